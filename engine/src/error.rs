@@ -1,0 +1,28 @@
+//! Why a computation gave no result.
+
+/// Why a computation gave no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The caller set the [`Cancel`](crate::Cancel) flag.
+    #[error("the computation was cancelled")]
+    Cancelled,
+
+    /// What was asked for does not exist or is out of range; asking again gives the same answer.
+    #[error("invalid request: {reason}")]
+    Invalid {
+        /// What is wrong with the request, and what would be right.
+        reason: String,
+    },
+
+    /// The operating system's random number generator failed.
+    #[error("the operating system's random number generator failed: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+impl Error {
+    pub(crate) fn invalid(reason: impl Into<String>) -> Self {
+        Self::Invalid {
+            reason: reason.into(),
+        }
+    }
+}

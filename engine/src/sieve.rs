@@ -1,0 +1,191 @@
+//! The sieve: which numbers of an arithmetic progression have no small factor.
+
+use rug::{Assign, Integer};
+
+use crate::plan::Plan;
+use crate::table::Table;
+use crate::{Cancel, Error, Form};
+
+/// Sieves the progression `first`, `first + step`, ... interval by interval.
+///
+/// All of its numbers must be greater than twice the table's greatest prime, so that a multiple is never the prime
+/// itself.
+#[derive(Default)]
+pub(crate) struct Sieve {
+    table: Table,
+    /// The first number of the progression.
+    first: Integer,
+    step: u32,
+    form: Form,
+    /// For each prime the next index, counted from the start of the next interval, that it strikes.
+    strikes: Vec<u32>,
+    /// The same for (p − 1)/2; used for safe primes only.
+    half_strikes: Vec<u32>,
+    /// One bit an index of the current interval, set if struck.
+    marks: Vec<u64>,
+    /// Index in the progression of the current interval's first number.
+    origin: u64,
+    /// Index in the progression of the next interval's first number.
+    end: u64,
+    /// The next word of `marks` to look at, and the indices in the word before it that are still to be reported.
+    word: usize,
+    open: u64,
+}
+
+impl Sieve {
+    /// Begins at the least number from `start` (positive) on that can be of the form.
+    pub(crate) fn begin(
+        &mut self,
+        form: Form,
+        start: &Integer,
+        plan: Plan,
+        cancel: &Cancel,
+    ) -> Result<(), Error> {
+        self.form = form;
+        self.first.assign(start);
+        match form {
+            Form::Prime => {
+                self.step = 2;
+                self.first.set_bit(0, true);
+            }
+            Form::SafePrime => {
+                // See `small::least_safe_prime` for why 11 mod 12.
+                self.step = 12;
+                self.first += (23 - start.mod_u(12)) % 12;
+            }
+        }
+        self.table.grow(plan.bound, cancel)?;
+        self.table
+            .negative_residues(&self.first, plan.bound, &mut self.strikes, cancel)?;
+        self.locate();
+        self.marks.resize(plan.interval.div_ceil(64) as usize, 0);
+        self.word = self.marks.len();
+        self.open = 0;
+        self.origin = 0;
+        self.end = 0;
+        Ok(())
+    }
+
+    /// Turns the residues r = −first mod p in `strikes` into indices: the least i with first + step · i ≡ 0 (mod p),
+    /// and for (first − 1)/2 likewise.
+    fn locate(&mut self) {
+        let primes = self.table.primes();
+        self.half_strikes.clear();
+        match self.form {
+            Form::Prime => {
+                for (residue, &p) in self.strikes.iter_mut().zip(primes) {
+                    // Half of r, or of r + p, whichever is even.
+                    *residue = (*residue + (p & (*residue & 1).wrapping_neg())) / 2;
+                }
+            }
+            Form::SafePrime => {
+                for (index, (residue, &p)) in self.strikes.iter_mut().zip(primes).enumerate() {
+                    if p == 3 {
+                        // The progression has no multiple of 3, and `advance` leaves it out.
+                        self.half_strikes.push(0);
+                        continue;
+                    }
+                    // p² ≡ 1 (mod 12), so 12 divides 1 + p (12 − p mod 12) and the quotient is its inverse modulo p.
+                    let inverse = (1 + u64::from(p) * u64::from(12 - p % 12)) / 12;
+                    // p divides (x − 1)/2 where x ≡ 1 (mod p).
+                    let offset = u64::from(*residue) + 1;
+                    self.half_strikes
+                        .push(self.table.reduce(offset * inverse, index));
+                    *residue = self.table.reduce(u64::from(*residue) * inverse, index);
+                }
+            }
+        }
+    }
+
+    /// Strikes out the next interval.
+    fn advance(&mut self) {
+        self.marks.fill(0);
+        match self.form {
+            Form::Prime => strike(&mut self.marks, self.table.primes(), &mut self.strikes),
+            Form::SafePrime => {
+                let primes = &self.table.primes()[1..];
+                strike(&mut self.marks, primes, &mut self.strikes[1..]);
+                strike(&mut self.marks, primes, &mut self.half_strikes[1..]);
+            }
+        }
+        self.origin = self.end;
+        self.end += 64 * self.marks.len() as u64;
+        self.word = 0;
+        self.open = 0;
+    }
+
+    /// Sets `candidate` to the next number of the progression that was not struck.
+    pub(crate) fn next(&mut self, candidate: &mut Integer) {
+        while self.open == 0 {
+            if self.word == self.marks.len() {
+                self.advance();
+            }
+            self.open = !self.marks[self.word];
+            self.word += 1;
+        }
+        let bit = u64::from(self.open.trailing_zeros());
+        self.open &= self.open - 1;
+        let index = self.origin + 64 * (self.word as u64 - 1) + bit;
+        candidate.assign(&self.first + index * u64::from(self.step));
+    }
+}
+
+/// Strikes the multiples of each prime from its index on, and moves the indices to the next interval.
+fn strike(marks: &mut [u64], primes: &[u32], strikes: &mut [u32]) {
+    // Intervals are short: see `plan`.
+    let length = 64 * marks.len() as u32;
+    for (&p, strike) in primes.iter().zip(strikes) {
+        let mut index = *strike;
+        while index < length {
+            marks[(index / 64) as usize] |= 1 << (index % 64);
+            index += p;
+        }
+        *strike = index - length;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Stream;
+
+    /// Whether a prime below the bound divides n.
+    fn has_factor(n: &Integer, bound: u32) -> bool {
+        (2..bound).any(|p| crate::small::is_prime(u64::from(p)) && n.is_divisible_u(p))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn leaves_exactly_the_numbers_without_small_factors(
+            seed: u64,
+            bits in 64_u32..400,
+            bound in 5_u32..2000,
+            interval in 1_u32..400,
+            safe: bool,
+        ) {
+            let form = if safe { Form::SafePrime } else { Form::Prime };
+            let mut start = Integer::new();
+            Stream::seeded(seed, 0).draw_start(&mut start, bits).unwrap();
+            let mut sieve = Sieve::default();
+            let plan = Plan { bound, interval };
+            sieve.begin(form, &start, plan, &Cancel::new()).unwrap();
+            // The sieve may use primes beyond the bound: as many as it has indices for.
+            let used = sieve.table.primes()[sieve.strikes.len() - 1] + 1;
+            let mut candidate = Integer::new();
+            let mut n = start;
+            for _ in 0..60 {
+                sieve.next(&mut candidate);
+                while has_factor(&n, used) || safe && has_factor(&((&n - Integer::from(1)) / 2_u32), used) {
+                    n += 1;
+                }
+                prop_assert_eq!(&candidate, &n);
+                n += 1;
+            }
+        }
+    }
+}

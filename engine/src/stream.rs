@@ -1,0 +1,158 @@
+//! Streams of random bits.
+
+use std::fmt;
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use rug::Integer;
+use rug::integer::Order;
+
+use crate::Error;
+
+/// The part of the key that keeps these streams apart from any other use of the same seed. Part of the definition of
+/// a seeded stream: must never change.
+const DOMAIN: &[u8; 24] = b"primepool prime stream 1";
+
+/// A job's stream of random bits.
+///
+/// It cannot be cloned: two jobs with the same bits would find the same prime.
+pub struct Stream {
+    source: Source,
+    /// Words of the number being drawn; kept to reuse its memory.
+    words: Vec<u64>,
+}
+
+enum Source {
+    Seeded(Box<ChaCha20Rng>),
+    Os,
+}
+
+impl Stream {
+    /// The stream of job number `index` in a run with seed `seed`.
+    ///
+    /// The bits are those of ChaCha20 (Bernstein's original: 64-bit block counter from 0, 64-bit stream number) with
+    /// the key made of `seed` as eight little-endian bytes followed by the 24 ASCII bytes `primepool prime stream 1`,
+    /// and with stream number `index`; they are read as little-endian 64-bit words. This is stable: the same `(seed,
+    /// index)` gives the same prime in every version.
+    ///
+    /// A seed of 64 bits can be guessed, so such primes are for measurements and tests, not for keys.
+    #[must_use]
+    pub fn seeded(seed: u64, index: u64) -> Self {
+        let mut key = [0; 32];
+        let (head, tail) = key.split_at_mut(8);
+        head.copy_from_slice(&seed.to_le_bytes());
+        tail.copy_from_slice(DOMAIN);
+        let mut generator = ChaCha20Rng::from_seed(key);
+        generator.set_stream(index);
+        Self::from_source(Source::Seeded(Box::new(generator)))
+    }
+
+    /// A stream that takes every bit from the operating system's generator, as a key needs.
+    #[must_use]
+    pub fn os() -> Self {
+        Self::from_source(Source::Os)
+    }
+
+    /// ChaCha20 under a key from the operating system: as unpredictable as [`Stream::os`] with one system call in all.
+    pub(crate) fn from_os_key() -> Result<Self, Error> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key)?;
+        let generator = ChaCha20Rng::from_seed(key);
+        Ok(Self::from_source(Source::Seeded(Box::new(generator))))
+    }
+
+    fn from_source(source: Source) -> Self {
+        Self {
+            source,
+            words: Vec::new(),
+        }
+    }
+
+    /// Sets `target` to a uniform integer in [0, 2^bits) from the next ⌈bits/64⌉ words of the stream.
+    pub(crate) fn draw(&mut self, target: &mut Integer, bits: u32) -> Result<(), Error> {
+        self.words.clear();
+        for _ in 0..bits.div_ceil(64) {
+            let word = match &mut self.source {
+                Source::Seeded(generator) => generator.next_u64(),
+                Source::Os => getrandom::u64()?,
+            };
+            self.words.push(word);
+        }
+        target.assign_digits(&self.words, Order::Lsf);
+        target.keep_bits_mut(bits);
+        Ok(())
+    }
+
+    /// Sets `target` to the next start of a search: uniform in [2^(bits − 1), 2^bits). `bits` is at least 1.
+    pub(crate) fn draw_start(&mut self, target: &mut Integer, bits: u32) -> Result<(), Error> {
+        self.draw(target, bits)?;
+        target.set_bit(bits - 1, true);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Stream {
+    // The generator's state is as secret as the primes that come from it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.source {
+            Source::Seeded(_) => "Stream(seeded)",
+            Source::Os => "Stream(os)",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_state() {
+        assert_eq!(format!("{:?}", Stream::seeded(1, 2)), "Stream(seeded)");
+        assert_eq!(format!("{:?}", Stream::os()), "Stream(os)");
+    }
+
+    #[test]
+    fn starts_cover_their_range_evenly() {
+        let mut counts = [0_u32; 8];
+        let mut stream = Stream::seeded(3, 0);
+        let mut start = Integer::new();
+        for _ in 0..8000 {
+            stream.draw_start(&mut start, 4).unwrap();
+            counts[start.to_usize().unwrap() - 8] += 1;
+        }
+        // Five standard deviations of a binomial with mean 1000.
+        assert!(
+            counts.iter().all(|&count| count.abs_diff(1000) < 150),
+            "{counts:?}"
+        );
+    }
+
+    #[test]
+    fn streams_differ_by_seed_and_index() {
+        let first = |seed, index| {
+            let mut start = Integer::new();
+            Stream::seeded(seed, index)
+                .draw_start(&mut start, 256)
+                .unwrap();
+            start
+        };
+        assert_eq!(first(1, 1), first(1, 1));
+        assert_ne!(first(1, 1), first(1, 2));
+        assert_ne!(first(1, 1), first(2, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_start_has_its_bits(bits in 1_u32..5000, seed: u64, index: u64) {
+            for mut stream in [Stream::seeded(seed, index), Stream::os()] {
+                let mut start = Integer::new();
+                stream.draw_start(&mut start, bits).unwrap();
+                prop_assert_eq!(start.significant_bits(), bits);
+            }
+        }
+    }
+}
