@@ -1,0 +1,261 @@
+use std::{fmt, io, path::PathBuf, time::Duration};
+
+use clap::Args;
+use futures_util::StreamExt;
+use lapin::{
+    Connection, ConnectionProperties, ErrorKind, Event,
+    tcp::{OwnedIdentity, OwnedTLSConfig},
+    uri::{AMQPScheme, AMQPUri},
+};
+use tracing::{info, warn};
+
+use super::BrokerError;
+
+/// Where the broker is.
+#[derive(Clone, Args)]
+#[command(next_help_heading = "Broker")]
+pub struct BrokerArgs {
+    /// Address of the broker, as amqp://USER:PASSWORD@HOST:PORT/VHOST or amqps://…; a password is better kept in the
+    /// environment or a file than on the command line
+    #[arg(
+        long,
+        env = "PRIMEPOOL_AMQP_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "amqp://127.0.0.1:5672/%2f"
+    )]
+    pub amqp_url: String,
+
+    /// File that holds the address of the broker, in place of --amqp-url
+    #[arg(
+        long,
+        env = "PRIMEPOOL_AMQP_URL_FILE",
+        value_name = "FILE",
+        conflicts_with = "amqp_url"
+    )]
+    pub amqp_url_file: Option<PathBuf>,
+
+    /// Certificates (PEM) of the authorities that may have signed the broker's, besides those of the system
+    #[arg(long, env = "PRIMEPOOL_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+
+    /// Certificate (PEM) to show to the broker
+    #[arg(
+        long,
+        env = "PRIMEPOOL_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key (PEM, PKCS#8) of --tls-cert
+    #[arg(
+        long,
+        env = "PRIMEPOOL_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
+}
+
+impl fmt::Debug for BrokerArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The address may hold a password.
+        f.debug_struct("BrokerArgs").finish_non_exhaustive()
+    }
+}
+
+/// Seconds without a word from the peer after which a connection counts as dead. RabbitMQ's default of 60 would let a unit
+/// sit on a vanished machine for two minutes.
+const HEARTBEAT_S: u16 = 20;
+
+/// Bytes of a frame. lapin keeps buffers of 32 frames each way: 16 MB a process with RabbitMQ's 128 KiB, 2 MB with this;
+/// longer messages take several frames.
+const FRAME_MAX: u32 = 16 << 10;
+
+/// Longest time that making a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A broker's address, read and checked; its `Display` leaves out the password.
+#[derive(Clone)]
+pub struct Endpoint {
+    uri: AMQPUri,
+    ca: Option<String>,
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Endpoint {
+    /// Reads the options and the files that they name.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the address is not one. The text never holds the address, which may hold a password.
+    pub fn from_args(args: &BrokerArgs) -> Result<Self, String> {
+        let read = |flag: &str, path: &PathBuf| {
+            std::fs::read(path)
+                .map_err(|error| format!("cannot read {flag} {}: {error}", path.display()))
+        };
+        let text = |flag: &str, path: &PathBuf| {
+            String::from_utf8(read(flag, path)?)
+                .map_err(|_| format!("{flag} {} is not a text", path.display()))
+        };
+        let url = match &args.amqp_url_file {
+            Some(path) => text("--amqp-url-file", path)?,
+            None => args.amqp_url.clone(),
+        };
+        let mut uri: AMQPUri = url.trim().parse().map_err(|_| {
+            "the broker's address is not one: write amqp://USER:PASSWORD@HOST:PORT/VHOST, with special characters of the \
+             password and a / in the virtual host percent-encoded (the default virtual host is %2f)"
+                .to_owned()
+        })?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
+        uri.query.frame_max.get_or_insert(FRAME_MAX);
+        let ca = args
+            .tls_ca
+            .as_ref()
+            .map(|path| text("--tls-ca", path))
+            .transpose()?;
+        let identity = match (&args.tls_cert, &args.tls_key) {
+            (Some(cert), Some(key)) => Some((read("--tls-cert", cert)?, read("--tls-key", key)?)),
+            _ => None,
+        };
+        if uri.scheme == AMQPScheme::AMQP && (ca.is_some() || identity.is_some()) {
+            return Err("--tls-… needs an address that starts with amqps://".to_owned());
+        }
+        Ok(Self { uri, ca, identity })
+    }
+
+    /// Makes a connection that the broker's management pages show under `name`.
+    ///
+    /// # Errors
+    /// What stands in the way, told apart by what one would do about it.
+    pub async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
+        let runtime =
+            lapin::runtime::default_runtime().map_err(|e| BrokerError::from_session(&e))?;
+        let tls = OwnedTLSConfig {
+            identity: self
+                .identity
+                .clone()
+                .map(|(pem, key)| OwnedIdentity::PKCS8 { pem, key }),
+            cert_chain: self.ca.clone(),
+        };
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let attempt =
+            Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
+        match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(self.classify(&error)),
+            Err(_) => Err(BrokerError::Unreachable {
+                broker: self.to_string(),
+                reason: format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
+            }),
+        }
+    }
+
+    fn classify(&self, error: &lapin::Error) -> BrokerError {
+        let broker = self.to_string();
+        match error.kind() {
+            ErrorKind::ProtocolError(amqp) => match amqp.get_id() {
+                403 => BrokerError::LoginRefused { broker },
+                530 => BrokerError::Vhost {
+                    broker,
+                    vhost: self.uri.vhost.clone(),
+                    reason: amqp.get_message().to_string(),
+                },
+                _ => BrokerError::from_session(error),
+            },
+            ErrorKind::IOError(io) if is_tls(io) => BrokerError::Tls {
+                broker,
+                reason: io.to_string(),
+            },
+            _ => BrokerError::Unreachable {
+                broker,
+                reason: match error.kind() {
+                    ErrorKind::IOError(io) => io.to_string(),
+                    _ => error.to_string(),
+                },
+            },
+        }
+    }
+}
+
+/// rustls reports what it dislikes about the peer as an I/O error of this kind.
+fn is_tls(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = &self.uri.authority;
+        write!(
+            f,
+            "{}://{}@{}:{}/{}",
+            self.uri.scheme,
+            authority.userinfo.username,
+            authority.host,
+            authority.port,
+            self.uri.vhost.replace('/', "%2f")
+        )
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self})")
+    }
+}
+
+/// Tells the log when the broker blocks this connection (its memory or disk is short) and when it goes on: meanwhile
+/// whatever is published waits. Ends with the connection.
+pub fn warn_when_blocked(connection: &Connection) {
+    let mut events = connection.events_listener();
+    tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            match event {
+                Event::ConnectionBlocked(reason) => {
+                    warn!(%reason, "the broker takes no messages now: waiting until it does");
+                }
+                Event::ConnectionUnblocked => info!("the broker takes messages again"),
+                Event::Error(_) => break,
+                _ => {}
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn endpoint(url: &str) -> Result<Endpoint, String> {
+        Endpoint::from_args(&BrokerArgs {
+            amqp_url: url.to_owned(),
+            amqp_url_file: None,
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
+        })
+    }
+
+    #[test]
+    fn never_shows_the_password() {
+        let endpoint = endpoint("amqp://alice:s3cr3t@broker.example:5673/%2f").unwrap();
+        assert_eq!(endpoint.to_string(), "amqp://alice@broker.example:5673/%2f");
+        assert!(!format!("{endpoint:?}").contains("s3cr3t"));
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_not_repeated() {
+        let error = endpoint("http://alice:s3cr3t@broker").unwrap_err();
+        assert!(
+            !error.contains("s3cr3t") && error.contains("amqp://"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_heartbeat_of_the_address_wins() {
+        let endpoint = endpoint("amqp://127.0.0.1/%2f?heartbeat=3").unwrap();
+        assert_eq!(endpoint.uri.query.heartbeat, Some(3));
+    }
+}

@@ -1,0 +1,113 @@
+use lapin::ErrorKind;
+
+/// What the broker, or the way to it, said. Each text ends with what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BrokerError {
+    /// Nobody answers at the address.
+    #[error(
+        "cannot reach the broker at {broker}: {reason}. Is RabbitMQ running there? Check --amqp-url (PRIMEPOOL_AMQP_URL)"
+    )]
+    Unreachable {
+        /// The address, without the password.
+        broker: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// No TLS session could be agreed on.
+    #[error(
+        "no TLS session with the broker at {broker}: {reason}. Check the scheme (amqp:// or amqps://), --tls-ca, --tls-cert and --tls-key"
+    )]
+    Tls {
+        /// The address, without the password.
+        broker: String,
+        /// What the TLS library says.
+        reason: String,
+    },
+    /// User name or password is wrong.
+    #[error(
+        "the broker at {broker} refused the login: wrong user name or password in --amqp-url (PRIMEPOOL_AMQP_URL)"
+    )]
+    LoginRefused {
+        /// The address, without the password.
+        broker: String,
+    },
+    /// The virtual host does not exist, or this user may not enter it.
+    #[error(
+        "the broker at {broker} does not let this user into the virtual host {vhost:?}: {reason}. Make it (rabbitmqctl add_vhost) and give the user permissions (rabbitmqctl set_permissions), or name another one at the end of --amqp-url"
+    )]
+    Vhost {
+        /// The address, without the password.
+        broker: String,
+        /// Name of the virtual host.
+        vhost: String,
+        /// What the broker says.
+        reason: String,
+    },
+    /// The user lacks a permission in the virtual host.
+    #[error(
+        "the broker's user lacks a permission: {reason}. Grant it (rabbitmqctl set_permissions) or use another user"
+    )]
+    NotPermitted {
+        /// What the broker says; it names the exchange or the queue.
+        reason: String,
+    },
+    /// A queue or an exchange of our name exists with other properties.
+    #[error(
+        "the broker has it otherwise: {reason}. Delete that queue or exchange when it is empty (rabbitmqctl delete_queue NAME), or use another virtual host"
+    )]
+    OtherArguments {
+        /// What the broker says; it names the queue and the argument.
+        reason: String,
+    },
+    /// A queue or an exchange that we need is not there.
+    #[error("the broker lacks something: {reason}")]
+    NotFound {
+        /// What the broker says.
+        reason: String,
+    },
+    /// The connection ended, or the broker broke off what we did.
+    #[error("lost the broker: {reason}")]
+    Lost {
+        /// What lapin says.
+        reason: String,
+    },
+}
+
+impl BrokerError {
+    /// Whether trying again cannot help until somebody changes the settings of this program or of the broker.
+    #[must_use]
+    pub fn needs_operator(&self) -> bool {
+        match self {
+            Self::LoginRefused { .. }
+            | Self::Vhost { .. }
+            | Self::NotPermitted { .. }
+            | Self::OtherArguments { .. }
+            | Self::Tls { .. } => true,
+            Self::Unreachable { .. } | Self::NotFound { .. } | Self::Lost { .. } => false,
+        }
+    }
+
+    /// What an error of an open connection or channel means.
+    #[must_use]
+    pub fn from_session(error: &lapin::Error) -> Self {
+        let reason = |text: String| text.trim_end_matches('.').to_owned();
+        if let ErrorKind::ProtocolError(amqp) = error.kind() {
+            let text = reason(amqp.get_message().to_string());
+            return match amqp.get_id() {
+                403 => Self::NotPermitted { reason: text },
+                404 => Self::NotFound { reason: text },
+                406 => Self::OtherArguments { reason: text },
+                _ => Self::Lost { reason: text },
+            };
+        }
+        Self::Lost {
+            reason: reason(error.to_string()),
+        }
+    }
+}
+
+impl From<lapin::Error> for BrokerError {
+    fn from(error: lapin::Error) -> Self {
+        Self::from_session(&error)
+    }
+}

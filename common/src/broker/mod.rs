@@ -1,0 +1,12 @@
+//! The way to the broker: where it is, how a connection is made, what its errors mean.
+//!
+//! Connections are not repaired in place: whoever owns one ends its session on the first error and makes a new one after
+//! [`Backoff`]'s next delay.
+
+mod backoff;
+mod endpoint;
+mod error;
+
+pub use backoff::Backoff;
+pub use endpoint::{BrokerArgs, Endpoint, warn_when_blocked};
+pub use error::BrokerError;

@@ -1,0 +1,20 @@
+//! What the producer and the consumer share.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`message`] | work units, results and node samples, as they travel through the broker |
+//! | [`topology`] | names and arguments of every exchange and queue, and their declaration |
+//! | [`broker`] | how a connection is made, what its errors mean, and how long to wait before the next try |
+//! | [`metrics`] | points, the line protocol, and the file that they go to |
+//! | [`cli`] | groups of command-line options that both binaries have |
+//! | [`clock`], [`logging`], [`shutdown`], [`exit`] | the frame of a program |
+
+pub mod broker;
+pub mod cli;
+pub mod clock;
+pub mod exit;
+pub mod logging;
+pub mod message;
+pub mod metrics;
+pub mod shutdown;
+pub mod topology;

@@ -1,0 +1,37 @@
+//! Logs: to standard error, so that standard output carries results only.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+/// `--log`, which both binaries have.
+#[derive(Debug, Clone, Args)]
+pub struct LogArgs {
+    /// What to log: error, warn, info, debug, trace, or a filter such as "warn,primepool_consumer=debug"
+    #[arg(
+        long = "log",
+        env = "PRIMEPOOL_LOG",
+        value_name = "FILTER",
+        default_value = "info",
+        global = true,
+        help_heading = "Logging"
+    )]
+    pub filter: String,
+}
+
+/// Starts logging. lapin's own errors are left out: the session that owns the connection reports each of them once.
+///
+/// # Errors
+/// The filter cannot be parsed; the message names it.
+pub fn init(args: &LogArgs) -> Result<(), String> {
+    let filter = EnvFilter::try_new(format!("lapin=off,{}", args.filter))
+        .map_err(|error| format!("--log {:?} is not a log filter: {error}", args.filter))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    Ok(())
+}

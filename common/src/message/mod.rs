@@ -1,0 +1,32 @@
+//! Messages: JSON bodies with a `version`, big integers as lower-case hexadecimal strings.
+//!
+//! Unknown fields are ignored, so that a newer sender may add some; an unknown version or kind is refused.
+
+mod answer;
+mod decode;
+mod integer;
+mod run_id;
+mod sample;
+mod unit;
+
+pub use answer::{JobAnswer, JobOutcome, UnitAnswer};
+pub use decode::{DecodeError, Envelope, decode_answer, decode_unit};
+pub use integer::HexInteger;
+pub use run_id::{InvalidRunId, RunId};
+pub use sample::NodeSample;
+pub use unit::{JobKind, Work, WorkUnit};
+
+/// Version of the message format that this build writes, and the only one it reads.
+pub const VERSION: u32 = 1;
+
+/// Largest body in bytes that is decoded; anything above is refused unread. A unit of 10,000 primes of 1024 bits answers in 4 MB.
+pub const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// Largest number of jobs in one unit.
+pub const MAX_UNIT_JOBS: u64 = 10_000;
+
+/// Largest number of bits of an integer in a message.
+pub const MAX_INTEGER_BITS: u32 = primepool_engine::MAX_BITS;
+
+/// `content_type` of every message.
+pub const CONTENT_TYPE: &str = "application/json";

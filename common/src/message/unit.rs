@@ -1,0 +1,185 @@
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{HexInteger, MAX_UNIT_JOBS, RunId, VERSION};
+
+/// What a job asks for. Its name is the routing key, the message `type` and part of the queue's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobKind {
+    /// A random prime with exactly N bits.
+    Prime,
+    /// A random safe prime: p and (p − 1) / 2 are both prime.
+    SafePrime,
+    /// The least prime above a given integer.
+    NextPrime,
+    /// Nothing at all: measures what dispatch costs.
+    Noop,
+}
+
+impl JobKind {
+    /// Every kind that this build knows.
+    pub const ALL: [Self; 4] = [Self::Prime, Self::SafePrime, Self::NextPrime, Self::Noop];
+
+    /// The kind's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prime => "prime",
+            Self::SafePrime => "safe-prime",
+            Self::NextPrime => "next-prime",
+            Self::Noop => "noop",
+        }
+    }
+}
+
+impl fmt::Display for JobKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for JobKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| {
+                format!("{text:?} is not a kind of job: prime, safe-prime or next-prime")
+            })
+    }
+}
+
+/// What the jobs of one unit ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Work {
+    /// `count` random primes of `bits` bits.
+    Prime {
+        /// Bits of each prime, its top bit set.
+        bits: u32,
+        /// Jobs in this unit.
+        count: u64,
+    },
+    /// `count` random safe primes of `bits` bits.
+    SafePrime {
+        /// Bits of each prime, its top bit set.
+        bits: u32,
+        /// Jobs in this unit.
+        count: u64,
+    },
+    /// For each integer the least prime above it.
+    NextPrime {
+        /// The integers, a job each.
+        after: Vec<HexInteger>,
+    },
+    /// `count` times nothing.
+    Noop {
+        /// Jobs in this unit.
+        count: u64,
+    },
+}
+
+impl Work {
+    /// The kind of these jobs.
+    #[must_use]
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Self::Prime { .. } => JobKind::Prime,
+            Self::SafePrime { .. } => JobKind::SafePrime,
+            Self::NextPrime { .. } => JobKind::NextPrime,
+            Self::Noop { .. } => JobKind::Noop,
+        }
+    }
+
+    /// How many jobs there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Prime { count, .. } | Self::SafePrime { count, .. } | Self::Noop { count } => {
+                *count
+            }
+            Self::NextPrime { after } => after.len() as u64,
+        }
+    }
+
+    /// Bits of the largest number that these jobs work on; 0 where there is none.
+    #[must_use]
+    pub fn bits(&self) -> u32 {
+        match self {
+            Self::Prime { bits, .. } | Self::SafePrime { bits, .. } => *bits,
+            Self::NextPrime { after } => after
+                .iter()
+                .map(|n| n.0.significant_bits())
+                .max()
+                .unwrap_or(0),
+            Self::Noop { .. } => 0,
+        }
+    }
+}
+
+/// One message of a job queue: jobs that one worker does in one go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkUnit {
+    /// Format of this message, see [`VERSION`].
+    pub version: u32,
+    /// The run that it belongs to; also the routing key of its answer.
+    pub run: RunId,
+    /// Number of this unit in its run.
+    pub unit: u64,
+    /// Index in the run of this unit's first job; the others follow it.
+    pub first: u64,
+    /// When the producer published it: nanoseconds since 1970 on the producer's clock. Comes back in the answer.
+    pub published_ns: u64,
+    /// Seed of the run: job `i` draws from the stream (seed, i). Without one the operating system is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// What to do.
+    #[serde(flatten)]
+    pub work: Work,
+}
+
+impl WorkUnit {
+    /// AMQP `message_id` of this unit: `<run>/<unit>`.
+    #[must_use]
+    pub fn message_id(&self) -> String {
+        format!("{}/{}", self.run, self.unit)
+    }
+
+    /// Whether the unit can be worked on by a consumer that takes numbers of up to `max_bits`.
+    ///
+    /// # Errors
+    /// The reason to answer with, for people.
+    pub fn validate(&self, max_bits: u32) -> Result<(), String> {
+        debug_assert_eq!(self.version, VERSION);
+        let (count, bits) = (self.work.count(), self.work.bits());
+        if !(1..=MAX_UNIT_JOBS).contains(&count) {
+            return Err(format!(
+                "a unit of {count} jobs (1 to {MAX_UNIT_JOBS} are allowed)"
+            ));
+        }
+        if self.first.checked_add(count).is_none() {
+            return Err(format!("job index {} is too large", self.first));
+        }
+        let smallest = match self.work.kind() {
+            JobKind::Prime => 2,
+            JobKind::SafePrime => 3,
+            JobKind::NextPrime | JobKind::Noop => 0,
+        };
+        if bits < smallest {
+            return Err(format!(
+                "no {} has {bits} bits: the least is {smallest}",
+                self.work.kind()
+            ));
+        }
+        if bits > max_bits {
+            return Err(format!(
+                "{bits} bits are above the limit of {max_bits} bits of this consumer (its --max-bits)"
+            ));
+        }
+        Ok(())
+    }
+}

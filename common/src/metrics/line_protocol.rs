@@ -1,0 +1,174 @@
+use std::{
+    fmt::Write as _,
+    fs::{File, OpenOptions},
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+use super::{FieldValue, Point};
+
+/// Writes a point as a line of InfluxDB's line protocol, newline included, at the end of `line`. A point without a field that
+/// can be written is left out: the protocol has no such line.
+///
+/// Format: <https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/>
+pub fn encode(point: &Point, line: &mut String) {
+    let start = line.len();
+    escape(point.measurement, &[',', ' '], line);
+    for (key, value) in &point.tags {
+        // An empty tag value is a syntax error; the tag says nothing then anyway.
+        if value.is_empty() {
+            continue;
+        }
+        line.push(',');
+        escape(key, &[',', '=', ' '], line);
+        line.push('=');
+        escape(value, &[',', '=', ' '], line);
+    }
+    let mut separator = ' ';
+    for (key, value) in &point.fields {
+        if matches!(value, FieldValue::Float(float) if !float.is_finite()) {
+            continue;
+        }
+        line.push(separator);
+        separator = ',';
+        escape(key, &[',', '=', ' '], line);
+        line.push('=');
+        // Writing to a String cannot fail.
+        let _ = match value {
+            FieldValue::Float(float) => write!(line, "{float}"),
+            FieldValue::Integer(integer) => write!(line, "{integer}i"),
+            FieldValue::Boolean(boolean) => write!(line, "{boolean}"),
+        };
+    }
+    if separator == ' ' {
+        line.truncate(start);
+        return;
+    }
+    let _ = writeln!(line, " {}", point.at_ns);
+}
+
+/// A backslash before each of `special`. The protocol cannot escape a backslash before a separator at the end of a value nor
+/// a line break, so both become `_`.
+fn escape(text: &str, special: &[char], line: &mut String) {
+    for c in text.chars() {
+        match c {
+            '\\' | '\n' | '\r' | '\t' => line.push('_'),
+            c if special.contains(&c) => {
+                line.push('\\');
+                line.push(c);
+            }
+            c => line.push(c),
+        }
+    }
+}
+
+/// A file of line protocol (`metrics.lp`), which any InfluxDB can import.
+#[derive(Debug)]
+pub struct LineProtocolFile {
+    file: BufWriter<File>,
+    line: String,
+}
+
+impl LineProtocolFile {
+    /// Opens the file to write at its end; makes it if it is not there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Self {
+            file: BufWriter::new(file),
+            line: String::new(),
+        })
+    }
+
+    /// Adds a point.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn write(&mut self, point: &Point) -> io::Result<()> {
+        self.line.clear();
+        encode(point, &mut self.line);
+        self.file.write_all(self.line.as_bytes())
+    }
+
+    /// Hands what was written to the operating system.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Splits at every `separator` that no backslash precedes.
+    fn split(text: &str, separator: char) -> Vec<String> {
+        let mut parts = vec![String::new()];
+        let mut escaped = false;
+        for c in text.chars() {
+            if c == separator && !escaped {
+                parts.push(String::new());
+            } else {
+                parts.last_mut().unwrap().push(c);
+            }
+            escaped = c == '\\' && !escaped;
+        }
+        parts
+    }
+
+    fn unescape(text: &str) -> String {
+        text.replace("\\,", ",")
+            .replace("\\=", "=")
+            .replace("\\ ", " ")
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_can_be_parsed(tag in "[ -~äλ\n\\\\]{0,12}", float in any::<f64>(), integer in any::<i64>(), at in any::<u64>()) {
+            let point = Point {
+                measurement: "job",
+                tags: vec![("node", tag.clone()), ("kind", "prime".into())],
+                fields: vec![("a", FieldValue::Float(float)), ("b", FieldValue::Integer(integer)), ("c", FieldValue::Boolean(true))],
+                at_ns: at,
+            };
+            let mut line = String::new();
+            encode(&point, &mut line);
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            let parts = split(line.trim_end(), ' ');
+            prop_assert_eq!(parts.len(), 3, "{}", line);
+            let series: Vec<_> = split(&parts[0], ',');
+            prop_assert_eq!(&series[0], "job");
+            let expected: String = tag.chars().map(|c| if "\\\n\r\t".contains(c) { '_' } else { c }).collect();
+            if expected.is_empty() {
+                prop_assert_eq!(series.len(), 2);
+            } else {
+                let pair = split(&series[1], '=');
+                prop_assert_eq!(unescape(&pair[1]), expected);
+            }
+            for field in split(&parts[1], ',') {
+                let pair = split(&field, '=');
+                match pair[0].as_str() {
+                    "a" => prop_assert_eq!(pair[1].parse::<f64>().unwrap(), float),
+                    "b" => prop_assert_eq!(pair[1].strip_suffix('i').unwrap().parse::<i64>().unwrap(), integer),
+                    _ => prop_assert_eq!(&pair[1], "true"),
+                }
+            }
+            prop_assert_eq!(float.is_finite(), parts[1].starts_with("a="));
+            prop_assert_eq!(parts[2].parse::<u64>().unwrap(), at);
+        }
+    }
+
+    #[test]
+    fn a_point_without_fields_is_no_line() {
+        let mut line = String::new();
+        encode(&Point::new("job", 1).field("x", f64::NAN), &mut line);
+        assert_eq!(line, "");
+    }
+}

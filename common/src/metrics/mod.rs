@@ -1,0 +1,7 @@
+//! Metrics: points, and the line protocol in which InfluxDB takes them.
+
+mod line_protocol;
+mod point;
+
+pub use line_protocol::{LineProtocolFile, encode};
+pub use point::{FieldValue, Point};

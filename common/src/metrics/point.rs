@@ -1,0 +1,70 @@
+/// One value of a field.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum FieldValue {
+    /// A 64-bit float; infinities and NaN are left out, InfluxDB has no place for them.
+    Float(f64),
+    /// A 64-bit integer.
+    Integer(i64),
+    /// True or false.
+    Boolean(bool),
+}
+
+impl From<f64> for FieldValue {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl From<bool> for FieldValue {
+    fn from(value: bool) -> Self {
+        Self::Boolean(value)
+    }
+}
+
+impl From<u32> for FieldValue {
+    fn from(value: u32) -> Self {
+        Self::Integer(value.into())
+    }
+}
+
+impl From<u64> for FieldValue {
+    fn from(value: u64) -> Self {
+        Self::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
+/// One point of a measurement: what was seen, of whom, when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    pub(super) measurement: &'static str,
+    pub(super) tags: Vec<(&'static str, String)>,
+    pub(super) fields: Vec<(&'static str, FieldValue)>,
+    pub(super) at_ns: u64,
+}
+
+impl Point {
+    /// A point without tags and fields, at a time in nanoseconds since 1970.
+    #[must_use]
+    pub fn new(measurement: &'static str, at_ns: u64) -> Self {
+        Self {
+            measurement,
+            tags: Vec::new(),
+            fields: Vec::new(),
+            at_ns,
+        }
+    }
+
+    /// Adds a tag. Every value of a tag makes a series: never a job, a unit or a connection.
+    #[must_use]
+    pub fn tag(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.tags.push((key, value.into()));
+        self
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub fn field(mut self, key: &'static str, value: impl Into<FieldValue>) -> Self {
+        self.fields.push((key, value.into()));
+        self
+    }
+}

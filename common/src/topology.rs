@@ -1,0 +1,283 @@
+//! Names of the exchanges and queues, their arguments, and their declaration.
+//!
+//! Producer and consumer declare the same things, so that either may be the first. A user who may not declare (its broker was
+//! set up beforehand) only checks that they are there.
+
+use lapin::{
+    Channel, Connection, ErrorKind, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
+    types::{AMQPValue, FieldTable},
+};
+
+use crate::{
+    broker::BrokerError,
+    message::{JobKind, RunId},
+};
+
+/// Direct exchange of the work units; the routing key is the kind of job.
+pub const JOBS_EXCHANGE: &str = "primepool.jobs";
+/// Direct exchange of the answers; the routing key is the run.
+pub const RESULTS_EXCHANGE: &str = "primepool.results";
+/// Takes the answers of runs whose queue is gone: an alternate exchange of [`RESULTS_EXCHANGE`].
+pub const UNROUTED_EXCHANGE: &str = "primepool.results.unrouted";
+/// Queue behind [`UNROUTED_EXCHANGE`]; the oldest are dropped above [`UNROUTED_MAX_LENGTH`].
+pub const UNROUTED_QUEUE: &str = "primepool.results.unrouted";
+/// Queue of messages that nobody can work on, with the reason in header [`REASON_HEADER`].
+pub const DEAD_QUEUE: &str = "primepool.dead";
+
+/// Header of a message in [`DEAD_QUEUE`]: why it is there. Messages that the broker put there itself carry its `x-death`.
+pub const REASON_HEADER: &str = "x-primepool-reason";
+/// Header of a message in [`DEAD_QUEUE`]: the node that put it there.
+pub const NODE_HEADER: &str = "x-primepool-node";
+
+/// Deliveries after which the broker itself gives a unit up. Consumers refuse it long before, with an answer to its run:
+/// [`REFUSE_AFTER_DELIVERIES`].
+pub const DELIVERY_LIMIT: i64 = 20;
+/// Returns to the queue after which a consumer answers `failed` in place of trying once more.
+pub const REFUSE_AFTER_DELIVERIES: i64 = 10;
+/// A results queue that nobody has read for this long is dropped: seven days, in milliseconds.
+pub const RESULTS_EXPIRE_MS: i64 = 7 * 24 * 3600 * 1000;
+/// Messages that [`UNROUTED_QUEUE`] keeps.
+pub const UNROUTED_MAX_LENGTH: i64 = 100_000;
+
+/// Queue of the work units of a kind.
+#[must_use]
+pub fn jobs_queue(kind: JobKind) -> String {
+    format!("{JOBS_EXCHANGE}.{kind}")
+}
+
+/// Queue of the answers of a run.
+#[must_use]
+pub fn results_queue(run: &RunId) -> String {
+    format!("{RESULTS_EXCHANGE}.{run}")
+}
+
+/// How many messages wait in a queue and how many consumers it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueState {
+    /// Messages that wait; those that a consumer holds do not count.
+    pub ready: u32,
+    /// Consumers that are subscribed.
+    pub consumers: u32,
+}
+
+/// Declares everything that all runs share.
+///
+/// # Errors
+/// The broker has something of that name with other properties, or the user may not declare what is missing.
+pub async fn declare(connection: &Connection) -> Result<(), BrokerError> {
+    let mut declarer = Declarer::new(connection).await?;
+    declarer
+        .exchange(
+            UNROUTED_EXCHANGE,
+            ExchangeKind::Fanout,
+            FieldTable::default(),
+        )
+        .await?;
+    let alternate = table([("alternate-exchange", text(UNROUTED_EXCHANGE))]);
+    declarer
+        .exchange(RESULTS_EXCHANGE, ExchangeKind::Direct, alternate)
+        .await?;
+    declarer
+        .exchange(JOBS_EXCHANGE, ExchangeKind::Direct, FieldTable::default())
+        .await?;
+    let unrouted = quorum([
+        ("x-max-length", AMQPValue::LongLongInt(UNROUTED_MAX_LENGTH)),
+        ("x-message-ttl", AMQPValue::LongLongInt(RESULTS_EXPIRE_MS)),
+    ]);
+    declarer
+        .queue(UNROUTED_QUEUE, unrouted, (UNROUTED_EXCHANGE, ""))
+        .await?;
+    declarer
+        .queue(DEAD_QUEUE, quorum([]), ("", DEAD_QUEUE))
+        .await?;
+    for kind in JobKind::ALL {
+        let arguments = quorum([
+            ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
+            ("x-dead-letter-exchange", text("")),
+            ("x-dead-letter-routing-key", text(DEAD_QUEUE)),
+            ("x-dead-letter-strategy", text("at-least-once")),
+            ("x-overflow", text("reject-publish")),
+        ]);
+        declarer
+            .queue(&jobs_queue(kind), arguments, (JOBS_EXCHANGE, kind.as_str()))
+            .await?;
+    }
+    declarer.close().await;
+    Ok(())
+}
+
+/// Declares the queue of a run's answers. `true` if it was not there before.
+///
+/// # Errors
+/// The queue exists with other properties, or the user may not make it.
+pub async fn declare_results(connection: &Connection, run: &RunId) -> Result<bool, BrokerError> {
+    let name = results_queue(run);
+    let existed = match queue_state(connection, &name).await {
+        Ok(_) => true,
+        Err(BrokerError::NotFound { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    let mut declarer = Declarer::new(connection).await?;
+    let arguments = quorum([("x-expires", AMQPValue::LongLongInt(RESULTS_EXPIRE_MS))]);
+    declarer
+        .queue(&name, arguments, (RESULTS_EXCHANGE, run.as_str()))
+        .await?;
+    declarer.close().await;
+    Ok(!existed)
+}
+
+/// Deletes the queue of a run's answers, with what is in it.
+///
+/// # Errors
+/// The connection is lost, or the user may not.
+pub async fn delete_results(connection: &Connection, run: &RunId) -> Result<(), BrokerError> {
+    let channel = connection.create_channel().await?;
+    channel
+        .queue_delete(results_queue(run).into(), QueueDeleteOptions::default())
+        .await?;
+    Ok(())
+}
+
+/// Asks how long a queue is.
+///
+/// # Errors
+/// [`BrokerError::NotFound`] if there is no such queue, or the connection is lost.
+pub async fn queue_state(connection: &Connection, queue: &str) -> Result<QueueState, BrokerError> {
+    // A passive declaration of a missing queue closes its channel: it gets one of its own.
+    let channel = connection.create_channel().await?;
+    let declared = channel
+        .queue_declare(queue.into(), PASSIVE_QUEUE, FieldTable::default())
+        .await?;
+    let state = QueueState {
+        ready: declared.message_count(),
+        consumers: declared.consumer_count(),
+    };
+    let _ = channel.close(200, "done".into()).await;
+    Ok(state)
+}
+
+const PASSIVE_QUEUE: QueueDeclareOptions = QueueDeclareOptions {
+    passive: true,
+    durable: true,
+    exclusive: false,
+    auto_delete: false,
+    nowait: false,
+};
+
+/// Declares on a channel of its own, which a refusal closes and which is then made anew.
+struct Declarer<'a> {
+    connection: &'a Connection,
+    channel: Channel,
+}
+
+impl<'a> Declarer<'a> {
+    async fn new(connection: &'a Connection) -> Result<Self, BrokerError> {
+        Ok(Self {
+            connection,
+            channel: connection.create_channel().await?,
+        })
+    }
+
+    async fn exchange(
+        &mut self,
+        name: &str,
+        kind: ExchangeKind,
+        arguments: FieldTable,
+    ) -> Result<(), BrokerError> {
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let declared = self
+            .channel
+            .exchange_declare(name.into(), kind.clone(), options, arguments)
+            .await;
+        let Err(refusal) = declared else {
+            return Ok(());
+        };
+        self.after_refusal(&refusal).await?;
+        let passive = ExchangeDeclareOptions {
+            passive: true,
+            ..options
+        };
+        self.channel
+            .exchange_declare(name.into(), kind, passive, FieldTable::default())
+            .await
+            .map_err(|_| BrokerError::from_session(&refusal))
+    }
+
+    /// Declares and binds; the default exchange (an empty name) needs no binding.
+    async fn queue(
+        &mut self,
+        name: &str,
+        arguments: FieldTable,
+        (exchange, routing_key): (&str, &str),
+    ) -> Result<(), BrokerError> {
+        let durable = QueueDeclareOptions {
+            passive: false,
+            ..PASSIVE_QUEUE
+        };
+        if let Err(refusal) = self
+            .channel
+            .queue_declare(name.into(), durable, arguments)
+            .await
+        {
+            self.after_refusal(&refusal).await?;
+            // Whoever made the queue for us has bound it too.
+            return self
+                .channel
+                .queue_declare(name.into(), PASSIVE_QUEUE, FieldTable::default())
+                .await
+                .map(|_| ())
+                .map_err(|_| BrokerError::from_session(&refusal));
+        }
+        if exchange.is_empty() {
+            return Ok(());
+        }
+        self.channel
+            .queue_bind(
+                name.into(),
+                exchange.into(),
+                routing_key.into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Only "you may not declare" (403) is worth a look at what is there already.
+    async fn after_refusal(&mut self, refusal: &lapin::Error) -> Result<(), BrokerError> {
+        let not_permitted =
+            matches!(refusal.kind(), ErrorKind::ProtocolError(amqp) if amqp.get_id() == 403);
+        if !not_permitted {
+            return Err(BrokerError::from_session(refusal));
+        }
+        self.channel = self.connection.create_channel().await?;
+        Ok(())
+    }
+
+    async fn close(self) {
+        // Nothing depends on it: the channel ends with its connection at the latest.
+        let _ = self.channel.close(200, "declared".into()).await;
+    }
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
+
+fn table<const N: usize>(entries: [(&str, AMQPValue); N]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (key, value) in entries {
+        table.insert(key.into(), value);
+    }
+    table
+}
+
+fn quorum<const N: usize>(arguments: [(&str, AMQPValue); N]) -> FieldTable {
+    let mut table = table(arguments);
+    table.insert("x-queue-type".into(), text("quorum"));
+    table
+}
