@@ -1,0 +1,446 @@
+//! The publishing side: sends answers and dead letters, waits for the broker's confirmations, and only then acknowledges the
+//! units. Many confirmations are outstanding at once. What was not confirmed when a connection broke is sent again.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use lapin::{
+    BasicProperties, Channel, Confirmation, PublisherConfirm,
+    message::Delivery,
+    options::{BasicAckOptions, BasicPublishOptions, ConfirmSelectOptions},
+    types::AMQPValue,
+};
+use primepool_common::{
+    broker::{Backoff, BrokerError, Endpoint, warn_when_blocked},
+    clock::unix_time,
+    message::{
+        CONTENT_TYPE, Envelope, JobAnswer, JobOutcome, NodeSample, RunId, UnitAnswer, VERSION,
+        WorkUnit,
+    },
+    topology::{self, NODE_HEADER, REASON_HEADER},
+};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    intake::log_retry,
+    ledger::{Ledger, UnitKey},
+    node::Node,
+};
+
+/// Most messages that wait for a confirmation at once.
+const WINDOW: usize = 512;
+
+/// Samples of the node go along with answers at most this often.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+
+/// Runs whose first sample is remembered.
+const RUNS_REMEMBERED: usize = 64;
+
+/// Something for the publishing side.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// Units of a run begin: the moment for its first sample.
+    FirstSight(RunId),
+    /// The answer to a unit in the ledger.
+    Answer(Box<UnitAnswer>),
+    /// A message that nobody can work on.
+    Dead(Box<DeadLetter>),
+}
+
+impl Outgoing {
+    /// Answers a whole unit without working on it: `rejected` because it is invalid, else failed.
+    #[must_use]
+    pub fn refusal(
+        node: &str,
+        unit: &WorkUnit,
+        redelivered: bool,
+        reason: String,
+        invalid: bool,
+    ) -> Self {
+        let mut answer = refused_unit(node, unit.run.clone(), unit.unit, redelivered);
+        answer.published_ns = unit.published_ns;
+        if invalid {
+            answer.rejected = Some(reason);
+        } else {
+            let failed = |job| JobAnswer {
+                job,
+                outcome: JobOutcome::Failed {
+                    reason: reason.clone(),
+                },
+                compute_ms: 0.0,
+                candidates: 0,
+            };
+            answer.jobs = (unit.first..unit.first + unit.work.count())
+                .map(failed)
+                .collect();
+        }
+        Self::Answer(Box::new(answer))
+    }
+}
+
+fn refused_unit(node: &str, run: RunId, unit: u64, redelivered: bool) -> UnitAnswer {
+    UnitAnswer {
+        version: VERSION,
+        run,
+        unit,
+        published_ns: 0,
+        redelivered,
+        node: node.to_owned(),
+        worker: 0,
+        jobs: Vec::new(),
+        rejected: None,
+        samples: Vec::new(),
+    }
+}
+
+/// A message on its way to `primepool.dead`.
+#[derive(Debug)]
+pub struct DeadLetter {
+    delivery: Delivery,
+    reason: String,
+    envelope: Option<Envelope>,
+}
+
+impl DeadLetter {
+    /// `envelope`: what could be read of it, so that its run can be told.
+    #[must_use]
+    pub fn new(delivery: Delivery, reason: String, envelope: Option<Envelope>) -> Self {
+        Self {
+            delivery,
+            reason,
+            envelope,
+        }
+    }
+}
+
+/// What the publishing side works with.
+#[derive(Debug)]
+pub struct Answers {
+    /// The broker.
+    pub endpoint: Endpoint,
+    /// This node's counters.
+    pub node: Arc<Node>,
+    /// What to acknowledge.
+    pub ledger: Ledger,
+    /// What to send.
+    pub outgoing: UnboundedReceiver<Outgoing>,
+    /// What is to be sent before anything of `outgoing`.
+    waiting: VecDeque<Letter>,
+    samples: Samples,
+}
+
+/// One message to publish, and what to do once it is confirmed.
+#[derive(Debug)]
+struct Letter {
+    exchange: &'static str,
+    routing_key: String,
+    body: Vec<u8>,
+    properties: BasicProperties,
+    then: Then,
+}
+
+#[derive(Debug)]
+enum Then {
+    /// Acknowledge the unit.
+    Settle(UnitKey),
+    /// Acknowledge the message that was no unit.
+    Ack(lapin::Acker),
+    /// Nothing: something else is acknowledged.
+    Nothing,
+}
+
+impl Answers {
+    /// Nothing sent yet.
+    #[must_use]
+    pub fn new(
+        endpoint: Endpoint,
+        node: Arc<Node>,
+        ledger: Ledger,
+        outgoing: UnboundedReceiver<Outgoing>,
+    ) -> Self {
+        Self {
+            endpoint,
+            node,
+            ledger,
+            outgoing,
+            waiting: VecDeque::new(),
+            samples: Samples::default(),
+        }
+    }
+
+    /// Publishes until the senders are gone and everything is confirmed.
+    pub async fn run(mut self) {
+        let mut backoff = Backoff::new();
+        let mut attempt = 1;
+        loop {
+            let ended = self.session(&mut backoff, &mut attempt).await;
+            self.node.publishing.store(false, Relaxed);
+            let Err(error) = ended else { return };
+            let delay = backoff.next_delay();
+            attempt += 1;
+            log_retry("publishing", &error, delay, attempt);
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn session(
+        &mut self,
+        backoff: &mut Backoff,
+        attempt: &mut u32,
+    ) -> Result<(), BrokerError> {
+        let name = format!("primepool consumer {} (publishing)", self.node.name);
+        let connection = self.endpoint.connect(&name).await?;
+        warn_when_blocked(&connection);
+        topology::declare(&connection).await?;
+        let channel = connection.create_channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        self.node.publishing.store(true, Relaxed);
+        *attempt = 0;
+        backoff.reset();
+        debug!(broker = %self.endpoint, "publishing");
+        let mut unconfirmed = HashMap::new();
+        let ended = self.publish(&channel, &mut unconfirmed).await;
+        self.waiting.extend(unconfirmed.into_values());
+        ended?;
+        let _ = connection.close(200, "drained".into()).await;
+        Ok(())
+    }
+
+    /// Publishes and waits for confirmations, until there is nothing left to send or an error. What is not confirmed stays in
+    /// `unconfirmed`.
+    async fn publish(
+        &mut self,
+        channel: &Channel,
+        unconfirmed: &mut HashMap<u64, Letter>,
+    ) -> Result<(), BrokerError> {
+        let mut confirms = FuturesUnordered::new();
+        let mut number = 0_u64;
+        let mut pulse = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            while unconfirmed.len() < WINDOW
+                && let Some(letter) = self.waiting.pop_front()
+            {
+                number += 1;
+                let confirm = send(channel, &letter).await;
+                unconfirmed.insert(number, letter);
+                confirms.push(numbered(number, confirm?));
+            }
+            tokio::select! {
+                Some((number, confirmation)) = confirms.next() => {
+                    let confirmation = confirmation?;
+                    if let Some(letter) = unconfirmed.remove(&number) {
+                        self.confirmed(letter, &confirmation).await?;
+                    }
+                }
+                outgoing = self.outgoing.recv(), if unconfirmed.len() < WINDOW => match outgoing {
+                    Some(outgoing) => self.prepare(outgoing),
+                    None if unconfirmed.is_empty() => return Ok(()),
+                    None => {
+                        // Only confirmations are left to wait for.
+                        while let Some((number, confirmation)) = confirms.next().await {
+                            let confirmation = confirmation?;
+                            if let Some(letter) = unconfirmed.remove(&number) {
+                                self.confirmed(letter, &confirmation).await?;
+                            }
+                        }
+                    }
+                },
+                // An idle connection that broke would be noticed at the next answer only.
+                _ = pulse.tick() => if !channel.status().connected() {
+                    return Err(BrokerError::Lost { reason: "the channel is closed".to_owned() });
+                },
+            }
+        }
+    }
+
+    async fn confirmed(
+        &mut self,
+        letter: Letter,
+        confirmation: &Confirmation,
+    ) -> Result<(), BrokerError> {
+        match confirmation {
+            // An unroutable message is returned and then acknowledged.
+            Confirmation::Ack(None) => {
+                match &letter.then {
+                    Then::Settle(key) => self.ledger.acknowledge(key).await,
+                    Then::Ack(acker) => {
+                        let _ = acker.ack(BasicAckOptions::default()).await;
+                    }
+                    Then::Nothing => {}
+                }
+                self.node.in_flight.store(
+                    u32::try_from(self.ledger.len()).unwrap_or(u32::MAX),
+                    Relaxed,
+                );
+                Ok(())
+            }
+            refused => {
+                let reason = match refused {
+                    Confirmation::Nack(_) => {
+                        "the broker did not take it (its queue is full or not available)"
+                    }
+                    _ => "the broker has no queue for it",
+                };
+                error!(exchange = letter.exchange, routing_key = %letter.routing_key, "an answer was refused: {reason}");
+                self.waiting.push_back(letter);
+                // A new session declares the topology again, after a pause.
+                Err(BrokerError::Lost {
+                    reason: reason.to_owned(),
+                })
+            }
+        }
+    }
+
+    /// Turns what is to be sent into letters.
+    fn prepare(&mut self, outgoing: Outgoing) {
+        match outgoing {
+            Outgoing::FirstSight(run) => self.samples.first_sight(&run, &self.node),
+            Outgoing::Answer(mut answer) => {
+                self.samples.attach(&mut answer, &self.node);
+                let then = Then::Settle((answer.run.clone(), answer.unit));
+                self.push_answer(&answer, then);
+            }
+            Outgoing::Dead(dead) => self.prepare_dead(*dead),
+        }
+    }
+
+    fn prepare_dead(&mut self, dead: DeadLetter) {
+        let DeadLetter {
+            delivery,
+            reason,
+            envelope,
+        } = dead;
+        warn!(queue = %delivery.routing_key, %reason, "a message that is no work unit goes to {}", topology::DEAD_QUEUE);
+        if let Some(envelope) = envelope {
+            let mut answer = refused_unit(
+                &self.node.name,
+                envelope.run,
+                envelope.unit,
+                delivery.redelivered,
+            );
+            answer.rejected = Some(reason.clone());
+            self.push_answer(&answer, Then::Nothing);
+        }
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        let mut headers = delivery.properties.headers().clone().unwrap_or_default();
+        headers.insert(REASON_HEADER.into(), text(&reason));
+        headers.insert(NODE_HEADER.into(), text(&self.node.name));
+        headers.insert(
+            "x-primepool-exchange".into(),
+            text(delivery.exchange.as_str()),
+        );
+        headers.insert(
+            "x-primepool-routing-key".into(),
+            text(delivery.routing_key.as_str()),
+        );
+        let properties = delivery
+            .properties
+            .clone()
+            .with_headers(headers)
+            .with_delivery_mode(2)
+            .with_app_id(app_id().into());
+        self.waiting.push_back(Letter {
+            exchange: "",
+            routing_key: topology::DEAD_QUEUE.to_owned(),
+            body: delivery.data,
+            properties,
+            then: Then::Ack(delivery.acker),
+        });
+    }
+
+    fn push_answer(&mut self, answer: &UnitAnswer, then: Then) {
+        // Plain data: it always has a JSON form.
+        let body = serde_json::to_vec(answer).unwrap_or_default();
+        let properties = BasicProperties::default()
+            .with_content_type(CONTENT_TYPE.into())
+            .with_delivery_mode(2)
+            .with_app_id(app_id().into())
+            .with_type("answer".into())
+            .with_message_id(format!("{}/{}", answer.run, answer.unit).into())
+            .with_correlation_id(answer.run.as_str().into())
+            .with_timestamp(unix_time().as_secs());
+        self.waiting.push_back(Letter {
+            exchange: topology::RESULTS_EXCHANGE,
+            routing_key: answer.run.to_string(),
+            body,
+            properties,
+            then,
+        });
+    }
+}
+
+async fn send(channel: &Channel, letter: &Letter) -> Result<PublisherConfirm, lapin::Error> {
+    let mandatory = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    channel
+        .basic_publish(
+            letter.exchange.into(),
+            letter.routing_key.as_str().into(),
+            mandatory,
+            &letter.body,
+            letter.properties.clone(),
+        )
+        .await
+}
+
+async fn numbered(
+    number: u64,
+    confirm: PublisherConfirm,
+) -> (u64, Result<Confirmation, lapin::Error>) {
+    (number, confirm.await)
+}
+
+fn app_id() -> &'static str {
+    concat!("primepool/", env!("CARGO_PKG_VERSION"))
+}
+
+/// Which runs have had a sample of this node, and when.
+#[derive(Debug, Default)]
+struct Samples {
+    runs: VecDeque<(RunId, Seen)>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    /// Taken when the run's first unit came, for its first answer.
+    first: Option<NodeSample>,
+    last: Instant,
+}
+
+impl Samples {
+    fn first_sight(&mut self, run: &RunId, node: &Node) {
+        if self.runs.iter().any(|(known, _)| known == run) {
+            return;
+        }
+        info!(%run, "works on a new run");
+        if self.runs.len() == RUNS_REMEMBERED {
+            self.runs.pop_front();
+        }
+        let seen = Seen {
+            first: Some(node.sample()),
+            last: Instant::now(),
+        };
+        self.runs.push_back((run.clone(), seen));
+    }
+
+    fn attach(&mut self, answer: &mut UnitAnswer, node: &Node) {
+        let Some((_, seen)) = self.runs.iter_mut().find(|(run, _)| *run == answer.run) else {
+            return;
+        };
+        let first = seen.first.take();
+        if first.is_some() || seen.last.elapsed() >= SAMPLE_EVERY {
+            answer.samples.extend(first);
+            answer.samples.push(node.sample());
+            seen.last = Instant::now();
+        }
+    }
+}

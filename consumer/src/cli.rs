@@ -1,0 +1,166 @@
+//! The command line.
+
+use std::{num::NonZero, path::PathBuf, thread, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use primepool_common::{broker::BrokerArgs, cli::duration, logging::LogArgs, message::JobKind};
+use primepool_engine::MAX_BITS;
+
+const EXAMPLES: &str = "\
+Examples:
+  consumer                                    all cores, the broker of this machine
+  consumer --concurrency 2 --prefetch 4       two workers, up to four units at hand
+  consumer --kinds prime,next-prime           leave safe primes to others
+  PRIMEPOOL_AMQP_URL=amqps://node:…@head.example:5671/primes consumer --tls-ca ca.pem
+  consumer health --health-file /run/consumer.health   for a container's health check
+
+SIGTERM or SIGINT: takes no new units, finishes those that it works on, gives the rest back, ends. A second one ends it at
+once; nothing is lost then either, the broker hands the units to others.
+
+Exit status: 0 ended as asked, 2 wrong usage, 3 the broker refuses us, 130 ended by a second signal.";
+
+/// Pulls prime jobs from the broker and works on them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "consumer",
+    version,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 110
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// Compute threads [default: the cores that this process may use]
+    #[arg(long, env = "PRIMEPOOL_CONCURRENCY", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    concurrency: Option<u32>,
+
+    /// Units of each kind that the broker hands over before the first of them is acknowledged [default: twice --concurrency]
+    #[arg(long, env = "PRIMEPOOL_PREFETCH", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    prefetch: Option<u16>,
+
+    /// Kinds of jobs to take: prime, safe-prime, next-prime [default: all]
+    #[arg(
+        long,
+        env = "PRIMEPOOL_KINDS",
+        value_name = "KIND",
+        value_delimiter = ','
+    )]
+    kinds: Vec<JobKind>,
+
+    /// Name of this node in results and metrics [default: the host's name]
+    #[arg(long, env = "PRIMEPOOL_NODE", value_name = "NAME", value_parser = node_name)]
+    node: Option<String>,
+
+    /// How long to go on with the units at hand after SIGTERM, before they are given back
+    #[arg(long, env = "PRIMEPOOL_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
+    drain_timeout: Duration,
+
+    /// Largest numbers to take, in bits; jobs above it are answered as rejected
+    #[arg(long, env = "PRIMEPOOL_MAX_BITS", value_name = "BITS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(2..=i64::from(MAX_BITS)))]
+    max_bits: u32,
+
+    /// File to write the state of health to, every second
+    #[arg(long, env = "PRIMEPOOL_HEALTH_FILE", value_name = "FILE")]
+    health_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) broker: BrokerArgs,
+
+    /// What to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What `consumer` does besides consuming.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell whether the consumer that writes FILE is well: exit status 0 if it lives and is connected
+    Health(HealthArgs),
+}
+
+/// Options of `consumer health`.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// The file that the consumer writes
+    #[arg(long, env = "PRIMEPOOL_HEALTH_FILE", value_name = "FILE")]
+    pub health_file: PathBuf,
+}
+
+/// What a consumer needs to know, defaults filled in.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Compute threads.
+    pub concurrency: u32,
+    /// Unacknowledged units of each kind.
+    pub prefetch: u16,
+    /// Kinds of jobs to take.
+    pub kinds: Vec<JobKind>,
+    /// Name of this node.
+    pub node: String,
+    /// Time for the units at hand after a request to stop.
+    pub drain_timeout: Duration,
+    /// Largest numbers to take, in bits.
+    pub max_bits: u32,
+    /// File of the state of health.
+    pub health_file: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Fills in the defaults.
+    ///
+    /// # Errors
+    /// A default cannot be found out; says which option to give.
+    pub(crate) fn settings(&self) -> Result<Settings, String> {
+        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        let concurrency = self
+            .concurrency
+            .unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1));
+        // One unit to work on and one at hand for each worker: enough to hide the way to the broker and back.
+        let prefetch = self
+            .prefetch
+            .unwrap_or_else(|| u16::try_from(2 * concurrency).unwrap_or(u16::MAX));
+        if u32::from(prefetch) < concurrency {
+            tracing::warn!(
+                prefetch,
+                concurrency,
+                "--prefetch is below --concurrency: some workers will have nothing to do"
+            );
+        }
+        let kinds = if self.kinds.is_empty() {
+            JobKind::ALL.to_vec()
+        } else {
+            let mut kinds = self.kinds.clone();
+            kinds.sort_unstable();
+            kinds.dedup();
+            kinds
+        };
+        let node = match &self.node {
+            Some(name) => name.clone(),
+            None => sysinfo::System::host_name()
+                .ok()
+                .and_then(|name| node_name(&name).ok())
+                .ok_or("this host has no usable name: give --node NAME")?,
+        };
+        Ok(Settings {
+            concurrency,
+            prefetch,
+            kinds,
+            node,
+            drain_timeout: self.drain_timeout,
+            max_bits: self.max_bits,
+            health_file: self.health_file.clone(),
+        })
+    }
+}
+
+/// A node's name becomes a tag of metrics and part of tables.
+fn node_name(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if (1..=64).contains(&text.len()) && text.chars().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("a node's name has 1 to 64 letters, digits, '-', '_' or '.'".to_owned())
+    }
+}

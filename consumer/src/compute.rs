@@ -1,0 +1,311 @@
+//! From a work unit to its answers: the one place where a kind of job meets the engine.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
+
+use primepool_common::message::{HexInteger, JobAnswer, JobOutcome, Work, WorkUnit};
+use primepool_engine::{Cancel, Engine, Error, Form, Found, Stream};
+use tracing::error;
+
+/// Works on the jobs of a unit; a compute thread has one.
+pub trait Compute {
+    /// Works on jobs `first..first + count` of `unit` and hands out each answer as `(job, outcome, candidates)`.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`], or why the jobs that were not answered cannot be.
+    fn run(
+        &mut self,
+        unit: &WorkUnit,
+        jobs: Jobs,
+        cancel: &Cancel,
+        answer: &mut dyn FnMut(u64, JobOutcome, u64),
+    ) -> Result<(), Error>;
+}
+
+/// A range of a unit's jobs.
+#[derive(Debug, Clone, Copy)]
+pub struct Jobs {
+    /// Place of the first one in the unit.
+    pub offset: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// The engine.
+#[derive(Default)]
+pub struct EngineCompute(Engine);
+
+impl Compute for EngineCompute {
+    fn run(
+        &mut self,
+        unit: &WorkUnit,
+        jobs: Jobs,
+        cancel: &Cancel,
+        answer: &mut dyn FnMut(u64, JobOutcome, u64),
+    ) -> Result<(), Error> {
+        let first = unit.first + jobs.offset;
+        let ok = |found: Found| JobOutcome::Ok {
+            value: Some(HexInteger(found.prime)),
+        };
+        let mut primes = |form, bits| {
+            let mut streams: Vec<Stream> = (first..first + jobs.count)
+                .map(|job| {
+                    unit.seed
+                        .map_or_else(Stream::os, |seed| Stream::seeded(seed, job))
+                })
+                .collect();
+            self.0
+                .primes(form, bits, &mut streams, cancel, &mut |i, found| {
+                    let candidates = found.candidates;
+                    answer(first + i as u64, ok(found), candidates);
+                })
+        };
+        match &unit.work {
+            Work::Prime { bits, .. } => primes(Form::Prime, *bits),
+            Work::SafePrime { bits, .. } => primes(Form::SafePrime, *bits),
+            Work::NextPrime { after } => {
+                let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
+                for (job, n) in (first..).zip(&after[range]) {
+                    let found = self.0.next_prime(&n.0, cancel)?;
+                    let candidates = found.candidates;
+                    answer(job, ok(found), candidates);
+                }
+                Ok(())
+            }
+            Work::Noop { .. } => {
+                for job in first..first + jobs.count {
+                    answer(job, JobOutcome::Ok { value: None }, 0);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Works on a whole unit. A panic is the failure of the job that panics: the unit's other jobs are then done one at a time,
+/// each with a `Compute` that `renew` makes.
+///
+/// # Errors
+/// Cancelled before the end; nothing of the unit counts then.
+pub fn run_unit<C: Compute>(
+    compute: &mut C,
+    renew: impl Fn() -> C,
+    unit: &WorkUnit,
+    cancel: &Cancel,
+) -> Result<Vec<JobAnswer>, Cancelled> {
+    let count = unit.work.count();
+    let whole = Jobs { offset: 0, count };
+    let mut answers = Vec::with_capacity(count as usize);
+    match attempt(compute, unit, whole, cancel, &mut answers) {
+        Attempt::Done => return Ok(answers),
+        Attempt::Cancelled => return Err(Cancelled),
+        Attempt::Unable(outcome) => {
+            answer_rest(unit, whole, &outcome, &mut answers);
+            return Ok(answers);
+        }
+        Attempt::Panicked(_) => {}
+    }
+    for offset in 0..count {
+        let job = unit.first + offset;
+        if answers.iter().any(|answer| answer.job == job) {
+            continue;
+        }
+        *compute = renew();
+        let one = Jobs { offset, count: 1 };
+        match attempt(compute, unit, one, cancel, &mut answers) {
+            Attempt::Done => {}
+            Attempt::Cancelled => return Err(Cancelled),
+            Attempt::Unable(outcome) => answer_rest(unit, one, &outcome, &mut answers),
+            Attempt::Panicked(message) => {
+                error!(run = %unit.run, job, "the engine panicked: {message}");
+                let reason = format!("the engine panicked: {message}");
+                answer_rest(unit, one, &JobOutcome::Failed { reason }, &mut answers);
+            }
+        }
+    }
+    *compute = renew();
+    Ok(answers)
+}
+
+/// The work was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cancelled;
+
+enum Attempt {
+    Done,
+    Cancelled,
+    Unable(JobOutcome),
+    Panicked(String),
+}
+
+fn attempt(
+    compute: &mut impl Compute,
+    unit: &WorkUnit,
+    jobs: Jobs,
+    cancel: &Cancel,
+    answers: &mut Vec<JobAnswer>,
+) -> Attempt {
+    // A job's cost is the time since the answer before it: jobs that are worked on at once share it fairly enough, and the
+    // sum is the unit's.
+    let mut since = Instant::now();
+    let mut answer = |job, outcome, candidates| {
+        let now = Instant::now();
+        let compute_ms = (now - since).as_secs_f64() * 1e3;
+        since = now;
+        answers.push(JobAnswer {
+            job,
+            outcome,
+            compute_ms,
+            candidates,
+        });
+    };
+    let run = || compute.run(unit, jobs, cancel, &mut answer);
+    // Unwind safe: after a panic `compute` is replaced, and `answers` only ever grows by whole answers.
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(())) => Attempt::Done,
+        Ok(Err(Error::Cancelled)) => Attempt::Cancelled,
+        Ok(Err(Error::Invalid { reason })) => Attempt::Unable(JobOutcome::Rejected { reason }),
+        Ok(Err(error)) => Attempt::Unable(JobOutcome::Failed {
+            reason: error.to_string(),
+        }),
+        Err(payload) => Attempt::Panicked(panic_message(&*payload)),
+    }
+}
+
+/// Gives `outcome` to every one of `jobs` that has no answer yet.
+fn answer_rest(unit: &WorkUnit, jobs: Jobs, outcome: &JobOutcome, answers: &mut Vec<JobAnswer>) {
+    let first = unit.first + jobs.offset;
+    for job in first..first + jobs.count {
+        if !answers.iter().any(|answer| answer.job == job) {
+            answers.push(JobAnswer {
+                job,
+                outcome: outcome.clone(),
+                compute_ms: 0.0,
+                candidates: 0,
+            });
+        }
+    }
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn unit(work: Work) -> WorkUnit {
+        WorkUnit {
+            version: 1,
+            run: "r".parse().unwrap(),
+            unit: 0,
+            first: 10,
+            published_ns: 0,
+            seed: Some(1),
+            work,
+        }
+    }
+
+    fn run(work: Work) -> Vec<JobAnswer> {
+        run_unit(
+            &mut EngineCompute::default(),
+            EngineCompute::default,
+            &unit(work),
+            &Cancel::new(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn every_kind_is_answered() {
+        for (work, count) in [
+            (Work::Prime { bits: 64, count: 9 }, 9),
+            (Work::SafePrime { bits: 32, count: 3 }, 3),
+            (Work::Noop { count: 5 }, 5),
+        ] {
+            let mut jobs: Vec<u64> = run(work).iter().map(|answer| answer.job).collect();
+            jobs.sort_unstable();
+            assert_eq!(jobs, (10..10 + count).collect::<Vec<_>>());
+        }
+        let answers = run(Work::NextPrime {
+            after: vec![HexInteger(7.into()), HexInteger(13.into())],
+        });
+        let value = |n: u32| JobOutcome::Ok {
+            value: Some(HexInteger(n.into())),
+        };
+        assert_eq!(answers[0].outcome, value(11));
+        assert_eq!(answers[1].outcome, value(17));
+    }
+
+    #[test]
+    fn what_cannot_exist_is_rejected() {
+        let answers = run(Work::SafePrime { bits: 2, count: 2 });
+        assert_eq!(answers.len(), 2);
+        assert!(
+            answers
+                .iter()
+                .all(|a| matches!(a.outcome, JobOutcome::Rejected { .. }))
+        );
+    }
+
+    /// Panics on one job, and on everything after a panic until it is renewed.
+    struct Fragile {
+        bad: u64,
+        broken: bool,
+    }
+
+    impl Compute for Fragile {
+        fn run(
+            &mut self,
+            unit: &WorkUnit,
+            jobs: Jobs,
+            cancel: &Cancel,
+            answer: &mut dyn FnMut(u64, JobOutcome, u64),
+        ) -> Result<(), Error> {
+            for offset in jobs.offset..jobs.offset + jobs.count {
+                if cancel.is_cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                self.broken |= offset == self.bad;
+                assert!(!self.broken, "out of luck");
+                answer(unit.first + offset, JobOutcome::Ok { value: None }, 1);
+            }
+            Ok(())
+        }
+    }
+
+    fn fragile(bad: u64) -> Fragile {
+        Fragile { bad, broken: false }
+    }
+
+    #[test]
+    fn a_panic_is_one_jobs_failure() {
+        let unit = unit(Work::Noop { count: 5 });
+        let mut compute = fragile(2);
+        let answers = run_unit(&mut compute, || fragile(2), &unit, &Cancel::new()).unwrap();
+        assert_eq!(answers.len(), 5);
+        for answer in answers {
+            let failed = matches!(&answer.outcome, JobOutcome::Failed { reason } if reason.contains("out of luck"));
+            assert_eq!(failed, answer.job == 12, "{answer:?}");
+        }
+        assert!(!compute.broken, "the next unit gets a new one");
+    }
+
+    #[test]
+    fn a_cancelled_unit_has_no_answer() {
+        let cancel = Cancel::new();
+        cancel.cancel();
+        let unit = unit(Work::Noop { count: 5 });
+        let answers = run_unit(&mut fragile(9), || fragile(9), &unit, &cancel);
+        assert_eq!(answers, Err(Cancelled));
+    }
+}

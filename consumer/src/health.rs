@@ -1,0 +1,99 @@
+//! The answer to "is this consumer well?": a file that the consumer renews every second, and the check that reads it.
+
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use primepool_common::exit::Exit;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::HealthArgs;
+
+/// A consumer that has not renewed its file for this long hangs or is gone.
+const STALE_AFTER: Duration = Duration::from_secs(10);
+
+/// What a health file says.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Health {
+    /// The consumer's process.
+    pub pid: u32,
+    /// Whether it is subscribed to its queues and can publish.
+    pub connected: bool,
+    /// When this was written.
+    pub at: SystemTime,
+}
+
+impl Health {
+    /// Puts this in place of what the file said, in one step.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let new = path.with_extension(format!("{}.new", self.pid));
+        fs::write(&new, serde_json::to_vec(self)?)?;
+        fs::rename(&new, path)
+    }
+}
+
+/// `consumer health`: says what it found on standard output.
+///
+/// # Errors
+/// Why the consumer is not well.
+pub fn check(args: &HealthArgs) -> Result<Exit, String> {
+    let path = args.health_file.display();
+    let body = fs::read(&args.health_file)
+        .map_err(|error| format!("cannot read {path}: {error}; is the consumer running?"))?;
+    let health: Health = serde_json::from_slice(&body)
+        .map_err(|error| format!("{path} is not a consumer's health file: {error}"))?;
+    let age = health.at.elapsed().unwrap_or_default();
+    if age > STALE_AFTER {
+        return Err(format!(
+            "consumer {} has not been heard of for {} s",
+            health.pid,
+            age.as_secs()
+        ));
+    }
+    if !health.connected {
+        return Err(format!(
+            "consumer {} has no connection to its broker",
+            health.pid
+        ));
+    }
+    #[expect(clippy::print_stdout, reason = "the answer of this command")]
+    {
+        println!("consumer {} is connected", health.pid);
+    }
+    Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn answer(health: &Health) -> Result<Exit, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("health");
+        health.write(&file).unwrap();
+        check(&HealthArgs { health_file: file })
+    }
+
+    #[test]
+    fn well_only_while_fresh_and_connected() {
+        let now = SystemTime::now();
+        let health = |connected, at| Health {
+            pid: 7,
+            connected,
+            at,
+        };
+        assert_eq!(answer(&health(true, now)), Ok(Exit::Ok));
+        assert!(answer(&health(false, now)).is_err());
+        assert!(answer(&health(true, now - 2 * STALE_AFTER)).is_err());
+        let missing = HealthArgs {
+            health_file: "/nonexistent/health".into(),
+        };
+        assert!(check(&missing).is_err());
+    }
+}

@@ -1,0 +1,249 @@
+//! The consuming side: subscribes to the queues, reads the units, hands them to the workers, and does so again whenever
+//! the connection or a subscription ends.
+
+use std::{pin::Pin, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use crossbeam_channel::Sender;
+use futures_util::{Stream, StreamExt, stream};
+use lapin::{
+    Channel, Connection,
+    message::Delivery,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::{AMQPValue, FieldTable},
+};
+use primepool_common::{
+    broker::{Backoff, BrokerError, Endpoint},
+    message::{CONTENT_TYPE, decode_unit},
+    topology,
+};
+use tokio::sync::{mpsc::UnboundedSender, watch};
+use tracing::{debug, info, warn};
+
+use crate::{
+    answers::{DeadLetter, Outgoing},
+    cli::Settings,
+    ledger::{self, Ledger},
+    node::Node,
+    workers::Task,
+};
+
+/// What the intake works with.
+#[derive(Debug)]
+pub struct Intake {
+    /// The broker.
+    pub endpoint: Endpoint,
+    /// The consumer's settings.
+    pub settings: Settings,
+    /// This node's counters.
+    pub node: Arc<Node>,
+    /// Where the units go.
+    pub tasks: Sender<Task>,
+    /// Where refusals go.
+    pub outgoing: UnboundedSender<Outgoing>,
+    /// What is held.
+    pub ledger: Ledger,
+    /// Becomes true when no more units are to be taken.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// A stream of deliveries that says when it ends.
+type Deliveries = Pin<Box<dyn Stream<Item = Option<lapin::Result<Delivery>>> + Send>>;
+
+/// What to log about waiting for the next try.
+pub(crate) fn log_retry(what: &str, error: &BrokerError, delay: Duration, attempt: u32) {
+    warn!(
+        "{what}: {error}; attempt {attempt} follows in {:.1} s",
+        delay.as_secs_f64()
+    );
+}
+
+impl Intake {
+    /// Takes units until told to stop, then gives back the connection that they came by: their acknowledgements need it.
+    ///
+    /// # Errors
+    /// The first connection failed in a way that only an operator can mend. Later ones are tried again for ever.
+    pub async fn run(mut self) -> Result<Option<Connection>, BrokerError> {
+        let mut backoff = Backoff::new();
+        let mut attempt = 1;
+        let mut was_connected = false;
+        loop {
+            let result = self
+                .session(&mut backoff, &mut attempt, &mut was_connected)
+                .await;
+            self.node.consuming.store(false, Relaxed);
+            let error = match result {
+                Ok(connection) => return Ok(Some(connection)),
+                Err(error) => error,
+            };
+            if error.needs_operator() && !was_connected {
+                return Err(error);
+            }
+            let delay = backoff.next_delay();
+            attempt += 1;
+            log_retry("consuming", &error, delay, attempt);
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                _ = self.stop.wait_for(|stop| *stop) => return Ok(None),
+            }
+        }
+    }
+
+    /// From connecting to the request to stop, or to the first error.
+    async fn session(
+        &self,
+        backoff: &mut Backoff,
+        attempt: &mut u32,
+        was_connected: &mut bool,
+    ) -> Result<Connection, BrokerError> {
+        let name = format!("primepool consumer {} (consuming)", self.settings.node);
+        let connection = self.endpoint.connect(&name).await?;
+        topology::declare(&connection).await?;
+        let channel = connection.create_channel().await?;
+        channel
+            .basic_qos(self.settings.prefetch, BasicQosOptions::default())
+            .await?;
+        let (tags, mut deliveries) = self.subscribe(&channel).await?;
+        self.node.consuming.store(true, Relaxed);
+        *was_connected = true;
+        *attempt = 0;
+        backoff.reset();
+        info!(broker = %self.endpoint, kinds = %tags.join(","), prefetch = self.settings.prefetch, "consuming");
+        let mut stop = self.stop.clone();
+        loop {
+            tokio::select! {
+                next = deliveries.next() => match next.flatten() {
+                    Some(Ok(delivery)) => self.receive(delivery),
+                    Some(Err(error)) => return Err(error.into()),
+                    // The broker cancelled the subscription: its queue is gone, or a unit outlasted the broker's
+                    // acknowledgement timeout.
+                    None => return Err(BrokerError::Lost {
+                        reason: "a subscription ended".to_owned(),
+                    }),
+                },
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        self.unsubscribe(&channel, &tags, deliveries).await;
+        Ok(connection)
+    }
+
+    async fn subscribe(&self, channel: &Channel) -> Result<(Vec<String>, Deliveries), BrokerError> {
+        let mut streams = Vec::new();
+        let mut tags = Vec::new();
+        for kind in &self.settings.kinds {
+            let consumer = channel
+                .basic_consume(
+                    topology::jobs_queue(*kind).into(),
+                    kind.as_str().into(),
+                    BasicConsumeOptions::default(),
+                    FieldTable::default(),
+                )
+                .await?;
+            // `select_all` swallows the end of one of its streams; it must be seen.
+            let end = stream::once(async { None });
+            streams.push(consumer.map(Some).chain(end).boxed());
+            tags.push(kind.to_string());
+        }
+        Ok((tags, stream::select_all(streams).boxed()))
+    }
+
+    /// Ends the subscriptions and gives back what they had brought but nobody had read.
+    async fn unsubscribe(&self, channel: &Channel, tags: &[String], mut deliveries: Deliveries) {
+        for tag in tags {
+            let cancelled = channel
+                .basic_cancel(tag.as_str().into(), BasicCancelOptions::default())
+                .await;
+            if let Err(error) = cancelled {
+                debug!("ending the subscription to {tag}: {error}");
+            }
+        }
+        let moment = Duration::from_millis(50);
+        while let Ok(Some(item)) = tokio::time::timeout(moment, deliveries.next()).await {
+            if let Some(Ok(delivery)) = item {
+                ledger::hand_back(&delivery.acker).await;
+            }
+        }
+    }
+
+    fn receive(&self, delivery: Delivery) {
+        let unit = match decode_unit(&delivery.data) {
+            Ok(unit) => unit,
+            Err((error, envelope)) => {
+                let reason = foreign(&delivery).unwrap_or_else(|| error.to_string());
+                let letter = DeadLetter::new(delivery, reason, envelope);
+                self.send(Outgoing::Dead(Box::new(letter)));
+                return;
+            }
+        };
+        let key = (unit.run.clone(), unit.unit);
+        let refusal = unit.validate(self.settings.max_bits).err();
+        let tried = returns(&delivery);
+        debug!(run = %unit.run, unit = unit.unit, jobs = unit.work.count(), redelivered = delivery.redelivered, "received");
+        if !self.ledger.enter(key, delivery.acker.clone()) {
+            debug!(run = %unit.run, unit = unit.unit, "redelivered while it is being worked on");
+            return;
+        }
+        self.node.in_flight.store(
+            u32::try_from(self.ledger.len()).unwrap_or(u32::MAX),
+            Relaxed,
+        );
+        if let Some(reason) = refusal {
+            warn!(run = %unit.run, unit = unit.unit, %reason, "rejected");
+            self.send(Outgoing::refusal(
+                &self.node.name,
+                &unit,
+                delivery.redelivered,
+                reason,
+                true,
+            ));
+        } else if tried >= topology::REFUSE_AFTER_DELIVERIES {
+            let reason = format!(
+                "given up after {tried} deliveries without an answer: this unit seems to end the consumers that work on it"
+            );
+            warn!(run = %unit.run, unit = unit.unit, %reason, "failed");
+            self.send(Outgoing::refusal(
+                &self.node.name,
+                &unit,
+                delivery.redelivered,
+                reason,
+                false,
+            ));
+        } else {
+            self.send(Outgoing::FirstSight(unit.run.clone()));
+            let task = Task {
+                unit,
+                redelivered: delivery.redelivered,
+            };
+            // The workers hold the other end for as long as this process lives.
+            let _ = self.tasks.send(task);
+        }
+    }
+
+    fn send(&self, outgoing: Outgoing) {
+        // The receiver lives until the drain is over.
+        let _ = self.outgoing.send(outgoing);
+    }
+}
+
+/// Whether the message says itself that it is none of ours.
+fn foreign(delivery: &Delivery) -> Option<String> {
+    let content_type = delivery.properties.content_type().as_ref()?;
+    (content_type.as_str() != CONTENT_TYPE)
+        .then(|| format!("foreign: content type {content_type:?} is not {CONTENT_TYPE}"))
+}
+
+/// How often a quorum queue has handed this message out before (its header `x-delivery-count`).
+fn returns(delivery: &Delivery) -> i64 {
+    let headers = delivery.properties.headers();
+    let count = headers
+        .as_ref()
+        .and_then(|headers| headers.inner().get("x-delivery-count"));
+    match count {
+        Some(AMQPValue::LongLongInt(count)) => *count,
+        Some(AMQPValue::LongInt(count)) => i64::from(*count),
+        Some(AMQPValue::LongUInt(count)) => i64::from(*count),
+        Some(AMQPValue::ShortShortUInt(count)) => i64::from(*count),
+        Some(AMQPValue::ShortShortInt(count)) => i64::from(*count),
+        _ => 0,
+    }
+}

@@ -1,0 +1,45 @@
+//! The consumer: pulls work units from the broker, computes, answers, acknowledges.
+//!
+//! ```text
+//!   broker ──delivery──▶ intake ──task──▶ workers (one OS thread each) ──finished──▶ answers ──result──▶ broker
+//!     ▲                    │                                                           │
+//!     └────────────────────┴────────── acknowledgement, once the result is confirmed ──┘
+//! ```
+//!
+//! [`service`] puts the parts together and drains them; [`intake`] and [`answers`] own a connection each, because lapin stops
+//! every write, acknowledgements too, on a connection that the broker blocks; [`ledger`] knows what this process has received
+//! and not yet acknowledged.
+
+pub mod answers;
+pub mod cli;
+pub mod compute;
+pub mod health;
+pub mod intake;
+pub mod ledger;
+pub mod node;
+pub mod service;
+pub mod workers;
+
+use primepool_common::{broker::Endpoint, exit::Exit};
+
+use cli::{Cli, Command};
+
+/// Runs what the command line asks for.
+///
+/// # Errors
+/// What went wrong, for people, and the exit status that says so.
+pub fn main(cli: Cli) -> Result<Exit, (Exit, anyhow::Error)> {
+    if let Some(Command::Health(args)) = &cli.command {
+        return health::check(args)
+            .map_err(|reason| (Exit::Incomplete, anyhow::Error::msg(reason)));
+    }
+    let usage = |error: String| (Exit::Usage, anyhow::Error::msg(error));
+    let endpoint = Endpoint::from_args(&cli.broker).map_err(usage)?;
+    let settings = cli.settings().map_err(usage)?;
+    // The runtime has this thread to itself, so that heartbeats are answered whatever the compute threads do.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| (Exit::Incomplete, error.into()))?;
+    runtime.block_on(service::run(endpoint, settings))
+}

@@ -1,0 +1,232 @@
+//! What this node is doing: counters that the compute threads keep, and samples of the process and the machine.
+
+use std::{
+    num::NonZero,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Instant,
+};
+
+use primepool_common::{clock::unix_ns, message::NodeSample};
+use sysinfo::{MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+
+/// Counters of this process. The compute threads only touch atomics.
+#[derive(Debug)]
+pub struct Node {
+    /// Name of the node.
+    pub name: String,
+    started: Instant,
+    instance: u64,
+    workers: Vec<Worker>,
+    /// Jobs that ended well.
+    pub jobs_ok: AtomicU64,
+    /// Jobs that failed or were rejected.
+    pub jobs_failed: AtomicU64,
+    /// Whether the subscriptions stand.
+    pub consuming: AtomicBool,
+    /// Whether answers can be published.
+    pub publishing: AtomicBool,
+    /// Units received and not acknowledged.
+    pub in_flight: AtomicU32,
+    machine: Mutex<Machine>,
+}
+
+/// Time that one worker has been busy, in nanoseconds since the node's start.
+#[derive(Debug, Default)]
+struct Worker {
+    done_ns: AtomicU64,
+    /// When the unit at hand was begun; 0 when there is none.
+    since_ns: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Machine {
+    /// Nothing where the system cannot be asked; its figures are 0 then.
+    system: Option<System>,
+    pid: Option<Pid>,
+    cores: u32,
+}
+
+impl Node {
+    /// Counters at zero for so many compute threads.
+    #[must_use]
+    pub fn new(name: String, workers: u32) -> Self {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        Self {
+            name,
+            started: Instant::now(),
+            instance: unix_ns(),
+            workers: (0..workers).map(|_| Worker::default()).collect(),
+            jobs_ok: AtomicU64::new(0),
+            jobs_failed: AtomicU64::new(0),
+            consuming: AtomicBool::new(false),
+            publishing: AtomicBool::new(false),
+            in_flight: AtomicU32::new(0),
+            machine: Mutex::new(Machine {
+                system: System::new().ok(),
+                pid: sysinfo::get_current_pid().ok(),
+                cores: u32::try_from(cores).unwrap_or(u32::MAX),
+            }),
+        }
+    }
+
+    /// Whether this consumer can do its work.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.consuming.load(Relaxed) && self.publishing.load(Relaxed)
+    }
+
+    /// A worker starts on a unit; it is busy until the guard is dropped.
+    #[must_use]
+    pub fn busy(&self, worker: usize) -> BusyGuard<'_> {
+        let worker = &self.workers[worker];
+        worker.since_ns.store(self.now_ns(), Relaxed);
+        BusyGuard { node: self, worker }
+    }
+
+    /// Renews the figures that need some time between two looks (CPU use of the machine).
+    pub fn refresh_machine(&self) {
+        if let Some(system) = &mut self.machine().system {
+            system.refresh_cpu_usage();
+        }
+    }
+
+    /// The state right now. Takes some 50 µs.
+    #[must_use]
+    pub fn sample(&self) -> NodeSample {
+        let now = self.now_ns();
+        let mut busy_ns = 0;
+        let mut busy_workers = 0;
+        for worker in &self.workers {
+            busy_ns += worker.done_ns.load(Relaxed);
+            let since = worker.since_ns.load(Relaxed);
+            if since != 0 {
+                busy_workers += 1;
+                busy_ns += now.saturating_sub(since);
+            }
+        }
+        let mut machine = self.machine();
+        let (cpu_s, rss_bytes) = machine.process();
+        let (mem_used_bytes, mem_total_bytes) = machine.memory();
+        NodeSample {
+            instance: self.instance,
+            at_ns: unix_ns(),
+            workers: u32::try_from(self.workers.len()).unwrap_or(u32::MAX),
+            busy_workers,
+            busy_s: seconds(busy_ns),
+            alive_s: seconds(now),
+            cores: machine.cores,
+            cpu_s,
+            cpu_pct: machine.cpu_pct(),
+            mem_used_bytes,
+            mem_total_bytes,
+            rss_bytes,
+            jobs_ok: self.jobs_ok.load(Relaxed),
+            jobs_failed: self.jobs_failed.load(Relaxed),
+            in_flight: self.in_flight.load(Relaxed),
+        }
+    }
+
+    /// Never 0, which means "not busy".
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos())
+            .unwrap_or(u64::MAX)
+            .max(1)
+    }
+
+    fn machine(&self) -> std::sync::MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Machine {
+    fn cpu_pct(&self) -> f64 {
+        self.system
+            .as_ref()
+            .map_or(0.0, |system| f64::from(system.global_cpu_usage()))
+    }
+
+    /// CPU seconds and resident bytes of this process.
+    fn process(&mut self) -> (f64, u64) {
+        let (Some(pid), Some(system)) = (self.pid, &mut self.system) else {
+            return (0.0, 0);
+        };
+        let what = ProcessRefreshKind::nothing().with_cpu().with_memory();
+        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, what);
+        system.process(pid).map_or((0.0, 0), |process| {
+            (
+                process.accumulated_cpu_time() as f64 / 1e3,
+                process.memory(),
+            )
+        })
+    }
+
+    /// Bytes in use and in all: of the container where it has a limit, else of the machine.
+    fn memory(&mut self) -> (u64, u64) {
+        let Some(system) = &mut self.system else {
+            return (0, 0);
+        };
+        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+        let (used, total) = (system.used_memory(), system.total_memory());
+        match system.cgroup_limits() {
+            Some(limits) if limits.total_memory < total => (
+                limits.total_memory - limits.free_memory,
+                limits.total_memory,
+            ),
+            _ => (used, total),
+        }
+    }
+}
+
+/// Keeps a worker busy.
+#[derive(Debug)]
+pub struct BusyGuard<'a> {
+    node: &'a Node,
+    worker: &'a Worker,
+}
+
+impl Drop for BusyGuard<'_> {
+    fn drop(&mut self) {
+        let since = self.worker.since_ns.swap(0, Relaxed);
+        let took = self.node.now_ns().saturating_sub(since);
+        self.worker.done_ns.fetch_add(took, Relaxed);
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn busy_time_counts_while_and_after_it_passes() {
+        let node = Node::new("n".into(), 2);
+        assert_eq!(node.sample().busy_workers, 0);
+        let guard = node.busy(1);
+        thread::sleep(Duration::from_millis(20));
+        let during = node.sample();
+        assert_eq!(during.busy_workers, 1);
+        assert!(during.busy_s >= 0.02 && during.busy_s <= during.alive_s);
+        drop(guard);
+        let after = node.sample();
+        assert_eq!(after.busy_workers, 0);
+        assert!(after.busy_s >= during.busy_s);
+    }
+
+    #[test]
+    fn samples_the_process() {
+        let node = Node::new("n".into(), 1);
+        let sample = node.sample();
+        assert!(sample.rss_bytes > 100_000, "{sample:?}");
+        assert!(sample.mem_total_bytes >= sample.mem_used_bytes);
+        assert!(sample.cores >= 1);
+    }
+}

@@ -1,0 +1,202 @@
+//! Puts the parts together, and takes them apart again when asked to stop.
+
+use std::{
+    io, process,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crossbeam_channel::Receiver;
+use primepool_common::{
+    broker::{BrokerError, Endpoint},
+    exit::Exit,
+    shutdown::StopSignals,
+};
+use primepool_engine::Cancel;
+use tokio::{
+    sync::{
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        watch,
+    },
+    time::{Instant, timeout, timeout_at},
+};
+use tracing::{info, warn};
+
+use crate::{
+    answers::{Answers, Outgoing},
+    cli::Settings,
+    health::Health,
+    intake::Intake,
+    ledger::Ledger,
+    node::Node,
+    workers::{self, Finished, Task},
+};
+
+/// After the drain time is over: how long to wait for the units to be given back and the connections to be closed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Consumes until a signal asks to stop.
+///
+/// # Errors
+/// The broker refuses us in a way that only an operator can mend, or the system refuses threads or signals.
+pub async fn run(endpoint: Endpoint, settings: Settings) -> Result<Exit, (Exit, anyhow::Error)> {
+    let system = |error: io::Error| (Exit::Incomplete, error.into());
+    let mut signals = StopSignals::listen().map_err(system)?;
+    let node = Arc::new(Node::new(settings.node.clone(), settings.concurrency));
+    let ledger = Ledger::default();
+    let cancel = Cancel::new();
+    let (tasks, waiting) = workers::channel();
+    let (finished, done) = mpsc::unbounded_channel();
+    workers::start(
+        &node,
+        settings.concurrency,
+        &waiting,
+        &finished,
+        &ledger,
+        &cancel,
+    )
+    .map_err(system)?;
+    drop(finished);
+    info!(
+        node = %node.name,
+        concurrency = settings.concurrency,
+        prefetch = settings.prefetch,
+        pid = process::id(),
+        "primepool consumer {} starts",
+        env!("CARGO_PKG_VERSION")
+    );
+
+    let (outgoing, to_send) = mpsc::unbounded_channel();
+    let (stop, stopped) = watch::channel(false);
+    let answers = Answers::new(endpoint.clone(), Arc::clone(&node), ledger.clone(), to_send);
+    let mut answers = tokio::spawn(answers.run());
+    let forward = tokio::spawn(forward(done, outgoing.clone(), ledger.clone()));
+    let intake = Intake {
+        endpoint,
+        settings: settings.clone(),
+        node: Arc::clone(&node),
+        tasks,
+        outgoing,
+        ledger: ledger.clone(),
+        stop: stopped,
+    };
+    let mut intake = tokio::spawn(intake.run());
+    let health = tokio::spawn(report_health(Arc::clone(&node), settings.clone()));
+
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        // The intake ends by itself only if the broker refuses us.
+        ended = &mut intake => return Err(refused(ended)),
+    };
+    info!(
+        units = ledger.len(),
+        "{signal}: takes no new units, finishes those at hand; a second signal ends it at once"
+    );
+    tokio::spawn(async move {
+        let signal = signals.next().await;
+        warn!("{signal} again: ends now; the broker hands the units at hand to others");
+        // The process is told to end now: nothing that is left could need a destructor.
+        process::exit(i32::from(Exit::Interrupted.code()));
+    });
+
+    let deadline = Instant::now() + settings.drain_timeout;
+    let _ = stop.send(true);
+    let connection = timeout_at(deadline + GRACE, intake).await;
+    drain(&ledger, &waiting, &cancel, deadline).await;
+    // Ends once the workers are gone; they end with the channel of their tasks.
+    drop(waiting);
+    forward.abort();
+    let _ = forward.await;
+    let confirmed = timeout(GRACE, &mut answers).await.is_ok();
+    answers.abort();
+    if let Ok(Ok(Ok(Some(connection)))) = connection {
+        let _ = timeout(GRACE, connection.close(200, "drained".into())).await;
+    }
+    health.abort();
+    if let Some(file) = &settings.health_file {
+        let _ = std::fs::remove_file(file);
+    }
+    let left = ledger.len();
+    if left == 0 && confirmed {
+        info!("drained");
+    } else {
+        warn!(
+            units = left,
+            "ends without the broker's word on some units; it hands them to others"
+        );
+    }
+    Ok(Exit::Ok)
+}
+
+fn refused(
+    ended: Result<Result<Option<lapin::Connection>, BrokerError>, tokio::task::JoinError>,
+) -> (Exit, anyhow::Error) {
+    match ended {
+        Ok(Err(error)) => (Exit::Unreachable, error.into()),
+        Ok(Ok(_)) => (
+            Exit::Incomplete,
+            anyhow::anyhow!("the intake ended unasked"),
+        ),
+        Err(panic) => (Exit::Incomplete, panic.into()),
+    }
+}
+
+/// Passes on what the workers have done.
+async fn forward(
+    mut done: UnboundedReceiver<Finished>,
+    outgoing: UnboundedSender<Outgoing>,
+    ledger: Ledger,
+) {
+    while let Some(finished) = done.recv().await {
+        match finished {
+            Finished::Answered(answer) => {
+                let _ = outgoing.send(Outgoing::Answer(Box::new(answer)));
+            }
+            Finished::Cancelled(key) => ledger.hand_back(&key).await,
+        }
+    }
+}
+
+/// Gives back what no worker has begun, waits for the rest until the deadline, then cancels it.
+async fn drain(ledger: &Ledger, waiting: &Receiver<Task>, cancel: &Cancel, deadline: Instant) {
+    let mut returned = 0;
+    while let Ok(task) = waiting.try_recv() {
+        ledger.hand_back(&task.key()).await;
+        returned += 1;
+    }
+    if returned > 0 {
+        info!(units = returned, "given back, not begun");
+    }
+    if timeout_at(deadline, ledger.settled()).await.is_err() {
+        warn!(
+            units = ledger.len(),
+            "the drain time is over: gives back what is not finished"
+        );
+        cancel.cancel();
+        let _ = timeout(GRACE, ledger.settled()).await;
+    }
+}
+
+/// Keeps the health file and the machine's figures fresh.
+async fn report_health(node: Arc<Node>, settings: Settings) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut complained = false;
+    loop {
+        second.tick().await;
+        node.refresh_machine();
+        let Some(file) = &settings.health_file else {
+            continue;
+        };
+        let health = Health {
+            pid: process::id(),
+            connected: node.is_connected(),
+            at: SystemTime::now(),
+        };
+        if let Err(error) = health.write(file)
+            && !complained
+        {
+            complained = true;
+            warn!("cannot write --health-file {}: {error}", file.display());
+        }
+    }
+}

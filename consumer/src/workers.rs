@@ -1,0 +1,134 @@
+//! The compute threads. They do nothing but number theory: units come in by one channel, what became of them goes out by
+//! another.
+
+use std::{io, sync::Arc, sync::atomic::Ordering::Relaxed, thread};
+
+use crossbeam_channel::{Receiver, Sender};
+use primepool_common::message::{JobOutcome, UnitAnswer, VERSION, WorkUnit};
+use primepool_engine::Cancel;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{
+    compute::{EngineCompute, run_unit},
+    ledger::{Ledger, UnitKey},
+    node::Node,
+};
+
+/// A unit for the workers.
+#[derive(Debug)]
+pub struct Task {
+    /// What to do.
+    pub unit: WorkUnit,
+    /// Whether the broker had handed it out before.
+    pub redelivered: bool,
+}
+
+impl Task {
+    /// The unit's name in the ledger.
+    #[must_use]
+    pub fn key(&self) -> UnitKey {
+        (self.unit.run.clone(), self.unit.unit)
+    }
+}
+
+/// What became of a task.
+#[derive(Debug)]
+pub enum Finished {
+    /// It was worked on.
+    Answered(UnitAnswer),
+    /// It was cancelled.
+    Cancelled(UnitKey),
+}
+
+/// Starts `count` threads that take from `tasks` until its senders are gone.
+///
+/// # Errors
+/// The system gives no more threads.
+pub fn start(
+    node: &Arc<Node>,
+    count: u32,
+    tasks: &Receiver<Task>,
+    finished: &UnboundedSender<Finished>,
+    ledger: &Ledger,
+    cancel: &Cancel,
+) -> io::Result<()> {
+    for number in 0..count {
+        let worker = Worker {
+            number,
+            node: Arc::clone(node),
+            tasks: tasks.clone(),
+            finished: finished.clone(),
+            ledger: ledger.clone(),
+            cancel: cancel.clone(),
+        };
+        thread::Builder::new()
+            .name(format!("compute-{number}"))
+            .spawn(move || worker.run())?;
+    }
+    Ok(())
+}
+
+/// The channel that the workers take from.
+#[must_use]
+pub fn channel() -> (Sender<Task>, Receiver<Task>) {
+    // Bounded by what the broker hands out unacknowledged.
+    crossbeam_channel::unbounded()
+}
+
+struct Worker {
+    number: u32,
+    node: Arc<Node>,
+    tasks: Receiver<Task>,
+    finished: UnboundedSender<Finished>,
+    ledger: Ledger,
+    cancel: Cancel,
+}
+
+impl Worker {
+    fn run(self) {
+        let mut compute = EngineCompute::default();
+        for task in &self.tasks {
+            if !self.ledger.claim(&task.key()) {
+                continue;
+            }
+            let finished = self.work(&mut compute, task);
+            if self.finished.send(finished).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn work(&self, compute: &mut EngineCompute, task: Task) -> Finished {
+        let busy = self.node.busy(self.number as usize);
+        let done = run_unit(compute, EngineCompute::default, &task.unit, &self.cancel);
+        drop(busy);
+        let Ok(jobs) = done else {
+            return Finished::Cancelled(task.key());
+        };
+        let answer = UnitAnswer {
+            version: VERSION,
+            run: task.unit.run,
+            unit: task.unit.unit,
+            published_ns: task.unit.published_ns,
+            redelivered: task.redelivered,
+            node: self.node.name.clone(),
+            worker: self.number,
+            jobs,
+            rejected: None,
+            samples: Vec::new(),
+        };
+        count_outcomes(&self.node, &answer);
+        Finished::Answered(answer)
+    }
+}
+
+fn count_outcomes(node: &Node, answer: &UnitAnswer) {
+    let ok = answer
+        .jobs
+        .iter()
+        .filter(|job| matches!(job.outcome, JobOutcome::Ok { .. }))
+        .count() as u64;
+    node.jobs_ok.fetch_add(ok, Relaxed);
+    node.jobs_failed
+        .fetch_add(answer.jobs.len() as u64 - ok, Relaxed);
+}
