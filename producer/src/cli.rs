@@ -1,0 +1,308 @@
+//! The command line.
+
+use std::{fs, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use primepool_common::{
+    broker::BrokerArgs,
+    cli::duration,
+    logging::LogArgs,
+    message::{HexInteger, JobKind, MAX_UNIT_JOBS, RunId},
+};
+use primepool_engine::MAX_BITS;
+
+use crate::plan::Ask;
+
+const EXAMPLES: &str = "\
+Examples:
+  producer --count 100 --bits 1024                   a hundred primes of 1024 bits
+  producer --count 10 --bits 512 --kind safe-prime   p and (p-1)/2 both prime
+  producer --kind next-prime --after 1000000 --after 0xffff
+  producer --count 1000 --bits 256 --seed 7          the same thousand primes every time
+  producer --count 1000000 --bits 512 --detach       publish and leave; collect later with:
+  producer resume 20261122-201530-9f3c01ab           go on with a run, whatever ended it
+
+Each run has a folder, runs/<run>/: results.jsonl (a line a job), summary.json, metrics.lp (InfluxDB line protocol).
+
+Ctrl-C stops publishing, reports what is done and says how to resume; a second one ends at once. Nothing is lost either way.
+
+Exit status: 0 all jobs ok, 1 some not ok or not done, 2 wrong usage, 3 broker unreachable or refusing, 130 interrupted.";
+
+/// Publishes prime jobs to the broker, collects the results, verifies and reports them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "producer",
+    version,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 110
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// How many primes
+    #[arg(long, env = "PRIMEPOOL_COUNT", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=MAX_COUNT))]
+    count: u64,
+
+    /// Bits of each prime; the top one is set
+    #[arg(long, env = "PRIMEPOOL_BITS", value_name = "BITS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..=i64::from(MAX_BITS)))]
+    bits: u32,
+
+    /// What to look for: prime, safe-prime, or next-prime (the least prime above each --after)
+    #[arg(
+        long,
+        env = "PRIMEPOOL_KIND",
+        value_name = "KIND",
+        default_value = "prime"
+    )]
+    kind: JobKind,
+
+    /// With --kind next-prime: the integer to start above, decimal or 0x…; may be given many times
+    #[arg(long, value_name = "INTEGER", value_parser = HexInteger::parse_human, allow_hyphen_values = true)]
+    after: Vec<HexInteger>,
+
+    /// With --kind next-prime: a file of integers to start above, one a line
+    #[arg(long, env = "PRIMEPOOL_AFTER_FILE", value_name = "FILE")]
+    after_file: Option<PathBuf>,
+
+    /// Make the run repeatable: job i draws from the random stream (SEED, i). Without it the operating system's generator is
+    /// used, as a key needs
+    #[arg(long, env = "PRIMEPOOL_SEED", value_name = "SEED")]
+    seed: Option<u64>,
+
+    /// Jobs in one message; auto: about 50 ms of work, less towards the end of the run
+    #[arg(
+        long,
+        env = "PRIMEPOOL_UNIT_SIZE",
+        value_name = "N|auto",
+        default_value = "auto"
+    )]
+    unit_size: UnitSize,
+
+    /// Priority of the jobs; 5 and more go first where the broker is RabbitMQ 4 or later
+    #[arg(long, env = "PRIMEPOOL_PRIORITY", value_name = "0-9", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=9))]
+    priority: u8,
+
+    /// Write the results to this file in place of the run's results.jsonl; it must not exist yet
+    #[arg(long, env = "PRIMEPOOL_OUTPUT", value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Publish the jobs and leave; `producer resume RUN` collects the results, within seven days
+    #[arg(long, conflicts_with_all = ["timeout", "verify"])]
+    detach: bool,
+
+    #[command(flatten)]
+    common: Common,
+
+    /// What to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Most jobs in a run: what has come back is kept track of in memory, a bit a job.
+const MAX_COUNT: u64 = 1 << 32;
+
+/// Options of a new run and of `resume` alike.
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// Which results to check for primality before they count
+    #[arg(long, env = "PRIMEPOOL_VERIFY", value_enum, default_value_t = Verify::All)]
+    verify: Verify,
+
+    /// Give up after this time: report what is done, say how to resume
+    #[arg(long, env = "PRIMEPOOL_TIMEOUT", value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+
+    /// Print the summary as JSON
+    #[arg(long, env = "PRIMEPOOL_JSON")]
+    json: bool,
+
+    /// Folder of the runs' folders
+    #[arg(
+        long,
+        env = "PRIMEPOOL_RUNS_DIR",
+        value_name = "DIR",
+        default_value = "runs"
+    )]
+    runs_dir: PathBuf,
+
+    #[command(flatten)]
+    broker: BrokerArgs,
+}
+
+/// What `producer` does besides starting a run.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Go on with a run: publish what the broker has not confirmed yet, collect the rest
+    Resume(ResumeArgs),
+}
+
+#[derive(Debug, Args)]
+struct ResumeArgs {
+    /// The run, as `producer` named it
+    run: RunId,
+
+    /// Publish every job again that has no result yet, also what the broker had confirmed: for a broker that lost its data
+    #[arg(long)]
+    republish: bool,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Which results are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Verify {
+    /// Every one
+    All,
+    /// One in sixteen, chosen at random
+    Sample,
+    /// None: only their size is checked
+    None,
+}
+
+/// `--unit-size`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitSize {
+    /// By the expected work.
+    Auto,
+    /// Exactly so many, but for the last one.
+    Fixed(u64),
+}
+
+impl FromStr for UnitSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(jobs) if (1..=MAX_UNIT_JOBS).contains(&jobs) => Ok(Self::Fixed(jobs)),
+            _ if text == "auto" => Ok(Self::Auto),
+            _ => Err(format!("write auto, or a number from 1 to {MAX_UNIT_JOBS}")),
+        }
+    }
+}
+
+/// What is to be done, options of both forms of the command brought together.
+#[derive(Debug)]
+pub struct Order {
+    /// A new run or an old one.
+    pub what: What,
+    /// Which results to check.
+    pub verify: Verify,
+    /// When to give up.
+    pub timeout: Option<Duration>,
+    /// Whether the summary is JSON.
+    pub json: bool,
+    /// Folder of the runs' folders.
+    pub runs_dir: PathBuf,
+}
+
+/// A new run or an old one.
+#[derive(Debug)]
+pub enum What {
+    /// Start a run.
+    New {
+        /// The jobs.
+        ask: Ask,
+        /// Jobs in a unit.
+        unit_size: UnitSize,
+        /// AMQP priority of the units.
+        priority: u8,
+        /// Where the results go, if not into the run's folder.
+        output: Option<PathBuf>,
+        /// Leave after publishing.
+        detach: bool,
+    },
+    /// Go on with a run.
+    Resume {
+        /// Its name.
+        run: RunId,
+        /// Publish again what had been published.
+        republish: bool,
+    },
+}
+
+impl Cli {
+    fn common(&self) -> &Common {
+        match &self.command {
+            Some(Command::Resume(resume)) => &resume.common,
+            None => &self.common,
+        }
+    }
+
+    /// Where the broker is.
+    pub(crate) fn broker(&self) -> &BrokerArgs {
+        &self.common().broker
+    }
+
+    /// Brings the options together.
+    ///
+    /// # Errors
+    /// Options that do not go together, or a file of integers that cannot be read.
+    pub(crate) fn order(&self) -> Result<Order, String> {
+        let what = match &self.command {
+            Some(Command::Resume(resume)) => What::Resume {
+                run: resume.run.clone(),
+                republish: resume.republish,
+            },
+            None => What::New {
+                ask: self.ask()?,
+                unit_size: self.unit_size,
+                priority: self.priority,
+                output: self.output.clone(),
+                detach: self.detach,
+            },
+        };
+        let common = self.common();
+        Ok(Order {
+            what,
+            verify: common.verify,
+            timeout: common.timeout,
+            json: common.json,
+            runs_dir: common.runs_dir.clone(),
+        })
+    }
+
+    fn ask(&self) -> Result<Ask, String> {
+        let after = self.integers()?;
+        if self.kind == JobKind::NextPrime && after.is_empty() {
+            return Err("--kind next-prime needs --after INTEGER or --after-file FILE".to_owned());
+        }
+        if self.kind != JobKind::NextPrime && !after.is_empty() {
+            return Err("--after and --after-file need --kind next-prime".to_owned());
+        }
+        if self.kind == JobKind::SafePrime && self.bits < 3 {
+            return Err("no safe prime has 2 bits: --bits 3 is the least".to_owned());
+        }
+        Ok(Ask {
+            kind: self.kind,
+            bits: match self.kind {
+                JobKind::Prime | JobKind::SafePrime => self.bits,
+                JobKind::NextPrime | JobKind::Noop => 0,
+            },
+            count: match self.kind {
+                JobKind::NextPrime => after.len() as u64,
+                _ => self.count,
+            },
+            seed: self.seed,
+            after,
+        })
+    }
+
+    fn integers(&self) -> Result<Vec<HexInteger>, String> {
+        let mut integers = self.after.clone();
+        if let Some(path) = &self.after_file {
+            let text = fs::read_to_string(path)
+                .map_err(|error| format!("cannot read --after-file {}: {error}", path.display()))?;
+            for (number, line) in (1..).zip(text.lines()) {
+                if !line.trim().is_empty() {
+                    let integer = HexInteger::parse_human(line)
+                        .map_err(|error| format!("{}:{number}: {error}", path.display()))?;
+                    integers.push(integer);
+                }
+            }
+        }
+        Ok(integers)
+    }
+}

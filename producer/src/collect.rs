@@ -1,0 +1,178 @@
+//! The collecting side: takes the answers from the run's queue, hands them to the sink, and acknowledges what the sink has on
+//! disk.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::StreamExt;
+use lapin::{
+    Acker, Connection,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use primepool_common::{
+    broker::{Backoff, BrokerError, Endpoint},
+    clock::unix_ns,
+    message::RunId,
+    topology,
+};
+use tokio::{
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender},
+        oneshot,
+    },
+    time::{interval, sleep},
+};
+use tracing::{info, warn};
+
+use crate::{
+    folder::Manifest,
+    run::Event,
+    sink::{Arrival, SinkInput},
+};
+
+/// Answers that the broker hands over before the first of them is acknowledged.
+const PREFETCH: u16 = 1024;
+
+/// How often the length of the queues is asked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the collecting side works with.
+#[derive(Debug)]
+pub struct Collector {
+    /// The broker.
+    pub endpoint: Endpoint,
+    /// What is asked for.
+    pub manifest: Arc<Manifest>,
+    /// Where the answers go.
+    pub sink: std::sync::mpsc::Sender<SinkInput>,
+    /// What the sink has on disk.
+    pub settled: UnboundedReceiver<Vec<Acker>>,
+    /// Who wants to know what happens.
+    pub events: UnboundedSender<Event>,
+    /// Tells to stop, and whether every job has ended: the run's queue is deleted then.
+    pub stop: oneshot::Receiver<bool>,
+}
+
+/// Connects, and makes the run's queue. Also says whether the queue was new.
+///
+/// # Errors
+/// The broker cannot be reached, or refuses.
+pub async fn open(endpoint: &Endpoint, run: &RunId) -> Result<(Connection, bool), BrokerError> {
+    let name = format!("primepool producer {run} (collecting)");
+    let connection = endpoint.connect(&name).await?;
+    topology::declare(&connection).await?;
+    let is_new = topology::declare_results(&connection, run).await?;
+    Ok((connection, is_new))
+}
+
+impl Collector {
+    /// Collects until told to stop; `connection` is the first one to use. A lost connection is made again for ever.
+    pub async fn run(mut self, mut connection: Connection) {
+        let mut backoff = Backoff::new();
+        loop {
+            let mut error = match self.session(&connection, &mut backoff).await {
+                Ok(run_is_over) => return self.close(&connection, run_is_over).await,
+                Err(error) => error,
+            };
+            connection = loop {
+                let delay = backoff.next_delay();
+                warn!(
+                    "collecting: {error}; tries again in {:.1} s",
+                    delay.as_secs_f64()
+                );
+                tokio::select! {
+                    () = sleep(delay) => {}
+                    _ = &mut self.stop => return,
+                }
+                match open(&self.endpoint, &self.manifest.run).await {
+                    Ok((connection, queue_is_new)) => {
+                        if queue_is_new {
+                            let _ = self.sink.send(SinkInput::QueueLost);
+                        }
+                        break connection;
+                    }
+                    Err(next) => error = next,
+                }
+            };
+        }
+    }
+
+    /// Until told to stop: whether every job has ended then.
+    async fn session(
+        &mut self,
+        connection: &Connection,
+        backoff: &mut Backoff,
+    ) -> Result<bool, BrokerError> {
+        let channel = connection.create_channel().await?;
+        channel
+            .basic_qos(PREFETCH, BasicQosOptions::default())
+            .await?;
+        let mut answers = channel
+            .basic_consume(
+                topology::results_queue(&self.manifest.run).into(),
+                "collector".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        backoff.reset();
+        let jobs_queue = topology::jobs_queue(self.manifest.ask.kind);
+        let mut look = interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                answer = answers.next() => match answer {
+                    Some(answer) => {
+                        let mut delivery = answer?;
+                        let arrival = Arrival {
+                            body: std::mem::take(&mut delivery.data),
+                            acker: delivery.acker.clone(),
+                            at: Instant::now(),
+                            at_ns: unix_ns(),
+                        };
+                        // The sink ends first only when the run does.
+                        let _ = self.sink.send(SinkInput::Arrival(arrival));
+                    }
+                    None => return Err(BrokerError::Lost {
+                        reason: "the subscription to the results ended".to_owned(),
+                    }),
+                },
+                Some(ackers) = self.settled.recv() => acknowledge(ackers).await,
+                stop = &mut self.stop => return Ok(stop.unwrap_or(false)),
+                _ = look.tick() => {
+                    if let Ok(state) = topology::queue_state(connection, &jobs_queue).await {
+                        let _ = self.events.send(Event::Queue(state));
+                        let _ = self.sink.send(SinkInput::Queue(state, unix_ns()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn close(&mut self, connection: &Connection, run_is_over: bool) {
+        while let Ok(ackers) = self.settled.try_recv() {
+            acknowledge(ackers).await;
+        }
+        if run_is_over
+            && let Err(error) = topology::delete_results(connection, &self.manifest.run).await
+        {
+            info!("the run's results queue was not deleted: {error}");
+        }
+        let _ = connection.close(200, "collected".into()).await;
+    }
+}
+
+/// Acknowledges deliveries, given in the order in which they came, each channel's all at once.
+pub async fn acknowledge(mut ackers: Vec<Acker>) {
+    ackers.retain(Acker::usable);
+    // What is left belongs to the one channel that lives.
+    if let Some(last) = ackers.pop() {
+        let all_before = BasicAckOptions { multiple: true };
+        if let Err(error) = last.ack(all_before).await {
+            // They come again, and are dropped by their job's number.
+            info!("results could not be acknowledged: {error}");
+        }
+    }
+}

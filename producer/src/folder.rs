@@ -1,0 +1,350 @@
+//! A run's folder: what was asked for, what the broker has confirmed, what has come back.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `manifest.json` | what was asked for and how it is packed: every unit can be made again from it |
+//! | `published` | the numbers of the units that the broker has confirmed, a line each |
+//! | `results.jsonl` | a line for each job that has ended (`--output` puts it elsewhere) |
+//! | `metrics.lp` | the run's metrics, in InfluxDB's line protocol |
+//! | `summary.json` | the figures of the last session |
+//! | `lock` | held by the producer that works on the run |
+
+use std::{
+    collections::HashSet,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use primepool_common::message::RunId;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{Ask, Packing};
+
+/// Format of the manifest.
+const VERSION: u32 = 1;
+
+/// What is needed to make a run's units again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Format of this file.
+    pub version: u32,
+    /// The run.
+    pub run: RunId,
+    /// The jobs.
+    #[serde(flatten)]
+    pub ask: Ask,
+    /// How they are packed.
+    pub packing: Packing,
+    /// AMQP priority of the units.
+    pub priority: u8,
+    /// The results, as an absolute path.
+    pub output: PathBuf,
+}
+
+/// What went wrong with the folder; the text names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// A file could not be used.
+    #[error("cannot {what} {}: {source}", path.display())]
+    File {
+        /// What was to be done.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There is no such run.
+    #[error("there is no run {run} in {}: name one of its folders, or say with --runs-dir where it is", runs.display())]
+    Unknown {
+        /// The run.
+        run: RunId,
+        /// The folder that was looked in.
+        runs: PathBuf,
+    },
+    /// A file does not hold what it should.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another producer is at work on this run.
+    #[error("another producer is at work on run {0}: wait for it, or end it")]
+    Busy(RunId),
+}
+
+fn file_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
+    let path = path.to_owned();
+    move |source| FolderError::File { what, path, source }
+}
+
+/// The folder of one run, held by this process.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    /// What was asked for.
+    pub manifest: Manifest,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder of a new run. `output`: where the results go in place of `results.jsonl`; it must not exist.
+    ///
+    /// # Errors
+    /// A file cannot be made.
+    pub fn create(
+        runs: &Path,
+        run: RunId,
+        ask: Ask,
+        packing: Packing,
+        priority: u8,
+        output: Option<&Path>,
+    ) -> Result<Self, FolderError> {
+        let path = runs.join(run.as_str());
+        let output = output.map_or_else(|| path.join("results.jsonl"), Path::to_owned);
+        let output = std::path::absolute(&output).map_err(file_error("find", &output))?;
+        // Refused before anything is made: results are never added to another run's.
+        if fs::metadata(&output).is_ok_and(|file| file.is_file()) {
+            let exists = io::Error::from(io::ErrorKind::AlreadyExists);
+            return Err(file_error("write to", &output)(exists));
+        }
+        fs::create_dir_all(&path).map_err(file_error("make", &path))?;
+        let lock = lock(&path, &run)?;
+        let manifest = Manifest {
+            version: VERSION,
+            run,
+            ask,
+            packing,
+            priority,
+            output,
+        };
+        let file = path.join("manifest.json");
+        write_whole(&file, &manifest).map_err(file_error("write", &file))?;
+        Ok(Self {
+            path,
+            manifest,
+            _lock: lock,
+        })
+    }
+
+    /// Opens the folder of a run.
+    ///
+    /// # Errors
+    /// There is none, it is damaged, or another process holds it.
+    pub fn open(runs: &Path, run: &RunId) -> Result<Self, FolderError> {
+        let path = runs.join(run.as_str());
+        let file = path.join("manifest.json");
+        let text = match fs::read(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(FolderError::Unknown {
+                    run: run.clone(),
+                    runs: runs.to_owned(),
+                });
+            }
+            read => read.map_err(file_error("read", &file))?,
+        };
+        let damaged = |reason: String| FolderError::Damaged {
+            path: file.clone(),
+            reason,
+        };
+        let manifest: Manifest =
+            serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        if manifest.version != VERSION || manifest.run != *run {
+            return Err(damaged(
+                "it is another version's or another run's".to_owned(),
+            ));
+        }
+        let lock = lock(&path, run)?;
+        Ok(Self {
+            path,
+            manifest,
+            _lock: lock,
+        })
+    }
+
+    /// A file of the folder.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the journal of confirmed units; also gives those that are in it.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn journal(&self) -> Result<(Journal, HashSet<u64>), FolderError> {
+        let path = self.file("published");
+        let (file, text) = open_lines(&path).map_err(file_error("open", &path))?;
+        let confirmed = text.lines().filter_map(|line| line.parse().ok()).collect();
+        Ok((Journal { file, path }, confirmed))
+    }
+
+    /// Opens the results; also gives what is in them, as text.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn results(&self) -> Result<(File, String), FolderError> {
+        let path = &self.manifest.output;
+        open_lines(path).map_err(file_error("open", path))
+    }
+
+    /// Writes the summary.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_summary(&self, summary: &impl Serialize) -> Result<(), FolderError> {
+        let path = self.file("summary.json");
+        write_whole(&path, summary).map_err(file_error("write", &path))
+    }
+}
+
+fn lock(folder: &Path, run: &RunId) -> Result<File, FolderError> {
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(file_error("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(FolderError::Busy(run.clone())),
+        Err(TryLockError::Error(source)) => Err(file_error("lock", &path)(source)),
+    }
+}
+
+/// Opens a file of lines for appending and reads it. A last line without its end, which a killed process left, is cut off.
+fn open_lines(path: &Path) -> io::Result<(File, String)> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        // A device or a pipe: nothing to read back.
+        return Ok((file, String::new()));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+    if whole < bytes.len() {
+        file.set_len(whole as u64)?;
+        file.seek(SeekFrom::End(0))?;
+        bytes.truncate(whole);
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok((file, text))
+}
+
+/// Writes a file so that it is there whole or not at all, also after a power cut.
+fn write_whole(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    serde_json::to_writer_pretty(&mut file, value)?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}
+
+/// The journal of the units that the broker has confirmed.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Adds units. They are safe from the death of this process then; a power cut may cost the last of them, whose jobs are
+    /// published a second time then.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn add(&mut self, units: &[u64]) -> Result<(), FolderError> {
+        let text: String = units.iter().map(|unit| format!("{unit}\n")).collect();
+        self.file
+            .write_all(text.as_bytes())
+            .map_err(file_error("write", &self.path))
+    }
+
+    /// Forgets all of them: the broker has lost them.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn clear(&mut self) -> Result<(), FolderError> {
+        self.file
+            .set_len(0)
+            .map_err(file_error("write", &self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use primepool_common::message::JobKind;
+
+    use super::*;
+
+    fn create(runs: &Path, output: Option<&Path>) -> Result<Folder, FolderError> {
+        let ask = Ask {
+            kind: JobKind::Prime,
+            bits: 64,
+            count: 9,
+            seed: Some(3),
+            after: vec![],
+        };
+        let packing = Packing {
+            most: 4,
+            least: 1,
+            workers: 4,
+        };
+        Folder::create(runs, "r1".parse().unwrap(), ask, packing, 0, output)
+    }
+
+    #[test]
+    fn a_run_can_be_opened_again() {
+        let runs = tempfile::tempdir().unwrap();
+        let folder = create(runs.path(), None).unwrap();
+        folder.journal().unwrap().0.add(&[0, 2]).unwrap();
+        let manifest = folder.manifest.clone();
+        let run = manifest.run.clone();
+        let busy = Folder::open(runs.path(), &run).unwrap_err();
+        assert!(matches!(busy, FolderError::Busy(_)), "{busy}");
+        drop(folder);
+        let again = Folder::open(runs.path(), &run).unwrap();
+        assert_eq!(again.manifest, manifest);
+        assert_eq!(again.journal().unwrap().1, HashSet::from([0, 2]));
+    }
+
+    #[test]
+    fn half_a_line_is_cut_off() {
+        let runs = tempfile::tempdir().unwrap();
+        let folder = create(runs.path(), None).unwrap();
+        fs::write(folder.file("results.jsonl"), "{\"a\":1}\n{\"b\":").unwrap();
+        let (mut file, text) = folder.results().unwrap();
+        assert_eq!(text, "{\"a\":1}\n");
+        file.write_all(b"{\"c\":3}\n").unwrap();
+        let whole = fs::read_to_string(folder.file("results.jsonl")).unwrap();
+        assert_eq!(whole, "{\"a\":1}\n{\"c\":3}\n");
+    }
+
+    #[test]
+    fn never_writes_over_somebodys_file() {
+        let runs = tempfile::tempdir().unwrap();
+        let output = runs.path().join("mine.jsonl");
+        fs::write(&output, "precious").unwrap();
+        assert!(create(runs.path(), Some(&output)).is_err());
+        assert_eq!(fs::read_to_string(&output).unwrap(), "precious");
+    }
+
+    #[test]
+    fn an_unknown_run_is_named() {
+        let runs = tempfile::tempdir().unwrap();
+        let error = Folder::open(runs.path(), &"r9".parse().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("r9"), "{error}");
+    }
+}

@@ -1,0 +1,24 @@
+//! `producer`: see `producer --help`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use primepool_common::{exit::Exit, logging};
+use primepool_producer::cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = logging::init(&cli.log)
+        .map_err(|error| (Exit::Usage, anyhow::Error::msg(error)))
+        .and_then(|()| primepool_producer::main(cli));
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err((exit, error)) => {
+            #[expect(clippy::print_stderr, reason = "the log may be off or not started")]
+            {
+                eprintln!("producer: {error:#}");
+            }
+            exit.into()
+        }
+    }
+}

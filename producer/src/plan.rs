@@ -1,0 +1,206 @@
+//! From what is asked for to work units.
+
+use primepool_common::message::{
+    HexInteger, JobKind, MAX_UNIT_JOBS, RunId, VERSION, Work, WorkUnit,
+};
+use primepool_engine::{Form, estimate};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::UnitSize;
+
+/// What a run asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// Kind of every job.
+    pub kind: JobKind,
+    /// Bits of each prime; 0 where the kind has no size.
+    pub bits: u32,
+    /// Number of jobs.
+    pub count: u64,
+    /// Seed of the jobs' random streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// For `next-prime`: where each job starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<HexInteger>,
+}
+
+/// Work in one unit that `auto` aims at, in seconds: long against the cost of a message, short against a run.
+const UNIT_SECONDS: f64 = 0.05;
+
+/// Most bytes of a unit's answer that `auto` aims at, and the most that a fixed size may come to.
+const ANSWER_BYTES: u64 = 8 << 20;
+
+/// How the jobs are packed into units.
+///
+/// The units get smaller towards the end of the run, so that the workers finish together: each takes 1/`workers` of what is
+/// left (Polychronopoulos and Kuck, "Guided Self-Scheduling", IEEE Trans. Computers 36(12), 1987), but between `least` and
+/// `most` jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packing {
+    /// Jobs in a full unit.
+    pub most: u64,
+    /// Jobs in the smallest one, the run's last excepted.
+    pub least: u64,
+    /// Workers that are counted on.
+    pub workers: u64,
+}
+
+impl Packing {
+    /// Chooses the sizes; `consumers` is how many are subscribed now.
+    ///
+    /// # Errors
+    /// A fixed size whose answers would be too large for one message.
+    pub fn choose(ask: &Ask, size: UnitSize, consumers: u32) -> Result<Self, String> {
+        let bits = ask.largest_bits();
+        let answer_limit = (ANSWER_BYTES / (200 + u64::from(bits) / 4)).clamp(1, MAX_UNIT_JOBS);
+        match size {
+            UnitSize::Fixed(jobs) if jobs > answer_limit => Err(format!(
+                "--unit-size {jobs} makes the answers of {bits} bits too large for one message: {answer_limit} at most"
+            )),
+            UnitSize::Fixed(jobs) => Ok(Self {
+                most: jobs,
+                least: jobs,
+                workers: 1,
+            }),
+            UnitSize::Auto => {
+                let jobs = (UNIT_SECONDS / ask.job_seconds()) as u64;
+                let most = jobs.clamp(1, answer_limit.min(1000));
+                Ok(Self {
+                    most,
+                    least: most.div_ceil(10),
+                    // Consumers do not say how many workers they have; two cores are the least a node has.
+                    workers: u64::from(consumers).saturating_mul(2).max(4),
+                })
+            }
+        }
+    }
+
+    /// Index of each unit's first job, in order, and `count` at the end.
+    #[must_use]
+    pub fn bounds(&self, count: u64) -> Vec<u64> {
+        let mut bounds = vec![0];
+        let mut first = 0;
+        while first < count {
+            let left = count - first;
+            let size = left.div_ceil(self.workers).clamp(self.least, self.most);
+            first += size.min(left);
+            bounds.push(first);
+        }
+        bounds
+    }
+}
+
+impl Ask {
+    /// Expected seconds of one job.
+    fn job_seconds(&self) -> f64 {
+        let bits = self.largest_bits().max(2);
+        match self.kind {
+            JobKind::Prime | JobKind::NextPrime => estimate::seconds(Form::Prime, bits),
+            JobKind::SafePrime => estimate::seconds(Form::SafePrime, bits),
+            JobKind::Noop => 20e-6,
+        }
+    }
+
+    /// Bits of the largest number in question.
+    #[must_use]
+    pub fn largest_bits(&self) -> u32 {
+        let after = self.after.iter().map(|n| n.0.significant_bits());
+        after.max().unwrap_or(0).max(self.bits)
+    }
+
+    /// The unit of jobs `first..end`.
+    #[must_use]
+    pub fn unit(
+        &self,
+        run: &RunId,
+        unit: u64,
+        first: u64,
+        end: u64,
+        published_ns: u64,
+    ) -> WorkUnit {
+        let (bits, count) = (self.bits, end - first);
+        let work = match self.kind {
+            JobKind::Prime => Work::Prime { bits, count },
+            JobKind::SafePrime => Work::SafePrime { bits, count },
+            JobKind::NextPrime => Work::NextPrime {
+                after: self.after[first as usize..end as usize].to_vec(),
+            },
+            JobKind::Noop => Work::Noop { count },
+        };
+        WorkUnit {
+            version: VERSION,
+            run: run.clone(),
+            unit,
+            first,
+            published_ns,
+            seed: self.seed,
+            work,
+        }
+    }
+
+    /// What the jobs are, for people: `primes of 1024 bits`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self.kind {
+            JobKind::Prime => format!("primes of {} bits", self.bits),
+            JobKind::SafePrime => format!("safe primes of {} bits", self.bits),
+            JobKind::NextPrime => "next primes".to_owned(),
+            JobKind::Noop => "empty jobs".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ask(bits: u32, count: u64) -> Ask {
+        Ask {
+            kind: JobKind::Prime,
+            bits,
+            count,
+            seed: None,
+            after: vec![],
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_job_is_in_one_unit(count in 1u64..5000, most in 1u64..300, workers in 1u64..64) {
+            let packing = Packing { most, least: most.div_ceil(10), workers };
+            let bounds = packing.bounds(count);
+            prop_assert_eq!(bounds[0], 0);
+            prop_assert_eq!(*bounds.last().unwrap(), count);
+            for pair in bounds.windows(2) {
+                prop_assert!(pair[0] < pair[1] && pair[1] - pair[0] <= most);
+            }
+        }
+    }
+
+    #[test]
+    fn units_shrink_towards_the_end() {
+        let packing = Packing::choose(&ask(256, 100_000), UnitSize::Auto, 1).unwrap();
+        assert!(packing.most > 10, "{packing:?}");
+        let bounds = packing.bounds(100_000);
+        let size = |i: usize| bounds[i + 1] - bounds[i];
+        assert_eq!(size(0), packing.most);
+        assert!(size(bounds.len() - 2) <= packing.least);
+    }
+
+    #[test]
+    fn large_primes_go_one_by_one() {
+        let packing = Packing::choose(&ask(8192, 100), UnitSize::Auto, 3).unwrap();
+        assert_eq!((packing.most, packing.least), (1, 1));
+    }
+
+    #[test]
+    fn a_fixed_size_is_kept_or_refused() {
+        let packing = Packing::choose(&ask(1024, 10), UnitSize::Fixed(3), 1).unwrap();
+        assert_eq!(packing.bounds(10), [0, 3, 6, 9, 10]);
+        assert!(Packing::choose(&ask(65_536, 10), UnitSize::Fixed(10_000), 1).is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! The progress of a run: a bar on a terminal, a line now and then elsewhere.
+
+use std::{
+    io::{self, IsTerminal},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use primepool_common::topology::QueueState;
+
+/// How often a line is written where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Shows how far a run is, on standard error.
+#[derive(Debug)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    what: String,
+    jobs: u64,
+    done_before: u64,
+    started: Instant,
+    last_line: Instant,
+}
+
+impl Progress {
+    /// For a run of so many jobs, `done_before` of which are done already.
+    #[must_use]
+    pub fn new(what: &str, jobs: u64, done_before: u64) -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar =
+                ProgressBar::with_draw_target(Some(jobs), ProgressDrawTarget::stderr_with_hz(10));
+            // The template is a constant: a mistake in it shows in the first run.
+            if let Ok(style) = ProgressStyle::with_template(
+                "{spinner:.green} {wide_bar:.cyan/blue} {pos}/{len} {msg}",
+            ) {
+                bar.set_style(style.progress_chars("━╸─"));
+            }
+            bar.set_position(done_before);
+            bar
+        });
+        let now = Instant::now();
+        Self {
+            bar,
+            what: what.to_owned(),
+            jobs,
+            done_before,
+            started: now,
+            last_line: now,
+        }
+    }
+
+    /// Shows the state now.
+    pub fn update(&mut self, done: u64, failed: u64, queue: Option<QueueState>) {
+        let elapsed = self.started.elapsed();
+        let rate = (done - self.done_before) as f64 / elapsed.as_secs_f64().max(1e-3);
+        let mut message = format!("{rate:.1}/s");
+        let left = (self.jobs - done) as f64 / rate;
+        if rate > 0.0 && left.is_finite() && left < 1e7 && done < self.jobs {
+            let left = Duration::from_secs(left.ceil() as u64);
+            message.push_str(&format!(", {} left", indicatif::HumanDuration(left)));
+        }
+        if let Some(queue) = queue {
+            message.push_str(&format!(
+                ", {} units queued, {} consumers",
+                queue.ready, queue.consumers
+            ));
+        }
+        if failed > 0 {
+            message.push_str(&format!(", {failed} failed"));
+        }
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(message);
+                bar.set_position(done);
+                bar.tick();
+            }
+            None if self.last_line.elapsed() >= LINE_EVERY => {
+                self.last_line = Instant::now();
+                self.say(&format!("{done} of {} {}: {message}", self.jobs, self.what));
+            }
+            None => {}
+        }
+    }
+
+    /// Writes a line to standard error without disturbing the bar.
+    pub fn say(&self, line: &str) {
+        #[expect(clippy::print_stderr, reason = "progress goes there")]
+        let print = || eprintln!("{line}");
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The publishing side: sends the units with a window of outstanding confirmations, and writes down what was confirmed.
+//! Whatever was not when a connection broke is sent again.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use lapin::{
+    BasicProperties, Channel, Confirmation, PublisherConfirm,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
+use primepool_common::{
+    broker::{Backoff, BrokerError, Endpoint, warn_when_blocked},
+    clock::unix_ns,
+    message::CONTENT_TYPE,
+    topology,
+};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tracing::{debug, warn};
+
+use crate::{
+    folder::{FolderError, Journal, Manifest},
+    run::Shared,
+};
+
+/// Most units that wait for a confirmation at once.
+const WINDOW: usize = 1024;
+
+/// Why publishing ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The broker refuses.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The journal cannot be written.
+    #[error(transparent)]
+    Journal(#[from] FolderError),
+}
+
+impl From<lapin::Error> for PublishError {
+    fn from(error: lapin::Error) -> Self {
+        Self::Broker(error.into())
+    }
+}
+
+/// What the publishing side works with.
+#[derive(Debug)]
+pub struct Publisher {
+    /// The broker.
+    pub endpoint: Endpoint,
+    /// What is asked for.
+    pub manifest: Arc<Manifest>,
+    /// Counters of the run.
+    pub shared: Arc<Shared>,
+    /// The confirmed units.
+    pub journal: Journal,
+    /// Units to publish; more may be asked for at any time.
+    pub units: UnboundedReceiver<Vec<u64>>,
+    /// Units that are to be published first.
+    pub waiting: VecDeque<u64>,
+}
+
+impl Publisher {
+    /// Publishes until no more units can be asked for.
+    ///
+    /// # Errors
+    /// The broker refuses in a way that only an operator can mend, or the journal cannot be written.
+    pub async fn run(mut self) -> Result<(), PublishError> {
+        let mut backoff = Backoff::new();
+        loop {
+            let error = match self.session(&mut backoff).await {
+                Ok(()) => return Ok(()),
+                Err(PublishError::Broker(error)) if !error.needs_operator() => error,
+                Err(error) => return Err(error),
+            };
+            let delay = backoff.next_delay();
+            warn!(
+                "publishing: {error}; tries again in {:.1} s",
+                delay.as_secs_f64()
+            );
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn session(&mut self, backoff: &mut Backoff) -> Result<(), PublishError> {
+        let name = format!("primepool producer {} (publishing)", self.manifest.run);
+        let connection = self.endpoint.connect(&name).await?;
+        warn_when_blocked(&connection);
+        topology::declare(&connection).await?;
+        let channel = connection.create_channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        backoff.reset();
+        let mut unconfirmed = HashMap::new();
+        let ended = self.publish(&channel, &mut unconfirmed).await;
+        // What is in doubt goes first; the broker may get it twice, the results are told apart by their jobs.
+        for unit in unconfirmed.into_values() {
+            self.waiting.push_front(unit);
+        }
+        ended?;
+        let _ = connection.close(200, "published".into()).await;
+        Ok(())
+    }
+
+    async fn publish(
+        &mut self,
+        channel: &Channel,
+        unconfirmed: &mut HashMap<u64, u64>,
+    ) -> Result<(), PublishError> {
+        let mut confirms = FuturesUnordered::new();
+        let mut number = 0;
+        let mut pulse = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            while unconfirmed.len() < WINDOW
+                && let Some(unit) = self.waiting.pop_front()
+            {
+                number += 1;
+                unconfirmed.insert(number, unit);
+                let confirm = self.send(channel, unit).await?;
+                confirms.push(numbered(number, confirm));
+            }
+            tokio::select! {
+                Some((number, confirmation)) = confirms.next() => {
+                    let mut confirmed = Vec::new();
+                    self.confirmed(unconfirmed, number, confirmation?, &mut confirmed)?;
+                    // Confirmations come in bursts: one write for each burst.
+                    while let Some(Some((number, confirmation))) = confirms.next().now_or_never() {
+                        self.confirmed(unconfirmed, number, confirmation?, &mut confirmed)?;
+                    }
+                    self.journal.add(&confirmed)?;
+                    self.shared.units_published.fetch_add(confirmed.len() as u64, Relaxed);
+                }
+                units = self.units.recv(), if self.waiting.is_empty() && unconfirmed.is_empty() => match units {
+                    Some(units) => self.waiting.extend(units),
+                    None => return Ok(()),
+                },
+                // A connection that broke while everything waits is seen here.
+                _ = pulse.tick() => if !channel.status().connected() {
+                    return Err(BrokerError::Lost { reason: "the channel is closed".to_owned() }.into());
+                },
+            }
+        }
+    }
+
+    fn confirmed(
+        &self,
+        unconfirmed: &mut HashMap<u64, u64>,
+        number: u64,
+        confirmation: Confirmation,
+        confirmed: &mut Vec<u64>,
+    ) -> Result<(), PublishError> {
+        let reason = match confirmation {
+            // An unroutable message is returned and then acknowledged.
+            Confirmation::Ack(None) => {
+                confirmed.extend(unconfirmed.remove(&number));
+                return Ok(());
+            }
+            Confirmation::Nack(_) => {
+                "the broker did not take a unit (its queue is full or not available)"
+            }
+            Confirmation::Ack(Some(_)) => "the broker has no queue for a unit",
+            Confirmation::NotRequested => "the channel does not confirm",
+        };
+        Err(BrokerError::Lost {
+            reason: reason.to_owned(),
+        }
+        .into())
+    }
+
+    async fn send(&self, channel: &Channel, unit: u64) -> Result<PublisherConfirm, lapin::Error> {
+        let published_ns = unix_ns();
+        let manifest = &self.manifest;
+        let (first, end) = self.shared.bounds(unit);
+        let unit = manifest
+            .ask
+            .unit(&manifest.run, unit, first, end, published_ns);
+        // Plain data: it always has a JSON form.
+        let body = serde_json::to_vec(&unit).unwrap_or_default();
+        let kind = unit.work.kind();
+        let properties = BasicProperties::default()
+            .with_content_type(CONTENT_TYPE.into())
+            .with_delivery_mode(2)
+            .with_priority(manifest.priority)
+            .with_app_id(concat!("primepool/", env!("CARGO_PKG_VERSION")).into())
+            .with_type(kind.as_str().into())
+            .with_message_id(unit.message_id().into())
+            .with_correlation_id(manifest.run.as_str().into())
+            .with_reply_to(topology::results_queue(&manifest.run).into())
+            .with_timestamp(published_ns / 1_000_000_000);
+        self.shared.note_published(unit.unit, Instant::now());
+        debug!(unit = unit.unit, jobs = end - first, "publishes");
+        let mandatory = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        channel
+            .basic_publish(
+                topology::JOBS_EXCHANGE.into(),
+                kind.as_str().into(),
+                mandatory,
+                &body,
+                properties,
+            )
+            .await
+    }
+}
+
+async fn numbered(
+    number: u64,
+    confirm: PublisherConfirm,
+) -> (u64, Result<Confirmation, lapin::Error>) {
+    (number, confirm.await)
+}

@@ -1,0 +1,566 @@
+//! A run from its start, or from where it was left, to its end.
+
+use std::{
+    pin::pin,
+    process,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::channel,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use futures_util::future::OptionFuture;
+use lapin::Connection;
+use primepool_common::{
+    broker::{BrokerError, Endpoint},
+    exit::Exit,
+    message::RunId,
+    metrics::LineProtocolFile,
+    shutdown::StopSignals,
+    topology::{self, QueueState},
+};
+use tokio::{
+    sync::{
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        oneshot,
+    },
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tracing::{info, warn};
+
+use crate::{
+    cli::{Order, UnitSize, What},
+    collect::{self, Collector},
+    folder::{Folder, FolderError, Manifest},
+    plan::{Ask, Packing},
+    progress::Progress,
+    publish::{PublishError, Publisher},
+    sink::{Sink, SinkInput, read_back},
+    summary::Summary,
+    verify::Verifier,
+};
+
+/// What went wrong, and the exit status that says so.
+type Failure = (Exit, anyhow::Error);
+
+/// What the parts tell the run.
+#[derive(Debug)]
+pub enum Event {
+    /// Every job has ended.
+    Complete,
+    /// The results cannot be written or checked; why.
+    SinkFailed(String),
+    /// These units have no answer, and the queue that it would come to was gone for a while.
+    PublishAgain(Vec<u64>),
+    /// Length of the job queue.
+    Queue(QueueState),
+}
+
+/// What the parts of a run share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Index of each unit's first job, and the number of jobs at the end.
+    bounds: Vec<u64>,
+    /// When this process first published a unit.
+    published: Mutex<Vec<Option<Instant>>>,
+    /// Confirmed units.
+    pub units_published: AtomicU64,
+    /// Jobs that have ended.
+    pub jobs_done: AtomicU64,
+    /// Jobs that have not ended well.
+    pub jobs_not_ok: AtomicU64,
+}
+
+impl Shared {
+    fn new(bounds: Vec<u64>) -> Self {
+        let units = bounds.len() - 1;
+        Self {
+            bounds,
+            published: Mutex::new(vec![None; units]),
+            units_published: AtomicU64::new(0),
+            jobs_done: AtomicU64::new(0),
+            jobs_not_ok: AtomicU64::new(0),
+        }
+    }
+
+    /// Number of units.
+    #[must_use]
+    pub fn units(&self) -> u64 {
+        self.bounds.len() as u64 - 1
+    }
+
+    /// First job of a unit of this run, and the one after its last.
+    #[must_use]
+    pub fn bounds(&self, unit: u64) -> (u64, u64) {
+        (self.bounds[unit as usize], self.bounds[unit as usize + 1])
+    }
+
+    /// The same for a unit that somebody else named.
+    #[must_use]
+    pub fn bounds_checked(&self, unit: u64) -> Option<(u64, u64)> {
+        (unit < self.units()).then(|| self.bounds(unit))
+    }
+
+    /// Notes when a unit was published, if it is the first time.
+    pub fn note_published(&self, unit: u64, at: Instant) {
+        self.published()[unit as usize].get_or_insert(at);
+    }
+
+    /// When this process published a unit first.
+    #[must_use]
+    pub fn published_at(&self, unit: u64) -> Option<Instant> {
+        self.published()[unit as usize]
+    }
+
+    /// Units with a job that has not ended.
+    #[must_use]
+    pub fn unanswered(&self, done: &[bool]) -> Vec<u64> {
+        let is_open = |unit: &u64| {
+            let (first, end) = self.bounds(*unit);
+            done[first as usize..end as usize].contains(&false)
+        };
+        (0..self.units()).filter(is_open).collect()
+    }
+
+    fn first_published(&self) -> Option<Instant> {
+        self.published().iter().flatten().min().copied()
+    }
+
+    fn published(&self) -> std::sync::MutexGuard<'_, Vec<Option<Instant>>> {
+        self.published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Does what was ordered.
+///
+/// # Errors
+/// What went wrong, for people, and the exit status that says so.
+pub async fn run(endpoint: Endpoint, order: Order) -> Result<Exit, Failure> {
+    let mut signals = StopSignals::listen().map_err(|error| (Exit::Incomplete, error.into()))?;
+    // Until there is something to report, a signal just ends it.
+    tokio::select! {
+        prepared = prepare(&endpoint, &order) => prepared?.go(endpoint, &order, signals).await,
+        _ = signals.next() => Ok(Exit::Interrupted),
+    }
+}
+
+/// A run that is ready to go.
+struct Ready {
+    folder: Folder,
+    connection: Connection,
+    shared: Arc<Shared>,
+    /// Units to publish now.
+    units: Vec<u64>,
+    done: Vec<bool>,
+    ok_before: u64,
+    detach: bool,
+    consumers: u32,
+}
+
+fn broker_failure(error: BrokerError) -> Failure {
+    (Exit::Unreachable, error.into())
+}
+
+fn folder_failure(error: FolderError) -> Failure {
+    let exit = match error {
+        FolderError::File { .. } | FolderError::Damaged { .. } => Exit::Incomplete,
+        FolderError::Unknown { .. } | FolderError::Busy(_) => Exit::Usage,
+    };
+    (exit, error.into())
+}
+
+async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
+    match &order.what {
+        What::New {
+            ask,
+            unit_size,
+            priority,
+            output,
+            detach,
+        } => {
+            let run = RunId::generate().map_err(|e| (Exit::Incomplete, e.into()))?;
+            // A wrong size is found before the broker is asked.
+            choose(ask, *unit_size, 0)?;
+            let (connection, _) = collect::open(endpoint, &run)
+                .await
+                .map_err(broker_failure)?;
+            let consumers = consumers(&connection, ask).await?;
+            let packing = choose(ask, *unit_size, consumers)?;
+            let folder = Folder::create(
+                &order.runs_dir,
+                run,
+                ask.clone(),
+                packing,
+                *priority,
+                output.as_deref(),
+            );
+            let folder = match folder {
+                Ok(folder) => folder,
+                Err(error) => return Err(folder_failure(error)),
+            };
+            let shared = Shared::new(packing.bounds(ask.count));
+            Ok(Ready {
+                units: (0..shared.units()).collect(),
+                done: vec![false; ask.count as usize],
+                ok_before: 0,
+                detach: *detach,
+                consumers,
+                folder,
+                connection,
+                shared: Arc::new(shared),
+            })
+        }
+        What::Resume { run, republish } => {
+            let folder = Folder::open(&order.runs_dir, run).map_err(folder_failure)?;
+            let ask = &folder.manifest.ask;
+            let (_, text) = folder.results().map_err(folder_failure)?;
+            let (done, ok_before) = read_back(&text, ask.count).map_err(|reason| {
+                let path = folder.manifest.output.clone();
+                folder_failure(FolderError::Damaged { path, reason })
+            })?;
+            let (mut journal, mut confirmed) = folder.journal().map_err(folder_failure)?;
+            let (connection, queue_is_new) =
+                collect::open(endpoint, run).await.map_err(broker_failure)?;
+            if queue_is_new && !confirmed.is_empty() && !done.iter().all(|done| *done) {
+                warn!(
+                    "the broker no longer has the results queue of this run: publishes everything again that has no result"
+                );
+            }
+            if queue_is_new || *republish {
+                journal.clear().map_err(folder_failure)?;
+                confirmed.clear();
+            }
+            let shared = Shared::new(folder.manifest.packing.bounds(ask.count));
+            let mut units = shared.unanswered(&done);
+            units.retain(|unit| !confirmed.contains(unit));
+            shared
+                .units_published
+                .store(confirmed.len() as u64, Relaxed);
+            let ended = done.iter().filter(|done| **done).count() as u64;
+            shared.jobs_done.store(ended, Relaxed);
+            shared.jobs_not_ok.store(ended - ok_before, Relaxed);
+            Ok(Ready {
+                consumers: consumers(&connection, ask).await?,
+                units,
+                done,
+                ok_before,
+                detach: false,
+                folder,
+                connection,
+                shared: Arc::new(shared),
+            })
+        }
+    }
+}
+
+fn choose(ask: &Ask, size: UnitSize, consumers: u32) -> Result<Packing, Failure> {
+    Packing::choose(ask, size, consumers).map_err(|e| (Exit::Usage, anyhow::Error::msg(e)))
+}
+
+async fn consumers(connection: &Connection, ask: &Ask) -> Result<u32, Failure> {
+    let queue = topology::jobs_queue(ask.kind);
+    let state = topology::queue_state(connection, &queue).await;
+    Ok(state.map_err(broker_failure)?.consumers)
+}
+
+/// Why a run stopped.
+enum End {
+    Complete,
+    Interrupted(&'static str),
+    TimedOut(Duration),
+    Failed(Failure),
+}
+
+impl Ready {
+    async fn go(
+        self,
+        endpoint: Endpoint,
+        order: &Order,
+        mut signals: StopSignals,
+    ) -> Result<Exit, Failure> {
+        let Self {
+            folder,
+            connection,
+            shared,
+            units,
+            done,
+            ok_before,
+            detach,
+            consumers,
+        } = self;
+        let manifest = Arc::new(folder.manifest.clone());
+        let ask = &manifest.ask;
+        let mut progress =
+            Progress::new(&ask.describe(), ask.count, shared.jobs_done.load(Relaxed));
+        progress.say(&format!(
+            "run {}: {} {} in {} units, {}",
+            manifest.run,
+            ask.count,
+            ask.describe(),
+            shared.units(),
+            folder.path().display()
+        ));
+        if consumers == 0 {
+            progress.say(&format!(
+                "no consumer takes {} jobs yet: they wait for one (start `consumer` with the same broker)",
+                ask.kind
+            ));
+        }
+        let (more_units, units_to_come) = mpsc::unbounded_channel();
+        let publisher = Publisher {
+            endpoint: endpoint.clone(),
+            manifest: Arc::clone(&manifest),
+            shared: Arc::clone(&shared),
+            journal: folder.journal().map_err(folder_failure)?.0,
+            units: units_to_come,
+            waiting: units.into(),
+        };
+        let publishing = tokio::spawn(publisher.run());
+        if detach {
+            progress.finish();
+            drop(more_units);
+            let end = publish_only(publishing, &mut signals).await;
+            let _ = connection.close(200, "published".into()).await;
+            return conclude_detached(end, &manifest, &shared);
+        }
+
+        let (events, mut what_happens) = mpsc::unbounded_channel();
+        let (to_sink, sink_input) = channel();
+        let (settled, to_settle) = mpsc::unbounded_channel();
+        let (stop_collecting, stop) = oneshot::channel();
+        let (results, _) = folder.results().map_err(folder_failure)?;
+        let metrics = LineProtocolFile::open(&folder.file("metrics.lp"))
+            .inspect_err(|error| warn!("no metrics are written: {error}"))
+            .ok();
+        let sink = Sink::new(
+            Arc::clone(&manifest),
+            Arc::clone(&shared),
+            Verifier::new(order.verify),
+            (results, metrics),
+            done,
+            settled,
+            events.clone(),
+        );
+        let sink = thread::Builder::new()
+            .name("sink".to_owned())
+            .spawn(move || sink.run(&sink_input))
+            .map_err(|error| (Exit::Incomplete, error.into()))?;
+        let collector = Collector {
+            endpoint,
+            manifest: Arc::clone(&manifest),
+            sink: to_sink.clone(),
+            settled: to_settle,
+            events,
+            stop,
+        };
+        let collecting = tokio::spawn(collector.run(connection));
+
+        let started = Instant::now();
+        let end = watch(
+            &shared,
+            ask.count,
+            order.timeout,
+            &mut what_happens,
+            &more_units,
+            publishing,
+            &mut signals,
+            &mut progress,
+        )
+        .await;
+        tokio::spawn(async move {
+            signals.next().await;
+            // Asked twice: nothing that is left could need a destructor.
+            process::exit(i32::from(Exit::Interrupted.code()));
+        });
+        // What has come in already is still written, and acknowledged.
+        let _ = to_sink.send(SinkInput::End);
+        let (tally, done) = tokio::task::spawn_blocking(move || sink.join())
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .context("the thread that writes the results panicked")
+            .map_err(|error| (Exit::Incomplete, error))?;
+        let complete = done.iter().all(|done| *done);
+        let _ = stop_collecting.send(complete);
+        if timeout(CLOSING, collecting).await.is_err() {
+            info!(
+                "the broker did not answer the goodbye; the run's queue goes by itself when it expires"
+            );
+        }
+        progress.finish();
+        let start = shared.first_published().unwrap_or(started);
+        let summary = Summary::new(
+            &manifest,
+            shared.units(),
+            tally,
+            &done,
+            ok_before,
+            start,
+            order.verify,
+        );
+        folder.write_summary(&summary).map_err(folder_failure)?;
+        show(&summary, order.json, &manifest);
+        conclude(end, &summary, &manifest, &shared)
+    }
+}
+
+/// Longest time that saying goodbye to the broker may take.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Waits for the end of a run and shows how it goes.
+#[expect(clippy::too_many_arguments, reason = "the parts of a run, used once")]
+async fn watch(
+    shared: &Shared,
+    count: u64,
+    give_up_after: Option<Duration>,
+    what_happens: &mut UnboundedReceiver<Event>,
+    more_units: &UnboundedSender<Vec<u64>>,
+    mut publishing: JoinHandle<Result<(), PublishError>>,
+    signals: &mut StopSignals,
+    progress: &mut Progress,
+) -> End {
+    let mut tick = interval(Duration::from_millis(100));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let too_late = give_up_after.map(sleep);
+    let mut too_late = pin!(OptionFuture::from(too_late));
+    let mut queue = None;
+    let end = loop {
+        let done = shared.jobs_done.load(Relaxed);
+        if done == count {
+            break End::Complete;
+        }
+        tokio::select! {
+            Some(event) = what_happens.recv() => match event {
+                Event::Complete => break End::Complete,
+                Event::SinkFailed(reason) => {
+                    break End::Failed((Exit::Incomplete, anyhow::Error::msg(reason)));
+                }
+                Event::PublishAgain(units) => {
+                    progress.say("the run's results queue was gone: publishes again what has no result");
+                    let _ = more_units.send(units);
+                }
+                Event::Queue(state) => queue = Some(state),
+            },
+            ended = &mut publishing => break match ended {
+                Ok(Err(error)) => End::Failed(publish_failure(error)),
+                Ok(Ok(())) => End::Failed((Exit::Incomplete, anyhow::anyhow!("publishing ended unasked"))),
+                Err(panic) => End::Failed((Exit::Incomplete, panic.into())),
+            },
+            signal = signals.next() => break End::Interrupted(signal),
+            Some(()) = &mut too_late => break End::TimedOut(give_up_after.unwrap_or_default()),
+            _ = tick.tick() => progress.update(done, shared.jobs_not_ok.load(Relaxed), queue),
+        }
+    };
+    publishing.abort();
+    end
+}
+
+/// `--detach`: waits until everything is published.
+async fn publish_only(
+    mut publishing: JoinHandle<Result<(), PublishError>>,
+    signals: &mut StopSignals,
+) -> End {
+    tokio::select! {
+        ended = &mut publishing => match ended {
+            Ok(Ok(())) => End::Complete,
+            Ok(Err(error)) => End::Failed(publish_failure(error)),
+            Err(panic) => End::Failed((Exit::Incomplete, panic.into())),
+        },
+        signal = signals.next() => {
+            publishing.abort();
+            End::Interrupted(signal)
+        }
+    }
+}
+
+fn publish_failure(error: PublishError) -> Failure {
+    match error {
+        PublishError::Broker(error) => broker_failure(error),
+        PublishError::Journal(error) => folder_failure(error),
+    }
+}
+
+/// Says how to go on with a run.
+fn how_to_resume(manifest: &Manifest, shared: &Shared) -> String {
+    format!(
+        "{} of {} units are published; nothing is lost. Go on with: producer resume {}",
+        shared.units_published.load(Relaxed),
+        shared.units(),
+        manifest.run
+    )
+}
+
+fn conclude(
+    end: End,
+    summary: &Summary,
+    manifest: &Manifest,
+    shared: &Shared,
+) -> Result<Exit, Failure> {
+    let resume = how_to_resume(manifest, shared);
+    match end {
+        End::Complete if summary.is_complete() => Ok(Exit::Ok),
+        End::Complete => Ok(Exit::Incomplete),
+        End::Interrupted(signal) => {
+            tell(&format!("{signal}: {resume}"));
+            Ok(Exit::Interrupted)
+        }
+        End::TimedOut(after) => {
+            let after = humane(after);
+            tell(&format!("not done after {after} (--timeout): {resume}"));
+            Ok(Exit::Incomplete)
+        }
+        End::Failed((exit, error)) => Err((exit, error.context(resume))),
+    }
+}
+
+fn conclude_detached(end: End, manifest: &Manifest, shared: &Shared) -> Result<Exit, Failure> {
+    match end {
+        End::Complete => {
+            tell(&format!(
+                "published; collect the results within seven days with: producer resume {}",
+                manifest.run
+            ));
+            print(manifest.run.as_str());
+            Ok(Exit::Ok)
+        }
+        End::Interrupted(signal) => {
+            tell(&format!("{signal}: {}", how_to_resume(manifest, shared)));
+            Ok(Exit::Interrupted)
+        }
+        End::TimedOut(_) => Ok(Exit::Incomplete),
+        End::Failed((exit, error)) => Err((exit, error.context(how_to_resume(manifest, shared)))),
+    }
+}
+
+fn humane(duration: Duration) -> String {
+    primepool_common::cli::show_duration(duration)
+}
+
+fn show(summary: &Summary, json: bool, manifest: &Manifest) {
+    if json {
+        // Plain data: it always has a JSON form.
+        print(&serde_json::to_string_pretty(summary).unwrap_or_default());
+    } else {
+        print(&format!(
+            "{summary}\nresults  {}",
+            manifest.output.display()
+        ));
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the results of the program")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "the log may be off")]
+fn tell(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,0 +1,164 @@
+//! The producer's own check of what consumers say.
+//!
+//! Each prime is put to a strong probable-prime (Miller–Rabin) test to a base that the consumer cannot know. A composite
+//! passes with a probability of at most 1/4 whatever a liar does, and of practically none if it came about by a fault: the
+//! consumer's own tests, which a fault would have to get past first, are far stronger. For `next-prime` it is checked that the
+//! number is prime and above the start, not that nothing lies between: that would be the search again.
+
+use primepool_common::message::{HexInteger, JobKind};
+use primepool_engine::{Engine, Error, Integer};
+
+use crate::{cli::Verify, plan::Ask};
+
+/// Checks results of one run.
+pub struct Verifier {
+    policy: Verify,
+    engine: Engine,
+}
+
+/// One in so many is checked with `--verify sample`.
+const SAMPLE_ONE_IN: u32 = 16;
+
+impl Verifier {
+    /// A verifier of this policy.
+    #[must_use]
+    pub fn new(policy: Verify) -> Self {
+        Self {
+            policy,
+            engine: Engine::default(),
+        }
+    }
+
+    /// For each `(job, value)` nothing if it may count, else what is wrong with it.
+    ///
+    /// # Errors
+    /// The operating system gives no random bits.
+    pub fn check(
+        &mut self,
+        ask: &Ask,
+        results: &[(u64, Option<HexInteger>)],
+    ) -> Result<Vec<Option<String>>, Error> {
+        let mut verdicts = Vec::with_capacity(results.len());
+        let mut numbers = Vec::new();
+        let mut owners = Vec::new();
+        for (place, (job, value)) in results.iter().enumerate() {
+            let verdict = shape(ask, *job, value.as_ref());
+            if let (None, Some(value)) = (&verdict, value)
+                && self.is_chosen()?
+            {
+                numbers.push(value.0.clone());
+                owners.push(place);
+                if ask.kind == JobKind::SafePrime {
+                    numbers.push(Integer::from(&value.0 >> 1));
+                    owners.push(place);
+                }
+            }
+            verdicts.push(verdict);
+        }
+        for (place, is_prime) in owners.into_iter().zip(self.engine.verify(&numbers)?) {
+            if !is_prime {
+                verdicts[place] = Some("it is not prime".to_owned());
+            }
+        }
+        Ok(verdicts)
+    }
+
+    fn is_chosen(&self) -> Result<bool, Error> {
+        Ok(match self.policy {
+            Verify::All => true,
+            Verify::None => false,
+            // The engine's error says the same of its own bits: the system has none to give.
+            Verify::Sample => getrandom::u32().map_err(Error::from)? % SAMPLE_ONE_IN == 0,
+        })
+    }
+}
+
+/// What can be seen without a test.
+fn shape(ask: &Ask, job: u64, value: Option<&HexInteger>) -> Option<String> {
+    let value = match (ask.kind, value) {
+        (JobKind::Noop, None) => return None,
+        (JobKind::Noop, Some(_)) => return Some("an empty job has no value".to_owned()),
+        (_, None) => return Some("the value is missing".to_owned()),
+        (_, Some(value)) => &value.0,
+    };
+    if value.is_negative() {
+        return Some("it is negative".to_owned());
+    }
+    let start = usize::try_from(job).ok().and_then(|i| ask.after.get(i));
+    match (ask.kind, start) {
+        (JobKind::NextPrime, Some(start)) => {
+            (*value <= start.0).then(|| "it is not above the start".to_owned())
+        }
+        _ => (value.significant_bits() != ask.bits)
+            .then(|| format!("it has {} bits, not {}", value.significant_bits(), ask.bits)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn ask(kind: JobKind, bits: u32) -> Ask {
+        Ask {
+            kind,
+            bits,
+            count: 100,
+            seed: None,
+            after: vec![HexInteger(90.into())],
+        }
+    }
+
+    fn verdict(policy: Verify, ask: &Ask, value: i64) -> Option<String> {
+        let results = [(0, Some(HexInteger(value.into())))];
+        Verifier::new(policy)
+            .check(ask, &results)
+            .unwrap()
+            .remove(0)
+    }
+
+    #[test]
+    fn primes_pass_and_others_do_not() {
+        let ask = ask(JobKind::Prime, 7);
+        assert_eq!(verdict(Verify::All, &ask, 97), None);
+        for wrong in [91, 127 * 2, 31, -97] {
+            assert!(verdict(Verify::All, &ask, wrong).is_some(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn both_halves_of_a_safe_prime_are_checked() {
+        let ask = ask(JobKind::SafePrime, 7);
+        assert_eq!(verdict(Verify::All, &ask, 107), None);
+        assert!(verdict(Verify::All, &ask, 97).is_some());
+    }
+
+    #[test]
+    fn a_next_prime_lies_above_its_start() {
+        let ask = ask(JobKind::NextPrime, 0);
+        assert_eq!(verdict(Verify::All, &ask, 97), None);
+        assert!(verdict(Verify::All, &ask, 89).is_some());
+    }
+
+    #[test]
+    fn the_size_is_checked_whatever_the_policy() {
+        let ask = ask(JobKind::Prime, 7);
+        assert_eq!(verdict(Verify::None, &ask, 91), None);
+        assert!(verdict(Verify::None, &ask, 31).is_some());
+    }
+
+    #[test]
+    fn a_sample_finds_a_liar_sooner_or_later() {
+        let ask = ask(JobKind::Prime, 7);
+        let results: Vec<_> = (0..100)
+            .map(|job| (job, Some(HexInteger(91.into()))))
+            .collect();
+        let mut verifier = Verifier::new(Verify::Sample);
+        let found = (0..20).any(|_| {
+            let verdicts = verifier.check(&ask, &results).unwrap();
+            let caught = verdicts.iter().flatten().count();
+            (1..100).contains(&caught)
+        });
+        assert!(found);
+    }
+}
