@@ -1,0 +1,414 @@
+//! What the pool costs: `make bench-pool`.
+//!
+//! Every figure is a ratio of two measurements that are taken in turn in the same run, on the same machine, of the same seeded
+//! jobs; medians of the rounds with their range. Broker, consumer and producer share the cores with each other.
+//!
+//! - overhead: primes/s through the broker against the same engine in a bare loop of as many threads;
+//! - dispatch: empty jobs, one a message and packed, against lapin alone publishing to a queue of the same type and consuming
+//!   from it;
+//! - round trip: one empty job at a time, from publishing it to its answer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a benchmark ends with the first thing that goes wrong, and prints"
+)]
+
+use std::{
+    fmt::Write as _,
+    num::NonZero,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use lapin::{
+    BasicProperties, Channel, Confirmation,
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+        QueueBindOptions, QueueDeclareOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+use primepool_common::{
+    message::{CONTENT_TYPE, Work, WorkUnit},
+    topology,
+};
+use primepool_engine::{Cancel, Engine, Form, Stream};
+use primepool_tests::{Binary, Broker, Consumer, Process, Results};
+use tempfile::tempdir;
+
+const SEED: u64 = 20_261_122;
+
+fn main() {
+    // `cargo test` runs benchmarks too, with `--test`: it has nothing to learn from this one.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return;
+    }
+    let rounds: usize = std::env::var("ROUNDS").map_or(7, |text| text.parse().expect("ROUNDS"));
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let broker = Broker::private();
+    let mut report = format!(
+        "{workers} workers; broker, consumer, producer and bare loop on the same {workers} cores; {rounds} rounds, median (range)\n\n"
+    );
+
+    report.push_str("| bits | bare loop, primes/s | pool, primes/s | pool / bare loop | without verification |\n|---|---|---|---|---|\n");
+    for (bits, count) in [(1024, 800), (256, 40_000)] {
+        let row = overhead(&broker, workers, bits, count, rounds);
+        eprintln!("{row}");
+        writeln!(report, "{row}").unwrap();
+    }
+    report.push_str(
+        "\n| empty jobs | jobs/s | lapin alone, messages/s | pool / lapin |\n|---|---|---|---|\n",
+    );
+    for (name, count, size) in [
+        ("one a message", 20_000, "1"),
+        ("packed (auto)", 1_000_000, "auto"),
+    ] {
+        let row = dispatch(&broker, workers, name, count, size, rounds.min(5));
+        eprintln!("{row}");
+        writeln!(report, "{row}").unwrap();
+    }
+    let mut times = round_trips(&broker, 1000);
+    times.sort_unstable();
+    let p = |q: f64| {
+        times[((times.len() as f64 * q) as usize).min(times.len() - 1)].as_secs_f64() * 1e3
+    };
+    writeln!(
+        report,
+        "\nRound trip of a single empty job, 1000 one after another: p50 {:.2} ms, p99 {:.2} ms",
+        p(0.50),
+        p(0.99)
+    )
+    .unwrap();
+    println!("{report}");
+}
+
+/// Median, least and largest.
+struct Spread([f64; 3]);
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_unstable_by(f64::total_cmp);
+        Self([
+            values[values.len() / 2],
+            values[0],
+            values[values.len() - 1],
+        ])
+    }
+
+    fn rate(&self) -> String {
+        let [median, least, most] = self.0;
+        format!("{median:.0} ({least:.0}–{most:.0})")
+    }
+
+    fn percent(&self) -> String {
+        let [median, least, most] = self.0.map(|value| 100.0 * value);
+        format!("{median:.1} % ({least:.1}–{most:.1})")
+    }
+}
+
+fn overhead(broker: &Broker, workers: usize, bits: u32, count: u64, rounds: usize) -> String {
+    let dir = tempdir().unwrap();
+    let concurrency = workers.to_string();
+    let args = [
+        "--node",
+        "bench",
+        "--concurrency",
+        &concurrency,
+        "--log",
+        "warn",
+    ];
+    let consumer = start_consumer(dir.path(), broker, &args);
+    let (mut bares, mut pools, mut ratios, mut unverified) = (vec![], vec![], vec![], vec![]);
+    for round in 0..rounds as u64 {
+        let seed = SEED + round;
+        let bare = bare_loop(workers, bits, count, seed);
+        let pool = |verify: &str| {
+            let (bits, count, seed) = (bits.to_string(), count.to_string(), seed.to_string());
+            let args = [
+                "--bits", &bits, "--count", &count, "--seed", &seed, "--verify", verify,
+            ];
+            produce(broker, &args)
+        };
+        let (verified, plain) = (pool("all"), pool("none"));
+        bares.push(bare);
+        pools.push(verified);
+        ratios.push(verified / bare);
+        unverified.push(plain / bare);
+    }
+    stop(consumer);
+    format!(
+        "| {bits} | {} | {} | {} | {} |",
+        Spread::of(bares).rate(),
+        Spread::of(pools).rate(),
+        Spread::of(ratios).percent(),
+        Spread::of(unverified).percent()
+    )
+}
+
+/// Primes per second of `workers` threads that take the jobs of a seeded run in turns.
+fn bare_loop(workers: usize, bits: u32, count: u64, seed: u64) -> f64 {
+    // As many at a time as a unit holds, so that a kernel that works on several jobs at once is not held back.
+    let batch =
+        ((0.05 / primepool_engine::estimate::seconds(Form::Prime, bits)) as u64).clamp(1, 1000);
+    let next = AtomicU64::new(0);
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                let mut engine = Engine::default();
+                loop {
+                    let first = next.fetch_add(batch, Relaxed);
+                    if first >= count {
+                        return;
+                    }
+                    let jobs = first..(first + batch).min(count);
+                    let mut streams: Vec<_> = jobs.map(|job| Stream::seeded(seed, job)).collect();
+                    let mut found = |_, found| drop(std::hint::black_box(found));
+                    engine
+                        .primes(Form::Prime, bits, &mut streams, &Cancel::new(), &mut found)
+                        .unwrap();
+                }
+            });
+        }
+    });
+    count as f64 / start.elapsed().as_secs_f64()
+}
+
+fn start_consumer(dir: &Path, broker: &Broker, args: &[&str]) -> Process {
+    let mut all = args.to_vec();
+    all.extend(["--health-file", "health"]);
+    let consumer = Process::start(Binary::Consumer, dir, &broker.url, &all);
+    primepool_tests::wait_for("the consumer", || {
+        let mut health = Binary::Consumer.command();
+        health
+            .args(["health", "--health-file"])
+            .arg(dir.join("health"));
+        health.output().unwrap().status.success().then_some(())
+    });
+    consumer
+}
+
+fn stop(consumer: Process) {
+    consumer.signal("TERM");
+    assert_eq!(consumer.wait().code, Some(0));
+}
+
+/// Jobs per second that a run reports.
+fn produce(broker: &Broker, args: &[&str]) -> f64 {
+    let dir = tempdir().unwrap();
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, args).wait_long();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    Results::read(dir.path()).summary["jobs_per_s"]
+        .as_f64()
+        .unwrap()
+}
+
+fn dispatch(
+    broker: &Broker,
+    workers: usize,
+    name: &str,
+    count: u64,
+    unit_size: &str,
+    rounds: usize,
+) -> String {
+    let dir = tempdir().unwrap();
+    let concurrency = workers.to_string();
+    let args = [
+        "--node",
+        "bench",
+        "--concurrency",
+        &concurrency,
+        "--prefetch",
+        "250",
+        "--log",
+        "warn",
+    ];
+    let consumer = start_consumer(dir.path(), broker, &args);
+    let (mut pools, mut raws, mut ratios) = (vec![], vec![], vec![]);
+    for _ in 0..rounds {
+        let raw = lapin_alone(broker, 20_000);
+        let count = count.to_string();
+        let pool = produce(
+            broker,
+            &[
+                "--kind",
+                "noop",
+                "--count",
+                &count,
+                "--unit-size",
+                unit_size,
+            ],
+        );
+        raws.push(raw);
+        pools.push(pool);
+        ratios.push(pool / raw);
+    }
+    stop(consumer);
+    format!(
+        "| {name} | {} | {} | {:.2} |",
+        Spread::of(pools).rate(),
+        Spread::of(raws).rate(),
+        Spread::of(ratios).0[0]
+    )
+}
+
+/// Messages per second from a publisher with a window of confirmations through a quorum queue to a consumer that acknowledges
+/// each: what there is between a program and RabbitMQ if it does nothing else.
+fn lapin_alone(broker: &Broker, count: usize) -> f64 {
+    broker.with_channel(async |publish| {
+        broker
+            .with_second_channel(async |consume| {
+                let mut arguments = FieldTable::default();
+                arguments.insert(
+                    "x-queue-type".into(),
+                    AMQPValue::LongString("quorum".into()),
+                );
+                let durable = QueueDeclareOptions {
+                    durable: true,
+                    ..Default::default()
+                };
+                consume
+                    .queue_declare("bench.raw".into(), durable, arguments)
+                    .await
+                    .unwrap();
+                consume
+                    .basic_qos(250, BasicQosOptions::default())
+                    .await
+                    .unwrap();
+                let mut deliveries = consume
+                    .basic_consume(
+                        "bench.raw".into(),
+                        "raw".into(),
+                        BasicConsumeOptions::default(),
+                        FieldTable::default(),
+                    )
+                    .await
+                    .unwrap();
+                let body = serde_json::to_vec(&noop("bench", 0)).unwrap();
+                let start = Instant::now();
+                let publishing = publish_all(publish, &body, count);
+                let consuming = async {
+                    for _ in 0..count {
+                        let delivery = deliveries.next().await.unwrap().unwrap();
+                        delivery.ack(BasicAckOptions::default()).await.unwrap();
+                    }
+                };
+                tokio::join!(publishing, consuming);
+                let rate = count as f64 / start.elapsed().as_secs_f64();
+                consume
+                    .queue_delete("bench.raw".into(), Default::default())
+                    .await
+                    .unwrap();
+                rate
+            })
+            .await
+    })
+}
+
+async fn publish_all(channel: &Channel, body: &[u8], count: usize) {
+    let mut confirms = FuturesUnordered::new();
+    for _ in 0..count {
+        if confirms.len() == 1024 {
+            assert_eq!(confirms.next().await, Some(Ok(Confirmation::Ack(None))));
+        }
+        let properties = BasicProperties::default().with_delivery_mode(2);
+        let confirm = channel
+            .basic_publish(
+                "".into(),
+                "bench.raw".into(),
+                BasicPublishOptions::default(),
+                body,
+                properties,
+            )
+            .await
+            .unwrap();
+        confirms.push(confirm);
+    }
+    while confirms.next().await.is_some() {}
+}
+
+fn noop(run: &str, unit: u64) -> WorkUnit {
+    WorkUnit {
+        version: primepool_common::message::VERSION,
+        run: run.parse().unwrap(),
+        unit,
+        first: unit,
+        published_ns: 0,
+        seed: None,
+        work: Work::Noop { count: 1 },
+    }
+}
+
+/// How long single jobs take, one after another, from publishing to the answer.
+fn round_trips(broker: &Broker, count: u64) -> Vec<Duration> {
+    let dir = tempdir().unwrap();
+    let consumer = Consumer::with(
+        dir.path(),
+        broker,
+        &["--node", "bench", "--concurrency", "1"],
+    );
+    let times = broker.with_channel(async |channel| {
+        let queue = "bench.answers";
+        channel
+            .queue_declare(
+                queue.into(),
+                QueueDeclareOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+            .unwrap();
+        channel
+            .queue_bind(
+                queue.into(),
+                topology::RESULTS_EXCHANGE.into(),
+                "bench".into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+            .unwrap();
+        let no_ack = BasicConsumeOptions {
+            no_ack: true,
+            ..Default::default()
+        };
+        let mut answers = channel
+            .basic_consume(
+                queue.into(),
+                "answers".into(),
+                no_ack,
+                FieldTable::default(),
+            )
+            .await
+            .unwrap();
+        let mut times = Vec::new();
+        for unit in 0..count {
+            let body = serde_json::to_vec(&noop("bench", unit)).unwrap();
+            let properties = BasicProperties::default()
+                .with_delivery_mode(2)
+                .with_content_type(CONTENT_TYPE.into());
+            let start = Instant::now();
+            let confirm = channel
+                .basic_publish(
+                    topology::JOBS_EXCHANGE.into(),
+                    "noop".into(),
+                    BasicPublishOptions::default(),
+                    &body,
+                    properties,
+                )
+                .await
+                .unwrap();
+            answers.next().await.unwrap().unwrap();
+            times.push(start.elapsed());
+            confirm.await.unwrap();
+        }
+        times
+    });
+    stop(consumer.0);
+    times
+}

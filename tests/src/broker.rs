@@ -1,0 +1,228 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio, id},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties,
+    message::BasicGetMessage,
+    options::{
+        BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
+    },
+    types::FieldTable,
+};
+use tempfile::TempDir;
+
+use crate::workspace;
+
+/// A private broker, and one virtual host of it.
+#[derive(Debug)]
+pub struct Broker {
+    dir: PathBuf,
+    /// Address of the virtual host.
+    pub url: String,
+    /// Present if this broker belongs to one test.
+    own: Option<TempDir>,
+}
+
+static SHARED: OnceLock<PathBuf> = OnceLock::new();
+static VHOSTS: AtomicU32 = AtomicU32::new(0);
+
+impl Broker {
+    /// A fresh virtual host of the broker that all tests share.
+    pub fn vhost() -> Self {
+        let dir = SHARED
+            .get_or_init(|| match std::env::var_os("PRIMEPOOL_TEST_BROKER_DIR") {
+                Some(dir) => dir.into(),
+                None => {
+                    // Ends with this process, by its watchdog.
+                    let dir = std::env::temp_dir().join(format!("primepool-tests-{}", id()));
+                    script(&["start", path(&dir), "--watch-pid", &id().to_string()]);
+                    dir
+                }
+            })
+            .clone();
+        let name = format!("test-{}-{}", id(), VHOSTS.fetch_add(1, Ordering::Relaxed));
+        let url = script(&["vhost", path(&dir), &name]);
+        Self {
+            dir,
+            url,
+            own: None,
+        }
+    }
+
+    /// A broker for one test, to be killed.
+    pub fn private() -> Self {
+        let own = tempfile::tempdir().unwrap();
+        let dir = own.path().join("broker");
+        script(&["start", path(&dir), "--watch-pid", &id().to_string()]);
+        let url = fs::read_to_string(dir.join("amqp-url")).unwrap();
+        Self {
+            dir,
+            url: url.trim().to_owned(),
+            own: Some(own),
+        }
+    }
+
+    /// kill -9.
+    pub fn kill(&self) {
+        assert!(self.own.is_some(), "other tests use this broker");
+        script(&["kill", path(&self.dir)]);
+    }
+
+    /// Starts it again after [`Broker::kill`], with its data.
+    pub fn start_again(&self) {
+        script(&["start", path(&self.dir), "--watch-pid", &id().to_string()]);
+    }
+
+    /// Another user of this virtual host with these permissions (patterns of names); its address.
+    pub fn user(&self, name: &str, [configure, write, read]: [&str; 3]) -> String {
+        let vhost = self.url.rsplit('/').next().unwrap();
+        let password = "other-password";
+        script(&[
+            "user",
+            path(&self.dir),
+            name,
+            password,
+            vhost,
+            configure,
+            write,
+            read,
+        ]);
+        let at = self.url.find('@').unwrap();
+        format!("amqp://{name}:{password}{}", &self.url[at..])
+    }
+
+    /// Runs rabbitmqctl.
+    pub fn ctl(&self, args: &[&str]) -> String {
+        let mut all = vec!["ctl", path(&self.dir)];
+        all.extend(args);
+        script(&all)
+    }
+
+    /// The password of the broker's user.
+    pub fn password(&self) -> &str {
+        let userinfo = &self.url["amqp://".len()..self.url.find('@').unwrap()];
+        userinfo.split_once(':').unwrap().1
+    }
+
+    /// Does something with a channel (in confirm mode) on a connection of its own.
+    pub fn with_channel<T>(&self, act: impl AsyncFnOnce(&Channel) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(self.with_second_channel(act))
+    }
+
+    /// The same where there is a runtime already.
+    pub async fn with_second_channel<T>(&self, act: impl AsyncFnOnce(&Channel) -> T) -> T {
+        let connection = Connection::connect(&self.url, ConnectionProperties::default())
+            .await
+            .unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await
+            .unwrap();
+        let result = act(&channel).await;
+        let _ = connection.close(200, "done".into()).await;
+        result
+    }
+
+    /// Publishes a body to an exchange and waits for the broker's word.
+    pub fn publish(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) {
+        self.with_channel(async |channel| {
+            channel
+                .basic_publish(
+                    exchange.into(),
+                    routing_key.into(),
+                    BasicPublishOptions {
+                        mandatory: true,
+                        ..BasicPublishOptions::default()
+                    },
+                    body,
+                    properties,
+                )
+                .await
+                .unwrap()
+                .await
+                .unwrap();
+        });
+    }
+
+    /// Takes one message out of a queue.
+    pub fn take(&self, queue: &str) -> Option<BasicGetMessage> {
+        self.with_channel(async |channel| {
+            channel
+                .basic_get(queue.into(), BasicGetOptions { no_ack: true })
+                .await
+                .unwrap()
+        })
+    }
+
+    /// Messages that wait in a queue; nothing if there is no such queue.
+    pub fn ready(&self, queue: &str) -> Option<u32> {
+        self.with_channel(async |channel| {
+            let passive = QueueDeclareOptions {
+                passive: true,
+                ..QueueDeclareOptions::default()
+            };
+            channel
+                .queue_declare(queue.into(), passive, FieldTable::default())
+                .await
+                .ok()
+                .map(|queue| queue.message_count())
+        })
+    }
+
+    /// Deletes a queue.
+    pub fn delete_queue(&self, queue: &str) {
+        self.with_channel(async |channel| {
+            channel
+                .queue_delete(queue.into(), QueueDeleteOptions::default())
+                .await
+                .unwrap();
+        });
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if self.own.is_some() {
+            script(&["stop", path(&self.dir)]);
+        }
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Runs `infra/local/broker.sh`; what it prints.
+fn script(args: &[&str]) -> String {
+    let output = Command::new(workspace().join("infra/local/broker.sh"))
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "broker.sh {args:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}

@@ -1,0 +1,45 @@
+//! What the end-to-end tests share: a private broker, the real binaries as processes, and a look at what they leave.
+//!
+//! `make test` builds the binaries first and starts one broker for all tests; each test has a virtual host of its own there.
+//! A test that kills its broker starts another one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test ends with the first thing that goes wrong"
+)]
+
+mod broker;
+mod process;
+mod results;
+
+pub use broker::Broker;
+pub use process::{Binary, Consumer, Finished, Process};
+pub use results::{Results, primes};
+
+use std::{
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Waits until `what` gives something, and fails after a minute.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The folder of the workspace.
+fn workspace() -> PathBuf {
+    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    tests
+        .parent()
+        .expect("the crate is in the workspace")
+        .to_owned()
+}

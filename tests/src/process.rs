@@ -1,0 +1,170 @@
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use crate::{Broker, wait_for};
+
+/// One of our programs.
+#[derive(Debug, Clone, Copy)]
+pub enum Binary {
+    /// `producer`
+    Producer,
+    /// `consumer`
+    Consumer,
+}
+
+impl Binary {
+    fn path(self) -> PathBuf {
+        let name = match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        };
+        // target/<profile>/deps/<this test>
+        let test = std::env::current_exe().unwrap();
+        let path = test.parent().unwrap().parent().unwrap().join(name);
+        assert!(
+            path.exists(),
+            "{} is not built: run the tests with `make test`",
+            path.display()
+        );
+        path
+    }
+
+    /// The program, with nothing of this environment that it would listen to.
+    pub fn command(self) -> Command {
+        let mut command = Command::new(self.path());
+        command.env_clear().stdin(Stdio::null());
+        command
+    }
+}
+
+/// A program that runs, with its output in files. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    dir: PathBuf,
+    name: String,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit status.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Process {
+    /// Starts a program in the folder `dir`, where its output goes too.
+    pub fn start(binary: Binary, dir: &Path, url: &str, args: &[&str]) -> Self {
+        let number = (0..).find(|n| !dir.join(format!("{binary:?}-{n}.out")).exists());
+        let name = format!("{binary:?}-{}", number.unwrap());
+        let file = |extension: &str| File::create(dir.join(format!("{name}.{extension}"))).unwrap();
+        let child = binary
+            .command()
+            .args(args)
+            .env("PRIMEPOOL_AMQP_URL", url)
+            .current_dir(dir)
+            .stdout(file("out"))
+            .stderr(file("err"))
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            dir: dir.to_owned(),
+            name,
+        }
+    }
+
+    /// What it wrote so far: standard output and standard error.
+    pub fn output(&self) -> (String, String) {
+        let read = |extension: &str| {
+            fs::read_to_string(self.dir.join(format!("{}.{extension}", self.name))).unwrap()
+        };
+        (read("out"), read("err"))
+    }
+
+    /// Waits until its standard error holds a text.
+    pub fn wait_for_line(&self, text: &str) {
+        wait_for(&format!("{text:?} of {}", self.name), || {
+            self.output().1.contains(text).then_some(())
+        });
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal, such as `INT`.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(self.child.id().to_string())
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// kill -9.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end, a minute at most.
+    pub fn wait(mut self) -> Finished {
+        let status = wait_for(&format!("the end of {}", self.name), || {
+            self.child.try_wait().unwrap()
+        });
+        self.finished(status)
+    }
+
+    /// Waits for its end, however long that takes.
+    pub fn wait_long(mut self) -> Finished {
+        let status = self.child.wait().unwrap();
+        self.finished(status)
+    }
+
+    fn finished(&self, status: ExitStatus) -> Finished {
+        let (stdout, stderr) = self.output();
+        Finished {
+            code: status.code(),
+            stdout,
+            stderr,
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let (stdout, stderr) = self.output();
+            eprintln!("--- {} ---\n{stdout}{stderr}", self.name);
+        }
+    }
+}
+
+/// A consumer that is connected.
+#[derive(Debug)]
+pub struct Consumer(pub Process);
+
+impl Consumer {
+    /// Starts one with two workers and waits until it consumes.
+    pub fn start(dir: &Path, broker: &Broker, node: &str) -> Self {
+        Self::with(dir, broker, &["--node", node, "--concurrency", "2"])
+    }
+
+    /// Starts one with these options and waits until it consumes.
+    pub fn with(dir: &Path, broker: &Broker, args: &[&str]) -> Self {
+        let process = Process::start(Binary::Consumer, dir, &broker.url, args);
+        process.wait_for_line("consuming broker");
+        Self(process)
+    }
+}

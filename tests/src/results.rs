@@ -1,0 +1,87 @@
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rug::{Integer, integer::IsPrime};
+use serde_json::Value;
+
+/// What a run left in its folder.
+#[derive(Debug)]
+pub struct Results {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// The lines of `results.jsonl`.
+    pub rows: Vec<Value>,
+    /// `summary.json`.
+    pub summary: Value,
+}
+
+impl Results {
+    /// Reads the only run below `dir/runs`.
+    pub fn read(dir: &Path) -> Self {
+        let folder = Self::folder(dir).expect("a run");
+        let text = fs::read_to_string(folder.join("results.jsonl")).unwrap_or_default();
+        let summary = fs::read(folder.join("summary.json")).unwrap_or_else(|_| b"null".into());
+        Self {
+            rows: text
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect(),
+            summary: serde_json::from_slice(&summary).unwrap(),
+            folder,
+        }
+    }
+
+    /// The folder of the only run below `dir/runs`.
+    pub fn folder(dir: &Path) -> Option<PathBuf> {
+        let mut runs = fs::read_dir(dir.join("runs")).ok()?;
+        let folder = runs.next()?.unwrap().path();
+        assert!(runs.next().is_none(), "more than one run");
+        Some(folder)
+    }
+
+    /// Name of the run.
+    pub fn run(&self) -> &str {
+        self.folder.file_name().unwrap().to_str().unwrap()
+    }
+
+    /// Lines of the results written so far in the only run below `dir/runs`.
+    pub fn count(dir: &Path) -> usize {
+        Self::folder(dir)
+            .and_then(|folder| fs::read_to_string(folder.join("results.jsonl")).ok())
+            .map_or(0, |text| text.lines().count())
+    }
+
+    /// Fails unless there is exactly one `ok` row for each job, with a prime of `bits` bits of its own.
+    pub fn assert_primes(&self, count: u64, bits: u32) {
+        let jobs: BTreeSet<u64> = self
+            .rows
+            .iter()
+            .map(|row| row["job"].as_u64().unwrap())
+            .collect();
+        assert_eq!(self.rows.len() as u64, count, "one row a job");
+        assert_eq!(jobs, (0..count).collect());
+        let primes = primes(&self.rows);
+        let distinct: BTreeSet<_> = primes.iter().collect();
+        assert_eq!(distinct.len() as u64, count, "no prime twice");
+        for prime in &primes {
+            assert_eq!(prime.significant_bits(), bits);
+            assert_ne!(prime.is_probably_prime(40), IsPrime::No, "{prime}");
+        }
+    }
+}
+
+/// The primes of `ok` rows, in the order of their jobs.
+pub fn primes(rows: &[Value]) -> Vec<Integer> {
+    let mut rows: Vec<_> = rows.iter().collect();
+    rows.sort_by_key(|row| row["job"].as_u64());
+    rows.into_iter()
+        .map(|row| {
+            assert_eq!(row["outcome"], "ok", "{row}");
+            let digits = row["prime"].as_str().unwrap().strip_prefix("0x").unwrap();
+            Integer::from_str_radix(digits, 16).unwrap()
+        })
+        .collect()
+}

@@ -1,0 +1,320 @@
+//! Runs in which something dies. Real processes, kill -9.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{path::Path, thread, time::Duration};
+
+use primepool_tests::{Binary, Broker, Consumer, Finished, Process, Results, wait_for};
+use tempfile::tempdir;
+
+/// A run that takes some seconds.
+const LONG: [&str; 6] = ["--count", "300", "--bits", "1024", "--unit-size", "2"];
+
+fn produce(dir: &Path, broker: &Broker) -> Process {
+    Process::start(Binary::Producer, dir, &broker.url, &LONG)
+}
+
+fn wait_for_results(dir: &Path, count: usize) {
+    wait_for("results", || (Results::count(dir) >= count).then_some(()));
+}
+
+fn assert_complete(dir: &Path, done: &Finished) {
+    assert_eq!(done.code, Some(0), "{done:?}");
+    Results::read(dir).assert_primes(300, 1024);
+}
+
+#[test]
+fn a_consumer_is_killed() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let victim = Consumer::start(dir.path(), &broker, "victim");
+    let producer = produce(dir.path(), &broker);
+    wait_for_results(dir.path(), 20);
+    victim.0.kill();
+    let _heir = Consumer::start(dir.path(), &broker, "heir");
+    assert_complete(dir.path(), &producer.wait());
+    let results = Results::read(dir.path());
+    let by = |node: &str| {
+        results
+            .rows
+            .iter()
+            .filter(|row| row["node"] == node)
+            .count()
+    };
+    assert!(by("victim") >= 20 && by("heir") > 0);
+    // What the victim had in hand was handed out again, and says so.
+    assert!(results.rows.iter().any(|row| row["redelivered"] == true));
+}
+
+#[test]
+fn the_broker_is_killed_and_comes_back() {
+    let (broker, dir) = (Broker::private(), tempdir().unwrap());
+    let consumer = Consumer::start(dir.path(), &broker, "n1");
+    let producer = produce(dir.path(), &broker);
+    wait_for_results(dir.path(), 20);
+    broker.kill();
+    thread::sleep(Duration::from_millis(500));
+    broker.start_again();
+    assert_complete(dir.path(), &producer.wait());
+    let (_, log) = consumer.0.output();
+    assert!(
+        log.contains("attempt 2 follows in"),
+        "one line for each attempt: {log}"
+    );
+    assert_eq!(broker.ready("primepool.dead"), Some(0));
+}
+
+#[test]
+fn the_producer_is_killed_and_resumes() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let producer = produce(dir.path(), &broker);
+    wait_for_results(dir.path(), 20);
+    producer.kill();
+    let (before, run) = {
+        let results = Results::read(dir.path());
+        (results.rows.len(), results.run().to_owned())
+    };
+    let args = ["resume", &run];
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_complete(dir.path(), &done);
+    let summary = Results::read(dir.path()).summary;
+    // It went on with what was there, and published nothing twice that the broker had confirmed: the only duplicates are
+    // results that were written but not yet acknowledged.
+    let ok_before = summary["jobs_ok_before"].as_u64().unwrap();
+    assert!(ok_before >= before as u64, "{summary}");
+    assert_eq!(summary["jobs_ok"].as_u64().unwrap() + ok_before, 300);
+    let again = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(again.code, Some(0), "nothing left to do: {again:?}");
+}
+
+#[test]
+fn the_producer_is_killed_while_it_publishes() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let args = ["--count", "20000", "--bits", "64", "--unit-size", "1"];
+    let producer = Process::start(Binary::Producer, dir.path(), &broker.url, &args);
+    let published = || {
+        let journal = Results::folder(dir.path())?.join("published");
+        let text = std::fs::read_to_string(journal).ok()?;
+        Some(text.lines().count()).filter(|count| *count > 0)
+    };
+    let first = wait_for("a confirmation", published);
+    producer.kill();
+    assert!(first < 20_000);
+    let confirmed = published().unwrap();
+    let queued = broker.ready("primepool.jobs.prime").unwrap() as usize;
+    assert!(
+        confirmed <= queued && queued < 20_000,
+        "{confirmed} confirmed, {queued} queued"
+    );
+
+    let _consumer = Consumer::with(
+        dir.path(),
+        &broker,
+        &["--node", "n1", "--concurrency", "2", "--prefetch", "200"],
+    );
+    let run = Results::read(dir.path()).run().to_owned();
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &["resume", &run]).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let results = Results::read(dir.path());
+    assert_eq!(results.rows.len(), 20_000);
+    // Published twice at most: what was on its way when it died.
+    let duplicates = results.summary["duplicates"].as_u64().unwrap() as usize;
+    assert!(
+        duplicates <= queued - confirmed,
+        "{duplicates} duplicates, {queued} - {confirmed}"
+    );
+}
+
+#[test]
+fn a_consumer_drains() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let leaver = Consumer::start(dir.path(), &broker, "leaver");
+    let producer = produce(dir.path(), &broker);
+    wait_for_results(dir.path(), 20);
+    leaver.0.signal("TERM");
+    let left = leaver.0.wait();
+    assert_eq!(left.code, Some(0), "{left:?}");
+    assert!(left.stderr.contains("drained"), "{}", left.stderr);
+    let _heir = Consumer::start(dir.path(), &broker, "heir");
+    assert_complete(dir.path(), &producer.wait());
+    let summary = Results::read(dir.path()).summary;
+    // It answered what it had begun and gave back the rest: nothing was done twice.
+    assert_eq!(summary["duplicates"], 0, "{summary}");
+}
+
+#[test]
+fn what_outlasts_the_drain_time_is_given_back() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let leaver = Consumer::with(
+        dir.path(),
+        &broker,
+        &[
+            "--node",
+            "leaver",
+            "--concurrency",
+            "1",
+            "--drain-timeout",
+            "1s",
+        ],
+    );
+    // Days of work.
+    let args = ["--count", "1", "--bits", "8192", "--kind", "safe-prime"];
+    let producer = Process::start(Binary::Producer, dir.path(), &broker.url, &args);
+    leaver.0.wait_for_line("works on a new run");
+    leaver.0.signal("INT");
+    let left = leaver.0.wait();
+    assert_eq!(left.code, Some(0), "{left:?}");
+    assert!(
+        left.stderr.contains("the drain time is over"),
+        "{}",
+        left.stderr
+    );
+    assert_eq!(broker.ready("primepool.jobs.safe-prime"), Some(1));
+    producer.kill();
+}
+
+#[test]
+fn a_consumer_waits_for_a_broker_that_is_not_up_yet() {
+    let (broker, dir) = (Broker::private(), tempdir().unwrap());
+    broker.kill();
+    let args = ["--node", "early", "--health-file", "health"];
+    let early = Process::start(Binary::Consumer, dir.path(), &broker.url, &args);
+    early.wait_for_line("attempt 2 follows in");
+    let health = || {
+        let mut command = Binary::Consumer.command();
+        command
+            .args(["health", "--health-file"])
+            .arg(dir.path().join("health"));
+        command.output().unwrap()
+    };
+    wait_for("a health file", || {
+        dir.path().join("health").exists().then_some(())
+    });
+    let ill = health();
+    assert_eq!(ill.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&ill.stderr).contains("no connection to its broker"));
+    broker.start_again();
+    early.wait_for_line("consuming broker");
+    wait_for("good health", || health().status.success().then_some(()));
+    early.signal("TERM");
+    assert_eq!(early.wait().code, Some(0));
+    assert!(!health().status.success(), "its file is gone with it");
+}
+
+#[test]
+fn a_subscription_that_ends_is_made_again() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let consumer = Consumer::start(dir.path(), &broker, "n1");
+    broker.delete_queue("primepool.jobs.prime");
+    consumer.0.wait_for_line("a subscription ended");
+    wait_for("the next subscription", || {
+        (consumer.0.output().1.matches("consuming broker").count() == 2).then_some(())
+    });
+    let producer = produce(dir.path(), &broker);
+    assert_complete(dir.path(), &producer.wait());
+}
+
+#[test]
+fn the_results_queue_is_deleted() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let consumer = Consumer::start(dir.path(), &broker, "n1");
+    let producer = produce(dir.path(), &broker);
+    wait_for_results(dir.path(), 20);
+    let run = Results::read(dir.path()).run().to_owned();
+    broker.delete_queue(&format!("primepool.results.{run}"));
+    let done = producer.wait();
+    assert!(
+        done.stderr.contains("results queue was gone"),
+        "{}",
+        done.stderr
+    );
+    assert_complete(dir.path(), &done);
+    drop(consumer);
+}
+
+#[test]
+fn a_producer_that_is_gone_leaves_the_consumer_alive() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let producer = produce(dir.path(), &broker);
+    wait_for_results(dir.path(), 20);
+    let run = Results::read(dir.path()).run().to_owned();
+    producer.kill();
+    broker.delete_queue(&format!("primepool.results.{run}"));
+    // The answers that nobody waits for are kept aside.
+    wait_for("unrouted answers", || {
+        broker
+            .ready("primepool.results.unrouted")
+            .filter(|count| *count > 0)
+    });
+    wait_for("the end of the work", || {
+        (broker.ready("primepool.jobs.prime")? == 0).then_some(())
+    });
+    let other = tempdir().unwrap();
+    let args = ["--count", "5", "--bits", "64"];
+    let done = Process::start(Binary::Producer, other.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    // And the run can still be finished: what is not in its file is done again.
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &["resume", &run]).wait();
+    assert_complete(dir.path(), &done);
+}
+
+#[test]
+fn ctrl_c_once() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let producer = produce(dir.path(), &broker);
+    wait_for_results(dir.path(), 20);
+    producer.signal("INT");
+    let stopped = producer.wait();
+    assert_eq!(stopped.code, Some(130), "{stopped:?}");
+    let results = Results::read(dir.path());
+    let done = results.rows.len();
+    assert!(
+        done >= 20 && stopped.stdout.contains(&format!("{done} of 300 primes")),
+        "{stopped:?}"
+    );
+    let resume = format!("producer resume {}", results.run());
+    assert!(stopped.stderr.contains(&resume), "{}", stopped.stderr);
+    assert_eq!(results.summary["jobs_missing"], 300 - done);
+    let done = Process::start(
+        Binary::Producer,
+        dir.path(),
+        &broker.url,
+        &["resume", results.run()],
+    )
+    .wait();
+    assert_complete(dir.path(), &done);
+}
+
+#[test]
+fn ctrl_c_before_the_broker_answers() {
+    let dir = tempdir().unwrap();
+    // A port that takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("amqp://{}", silent.local_addr().unwrap());
+    let producer = Process::start(Binary::Producer, dir.path(), &url, &LONG);
+    let _connection = silent.accept().unwrap();
+    producer.signal("INT");
+    assert_eq!(producer.wait().code, Some(130));
+}
+
+#[test]
+fn a_time_limit() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let args = ["--count", "5", "--bits", "64", "--timeout", "1s"];
+    let late = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(late.code, Some(1), "{late:?}");
+    assert!(
+        late.stderr.contains("--timeout") && late.stderr.contains("producer resume"),
+        "{late:?}"
+    );
+    assert!(
+        late.stderr.contains("no consumer takes prime jobs yet"),
+        "{late:?}"
+    );
+    let run = Results::read(dir.path()).run().to_owned();
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &["resume", &run]).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    Results::read(dir.path()).assert_primes(5, 64);
+}
