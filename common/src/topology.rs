@@ -2,12 +2,19 @@
 //!
 //! Producer and consumer declare the same things, so that either may be the first. A user who may not declare (its broker was
 //! set up beforehand) only checks that they are there.
+//!
+//! What must outlive a node of the broker waits in quorum queues. The results of a run wait in a durable classic queue: it
+//! comes and goes with every run, which quorum queues are not made for (RabbitMQ 3.10 loses one that is killed within a second
+//! of its making), and losing it costs only work: the producer asks again for what has no result.
+
+use std::time::Duration;
 
 use lapin::{
     Channel, Connection, ErrorKind, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::{AMQPValue, FieldTable},
 };
+use tokio::time::{sleep, timeout};
 
 use crate::{
     broker::BrokerError,
@@ -37,6 +44,11 @@ pub const DELIVERY_LIMIT: i64 = 20;
 pub const REFUSE_AFTER_DELIVERIES: i64 = 10;
 /// A results queue that nobody has read for this long is dropped: seven days, in milliseconds.
 pub const RESULTS_EXPIRE_MS: i64 = 7 * 24 * 3600 * 1000;
+/// A quorum queue is not relied on before it has this age: RabbitMQ 3.10 writes a new one to its directory with a delay of
+/// nearly a second, and if it is killed in that time the queue comes back empty and without a leader.
+const SETTLE: Duration = Duration::from_millis(1500);
+/// Longest time that the broker may take over a declaration.
+const DECLARE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Messages that [`UNROUTED_QUEUE`] keeps.
 pub const UNROUTED_MAX_LENGTH: i64 = 100_000;
 
@@ -66,6 +78,15 @@ pub struct QueueState {
 /// # Errors
 /// The broker has something of that name with other properties, or the user may not declare what is missing.
 pub async fn declare(connection: &Connection) -> Result<(), BrokerError> {
+    let is_new = in_time(declare_shared(connection)).await?;
+    if is_new {
+        sleep(SETTLE).await;
+    }
+    Ok(())
+}
+
+/// Also says whether a queue was new.
+async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
     let mut declarer = Declarer::new(connection).await?;
     declarer
         .exchange(
@@ -81,18 +102,23 @@ pub async fn declare(connection: &Connection) -> Result<(), BrokerError> {
     declarer
         .exchange(JOBS_EXCHANGE, ExchangeKind::Direct, FieldTable::default())
         .await?;
-    let unrouted = quorum([
+    let unrouted = table([
+        ("x-queue-type", text("quorum")),
         ("x-max-length", AMQPValue::LongLongInt(UNROUTED_MAX_LENGTH)),
         ("x-message-ttl", AMQPValue::LongLongInt(RESULTS_EXPIRE_MS)),
     ]);
     declarer
         .queue(UNROUTED_QUEUE, unrouted, (UNROUTED_EXCHANGE, ""))
         .await?;
-    declarer
-        .queue(DEAD_QUEUE, quorum([]), ("", DEAD_QUEUE))
-        .await?;
+    let dead = table([("x-queue-type", text("quorum"))]);
+    declarer.queue(DEAD_QUEUE, dead, ("", DEAD_QUEUE)).await?;
+    // The last one made stands for all: a queue that is there already has been there with those before it.
+    let mut is_new = false;
     for kind in JobKind::ALL {
-        let arguments = quorum([
+        let name = jobs_queue(kind);
+        is_new |= !exists(connection, &name).await?;
+        let arguments = table([
+            ("x-queue-type", text("quorum")),
             ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
             ("x-dead-letter-exchange", text("")),
             ("x-dead-letter-routing-key", text(DEAD_QUEUE)),
@@ -100,11 +126,11 @@ pub async fn declare(connection: &Connection) -> Result<(), BrokerError> {
             ("x-overflow", text("reject-publish")),
         ]);
         declarer
-            .queue(&jobs_queue(kind), arguments, (JOBS_EXCHANGE, kind.as_str()))
+            .queue(&name, arguments, (JOBS_EXCHANGE, kind.as_str()))
             .await?;
     }
     declarer.close().await;
-    Ok(())
+    Ok(is_new)
 }
 
 /// Declares the queue of a run's answers. `true` if it was not there before.
@@ -113,18 +139,43 @@ pub async fn declare(connection: &Connection) -> Result<(), BrokerError> {
 /// The queue exists with other properties, or the user may not make it.
 pub async fn declare_results(connection: &Connection, run: &RunId) -> Result<bool, BrokerError> {
     let name = results_queue(run);
-    let existed = match queue_state(connection, &name).await {
-        Ok(_) => true,
-        Err(BrokerError::NotFound { .. }) => false,
-        Err(error) => return Err(error),
-    };
-    let mut declarer = Declarer::new(connection).await?;
-    let arguments = quorum([("x-expires", AMQPValue::LongLongInt(RESULTS_EXPIRE_MS))]);
-    declarer
-        .queue(&name, arguments, (RESULTS_EXCHANGE, run.as_str()))
-        .await?;
-    declarer.close().await;
-    Ok(!existed)
+    in_time(async {
+        let existed = exists(connection, &name).await?;
+        let mut declarer = Declarer::new(connection).await?;
+        let arguments = table([
+            ("x-queue-type", text("classic")),
+            ("x-expires", AMQPValue::LongLongInt(RESULTS_EXPIRE_MS)),
+        ]);
+        declarer
+            .queue(&name, arguments, (RESULTS_EXCHANGE, run.as_str()))
+            .await?;
+        declarer.close().await;
+        Ok(!existed)
+    })
+    .await
+}
+
+async fn exists(connection: &Connection, queue: &str) -> Result<bool, BrokerError> {
+    match queue_state(connection, queue).await {
+        Ok(_) => Ok(true),
+        Err(BrokerError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn in_time<T>(
+    declaration: impl Future<Output = Result<T, BrokerError>>,
+) -> Result<T, BrokerError> {
+    timeout(DECLARE_TIMEOUT, declaration)
+        .await
+        .unwrap_or_else(|_| {
+            Err(BrokerError::Lost {
+                reason: format!(
+                    "no answer to a declaration within {} s",
+                    DECLARE_TIMEOUT.as_secs()
+                ),
+            })
+        })
 }
 
 /// Deletes the queue of a run's answers, with what is in it.
@@ -273,11 +324,5 @@ fn table<const N: usize>(entries: [(&str, AMQPValue); N]) -> FieldTable {
     for (key, value) in entries {
         table.insert(key.into(), value);
     }
-    table
-}
-
-fn quorum<const N: usize>(arguments: [(&str, AMQPValue); N]) -> FieldTable {
-    let mut table = table(arguments);
-    table.insert("x-queue-type".into(), text("quorum"));
     table
 }

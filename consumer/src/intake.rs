@@ -16,7 +16,10 @@ use primepool_common::{
     message::{CONTENT_TYPE, decode_unit},
     topology,
 };
-use tokio::sync::{mpsc::UnboundedSender, watch};
+use tokio::{
+    sync::{mpsc::UnboundedSender, watch},
+    time::timeout,
+};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -46,6 +49,24 @@ pub struct Intake {
     pub stop: watch::Receiver<bool>,
 }
 
+/// Longest time that the broker may take over the subscriptions.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the units came by. It has to be kept until they are acknowledged: a channel ends when its handle is dropped, and the
+/// broker then takes back what was not.
+#[derive(Debug)]
+pub struct Session {
+    connection: Connection,
+    _channel: Channel,
+}
+
+impl Session {
+    /// Says goodbye to the broker.
+    pub async fn close(self) {
+        let _ = self.connection.close(200, "drained".into()).await;
+    }
+}
+
 /// A stream of deliveries that says when it ends.
 type Deliveries = Pin<Box<dyn Stream<Item = Option<lapin::Result<Delivery>>> + Send>>;
 
@@ -58,11 +79,11 @@ pub(crate) fn log_retry(what: &str, error: &BrokerError, delay: Duration, attemp
 }
 
 impl Intake {
-    /// Takes units until told to stop, then gives back the connection that they came by: their acknowledgements need it.
+    /// Takes units until told to stop; gives the session that they came by.
     ///
     /// # Errors
     /// The first connection failed in a way that only an operator can mend. Later ones are tried again for ever.
-    pub async fn run(mut self) -> Result<Option<Connection>, BrokerError> {
+    pub async fn run(mut self) -> Result<Option<Session>, BrokerError> {
         let mut backoff = Backoff::new();
         let mut attempt = 1;
         let mut was_connected = false;
@@ -72,7 +93,7 @@ impl Intake {
                 .await;
             self.node.consuming.store(false, Relaxed);
             let error = match result {
-                Ok(connection) => return Ok(Some(connection)),
+                Ok(session) => return Ok(Some(session)),
                 Err(error) => error,
             };
             if error.needs_operator() && !was_connected {
@@ -94,7 +115,7 @@ impl Intake {
         backoff: &mut Backoff,
         attempt: &mut u32,
         was_connected: &mut bool,
-    ) -> Result<Connection, BrokerError> {
+    ) -> Result<Session, BrokerError> {
         let name = format!("primepool consumer {} (consuming)", self.settings.node);
         let connection = self.endpoint.connect(&name).await?;
         topology::declare(&connection).await?;
@@ -102,7 +123,11 @@ impl Intake {
         channel
             .basic_qos(self.settings.prefetch, BasicQosOptions::default())
             .await?;
-        let (tags, mut deliveries) = self.subscribe(&channel).await?;
+        let (tags, mut deliveries) = timeout(SUBSCRIBE_TIMEOUT, self.subscribe(&channel))
+            .await
+            .map_err(|_| BrokerError::Lost {
+                reason: "no answer to a subscription".to_owned(),
+            })??;
         self.node.consuming.store(true, Relaxed);
         *was_connected = true;
         *attempt = 0;
@@ -124,7 +149,10 @@ impl Intake {
             }
         }
         self.unsubscribe(&channel, &tags, deliveries).await;
-        Ok(connection)
+        Ok(Session {
+            connection,
+            _channel: channel,
+        })
     }
 
     async fn subscribe(&self, channel: &Channel) -> Result<(Vec<String>, Deliveries), BrokerError> {
@@ -158,7 +186,7 @@ impl Intake {
             }
         }
         let moment = Duration::from_millis(50);
-        while let Ok(Some(item)) = tokio::time::timeout(moment, deliveries.next()).await {
+        while let Ok(Some(item)) = timeout(moment, deliveries.next()).await {
             if let Some(Ok(delivery)) = item {
                 ledger::hand_back(&delivery.acker).await;
             }

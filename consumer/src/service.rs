@@ -26,7 +26,7 @@ use crate::{
     answers::{Answers, Outgoing},
     cli::Settings,
     health::Health,
-    intake::Intake,
+    intake::{Intake, Session},
     ledger::Ledger,
     node::Node,
     workers::{self, Finished, Task},
@@ -101,7 +101,7 @@ pub async fn run(endpoint: Endpoint, settings: Settings) -> Result<Exit, (Exit, 
 
     let deadline = Instant::now() + settings.drain_timeout;
     let _ = stop.send(true);
-    let connection = timeout_at(deadline + GRACE, intake).await;
+    let session = timeout_at(deadline + GRACE, intake).await;
     drain(&ledger, &waiting, &cancel, deadline).await;
     // Ends once the workers are gone; they end with the channel of their tasks.
     drop(waiting);
@@ -109,8 +109,8 @@ pub async fn run(endpoint: Endpoint, settings: Settings) -> Result<Exit, (Exit, 
     let _ = forward.await;
     let confirmed = timeout(GRACE, &mut answers).await.is_ok();
     answers.abort();
-    if let Ok(Ok(Ok(Some(connection)))) = connection {
-        let _ = timeout(GRACE, connection.close(200, "drained".into())).await;
+    if let Ok(Ok(Ok(Some(session)))) = session {
+        let _ = timeout(GRACE, session.close()).await;
     }
     health.abort();
     if let Some(file) = &settings.health_file {
@@ -129,7 +129,7 @@ pub async fn run(endpoint: Endpoint, settings: Settings) -> Result<Exit, (Exit, 
 }
 
 fn refused(
-    ended: Result<Result<Option<lapin::Connection>, BrokerError>, tokio::task::JoinError>,
+    ended: Result<Result<Option<Session>, BrokerError>, tokio::task::JoinError>,
 ) -> (Exit, anyhow::Error) {
     match ended {
         Ok(Err(error)) => (Exit::Unreachable, error.into()),

@@ -71,6 +71,9 @@ pub enum FolderError {
         /// What is wrong.
         reason: String,
     },
+    /// The file for the results is there already.
+    #[error("{} exists already: name another file with --output, or move that one away", .0.display())]
+    OutputExists(PathBuf),
     /// Another producer is at work on this run.
     #[error("another producer is at work on run {0}: wait for it, or end it")]
     Busy(RunId),
@@ -108,8 +111,7 @@ impl Folder {
         let output = std::path::absolute(&output).map_err(file_error("find", &output))?;
         // Refused before anything is made: results are never added to another run's.
         if fs::metadata(&output).is_ok_and(|file| file.is_file()) {
-            let exists = io::Error::from(io::ErrorKind::AlreadyExists);
-            return Err(file_error("write to", &output)(exists));
+            return Err(FolderError::OutputExists(output));
         }
         fs::create_dir_all(&path).map_err(file_error("make", &path))?;
         let lock = lock(&path, &run)?;

@@ -29,6 +29,9 @@ use crate::{
 /// Most units that wait for a confirmation at once.
 const WINDOW: usize = 1024;
 
+/// Seconds without a confirmation after which the log says so.
+const COMPLAIN_EVERY: u32 = 30;
+
 /// Why publishing ended before its end.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -113,6 +116,7 @@ impl Publisher {
     ) -> Result<(), PublishError> {
         let mut confirms = FuturesUnordered::new();
         let mut number = 0;
+        let mut quiet = 0;
         let mut pulse = tokio::time::interval(Duration::from_secs(1));
         loop {
             while unconfirmed.len() < WINDOW
@@ -131,6 +135,7 @@ impl Publisher {
                     while let Some(Some((number, confirmation))) = confirms.next().now_or_never() {
                         self.confirmed(unconfirmed, number, confirmation?, &mut confirmed)?;
                     }
+                    quiet = 0;
                     self.journal.add(&confirmed)?;
                     self.shared.units_published.fetch_add(confirmed.len() as u64, Relaxed);
                 }
@@ -139,9 +144,15 @@ impl Publisher {
                     None => return Ok(()),
                 },
                 // A connection that broke while everything waits is seen here.
-                _ = pulse.tick() => if !channel.status().connected() {
-                    return Err(BrokerError::Lost { reason: "the channel is closed".to_owned() }.into());
-                },
+                _ = pulse.tick() => {
+                    if !channel.status().connected() {
+                        return Err(BrokerError::Lost { reason: "the channel is closed".to_owned() }.into());
+                    }
+                    quiet = if unconfirmed.is_empty() { 0 } else { quiet + 1 };
+                    if quiet % COMPLAIN_EVERY == COMPLAIN_EVERY - 1 {
+                        warn!("the broker has confirmed nothing for {quiet} s: {} units wait for its word", unconfirmed.len());
+                    }
+                }
             }
         }
     }

@@ -171,7 +171,9 @@ fn broker_failure(error: BrokerError) -> Failure {
 fn folder_failure(error: FolderError) -> Failure {
     let exit = match error {
         FolderError::File { .. } | FolderError::Damaged { .. } => Exit::Incomplete,
-        FolderError::Unknown { .. } | FolderError::Busy(_) => Exit::Usage,
+        FolderError::Unknown { .. } | FolderError::Busy(_) | FolderError::OutputExists(_) => {
+            Exit::Usage
+        }
     };
     (exit, error.into())
 }

@@ -2,6 +2,7 @@
 //! disk take time.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{self, Write},
     sync::{Arc, atomic::Ordering::Relaxed, mpsc::Receiver},
@@ -10,11 +11,13 @@ use std::{
 
 use lapin::Acker;
 use primepool_common::{
-    message::{HexInteger, JobAnswer, JobOutcome, UnitAnswer, decode_answer},
+    clock::unix_ns,
+    message::{HexInteger, JobAnswer, JobOutcome, NodeSample, decode_answer},
     metrics::{LineProtocolFile, Point},
     topology::{QueueState, jobs_queue},
 };
-use serde::{Deserialize, Serialize};
+use primepool_engine::Integer;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
@@ -61,20 +64,20 @@ pub struct Row {
     pub job: u64,
     /// `ok`, `failed` or `rejected`.
     pub outcome: RowOutcome,
-    /// The prime, in hexadecimal after `0x`.
+    /// The prime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prime: Option<String>,
+    pub prime: Option<Hex>,
     /// Bits of the prime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bits: Option<u32>,
-    /// For `next-prime`: the integer that was asked about, in hexadecimal after `0x`.
+    /// For `next-prime`: the integer that was asked about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
+    pub after: Option<Hex>,
     /// Why there is no prime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The node that did the work.
-    pub node: String,
+    pub node: Arc<str>,
     /// Its worker thread.
     pub worker: u32,
     /// From publishing to the answer, on the producer's clock.
@@ -87,6 +90,24 @@ pub struct Row {
     pub candidates: u64,
     /// Whether the broker had to hand the unit out more than once.
     pub redelivered: bool,
+}
+
+/// An integer that is written in hexadecimal after `0x`, as most languages read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hex(pub Integer);
+
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:#x}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <Cow<'de, str>>::deserialize(deserializer)?;
+        let read = HexInteger::parse_human(&text).map_err(serde::de::Error::custom)?;
+        Ok(Self(read.0))
+    }
 }
 
 /// How a job ended.
@@ -236,7 +257,8 @@ impl Sink {
             return self.refuse("it belongs to another run");
         }
         for sample in &answer.samples {
-            self.write_point(&node_point(&self.manifest, &answer.node, sample));
+            let manifest = Arc::clone(&self.manifest);
+            self.write_point(&node_point(&manifest, &answer.node, sample));
             self.tally.sample(&answer.node, sample);
         }
         let published = self.shared.published_at(answer.unit);
@@ -250,12 +272,15 @@ impl Sink {
             self.tally.busy(&answer.node, compute_ms);
         }
         let meta = RowMeta {
-            answer: &answer,
-            latency_ms,
-            queue_wait_ms: (latency_ms - compute_ms).max(0.0),
+            node: answer.node.into(),
+            worker: answer.worker,
+            redelivered: answer.redelivered,
+            latency_ms: microseconds(latency_ms),
+            queue_wait_ms: microseconds((latency_ms - compute_ms).max(0.0)),
         };
-        let refused = answer.rejected.clone().map(|reason| {
-            (first..end)
+        let jobs = match answer.rejected {
+            None => answer.jobs,
+            Some(reason) => (first..end)
                 .map(|job| JobAnswer {
                     job,
                     outcome: JobOutcome::Rejected {
@@ -264,9 +289,9 @@ impl Sink {
                     compute_ms: 0.0,
                     candidates: 0,
                 })
-                .collect::<Vec<_>>()
-        });
-        for job in refused.as_ref().unwrap_or(&answer.jobs) {
+                .collect(),
+        };
+        for job in jobs {
             if !(first..end).contains(&job.job) {
                 self.refuse("a job is not of its unit");
                 continue;
@@ -288,23 +313,12 @@ impl Sink {
 
     /// Turns results that are wrong into failures.
     fn verify(&mut self, rows: &mut [(Row, Instant)]) -> Result<(), primepool_engine::Error> {
+        let is_ok = |(_, (row, _)): &(usize, &(Row, Instant))| row.outcome == RowOutcome::Ok;
         let (places, results): (Vec<_>, Vec<_>) = rows
             .iter()
             .enumerate()
-            .filter(|(_, (row, _))| row.outcome == RowOutcome::Ok)
-            .map(|(place, (row, _))| {
-                let digits = row
-                    .prime
-                    .as_deref()
-                    .and_then(|prime| prime.strip_prefix("0x"));
-                (
-                    place,
-                    (
-                        row.job,
-                        digits.and_then(|digits| digits.parse::<HexInteger>().ok()),
-                    ),
-                )
-            })
+            .filter(is_ok)
+            .map(|(place, (row, _))| (place, (row.job, row.prime.as_ref().map(|hex| &hex.0))))
             .unzip();
         let verdicts = self.verifier.check(&self.manifest.ask, &results)?;
         for (place, verdict) in places.into_iter().zip(verdicts) {
@@ -343,15 +357,17 @@ impl Sink {
     }
 
     fn write_points(&mut self, rows: &[(Row, Instant)]) {
-        let now = primepool_common::clock::unix_ns();
+        let now = unix_ns();
+        let manifest = Arc::clone(&self.manifest);
+        let bits = manifest.ask.bits.to_string();
         for (row, _) in rows {
             // Points of one series with one time would overwrite each other.
             self.last_point_ns = now.max(self.last_point_ns + 1);
             let point = Point::new("job", self.last_point_ns)
-                .tag("run", self.manifest.run.as_str())
-                .tag("node", row.node.as_str())
-                .tag("kind", self.manifest.ask.kind.as_str())
-                .tag("bits", self.manifest.ask.bits.to_string())
+                .tag("run", manifest.run.as_str())
+                .tag("node", &*row.node)
+                .tag("kind", manifest.ask.kind.as_str())
+                .tag("bits", &*bits)
                 .tag("outcome", row.outcome.as_str())
                 .field("latency_ms", row.latency_ms)
                 .field("queue_wait_ms", row.queue_wait_ms)
@@ -363,7 +379,7 @@ impl Sink {
     }
 
     /// Metrics are worth less than results: a file that cannot be written is given up with a warning.
-    fn write_point(&mut self, point: &Point) {
+    fn write_point(&mut self, point: &Point<'_>) {
         if let Some(metrics) = &mut self.metrics
             && let Err(error) = metrics.write(point)
         {
@@ -374,49 +390,46 @@ impl Sink {
 }
 
 /// What the rows of one answer have in common.
-struct RowMeta<'a> {
-    answer: &'a UnitAnswer,
+struct RowMeta {
+    node: Arc<str>,
+    worker: u32,
+    redelivered: bool,
     latency_ms: f64,
     queue_wait_ms: f64,
 }
 
-impl RowMeta<'_> {
-    fn row(&self, manifest: &Manifest, job: &JobAnswer) -> Row {
-        let hex = |n: &HexInteger| {
-            format!(
-                "{}0x{:x}",
-                if n.0.is_negative() { "-" } else { "" },
-                n.0.clone().abs()
-            )
-        };
-        let (outcome, value, reason) = match &job.outcome {
-            JobOutcome::Ok { value } => (RowOutcome::Ok, value.as_ref(), None),
+impl RowMeta {
+    fn row(&self, manifest: &Manifest, job: JobAnswer) -> Row {
+        let (outcome, value, reason) = match job.outcome {
+            JobOutcome::Ok { value } => (RowOutcome::Ok, value, None),
             JobOutcome::Failed { reason } => (RowOutcome::Failed, None, Some(reason)),
             JobOutcome::Rejected { reason } => (RowOutcome::Rejected, None, Some(reason)),
         };
+        let after = manifest.ask.after.get(job.job as usize);
         Row {
             job: job.job,
             outcome,
-            prime: value.map(hex),
-            bits: value.map(|value| value.0.significant_bits()),
-            after: manifest.ask.after.get(job.job as usize).map(hex),
-            reason: reason.cloned(),
-            node: self.answer.node.clone(),
-            worker: self.answer.worker,
+            bits: value.as_ref().map(|value| value.0.significant_bits()),
+            prime: value.map(|value| Hex(value.0)),
+            after: after.map(|after| Hex(after.0.clone())),
+            reason,
+            node: Arc::clone(&self.node),
+            worker: self.worker,
             latency_ms: self.latency_ms,
             queue_wait_ms: self.queue_wait_ms,
-            compute_ms: job.compute_ms,
+            compute_ms: microseconds(job.compute_ms),
             candidates: job.candidates,
-            redelivered: self.answer.redelivered,
+            redelivered: self.redelivered,
         }
     }
 }
 
-fn node_point(
-    manifest: &Manifest,
-    node: &str,
-    sample: &primepool_common::message::NodeSample,
-) -> Point {
+/// A number of milliseconds without the digits that say nothing.
+fn microseconds(ms: f64) -> f64 {
+    (ms * 1e3).round() / 1e3
+}
+
+fn node_point<'a>(manifest: &'a Manifest, node: &'a str, sample: &NodeSample) -> Point<'a> {
     let percent = |part: f64, whole: f64| 100.0 * part / whole;
     Point::new("node", sample.at_ns)
         .tag("run", manifest.run.as_str())

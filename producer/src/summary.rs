@@ -51,7 +51,7 @@ const REASONS: usize = 5;
 impl Tally {
     /// Counts a job's result.
     pub fn add(&mut self, row: &Row, at: Instant) {
-        let node = self.nodes.entry(row.node.clone()).or_default();
+        let node = self.nodes.entry(row.node.to_string()).or_default();
         match row.outcome {
             RowOutcome::Ok => {
                 self.ok += 1;

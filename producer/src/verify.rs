@@ -5,7 +5,7 @@
 //! consumer's own tests, which a fault would have to get past first, are far stronger. For `next-prime` it is checked that the
 //! number is prime and above the start, not that nothing lies between: that would be the search again.
 
-use primepool_common::message::{HexInteger, JobKind};
+use primepool_common::message::JobKind;
 use primepool_engine::{Engine, Error, Integer};
 
 use crate::{cli::Verify, plan::Ask};
@@ -36,20 +36,20 @@ impl Verifier {
     pub fn check(
         &mut self,
         ask: &Ask,
-        results: &[(u64, Option<HexInteger>)],
+        results: &[(u64, Option<&Integer>)],
     ) -> Result<Vec<Option<String>>, Error> {
         let mut verdicts = Vec::with_capacity(results.len());
         let mut numbers = Vec::new();
         let mut owners = Vec::new();
         for (place, (job, value)) in results.iter().enumerate() {
-            let verdict = shape(ask, *job, value.as_ref());
+            let verdict = shape(ask, *job, *value);
             if let (None, Some(value)) = (&verdict, value)
                 && self.is_chosen()?
             {
-                numbers.push(value.0.clone());
+                numbers.push((*value).clone());
                 owners.push(place);
                 if ask.kind == JobKind::SafePrime {
-                    numbers.push(Integer::from(&value.0 >> 1));
+                    numbers.push(Integer::from(*value >> 1));
                     owners.push(place);
                 }
             }
@@ -74,12 +74,12 @@ impl Verifier {
 }
 
 /// What can be seen without a test.
-fn shape(ask: &Ask, job: u64, value: Option<&HexInteger>) -> Option<String> {
+fn shape(ask: &Ask, job: u64, value: Option<&Integer>) -> Option<String> {
     let value = match (ask.kind, value) {
         (JobKind::Noop, None) => return None,
         (JobKind::Noop, Some(_)) => return Some("an empty job has no value".to_owned()),
         (_, None) => return Some("the value is missing".to_owned()),
-        (_, Some(value)) => &value.0,
+        (_, Some(value)) => value,
     };
     if value.is_negative() {
         return Some("it is negative".to_owned());
@@ -97,6 +97,8 @@ fn shape(ask: &Ask, job: u64, value: Option<&HexInteger>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use primepool_common::message::HexInteger;
+
     use super::*;
 
     fn ask(kind: JobKind, bits: u32) -> Ask {
@@ -110,7 +112,8 @@ mod tests {
     }
 
     fn verdict(policy: Verify, ask: &Ask, value: i64) -> Option<String> {
-        let results = [(0, Some(HexInteger(value.into())))];
+        let value = Integer::from(value);
+        let results = [(0, Some(&value))];
         Verifier::new(policy)
             .check(ask, &results)
             .unwrap()
@@ -150,9 +153,8 @@ mod tests {
     #[test]
     fn a_sample_finds_a_liar_sooner_or_later() {
         let ask = ask(JobKind::Prime, 7);
-        let results: Vec<_> = (0..100)
-            .map(|job| (job, Some(HexInteger(91.into()))))
-            .collect();
+        let composite = Integer::from(91);
+        let results: Vec<_> = (0..100).map(|job| (job, Some(&composite))).collect();
         let mut verifier = Verifier::new(Verify::Sample);
         let found = (0..20).any(|_| {
             let verdicts = verifier.check(&ask, &results).unwrap();

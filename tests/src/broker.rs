@@ -43,7 +43,7 @@ impl Broker {
                 None => {
                     // Ends with this process, by its watchdog.
                     let dir = std::env::temp_dir().join(format!("primepool-tests-{}", id()));
-                    script(&["start", path(&dir), "--watch-pid", &id().to_string()]);
+                    script(&["start", path(&dir), "--watch-pid", &id().to_string(), "--remove"]);
                     dir
                 }
             })
@@ -61,7 +61,7 @@ impl Broker {
     pub fn private() -> Self {
         let own = tempfile::tempdir().unwrap();
         let dir = own.path().join("broker");
-        script(&["start", path(&dir), "--watch-pid", &id().to_string()]);
+        script(&["start", path(&dir), "--watch-pid", &id().to_string(), "--remove"]);
         let url = fs::read_to_string(dir.join("amqp-url")).unwrap();
         Self {
             dir,

@@ -11,7 +11,7 @@ use super::{FieldValue, Point};
 /// can be written is left out: the protocol has no such line.
 ///
 /// Format: <https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/>
-pub fn encode(point: &Point, line: &mut String) {
+pub fn encode(point: &Point<'_>, line: &mut String) {
     let start = line.len();
     escape(point.measurement, &[',', ' '], line);
     for (key, value) in &point.tags {
@@ -86,7 +86,7 @@ impl LineProtocolFile {
     ///
     /// # Errors
     /// The system's.
-    pub fn write(&mut self, point: &Point) -> io::Result<()> {
+    pub fn write(&mut self, point: &Point<'_>) -> io::Result<()> {
         self.line.clear();
         encode(point, &mut self.line);
         self.file.write_all(self.line.as_bytes())
@@ -134,7 +134,7 @@ mod tests {
         fn what_is_encoded_can_be_parsed(tag in "[ -~äλ\n\\\\]{0,12}", float in any::<f64>(), integer in any::<i64>(), at in any::<u64>()) {
             let point = Point {
                 measurement: "job",
-                tags: vec![("node", tag.clone()), ("kind", "prime".into())],
+                tags: vec![("node", tag.clone().into()), ("kind", "prime".into())],
                 fields: vec![("a", FieldValue::Float(float)), ("b", FieldValue::Integer(integer)), ("c", FieldValue::Boolean(true))],
                 at_ns: at,
             };

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 /// One value of a field.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FieldValue {
@@ -35,14 +37,14 @@ impl From<u64> for FieldValue {
 
 /// One point of a measurement: what was seen, of whom, when.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Point {
+pub struct Point<'a> {
     pub(super) measurement: &'static str,
-    pub(super) tags: Vec<(&'static str, String)>,
+    pub(super) tags: Vec<(&'static str, Cow<'a, str>)>,
     pub(super) fields: Vec<(&'static str, FieldValue)>,
     pub(super) at_ns: u64,
 }
 
-impl Point {
+impl<'a> Point<'a> {
     /// A point without tags and fields, at a time in nanoseconds since 1970.
     #[must_use]
     pub fn new(measurement: &'static str, at_ns: u64) -> Self {
@@ -56,7 +58,7 @@ impl Point {
 
     /// Adds a tag. Every value of a tag makes a series: never a job, a unit or a connection.
     #[must_use]
-    pub fn tag(mut self, key: &'static str, value: impl Into<String>) -> Self {
+    pub fn tag(mut self, key: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
         self.tags.push((key, value.into()));
         self
     }

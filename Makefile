@@ -1,0 +1,28 @@
+# Short names for the scripts in infra/local; each script says at its top what it does.
+
+CONSUMERS ?= 1
+CONCURRENCY ?=
+RESUME ?=
+export CONSUMERS CONCURRENCY RESUME
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench-pool clean
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@echo 'Variables of run: ARGS="--count 1000 --bits 512" CONSUMERS=2 CONCURRENCY=1 RESUME=run'
+
+run: ## find primes: private broker, consumers, one producer, then everything stops
+	@infra/local/run.sh $(ARGS)
+
+test: ## every test, on a private broker
+	@infra/local/test.sh $(ARGS)
+
+check: ## formatting, lints, licences and sources of dependencies
+	@infra/local/check.sh
+
+bench-pool: ## the pool beside a bare loop of the engine, and the broker alone
+	@infra/local/bench-pool.sh
+
+clean: ## delete what was built and the state of private brokers; results in runs/ stay
+	@infra/local/clean.sh

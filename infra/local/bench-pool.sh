@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# What the pool costs beside a bare loop of the engine and beside lapin alone; see tests/benches/pool.rs.
+# Variable: ROUNDS (7), how often each pair is measured.
+set -euo pipefail
+
+# shellcheck source=infra/local/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+cd "$PRIMEPOOL_ROOT"
+infra/local/setup.sh
+ensure_cargo_on_path
+cargo build --release --workspace --bins
+cargo bench --package primepool-tests --bench pool

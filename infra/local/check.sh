@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Formatting, lints, and the rules for dependencies (deny.toml). Needs `setup.sh --dev`.
+set -euo pipefail
+
+# shellcheck source=infra/local/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+cd "$PRIMEPOOL_ROOT"
+"$PRIMEPOOL_ROOT/infra/local/setup.sh" --dev
+ensure_cargo_on_path
+cargo fmt --all --check
+# The release profile, as everywhere: one build of GMP serves all.
+cargo clippy --release --workspace --all-targets -- -D warnings
+# cargo-deny reads the manifests of all dependencies, also of those that other systems need and no build here fetched.
+cargo fetch --locked --offline >/dev/null 2>&1 || cargo fetch --locked
+"$PRIMEPOOL_CARGO_DENY/bin/cargo-deny" --offline check --hide-inclusion-graph licenses bans sources
+if command -v shellcheck >/dev/null; then
+	shellcheck -x infra/local/*.sh .ci/run
+fi

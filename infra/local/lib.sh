@@ -1,0 +1,141 @@
+# shellcheck shell=bash
+# What the scripts share: messages, the identity of processes, and finding RabbitMQ. Sourced, never run.
+
+# shellcheck source=infra/local/layout.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/layout.sh"
+
+say() { printf 'primepool: %s\n' "$*" >&2 || true; } # a closed terminal must not stop a clean-up
+
+die() { # STATUS MESSAGE…
+	local status=$1
+	shift
+	say "$@"
+	exit "$status"
+}
+
+# A mark is "PID START": the start time tells a process from a later one that was given the same number.
+
+mark_of() { # PID → REPLY; fails when there is no such process or it is a zombie
+	local stat
+	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+	stat=${stat##*) } # the name in brackets may contain anything
+	local -a fields
+	read -ra fields <<<"$stat"
+	[[ ${fields[0]} != [ZX] ]] || return 1
+	REPLY="$1 ${fields[19]}"
+}
+
+mark_alive() { # MARK
+	local REPLY
+	[[ $1 ]] && mark_of "${1%% *}" && [[ $REPLY == "$1" ]]
+}
+
+read_mark() { # FILE → REPLY (empty when there is no mark)
+	REPLY=
+	{ read -r REPLY <"$1"; } 2>/dev/null || true
+}
+
+wait_gone() { # MARK SECONDS; fails when the process is still there
+	local tries=$(($2 * 20))
+	while mark_alive "$1"; do
+		((tries-- > 0)) || return 1
+		sleep 0.05
+	done
+}
+
+end_process() { # MARK GRACE_SECONDS: ask, wait, then insist
+	mark_alive "$1" || return 0
+	kill -TERM "${1%% *}" 2>/dev/null || true
+	wait_gone "$1" "$2" && return 0
+	kill -KILL "${1%% *}" 2>/dev/null || true
+	wait_gone "$1" 10 || say "process ${1%% *} cannot be ended"
+}
+
+random_hex() { # BYTES
+	od -An -v -tx1 -N"$1" /dev/urandom | tr -d ' \n'
+}
+
+rabbitmq_sbin() { # → REPLY, RabbitMQ's own scripts: the wrappers in /usr/sbin switch to another user
+	local candidates=()
+	shopt -s nullglob
+	candidates=("${RABBITMQ_HOME:-/nonexistent}"/sbin
+		/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin /usr/lib64/rabbitmq/lib/rabbitmq_server-*/sbin
+		/usr/local/lib/rabbitmq_server-*/sbin /opt/rabbitmq/sbin /opt/rabbitmq_server-*/sbin)
+	shopt -u nullglob
+	local found='' each
+	for each in "${candidates[@]}"; do
+		[[ -x $each/rabbitmq-server ]] || continue
+		found=$each
+		[[ $each != "${RABBITMQ_HOME:-}"/sbin ]] || break # named by the user: that one
+	done
+	REPLY=$found
+	[[ $found ]]
+}
+
+ensure_cargo_on_path() { # rustup's folder is often missing from the PATH of non-login shells
+	command -v cargo >/dev/null || [[ ! -x ${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo ]] ||
+		PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+}
+
+# --- scripts that attend to a child and clean up after it -------------------------------------------------------------
+
+# Bash runs a trap only when the foreground command has ended, so a command that may take long runs in the background
+# of the script, but in the terminal's foreground group and with the terminal's input: Ctrl-C reaches it as well.
+
+child='' child_mark='' child_signal='' signalled=''
+
+attend_signals() { # CLEAN_UP: a function, called once at the end with the exit status
+	clean_up=$1
+	trap 'at_exit $?' EXIT
+	trap 'on_signal INT 130' INT
+	trap 'on_signal TERM 143' TERM
+	trap 'on_signal HUP 129' HUP
+}
+
+at_exit() {
+	trap '' INT TERM HUP # an impatient Ctrl-C must not cut the clean-up short
+	trap - EXIT
+	set +e
+	"$clean_up" "$1"
+	exit "$1"
+}
+
+on_signal() { # NAME STATUS
+	signalled=${signalled:-$2}
+	[[ $child ]] || exit "$signalled"
+	# Ctrl-C: the terminal has sent it to the child too, and a second one would mean more than the first.
+	[[ $1 != INT ]] || return 0
+	kill -"$child_signal" "$child" 2>/dev/null || true
+	(wait_gone "$child_mark" 15 || kill -KILL "$child") &
+}
+
+start_child() { # SIGNAL COMMAND…: SIGNAL is what makes it end in good order
+	child_signal=$1
+	shift
+	(
+		trap - INT QUIT # ignored in the background otherwise
+		exec "$@"
+	) <&0 &
+	child=$!
+	mark_of "$child" && child_mark=$REPLY || child_mark=
+}
+
+# Looks instead of waiting, so that one `wait` is made, when the child has ended: cut short by a signal, it could neither
+# tell the signal's status from the child's nor be made again.
+await_child() { # its status
+	local status=0
+	while mark_alive "$child_mark"; do
+		sleep 0.1 || true
+	done
+	wait "$child" || status=$?
+	child='' child_mark=''
+	return "$status"
+}
+
+attend() { # SIGNAL COMMAND…: the command's status; ends the script if a signal came meanwhile
+	local status=0
+	start_child "$@"
+	await_child || status=$?
+	[[ ! $signalled ]] || exit "$signalled"
+	return "$status"
+}

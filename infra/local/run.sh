@@ -1,0 +1,195 @@
+#!/usr/bin/env bash
+# One run on this machine, from nothing to results: packages, build, a private broker, consumers, the producer, clean-up.
+#   run.sh [PRODUCER ARGUMENT…]       default: --count 100 --bits 1024
+# Variables:
+#   CONSUMERS     consumer processes (1)
+#   CONCURRENCY   compute threads of each (the cores of this process, shared among the consumers)
+#   RESUME        a run to go on with, in place of a new one
+#   PRIMEPOOL_BIN folder of binaries to use; without it they are built
+# The exit status is the producer's.
+set -euo pipefail
+
+# shellcheck source=infra/local/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+here=$PRIMEPOOL_ROOT/infra/local
+
+consumers=${CONSUMERS:-1}
+[[ $consumers =~ ^[1-9][0-9]{0,2}$ ]] || die 2 "CONSUMERS is '$consumers': give a number from 1 to 999"
+# nproc would take OpenMP's limits, if set, for the number of cores.
+concurrency=${CONCURRENCY:-$(($(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) / consumers))}
+((concurrency > 0)) || concurrency=1
+[[ $concurrency =~ ^[1-9][0-9]{0,3}$ ]] || die 2 "CONCURRENCY is '$concurrency': give a number from 1 to 9999"
+resume=${RESUME-}
+# Not for the processes below: the last three would set flags of theirs.
+unset ARGS CONSUMERS CONCURRENCY RESUME PRIMEPOOL_AMQP_URL PRIMEPOOL_AMQP_URL_FILE PRIMEPOOL_HEALTH_FILE
+
+for argument; do
+	[[ $argument != --detach ]] ||
+		die 2 "--detach needs a broker that stays; the one of this script ends with it. Start one with infra/local/broker.sh"
+done
+if [[ $resume ]]; then
+	set -- resume "$resume" --republish "$@" # the broker that knew the run is gone
+elif (($# == 0)); then
+	set -- --count 100 --bits 1024
+fi
+
+work=$PRIMEPOOL_STATE/run-$$
+marks=() # of the consumers
+watcher=''
+
+# shellcheck disable=SC2317 # called through attend_signals
+clean_up() { # STATUS
+	local mark grace=10 keep_logs=''
+	[[ ! $watcher ]] || kill "$watcher" 2>/dev/null
+	# Nobody waits for the results of an interrupted run, and the next one starts with a broker of its own.
+	[[ ! $signalled ]] || grace=3
+	end_process "$child_mark" 5
+	for mark in ${marks[@]+"${marks[@]}"}; do
+		kill -TERM "${mark%% *}" 2>/dev/null || true
+	done
+	for mark in ${marks[@]+"${marks[@]}"}; do
+		wait_gone "$mark" "$grace" || end_process "$mark" 0
+	done
+	"$here/broker.sh" stop "$work/broker"
+	rm -rf -- "$work/broker"
+	[[ ! -e $work/trouble ]] || keep_logs=yes
+	case $1 in 0 | 2 | 129 | 130 | 143) ;; *) keep_logs=yes ;; esac
+	if [[ $keep_logs ]] && compgen -G "$work/consumer-*.log" >/dev/null; then
+		local logs
+		logs=$PRIMEPOOL_STATE/logs/$(date +%Y%m%d-%H%M%S)-$$
+		mkdir -p "$logs"
+		mv -- "$work"/consumer-*.log "$logs"
+		say "logs of the consumers: $logs"
+	fi
+	rm -rf -- "$work"
+}
+
+# Folders of runs that were killed with -9: their processes have ended by themselves, see --pdeathsig and --watch-pid.
+sweep() {
+	local old
+	for old in "$PRIMEPOOL_STATE"/run-*; do
+		read_mark "$old/owner"
+		[[ $REPLY ]] || continue
+		! mark_alive "$REPLY" || continue
+		"$here/broker.sh" stop "$old/broker"
+		rm -rf -- "$old"
+	done
+}
+
+build() {
+	if [[ ${PRIMEPOOL_BIN-} ]]; then
+		bin=$PRIMEPOOL_BIN
+		[[ -x $bin/producer && -x $bin/consumer ]] || die 2 "PRIMEPOOL_BIN: no producer and consumer in $bin"
+		return 0
+	fi
+	bin=$PRIMEPOOL_RELEASE
+	ensure_cargo_on_path
+	[[ -x $bin/consumer ]] || say "building; the first time it takes some minutes, most of them for GMP"
+	attend TERM cargo build --release --bins || die 1 "the build failed: see above"
+}
+
+start_consumers() {
+	local i log
+	for ((i = 1; i <= consumers; i++)); do
+		log=$work/consumer-$i.log
+		# A session of its own keeps the terminal's Ctrl-C away: the producer ends first. --pdeathsig: should this script
+		# be killed, they end too.
+		setsid setpriv --pdeathsig KILL "$bin/consumer" --concurrency "$concurrency" --node "local-$i" \
+			--health-file "$work/consumer-$i.health" </dev/null >"$log" 2>&1 &
+		mark_of $! || die 1 "consumer $i ended at once: $(tail -n 5 "$log")"
+		marks+=("$REPLY")
+	done
+	local deadline=$((SECONDS + 30))
+	for ((i = 1; i <= consumers; i++)); do
+		until "$bin/consumer" health --health-file "$work/consumer-$i.health" >/dev/null 2>&1; do
+			if ! mark_alive "${marks[i - 1]}"; then
+				consumer_trouble "$i" "ended before it was ready"
+				exit 1
+			elif ((SECONDS >= deadline)); then
+				consumer_trouble "$i" "is not ready after 30 s"
+				exit 1
+			fi
+			sleep 0.1
+		done
+	done
+}
+
+consumer_trouble() { # NUMBER WHAT
+	: >"$work/trouble"
+	say "consumer $1 $2; the end of its log:"
+	tail -n 10 "$work/consumer-$1.log" >&2 || true
+}
+
+run_names() { # one a line
+	local run
+	for run in "$PRIMEPOOL_RUNS_DIR"/*/manifest.json; do
+		[[ ! -e $run ]] || basename "$(dirname "$run")"
+	done
+}
+
+# Tells when a consumer ends, and ends the producer when none is left: it would wait for ever.
+watch_consumers() {
+	local i producer=$child_mark living=("${!marks[@]}") still
+	while mark_alive "$producer" && ((${#living[@]})); do
+		sleep 1
+		still=()
+		for i in "${living[@]}"; do
+			if mark_alive "${marks[i]}"; then
+				still+=("$i")
+			else
+				consumer_trouble $((i + 1)) "ended unexpectedly"
+			fi
+		done
+		living=(${still[@]+"${still[@]}"})
+	done
+	if ((${#living[@]} == 0)) && mark_alive "$producer"; then
+		: >"$work/no-consumer"
+		say "no consumer is left: ending the producer"
+		kill -INT "${producer%% *}"
+	fi
+}
+
+produce() {
+	local status=0
+	start_child INT setpriv --pdeathsig INT "$bin/producer" "$@"
+	watch_consumers </dev/null &
+	watcher=$!
+	await_child || status=$?
+	kill "$watcher" 2>/dev/null || true
+	watcher=''
+	[[ ! -e $work/no-consumer ]] || status=1
+	return "$status"
+}
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+cd "$PRIMEPOOL_ROOT"
+attend_signals clean_up
+attend TERM "$here/setup.sh" || exit $?
+build
+sweep
+mkdir -p "$PRIMEPOOL_STATE"
+mkdir -m 700 "$work"
+mark_of $$ && printf '%s\n' "$REPLY" >"$work/owner"
+
+began=$SECONDS
+say "starting a private RabbitMQ and $consumers consumer(s) with $concurrency compute thread(s) each"
+attend TERM "$here/broker.sh" start "$work/broker" --watch-pid $$ --remove || exit $?
+# By the environment: a command line can be read by every user of the machine.
+PRIMEPOOL_AMQP_URL=$(<"$work/broker/amqp-url")
+export PRIMEPOOL_AMQP_URL
+start_consumers
+say "ready after $((SECONDS - began)) s"
+
+before=$(run_names)
+status=0
+produce "$@" || status=$?
+
+if [[ $status != [02] ]]; then
+	run=$resume
+	# The newest of those that were not there before; another run may have started at the same time.
+	[[ $run ]] || run=$(run_names | grep -vxF -e "$before" | tail -n 1 || true)
+	[[ ! $run ]] || say "resume with: make run RESUME=$run"
+fi
+[[ ! $signalled || $signalled == 130 ]] || status=$signalled
+exit "$status"

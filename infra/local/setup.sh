@@ -1,0 +1,173 @@
+#!/usr/bin/env bash
+# Installs what is missing from the distribution's packages. Silent when nothing is.
+#   setup.sh          what `make run` needs
+#   setup.sh --dev    also what the checks need: a pinned cargo-deny
+set -euo pipefail
+
+# shellcheck source=infra/local/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+dev=
+case ${1-} in
+'') ;;
+--dev) dev=yes ;;
+*) die 2 "usage: infra/local/setup.sh [--dev]" ;;
+esac
+
+# --- what is missing --------------------------------------------------------------------------------------------------
+
+missing=() # packages
+reasons=()
+
+need() { # PACKAGE REASON COMMAND…: succeeds silently when COMMAND does
+	local package=$1 reason=$2
+	shift 2
+	"$@" >/dev/null 2>&1 && return 0
+	missing+=("$package")
+	reasons+=("$package: $reason")
+}
+
+has_broker() { rabbitmq_sbin && command -v erl && command -v epmd; }
+
+look() {
+	local gmp="to build GMP, the arithmetic of the engine"
+	missing=() reasons=()
+	need rabbitmq-server "the message broker; a private one is started for each run" has_broker
+	need gcc "compiler and linker, $gmp" command -v gcc
+	need libc6-dev "C headers and libraries, $gmp" test -e /usr/include/stdio.h
+	need make "$gmp" command -v make
+	need m4 "$gmp" command -v m4
+	need diffutils "$gmp" command -v diff
+}
+
+# --- installing -------------------------------------------------------------------------------------------------------
+
+as_root=()
+
+may_install() {
+	((EUID != 0)) || return 0
+	command -v sudo >/dev/null || return 1
+	as_root=(sudo)
+	sudo -n true 2>/dev/null && return 0
+	[[ -t 0 ]] || return 1 # nobody there to type a password
+	announce
+	sudo -v 2>/dev/null
+}
+
+announced=
+announce() {
+	[[ ! $announced ]] || return 0
+	announced=yes
+	local reason
+	say "missing, and about to be installed with apt-get:"
+	for reason in "${reasons[@]}"; do
+		say "  $reason"
+	done
+}
+
+# The package starts and enables a server of its own, which nobody asked for. policy-rc.d is Debian's way to say no.
+# Ours says no only while its apt-get lives, so that one left by a kill does no harm; the next set-up removes it.
+policy=/usr/sbin/policy-rc.d
+policy_mark="# made by primepool's setup.sh for one installation, process"
+
+# shellcheck disable=SC2016 # expanded by the shell that runs as root and becomes apt-get
+apt_program='
+	policy=$1 mark=$2
+	shift 2
+	if [ ! -e "$policy" ]; then
+		umask 022
+		printf "#!/bin/sh\n%s %s\n[ -d /proc/%s ] || exit 0\nexit 101\n" "$mark" $$ $$ >"$policy"
+		chmod 755 "$policy"
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	exec apt-get -y -q -o DPkg::Lock::Timeout=300 "$@"'
+
+apt() {
+	"${as_root[@]}" sh -c "$apt_program" sh "$policy" "$policy_mark" "$@" </dev/null >>"$log" 2>&1
+}
+
+services_again() {
+	local owner
+	[[ -e $policy ]] || return 0
+	owner=$(sed -n "s/^$policy_mark //p" "$policy")
+	[[ ! $owner || -d /proc/$owner ]] || "${as_root[@]}" rm -f "$policy"
+}
+
+units=(rabbitmq-server.service epmd.service epmd.socket)
+known_units() { # → REPLY: the units that are there already, which may be the user's and are not touched
+	local unit
+	REPLY=' '
+	for unit in "${units[@]}"; do
+		[[ ! -e /lib/systemd/system/$unit && ! -e /etc/systemd/system/$unit ]] || REPLY+="$unit "
+	done
+}
+disable_new_units() { # UNITS THAT WERE THERE
+	local unit now=()
+	[[ ! -d /run/systemd/system ]] || now=(--now)
+	for unit in "${units[@]}"; do
+		[[ $1 != *" $unit "* && -e /lib/systemd/system/$unit ]] || continue
+		if command -v systemctl; then
+			"${as_root[@]}" systemctl "${now[@]}" disable "$unit"
+		elif [[ -e /etc/init.d/${unit%.service} ]]; then
+			"${as_root[@]}" update-rc.d "${unit%.service}" disable
+		fi >>"$log" 2>&1 || say "could not disable $unit: see $log"
+	done
+}
+
+install() {
+	local before started=$SECONDS
+	mkdir -p "$PRIMEPOOL_STATE"
+	log=$PRIMEPOOL_STATE/setup.log
+	: >"$log"
+	known_units
+	before=$REPLY
+	trap services_again EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+	if ! compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || ! apt install --no-install-recommends "${missing[@]}"; then
+		# No package lists, or outdated ones that name files which are gone.
+		if ! apt update || ! apt install --no-install-recommends "${missing[@]}"; then
+			tail -n 15 "$log" >&2
+			die 2 "apt-get could not install ${missing[*]}; all of its output: $log"
+		fi
+	fi
+	[[ " ${missing[*]} " != *" rabbitmq-server "* ]] || disable_new_units "$before"
+	services_again
+	trap - EXIT INT TERM HUP
+	look
+	((${#missing[@]} == 0)) || die 2 "installed, but still not found: ${missing[*]}; see $log"
+	rm -f -- "$log"
+	say "installed in $((SECONDS - started)) s"
+}
+
+rust_version() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$PRIMEPOOL_ROOT/Cargo.toml"; }
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+((EUID != 0)) || services_again # what a killed one left
+ensure_cargo_on_path
+command -v cargo >/dev/null ||
+	die 2 "cargo is missing: install a Rust toolchain, $(rust_version) or newer, from rustup.rs, and have its cargo on the PATH"
+
+look
+if ((${#missing[@]})); then
+	command -v apt-get >/dev/null ||
+		die 2 "needed and not found: ${missing[*]} (Debian's names); there is no apt-get here, so install them with this system's package manager"
+	may_install ||
+		die 2 "missing packages and no right to install them: ask the administrator to run: apt-get install --no-install-recommends ${missing[*]}"
+	announce
+	install
+fi
+
+if [[ $dev && ! -x $PRIMEPOOL_CARGO_DENY/bin/cargo-deny ]]; then
+	say "building cargo-deny $PRIMEPOOL_CARGO_DENY_VERSION for the checks, once: 2 to 5 minutes on two cores"
+	mkdir -p "$PRIMEPOOL_TOOLS"
+	# In a folder of its own, moved when complete: two of these at a time, or one that is killed, leave nothing half done.
+	building=$(mktemp -d "$PRIMEPOOL_TOOLS/building.XXXXXX")
+	trap 'rm -rf -- "$building"' EXIT
+	CARGO_TARGET_DIR=$building/target cargo install --locked --quiet --root "$building/root" \
+		--version "=$PRIMEPOOL_CARGO_DENY_VERSION" cargo-deny </dev/null >&2 ||
+		die 2 "cargo-deny could not be built: see above"
+	mv -T -- "$building/root" "$PRIMEPOOL_CARGO_DENY" 2>/dev/null ||
+		[[ -x $PRIMEPOOL_CARGO_DENY/bin/cargo-deny ]] || die 2 "cannot write $PRIMEPOOL_CARGO_DENY"
+fi
