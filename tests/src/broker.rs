@@ -43,7 +43,13 @@ impl Broker {
                 None => {
                     // Ends with this process, by its watchdog.
                     let dir = std::env::temp_dir().join(format!("primepool-tests-{}", id()));
-                    script(&["start", path(&dir), "--watch-pid", &id().to_string(), "--remove"]);
+                    script(&[
+                        "start",
+                        path(&dir),
+                        "--watch-pid",
+                        &id().to_string(),
+                        "--remove",
+                    ]);
                     dir
                 }
             })
@@ -61,7 +67,13 @@ impl Broker {
     pub fn private() -> Self {
         let own = tempfile::tempdir().unwrap();
         let dir = own.path().join("broker");
-        script(&["start", path(&dir), "--watch-pid", &id().to_string(), "--remove"]);
+        script(&[
+            "start",
+            path(&dir),
+            "--watch-pid",
+            &id().to_string(),
+            "--remove",
+        ]);
         let url = fs::read_to_string(dir.join("amqp-url")).unwrap();
         Self {
             dir,
