@@ -116,12 +116,9 @@ fn the_producer_is_killed_while_it_publishes() {
     assert_eq!(done.code, Some(0), "{done:?}");
     let results = Results::read(dir.path());
     assert_eq!(results.rows.len(), 20_000);
-    // Published twice at most: what was on its way when it died.
-    let duplicates = results.summary["duplicates"].as_u64().unwrap() as usize;
-    assert!(
-        duplicates <= queued - confirmed,
-        "{duplicates} duplicates, {queued} - {confirmed}"
-    );
+    // Published twice at most: the window of units whose confirmation was outstanding when it died.
+    let duplicates = results.summary["duplicates"].as_u64().unwrap();
+    assert!(duplicates <= 1024, "{duplicates} duplicates");
 }
 
 #[test]
