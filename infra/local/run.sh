@@ -16,8 +16,8 @@ here=$PRIMEPOOL_ROOT/infra/local
 consumers=${CONSUMERS:-1}
 [[ $consumers =~ ^[1-9][0-9]{0,2}$ ]] || die 2 "CONSUMERS is '$consumers': give a number from 1 to 999"
 # nproc would take OpenMP's limits, if set, for the number of cores.
-concurrency=${CONCURRENCY:-$(($(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) / consumers))}
-((concurrency > 0)) || concurrency=1
+cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
+concurrency=${CONCURRENCY:-$((cores < consumers ? 1 : cores / consumers))}
 [[ $concurrency =~ ^[1-9][0-9]{0,3}$ ]] || die 2 "CONCURRENCY is '$concurrency': give a number from 1 to 9999"
 resume=${RESUME-}
 # Not for the processes below: the last three would set flags of theirs.
