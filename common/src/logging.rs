@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use clap::Args;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 /// `--log`, which both binaries have.
 #[derive(Debug, Clone, Args)]
@@ -20,16 +20,19 @@ pub struct LogArgs {
     pub filter: String,
 }
 
-/// Starts logging. lapin's own errors are left out: the session that owns the connection reports each of them once.
+/// Starts logging to `writer`, which ends at standard error. lapin's own errors are left out: the session that owns the connection reports each of them once.
 ///
 /// # Errors
 /// The filter cannot be parsed; the message names it.
-pub fn init(args: &LogArgs) -> Result<(), String> {
+pub fn init<W>(args: &LogArgs, writer: W) -> Result<(), String>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let filter = EnvFilter::try_new(format!("lapin=off,{}", args.filter))
         .map_err(|error| format!("--log {:?} is not a log filter: {error}", args.filter))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();

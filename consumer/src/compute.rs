@@ -153,7 +153,8 @@ fn attempt(
     let mut since = Instant::now();
     let mut answer = |job, outcome, candidates| {
         let now = Instant::now();
-        let compute_ms = (now - since).as_secs_f64() * 1e3;
+        // Whole microseconds: the digits beyond would only make the messages longer.
+        let compute_ms = ((now - since).as_secs_f64() * 1e6).round() / 1e3;
         since = now;
         answers.push(JobAnswer {
             job,

@@ -8,7 +8,7 @@ use primepool_consumer::cli::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = logging::init(&cli.log)
+    let outcome = logging::init(&cli.log, std::io::stderr)
         .map_err(|error| (Exit::Usage, anyhow::Error::msg(error)))
         .and_then(|()| primepool_consumer::main(cli));
     match outcome {

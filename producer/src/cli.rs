@@ -71,7 +71,7 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_SEED", value_name = "SEED")]
     seed: Option<u64>,
 
-    /// Jobs in one message; auto: about 50 ms of work, less towards the end of the run
+    /// Jobs in one message; auto: 50 to 200 ms of work, less towards the end of the run
     #[arg(
         long,
         env = "PRIMEPOOL_UNIT_SIZE",

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use primepool_common::{exit::Exit, logging};
-use primepool_producer::cli::Cli;
+use primepool_producer::{cli::Cli, progress};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = logging::init(&cli.log)
+    let outcome = logging::init(&cli.log, progress::log_writer)
         .map_err(|error| (Exit::Usage, anyhow::Error::msg(error)))
         .and_then(|()| primepool_producer::main(cli));
     match outcome {

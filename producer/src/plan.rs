@@ -1,5 +1,7 @@
 //! From what is asked for to work units.
 
+use std::ops::RangeInclusive;
+
 use primepool_common::message::{
     HexInteger, JobKind, MAX_UNIT_JOBS, RunId, VERSION, Work, WorkUnit,
 };
@@ -25,8 +27,12 @@ pub struct Ask {
     pub after: Vec<HexInteger>,
 }
 
-/// Work in one unit that `auto` aims at, in seconds: long against the cost of a message, short against a run.
-const UNIT_SECONDS: f64 = 0.05;
+/// Work in one unit that `auto` aims at, in seconds: long against the cost of a message, short against the run. A unit costs
+/// the broker about 2 ms of a core; a long run has room for units in which that does not count.
+const UNIT_SECONDS: RangeInclusive<f64> = 0.05..=0.2;
+
+/// Units of each worker that a run is cut into before they get longer than the least.
+const UNITS_A_WORKER: f64 = 50.0;
 
 /// Most bytes of a unit's answer that `auto` aims at, and the most that a fixed size may come to.
 const ANSWER_BYTES: u64 = 8 << 20;
@@ -64,13 +70,16 @@ impl Packing {
                 workers: 1,
             }),
             UnitSize::Auto => {
-                let jobs = (UNIT_SECONDS / ask.job_seconds()) as u64;
-                let most = jobs.clamp(1, answer_limit.min(1000));
+                // Consumers do not say how many workers they have; two cores are the least a node has.
+                let workers = u64::from(consumers).saturating_mul(2).max(4);
+                let (least, most) = UNIT_SECONDS.into_inner();
+                let run_s = ask.job_seconds() * ask.count as f64;
+                let unit_s = (run_s / workers as f64 / UNITS_A_WORKER).clamp(least, most);
+                let most = ((unit_s / ask.job_seconds()) as u64).clamp(1, answer_limit.min(5000));
                 Ok(Self {
                     most,
                     least: most.div_ceil(10),
-                    // Consumers do not say how many workers they have; two cores are the least a node has.
-                    workers: u64::from(consumers).saturating_mul(2).max(4),
+                    workers,
                 })
             }
         }

@@ -1,7 +1,8 @@
 //! The progress of a run: a bar on a terminal, a line now and then elsewhere.
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -10,6 +11,29 @@ use primepool_common::topology::QueueState;
 
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// The bar that is on the terminal now: log lines have to make room for themselves.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// A writer to standard error that moves the bar out of the way.
+#[must_use]
+pub fn log_writer() -> impl Write {
+    struct BesideBar;
+    impl Write for BesideBar {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            match bar {
+                Some(bar) => bar.suspend(|| io::stderr().write(line)),
+                None => io::stderr().write(line),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            io::stderr().flush()
+        }
+    }
+    BesideBar
+}
 
 /// Shows how far a run is, on standard error.
 #[derive(Debug)]
@@ -36,6 +60,7 @@ impl Progress {
                 bar.set_style(style.progress_chars("━╸─"));
             }
             bar.set_position(done_before);
+            *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
             bar
         });
         let now = Instant::now();
@@ -84,18 +109,15 @@ impl Progress {
 
     /// Writes a line to standard error without disturbing the bar.
     pub fn say(&self, line: &str) {
-        #[expect(clippy::print_stderr, reason = "progress goes there")]
-        let print = || eprintln!("{line}");
-        match &self.bar {
-            Some(bar) => bar.suspend(print),
-            None => print(),
-        }
+        // Standard error that is gone has nobody to tell.
+        let _ = log_writer().write_all(format!("{line}\n").as_bytes());
     }
 
     /// Takes the bar away.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+            *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 }
