@@ -11,11 +11,11 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{
     BasicProperties, Channel, Confirmation, PublisherConfirm,
     message::Delivery,
-    options::{BasicAckOptions, BasicPublishOptions, ConfirmSelectOptions},
+    options::{BasicAckOptions, ConfirmSelectOptions},
     types::AMQPValue,
 };
 use primepool_common::{
-    broker::{Backoff, BrokerError, Endpoint, warn_when_blocked},
+    broker::{Backoff, BrokerError, Endpoint, MANDATORY, confirmed, refusal, warn_when_blocked},
     clock::unix_time,
     message::{
         CONTENT_TYPE, Envelope, JobAnswer, JobOutcome, NodeSample, RunId, UnitAnswer, VERSION,
@@ -27,7 +27,6 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    intake::log_retry,
     ledger::{Ledger, UnitKey},
     node::Node,
 };
@@ -176,23 +175,15 @@ impl Answers {
     /// Publishes until the senders are gone and everything is confirmed.
     pub async fn run(mut self) {
         let mut backoff = Backoff::new();
-        let mut attempt = 1;
         loop {
-            let ended = self.session(&mut backoff, &mut attempt).await;
+            let ended = self.session(&mut backoff).await;
             self.node.publishing.store(false, Relaxed);
             let Err(error) = ended else { return };
-            let delay = backoff.next_delay();
-            attempt += 1;
-            log_retry("publishing", &error, delay, attempt);
-            tokio::time::sleep(delay).await;
+            backoff.pause("publishing", &error).await;
         }
     }
 
-    async fn session(
-        &mut self,
-        backoff: &mut Backoff,
-        attempt: &mut u32,
-    ) -> Result<(), BrokerError> {
+    async fn session(&mut self, backoff: &mut Backoff) -> Result<(), BrokerError> {
         let name = format!("primepool consumer {} (publishing)", self.node.name);
         let connection = self.endpoint.connect(&name).await?;
         warn_when_blocked(&connection);
@@ -202,7 +193,6 @@ impl Answers {
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
         self.node.publishing.store(true, Relaxed);
-        *attempt = 0;
         backoff.reset();
         debug!(broker = %self.endpoint, "publishing");
         let mut unconfirmed = HashMap::new();
@@ -230,7 +220,7 @@ impl Answers {
                 number += 1;
                 let confirm = send(channel, &letter).await;
                 unconfirmed.insert(number, letter);
-                confirms.push(numbered(number, confirm?));
+                confirms.push(confirmed(number, confirm?));
             }
             tokio::select! {
                 Some((number, confirmation)) = confirms.next() => {
@@ -265,37 +255,24 @@ impl Answers {
         letter: Letter,
         confirmation: &Confirmation,
     ) -> Result<(), BrokerError> {
-        match confirmation {
-            // An unroutable message is returned and then acknowledged.
-            Confirmation::Ack(None) => {
-                match &letter.then {
-                    Then::Settle(key) => self.ledger.acknowledge(key).await,
-                    Then::Ack(acker) => {
-                        let _ = acker.ack(BasicAckOptions::default()).await;
-                    }
-                    Then::Nothing => {}
-                }
-                self.node.in_flight.store(
-                    u32::try_from(self.ledger.len()).unwrap_or(u32::MAX),
-                    Relaxed,
-                );
-                Ok(())
-            }
-            refused => {
-                let reason = match refused {
-                    Confirmation::Nack(_) => {
-                        "the broker did not take it (its queue is full or not available)"
-                    }
-                    _ => "the broker has no queue for it",
-                };
-                error!(exchange = letter.exchange, routing_key = %letter.routing_key, "an answer was refused: {reason}");
-                self.waiting.push_back(letter);
-                // A new session declares the topology again, after a pause.
-                Err(BrokerError::Lost {
-                    reason: reason.to_owned(),
-                })
-            }
+        if let Some(error) = refusal(confirmation) {
+            error!(exchange = letter.exchange, routing_key = %letter.routing_key, "an answer was refused: {error}");
+            self.waiting.push_back(letter);
+            // A new session declares the topology again, after a pause.
+            return Err(error);
         }
+        match &letter.then {
+            Then::Settle(key) => self.ledger.acknowledge(key).await,
+            Then::Ack(acker) => {
+                let _ = acker.ack(BasicAckOptions::default()).await;
+            }
+            Then::Nothing => {}
+        }
+        self.node.in_flight.store(
+            u32::try_from(self.ledger.len()).unwrap_or(u32::MAX),
+            Relaxed,
+        );
+        Ok(())
     }
 
     /// Turns what is to be sent into letters.
@@ -377,26 +354,15 @@ impl Answers {
 }
 
 async fn send(channel: &Channel, letter: &Letter) -> Result<PublisherConfirm, lapin::Error> {
-    let mandatory = BasicPublishOptions {
-        mandatory: true,
-        ..BasicPublishOptions::default()
-    };
     channel
         .basic_publish(
             letter.exchange.into(),
             letter.routing_key.as_str().into(),
-            mandatory,
+            MANDATORY,
             &letter.body,
             letter.properties.clone(),
         )
         .await
-}
-
-async fn numbered(
-    number: u64,
-    confirm: PublisherConfirm,
-) -> (u64, Result<Confirmation, lapin::Error>) {
-    (number, confirm.await)
 }
 
 fn app_id() -> &'static str {

@@ -70,14 +70,6 @@ impl Session {
 /// A stream of deliveries that says when it ends.
 type Deliveries = Pin<Box<dyn Stream<Item = Option<lapin::Result<Delivery>>> + Send>>;
 
-/// What to log about waiting for the next try.
-pub(crate) fn log_retry(what: &str, error: &BrokerError, delay: Duration, attempt: u32) {
-    warn!(
-        "{what}: {error}; attempt {attempt} follows in {:.1} s",
-        delay.as_secs_f64()
-    );
-}
-
 impl Intake {
     /// Takes units until told to stop; gives the session that they came by.
     ///
@@ -85,12 +77,9 @@ impl Intake {
     /// The first connection failed in a way that only an operator can mend. Later ones are tried again for ever.
     pub async fn run(mut self) -> Result<Option<Session>, BrokerError> {
         let mut backoff = Backoff::new();
-        let mut attempt = 1;
         let mut was_connected = false;
         loop {
-            let result = self
-                .session(&mut backoff, &mut attempt, &mut was_connected)
-                .await;
+            let result = self.session(&mut backoff, &mut was_connected).await;
             self.node.consuming.store(false, Relaxed);
             let error = match result {
                 Ok(session) => return Ok(Some(session)),
@@ -99,11 +88,8 @@ impl Intake {
             if error.needs_operator() && !was_connected {
                 return Err(error);
             }
-            let delay = backoff.next_delay();
-            attempt += 1;
-            log_retry("consuming", &error, delay, attempt);
             tokio::select! {
-                () = tokio::time::sleep(delay) => {}
+                () = backoff.pause("consuming", &error) => {}
                 _ = self.stop.wait_for(|stop| *stop) => return Ok(None),
             }
         }
@@ -113,7 +99,6 @@ impl Intake {
     async fn session(
         &self,
         backoff: &mut Backoff,
-        attempt: &mut u32,
         was_connected: &mut bool,
     ) -> Result<Session, BrokerError> {
         let name = format!("primepool consumer {} (consuming)", self.settings.node);
@@ -130,7 +115,6 @@ impl Intake {
             })??;
         self.node.consuming.store(true, Relaxed);
         *was_connected = true;
-        *attempt = 0;
         backoff.reset();
         info!(broker = %self.endpoint, kinds = %tags.join(","), prefetch = self.settings.prefetch, "consuming");
         let mut stop = self.stop.clone();

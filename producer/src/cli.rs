@@ -1,17 +1,17 @@
 //! The command line.
 
-use std::{fs, path::PathBuf, str::FromStr, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use primepool_common::{
     broker::BrokerArgs,
     cli::duration,
     logging::LogArgs,
-    message::{HexInteger, JobKind, MAX_UNIT_JOBS, RunId},
+    message::{HexInteger, JobKind, RunId},
 };
 use primepool_engine::MAX_BITS;
 
-use crate::plan::Ask;
+use crate::plan::{Ask, UnitSize};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -160,27 +160,6 @@ pub enum Verify {
     Sample,
     /// None: only their size is checked
     None,
-}
-
-/// `--unit-size`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnitSize {
-    /// By the expected work.
-    Auto,
-    /// Exactly so many, but for the last one.
-    Fixed(u64),
-}
-
-impl FromStr for UnitSize {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.parse() {
-            Ok(jobs) if (1..=MAX_UNIT_JOBS).contains(&jobs) => Ok(Self::Fixed(jobs)),
-            _ if text == "auto" => Ok(Self::Auto),
-            _ => Err(format!("write auto, or a number from 1 to {MAX_UNIT_JOBS}")),
-        }
-    }
 }
 
 /// What is to be done, options of both forms of the command brought together.

@@ -23,14 +23,14 @@ use tokio::{
         mpsc::{UnboundedReceiver, UnboundedSender},
         oneshot,
     },
-    time::{interval, sleep},
+    time::interval,
 };
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::{
     folder::Manifest,
-    run::Event,
     sink::{Arrival, SinkInput},
+    state::Event,
 };
 
 /// Answers that the broker hands over before the first of them is acknowledged.
@@ -78,13 +78,8 @@ impl Collector {
                 Err(error) => error,
             };
             connection = loop {
-                let delay = backoff.next_delay();
-                warn!(
-                    "collecting: {error}; tries again in {:.1} s",
-                    delay.as_secs_f64()
-                );
                 tokio::select! {
-                    () = sleep(delay) => {}
+                    () = backoff.pause("collecting", &error) => {}
                     _ = &mut self.stop => return,
                 }
                 match open(&self.endpoint, &self.manifest.run).await {

@@ -15,8 +15,10 @@ pub mod folder;
 pub mod plan;
 pub mod progress;
 pub mod publish;
+pub mod row;
 pub mod run;
 pub mod sink;
+pub mod state;
 pub mod summary;
 pub mod verify;
 

@@ -1,14 +1,12 @@
 //! From what is asked for to work units.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, str::FromStr};
 
 use primepool_common::message::{
     HexInteger, JobKind, MAX_UNIT_JOBS, RunId, VERSION, Work, WorkUnit,
 };
 use primepool_engine::{Form, estimate};
 use serde::{Deserialize, Serialize};
-
-use crate::cli::UnitSize;
 
 /// What a run asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +23,27 @@ pub struct Ask {
     /// For `next-prime`: where each job starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<HexInteger>,
+}
+
+/// `--unit-size`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitSize {
+    /// By the expected work.
+    Auto,
+    /// Exactly so many, but for the last one.
+    Fixed(u64),
+}
+
+impl FromStr for UnitSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(jobs) if (1..=MAX_UNIT_JOBS).contains(&jobs) => Ok(Self::Fixed(jobs)),
+            _ if text == "auto" => Ok(Self::Auto),
+            _ => Err(format!("write auto, or a number from 1 to {MAX_UNIT_JOBS}")),
+        }
+    }
 }
 
 /// Work in one unit that `auto` aims at, in seconds: long against the cost of a message, short against the run. A unit costs

@@ -9,11 +9,10 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use lapin::{
-    BasicProperties, Channel, Confirmation, PublisherConfirm,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
+    BasicProperties, Channel, Confirmation, PublisherConfirm, options::ConfirmSelectOptions,
 };
 use primepool_common::{
-    broker::{Backoff, BrokerError, Endpoint, warn_when_blocked},
+    broker::{Backoff, BrokerError, Endpoint, MANDATORY, confirmed, refusal, warn_when_blocked},
     clock::unix_ns,
     message::CONTENT_TYPE,
     topology,
@@ -23,7 +22,7 @@ use tracing::{debug, warn};
 
 use crate::{
     folder::{FolderError, Journal, Manifest},
-    run::Shared,
+    state::Shared,
 };
 
 /// Most units that wait for a confirmation at once.
@@ -79,12 +78,7 @@ impl Publisher {
                 Err(PublishError::Broker(error)) if !error.needs_operator() => error,
                 Err(error) => return Err(error),
             };
-            let delay = backoff.next_delay();
-            warn!(
-                "publishing: {error}; tries again in {:.1} s",
-                delay.as_secs_f64()
-            );
-            tokio::time::sleep(delay).await;
+            backoff.pause("publishing", &error).await;
         }
     }
 
@@ -125,15 +119,15 @@ impl Publisher {
                 number += 1;
                 unconfirmed.insert(number, unit);
                 let confirm = self.send(channel, unit).await?;
-                confirms.push(numbered(number, confirm));
+                confirms.push(confirmed(number, confirm));
             }
             tokio::select! {
                 Some((number, confirmation)) = confirms.next() => {
                     let mut confirmed = Vec::new();
-                    self.confirmed(unconfirmed, number, confirmation?, &mut confirmed)?;
+                    Self::take_word(unconfirmed, number, confirmation?, &mut confirmed)?;
                     // Confirmations come in bursts: one write for each burst.
                     while let Some(Some((number, confirmation))) = confirms.next().now_or_never() {
-                        self.confirmed(unconfirmed, number, confirmation?, &mut confirmed)?;
+                        Self::take_word(unconfirmed, number, confirmation?, &mut confirmed)?;
                     }
                     quiet = 0;
                     self.journal.add(&confirmed)?;
@@ -157,29 +151,17 @@ impl Publisher {
         }
     }
 
-    fn confirmed(
-        &self,
+    fn take_word(
         unconfirmed: &mut HashMap<u64, u64>,
         number: u64,
         confirmation: Confirmation,
         confirmed: &mut Vec<u64>,
     ) -> Result<(), PublishError> {
-        let reason = match confirmation {
-            // An unroutable message is returned and then acknowledged.
-            Confirmation::Ack(None) => {
-                confirmed.extend(unconfirmed.remove(&number));
-                return Ok(());
-            }
-            Confirmation::Nack(_) => {
-                "the broker did not take a unit (its queue is full or not available)"
-            }
-            Confirmation::Ack(Some(_)) => "the broker has no queue for a unit",
-            Confirmation::NotRequested => "the channel does not confirm",
-        };
-        Err(BrokerError::Lost {
-            reason: reason.to_owned(),
+        if let Some(error) = refusal(&confirmation) {
+            return Err(error.into());
         }
-        .into())
+        confirmed.extend(unconfirmed.remove(&number));
+        Ok(())
     }
 
     async fn send(&self, channel: &Channel, unit: u64) -> Result<PublisherConfirm, lapin::Error> {
@@ -204,25 +186,14 @@ impl Publisher {
             .with_timestamp(published_ns / 1_000_000_000);
         self.shared.note_published(unit.unit, Instant::now());
         debug!(unit = unit.unit, jobs = end - first, "publishes");
-        let mandatory = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
         channel
             .basic_publish(
                 topology::JOBS_EXCHANGE.into(),
                 kind.as_str().into(),
-                mandatory,
+                MANDATORY,
                 &body,
                 properties,
             )
             .await
     }
-}
-
-async fn numbered(
-    number: u64,
-    confirm: PublisherConfirm,
-) -> (u64, Result<Confirmation, lapin::Error>) {
-    (number, confirm.await)
 }

@@ -3,11 +3,7 @@
 use std::{
     pin::pin,
     process,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::channel,
-    },
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc::channel},
     thread,
     time::{Duration, Instant},
 };
@@ -21,7 +17,7 @@ use primepool_common::{
     message::RunId,
     metrics::LineProtocolFile,
     shutdown::StopSignals,
-    topology::{self, QueueState},
+    topology,
 };
 use tokio::{
     sync::{
@@ -34,109 +30,21 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    cli::{Order, UnitSize, What},
+    cli::{Order, What},
     collect::{self, Collector},
     folder::{Folder, FolderError, Manifest},
-    plan::{Ask, Packing},
+    plan::{Ask, Packing, UnitSize},
     progress::Progress,
     publish::{PublishError, Publisher},
-    sink::{Sink, SinkInput, read_back},
+    row::read_back,
+    sink::{Sink, SinkInput},
+    state::{Event, Shared},
     summary::Summary,
     verify::Verifier,
 };
 
 /// What went wrong, and the exit status that says so.
 type Failure = (Exit, anyhow::Error);
-
-/// What the parts tell the run.
-#[derive(Debug)]
-pub enum Event {
-    /// Every job has ended.
-    Complete,
-    /// The results cannot be written or checked; why.
-    SinkFailed(String),
-    /// These units have no answer, and the queue that it would come to was gone for a while.
-    PublishAgain(Vec<u64>),
-    /// Length of the job queue.
-    Queue(QueueState),
-}
-
-/// What the parts of a run share.
-#[derive(Debug)]
-pub struct Shared {
-    /// Index of each unit's first job, and the number of jobs at the end.
-    bounds: Vec<u64>,
-    /// When this process first published a unit.
-    published: Mutex<Vec<Option<Instant>>>,
-    /// Confirmed units.
-    pub units_published: AtomicU64,
-    /// Jobs that have ended.
-    pub jobs_done: AtomicU64,
-    /// Jobs that have not ended well.
-    pub jobs_not_ok: AtomicU64,
-}
-
-impl Shared {
-    fn new(bounds: Vec<u64>) -> Self {
-        let units = bounds.len() - 1;
-        Self {
-            bounds,
-            published: Mutex::new(vec![None; units]),
-            units_published: AtomicU64::new(0),
-            jobs_done: AtomicU64::new(0),
-            jobs_not_ok: AtomicU64::new(0),
-        }
-    }
-
-    /// Number of units.
-    #[must_use]
-    pub fn units(&self) -> u64 {
-        self.bounds.len() as u64 - 1
-    }
-
-    /// First job of a unit of this run, and the one after its last.
-    #[must_use]
-    pub fn bounds(&self, unit: u64) -> (u64, u64) {
-        (self.bounds[unit as usize], self.bounds[unit as usize + 1])
-    }
-
-    /// The same for a unit that somebody else named.
-    #[must_use]
-    pub fn bounds_checked(&self, unit: u64) -> Option<(u64, u64)> {
-        (unit < self.units()).then(|| self.bounds(unit))
-    }
-
-    /// Notes when a unit was published, if it is the first time.
-    pub fn note_published(&self, unit: u64, at: Instant) {
-        self.published()[unit as usize].get_or_insert(at);
-    }
-
-    /// When this process published a unit first.
-    #[must_use]
-    pub fn published_at(&self, unit: u64) -> Option<Instant> {
-        self.published()[unit as usize]
-    }
-
-    /// Units with a job that has not ended.
-    #[must_use]
-    pub fn unanswered(&self, done: &[bool]) -> Vec<u64> {
-        let is_open = |unit: &u64| {
-            let (first, end) = self.bounds(*unit);
-            done[first as usize..end as usize].contains(&false)
-        };
-        (0..self.units()).filter(is_open).collect()
-    }
-
-    fn first_published(&self) -> Option<Instant> {
-        self.published().iter().flatten().min().copied()
-    }
-
-    fn published(&self) -> std::sync::MutexGuard<'_, Vec<Option<Instant>>> {
-        self.published
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Does what was ordered.
 ///

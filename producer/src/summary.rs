@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     cli::Verify,
     folder::Manifest,
-    sink::{Row, RowOutcome},
+    row::{Row, RowOutcome},
 };
 
 /// What is counted while results come in.

@@ -1,11 +1,18 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::BrokerError;
 
 /// Delays between tries to connect: doubling from 0.2 s to 10 s, each with up to as much again at random, without end.
 /// The jitter keeps the consumers of a cluster from all coming back in the same moment.
 #[derive(Debug)]
-pub struct Backoff(ExponentialBackoff);
+pub struct Backoff {
+    delays: ExponentialBackoff,
+    attempt: u32,
+}
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(10);
@@ -14,24 +21,37 @@ impl Backoff {
     /// Starts with the shortest delay.
     #[must_use]
     pub fn new() -> Self {
-        Self(
-            ExponentialBuilder::new()
-                .with_min_delay(FIRST)
-                .with_max_delay(LONGEST)
-                .with_jitter()
-                .without_max_times()
-                .build(),
-        )
+        let delays = ExponentialBuilder::new()
+            .with_min_delay(FIRST)
+            .with_max_delay(LONGEST)
+            .with_jitter()
+            .without_max_times()
+            .build();
+        Self { delays, attempt: 1 }
     }
 
-    /// How long to wait before the next try.
-    pub fn next_delay(&mut self) -> Duration {
-        self.0.next().unwrap_or(LONGEST)
+    /// Waits before the next try, and says so in one line of the log. Cancel safe.
+    pub async fn pause(&mut self, what: &str, error: &BrokerError) {
+        let delay = self.next_delay();
+        self.attempt += 1;
+        warn!(
+            "{what}: {error}; attempt {} follows in {:.1} s",
+            self.attempt,
+            delay.as_secs_f64()
+        );
+        sleep(delay).await;
+    }
+
+    fn next_delay(&mut self) -> Duration {
+        self.delays.next().unwrap_or(LONGEST)
     }
 
     /// After a success: the next delay is the shortest again.
     pub fn reset(&mut self) {
-        *self = Self::new();
+        *self = Self {
+            attempt: 0,
+            ..Self::new()
+        };
     }
 }
 

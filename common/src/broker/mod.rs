@@ -4,9 +4,11 @@
 //! [`Backoff`]'s next delay.
 
 mod backoff;
+mod confirm;
 mod endpoint;
 mod error;
 
 pub use backoff::Backoff;
+pub use confirm::{MANDATORY, confirmed, refusal};
 pub use endpoint::{BrokerArgs, Endpoint, warn_when_blocked};
 pub use error::BrokerError;
