@@ -194,7 +194,7 @@ fn messages_that_are_no_work_units() {
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
     let json = || BasicProperties::default().with_content_type("application/json".into());
     let text = || BasicProperties::default().with_content_type("text/plain".into());
-    let large = vec![b' '; (16 << 20) + 1];
+    let large = vec![b' '; primepool_common::message::MAX_BODY_BYTES + 1];
     let cases: [(&[u8], BasicProperties, &str); 6] = [
         (b"hello", json(), "malformed"),
         (b"\xff\x00", BasicProperties::default(), "malformed"),

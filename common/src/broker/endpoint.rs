@@ -163,10 +163,12 @@ impl Endpoint {
                 },
                 _ => BrokerError::from_session(error),
             },
-            ErrorKind::IOError(io) if is_tls(io) => BrokerError::Tls {
-                broker,
-                reason: io.to_string(),
-            },
+            ErrorKind::IOError(io) if self.uri.scheme == AMQPScheme::AMQPS && is_tls(io) => {
+                BrokerError::Tls {
+                    broker,
+                    reason: io.to_string(),
+                }
+            }
             _ => BrokerError::Unreachable {
                 broker,
                 reason: match error.kind() {
@@ -178,9 +180,12 @@ impl Endpoint {
     }
 }
 
-/// rustls reports what it dislikes about the peer as an I/O error of this kind.
+/// rustls reports what it dislikes, about the peer or about this system's certificates, as I/O errors of these kinds.
 fn is_tls(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::InvalidData
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other
+    )
 }
 
 impl fmt::Display for Endpoint {
