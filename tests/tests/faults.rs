@@ -315,3 +315,45 @@ fn a_time_limit() {
     assert_eq!(done.code, Some(0), "{done:?}");
     Results::read(dir.path()).assert_primes(5, 64);
 }
+
+#[test]
+fn a_unit_that_ends_its_consumers_is_given_up_with_an_answer() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let args = ["--count", "2", "--bits", "64", "--unit-size", "1"];
+    let producer = Process::start(Binary::Producer, dir.path(), &broker.url, &args);
+    wait_for("both units", || {
+        broker
+            .ready("primepool.jobs.prime")
+            .filter(|ready| *ready == 2)
+    });
+    // What a consumer that dies on the first unit looks like to the broker, ten times.
+    broker.with_channel(async |channel| {
+        use lapin::options::{BasicGetOptions, BasicRejectOptions};
+        let mut returned = 0;
+        while returned < 10 {
+            let queue = "primepool.jobs.prime".into();
+            let got = channel
+                .basic_get(queue, BasicGetOptions { no_ack: false })
+                .await;
+            let Some(message) = got.unwrap() else {
+                continue;
+            };
+            let body = String::from_utf8_lossy(&message.data).into_owned();
+            message
+                .reject(BasicRejectOptions { requeue: true })
+                .await
+                .unwrap();
+            returned += u32::from(body.contains(r#""unit":0"#));
+        }
+    });
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let done = producer.wait();
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let results = Results::read(dir.path());
+    let outcome = |job: u64| {
+        let row = results.rows.iter().find(|row| row["job"] == job).unwrap();
+        row["outcome"].as_str().unwrap()
+    };
+    assert_eq!(outcome(0), "failed");
+    assert!(done.stdout.contains("given up after"), "{}", done.stdout);
+}
