@@ -193,10 +193,9 @@ impl Answers {
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
         self.node.publishing.store(true, Relaxed);
-        backoff.reset();
         debug!(broker = %self.endpoint, "publishing");
         let mut unconfirmed = HashMap::new();
-        let ended = self.publish(&channel, &mut unconfirmed).await;
+        let ended = self.publish(&channel, &mut unconfirmed, backoff).await;
         self.waiting.extend(unconfirmed.into_values());
         ended?;
         let _ = connection.close(200, "drained".into()).await;
@@ -209,6 +208,7 @@ impl Answers {
         &mut self,
         channel: &Channel,
         unconfirmed: &mut HashMap<u64, Letter>,
+        backoff: &mut Backoff,
     ) -> Result<(), BrokerError> {
         let mut confirms = FuturesUnordered::new();
         let mut number = 0_u64;
@@ -227,6 +227,8 @@ impl Answers {
                     let confirmation = confirmation?;
                     if let Some(letter) = unconfirmed.remove(&number) {
                         self.confirmed(letter, &confirmation).await?;
+                        // Only this shows that the broker takes what we send.
+                        backoff.reset();
                     }
                 }
                 outgoing = self.outgoing.recv(), if unconfirmed.len() < WINDOW => match outgoing {

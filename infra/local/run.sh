@@ -88,6 +88,16 @@ build() {
 	attend TERM cargo build --release --bins || die 1 "the build failed: see above"
 }
 
+# The producer reads its arguments before it looks for a broker: what is wrong with them shows before one is started.
+rehearse() {
+	local status=0 output
+	output=$(PRIMEPOOL_AMQP_URL=amqp://127.0.0.1:1 "$bin/producer" "$@" 2>&1) || status=$?
+	case $status in
+	0) printf '%s\n' "$output" && exit 0 ;; # --help
+	2) printf '%s\n' "$output" >&2 && exit 2 ;;
+	esac
+}
+
 start_consumers() {
 	local i log
 	for ((i = 1; i <= consumers; i++)); do
@@ -118,13 +128,6 @@ consumer_trouble() { # NUMBER WHAT
 	: >"$work/trouble"
 	say "consumer $1 $2; the end of its log:"
 	tail -n 10 "$work/consumer-$1.log" >&2 || true
-}
-
-run_names() { # one a line
-	local run
-	for run in "$PRIMEPOOL_RUNS_DIR"/*/manifest.json; do
-		[[ ! -e $run ]] || basename "$(dirname "$run")"
-	done
 }
 
 # Tells when a consumer ends, and ends the producer when none is left: it would wait for ever.
@@ -167,6 +170,7 @@ cd "$PRIMEPOOL_ROOT"
 attend_signals clean_up
 attend TERM "$here/setup.sh" || exit $?
 build
+rehearse "$@"
 sweep
 mkdir -p "$PRIMEPOOL_STATE"
 mkdir -m 700 "$work"
@@ -177,19 +181,12 @@ say "starting a private RabbitMQ and $consumers consumer(s) with $concurrency co
 attend TERM "$here/broker.sh" start "$work/broker" --watch-pid $$ --remove || exit $?
 # By the environment: a command line can be read by every user of the machine.
 PRIMEPOOL_AMQP_URL=$(<"$work/broker/amqp-url")
-export PRIMEPOOL_AMQP_URL
+export PRIMEPOOL_AMQP_URL PRIMEPOOL_RESUME_COMMAND="make run RESUME={run}"
 start_consumers
 say "ready after $((SECONDS - began)) s"
 
-before=$(run_names)
 status=0
 produce "$@" || status=$?
 
-if [[ $status != [02] ]]; then
-	run=$resume
-	# The newest of those that were not there before; another run may have started at the same time.
-	[[ $run ]] || run=$(run_names | grep -vxF -e "$before" | tail -n 1 || true)
-	[[ ! $run ]] || say "resume with: make run RESUME=$run"
-fi
 [[ ! $signalled || $signalled == 130 ]] || status=$signalled
 exit "$status"

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use primepool_common::{
     broker::BrokerArgs,
     cli::duration,
@@ -89,7 +89,7 @@ pub struct Cli {
     output: Option<PathBuf>,
 
     /// Publish the jobs and leave; `producer resume RUN` collects the results, within seven days
-    #[arg(long, conflicts_with_all = ["timeout", "verify"])]
+    #[arg(long)]
     detach: bool,
 
     #[command(flatten)]
@@ -100,7 +100,7 @@ pub struct Cli {
     pub log: LogArgs,
 }
 
-/// Most jobs in a run: what has come back is kept track of in memory, a bit a job.
+/// Most jobs in a run: what has come back is kept track of in memory, some 30 bytes a job.
 const MAX_COUNT: u64 = 1 << 32;
 
 /// Options of a new run and of `resume` alike.
@@ -115,7 +115,7 @@ struct Common {
     timeout: Option<Duration>,
 
     /// Print the summary as JSON
-    #[arg(long, env = "PRIMEPOOL_JSON")]
+    #[arg(long, env = "PRIMEPOOL_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 
     /// Folder of the runs' folders

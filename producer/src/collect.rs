@@ -116,6 +116,7 @@ impl Collector {
         backoff.reset();
         let jobs_queue = topology::jobs_queue(self.manifest.ask.kind);
         let mut look = interval(LOOK_EVERY);
+        let mut looks = 0;
         loop {
             tokio::select! {
                 answer = answers.next() => match answer {
@@ -138,7 +139,11 @@ impl Collector {
                 stop = &mut self.stop => return Ok(stop.unwrap_or(false)),
                 _ = look.tick() => {
                     if let Ok(state) = topology::queue_state(connection, &jobs_queue).await {
-                        let _ = self.events.send(Event::Queue(state));
+                        looks += 1;
+                        // The first look comes before anything is published: a point of the metrics, but no news.
+                        if looks > 1 {
+                            let _ = self.events.send(Event::Queue(state));
+                        }
                         let _ = self.sink.send(SinkInput::Queue(state, unix_ns()));
                     }
                 }

@@ -46,14 +46,14 @@ pub struct Manifest {
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// A file could not be used.
-    #[error("cannot {what} {}: {source}", path.display())]
+    #[error("cannot {what} {}: {error}", path.display())]
     File {
         /// What was to be done.
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        error: io::Error,
     },
     /// There is no such run.
     #[error("there is no run {run} in {}: name one of its folders, or say with --runs-dir where it is", runs.display())]
@@ -81,7 +81,7 @@ pub enum FolderError {
 
 fn file_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
     let path = path.to_owned();
-    move |source| FolderError::File { what, path, source }
+    move |error| FolderError::File { what, path, error }
 }
 
 /// The folder of one run, held by this process.
@@ -112,6 +112,9 @@ impl Folder {
         // Refused before anything is made: results are never added to another run's.
         if fs::metadata(&output).is_ok_and(|file| file.is_file()) {
             return Err(FolderError::OutputExists(output));
+        }
+        if !output.starts_with(std::path::absolute(&path).map_err(file_error("find", &path))?) {
+            open_lines(&output).map_err(file_error("write to", &output))?;
         }
         fs::create_dir_all(&path).map_err(file_error("make", &path))?;
         let lock = lock(&path, &run)?;
@@ -215,7 +218,7 @@ fn lock(folder: &Path, run: &RunId) -> Result<File, FolderError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(FolderError::Busy(run.clone())),
-        Err(TryLockError::Error(source)) => Err(file_error("lock", &path)(source)),
+        Err(TryLockError::Error(error)) => Err(file_error("lock", &path)(error)),
     }
 }
 

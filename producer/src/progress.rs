@@ -42,7 +42,6 @@ pub struct Progress {
     what: String,
     jobs: u64,
     done_before: u64,
-    started: Instant,
     last_line: Instant,
 }
 
@@ -63,20 +62,26 @@ impl Progress {
             *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
             bar
         });
-        let now = Instant::now();
         Self {
             bar,
             what: what.to_owned(),
             jobs,
             done_before,
-            started: now,
-            last_line: now,
+            last_line: Instant::now(),
         }
     }
 
     /// Shows the state now.
-    pub fn update(&mut self, done: u64, failed: u64, queue: Option<QueueState>) {
-        let elapsed = self.started.elapsed();
+    ///
+    /// `since`: when the first unit was published.
+    pub fn update(
+        &mut self,
+        done: u64,
+        failed: u64,
+        queue: Option<QueueState>,
+        since: Option<Instant>,
+    ) {
+        let elapsed = since.map_or(Duration::ZERO, |since| since.elapsed());
         let rate = (done - self.done_before) as f64 / elapsed.as_secs_f64().max(1e-3);
         let mut message = format!("{rate:.1}/s");
         let left = (self.jobs - done) as f64 / rate;
@@ -86,8 +91,9 @@ impl Progress {
         }
         if let Some(queue) = queue {
             message.push_str(&format!(
-                ", {} units queued, {} consumers",
-                queue.ready, queue.consumers
+                ", {} queued, {}",
+                plural(queue.ready.into(), "unit"),
+                plural(queue.consumers.into(), "consumer")
             ));
         }
         if failed > 0 {
@@ -120,4 +126,10 @@ impl Progress {
             *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
+}
+
+/// `1 unit`, `2 units`.
+#[must_use]
+pub fn plural(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

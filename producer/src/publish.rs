@@ -91,9 +91,8 @@ impl Publisher {
         channel
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
-        backoff.reset();
         let mut unconfirmed = HashMap::new();
-        let ended = self.publish(&channel, &mut unconfirmed).await;
+        let ended = self.publish(&channel, &mut unconfirmed, backoff).await;
         // What is in doubt goes first; the broker may get it twice, the results are told apart by their jobs.
         for unit in unconfirmed.into_values() {
             self.waiting.push_front(unit);
@@ -107,6 +106,7 @@ impl Publisher {
         &mut self,
         channel: &Channel,
         unconfirmed: &mut HashMap<u64, u64>,
+        backoff: &mut Backoff,
     ) -> Result<(), PublishError> {
         let mut confirms = FuturesUnordered::new();
         let mut number = 0;
@@ -130,6 +130,7 @@ impl Publisher {
                         Self::take_word(unconfirmed, number, confirmation?, &mut confirmed)?;
                     }
                     quiet = 0;
+                    backoff.reset();
                     self.journal.add(&confirmed)?;
                     self.shared.units_published.fetch_add(confirmed.len() as u64, Relaxed);
                 }

@@ -34,7 +34,7 @@ use crate::{
     collect::{self, Collector},
     folder::{Folder, FolderError, Manifest},
     plan::{Ask, Packing, UnitSize},
-    progress::Progress,
+    progress::{Progress, plural},
     publish::{PublishError, Publisher},
     row::read_back,
     sink::{Sink, SinkInput},
@@ -210,11 +210,11 @@ impl Ready {
         let mut progress =
             Progress::new(&ask.describe(), ask.count, shared.jobs_done.load(Relaxed));
         progress.say(&format!(
-            "run {}: {} {} in {} units, {}",
+            "run {}: {} {} in {}, {}",
             manifest.run,
             ask.count,
             ask.describe(),
-            shared.units(),
+            plural(shared.units(), "unit"),
             folder.path().display()
         ));
         if consumers == 0 {
@@ -365,7 +365,7 @@ async fn watch(
             },
             signal = signals.next() => break End::Interrupted(signal),
             Some(()) = &mut too_late => break End::TimedOut(give_up_after.unwrap_or_default()),
-            _ = tick.tick() => progress.update(done, shared.jobs_not_ok.load(Relaxed), queue),
+            _ = tick.tick() => progress.update(done, shared.jobs_not_ok.load(Relaxed), queue, shared.first_published()),
         }
     };
     publishing.abort();
@@ -399,11 +399,14 @@ fn publish_failure(error: PublishError) -> Failure {
 
 /// Says how to go on with a run.
 fn how_to_resume(manifest: &Manifest, shared: &Shared) -> String {
+    // Whoever starts a broker for one run (`make run`) has a command of its own for it.
+    let command = std::env::var("PRIMEPOOL_RESUME_COMMAND");
+    let command = command.unwrap_or_else(|_| "producer resume {run}".to_owned());
     format!(
-        "{} of {} units are published; nothing is lost. Go on with: producer resume {}",
+        "{} of {} units are published; nothing is lost. Go on with: {}",
         shared.units_published.load(Relaxed),
         shared.units(),
-        manifest.run
+        command.replace("{run}", manifest.run.as_str())
     )
 }
 

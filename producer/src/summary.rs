@@ -269,7 +269,7 @@ impl Summary {
             queue_wait_ms: Quantiles::of(tally.queue_wait_ms),
             compute_ms: Quantiles::of(tally.compute_ms),
             candidates_per_job: per(tally.candidates, tally.ok as f64),
-            efficiency: (there > 0.0).then(|| busy / there),
+            efficiency: (there > 0.0 && busy > 0.0).then(|| busy / there),
             verified: format!("{verify:?}").to_lowercase(),
             nodes: nodes.into_iter().map(|(node, _)| node).collect(),
             what: manifest.ask.describe(),

@@ -57,7 +57,7 @@ fn main() {
     );
 
     report.push_str("| bits | bare loop, primes/s | pool, primes/s | pool / bare loop | without verification |\n|---|---|---|---|---|\n");
-    for (bits, count) in [(1024, 800), (256, 40_000)] {
+    for (bits, count) in [(1024, 2000), (256, 120_000)] {
         let row = overhead(&broker, workers, bits, count, rounds);
         eprintln!("{row}");
         writeln!(report, "{row}").unwrap();

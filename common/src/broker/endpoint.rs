@@ -26,13 +26,8 @@ pub struct BrokerArgs {
     )]
     pub amqp_url: String,
 
-    /// File that holds the address of the broker, in place of --amqp-url
-    #[arg(
-        long,
-        env = "PRIMEPOOL_AMQP_URL_FILE",
-        value_name = "FILE",
-        conflicts_with = "amqp_url"
-    )]
+    /// File that holds the address of the broker; it goes before --amqp-url
+    #[arg(long, env = "PRIMEPOOL_AMQP_URL_FILE", value_name = "FILE")]
     pub amqp_url_file: Option<PathBuf>,
 
     /// Certificates (PEM) of the authorities that may have signed the broker's, besides those of the system

@@ -96,7 +96,8 @@ impl BrokerError {
             return match amqp.get_id() {
                 403 => Self::NotPermitted { reason: text },
                 404 => Self::NotFound { reason: text },
-                406 => Self::OtherArguments { reason: text },
+                // The same code also says that a unit outlasted the broker's acknowledgement timeout.
+                406 if text.contains("inequivalent") => Self::OtherArguments { reason: text },
                 _ => Self::Lost { reason: text },
             };
         }
