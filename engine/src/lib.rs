@@ -46,6 +46,7 @@ mod engine;
 mod error;
 pub mod estimate;
 mod fixed;
+mod kernel;
 mod plan;
 pub mod primality;
 mod sieve;

@@ -68,14 +68,19 @@ impl Stream {
         }
     }
 
+    /// The next word of the stream.
+    pub(crate) fn word(&mut self) -> Result<u64, Error> {
+        match &mut self.source {
+            Source::Seeded(generator) => Ok(generator.next_u64()),
+            Source::Os => Ok(getrandom::u64()?),
+        }
+    }
+
     /// Sets `target` to a uniform integer in [0, 2^bits) from the next ⌈bits/64⌉ words of the stream.
     pub(crate) fn draw(&mut self, target: &mut Integer, bits: u32) -> Result<(), Error> {
         self.words.clear();
         for _ in 0..bits.div_ceil(64) {
-            let word = match &mut self.source {
-                Source::Seeded(generator) => generator.next_u64(),
-                Source::Os => getrandom::u64()?,
-            };
+            let word = self.word()?;
             self.words.push(word);
         }
         target.assign_digits(&self.words, Order::Lsf);

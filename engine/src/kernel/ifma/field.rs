@@ -1,0 +1,760 @@
+//! Montgomery arithmetic on eight numbers at once, one in each lane of AVX-512 vectors, in radix 2^52.
+//!
+//! A number of L digits is L rows; a [`Field`] holds one or two groups of eight numbers. A product is built in columns
+//! by `vpmadd52luq`/`vpmadd52huq`, which add the low or high half of a 52-bit product to a 64-bit column and ignore the
+//! bits of their factors above 52. Operands are cut into blocks of K ≤ 10 digits, so that the 2K columns of a product of
+//! blocks, one operand and a digit of the other fit the 32 registers. Everything is unrolled for each K by macros, and
+//! monomorphised on the number of blocks.
+//!
+//! # Bounds
+//!
+//! With R = 2^(52 L), the moduli are odd numbers N < R/16. Numbers are kept in [0, 4N), never fully reduced:
+//!
+//! - the reduction of a product of two such numbers is below 16 N²/R + N < 2N;
+//! - doubled it is below 4N, and with a number below 2N added to it too;
+//! - a column collects at most 4L products of 52 bits and a carry, which fits 64 bits for any L up to 1000.
+//!
+//! A digit in memory may have a carry above its low 52 bits that has been added to the next digit as well: the number is
+//! made of the low 52 bits of its digits.
+
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m512i, _mm_cvtsi64_si128, _mm512_add_epi64, _mm512_and_si512, _mm512_cmpeq_epi64_mask,
+    _mm512_i64gather_epi64, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_mask_blend_epi64,
+    _mm512_or_si512, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_sllv_epi64, _mm512_srl_epi64,
+    _mm512_srli_epi64, _mm512_sub_epi64, _mm512_test_epi64_mask, _mm512_xor_si512,
+};
+
+use super::Ifma;
+use super::row::{DIGIT_BITS, DIGIT_MASK, LANES, Row};
+
+/// Bits of the exponent taken at a time in a power of any base.
+pub(super) const WINDOW: u32 = 5;
+
+/// Arithmetic modulo several numbers at once; see the module's documentation for the representation.
+///
+/// The rows of all groups follow each other: digit `j` of lane `l` of group `g` is `rows[g · limbs + j].0[l]`.
+pub(super) trait Field: Send {
+    /// Digits of a number.
+    fn limbs(&self) -> usize;
+
+    /// Groups of eight numbers.
+    fn groups(&self) -> usize;
+
+    /// The moduli. After a change [`Field::prepare`] is to be called.
+    fn moduli_mut(&mut self) -> &mut [Row];
+
+    /// The rows.
+    fn parts(&mut self) -> Parts<'_>;
+
+    /// Makes the inverses of the moduli's low digits.
+    fn prepare(&mut self);
+
+    /// For each exponent bit from `high − 1` down to `low`: squares, and doubles if the bit is set.
+    fn power_of_two(&mut self, high: u32, low: u32);
+
+    /// Fills the table of powers of the numbers; then sets the numbers to one, which `ones` is in Montgomery form.
+    fn begin_power(&mut self, ones: &[Row]);
+
+    /// For each window of [`WINDOW`] exponent bits, `count` of them down to bit `low`: squares that often, and
+    /// multiplies by the power of the base that the window is.
+    fn power(&mut self, count: u32, low: u32);
+
+    /// Squares, and multiplies by the base where the exponent's bit `bit` is set.
+    fn power_step(&mut self, bit: u32);
+
+    /// For each exponent bit from `high − 1` down to `low`, one step of the Lucas sequence with Q = 1: of (V_k, V_k+1),
+    /// in numbers and seconds, to (V_2k, V_2k+1) or, where the bit is set, (V_2k+1, V_2k+2).
+    fn lucas(&mut self, high: u32, low: u32);
+
+    /// In which lanes the number is 1, and in which it is −1; bit 8g + l for lane l of group g.
+    fn units(&mut self) -> (u32, u32);
+
+    /// In which lanes the difference or sum `what` is zero.
+    fn zeros(&mut self, what: &[Row]) -> u32;
+}
+
+/// The rows of a [`Field`].
+pub(super) struct Parts<'a> {
+    pub(super) moduli: &'a [Row],
+    /// Digits of 52 bits without anything above.
+    pub(super) exponents: &'a mut [Row],
+    /// The numbers that are computed with, in Montgomery form.
+    pub(super) numbers: &'a mut [Row],
+    /// The second numbers of the Lucas sequence, in Montgomery form.
+    pub(super) seconds: &'a mut [Row],
+    /// What the Lucas sequence adds to its mixed products (−P), in Montgomery form, at most N.
+    pub(super) mixed_addends: &'a mut [Row],
+    /// What the Lucas sequence adds to its squares (−2), in Montgomery form, at most N.
+    pub(super) square_addends: &'a mut [Row],
+}
+
+macro_rules! low {
+    ($sum:expr, $a:expr, $b:expr) => {
+        _mm512_madd52lo_epu64($sum, $a, $b)
+    };
+}
+
+macro_rules! high {
+    ($sum:expr, $a:expr, $b:expr) => {
+        _mm512_madd52hi_epu64($sum, $a, $b)
+    };
+}
+
+/// Adds the products of a digit x at place o and some digits of a block to the columns.
+macro_rules! row {
+    ($columns:ident, $x:ident, $block:ident, $o:literal, [$($j:literal)*]) => {
+        $( $columns[$o + $j] = low!($columns[$o + $j], $x, $block[$j]); )*
+        $( $columns[$o + $j + 1] = high!($columns[$o + $j + 1], $x, $block[$j]); )*
+    };
+}
+
+/// Adds the product of two blocks to the columns.
+macro_rules! tile {
+    ($columns:ident, $a:expr, $b:expr, [$($i:literal)*], $all:tt) => {{
+        let (a, b) = ($a, $b);
+        let b = [$( b[$i].vector() ),*];
+        $( let x = a[$i].vector(); row!($columns, x, b, $i, $all); )*
+    }};
+}
+
+/// Adds the products of different digits of one block, each once, to the columns.
+macro_rules! triangle {
+    ($columns:ident, $b:ident, [$last:literal]) => {};
+    ($columns:ident, $b:ident, [$i:literal $($j:literal)*]) => {
+        let x = $b[$i];
+        row!($columns, x, $b, $i, [$($j)*]);
+        triangle!($columns, $b, [$($j)*]);
+    };
+}
+
+/// Makes the quotient digits that clear the low columns of a block, and adds their products with the modulus's first
+/// block.
+///
+/// The low 52 bits of column + q · n0 are zero, so what it carries is ⌈column / 2^52⌉. With `second`, n1 times the
+/// inverse, the next digit waits for only one product of this one.
+macro_rules! quotients {
+    ($columns:ident, $n:ident, $inverse:ident, $second:ident, $q:expr, $k:literal, [$($i:literal)*], $tail:tt) => {{
+        let zero = _mm512_setzero_si512();
+        let mask = _mm512_set1_epi64(DIGIT_MASK as i64);
+        let q = $q;
+        let mut digit = low!(zero, $columns[0], $inverse);
+        $(
+            q[$i] = Row::from_vector(digit);
+            let carry = _mm512_srli_epi64::<DIGIT_BITS>(_mm512_add_epi64($columns[$i], mask));
+            $columns[$i + 1] = _mm512_add_epi64($columns[$i + 1], carry);
+            $columns[$i + 1] = high!($columns[$i + 1], digit, $n[0]);
+            let next = if $i + 1 < $k {
+                low!(low!(zero, digit, $second), $columns[$i + 1], $inverse)
+            } else {
+                digit
+            };
+            row!($columns, digit, $n, $i, $tail);
+            digit = next;
+        )*
+        let _ = digit;
+    }};
+}
+
+/// Defines the arithmetic for blocks of K digits.
+macro_rules! define_field {
+    ($module:ident, $k:literal, $all:tt, $tail:tt) => {
+        mod $module {
+            use super::*;
+
+            const K: usize = $k;
+
+            /// K digits of eight numbers.
+            type Block = [Row; K];
+
+            const ZERO: Block = [Row::ZERO; K];
+
+            /// Numbers of B blocks, G groups of eight.
+            pub(super) struct Blocks<const B: usize, const G: usize> {
+                n: [[Block; B]; G],
+                exponent: [[Block; B]; G],
+                a: [[Block; B]; G],
+                b: [[Block; B]; G],
+                mixed_addend: [[Block; B]; G],
+                square_addend: [[Block; B]; G],
+                product: [[[Block; 2]; B]; G],
+                other_product: [[[Block; 2]; B]; G],
+                quotient: [Block; B],
+                scratch: [Block; B],
+                /// Minus the inverse of the modulus modulo 2^52.
+                inverse: [Row; G],
+                /// The inverse times the modulus's second digit, modulo 2^52.
+                second: [Row; G],
+                /// The powers 0, 1, ... of the base, for each group; empty until they are needed.
+                powers: Vec<[Block; B]>,
+                /// That the processor has the instructions.
+                _proof: Ifma,
+            }
+
+            impl<const B: usize, const G: usize> Blocks<B, G> {
+                const L: usize = K * B;
+
+                pub(super) fn boxed(proof: Ifma) -> Box<dyn Field> {
+                    Box::new(Self {
+                        n: [[ZERO; B]; G],
+                        exponent: [[ZERO; B]; G],
+                        a: [[ZERO; B]; G],
+                        b: [[ZERO; B]; G],
+                        mixed_addend: [[ZERO; B]; G],
+                        square_addend: [[ZERO; B]; G],
+                        product: [[[ZERO; 2]; B]; G],
+                        other_product: [[[ZERO; 2]; B]; G],
+                        quotient: [ZERO; B],
+                        scratch: [ZERO; B],
+                        inverse: [Row::ZERO; G],
+                        second: [Row::ZERO; G],
+                        powers: Vec::new(),
+                        _proof: proof,
+                    })
+                }
+
+                /// The exponent's digit of a group with bit `bit`, and the shift that brings the bit to the bottom.
+                #[inline(always)]
+                fn exponent_bit(&self, group: usize, bit: u32) -> (Row, u32) {
+                    let digit = (bit / DIGIT_BITS) as usize;
+                    let row = self.exponent[group].as_flattened()[digit];
+                    (row, bit % DIGIT_BITS)
+                }
+            }
+
+            /// The columns of a².
+            ///
+            /// Products of different digits are summed once and doubled on the way out, where the squares are added.
+            #[inline]
+            #[target_feature(enable = "avx512f,avx512ifma")]
+            fn square<const B: usize>(a: &[Block; B], out: &mut [[Block; 2]; B]) {
+                let zero = _mm512_setzero_si512();
+                let mut columns = [zero; 2 * K];
+                for k in 0..2 * B {
+                    if k < 2 * B - 1 {
+                        let mut i = (k + 1).saturating_sub(B);
+                        while 2 * i < k {
+                            tile!(columns, &a[i], &a[k - i], $all, $all);
+                            i += 1;
+                        }
+                        if k % 2 == 0 {
+                            let block = a[k / 2].map(Row::vector);
+                            triangle!(columns, block, $all);
+                        }
+                    }
+                    let place = K * k;
+                    let to = &mut out[k / 2][k % 2];
+                    for c in 0..K {
+                        let mut sum = _mm512_add_epi64(columns[c], columns[c]);
+                        let digit = (place + c) / 2;
+                        let x = a[digit / K][digit % K].vector();
+                        sum = if (place + c) % 2 == 0 {
+                            low!(sum, x, x)
+                        } else {
+                            high!(sum, x, x)
+                        };
+                        to[c] = Row::from_vector(sum);
+                        columns[c] = columns[c + K];
+                        columns[c + K] = zero;
+                    }
+                }
+            }
+
+            /// The columns of a · b.
+            #[inline]
+            #[target_feature(enable = "avx512f,avx512ifma")]
+            fn multiply<const B: usize>(
+                a: &[Block; B],
+                b: &[Block; B],
+                out: &mut [[Block; 2]; B],
+            ) {
+                let zero = _mm512_setzero_si512();
+                let mut columns = [zero; 2 * K];
+                for k in 0..2 * B {
+                    for i in (k + 1).saturating_sub(B)..B.min(k + 1) {
+                        tile!(columns, &a[i], &b[k - i], $all, $all);
+                    }
+                    let to = &mut out[k / 2][k % 2];
+                    for c in 0..K {
+                        to[c] = Row::from_vector(columns[c]);
+                        columns[c] = columns[c + K];
+                        columns[c + K] = zero;
+                    }
+                }
+            }
+
+            /// `product`/R modulo n, shifted to the left by `shift` and with `addend` added if `ADD`, with its carries
+            /// propagated.
+            #[inline]
+            #[target_feature(enable = "avx512f,avx512ifma")]
+            fn reduce<const B: usize, const ADD: bool>(
+                product: &[[Block; 2]; B],
+                n: &[Block; B],
+                inverse: Row,
+                second: Row,
+                quotient: &mut [Block; B],
+                shift: __m512i,
+                addend: &[Block; B],
+                out: &mut [Block; B],
+            ) {
+                let zero = _mm512_setzero_si512();
+                let (inverse, second) = (inverse.vector(), second.vector());
+                let mut columns = [zero; 2 * K];
+                for c in 0..K {
+                    columns[c] = product[0][0][c].vector();
+                }
+                for k in 0..B {
+                    let next = &product[(k + 1) / 2][(k + 1) % 2];
+                    for c in 0..K {
+                        columns[c + K] = next[c].vector();
+                    }
+                    for i in 0..k {
+                        tile!(columns, &quotient[i], &n[k - i], $all, $all);
+                    }
+                    let first = n[0].map(Row::vector);
+                    quotients!(columns, first, inverse, second, &mut quotient[k], $k, $all, $tail);
+                    for c in 0..K {
+                        columns[c] = columns[c + K];
+                    }
+                }
+                let mut carry = zero;
+                for k in B..2 * B {
+                    if k < 2 * B - 1 {
+                        let next = &product[(k + 1) / 2][(k + 1) % 2];
+                        for c in 0..K {
+                            columns[c + K] = next[c].vector();
+                        }
+                        for i in k + 1 - B..B {
+                            tile!(columns, &quotient[i], &n[k - i], $all, $all);
+                        }
+                    }
+                    for c in 0..K {
+                        let mut digit = columns[c];
+                        if ADD {
+                            digit = _mm512_add_epi64(digit, addend[k - B][c].vector());
+                        } else {
+                            digit = _mm512_sllv_epi64(digit, shift);
+                        }
+                        digit = _mm512_add_epi64(digit, carry);
+                        out[k - B][c] = Row::from_vector(digit);
+                        carry = _mm512_srli_epi64::<DIGIT_BITS>(digit);
+                        columns[c] = columns[c + K];
+                    }
+                }
+            }
+
+            /// The methods of [`Field`], for a processor that has the instructions.
+            impl<const B: usize, const G: usize> Blocks<B, G> {
+                #[target_feature(enable = "avx512f,avx512ifma")]
+                fn prepare_lanes(&mut self) {
+                    for g in 0..G {
+                        let zero = _mm512_setzero_si512();
+                        let two = _mm512_set1_epi64(2);
+                        let n = self.n[g][0][0].vector();
+                        // Newton's iteration, from the three bits that n · n ≡ 1 (mod 8) gives: 6, 12, 24, 48, 96.
+                        let mut inverse = n;
+                        for _ in 0..5 {
+                            let error = _mm512_sub_epi64(two, low!(zero, n, inverse));
+                            inverse = low!(zero, inverse, error);
+                        }
+                        let mask = _mm512_set1_epi64(DIGIT_MASK as i64);
+                        let inverse = _mm512_and_si512(_mm512_sub_epi64(zero, inverse), mask);
+                        self.inverse[g] = Row::from_vector(inverse);
+                        self.second[g] = Row::from_vector(low!(zero, inverse, self.n[g][0][1].vector()));
+                    }
+                }
+
+                #[target_feature(enable = "avx512f,avx512ifma")]
+                fn power_of_two_lanes(&mut self, high: u32, low: u32) {
+                    let one = _mm512_set1_epi64(1);
+                    for bit in (low..high).rev() {
+                        for g in 0..G {
+                            square(&self.a[g], &mut self.product[g]);
+                        }
+                        for g in 0..G {
+                            let (digit, place) = self.exponent_bit(g, bit);
+                            let place = _mm_cvtsi64_si128(i64::from(place));
+                            let shift = _mm512_and_si512(_mm512_srl_epi64(digit.vector(), place), one);
+                            reduce::<B, false>(
+                                &self.product[g],
+                                &self.n[g],
+                                self.inverse[g],
+                                self.second[g],
+                                &mut self.quotient,
+                                shift,
+                                &self.scratch,
+                                &mut self.a[g],
+                            );
+                        }
+                    }
+                }
+
+                /// a = a².
+                #[inline]
+                #[target_feature(enable = "avx512f,avx512ifma")]
+                fn square_numbers(&mut self) {
+                    for g in 0..G {
+                        square(&self.a[g], &mut self.product[g]);
+                    }
+                    self.reduce_numbers();
+                }
+
+                /// a = the product, reduced.
+                #[inline]
+                #[target_feature(enable = "avx512f,avx512ifma")]
+                fn reduce_numbers(&mut self) {
+                    for g in 0..G {
+                        reduce::<B, false>(
+                            &self.product[g],
+                            &self.n[g],
+                            self.inverse[g],
+                            self.second[g],
+                            &mut self.quotient,
+                            _mm512_setzero_si512(),
+                            &self.scratch,
+                            &mut self.a[g],
+                        );
+                    }
+                }
+
+                #[target_feature(enable = "avx512f,avx512ifma")]
+                fn begin_power_lanes(&mut self, ones: &[Row]) {
+                    const POWERS: usize = 1 << WINDOW;
+                    self.powers.resize(POWERS * G, [ZERO; B]);
+                    for g in 0..G {
+                        let one = &ones[g * Self::L..][..Self::L];
+                        self.powers[POWERS * g].as_flattened_mut().copy_from_slice(one);
+                        self.powers[POWERS * g + 1] = self.a[g];
+                    }
+                    for power in 2..POWERS {
+                        for g in 0..G {
+                            let table = &self.powers[POWERS * g..];
+                            multiply(&table[power - 1], &table[1], &mut self.product[g]);
+                        }
+                        self.reduce_numbers();
+                        for g in 0..G {
+                            self.powers[POWERS * g + power] = self.a[g];
+                        }
+                    }
+                    for g in 0..G {
+                        self.a[g] = self.powers[POWERS * g];
+                    }
+                }
+
+                #[target_feature(enable = "avx512f,avx512ifma")]
+                fn power_lanes(&mut self, count: u32, low: u32) {
+                    const POWERS: usize = 1 << WINDOW;
+                    let lanes = Row([0, 1, 2, 3, 4, 5, 6, 7]).vector();
+                    let mask = _mm512_set1_epi64((1 << WINDOW) - 1);
+                    for window in (0..count).rev() {
+                        for _ in 0..WINDOW {
+                            self.square_numbers();
+                        }
+                        for g in 0..G {
+                            let (digit, place) = self.exponent_bit(g, low + WINDOW * window);
+                            let mut power = _mm512_srl_epi64(digit.vector(), _mm_cvtsi64_si128(i64::from(place)));
+                            if place + WINDOW > DIGIT_BITS {
+                                let (above, _) = self.exponent_bit(g, low + WINDOW * window + WINDOW - 1);
+                                let left = _mm512_set1_epi64(i64::from(DIGIT_BITS - place));
+                                power = _mm512_or_si512(power, _mm512_sllv_epi64(above.vector(), left));
+                            }
+                            let power = _mm512_and_si512(power, mask);
+                            // In words: the power's rows, and the lane.
+                            let stride = _mm512_set1_epi64((Self::L * LANES) as i64);
+                            let index = _mm512_add_epi64(low!(lanes, power, stride), _mm512_setzero_si512());
+                            let table = &self.powers[POWERS * g..POWERS * (g + 1)];
+                            let factor = self.scratch.as_flattened_mut();
+                            for (j, row) in factor.iter_mut().enumerate() {
+                                // SAFETY: an index is power · (8 L) + lane with power < 2^WINDOW and lane < 8, and is
+                                // counted in words from row j < L: the last one is word 7 of row j of the table's last
+                                // power. The table has 2^WINDOW powers of L rows of 8 words.
+                                let words = unsafe {
+                                    let base = table.as_ptr().cast::<Row>().add(j);
+                                    _mm512_i64gather_epi64::<8>(index, base.cast())
+                                };
+                                *row = Row::from_vector(words);
+                            }
+                            multiply(&self.a[g], &self.scratch, &mut self.product[g]);
+                        }
+                        self.reduce_numbers();
+                    }
+                }
+
+                #[target_feature(enable = "avx512f,avx512ifma")]
+                fn power_step_lanes(&mut self, bit: u32) {
+                    const POWERS: usize = 1 << WINDOW;
+                    self.square_numbers();
+                    for g in 0..G {
+                        let (digit, place) = self.exponent_bit(g, bit);
+                        let bit = _mm512_set1_epi64(1 << place);
+                        let set = _mm512_test_epi64_mask(digit.vector(), bit);
+                        let one = self.powers[POWERS * g].as_flattened();
+                        let base = self.powers[POWERS * g + 1].as_flattened();
+                        let factor = self.scratch.as_flattened_mut();
+                        for ((row, one), base) in factor.iter_mut().zip(one).zip(base) {
+                            *row = Row::from_vector(_mm512_mask_blend_epi64(set, one.vector(), base.vector()));
+                        }
+                        multiply(&self.a[g], &self.scratch, &mut self.product[g]);
+                    }
+                    self.reduce_numbers();
+                }
+
+                #[target_feature(enable = "avx512f,avx512ifma")]
+                fn lucas_lanes(&mut self, high: u32, low: u32) {
+                    for bit in (low..high).rev() {
+                        for g in 0..G {
+                            multiply(&self.a[g], &self.b[g], &mut self.product[g]);
+                            let (digit, place) = self.exponent_bit(g, bit);
+                            let set = _mm512_test_epi64_mask(digit.vector(), _mm512_set1_epi64(1 << place));
+                            let (a, b) = (self.a[g].as_flattened(), self.b[g].as_flattened());
+                            let to = self.scratch.as_flattened_mut();
+                            for ((row, a), b) in to.iter_mut().zip(a).zip(b) {
+                                *row = Row::from_vector(_mm512_mask_blend_epi64(set, a.vector(), b.vector()));
+                            }
+                            square(&self.scratch, &mut self.other_product[g]);
+                        }
+                        for g in 0..G {
+                            reduce::<B, true>(
+                                &self.product[g],
+                                &self.n[g],
+                                self.inverse[g],
+                                self.second[g],
+                                &mut self.quotient,
+                                _mm512_setzero_si512(),
+                                &self.mixed_addend[g],
+                                &mut self.a[g],
+                            );
+                            reduce::<B, true>(
+                                &self.other_product[g],
+                                &self.n[g],
+                                self.inverse[g],
+                                self.second[g],
+                                &mut self.quotient,
+                                _mm512_setzero_si512(),
+                                &self.square_addend[g],
+                                &mut self.b[g],
+                            );
+                            // Mixed and square are V_2k+1 and V_2k or, where the bit is set, V_2k+1 and V_2k+2.
+                            let (digit, place) = self.exponent_bit(g, bit);
+                            let set = _mm512_test_epi64_mask(digit.vector(), _mm512_set1_epi64(1 << place));
+                            let (a, b) = (self.a[g].as_flattened_mut(), self.b[g].as_flattened_mut());
+                            for (a, b) in a.iter_mut().zip(b) {
+                                let (mixed, square) = (a.vector(), b.vector());
+                                *a = Row::from_vector(_mm512_mask_blend_epi64(set, square, mixed));
+                                *b = Row::from_vector(_mm512_mask_blend_epi64(set, mixed, square));
+                            }
+                        }
+                    }
+                }
+
+                /// Leaves Montgomery form: scratch = numbers/R, in [0, N], digits without carries.
+                ///
+                /// The quotient is at most R − 1, so with a number x < 4N the result is at most N + (x − N)/R, so at most N.
+                #[target_feature(enable = "avx512f,avx512ifma")]
+                fn leave(&mut self, group: usize, numbers: &[Row]) {
+                    let mask = _mm512_set1_epi64(DIGIT_MASK as i64);
+                    let product = self.product[group].as_flattened_mut().as_flattened_mut();
+                    let (digits, rest) = product.split_at_mut(Self::L);
+                    for (to, number) in digits.iter_mut().zip(numbers) {
+                        *to = Row::from_vector(_mm512_and_si512(number.vector(), mask));
+                    }
+                    rest.fill(Row::ZERO);
+                    let unused = [ZERO; B];
+                    reduce::<B, false>(
+                        &self.product[group],
+                        &self.n[group],
+                        self.inverse[group],
+                        self.second[group],
+                        &mut self.quotient,
+                        _mm512_setzero_si512(),
+                        &unused,
+                        &mut self.scratch,
+                    );
+                    for row in self.scratch.as_flattened_mut() {
+                        *row = Row::from_vector(_mm512_and_si512(row.vector(), mask));
+                    }
+                }
+
+                #[target_feature(enable = "avx512f,avx512ifma")]
+                fn units_lanes(&mut self) -> (u32, u32) {
+                    let zero = _mm512_setzero_si512();
+                    let (mut ones, mut minus_ones) = (0, 0);
+                    for g in 0..G {
+                        let a = self.a[g];
+                        self.leave(g, a.as_flattened());
+                        // The moduli are odd, so N − 1 differs from N in its lowest bit only.
+                        let one = _mm512_set1_epi64(1);
+                        let mut off_one = one;
+                        let mut off_minus_one = one;
+                        let rows = self.scratch.as_flattened();
+                        for (row, n) in rows.iter().zip(self.n[g].as_flattened()) {
+                            let difference = _mm512_xor_si512(row.vector(), n.vector());
+                            off_minus_one = if std::ptr::eq(row, &raw const rows[0]) {
+                                _mm512_xor_si512(difference, one)
+                            } else {
+                                _mm512_or_si512(off_minus_one, difference)
+                            };
+                            off_one = if std::ptr::eq(row, &raw const rows[0]) {
+                                _mm512_xor_si512(row.vector(), one)
+                            } else {
+                                _mm512_or_si512(off_one, row.vector())
+                            };
+                        }
+                        ones |= u32::from(_mm512_cmpeq_epi64_mask(off_one, zero)) << (LANES * g);
+                        minus_ones |= u32::from(_mm512_cmpeq_epi64_mask(off_minus_one, zero)) << (LANES * g);
+                    }
+                    (ones, minus_ones)
+                }
+
+                #[target_feature(enable = "avx512f,avx512ifma")]
+                fn zeros_lanes(&mut self, what: &[Row]) -> u32 {
+                    let zero = _mm512_setzero_si512();
+                    let mut zeros = 0;
+                    for g in 0..G {
+                        self.leave(g, &what[g * Self::L..][..Self::L]);
+                        // Zero is left as 0 or N.
+                        let (mut off_zero, mut off_n) = (zero, zero);
+                        for (row, n) in self.scratch.as_flattened().iter().zip(self.n[g].as_flattened()) {
+                            off_zero = _mm512_or_si512(off_zero, row.vector());
+                            off_n = _mm512_or_si512(off_n, _mm512_xor_si512(row.vector(), n.vector()));
+                        }
+                        let found = _mm512_cmpeq_epi64_mask(off_zero, zero) | _mm512_cmpeq_epi64_mask(off_n, zero);
+                        zeros |= u32::from(found) << (LANES * g);
+                    }
+                    zeros
+                }
+            }
+
+            impl<const B: usize, const G: usize> Field for Blocks<B, G> {
+                fn limbs(&self) -> usize {
+                    Self::L
+                }
+
+                fn groups(&self) -> usize {
+                    G
+                }
+
+                fn moduli_mut(&mut self) -> &mut [Row] {
+                    self.n.as_flattened_mut().as_flattened_mut()
+                }
+
+                fn parts(&mut self) -> Parts<'_> {
+                    Parts {
+                        moduli: self.n.as_flattened().as_flattened(),
+                        exponents: self.exponent.as_flattened_mut().as_flattened_mut(),
+                        numbers: self.a.as_flattened_mut().as_flattened_mut(),
+                        seconds: self.b.as_flattened_mut().as_flattened_mut(),
+                        mixed_addends: self.mixed_addend.as_flattened_mut().as_flattened_mut(),
+                        square_addends: self.square_addend.as_flattened_mut().as_flattened_mut(),
+                    }
+                }
+
+                fn prepare(&mut self) {
+                    // SAFETY: `_proof` shows that the processor has the instructions.
+                    unsafe { self.prepare_lanes() }
+                }
+
+                fn power_of_two(&mut self, high: u32, low: u32) {
+                    // SAFETY: `_proof` shows that the processor has the instructions.
+                    unsafe { self.power_of_two_lanes(high, low) }
+                }
+
+                fn begin_power(&mut self, ones: &[Row]) {
+                    // SAFETY: `_proof` shows that the processor has the instructions.
+                    unsafe { self.begin_power_lanes(ones) }
+                }
+
+                fn power(&mut self, count: u32, low: u32) {
+                    // SAFETY: `_proof` shows that the processor has the instructions.
+                    unsafe { self.power_lanes(count, low) }
+                }
+
+                fn power_step(&mut self, bit: u32) {
+                    // SAFETY: `_proof` shows that the processor has the instructions.
+                    unsafe { self.power_step_lanes(bit) }
+                }
+
+                fn lucas(&mut self, high: u32, low: u32) {
+                    // SAFETY: `_proof` shows that the processor has the instructions.
+                    unsafe { self.lucas_lanes(high, low) }
+                }
+
+                fn units(&mut self) -> (u32, u32) {
+                    // SAFETY: `_proof` shows that the processor has the instructions.
+                    unsafe { self.units_lanes() }
+                }
+
+                fn zeros(&mut self, what: &[Row]) -> u32 {
+                    // SAFETY: `_proof` shows that the processor has the instructions.
+                    unsafe { self.zeros_lanes(what) }
+                }
+            }
+        }
+    };
+}
+
+define_field!(blocks3, 3, [0 1 2], [1 2]);
+define_field!(blocks4, 4, [0 1 2 3], [1 2 3]);
+define_field!(blocks5, 5, [0 1 2 3 4], [1 2 3 4]);
+define_field!(blocks6, 6, [0 1 2 3 4 5], [1 2 3 4 5]);
+define_field!(blocks7, 7, [0 1 2 3 4 5 6], [1 2 3 4 5 6]);
+define_field!(blocks8, 8, [0 1 2 3 4 5 6 7], [1 2 3 4 5 6 7]);
+define_field!(blocks9, 9, [0 1 2 3 4 5 6 7 8], [1 2 3 4 5 6 7 8]);
+define_field!(blocks10, 10, [0 1 2 3 4 5 6 7 8 9], [1 2 3 4 5 6 7 8 9]);
+
+/// Makes a field with the numbers all zero.
+type Constructor = fn(Ifma) -> Box<dyn Field>;
+
+/// The limb counts there are, ascending, with the constructor of each.
+const FIELDS: &[(usize, Constructor)] = &[
+    (3, blocks3::Blocks::<1, 2>::boxed),
+    (4, blocks4::Blocks::<1, 2>::boxed),
+    (5, blocks5::Blocks::<1, 2>::boxed),
+    (6, blocks6::Blocks::<1, 2>::boxed),
+    (7, blocks7::Blocks::<1, 1>::boxed),
+    (8, blocks8::Blocks::<1, 1>::boxed),
+    (9, blocks9::Blocks::<1, 1>::boxed),
+    (10, blocks10::Blocks::<1, 1>::boxed),
+    (12, blocks6::Blocks::<2, 1>::boxed),
+    (14, blocks7::Blocks::<2, 1>::boxed),
+    (16, blocks8::Blocks::<2, 1>::boxed),
+    (18, blocks9::Blocks::<2, 1>::boxed),
+    (20, blocks10::Blocks::<2, 1>::boxed),
+    (24, blocks8::Blocks::<3, 1>::boxed),
+    (27, blocks9::Blocks::<3, 1>::boxed),
+    (30, blocks10::Blocks::<3, 1>::boxed),
+    (36, blocks9::Blocks::<4, 1>::boxed),
+    (40, blocks10::Blocks::<4, 1>::boxed),
+    (50, blocks10::Blocks::<5, 1>::boxed),
+    (60, blocks10::Blocks::<6, 1>::boxed),
+    (70, blocks10::Blocks::<7, 1>::boxed),
+    (80, blocks10::Blocks::<8, 1>::boxed),
+    (100, blocks10::Blocks::<10, 1>::boxed),
+    (120, blocks10::Blocks::<12, 1>::boxed),
+    (160, blocks10::Blocks::<16, 1>::boxed),
+];
+
+/// The greatest modulus of so many digits: below R/16.
+pub(super) const fn bits_of(limbs: usize) -> u32 {
+    DIGIT_BITS * limbs as u32 - 4
+}
+
+/// The greatest modulus there is a field for, in bits.
+pub(super) const MAX_BITS: u32 = bits_of(FIELDS[FIELDS.len() - 1].0);
+
+/// The number of digits of the least field for moduli of up to so many bits.
+pub(super) fn limbs_for(bits: u32) -> Option<usize> {
+    FIELDS
+        .iter()
+        .map(|&(limbs, _)| limbs)
+        .find(|&limbs| bits <= bits_of(limbs))
+}
+
+/// The least field for moduli of up to so many bits.
+pub(super) fn field_for(proof: Ifma, bits: u32) -> Option<Box<dyn Field>> {
+    FIELDS
+        .iter()
+        .find(|&&(limbs, _)| bits <= bits_of(limbs))
+        .map(|(_, constructor)| constructor(proof))
+}
