@@ -2,6 +2,7 @@
 
 use rug::{Assign, Integer};
 
+use crate::kernel::{Ifma, Kernel, Search};
 use crate::plan::plan;
 use crate::primality::Tester;
 use crate::sieve::Sieve;
@@ -40,8 +41,10 @@ pub struct Found {
 /// A searcher: one for each compute thread.
 ///
 /// It keeps its sieve tables and buffers from one call to the next (about 35 MiB at 4096 bits and above, 5 at 1024).
-#[derive(Default)]
 pub struct Engine {
+    kernel: Result<Kernel, Error>,
+    /// Present exactly if the kernel is [`Kernel::Ifma`].
+    vector: Option<Search>,
     sieve: Sieve,
     tester: Tester,
     start: Integer,
@@ -50,10 +53,49 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine with empty tables, which the first call fills.
+    /// An engine with the kernel of [`Kernel::choose`] and empty tables, which the first call fills.
+    ///
+    /// If there is no such kernel every call of the engine returns the error; see [`Engine::kernel`].
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let engine = Kernel::choose().and_then(Self::with_kernel);
+        engine.unwrap_or_else(|error| Self::build(Err(error), None))
+    }
+
+    /// An engine with a kernel of the caller's choice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Kernel`] if this processor does not have it.
+    pub fn with_kernel(kernel: Kernel) -> Result<Self, Error> {
+        kernel.require()?;
+        let vector = match kernel {
+            Kernel::Ifma => Ifma::detect().map(Search::new),
+            Kernel::Gmp => None,
+        };
+        Ok(Self::build(Ok(kernel), vector))
+    }
+
+    fn build(kernel: Result<Kernel, Error>, vector: Option<Search>) -> Self {
+        Self {
+            kernel,
+            vector,
+            sieve: Sieve::default(),
+            tester: Tester::default(),
+            start: Integer::new(),
+            candidate: Integer::new(),
+            half: Integer::new(),
+        }
+    }
+
+    /// The kernel that is used.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Kernel`], as from every other call, if [`KERNEL_VARIABLE`](crate::KERNEL_VARIABLE) asked for one that
+    /// there is not.
+    pub fn kernel(&self) -> Result<Kernel, Error> {
+        self.kernel.clone()
     }
 
     /// Finds the prime of each stream (see the crate's documentation for which one that is), with exactly `bits` bits:
@@ -75,7 +117,19 @@ impl Engine {
         cancel: &Cancel,
         found: &mut dyn FnMut(usize, Found),
     ) -> Result<(), Error> {
+        self.kernel()?;
         check_bits(form, bits)?;
+        if Search::handles(bits)
+            && let Some(vector) = &mut self.vector
+        {
+            match form {
+                Form::Prime => return vector.primes(bits, streams, cancel, found),
+                Form::SafePrime if Search::handles(bits - 1) => {
+                    return vector.safe_primes(bits, streams, cancel, found);
+                }
+                Form::SafePrime => {}
+            }
+        }
         for (index, stream) in streams.iter_mut().enumerate() {
             found(index, self.prime(form, bits, stream, cancel)?);
         }
@@ -90,6 +144,7 @@ impl Engine {
     /// - [`Error::Cancelled`];
     /// - [`Error::Randomness`] if the operating system's generator failed.
     pub fn next_prime(&mut self, after: &Integer, cancel: &Cancel) -> Result<Found, Error> {
+        self.kernel()?;
         cancel.check()?;
         if after.is_positive() && after.significant_bits() > MAX_BITS {
             return Err(Error::invalid(format!(
@@ -115,6 +170,13 @@ impl Engine {
             self.start.assign(1);
             self.start <<= 64;
         }
+        if Search::handles(self.start.significant_bits() + 1)
+            && let Some(vector) = &mut self.vector
+        {
+            let mut found = vector.next_prime(&self.start, cancel)?;
+            found.candidates += candidates;
+            return Ok(found);
+        }
         loop {
             // Always found at the first try: a prime gap does not double a number.
             let limit = self.start.significant_bits() + 1;
@@ -137,20 +199,32 @@ impl Engine {
     ///
     /// [`Error::Randomness`] if the operating system's generator failed.
     pub fn verify(&mut self, numbers: &[Integer]) -> Result<Vec<bool>, Error> {
+        self.kernel()?;
         let mut bases = Stream::os();
         let never = Cancel::new();
-        let mut verify = |n: &Integer| {
-            if n.is_negative() {
-                Ok(false)
+        let mut results = vec![false; numbers.len()];
+        let mut in_lanes = Vec::new();
+        for (index, n) in numbers.iter().enumerate() {
+            results[index] = if n.is_negative() {
+                false
             } else if let Some(n) = n.to_u64() {
-                Ok(small::is_prime(n))
+                small::is_prime(n)
             } else if n.is_even() {
-                Ok(false)
+                false
+            } else if self.vector.is_some() && Search::handles(n.significant_bits()) {
+                in_lanes.push((index, n));
+                continue;
             } else {
-                self.tester.round(n, &mut bases, &never)
-            }
-        };
-        numbers.iter().map(&mut verify).collect()
+                self.tester.round(n, &mut bases, &never)?
+            };
+        }
+        if let Some(vector) = &mut self.vector {
+            let mut bases = Stream::from_os_key()?;
+            vector.verify(&mut in_lanes, &mut bases, &mut |index, passed| {
+                results[index] = passed;
+            })?;
+        }
+        Ok(results)
     }
 
     /// The prime of a stream; `bits` is valid for the form.
@@ -222,6 +296,12 @@ impl Engine {
                     && tester.confirm(&self.half, cancel)?)
             }
         }
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -14,6 +14,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// The kernel that was asked for does not exist, or this processor does not have it.
+    #[error("no such kernel: {reason}")]
+    Kernel {
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+
     /// The operating system's random number generator failed.
     #[error("the operating system's random number generator failed: {0}")]
     Randomness(#[from] getrandom::Error),
@@ -22,6 +29,12 @@ pub enum Error {
 impl Error {
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         Self::Invalid {
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn kernel(reason: impl Into<String>) -> Self {
+        Self::Kernel {
             reason: reason.into(),
         }
     }

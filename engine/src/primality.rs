@@ -62,6 +62,43 @@ pub fn rounds(bits: u32) -> u32 {
     }
 }
 
+/// What confirms a strong probable prime to base 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Assurance {
+    /// Whether the strong Lucas test is done.
+    pub(crate) lucas: bool,
+    /// Miller–Rabin rounds to random bases.
+    pub(crate) rounds: u32,
+}
+
+impl Assurance {
+    /// For a number that someone may have chosen to deceive: the Baillie–PSW test and [`rounds`].
+    pub(crate) fn against_anyone(bits: u32) -> Self {
+        Self {
+            lucas: true,
+            rounds: rounds(bits),
+        }
+    }
+
+    /// For a candidate at random where rounds and the Lucas test cost what they are worth: rounds alone where a few of
+    /// them give an error below 2^−100, else the Baillie–PSW test and a round or two.
+    pub(crate) fn at_random(bits: u32) -> Self {
+        let (lucas, rounds) = match bits {
+            0..380 => (true, 1),
+            380..LEAST_BITS_BY_ROUNDS => (true, 2),
+            LEAST_BITS_BY_ROUNDS..870 => (false, 5),
+            870..1160 => (false, 4),
+            1160..1762 => (false, 3),
+            1762..3884 => (false, 2),
+            _ => (false, 1),
+        };
+        Self { lucas, rounds }
+    }
+}
+
+/// From this many bits on rounds alone are enough for a candidate at random.
+const LEAST_BITS_BY_ROUNDS: u32 = 700;
+
 /// Whether `n` is prime: exact below 2^64, above by the Baillie–PSW test and Miller–Rabin [`rounds`].
 ///
 /// Numbers below 2 are not prime.

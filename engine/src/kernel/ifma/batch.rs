@@ -340,7 +340,7 @@ impl Batch {
     }
 
     /// The digits of a lane's number.
-    fn number(&mut self, lane: usize, digits: &mut [u64]) {
+    pub(super) fn number(&mut self, lane: usize, digits: &mut [u64]) {
         let rows = &self.field.parts().moduli[lane / LANES * self.limbs..][..self.limbs];
         for (digit, row) in digits.iter_mut().zip(rows) {
             *digit = row.0[lane % LANES];
@@ -449,7 +449,7 @@ fn greatest(numbers: &[u32; MAX_LANES]) -> u32 {
 }
 
 /// The number of significant bits of a number.
-fn bit_length(digits: &[u64]) -> u32 {
+pub(super) fn bit_length(digits: &[u64]) -> u32 {
     digits.iter().rposition(|&digit| digit != 0).map_or(0, |top| {
         DIGIT_BITS * top as u32 + u64::BITS - digits[top].leading_zeros()
     })
@@ -608,6 +608,57 @@ mod tests {
                 .collect();
             compare(&mut batch, &numbers, bits < 1100);
             bits += 1 + bits / 37;
+        }
+    }
+}
+
+#[cfg(test)]
+mod speed {
+    use super::*;
+    use std::time::Instant;
+    #[test]
+    #[ignore]
+    fn speed() {
+        let proof = Ifma::detect().unwrap();
+        let med = |mut v: Vec<f64>| { v.sort_by(f64::total_cmp); v[v.len() / 2] };
+        for bits in [128, 200, 256, 308, 360, 412, 464, 512, 620, 768, 1024, 1400, 1556, 2048, 3072, 4096, 8192] {
+            let mut batch = Batch::new(proof, bits).unwrap();
+            let mut stream = Stream::seeded(2, 0);
+            let mut digits = vec![0; batch.limbs()];
+            for lane in 0..batch.lanes() {
+                let mut n = rug::Integer::new();
+                stream.draw_start(&mut n, bits).unwrap();
+                n.set_bit(0, true);
+                super::super::write_digits(&n, &mut digits);
+                batch.load(lane, &digits);
+            }
+            let l = batch.limbs() as f64;
+            let groups = (batch.lanes() / 8) as f64;
+            let (mut t2, mut tr, mut tl, mut share, mut raw) = (vec![], vec![], vec![], vec![], vec![]);
+            let cancel = Cancel::new();
+            let reps = (2_000_000 / bits / bits).max(1);
+            for _ in 0..11 {
+                let t = Instant::now();
+                let c = super::super::limit::multiply_adds(proof, 2_000_000);
+                let per = t.elapsed().as_secs_f64() / c as f64;
+                let t = Instant::now();
+                for _ in 0..reps { batch.strong_2(&cancel).unwrap(); }
+                let a = t.elapsed().as_secs_f64() / reps as f64;
+                t2.push(a / batch.lanes() as f64);
+                let t = Instant::now();
+                for _ in 0..reps { batch.field.power_of_two(bits, 0); }
+                let p = t.elapsed().as_secs_f64() / reps as f64;
+                raw.push(p / a);
+                let uops = groups * (l * (l - 1.) + 2. * l + 2. * l * l + 2. * l);
+                share.push(f64::from(bits) * uops * per / p);
+                let t = Instant::now();
+                for _ in 0..reps { batch.strong_random(&mut stream, &cancel).unwrap(); }
+                tr.push(t.elapsed().as_secs_f64() / reps as f64 / a);
+                let t = Instant::now();
+                for _ in 0..reps { batch.strong_lucas(&cancel).unwrap(); }
+                tl.push(t.elapsed().as_secs_f64() / reps as f64 / a);
+            }
+            println!("{bits} L={l} lanes={} {:.0} ns a number, share {:.3}, raw/strong {:.3} random {:.2} lucas {:.2}", batch.lanes(), med(t2) * 1e9, med(share), med(raw), med(tr), med(tl));
         }
     }
 }

@@ -2,11 +2,17 @@
 
 mod batch;
 mod field;
+mod limit;
+mod plan;
 mod row;
 mod scale;
+mod search;
+mod sieve;
 
 use rug::Integer;
 use rug::integer::Order;
+
+pub(crate) use search::Search;
 
 /// Proof that the processor, and the operating system, have the instructions that this module uses.
 #[derive(Clone, Copy, Debug)]
