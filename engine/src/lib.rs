@@ -47,6 +47,8 @@ mod error;
 pub mod estimate;
 mod fixed;
 mod kernel;
+#[doc(hidden)]
+pub mod measure;
 mod plan;
 pub mod primality;
 mod sieve;

@@ -63,3 +63,21 @@ impl Search {
         match *self {}
     }
 }
+
+/// See the vector kernel's.
+pub(crate) fn multiply_adds(proof: Ifma, _count: u64) -> u64 {
+    match proof {}
+}
+
+/// Numbers to test again and again.
+pub(crate) enum Work {}
+
+impl Work {
+    pub(crate) fn new(proof: Ifma, _bits: u32) -> Option<Self> {
+        match proof {}
+    }
+
+    pub(crate) fn run(&mut self) -> Result<(u64, u64), Error> {
+        match *self {}
+    }
+}

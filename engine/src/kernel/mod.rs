@@ -12,7 +12,7 @@ mod ifma;
 use std::fmt;
 use std::str::FromStr;
 
-pub(crate) use ifma::{Ifma, Search};
+pub(crate) use ifma::{Ifma, Search, Work, multiply_adds};
 
 use crate::Error;
 

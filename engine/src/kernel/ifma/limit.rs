@@ -1,4 +1,4 @@
-//! How many 52-bit multiply-adds the processor can do, to compare the kernel with.
+//! How many 52-bit multiply-adds the processor can do, and how many a test takes: for benchmarks.
 
 #![allow(unsafe_code)]
 
@@ -8,17 +8,51 @@ use std::arch::x86_64::{
 use std::hint::black_box;
 
 use super::Ifma;
-use super::row::Row;
+use super::batch::Batch;
+use super::row::{LANES, Row};
+use crate::{Cancel, Error, Stream};
 
 /// Vector multiply-adds in a round of [`multiply_adds`].
 const CHAINS: usize = 16;
 
 /// Does at least `count` vector multiply-adds that wait for nothing, and returns how many.
-pub(super) fn multiply_adds(_proof: Ifma, count: u64) -> u64 {
+pub(crate) fn multiply_adds(_proof: Ifma, count: u64) -> u64 {
     let rounds = count.div_ceil(CHAINS as u64);
     // SAFETY: `_proof` shows that the processor has the instructions.
     black_box(unsafe { multiply_adds_lanes(rounds) });
     rounds * CHAINS as u64
+}
+
+/// Numbers to test again and again.
+pub(crate) struct Work {
+    batch: Batch,
+    bits: u32,
+}
+
+impl Work {
+    /// Odd numbers of so many bits, if there is arithmetic for them.
+    pub(crate) fn new(proof: Ifma, bits: u32) -> Option<Self> {
+        let mut batch = Batch::new(proof, bits)?;
+        let (mut stream, mut n) = (Stream::seeded(1, 0), rug::Integer::new());
+        let mut digits = vec![0; batch.limbs()];
+        for lane in 0..batch.lanes() {
+            stream.draw_start(&mut n, bits).ok()?;
+            n.set_bit(0, true);
+            super::write_digits(&n, &mut digits);
+            batch.load(lane, &digits);
+        }
+        Some(Self { batch, bits })
+    }
+
+    /// Tests all numbers to base 2. Returns how many there are, and the vector multiply-adds of as many Montgomery
+    /// squarings as the numbers have bits: L (L + 1) for the square of L digits and 2L² + L for its reduction.
+    pub(crate) fn run(&mut self) -> Result<(u64, u64), Error> {
+        black_box(self.batch.strong_2(&Cancel::new())?);
+        let (lanes, limbs) = (self.batch.lanes() as u64, self.batch.limbs() as u64);
+        let groups = lanes / LANES as u64;
+        let squaring = groups * limbs * (3 * limbs + 2);
+        Ok((lanes, u64::from(self.bits) * squaring))
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]

@@ -12,6 +12,7 @@ mod sieve;
 use rug::Integer;
 use rug::integer::Order;
 
+pub(crate) use limit::{Work, multiply_adds};
 pub(crate) use search::Search;
 
 /// Proof that the processor, and the operating system, have the instructions that this module uses.
