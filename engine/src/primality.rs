@@ -463,7 +463,7 @@ fn power_in_place(x: &mut Integer, exponent: &Integer, modulus: &Integer) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use proptest::prelude::*;
@@ -558,7 +558,7 @@ mod tests {
     /// Arnault's composite of 397 digits, p · (313 (p − 1) + 1) · (353 (p − 1) + 1): a Carmichael number and a strong
     /// pseudoprime to all prime bases below 307 (Arnault, *Constructing Carmichael numbers which are strong pseudoprimes
     /// to several bases*, 1995).
-    fn arnault() -> Integer {
+    pub(crate) fn arnault() -> Integer {
         let p = Integer::from_str_radix(
             "296744956686855105501541746429053327307719917998530433509950755312768387531717701995942385\
              96428121188033664754218345562493168782883",

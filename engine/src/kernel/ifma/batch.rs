@@ -113,13 +113,21 @@ impl Batch {
         cancel: &Cancel,
     ) -> Result<Lanes, Error> {
         cancel.check()?;
+        self.begin_random(bases)?;
+        self.end_random(cancel)
+    }
+
+    /// Sets the numbers to random bases.
+    fn begin_random(&mut self, bases: &mut Stream) -> Result<(), Error> {
+        // The Montgomery form of a uniform base is uniform too.
+        (0..self.lanes).try_for_each(|lane| self.draw(lane, bases))
+    }
+
+    /// Tests to the bases that the numbers are.
+    fn end_random(&mut self, cancel: &Cancel) -> Result<Lanes, Error> {
         let longest = self.begin();
         let twos = self.predecessors();
         self.start(&[0; MAX_LANES], true);
-        // The Montgomery form of a uniform base is uniform too.
-        for lane in 0..self.lanes {
-            self.draw(lane, bases)?;
-        }
         self.field.begin_power(&self.ones);
         let most = greatest(&twos);
         let windows = (longest - most).div_ceil(WINDOW);
@@ -542,14 +550,21 @@ fn jacobi(d: i64, rest: u64, low: u64) -> i32 {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+    use proptest::prelude::*;
     use rug::Integer;
+    use rug::integer::IsPrime;
 
-    use super::super::{field, write_digits};
+    use super::super::field::{MAX_BITS, limbs_for};
+    use super::super::write_digits;
     use super::*;
     use crate::primality;
 
-    fn detect() -> Option<Ifma> {
-        Ifma::detect()
+    /// A batch with these numbers, in turn, in its lanes; or nothing on a processor that has no such thing.
+    fn batch(numbers: &[Integer]) -> Option<Batch> {
+        let bits = numbers.iter().map(Integer::significant_bits).max().unwrap();
+        let mut batch = Batch::new(Ifma::detect()?, bits).unwrap();
+        load_all(&mut batch, numbers);
+        Some(batch)
     }
 
     fn load_all(batch: &mut Batch, numbers: &[Integer]) {
@@ -560,105 +575,259 @@ mod tests {
         }
     }
 
-    /// Compares all tests with the portable ones.
-    fn compare(batch: &mut Batch, numbers: &[Integer], lucas: bool) {
+    fn strong(n: &Integer, base: &Integer) -> bool {
+        primality::is_strong_probable_prime(n, base, &Cancel::new()).unwrap()
+    }
+
+    fn lucas(n: &Integer) -> bool {
+        primality::is_strong_lucas_probable_prime(n, &Cancel::new()).unwrap()
+    }
+
+    /// Compares all tests of a batch's lanes with the portable ones, which do the same arithmetic with GMP or in words.
+    fn compare(batch: &mut Batch, numbers: &[Integer]) {
         let cancel = Cancel::new();
-        let mut bases = Stream::seeded(1, 1);
+        let two = Integer::from(2);
         for numbers in numbers.chunks(batch.lanes()) {
             load_all(batch, numbers);
-            let strong = batch.strong_2(&cancel).unwrap();
-            let random = batch.strong_random(&mut bases, &cancel).unwrap();
-            let lucas = lucas.then(|| batch.strong_lucas(&cancel).unwrap());
+            let passed = batch.strong_2(&cancel).unwrap();
             for (lane, n) in numbers.iter().enumerate() {
-                let two = Integer::from(2);
-                let expected = primality::is_strong_probable_prime(n, &two, &cancel).unwrap();
-                assert_eq!(strong >> lane & 1 == 1, expected, "2: {n:x}");
-                let prime = n.is_probably_prime(1) != rug::integer::IsPrime::No;
-                assert_eq!(random >> lane & 1 == 1, prime, "random: {n:x}");
-                if let Some(lucas) = lucas {
-                    let expected = primality::is_strong_lucas_probable_prime(n, &cancel).unwrap();
-                    assert_eq!(lucas >> lane & 1 == 1, expected, "Lucas: {n:x}");
+                assert_eq!(passed >> lane & 1 == 1, strong(n, &two), "2: {n:x}");
+            }
+            let radix = Integer::from(1) << (DIGIT_BITS * batch.limbs() as u32);
+            batch.begin_random(&mut Stream::seeded(1, 1)).unwrap();
+            let bases: Vec<Integer> = (0..numbers.len())
+                .map(|lane| {
+                    let n = &numbers[lane];
+                    let rows = &batch.field.parts().numbers[lane / LANES * batch.limbs..];
+                    let digits: Vec<u64> = rows[..batch.limbs].iter().map(|row| row.0[lane % LANES]).collect();
+                    let form = integer(&digits);
+                    assert!(form > 0 && form < *n);
+                    form * Integer::from(radix.invert_ref(n).unwrap()) % n
+                })
+                .collect();
+            let passed = batch.end_random(&cancel).unwrap();
+            for (lane, (n, base)) in numbers.iter().zip(&bases).enumerate() {
+                assert_eq!(passed >> lane & 1 == 1, strong(n, base), "{base:x}: {n:x}");
+            }
+            let passed = batch.strong_lucas(&cancel).unwrap();
+            for (lane, n) in numbers.iter().enumerate() {
+                assert_eq!(passed >> lane & 1 == 1, lucas(n), "Lucas: {n:x}");
+            }
+        }
+    }
+
+    /// Compares with numbers of any size: those of about the same size share a batch.
+    fn compare_all(mut numbers: Vec<Integer>) {
+        let Some(proof) = Ifma::detect() else { return };
+        numbers.retain(|n| n.is_odd() && (MIN_BITS..=MAX_BITS).contains(&n.significant_bits()));
+        numbers.sort();
+        let class = |n: &Integer| limbs_for(n.significant_bits());
+        for numbers in numbers.chunk_by(|a, b| class(a) == class(b)) {
+            let bits = numbers[0].significant_bits();
+            let mut batch = Batch::new(proof, bits).unwrap();
+            let (near, far): (Vec<Integer>, Vec<Integer>) = numbers
+                .iter()
+                .cloned()
+                .partition(|n| n.significant_bits() - bits <= MAX_SPREAD);
+            compare(&mut batch, &near);
+            for n in far {
+                compare(&mut batch, &[n]);
+            }
+        }
+    }
+
+    fn random_odd(stream: &mut Stream, bits: u32) -> Integer {
+        let mut n = Integer::new();
+        stream.draw_start(&mut n, bits).unwrap();
+        n.set_bit(0, true);
+        n
+    }
+
+    #[test]
+    fn a_million_random_numbers() {
+        let Some(proof) = Ifma::detect() else { return };
+        // Up to so many bits: the step between sizes, and the numbers of each size.
+        let sizes = [
+            (130, 1, 7200),
+            (260, 2, 6400),
+            (520, 4, 1600),
+            (1040, 8, 200),
+            (2080, 40, 32),
+            (4160, 120, 8),
+            (MAX_BITS, 700, 8),
+        ];
+        let (mut stream, mut bits, mut tested) = (Stream::seeded(2, 0), MIN_BITS, 0);
+        let two = Integer::from(2);
+        for (last, step, count) in sizes {
+            while bits <= last {
+                let mut batch = Batch::new(proof, bits).unwrap();
+                for _ in 0..count / batch.lanes() {
+                    let numbers: Vec<Integer> = (0..batch.lanes())
+                        .map(|_| random_odd(&mut stream, bits))
+                        .collect();
+                    load_all(&mut batch, &numbers);
+                    let passed = batch.strong_2(&Cancel::new()).unwrap();
+                    for (lane, n) in numbers.iter().enumerate() {
+                        assert_eq!(passed >> lane & 1 == 1, strong(n, &two), "{n:x}");
+                        tested += 1;
+                    }
+                }
+                bits += step;
+            }
+        }
+        assert!(tested >= 1_000_000, "{tested}");
+    }
+
+    #[test]
+    fn primes_and_random_numbers_of_many_sizes() {
+        let mut stream = Stream::seeded(3, 0);
+        let mut numbers = Vec::new();
+        let mut bits = MIN_BITS;
+        while bits <= 1100 {
+            for i in 0..if bits < 500 { 12 } else { 3 } {
+                let n = random_odd(&mut stream, bits);
+                numbers.push(if i % 3 == 0 { n.next_prime() } else { n });
+            }
+            bits += 1 + bits / 40;
+        }
+        compare_all(numbers);
+    }
+
+    #[test]
+    fn numbers_next_to_powers_of_two() {
+        let mut numbers = Vec::new();
+        for k in (65..700).chain([1020, 1024, 1036, 1039, 1040, 1041, 1244, 1556, 2047, 2048, 2076]) {
+            let power = Integer::from(1) << k;
+            for c in [1_u32, 3, 59] {
+                numbers.extend([Integer::from(&power + c), Integer::from(&power - c)]);
+            }
+            numbers.push(Integer::from(&power - 1_u32) - (Integer::from(1) << (k / 2)));
+        }
+        compare_all(numbers);
+    }
+
+    #[test]
+    fn numbers_at_the_edges_of_fields_and_digits() {
+        let mut numbers = Vec::new();
+        for limbs in (3..=40).filter(|&limbs| limbs_for(field_bits(limbs)) == Some(limbs)) {
+            let most = field_bits(limbs);
+            // All ones, and the top digit 1, with all ones, zeros or alternating digits below.
+            for bits in [most, most - 1, most + 1, most + 4, most + 5] {
+                let power = Integer::from(1) << (bits - 1);
+                let alternating = (0..limbs as u32 / 2).fold(Integer::new(), |sum, i| {
+                    sum + (Integer::from(DIGIT_MASK) << (2 * DIGIT_BITS * i))
+                });
+                numbers.extend([
+                    Integer::from(&power * 2) - 1_u32,
+                    Integer::from(&power + 1_u32),
+                    Integer::from(&power + DIGIT_MASK),
+                    Integer::from(&power | &alternating),
+                    (power - 1_u32) ^ alternating << DIGIT_BITS,
+                ]);
+            }
+        }
+        compare_all(numbers);
+    }
+
+    fn field_bits(limbs: usize) -> u32 {
+        super::super::field::bits_of(limbs)
+    }
+
+    #[test]
+    fn strong_pseudoprimes_to_base_2() {
+        // 2^q − 1 for a prime q, 2^(2^k) + 1 and (4^q + 1)/5 for a prime q > 5 are strong probable primes to base 2.
+        let mut numbers = Vec::new();
+        for q in (67_u32..1500).filter(|&q| small::is_prime(q.into())) {
+            numbers.push((Integer::from(1) << q) - 1_u32);
+            numbers.push(((Integer::from(1) << (2 * q)) + 1_u32) / 5_u32);
+        }
+        numbers.extend((7..=12).map(|k| (Integer::from(1) << (1_u32 << k)) + 1_u32));
+        for n in &numbers {
+            let Some(mut batch) = batch(std::slice::from_ref(n)) else { return };
+            assert_eq!(batch.strong_2(&Cancel::new()).unwrap() & 1, 1, "{n:x}");
+        }
+        numbers.retain(|n| n.significant_bits() < 900);
+        compare_all(numbers);
+    }
+
+    #[test]
+    fn carmichael_numbers() {
+        // Chernick's (6k + 1)(12k + 1)(18k + 1), all factors prime.
+        let mut numbers = Vec::new();
+        for bits in [18_u32, 30, 62, 100] {
+            let mut k = Integer::from(1) << bits;
+            let mut found = 0;
+            while found < 6 {
+                k += 1;
+                let factors = [6_u32, 12, 18].map(|m| Integer::from(&k * m) + 1_u32);
+                if factors.iter().all(|p| p.is_probably_prime(20) != IsPrime::No) {
+                    found += 1;
+                    numbers.push(Integer::from(Integer::product(factors.iter())));
                 }
             }
         }
+        compare_all(numbers);
     }
 
     #[test]
-    fn random_numbers_of_all_sizes() {
-        let Some(proof) = detect() else { return };
-        let mut stream = Stream::seeded(2, 0);
-        let mut bits = MIN_BITS;
-        while bits <= field::MAX_BITS {
-            let mut batch = Batch::new(proof, bits).unwrap();
-            let count = (400_000 / bits / bits * 16).clamp(1, 400) as usize * batch.lanes() / 2;
-            let numbers: Vec<Integer> = (0..count)
-                .map(|i| {
-                    let mut n = Integer::new();
-                    stream.draw_start(&mut n, bits).unwrap();
-                    n.set_bit(0, true);
-                    if i % 4 == 0 && bits < 1000 {
-                        n.next_prime_mut();
-                        if n.significant_bits() > bits {
-                            n -= 1 << 20;
-                            n.set_bit(0, true);
-                        }
-                    }
-                    n
-                })
-                .collect();
-            compare(&mut batch, &numbers, bits < 1100);
-            bits += 1 + bits / 37;
+    fn arnaults_composite() {
+        let n = primality::tests::arnault();
+        let Some(mut batch) = batch(std::slice::from_ref(&n)) else { return };
+        let cancel = Cancel::new();
+        assert_eq!(batch.strong_2(&cancel).unwrap() & 0xff, 0xff);
+        assert_eq!(batch.strong_lucas(&cancel).unwrap() & 0xff, 0);
+        let mut bases = Stream::seeded(4, 0);
+        let passed: u32 = (0..20)
+            .map(|_| (batch.strong_random(&mut bases, &cancel).unwrap() & 0xff).count_ones())
+            .sum();
+        assert!(passed <= 80, "{passed} of 160 random bases let it pass");
+        compare_all(vec![n]);
+    }
+
+    #[test]
+    fn squares_have_no_lucas_parameter() {
+        let mut stream = Stream::seeded(5, 0);
+        compare_all((0..60).map(|i| random_odd(&mut stream, 40 + i).square()).collect());
+    }
+
+    #[test]
+    fn every_test_is_cancelled() {
+        let Some(mut batch) = batch(&[(Integer::from(1) << 127) - 1_u32]) else { return };
+        let cancel = Cancel::new();
+        cancel.cancel();
+        assert_eq!(batch.strong_2(&cancel), Err(Error::Cancelled));
+        assert_eq!(batch.strong_lucas(&cancel), Err(Error::Cancelled));
+        let mut bases = Stream::seeded(1, 1);
+        assert_eq!(batch.strong_random(&mut bases, &cancel), Err(Error::Cancelled));
+    }
+
+    proptest! {
+        #[test]
+        fn symbols_are_jacobi_symbols(a: i32, n: u64) {
+            let (a, n) = (i64::from(a) | 1, n | 1);
+            let expected = Integer::from(a).jacobi(&Integer::from(n));
+            prop_assert_eq!(jacobi(a, n % a.unsigned_abs(), n), expected);
         }
-    }
-}
 
-#[cfg(test)]
-mod speed {
-    use super::*;
-    use std::time::Instant;
-    #[test]
-    #[ignore]
-    fn speed() {
-        let proof = Ifma::detect().unwrap();
-        let med = |mut v: Vec<f64>| { v.sort_by(f64::total_cmp); v[v.len() / 2] };
-        for bits in [128, 200, 256, 308, 360, 412, 464, 512, 620, 768, 1024, 1400, 1556, 2048, 3072, 4096, 8192] {
-            let mut batch = Batch::new(proof, bits).unwrap();
-            let mut stream = Stream::seeded(2, 0);
-            let mut digits = vec![0; batch.limbs()];
-            for lane in 0..batch.lanes() {
-                let mut n = rug::Integer::new();
-                stream.draw_start(&mut n, bits).unwrap();
-                n.set_bit(0, true);
-                super::super::write_digits(&n, &mut digits);
-                batch.load(lane, &digits);
+        #[test]
+        fn small_divisors_divide(digits in prop::collection::vec(0..=DIGIT_MASK, 1..6), divisor in 1_u64..100_000) {
+            let n = integer(&digits);
+            prop_assert_eq!(
+                Integer::from(remainder(digits.iter().rev().copied(), divisor)),
+                Integer::from(&n % divisor)
+            );
+            let mut quotient = digits;
+            divide(&mut quotient, 0, divisor);
+            prop_assert_eq!(integer(&quotient), n / divisor);
+        }
+
+        #[test]
+        fn all_tests_agree_with_the_portable_ones(bits in MIN_BITS..700, seed: u64, prime: bool) {
+            let mut n = random_odd(&mut Stream::seeded(seed, 0), bits);
+            if prime {
+                n.next_prime_mut();
             }
-            let l = batch.limbs() as f64;
-            let groups = (batch.lanes() / 8) as f64;
-            let (mut t2, mut tr, mut tl, mut share, mut raw) = (vec![], vec![], vec![], vec![], vec![]);
-            let cancel = Cancel::new();
-            let reps = (2_000_000 / bits / bits).max(1);
-            for _ in 0..11 {
-                let t = Instant::now();
-                let c = super::super::limit::multiply_adds(proof, 2_000_000);
-                let per = t.elapsed().as_secs_f64() / c as f64;
-                let t = Instant::now();
-                for _ in 0..reps { batch.strong_2(&cancel).unwrap(); }
-                let a = t.elapsed().as_secs_f64() / reps as f64;
-                t2.push(a / batch.lanes() as f64);
-                let t = Instant::now();
-                for _ in 0..reps { batch.field.power_of_two(bits, 0); }
-                let p = t.elapsed().as_secs_f64() / reps as f64;
-                raw.push(p / a);
-                let uops = groups * (l * (l - 1.) + 2. * l + 2. * l * l + 2. * l);
-                share.push(f64::from(bits) * uops * per / p);
-                let t = Instant::now();
-                for _ in 0..reps { batch.strong_random(&mut stream, &cancel).unwrap(); }
-                tr.push(t.elapsed().as_secs_f64() / reps as f64 / a);
-                let t = Instant::now();
-                for _ in 0..reps { batch.strong_lucas(&cancel).unwrap(); }
-                tl.push(t.elapsed().as_secs_f64() / reps as f64 / a);
-            }
-            println!("{bits} L={l} lanes={} {:.0} ns a number, share {:.3}, raw/strong {:.3} random {:.2} lucas {:.2}", batch.lanes(), med(t2) * 1e9, med(share), med(raw), med(tr), med(tl));
+            compare_all(vec![n]);
         }
     }
 }

@@ -247,8 +247,7 @@ macro_rules! define_field {
                     let to = &mut out[k / 2][k % 2];
                     for c in 0..K {
                         let mut sum = _mm512_add_epi64(columns[c], columns[c]);
-                        let digit = (place + c) / 2;
-                        let x = a[digit / K][digit % K].vector();
+                        let x = a.as_flattened()[(place + c) / 2].vector();
                         sum = if (place + c) % 2 == 0 {
                             low!(sum, x, x)
                         } else {

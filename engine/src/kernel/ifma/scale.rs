@@ -63,3 +63,62 @@ fn scale_lanes(moduli: &[Row], numbers: &mut [Row], shifts: Row) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use proptest::prelude::*;
+    use rug::Integer;
+
+    use super::super::integer;
+    use super::*;
+
+    /// A digit that is often extreme.
+    fn digit() -> impl Strategy<Value = u64> {
+        prop_oneof![Just(0), Just(1), Just(DIGIT_MASK), 0..=DIGIT_MASK]
+    }
+
+    fn column(rows: &[Row], lane: usize) -> Integer {
+        let digits: Vec<u64> = rows.iter().map(|row| row.0[lane]).collect();
+        integer(&digits)
+    }
+
+    proptest! {
+        #[test]
+        fn multiplies_by_powers_of_two(
+            moduli in prop::collection::vec(prop::array::uniform8(digit()), 1..12),
+            numbers in prop::collection::vec(prop::array::uniform8(digit()), 12),
+            shifts in prop::array::uniform8(0_u32..600),
+        ) {
+            let Some(proof) = Ifma::detect() else { return Ok(()) };
+            let mut moduli: Vec<Row> = moduli.into_iter().map(Row).collect();
+            moduli[0].0.iter_mut().for_each(|word| *word |= 1);
+            // Room for twice the modulus.
+            moduli.push(Row::ZERO);
+            let mut rows = vec![Row::ZERO; moduli.len()];
+            let mut expected = Vec::new();
+            for lane in 0..LANES {
+                let n = column(&moduli, lane);
+                let all = Row::ZERO;
+                let mut given = vec![all; moduli.len()];
+                for (row, number) in given.iter_mut().zip(&numbers) {
+                    row.0[lane] = number[lane];
+                }
+                let number = column(&given, lane) % Integer::from(&n * 2);
+                let mut digits = vec![0; moduli.len()];
+                super::super::write_digits(&number, &mut digits);
+                for (row, digit) in rows.iter_mut().zip(digits) {
+                    row.0[lane] = digit;
+                }
+                expected.push((number << shifts[lane]) % &n);
+            }
+            scale(proof, &moduli, &mut rows, shifts);
+            for (lane, expected) in expected.iter().enumerate() {
+                let (n, result) = (column(&moduli, lane), column(&rows, lane));
+                prop_assert!(result < Integer::from(&n * 2));
+                prop_assert_eq!(&Integer::from(&result % &n), expected);
+            }
+        }
+    }
+}
