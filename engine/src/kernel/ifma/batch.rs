@@ -187,12 +187,20 @@ impl Batch {
         }
         // V_0 = 2 and V_1 = P'; the addends are −P' and −2, so that the sums of both are zero.
         let parts = self.field.parts();
-        let minus_p = parts.mixed_addends.to_vec();
-        let minus_two = parts.square_addends.to_vec();
-        let p = negated(&minus_p, parts.moduli, self.limbs);
-        let two = negated(&minus_two, parts.moduli, self.limbs);
-        parts.numbers.copy_from_slice(&two);
+        let p = negated(parts.mixed_addends, parts.moduli, self.limbs);
         parts.seconds.copy_from_slice(&p);
+        parts
+            .numbers
+            .copy_from_slice(&negated(parts.square_addends, parts.moduli, self.limbs));
+        // P', −P', 2 and −2 without Montgomery form, in [0, n].
+        let mut left_p = p.clone();
+        self.field.leave(&p, &mut left_p);
+        let mut two = vec![Row::ZERO; p.len()];
+        two.iter_mut().step_by(self.limbs).for_each(|low| *low = Row([2; LANES]));
+        let moduli = self.field.parts().moduli;
+        let minus_p = negated(&left_p, moduli, self.limbs);
+        let minus_two = negated(&two, moduli, self.limbs);
+        let (mut v, mut next) = (p.clone(), p);
 
         let most = greatest(&twos);
         self.chunks(longest + 1, most, 2, cancel, |field, high, low| {
@@ -202,11 +210,13 @@ impl Batch {
         for bit in (1..=most).rev() {
             cancel.check()?;
             let parts = self.field.parts();
-            let (v, next) = (parts.numbers.to_vec(), parts.seconds.to_vec());
+            let (numbers, seconds) = (parts.numbers.to_vec(), parts.seconds.to_vec());
+            self.field.leave(&numbers, &mut v);
+            self.field.leave(&seconds, &mut next);
             // U ≡ 0 where V ≡ 2 and the next is P'; V ≡ 0 where V ≡ −2 and the next is −P'.
-            let mut zeros = |a: &[Row], b: &[Row]| self.field.zeros(&sums(a, b, self.limbs));
-            let u_is_zero = zeros(&v, &minus_two) & zeros(&next, &minus_p);
-            let v_is_zero = zeros(&v, &two) & zeros(&next, &p);
+            let equal = |a: &[Row], b: &[Row]| equal(a, b, self.limbs);
+            let u_is_zero = equal(&v, &two) & equal(&next, &left_p);
+            let v_is_zero = equal(&v, &minus_two) & equal(&next, &minus_p);
             for (lane, &twos) in twos[..self.lanes].iter().enumerate() {
                 if bit == twos {
                     passed |= (u_is_zero | v_is_zero) & 1 << lane;
@@ -429,21 +439,21 @@ fn negated(rows: &[Row], moduli: &[Row], limbs: usize) -> Vec<Row> {
     negated
 }
 
-/// Sums of numbers, lane by lane.
-fn sums(a: &[Row], b: &[Row], limbs: usize) -> Vec<Row> {
-    let mut sums = a.to_vec();
-    for (to, rows) in sums.chunks_mut(limbs).zip(b.chunks(limbs)) {
-        let mut carry = [0; LANES];
-        for (to, row) in to.iter_mut().zip(rows) {
-            for ((to, digit), carry) in to.0.iter_mut().zip(row.0).zip(&mut carry) {
-                // Digits of numbers may have carries above that are in the next digit already.
-                let sum = (*to & DIGIT_MASK) + (digit & DIGIT_MASK) + *carry;
-                *to = sum & DIGIT_MASK;
-                *carry = sum >> DIGIT_BITS;
+/// In which lanes numbers, in [0, N], are equal.
+fn equal(a: &[Row], b: &[Row], limbs: usize) -> Lanes {
+    let mut lanes = 0;
+    for (group, (a, b)) in a.chunks(limbs).zip(b.chunks(limbs)).enumerate() {
+        let mut differences = [0; LANES];
+        for (a, b) in a.iter().zip(b) {
+            for ((difference, a), b) in differences.iter_mut().zip(a.0).zip(b.0) {
+                *difference |= a ^ b;
             }
         }
+        for (lane, difference) in differences.into_iter().enumerate() {
+            lanes |= Lanes::from(difference == 0) << (group * LANES + lane);
+        }
     }
-    sums
+    lanes
 }
 
 /// The digits of a lane's number, from the top.

@@ -71,8 +71,8 @@ pub(super) trait Field: Send {
     /// In which lanes the number is 1, and in which it is −1; bit 8g + l for lane l of group g.
     fn units(&mut self) -> (u32, u32);
 
-    /// In which lanes the difference or sum `what` is zero.
-    fn zeros(&mut self, what: &[Row]) -> u32;
+    /// Numbers without their Montgomery form, in [0, N], digits without carries.
+    fn leave(&mut self, numbers: &[Row], out: &mut [Row]);
 }
 
 /// The rows of a [`Field`].
@@ -343,6 +343,42 @@ macro_rules! define_field {
                 }
             }
 
+            /// In every lane the power of the table, of 2^[`WINDOW`] powers, that the lane has in `which`.
+            #[inline]
+            #[target_feature(enable = "avx512f,avx512ifma")]
+            fn select<const B: usize>(table: &[[Block; B]], which: __m512i, to: &mut [Block; B]) {
+                const POWERS: usize = 1 << WINDOW;
+                let table: &[[Block; B]; POWERS] = match table.try_into() {
+                    Ok(table) => table,
+                    Err(_) => unreachable!("a table has {POWERS} powers"),
+                };
+                if B == 1 {
+                    // The whole table is in the first-level cache, and to look at all of it beats a gather.
+                    let mut rows = table[0][0].map(Row::vector);
+                    for (power, entry) in table.iter().enumerate().skip(1) {
+                        let here = _mm512_cmpeq_epi64_mask(which, _mm512_set1_epi64(power as i64));
+                        for c in 0..K {
+                            rows[c] = _mm512_mask_blend_epi64(here, rows[c], entry[0][c].vector());
+                        }
+                    }
+                    to[0] = rows.map(Row::from_vector);
+                    return;
+                }
+                // In words: the power's rows, and the lane.
+                let lanes = Row([0, 1, 2, 3, 4, 5, 6, 7]).vector();
+                let index = low!(lanes, which, _mm512_set1_epi64((K * B * LANES) as i64));
+                for (j, row) in to.as_flattened_mut().iter_mut().enumerate() {
+                    // SAFETY: an index is power · (8 K B) + lane with power < 2^WINDOW and lane < 8, and is counted in
+                    // words from row j < K B: the last one is word 7 of row j of the table's last power. The table has
+                    // 2^WINDOW powers of K B rows of 8 words.
+                    let words = unsafe {
+                        let base = table.as_ptr().cast::<Row>().add(j);
+                        _mm512_i64gather_epi64::<8>(index, base.cast())
+                    };
+                    *row = Row::from_vector(words);
+                }
+            }
+
             /// The methods of [`Field`], for a processor that has the instructions.
             impl<const B: usize, const G: usize> Blocks<B, G> {
                 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -444,7 +480,6 @@ macro_rules! define_field {
                 #[target_feature(enable = "avx512f,avx512ifma")]
                 fn power_lanes(&mut self, count: u32, low: u32) {
                     const POWERS: usize = 1 << WINDOW;
-                    let lanes = Row([0, 1, 2, 3, 4, 5, 6, 7]).vector();
                     let mask = _mm512_set1_epi64((1 << WINDOW) - 1);
                     for window in (0..count).rev() {
                         for _ in 0..WINDOW {
@@ -459,21 +494,8 @@ macro_rules! define_field {
                                 power = _mm512_or_si512(power, _mm512_sllv_epi64(above.vector(), left));
                             }
                             let power = _mm512_and_si512(power, mask);
-                            // In words: the power's rows, and the lane.
-                            let stride = _mm512_set1_epi64((Self::L * LANES) as i64);
-                            let index = _mm512_add_epi64(low!(lanes, power, stride), _mm512_setzero_si512());
                             let table = &self.powers[POWERS * g..POWERS * (g + 1)];
-                            let factor = self.scratch.as_flattened_mut();
-                            for (j, row) in factor.iter_mut().enumerate() {
-                                // SAFETY: an index is power · (8 L) + lane with power < 2^WINDOW and lane < 8, and is
-                                // counted in words from row j < L: the last one is word 7 of row j of the table's last
-                                // power. The table has 2^WINDOW powers of L rows of 8 words.
-                                let words = unsafe {
-                                    let base = table.as_ptr().cast::<Row>().add(j);
-                                    _mm512_i64gather_epi64::<8>(index, base.cast())
-                                };
-                                *row = Row::from_vector(words);
-                            }
+                            select(table, power, &mut self.scratch);
                             multiply(&self.a[g], &self.scratch, &mut self.product[g]);
                         }
                         self.reduce_numbers();
@@ -551,7 +573,7 @@ macro_rules! define_field {
                 ///
                 /// The quotient is at most R − 1, so with a number x < 4N the result is at most N + (x − N)/R, so at most N.
                 #[target_feature(enable = "avx512f,avx512ifma")]
-                fn leave(&mut self, group: usize, numbers: &[Row]) {
+                fn leave_group(&mut self, group: usize, numbers: &[Row]) {
                     let mask = _mm512_set1_epi64(DIGIT_MASK as i64);
                     let product = self.product[group].as_flattened_mut().as_flattened_mut();
                     let (digits, rest) = product.split_at_mut(Self::L);
@@ -581,7 +603,7 @@ macro_rules! define_field {
                     let (mut ones, mut minus_ones) = (0, 0);
                     for g in 0..G {
                         let a = self.a[g];
-                        self.leave(g, a.as_flattened());
+                        self.leave_group(g, a.as_flattened());
                         // The moduli are odd, so N − 1 differs from N in its lowest bit only.
                         let one = _mm512_set1_epi64(1);
                         let mut off_one = one;
@@ -607,21 +629,12 @@ macro_rules! define_field {
                 }
 
                 #[target_feature(enable = "avx512f,avx512ifma")]
-                fn zeros_lanes(&mut self, what: &[Row]) -> u32 {
-                    let zero = _mm512_setzero_si512();
-                    let mut zeros = 0;
-                    for g in 0..G {
-                        self.leave(g, &what[g * Self::L..][..Self::L]);
-                        // Zero is left as 0 or N.
-                        let (mut off_zero, mut off_n) = (zero, zero);
-                        for (row, n) in self.scratch.as_flattened().iter().zip(self.n[g].as_flattened()) {
-                            off_zero = _mm512_or_si512(off_zero, row.vector());
-                            off_n = _mm512_or_si512(off_n, _mm512_xor_si512(row.vector(), n.vector()));
-                        }
-                        let found = _mm512_cmpeq_epi64_mask(off_zero, zero) | _mm512_cmpeq_epi64_mask(off_n, zero);
-                        zeros |= u32::from(found) << (LANES * g);
+                fn leave_lanes(&mut self, numbers: &[Row], out: &mut [Row]) {
+                    let groups = numbers.chunks(Self::L).zip(out.chunks_mut(Self::L));
+                    for (g, (numbers, out)) in groups.take(G).enumerate() {
+                        self.leave_group(g, numbers);
+                        out.copy_from_slice(self.scratch.as_flattened());
                     }
-                    zeros
                 }
             }
 
@@ -684,9 +697,9 @@ macro_rules! define_field {
                     unsafe { self.units_lanes() }
                 }
 
-                fn zeros(&mut self, what: &[Row]) -> u32 {
+                fn leave(&mut self, numbers: &[Row], out: &mut [Row]) {
                     // SAFETY: `_proof` shows that the processor has the instructions.
-                    unsafe { self.zeros_lanes(what) }
+                    unsafe { self.leave_lanes(numbers, out) }
                 }
             }
         }
