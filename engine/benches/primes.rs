@@ -38,7 +38,13 @@ fn search(engine: &mut Engine, bits: u32, unit: u64, seconds: f64, next: &mut u6
         let mut streams: Vec<Stream> = (0..unit).map(|i| Stream::seeded(2, *next + i)).collect();
         *next += unit;
         engine
-            .primes(Form::Prime, bits, &mut streams, &Cancel::new(), &mut |_, _| count += 1)
+            .primes(
+                Form::Prime,
+                bits,
+                &mut streams,
+                &Cancel::new(),
+                &mut |_, _| count += 1,
+            )
             .unwrap();
     }
     f64::from(count) / (now() - start)
@@ -49,7 +55,9 @@ fn gmp(bits: u32, seconds: f64) -> f64 {
     let (start, mut count) = (now(), 0);
     let mut words = vec![0_u64; bits.div_ceil(64) as usize];
     while count < 3 || now() - start < seconds {
-        words.iter_mut().for_each(|word| *word = getrandom::u64().unwrap());
+        words
+            .iter_mut()
+            .for_each(|word| *word = getrandom::u64().unwrap());
         let mut n = Integer::from_digits(&words, Order::Lsf).keep_bits(bits);
         n.set_bit(bits - 1, true);
         std::hint::black_box(n.next_prime());
@@ -66,7 +74,9 @@ fn rivals(bits: u32, seconds: f64) -> Vec<(String, f64)> {
         .args([script, &bits.to_string(), &seconds.to_string()])
         .stderr(Stdio::inherit())
         .output();
-    let Ok(output) = output else { return Vec::new() };
+    let Ok(output) = output else {
+        return Vec::new();
+    };
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| {
@@ -120,7 +130,9 @@ fn main() {
         .filter_map(|kernel| Engine::with_kernel(kernel).ok())
         .collect();
     let first = format!("ours, {}", engines[0].kernel().unwrap());
-    println!("rates: median primes per second of thread CPU time, {rounds} rounds of {seconds} s each");
+    println!(
+        "rates: median primes per second of thread CPU time, {rounds} rounds of {seconds} s each"
+    );
     for bits in sizes {
         let mut next = 0;
         let unit = (20_000_000_000 / u64::from(bits).pow(3)).clamp(16, 1000);
@@ -132,11 +144,17 @@ fn main() {
                 let name = format!("ours, {}", engine.kernel().unwrap());
                 measured.push((name, search(engine, bits, unit, seconds, &mut next)));
             }
-            measured.push(("mpz_nextprime of the same GMP".to_owned(), gmp(bits, seconds)));
+            measured.push((
+                "mpz_nextprime of the same GMP".to_owned(),
+                gmp(bits, seconds),
+            ));
             measured.extend(rivals(bits, seconds));
             // The first round makes the tables.
             for (name, rate) in measured.clone().into_iter().filter(|_| round > 0) {
-                ratios.entry(name.clone()).or_default().push(measured[0].1 / rate);
+                ratios
+                    .entry(name.clone())
+                    .or_default()
+                    .push(measured[0].1 / rate);
                 rates.entry(name).or_default().push(rate);
             }
         }

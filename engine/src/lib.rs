@@ -21,10 +21,19 @@
 //! as large primes are conjectured to have, that costs 0.6 bits of entropy in all (Brandt & Damgård, *On generation of
 //! probable primes by incremental search*, CRYPTO '92, who analyse this algorithm).
 //!
+//! Compared with the uniform distribution over the primes of the size: no prime is left out, one that follows a gap g
+//! comes up with a probability of g divided by the mean gap times its fair share, so the second of a pair of twins at 1024
+//! bits has 1/355 of it, and for large sizes one prime in e^c has more than c times of it. A search with a fresh start for
+//! every candidate would be uniform, and would cost as many sievings as tests; there is none here yet.
+//!
+//! # Kernels
+//!
+//! The arithmetic is done by a [`Kernel`], chosen at run time. All find the same primes.
+//!
 //! # How sure a result is
 //!
-//! Below 2^64 every answer is exact. Above, a prime has passed the Baillie–PSW test, for which no composite is known,
-//! and Miller–Rabin rounds to random bases; see [`primality`].
+//! Below 2^64 every answer is exact. Above, a prime has passed a strong test to base 2, Miller–Rabin rounds to random
+//! bases and, where that is not enough, the Lucas test that makes it the Baillie–PSW test; see [`primality`].
 //!
 //! # Example
 //!

@@ -19,14 +19,22 @@ fn engines() -> Vec<Engine> {
 }
 
 fn primes(engine: &mut Engine, form: Form, bits: u32, seed: u64, count: u64) -> Vec<Integer> {
-    let mut streams: Vec<Stream> = (0..count).map(|index| Stream::seeded(seed, index)).collect();
+    let mut streams: Vec<Stream> = (0..count)
+        .map(|index| Stream::seeded(seed, index))
+        .collect();
     let mut primes = vec![Integer::new(); streams.len()];
     engine
-        .primes(form, bits, &mut streams, &Cancel::new(), &mut |index, found| {
-            assert_eq!(primes[index], 0, "twice");
-            assert!(found.candidates > 0);
-            primes[index] = found.prime;
-        })
+        .primes(
+            form,
+            bits,
+            &mut streams,
+            &Cancel::new(),
+            &mut |index, found| {
+                assert_eq!(primes[index], 0, "twice");
+                assert!(found.candidates > 0);
+                primes[index] = found.prime;
+            },
+        )
         .unwrap();
     primes
 }
@@ -50,7 +58,14 @@ fn seeded_primes_are_the_same() {
     for bits in [256, 512] {
         assert_same(Form::Prime, bits, 2, 100);
     }
-    for (bits, count) in [(768, 9), (1000, 9), (1024, 11), (1036, 3), (1037, 3), (1537, 3)] {
+    for (bits, count) in [
+        (768, 9),
+        (1000, 9),
+        (1024, 11),
+        (1036, 3),
+        (1037, 3),
+        (1537, 3),
+    ] {
         assert_same(Form::Prime, bits, 3, count);
     }
     assert_same(Form::Prime, 2048, 4, 2);
@@ -98,10 +113,17 @@ fn next_primes_are_the_same() {
 fn verification_sorts_out_sizes() {
     let mut numbers = Vec::new();
     let mut expected = Vec::new();
-    for bits in [20_u32, 63, 64, 65, 66, 127, 128, 250, 257, 320, 600, 1000, 1100, 1700] {
+    for bits in [
+        20_u32, 63, 64, 65, 66, 127, 128, 250, 257, 320, 600, 1000, 1100, 1700,
+    ] {
         for offset in [0_u32, 5, 17] {
             let p: Integer = ((Integer::from(1) << bits) + (offset << 9)).next_prime();
-            numbers.extend([Integer::from(&p + 2 * offset), Integer::from(&p * 7), -p.clone(), p.clone()]);
+            numbers.extend([
+                Integer::from(&p + 2 * offset),
+                Integer::from(&p * 7),
+                -p.clone(),
+                p.clone(),
+            ]);
             expected.extend([offset == 0, false, false, true]);
         }
     }
@@ -174,7 +196,12 @@ fn the_variable_forces_a_kernel() {
                 // Nothing falls back silently.
                 let error = Err(error.clone());
                 assert_eq!(engine.verify(&[Integer::from(7)]).map(drop), error);
-                assert_eq!(engine.next_prime(&Integer::from(7), &Cancel::new()).map(drop), error);
+                assert_eq!(
+                    engine
+                        .next_prime(&Integer::from(7), &Cancel::new())
+                        .map(drop),
+                    error
+                );
                 assert_eq!(
                     engine.primes(Form::Prime, 64, &mut [], &Cancel::new(), &mut |_, _| ()),
                     error
@@ -188,7 +215,14 @@ fn the_variable_forces_a_kernel() {
         (None, Kernel::fastest().name()),
         (Some(""), Kernel::fastest().name()),
         (Some("gmp"), "gmp"),
-        (Some("ifma"), if has_ifma { "ifma" } else { "does not have the kernel `ifma`" }),
+        (
+            Some("ifma"),
+            if has_ifma {
+                "ifma"
+            } else {
+                "does not have the kernel `ifma`"
+            },
+        ),
         (Some("avx2"), "there is no kernel `avx2`"),
         (Some("neon"), "there is no kernel `neon`"),
     ] {

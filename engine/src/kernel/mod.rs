@@ -122,10 +122,21 @@ mod tests {
         for kernel in [Kernel::Ifma, Kernel::Gmp] {
             assert_eq!(kernel.to_string().parse(), Ok(kernel));
         }
-        for (name, part) in [("avx2", "does not beat"), ("IFMA", "no kernel"), ("", "no kernel")] {
+        for (name, part) in [
+            ("avx2", "does not beat"),
+            ("IFMA", "no kernel"),
+            ("", "no kernel"),
+        ] {
             let error = name.parse::<Kernel>().unwrap_err().to_string();
-            let part = if name == "avx2" { "would not beat" } else { part };
-            assert!(error.contains(part) && error.contains(KERNEL_VARIABLE), "{error}");
+            let part = if name == "avx2" {
+                "would not beat"
+            } else {
+                part
+            };
+            assert!(
+                error.contains(part) && error.contains(KERNEL_VARIABLE),
+                "{error}"
+            );
         }
     }
 

@@ -99,7 +99,9 @@ impl Batch {
         })?;
         // A lane with more twos than `low` has an odd part below 2^HEAD, and 2^32 is neither 1 nor −1 modulo a number
         // above 2^64: nothing is missed.
-        self.strong_end(most, &twos, cancel, |field, bit| field.power_of_two(bit + 1, bit))
+        self.strong_end(most, &twos, cancel, |field, bit| {
+            field.power_of_two(bit + 1, bit)
+        })
     }
 
     /// In which lanes the number is a strong probable prime to a base of its own, uniform in [1, n − 1].
@@ -196,7 +198,9 @@ impl Batch {
         let mut left_p = p.clone();
         self.field.leave(&p, &mut left_p);
         let mut two = vec![Row::ZERO; p.len()];
-        two.iter_mut().step_by(self.limbs).for_each(|low| *low = Row([2; LANES]));
+        two.iter_mut()
+            .step_by(self.limbs)
+            .for_each(|low| *low = Row([2; LANES]));
         let moduli = self.field.parts().moduli;
         let minus_p = negated(&left_p, moduli, self.limbs);
         let minus_two = negated(&two, moduli, self.limbs);
@@ -344,13 +348,16 @@ impl Batch {
             for (j, row) in rows.iter_mut().enumerate() {
                 let mask = match j.cmp(&top) {
                     std::cmp::Ordering::Less => DIGIT_MASK,
-                    std::cmp::Ordering::Equal => DIGIT_MASK >> (DIGIT_BITS * (top as u32 + 1) - bits),
+                    std::cmp::Ordering::Equal => {
+                        DIGIT_MASK >> (DIGIT_BITS * (top as u32 + 1) - bits)
+                    }
                     std::cmp::Ordering::Greater => 0,
                 };
                 row.0[word] = if mask == 0 { 0 } else { source.word()? & mask };
             }
             let moduli = &parts.moduli[offset..][..self.limbs];
-            if column(rows, word).lt(column(moduli, word)) && column(rows, word).any(|digit| digit != 0)
+            if column(rows, word).lt(column(moduli, word))
+                && column(rows, word).any(|digit| digit != 0)
             {
                 return Ok(());
             }
@@ -370,7 +377,9 @@ impl Batch {
         let q = (1 - d) / 4;
         let size = q.unsigned_abs();
         let (offset, word) = (lane / LANES * self.limbs, lane % LANES);
-        let one = self.ones[offset..][..self.limbs].iter().map(|row| row.0[word]);
+        let one = self.ones[offset..][..self.limbs]
+            .iter()
+            .map(|row| row.0[word]);
         // one/|Q| = (one + t n)/|Q| for the t below |Q| that makes it whole; then it is below n + n/|Q|.
         let of_one = remainder(one.clone().rev(), size);
         let of_n = remainder(n.iter().rev().copied(), size);
@@ -389,7 +398,10 @@ impl Batch {
         // −P' = 2 − 1/Q.
         let parts = self.field.parts();
         let sign = -q.signum();
-        let sums = one.clone().zip(&inverse).map(|(one, &inverse)| 2 * one as i64 + sign * inverse as i64);
+        let sums = one
+            .clone()
+            .zip(&inverse)
+            .map(|(one, &inverse)| 2 * one as i64 + sign * inverse as i64);
         assign_reduced(&mut parts.mixed_addends[offset..], word, sums, n);
         let sums = one.map(|one| -2 * one as i64);
         assign_reduced(&mut parts.square_addends[offset..], word, sums, n);
@@ -468,9 +480,12 @@ fn greatest(numbers: &[u32; MAX_LANES]) -> u32 {
 
 /// The number of significant bits of a number.
 pub(super) fn bit_length(digits: &[u64]) -> u32 {
-    digits.iter().rposition(|&digit| digit != 0).map_or(0, |top| {
-        DIGIT_BITS * top as u32 + u64::BITS - digits[top].leading_zeros()
-    })
+    digits
+        .iter()
+        .rposition(|&digit| digit != 0)
+        .map_or(0, |top| {
+            DIGIT_BITS * top as u32 + u64::BITS - digits[top].leading_zeros()
+        })
 }
 
 /// The `count` bits, at most [`DIGIT_BITS`], from bit `low` upwards of a lane's number.
@@ -609,7 +624,10 @@ mod tests {
                 .map(|lane| {
                     let n = &numbers[lane];
                     let rows = &batch.field.parts().numbers[lane / LANES * batch.limbs..];
-                    let digits: Vec<u64> = rows[..batch.limbs].iter().map(|row| row.0[lane % LANES]).collect();
+                    let digits: Vec<u64> = rows[..batch.limbs]
+                        .iter()
+                        .map(|row| row.0[lane % LANES])
+                        .collect();
                     let form = integer(&digits);
                     assert!(form > 0 && form < *n);
                     form * Integer::from(radix.invert_ref(n).unwrap()) % n
@@ -706,7 +724,9 @@ mod tests {
     #[test]
     fn numbers_next_to_powers_of_two() {
         let mut numbers = Vec::new();
-        for k in (65..700).chain([1020, 1024, 1036, 1039, 1040, 1041, 1244, 1556, 2047, 2048, 2076]) {
+        for k in (65..700).chain([
+            1020, 1024, 1036, 1039, 1040, 1041, 1244, 1556, 2047, 2048, 2076,
+        ]) {
             let power = Integer::from(1) << k;
             for c in [1_u32, 3, 59] {
                 numbers.extend([Integer::from(&power + c), Integer::from(&power - c)]);
@@ -753,7 +773,9 @@ mod tests {
         }
         numbers.extend((7..=12).map(|k| (Integer::from(1) << (1_u32 << k)) + 1_u32));
         for n in &numbers {
-            let Some(mut batch) = batch(std::slice::from_ref(n)) else { return };
+            let Some(mut batch) = batch(std::slice::from_ref(n)) else {
+                return;
+            };
             assert_eq!(batch.strong_2(&Cancel::new()).unwrap() & 1, 1, "{n:x}");
         }
         numbers.retain(|n| n.significant_bits() < 900);
@@ -770,7 +792,10 @@ mod tests {
             while found < 6 {
                 k += 1;
                 let factors = [6_u32, 12, 18].map(|m| Integer::from(&k * m) + 1_u32);
-                if factors.iter().all(|p| p.is_probably_prime(20) != IsPrime::No) {
+                if factors
+                    .iter()
+                    .all(|p| p.is_probably_prime(20) != IsPrime::No)
+                {
                     found += 1;
                     numbers.push(Integer::from(Integer::product(factors.iter())));
                 }
@@ -782,7 +807,9 @@ mod tests {
     #[test]
     fn arnaults_composite() {
         let n = primality::tests::arnault();
-        let Some(mut batch) = batch(std::slice::from_ref(&n)) else { return };
+        let Some(mut batch) = batch(std::slice::from_ref(&n)) else {
+            return;
+        };
         let cancel = Cancel::new();
         assert_eq!(batch.strong_2(&cancel).unwrap() & 0xff, 0xff);
         assert_eq!(batch.strong_lucas(&cancel).unwrap() & 0xff, 0);
@@ -797,18 +824,27 @@ mod tests {
     #[test]
     fn squares_have_no_lucas_parameter() {
         let mut stream = Stream::seeded(5, 0);
-        compare_all((0..60).map(|i| random_odd(&mut stream, 40 + i).square()).collect());
+        compare_all(
+            (0..60)
+                .map(|i| random_odd(&mut stream, 40 + i).square())
+                .collect(),
+        );
     }
 
     #[test]
     fn every_test_is_cancelled() {
-        let Some(mut batch) = batch(&[(Integer::from(1) << 127) - 1_u32]) else { return };
+        let Some(mut batch) = batch(&[(Integer::from(1) << 127) - 1_u32]) else {
+            return;
+        };
         let cancel = Cancel::new();
         cancel.cancel();
         assert_eq!(batch.strong_2(&cancel), Err(Error::Cancelled));
         assert_eq!(batch.strong_lucas(&cancel), Err(Error::Cancelled));
         let mut bases = Stream::seeded(1, 1);
-        assert_eq!(batch.strong_random(&mut bases, &cancel), Err(Error::Cancelled));
+        assert_eq!(
+            batch.strong_random(&mut bases, &cancel),
+            Err(Error::Cancelled)
+        );
     }
 
     proptest! {

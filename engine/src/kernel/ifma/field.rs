@@ -192,6 +192,24 @@ macro_rules! define_field {
                 _proof: Ifma,
             }
 
+            /// What a reduction needs.
+            struct Modulus<'a, const B: usize> {
+                n: &'a [Block; B],
+                inverse: Row,
+                second: Row,
+            }
+
+            /// The modulus of a group, which leaves the rest of the field free to change.
+            macro_rules! modulus {
+                ($field:ident, $group:expr) => {
+                    Modulus {
+                        n: &$field.n[$group],
+                        inverse: $field.inverse[$group],
+                        second: $field.second[$group],
+                    }
+                };
+            }
+
             impl<const B: usize, const G: usize> Blocks<B, G> {
                 const L: usize = K * B;
 
@@ -244,7 +262,7 @@ macro_rules! define_field {
                         }
                     }
                     let place = K * k;
-                    let to = &mut out[k / 2][k % 2];
+                    let to = &mut out.as_flattened_mut()[k];
                     for c in 0..K {
                         let mut sum = _mm512_add_epi64(columns[c], columns[c]);
                         let x = a.as_flattened()[(place + c) / 2].vector();
@@ -263,18 +281,14 @@ macro_rules! define_field {
             /// The columns of a · b.
             #[inline]
             #[target_feature(enable = "avx512f,avx512ifma")]
-            fn multiply<const B: usize>(
-                a: &[Block; B],
-                b: &[Block; B],
-                out: &mut [[Block; 2]; B],
-            ) {
+            fn multiply<const B: usize>(a: &[Block; B], b: &[Block; B], out: &mut [[Block; 2]; B]) {
                 let zero = _mm512_setzero_si512();
                 let mut columns = [zero; 2 * K];
                 for k in 0..2 * B {
                     for i in (k + 1).saturating_sub(B)..B.min(k + 1) {
                         tile!(columns, &a[i], &b[k - i], $all, $all);
                     }
-                    let to = &mut out[k / 2][k % 2];
+                    let to = &mut out.as_flattened_mut()[k];
                     for c in 0..K {
                         to[c] = Row::from_vector(columns[c]);
                         columns[c] = columns[c + K];
@@ -289,22 +303,21 @@ macro_rules! define_field {
             #[target_feature(enable = "avx512f,avx512ifma")]
             fn reduce<const B: usize, const ADD: bool>(
                 product: &[[Block; 2]; B],
-                n: &[Block; B],
-                inverse: Row,
-                second: Row,
+                modulus: Modulus<'_, B>,
                 quotient: &mut [Block; B],
                 shift: __m512i,
                 addend: &[Block; B],
                 out: &mut [Block; B],
             ) {
                 let zero = _mm512_setzero_si512();
+                let Modulus { n, inverse, second } = modulus;
                 let (inverse, second) = (inverse.vector(), second.vector());
                 let mut columns = [zero; 2 * K];
                 for c in 0..K {
                     columns[c] = product[0][0][c].vector();
                 }
                 for k in 0..B {
-                    let next = &product[(k + 1) / 2][(k + 1) % 2];
+                    let next = &product.as_flattened()[k + 1];
                     for c in 0..K {
                         columns[c + K] = next[c].vector();
                     }
@@ -312,7 +325,16 @@ macro_rules! define_field {
                         tile!(columns, &quotient[i], &n[k - i], $all, $all);
                     }
                     let first = n[0].map(Row::vector);
-                    quotients!(columns, first, inverse, second, &mut quotient[k], $k, $all, $tail);
+                    quotients!(
+                        columns,
+                        first,
+                        inverse,
+                        second,
+                        &mut quotient[k],
+                        $k,
+                        $all,
+                        $tail
+                    );
                     for c in 0..K {
                         columns[c] = columns[c + K];
                     }
@@ -320,7 +342,7 @@ macro_rules! define_field {
                 let mut carry = zero;
                 for k in B..2 * B {
                     if k < 2 * B - 1 {
-                        let next = &product[(k + 1) / 2][(k + 1) % 2];
+                        let next = &product.as_flattened()[k + 1];
                         for c in 0..K {
                             columns[c + K] = next[c].vector();
                         }
@@ -396,7 +418,8 @@ macro_rules! define_field {
                         let mask = _mm512_set1_epi64(DIGIT_MASK as i64);
                         let inverse = _mm512_and_si512(_mm512_sub_epi64(zero, inverse), mask);
                         self.inverse[g] = Row::from_vector(inverse);
-                        self.second[g] = Row::from_vector(low!(zero, inverse, self.n[g][0][1].vector()));
+                        self.second[g] =
+                            Row::from_vector(low!(zero, inverse, self.n[g][0][1].vector()));
                     }
                 }
 
@@ -410,12 +433,11 @@ macro_rules! define_field {
                         for g in 0..G {
                             let (digit, place) = self.exponent_bit(g, bit);
                             let place = _mm_cvtsi64_si128(i64::from(place));
-                            let shift = _mm512_and_si512(_mm512_srl_epi64(digit.vector(), place), one);
+                            let shift =
+                                _mm512_and_si512(_mm512_srl_epi64(digit.vector(), place), one);
                             reduce::<B, false>(
                                 &self.product[g],
-                                &self.n[g],
-                                self.inverse[g],
-                                self.second[g],
+                                modulus!(self, g),
                                 &mut self.quotient,
                                 shift,
                                 &self.scratch,
@@ -442,9 +464,7 @@ macro_rules! define_field {
                     for g in 0..G {
                         reduce::<B, false>(
                             &self.product[g],
-                            &self.n[g],
-                            self.inverse[g],
-                            self.second[g],
+                            modulus!(self, g),
                             &mut self.quotient,
                             _mm512_setzero_si512(),
                             &self.scratch,
@@ -459,7 +479,9 @@ macro_rules! define_field {
                     self.powers.resize(POWERS * G, [ZERO; B]);
                     for g in 0..G {
                         let one = &ones[g * Self::L..][..Self::L];
-                        self.powers[POWERS * g].as_flattened_mut().copy_from_slice(one);
+                        self.powers[POWERS * g]
+                            .as_flattened_mut()
+                            .copy_from_slice(one);
                         self.powers[POWERS * g + 1] = self.a[g];
                     }
                     for power in 2..POWERS {
@@ -487,11 +509,16 @@ macro_rules! define_field {
                         }
                         for g in 0..G {
                             let (digit, place) = self.exponent_bit(g, low + WINDOW * window);
-                            let mut power = _mm512_srl_epi64(digit.vector(), _mm_cvtsi64_si128(i64::from(place)));
+                            let mut power = _mm512_srl_epi64(
+                                digit.vector(),
+                                _mm_cvtsi64_si128(i64::from(place)),
+                            );
                             if place + WINDOW > DIGIT_BITS {
-                                let (above, _) = self.exponent_bit(g, low + WINDOW * window + WINDOW - 1);
+                                let (above, _) =
+                                    self.exponent_bit(g, low + WINDOW * window + WINDOW - 1);
                                 let left = _mm512_set1_epi64(i64::from(DIGIT_BITS - place));
-                                power = _mm512_or_si512(power, _mm512_sllv_epi64(above.vector(), left));
+                                power =
+                                    _mm512_or_si512(power, _mm512_sllv_epi64(above.vector(), left));
                             }
                             let power = _mm512_and_si512(power, mask);
                             let table = &self.powers[POWERS * g..POWERS * (g + 1)];
@@ -514,7 +541,11 @@ macro_rules! define_field {
                         let base = self.powers[POWERS * g + 1].as_flattened();
                         let factor = self.scratch.as_flattened_mut();
                         for ((row, one), base) in factor.iter_mut().zip(one).zip(base) {
-                            *row = Row::from_vector(_mm512_mask_blend_epi64(set, one.vector(), base.vector()));
+                            *row = Row::from_vector(_mm512_mask_blend_epi64(
+                                set,
+                                one.vector(),
+                                base.vector(),
+                            ));
                         }
                         multiply(&self.a[g], &self.scratch, &mut self.product[g]);
                     }
@@ -527,20 +558,25 @@ macro_rules! define_field {
                         for g in 0..G {
                             multiply(&self.a[g], &self.b[g], &mut self.product[g]);
                             let (digit, place) = self.exponent_bit(g, bit);
-                            let set = _mm512_test_epi64_mask(digit.vector(), _mm512_set1_epi64(1 << place));
+                            let set = _mm512_test_epi64_mask(
+                                digit.vector(),
+                                _mm512_set1_epi64(1 << place),
+                            );
                             let (a, b) = (self.a[g].as_flattened(), self.b[g].as_flattened());
                             let to = self.scratch.as_flattened_mut();
                             for ((row, a), b) in to.iter_mut().zip(a).zip(b) {
-                                *row = Row::from_vector(_mm512_mask_blend_epi64(set, a.vector(), b.vector()));
+                                *row = Row::from_vector(_mm512_mask_blend_epi64(
+                                    set,
+                                    a.vector(),
+                                    b.vector(),
+                                ));
                             }
                             square(&self.scratch, &mut self.other_product[g]);
                         }
                         for g in 0..G {
                             reduce::<B, true>(
                                 &self.product[g],
-                                &self.n[g],
-                                self.inverse[g],
-                                self.second[g],
+                                modulus!(self, g),
                                 &mut self.quotient,
                                 _mm512_setzero_si512(),
                                 &self.mixed_addend[g],
@@ -548,9 +584,7 @@ macro_rules! define_field {
                             );
                             reduce::<B, true>(
                                 &self.other_product[g],
-                                &self.n[g],
-                                self.inverse[g],
-                                self.second[g],
+                                modulus!(self, g),
                                 &mut self.quotient,
                                 _mm512_setzero_si512(),
                                 &self.square_addend[g],
@@ -558,8 +592,12 @@ macro_rules! define_field {
                             );
                             // Mixed and square are V_2k+1 and V_2k or, where the bit is set, V_2k+1 and V_2k+2.
                             let (digit, place) = self.exponent_bit(g, bit);
-                            let set = _mm512_test_epi64_mask(digit.vector(), _mm512_set1_epi64(1 << place));
-                            let (a, b) = (self.a[g].as_flattened_mut(), self.b[g].as_flattened_mut());
+                            let set = _mm512_test_epi64_mask(
+                                digit.vector(),
+                                _mm512_set1_epi64(1 << place),
+                            );
+                            let (a, b) =
+                                (self.a[g].as_flattened_mut(), self.b[g].as_flattened_mut());
                             for (a, b) in a.iter_mut().zip(b) {
                                 let (mixed, square) = (a.vector(), b.vector());
                                 *a = Row::from_vector(_mm512_mask_blend_epi64(set, square, mixed));
@@ -584,9 +622,7 @@ macro_rules! define_field {
                     let unused = [ZERO; B];
                     reduce::<B, false>(
                         &self.product[group],
-                        &self.n[group],
-                        self.inverse[group],
-                        self.second[group],
+                        modulus!(self, group),
                         &mut self.quotient,
                         _mm512_setzero_si512(),
                         &unused,
@@ -623,7 +659,8 @@ macro_rules! define_field {
                             };
                         }
                         ones |= u32::from(_mm512_cmpeq_epi64_mask(off_one, zero)) << (LANES * g);
-                        minus_ones |= u32::from(_mm512_cmpeq_epi64_mask(off_minus_one, zero)) << (LANES * g);
+                        minus_ones |=
+                            u32::from(_mm512_cmpeq_epi64_mask(off_minus_one, zero)) << (LANES * g);
                     }
                     (ones, minus_ones)
                 }

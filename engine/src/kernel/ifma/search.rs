@@ -102,7 +102,9 @@ impl Search {
         found: &mut dyn FnMut(usize, Found),
     ) -> Result<(), Error> {
         self.with_batch(bits, |search, batch| {
-            search.sieve.prepare(digits_of(bits), plan.bound, plan.interval, cancel)?;
+            search
+                .sieve
+                .prepare(digits_of(bits), plan.bound, plan.interval, cancel)?;
             let mut waiting = 0..streams.len();
             search.run(
                 batch,
@@ -137,7 +139,9 @@ impl Search {
         let plan = plan(bits);
         let mut result = None;
         self.with_batch(bits, |search, batch| {
-            search.sieve.prepare(digits_of(bits), plan.bound, plan.interval, cancel)?;
+            search
+                .sieve
+                .prepare(digits_of(bits), plan.bound, plan.interval, cancel)?;
             let mut begun = false;
             search.run(
                 batch,
@@ -498,9 +502,14 @@ impl Search {
         work: impl FnOnce(&mut Self, &mut Batch) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let limbs = field::limbs_for(bits);
-        let kept = self.batch.take().filter(|batch| Some(batch.limbs()) == limbs);
+        let kept = self
+            .batch
+            .take()
+            .filter(|batch| Some(batch.limbs()) == limbs);
         let Some(mut batch) = kept.or_else(|| Batch::new(self.proof, bits)) else {
-            return Err(Error::invalid(format!("{bits} bits are too many for this kernel")));
+            return Err(Error::invalid(format!(
+                "{bits} bits are too many for this kernel"
+            )));
         };
         let result = work(self, &mut batch);
         self.batch = Some(batch);

@@ -113,7 +113,8 @@ impl Sieve {
         self.factors.clear();
         let last = primes[count - 1];
         let padding = std::iter::repeat_n(last, padded - count);
-        self.primes.extend(primes[..count].iter().copied().chain(padding));
+        self.primes
+            .extend(primes[..count].iter().copied().chain(padding));
         for batch in self.primes.chunks(PRIMES_PER_POLL) {
             cancel.check()?;
             for &p in batch {
@@ -143,7 +144,8 @@ impl Sieve {
         }
         self.short = self.primes[..count].partition_point(|&p| (p as usize) < interval);
         self.firsts.clear();
-        self.firsts.resize(self.short.next_multiple_of(SIDE_BY_SIDE), 0);
+        self.firsts
+            .resize(self.short.next_multiple_of(SIDE_BY_SIDE), 0);
         self.bytes.clear();
         self.bytes.resize(2 * interval, 0);
         self.hits.clear();
@@ -180,7 +182,9 @@ impl Sieve {
             for (vector, first) in firsts.into_iter().enumerate() {
                 let to = &mut self.firsts[index + 8 * vector..][..8];
                 // SAFETY: `to` has room for the eight words that are stored.
-                unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm512_cvtepi64_epi32(first)) };
+                unsafe {
+                    _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm512_cvtepi64_epi32(first))
+                };
             }
             index += SIDE_BY_SIDE;
         }
@@ -204,7 +208,9 @@ impl Sieve {
             bytes[hit as usize] = 1;
         }
         // The primes that happen to stand in the last short vector, but are not short, strike once at most.
-        let mut primes = self.primes[self.patterned..].iter().zip(&self.firsts[self.patterned..]);
+        let mut primes = self.primes[self.patterned..]
+            .iter()
+            .zip(&self.firsts[self.patterned..]);
         for (&p, &first) in primes.by_ref() {
             let (p, mut at) = (p as usize, first as usize);
             // The least number of strikes that reaches the end from anywhere; the last ends below 2 · interval.
@@ -281,7 +287,9 @@ impl Sieve {
 fn power_of_two(exponent: u64, p: u64) -> u64 {
     (0..u64::BITS - exponent.leading_zeros())
         .rev()
-        .fold(1, |power, bit| ((power * power) << (exponent >> bit & 1)) % p)
+        .fold(1, |power, bit| {
+            ((power * power) << (exponent >> bit & 1)) % p
+        })
 }
 
 #[cfg(test)]
@@ -319,84 +327,6 @@ mod tests {
                 let n = Integer::from(&start + 2 * i as u32);
                 let expected = primes.iter().any(|&p| n.is_divisible_u(p));
                 prop_assert_eq!(marks[i / 64] >> (i % 64) & 1 == 1, expected, "{}", i);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tune {
-    use super::super::batch::Batch;
-    use super::super::write_digits;
-    use super::*;
-    use crate::Stream;
-    use rustix::time::{ClockId, clock_gettime};
-    fn now() -> f64 {
-        let t = clock_gettime(ClockId::ThreadCPUTime);
-        t.tv_sec as f64 + t.tv_nsec as f64 * 1e-9
-    }
-    #[test]
-    #[ignore]
-    fn tune() {
-        let proof = Ifma::detect().unwrap();
-        let cancel = Cancel::new();
-        let sizes: Vec<u32> = std::env::var("BITS").unwrap().split(' ').map(|s| s.parse().unwrap()).collect();
-        for bits in sizes {
-            let mut batch = Batch::new(proof, bits).unwrap();
-            let mut stream = Stream::seeded(2, 0);
-            let mut digits = vec![0; batch.limbs()];
-            let mut n = rug::Integer::new();
-            let mut starts = vec![];
-            for lane in 0..batch.lanes() {
-                stream.draw_start(&mut n, bits).unwrap();
-                n.set_bit(0, true);
-                write_digits(&n, &mut digits);
-                batch.load(lane, &digits);
-                starts.push(digits.clone());
-            }
-            let used = (bits + 1).div_ceil(52) as usize;
-            let mut results = vec![];
-            let center = (f64::from(bits) / 256.0).log2() * 2.7 + 12.0;
-            for mult in [2, 3, 4, 6] {
-                let w = ((bits as usize * mult / 2).next_multiple_of(64)).min(MAX_INTERVAL);
-                for lb in (center as i32 * 2 - 4)..=(center as i32 * 2 + 5) {
-                    let b = 2f64.powf(f64::from(lb) / 2.0) as u32;
-                    let mut sieve = Sieve::new(proof);
-                    sieve.prepare(used, b, w, &cancel).unwrap();
-                    let mut marks = vec![0; sieve.words()];
-                    let (mut ts, mut tt) = (vec![], vec![]);
-                    let (mut open, mut total) = (0, 0);
-                    for _ in 0..5 {
-                        let t = now();
-                        batch.strong_2(&cancel).unwrap();
-                        tt.push((now() - t) / batch.lanes() as f64);
-                        let (t, mut c) = (now(), 0);
-                        while c < 3 || now() - t < 0.004 {
-                            for s in &starts {
-                                sieve.mark(s, &mut marks);
-                                c += 1;
-                                open += marks.iter().map(|m| m.count_zeros()).sum::<u32>();
-                                total += w;
-                            }
-                        }
-                        ts.push((now() - t) / f64::from(c));
-                    }
-                    ts.sort_by(f64::total_cmp);
-                    tt.sort_by(f64::total_cmp);
-                    let f = f64::from(open) / total as f64;
-                    let mean = f64::from(bits) * 0.34657;
-                    results.push((ts[2] / tt[2], f, w, b, tt[2], mean));
-                }
-            }
-            // cost in tests
-            let mut costs: Vec<(f64, usize, u32, f64, f64)> = results.iter().map(|&(s, f, w, b, _, mean)| {
-                let fail = (-(w as f64) / mean).exp();
-                (f * mean + s / (1.0 - fail), w, b, s, f * mean)
-            }).collect();
-            costs.sort_by(|a, b| a.0.total_cmp(&b.0));
-            println!("{bits} bits, test {:.2} us", results[0].4 * 1e6);
-            for c in &costs[..8] {
-                println!("  cost {:.2} tests: W={} B=2^{:.1} sieve {:.2} tests {:.2}", c.0, c.1, f64::from(c.2).log2(), c.3, c.4);
             }
         }
     }
