@@ -33,6 +33,8 @@ pub(super) struct Batch {
     lanes: usize,
     /// One in Montgomery form, less than twice the moduli, once it has been asked for.
     ones: Vec<Row>,
+    /// The numbers at a place in a test that may have to be returned to.
+    kept: Vec<Row>,
 }
 
 impl Batch {
@@ -47,6 +49,7 @@ impl Batch {
             bits: [0; MAX_LANES],
             lanes,
             ones: vec![Row::ZERO; limbs * lanes / LANES],
+            kept: vec![Row::ZERO; limbs * lanes / LANES],
         })
     }
 
@@ -97,6 +100,25 @@ impl Batch {
         self.chunks(low, most, 1, cancel, |field, high, low| {
             field.power_of_two(high, low);
         })?;
+        // Almost always one look at y = 2^((n − 1)/2) is enough. A strong probable prime to base 2 is an Euler–Jacobi one
+        // (Pomerance, Selfridge & Wagstaff 1980): y is the Jacobi symbol (2/n), which is −1 for n ≡ 5 (mod 8), with two
+        // twos in n − 1, and 1 for n ≡ 1 (mod 8), with more. So y = 1 leaves a doubt only there.
+        self.kept.copy_from_slice(self.field.parts().numbers);
+        self.chunks(most, 1, 1, cancel, |field, high, low| {
+            field.power_of_two(high, low);
+        })?;
+        let (ones, minus_ones) = self.field.units();
+        let lanes_with = |these: fn(u32) -> bool| {
+            let lanes = twos[..self.lanes].iter().enumerate();
+            lanes.fold(0, |lanes, (lane, &twos)| {
+                lanes | Lanes::from(these(twos)) << lane
+            })
+        };
+        let few = lanes_with(|twos| twos == 1);
+        if ones & lanes_with(|twos| twos > 2) == 0 {
+            return Ok(minus_ones | ones & few);
+        }
+        self.field.parts().numbers.copy_from_slice(&self.kept);
         // A lane with more twos than `low` has an odd part below 2^HEAD, and 2^32 is neither 1 nor −1 modulo a number
         // above 2^64: nothing is missed.
         self.strong_end(most, &twos, cancel, |field, bit| {

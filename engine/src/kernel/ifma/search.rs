@@ -38,22 +38,16 @@ struct Job {
     first: Vec<u64>,
     /// One bit an odd number of the interval, set if it has a small factor.
     marks: Vec<u64>,
-    at: Position,
+    /// The next word of the marks.
+    word: usize,
+    /// The candidates of the word before it that are still to come.
+    open: u64,
     /// Primes of the job have at most so many bits.
     limit: u32,
     /// Candidates tested, up to and including the hit if there is one.
     candidates: u64,
     /// The digits of the hit that waits for confirmation.
     hit: Vec<u64>,
-}
-
-/// A place in a job's interval.
-#[derive(Clone, Copy, Default)]
-struct Position {
-    /// The next word of the marks.
-    word: usize,
-    /// The candidates of the word before it that are still to come.
-    open: u64,
 }
 
 /// What a job has next.
@@ -325,8 +319,8 @@ impl Search {
         let mut idle: Vec<usize> = (0..jobs.len()).collect();
         let mut active: Vec<usize> = Vec::with_capacity(jobs.len());
         let mut pending: Vec<usize> = Vec::with_capacity(jobs.len());
-        // For each lane its job and the job's position after the lane's candidate.
-        let mut slots: Vec<(usize, Position)> = Vec::with_capacity(lanes);
+        // The job of each lane.
+        let mut slots: Vec<usize> = Vec::with_capacity(lanes);
         let mut candidate = vec![0; batch.limbs()];
         let mut more = true;
 
@@ -352,6 +346,9 @@ impl Search {
                         done(&jobs[job]);
                         idle.push(job);
                     } else {
+                        // The search goes on after what was no prime.
+                        self.number = integer(&jobs[job].hit) + 2_u32;
+                        self.begin(&mut jobs[job]);
                         active.push(job);
                     }
                 }
@@ -367,7 +364,7 @@ impl Search {
                     match self.next(&mut jobs[job], &mut candidate, cancel)? {
                         Next::Candidate => {
                             batch.load(slots.len(), &candidate);
-                            slots.push((job, jobs[job].at));
+                            slots.push(job);
                             taken += 1;
                         }
                         // With none in the lanes all of the job's candidates are refuted.
@@ -378,20 +375,19 @@ impl Search {
                     }
                 }
             }
-            // Lanes that are left over do something that was done.
+            // Lanes that are left over do what the first one does.
+            batch.number(0, &mut candidate);
             for lane in slots.len()..lanes {
                 batch.load(lane, &candidate);
             }
             let hits = batch.strong_2(cancel)?;
             active.retain(|&job| {
-                let mut slots = slots.iter().enumerate().filter(|(_, slot)| slot.0 == job);
-                let hit = slots.by_ref().find(|(lane, _)| {
+                let mut lanes = slots.iter().enumerate().filter(|&(_, &slot)| slot == job);
+                let hit = lanes.find(|(lane, _)| {
                     jobs[job].candidates += 1;
                     hits >> lane & 1 == 1
                 });
-                if let Some((lane, &(_, after))) = hit {
-                    // Should it not be confirmed, the search goes on after it.
-                    jobs[job].at = after;
+                if let Some((lane, _)) = hit {
                     let hit = &mut jobs[job].hit;
                     hit.resize(candidate.len(), 0);
                     batch.number(lane, hit);
@@ -416,7 +412,8 @@ impl Search {
     fn mark(&mut self, job: &mut Job) {
         job.marks.resize(self.sieve.words(), 0);
         self.sieve.mark(&job.first, &mut job.marks);
-        job.at = Position::default();
+        job.word = 0;
+        job.open = 0;
     }
 
     /// Writes the digits of the job's next candidate.
@@ -426,8 +423,8 @@ impl Search {
         candidate: &mut [u64],
         cancel: &Cancel,
     ) -> Result<Next, Error> {
-        while job.at.open == 0 {
-            if job.at.word == job.marks.len() {
+        while job.open == 0 {
+            if job.word == job.marks.len() {
                 cancel.check()?;
                 let length = 2 * 64 * job.marks.len() as u64;
                 let sum = job.first.clone();
@@ -437,15 +434,15 @@ impl Search {
                 }
                 self.mark(job);
             }
-            job.at.open = !job.marks[job.at.word];
-            job.at.word += 1;
+            job.open = !job.marks[job.word];
+            job.word += 1;
         }
-        let index = 64 * (job.at.word as u64 - 1) + u64::from(job.at.open.trailing_zeros());
+        let index = 64 * (job.word as u64 - 1) + u64::from(job.open.trailing_zeros());
         add(&job.first, 2 * index, candidate);
         if job.is_beyond(candidate) {
             return Ok(Next::Exhausted);
         }
-        job.at.open &= job.at.open - 1;
+        job.open &= job.open - 1;
         Ok(Next::Candidate)
     }
 
