@@ -135,7 +135,7 @@ fn main() {
     );
     for bits in sizes {
         let mut next = 0;
-        let unit = (20_000_000_000 / u64::from(bits).pow(3)).clamp(16, 1000);
+        let unit = (60_000_000_000 / u64::from(bits).pow(3)).clamp(16, 1000);
         let mut rates: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         let mut ratios = rates.clone();
         for round in 0..=rounds {
