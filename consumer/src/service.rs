@@ -12,7 +12,7 @@ use primepool_common::{
     exit::Exit,
     shutdown::StopSignals,
 };
-use primepool_engine::Cancel;
+use primepool_engine::{Cancel, Kernel};
 use tokio::{
     sync::{
         mpsc::{self, UnboundedReceiver, UnboundedSender},
@@ -41,6 +41,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The broker refuses us in a way that only an operator can mend, or the system refuses threads or signals.
 pub async fn run(endpoint: Endpoint, settings: Settings) -> Result<Exit, (Exit, anyhow::Error)> {
     let system = |error: io::Error| (Exit::Incomplete, error.into());
+    // A kernel that was asked for and is not there would fail every job.
+    let kernel = Kernel::choose().map_err(|error| (Exit::Usage, error.into()))?;
     let mut signals = StopSignals::listen().map_err(system)?;
     let node = Arc::new(Node::new(settings.node.clone(), settings.concurrency));
     let ledger = Ledger::default();
@@ -61,6 +63,7 @@ pub async fn run(endpoint: Endpoint, settings: Settings) -> Result<Exit, (Exit, 
         node = %node.name,
         concurrency = settings.concurrency,
         prefetch = settings.prefetch,
+        kernel = kernel.name(),
         pid = process::id(),
         "primepool consumer {} starts",
         env!("CARGO_PKG_VERSION")

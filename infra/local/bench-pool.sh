@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the pool costs beside a bare loop of the engine and beside lapin alone; see tests/benches/pool.rs.
-# Variable: ROUNDS (7), how often each pair is measured.
+# Variables: ROUNDS (7), how often each pair is measured; PRIMEPOOL_KERNEL (gmp or ifma), to force a kernel of the engine.
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh

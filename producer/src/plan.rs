@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, str::FromStr};
 use primepool_common::message::{
     HexInteger, JobKind, MAX_UNIT_JOBS, RunId, VERSION, Work, WorkUnit,
 };
-use primepool_engine::{Form, estimate};
+use primepool_engine::{Form, Kernel, estimate};
 use serde::{Deserialize, Serialize};
 
 /// What a run asks for.
@@ -51,7 +51,7 @@ impl FromStr for UnitSize {
 const UNIT_SECONDS: RangeInclusive<f64> = 0.05..=0.2;
 
 /// Units of each worker that a run is cut into before they get longer than the least.
-const UNITS_A_WORKER: f64 = 50.0;
+const UNITS_A_WORKER: f64 = 25.0;
 
 /// Most bytes of a unit's answer that `auto` aims at, and the most that a fixed size may come to.
 const ANSWER_BYTES: u64 = 8 << 20;
@@ -123,9 +123,11 @@ impl Ask {
     /// Expected seconds of one job.
     fn job_seconds(&self) -> f64 {
         let bits = self.largest_bits().max(2);
+        // The consumers' processors are not known; most pools are of one kind of machine.
+        let kernel = Kernel::choose().ok();
         match self.kind {
-            JobKind::Prime | JobKind::NextPrime => estimate::seconds(Form::Prime, bits),
-            JobKind::SafePrime => estimate::seconds(Form::SafePrime, bits),
+            JobKind::Prime | JobKind::NextPrime => estimate::seconds(Form::Prime, bits, kernel),
+            JobKind::SafePrime => estimate::seconds(Form::SafePrime, bits, kernel),
             JobKind::Noop => 20e-6,
         }
     }

@@ -38,7 +38,7 @@ use primepool_common::{
     message::{CONTENT_TYPE, Work, WorkUnit},
     topology,
 };
-use primepool_engine::{Cancel, Engine, Form, Stream};
+use primepool_engine::{Cancel, Engine, Form, Kernel, Stream};
 use primepool_tests::{Binary, Broker, Consumer, Process, Results};
 use tempfile::tempdir;
 
@@ -51,13 +51,19 @@ fn main() {
     }
     let rounds: usize = std::env::var("ROUNDS").map_or(7, |text| text.parse().expect("ROUNDS"));
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let kernel = Kernel::choose().expect("PRIMEPOOL_KERNEL");
     let broker = Broker::private();
     let mut report = format!(
-        "{workers} workers; broker, consumer, producer and bare loop on the same {workers} cores; {rounds} rounds, median (range)\n\n"
+        "kernel {kernel}; {workers} workers; broker, consumer, producer and bare loop on the same {workers} cores; {rounds} rounds, median (range)\n\n"
     );
 
     report.push_str("| bits | bare loop, primes/s | pool, primes/s | pool / bare loop | without verification |\n|---|---|---|---|---|\n");
-    for (bits, count) in [(1024, 2000), (256, 120_000)] {
+    // Some ten seconds for each measurement.
+    let faster = match kernel {
+        Kernel::Ifma => 6,
+        Kernel::Gmp => 1,
+    };
+    for (bits, count) in [(1024, 1500 * faster), (256, 100_000 * faster)] {
         let row = overhead(&broker, workers, bits, count, rounds);
         eprintln!("{row}");
         writeln!(report, "{row}").unwrap();
@@ -154,8 +160,10 @@ fn overhead(broker: &Broker, workers: usize, bits: u32, count: u64, rounds: usiz
 /// Primes per second of `workers` threads that take the jobs of a seeded run in turns.
 fn bare_loop(workers: usize, bits: u32, count: u64, seed: u64) -> f64 {
     // As many at a time as a unit holds, so that a kernel that works on several jobs at once is not held back.
-    let batch =
-        ((0.05 / primepool_engine::estimate::seconds(Form::Prime, bits)) as u64).clamp(1, 1000);
+    let batch = ((0.05
+        / primepool_engine::estimate::seconds(Form::Prime, bits, Kernel::choose().ok()))
+        as u64)
+        .clamp(1, 1000);
     let next = AtomicU64::new(0);
     let start = Instant::now();
     thread::scope(|scope| {

@@ -36,6 +36,10 @@ impl Binary {
     pub fn command(self) -> Command {
         let mut command = Command::new(self.path());
         command.env_clear().stdin(Stdio::null());
+        // But for the engine's kernel, so that each can be tested and measured.
+        if let Some(kernel) = std::env::var_os("PRIMEPOOL_KERNEL") {
+            command.env("PRIMEPOOL_KERNEL", kernel);
+        }
         command
     }
 }

@@ -68,7 +68,7 @@ impl Results {
         assert_eq!(distinct.len() as u64, count, "no prime twice");
         for prime in &primes {
             assert_eq!(prime.significant_bits(), bits);
-            assert_ne!(prime.is_probably_prime(40), IsPrime::No, "{prime}");
+            assert_ne!(prime.is_probably_prime(25), IsPrime::No, "{prime}");
         }
     }
 }

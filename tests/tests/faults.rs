@@ -6,8 +6,8 @@ use std::{path::Path, thread, time::Duration};
 use primepool_tests::{Binary, Broker, Consumer, Finished, Process, Results, wait_for};
 use tempfile::tempdir;
 
-/// A run that takes some seconds.
-const LONG: [&str; 6] = ["--count", "300", "--bits", "1024", "--unit-size", "2"];
+/// A run that takes a second with the fastest kernel, and some ten with the portable one.
+const LONG: [&str; 6] = ["--count", "400", "--bits", "1536", "--unit-size", "2"];
 
 fn produce(dir: &Path, broker: &Broker) -> Process {
     Process::start(Binary::Producer, dir, &broker.url, &LONG)
@@ -19,7 +19,7 @@ fn wait_for_results(dir: &Path, count: usize) {
 
 fn assert_complete(dir: &Path, done: &Finished) {
     assert_eq!(done.code, Some(0), "{done:?}");
-    Results::read(dir).assert_primes(300, 1024);
+    Results::read(dir).assert_primes(400, 1536);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn the_producer_is_killed_and_resumes() {
     // results that were written but not yet acknowledged.
     let ok_before = summary["jobs_ok_before"].as_u64().unwrap();
     assert!(ok_before >= before as u64, "{summary}");
-    assert_eq!(summary["jobs_ok"].as_u64().unwrap() + ok_before, 300);
+    assert_eq!(summary["jobs_ok"].as_u64().unwrap() + ok_before, 400);
     let again = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
     assert_eq!(again.code, Some(0), "nothing left to do: {again:?}");
 }
@@ -267,12 +267,12 @@ fn ctrl_c_once() {
     let results = Results::read(dir.path());
     let done = results.rows.len();
     assert!(
-        done >= 20 && stopped.stdout.contains(&format!("{done} of 300 primes")),
+        done >= 20 && stopped.stdout.contains(&format!("{done} of 400 primes")),
         "{stopped:?}"
     );
     let resume = format!("producer resume {}", results.run());
     assert!(stopped.stderr.contains(&resume), "{}", stopped.stderr);
-    assert_eq!(results.summary["jobs_missing"], 300 - done);
+    assert_eq!(results.summary["jobs_missing"], 400 - done);
     let done = Process::start(
         Binary::Producer,
         dir.path(),

@@ -106,7 +106,7 @@ fn from_nothing_to_results() {
 #[test]
 fn ctrl_c_leaves_nothing_but_what_is_done_and_the_run_can_go_on() {
     let dir = tempdir().unwrap();
-    let mut running = run(&dir, &[], &["--count", "500", "--bits", "1024"]);
+    let mut running = run(&dir, &[], &["--count", "800", "--bits", "1024"]);
     wait_for("results", || {
         (Results::count(dir.path()) >= 10).then_some(())
     });
@@ -122,9 +122,9 @@ fn ctrl_c_leaves_nothing_but_what_is_done_and_the_run_can_go_on() {
     let (out, err) = (read(&dir, "out"), read(&dir, "err"));
     assert_eq!(status.code(), Some(130), "{out}{err}");
     let before = Results::read(dir.path());
-    assert!(!before.rows.is_empty() && before.rows.len() < 500);
+    assert!(!before.rows.is_empty() && before.rows.len() < 800);
     assert!(
-        out.contains(&format!("{} of 500 primes", before.rows.len())),
+        out.contains(&format!("{} of 800 primes", before.rows.len())),
         "{out}"
     );
     assert!(
@@ -135,7 +135,7 @@ fn ctrl_c_leaves_nothing_but_what_is_done_and_the_run_can_go_on() {
 
     let status = run(&dir, &[("RESUME", before.run())], &[]).wait().unwrap();
     assert_eq!(status.code(), Some(0), "{}", read(&dir, "err"));
-    Results::read(dir.path()).assert_primes(500, 1024);
+    Results::read(dir.path()).assert_primes(800, 1024);
     assert_nothing_left(&dir);
 }
 
