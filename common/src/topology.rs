@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use lapin::{
     Channel, Connection, ErrorKind, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
+    options::{
+        ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
+    },
     types::{AMQPValue, FieldTable},
 };
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    broker::BrokerError,
+    broker::{BrokerError, Endpoint, warn_when_blocked},
     message::{JobKind, RunId},
 };
 
@@ -71,6 +74,24 @@ pub struct QueueState {
     pub ready: u32,
     /// Consumers that are subscribed.
     pub consumers: u32,
+}
+
+/// Connects to publish: everything is declared, the channel confirms, and the log tells when the broker blocks it.
+///
+/// # Errors
+/// The broker cannot be reached, or what [`declare`] says.
+pub async fn open_publisher(
+    endpoint: &Endpoint,
+    name: &str,
+) -> Result<(Connection, Channel), BrokerError> {
+    let connection = endpoint.connect(name).await?;
+    warn_when_blocked(&connection);
+    declare(&connection).await?;
+    let channel = connection.create_channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    Ok((connection, channel))
 }
 
 /// Declares everything that all runs share.

@@ -9,13 +9,11 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{
-    BasicProperties, Channel, Confirmation, PublisherConfirm,
-    message::Delivery,
-    options::{BasicAckOptions, ConfirmSelectOptions},
-    types::AMQPValue,
+    BasicProperties, Channel, Confirmation, PublisherConfirm, message::Delivery,
+    options::BasicAckOptions, types::AMQPValue,
 };
 use primepool_common::{
-    broker::{Backoff, BrokerError, Endpoint, MANDATORY, confirmed, refusal, warn_when_blocked},
+    broker::{Backoff, BrokerError, Endpoint, MANDATORY, confirmed, refusal},
     clock::unix_time,
     message::{
         CONTENT_TYPE, Envelope, JobAnswer, JobOutcome, NodeSample, RunId, UnitAnswer, VERSION,
@@ -185,13 +183,7 @@ impl Answers {
 
     async fn session(&mut self, backoff: &mut Backoff) -> Result<(), BrokerError> {
         let name = format!("primepool consumer {} (publishing)", self.node.name);
-        let connection = self.endpoint.connect(&name).await?;
-        warn_when_blocked(&connection);
-        topology::declare(&connection).await?;
-        let channel = connection.create_channel().await?;
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await?;
+        let (connection, channel) = topology::open_publisher(&self.endpoint, &name).await?;
         self.node.publishing.store(true, Relaxed);
         debug!(broker = %self.endpoint, "publishing");
         let mut unconfirmed = HashMap::new();

@@ -8,11 +8,9 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use lapin::{
-    BasicProperties, Channel, Confirmation, PublisherConfirm, options::ConfirmSelectOptions,
-};
+use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use primepool_common::{
-    broker::{Backoff, BrokerError, Endpoint, MANDATORY, confirmed, refusal, warn_when_blocked},
+    broker::{Backoff, BrokerError, Endpoint, MANDATORY, confirmed, refusal},
     clock::unix_ns,
     message::CONTENT_TYPE,
     topology,
@@ -84,13 +82,7 @@ impl Publisher {
 
     async fn session(&mut self, backoff: &mut Backoff) -> Result<(), PublishError> {
         let name = format!("primepool producer {} (publishing)", self.manifest.run);
-        let connection = self.endpoint.connect(&name).await?;
-        warn_when_blocked(&connection);
-        topology::declare(&connection).await?;
-        let channel = connection.create_channel().await?;
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await?;
+        let (connection, channel) = topology::open_publisher(&self.endpoint, &name).await?;
         let mut unconfirmed = HashMap::new();
         let ended = self.publish(&channel, &mut unconfirmed, backoff).await;
         // What is in doubt goes first; the broker may get it twice, the results are told apart by their jobs.
