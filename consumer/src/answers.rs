@@ -64,17 +64,13 @@ impl Outgoing {
         if invalid {
             answer.rejected = Some(reason);
         } else {
-            let failed = |job| JobAnswer {
-                job,
-                outcome: JobOutcome::Failed {
-                    reason: reason.clone(),
-                },
-                compute_ms: 0.0,
+            let failed = JobAnswer {
+                outcome: JobOutcome::Failed { reason },
+                compute_us: 0,
                 candidates: 0,
             };
-            answer.jobs = (unit.first..unit.first + unit.work.count())
-                .map(failed)
-                .collect();
+            answer.first = unit.first;
+            answer.jobs = vec![failed; unit.work.count() as usize];
         }
         Self::Answer(Box::new(answer))
     }
@@ -89,9 +85,10 @@ fn refused_unit(node: &str, run: RunId, unit: u64, redelivered: bool) -> UnitAns
         redelivered,
         node: node.to_owned(),
         worker: 0,
-        jobs: Vec::new(),
         rejected: None,
         samples: Vec::new(),
+        first: 0,
+        jobs: Vec::new(),
     }
 }
 

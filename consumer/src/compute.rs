@@ -85,8 +85,8 @@ impl Compute for EngineCompute {
     }
 }
 
-/// Works on a whole unit. A panic is the failure of the job that panics: the unit's other jobs are then done one at a time,
-/// each with a `Compute` that `renew` makes.
+/// Works on a whole unit and answers its jobs in order. A panic is the failure of the job that panics: the unit's other jobs
+/// are then done one at a time, each with a `Compute` that `renew` makes.
 ///
 /// # Errors
 /// Cancelled before the end; nothing of the unit counts then.
@@ -98,19 +98,18 @@ pub fn run_unit<C: Compute>(
 ) -> Result<Vec<JobAnswer>, Cancelled> {
     let count = unit.work.count();
     let whole = Jobs { offset: 0, count };
-    let mut answers = Vec::with_capacity(count as usize);
+    let mut answers = Answers(vec![None; count as usize]);
     match attempt(compute, unit, whole, cancel, &mut answers) {
-        Attempt::Done => return Ok(answers),
+        Attempt::Done => return Ok(answers.finish()),
         Attempt::Cancelled => return Err(Cancelled),
         Attempt::Unable(outcome) => {
-            answer_rest(unit, whole, &outcome, &mut answers);
-            return Ok(answers);
+            answers.answer_rest(whole, &outcome);
+            return Ok(answers.finish());
         }
         Attempt::Panicked(_) => {}
     }
     for offset in 0..count {
-        let job = unit.first + offset;
-        if answers.iter().any(|answer| answer.job == job) {
+        if answers.0[offset as usize].is_some() {
             continue;
         }
         *compute = renew();
@@ -118,16 +117,57 @@ pub fn run_unit<C: Compute>(
         match attempt(compute, unit, one, cancel, &mut answers) {
             Attempt::Done => {}
             Attempt::Cancelled => return Err(Cancelled),
-            Attempt::Unable(outcome) => answer_rest(unit, one, &outcome, &mut answers),
+            Attempt::Unable(outcome) => answers.answer_rest(one, &outcome),
             Attempt::Panicked(message) => {
+                let job = unit.first + offset;
                 error!(run = %unit.run, job, "the engine panicked: {message}");
                 let reason = format!("the engine panicked: {message}");
-                answer_rest(unit, one, &JobOutcome::Failed { reason }, &mut answers);
+                answers.answer_rest(one, &JobOutcome::Failed { reason });
             }
         }
     }
     *compute = renew();
-    Ok(answers)
+    Ok(answers.finish())
+}
+
+/// The answers to the jobs of a unit, as far as there are any.
+struct Answers(Vec<Option<JobAnswer>>);
+
+impl Answers {
+    /// Gives `outcome` to every one of `jobs` that has no answer yet.
+    fn answer_rest(&mut self, jobs: Jobs, outcome: &JobOutcome) {
+        let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
+        for answer in &mut self.0[range] {
+            answer.get_or_insert_with(|| JobAnswer {
+                outcome: outcome.clone(),
+                compute_us: 0,
+                candidates: 0,
+            });
+        }
+    }
+
+    /// An engine that says it is done and has left jobs out would be a fault of ours: they have failed.
+    fn finish(mut self) -> Vec<JobAnswer> {
+        let count = self.0.len() as u64;
+        let outcome = JobOutcome::Failed {
+            reason: "the engine gave no answer".to_owned(),
+        };
+        self.answer_rest(Jobs { offset: 0, count }, &outcome);
+        self.0.into_iter().flatten().collect()
+    }
+
+    /// Shares the time of jobs that were worked on side by side out among them by the candidates that each took.
+    fn share_time(&mut self, us: f64) {
+        let weight = |answer: &JobAnswer| (answer.candidates + 1) as f64;
+        let whole: f64 = self.0.iter().flatten().map(weight).sum();
+        let mut passed = 0.0;
+        for answer in self.0.iter_mut().flatten() {
+            // Rounded so that the sum is that of the unit.
+            let until = passed + us * weight(answer) / whole;
+            answer.compute_us = (until.round() - passed.round()) as u64;
+            passed = until;
+        }
+    }
 }
 
 /// The work was cancelled.
@@ -146,48 +186,36 @@ fn attempt(
     unit: &WorkUnit,
     jobs: Jobs,
     cancel: &Cancel,
-    answers: &mut Vec<JobAnswer>,
+    answers: &mut Answers,
 ) -> Attempt {
-    // A job's cost is the time since the answer before it: jobs that are worked on at once share it fairly enough, and the
-    // sum is the unit's.
-    let mut since = Instant::now();
-    let mut answer = |job, outcome, candidates| {
+    let start = Instant::now();
+    let mut since = start;
+    let mut answer = |job: u64, outcome, candidates| {
         let now = Instant::now();
-        // Whole microseconds: the digits beyond would only make the messages longer.
-        let compute_ms = ((now - since).as_secs_f64() * 1e6).round() / 1e3;
+        let compute_us = (now - since).as_micros() as u64;
         since = now;
-        answers.push(JobAnswer {
-            job,
+        answers.0[(job - unit.first) as usize] = Some(JobAnswer {
             outcome,
-            compute_ms,
+            compute_us,
             candidates,
         });
     };
     let run = || compute.run(unit, jobs, cancel, &mut answer);
-    // Unwind safe: after a panic `compute` is replaced, and `answers` only ever grows by whole answers.
+    // Unwind safe: after a panic `compute` is replaced, and `answers` only ever gets whole answers.
     match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(())) => Attempt::Done,
+        Ok(Ok(())) => {
+            let side_by_side = matches!(unit.work, Work::Prime { .. } | Work::SafePrime { .. });
+            if side_by_side && jobs.count == unit.work.count() {
+                answers.share_time(start.elapsed().as_secs_f64() * 1e6);
+            }
+            Attempt::Done
+        }
         Ok(Err(Error::Cancelled)) => Attempt::Cancelled,
         Ok(Err(Error::Invalid { reason })) => Attempt::Unable(JobOutcome::Rejected { reason }),
         Ok(Err(error)) => Attempt::Unable(JobOutcome::Failed {
             reason: error.to_string(),
         }),
         Err(payload) => Attempt::Panicked(panic_message(&*payload)),
-    }
-}
-
-/// Gives `outcome` to every one of `jobs` that has no answer yet.
-fn answer_rest(unit: &WorkUnit, jobs: Jobs, outcome: &JobOutcome, answers: &mut Vec<JobAnswer>) {
-    let first = unit.first + jobs.offset;
-    for job in first..first + jobs.count {
-        if !answers.iter().any(|answer| answer.job == job) {
-            answers.push(JobAnswer {
-                job,
-                outcome: outcome.clone(),
-                compute_ms: 0.0,
-                candidates: 0,
-            });
-        }
     }
 }
 
@@ -233,9 +261,11 @@ mod tests {
             (Work::SafePrime { bits: 32, count: 3 }, 3),
             (Work::Noop { count: 5 }, 5),
         ] {
-            let mut jobs: Vec<u64> = run(work).iter().map(|answer| answer.job).collect();
-            jobs.sort_unstable();
-            assert_eq!(jobs, (10..10 + count).collect::<Vec<_>>());
+            let answers = run(work);
+            assert_eq!(answers.len(), count);
+            for answer in answers {
+                assert!(matches!(answer.outcome, JobOutcome::Ok { .. }));
+            }
         }
         let answers = run(Work::NextPrime {
             after: vec![HexInteger(7.into()), HexInteger(13.into())],
@@ -245,6 +275,22 @@ mod tests {
         };
         assert_eq!(answers[0].outcome, value(11));
         assert_eq!(answers[1].outcome, value(17));
+    }
+
+    #[test]
+    fn the_units_time_is_shared_out_by_candidates() {
+        let start = Instant::now();
+        let bits = 512;
+        let answers = run(Work::Prime { bits, count: 20 });
+        let whole = start.elapsed().as_micros() as u64;
+        let shared: u64 = answers.iter().map(|answer| answer.compute_us).sum();
+        assert!(shared <= whole && shared > whole / 2, "{shared} of {whole}");
+        for one in &answers {
+            for other in &answers {
+                let more = one.candidates > other.candidates;
+                assert!(!more || one.compute_us + 1 >= other.compute_us);
+            }
+        }
     }
 
     #[test]
@@ -294,9 +340,9 @@ mod tests {
         let mut compute = fragile(2);
         let answers = run_unit(&mut compute, || fragile(2), &unit, &Cancel::new()).unwrap();
         assert_eq!(answers.len(), 5);
-        for answer in answers {
+        for (i, answer) in answers.iter().enumerate() {
             let failed = matches!(&answer.outcome, JobOutcome::Failed { reason } if reason.contains("out of luck"));
-            assert_eq!(failed, answer.job == 12, "{answer:?}");
+            assert_eq!(failed, i == 2, "{answer:?}");
         }
         assert!(!compute.broken, "the next unit gets a new one");
     }

@@ -113,9 +113,10 @@ impl Worker {
             redelivered: task.redelivered,
             node: self.node.name.clone(),
             worker: self.number,
-            jobs,
             rejected: None,
             samples: Vec::new(),
+            first: task.unit.first,
+            jobs,
         };
         count_outcomes(&self.node, &answer);
         Finished::Answered(answer)

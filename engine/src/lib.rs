@@ -69,5 +69,5 @@ pub use cancel::Cancel;
 pub use engine::{Engine, Form, Found, MAX_BITS, MIN_BITS};
 pub use error::Error;
 pub use kernel::{KERNEL_VARIABLE, Kernel};
-pub use rug::Integer;
+pub use rug::{Integer, integer::Order};
 pub use stream::Stream;

@@ -94,7 +94,7 @@ impl Packing {
                 let (least, most) = UNIT_SECONDS.into_inner();
                 let run_s = ask.job_seconds() * ask.count as f64;
                 let unit_s = (run_s / workers as f64 / UNITS_A_WORKER).clamp(least, most);
-                let most = ((unit_s / ask.job_seconds()) as u64).clamp(1, answer_limit.min(5000));
+                let most = ((unit_s / ask.job_seconds()) as u64).clamp(1, answer_limit.min(10_000));
                 Ok(Self {
                     most,
                     least: most.div_ceil(10),

@@ -1,12 +1,11 @@
 //! The lines of a results file.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, io};
 
 use primepool_common::message::HexInteger;
-use primepool_engine::Integer;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
-/// A line of the results file.
+/// What a line of the results file says of its job; [`Origin`] gives the rest of the line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Index of the job in its run.
@@ -25,29 +24,53 @@ pub struct Row {
     /// Why there is no prime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Time of a worker.
+    pub compute_ms: f64,
+    /// Numbers that were put to a probable-prime test.
+    pub candidates: u64,
+}
+
+/// What all lines of one answer have in common.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Origin {
     /// The node that did the work.
-    pub node: Arc<str>,
+    pub node: String,
     /// Its worker thread.
     pub worker: u32,
     /// From publishing to the answer, on the producer's clock.
     pub latency_ms: f64,
     /// The part of the latency in which nobody worked on the unit: in queues and on the way, there and back.
     pub queue_wait_ms: f64,
-    /// Time of a worker.
-    pub compute_ms: f64,
-    /// Numbers that were put to a probable-prime test.
-    pub candidates: u64,
     /// Whether the broker had to hand the unit out more than once.
     pub redelivered: bool,
 }
 
+/// Appends the lines of one answer. What they have in common is put into JSON once: they may be thousands.
+///
+/// # Errors
+/// None in practice: all of it has a JSON form.
+pub fn write_lines(origin: &Origin, rows: &[Row], text: &mut Vec<u8>) -> io::Result<()> {
+    let tail = serde_json::to_vec(origin)?;
+    for row in rows {
+        serde_json::to_writer(&mut *text, row)?;
+        // One object of two: `{…}` and `{…}` become `{…,…}`.
+        text.pop();
+        text.push(b',');
+        text.extend_from_slice(&tail[1..]);
+        text.push(b'\n');
+    }
+    Ok(())
+}
+
 /// An integer that is written in hexadecimal after `0x`, as most languages read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hex(pub Integer);
+pub struct Hex(pub HexInteger);
 
 impl Serialize for Hex {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:#x}", self.0))
+        let mut text = Vec::with_capacity(4 + self.0.0.significant_bits() as usize / 4);
+        self.0.push_human(&mut text);
+        serializer.serialize_str(str::from_utf8(&text).map_err(ser::Error::custom)?)
     }
 }
 
@@ -55,7 +78,7 @@ impl<'de> Deserialize<'de> for Hex {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <Cow<'de, str>>::deserialize(deserializer)?;
         let read = HexInteger::parse_human(&text).map_err(serde::de::Error::custom)?;
-        Ok(Self(read.0))
+        Ok(Self(read))
     }
 }
 
@@ -103,4 +126,48 @@ pub fn read_back(text: &str, count: u64) -> Result<(Vec<bool>, u64), String> {
         ok += u64::from(row.outcome == RowOutcome::Ok);
     }
     Ok((done, ok))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn row(job: u64, outcome: RowOutcome) -> Row {
+        Row {
+            job,
+            outcome,
+            prime: None,
+            bits: None,
+            after: None,
+            reason: None,
+            compute_ms: 0.25,
+            candidates: 3,
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_object_and_can_be_read_back() {
+        let origin = Origin {
+            node: "a \"b\"".to_owned(),
+            worker: 1,
+            latency_ms: 7.5,
+            queue_wait_ms: 1.0,
+            redelivered: false,
+        };
+        let mut found = row(1, RowOutcome::Ok);
+        found.prime = Some(Hex(HexInteger(97.into())));
+        let mut lost = row(0, RowOutcome::Failed);
+        lost.after = Some(Hex(HexInteger((-5).into())));
+        let mut text = Vec::new();
+        write_lines(&origin, &[found, lost], &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(
+            text.lines().next().unwrap(),
+            r#"{"job":1,"outcome":"ok","prime":"0x61","compute_ms":0.25,"candidates":3,"node":"a \"b\"","worker":1,"latency_ms":7.5,"queue_wait_ms":1.0,"redelivered":false}"#
+        );
+        assert_eq!(read_back(&text, 3).unwrap(), (vec![true, true, false], 1));
+        assert!(read_back(&text, 1).is_err(), "there is no job 1 of 1");
+        assert!(read_back(&text.repeat(2), 3).is_err(), "a job twice");
+    }
 }

@@ -20,7 +20,7 @@ use tracing::warn;
 
 use crate::{
     folder::Manifest,
-    row::{Hex, Row, RowOutcome},
+    row::{Hex, Origin, Row, RowOutcome, write_lines},
     state::{Event, Shared},
     summary::Tally,
     verify::Verifier,
@@ -61,6 +61,8 @@ pub struct Sink {
     shared: Arc<Shared>,
     verifier: Verifier,
     results: File,
+    /// What is written next; kept for its memory.
+    text: Vec<u8>,
     metrics: Option<LineProtocolFile>,
     done: Vec<bool>,
     tally: Tally,
@@ -86,6 +88,7 @@ impl Sink {
             shared,
             verifier,
             results: files.0,
+            text: Vec::new(),
             metrics: files.1,
             done,
             tally: Tally::default(),
@@ -139,26 +142,28 @@ impl Sink {
         if arrivals.is_empty() {
             return Ok(());
         }
-        let mut rows = Vec::new();
-        for arrival in arrivals.iter() {
-            self.read(arrival, &mut rows);
-        }
-        self.verify(&mut rows)
+        let mut answered: Vec<Answered> = arrivals
+            .iter_mut()
+            .filter_map(|arrival| self.read(arrival))
+            .collect();
+        self.verify(&mut answered)
             .map_err(|error| format!("cannot verify results: {error}"))?;
-        self.write(&rows).map_err(|error| {
+        self.write(&answered).map_err(|error| {
             format!(
                 "cannot write {}: {error}; make room for it",
                 self.manifest.output.display()
             )
         })?;
-        self.write_points(&rows);
-        let is_bad = |(row, _): &&(Row, Instant)| row.outcome != RowOutcome::Ok;
-        let not_ok = rows.iter().filter(is_bad).count();
-        for (row, at) in &rows {
-            self.tally.add(row, *at);
+        let (mut ended, mut not_ok) = (0, 0);
+        for Answered { origin, rows, at } in &answered {
+            self.write_points(origin, rows);
+            self.tally.add(origin, rows, *at);
+            let is_bad = |row: &&Row| row.outcome != RowOutcome::Ok;
+            not_ok += rows.iter().filter(is_bad).count() as u64;
+            ended += rows.len() as u64;
         }
-        self.shared.jobs_not_ok.fetch_add(not_ok as u64, Relaxed);
-        let done = self.shared.jobs_done.fetch_add(rows.len() as u64, Relaxed) + rows.len() as u64;
+        self.shared.jobs_not_ok.fetch_add(not_ok, Relaxed);
+        let done = self.shared.jobs_done.fetch_add(ended, Relaxed) + ended;
         let ackers = arrivals.drain(..).map(|arrival| arrival.acker).collect();
         let _ = self.settled.send(ackers);
         if done == self.manifest.ask.count {
@@ -167,9 +172,10 @@ impl Sink {
         Ok(())
     }
 
-    /// Adds the rows of one answer, those that are new.
-    fn read(&mut self, arrival: &Arrival, rows: &mut Vec<(Row, Instant)>) {
-        let answer = match decode_answer(&arrival.body) {
+    /// Reads one answer: the rows of those of its jobs that have not ended before.
+    fn read(&mut self, arrival: &mut Arrival) -> Option<Answered> {
+        let body = std::mem::take(&mut arrival.body);
+        let answer = match decode_answer(&body) {
             Ok(answer) => answer,
             Err(error) => return self.refuse(&error.to_string()),
         };
@@ -179,6 +185,21 @@ impl Sink {
         if answer.run != self.manifest.run {
             return self.refuse("it belongs to another run");
         }
+        let count = (end - first) as usize;
+        let jobs = match answer.rejected {
+            None if answer.first != first || answer.jobs.len() != count => {
+                return self.refuse("its jobs are not those of its unit");
+            }
+            None => answer.jobs,
+            Some(reason) => {
+                let rejected = JobAnswer {
+                    outcome: JobOutcome::Rejected { reason },
+                    compute_us: 0,
+                    candidates: 0,
+                };
+                vec![rejected; count]
+            }
+        };
         for sample in &answer.samples {
             let manifest = Arc::clone(&self.manifest);
             self.write_point(&node_point(&manifest, &answer.node, sample));
@@ -190,79 +211,70 @@ impl Sink {
             |published| arrival.at.saturating_duration_since(published),
         );
         let latency_ms = latency.as_secs_f64() * 1e3;
-        let compute_ms: f64 = answer.jobs.iter().map(|job| job.compute_ms).sum();
+        let compute_us: u64 = jobs.iter().map(|job| job.compute_us).sum();
+        let compute_ms = compute_us as f64 / 1e3;
         if published.is_some() {
             self.tally.busy(&answer.node, compute_ms);
         }
-        let meta = RowMeta {
-            node: answer.node.into(),
+        let origin = Origin {
+            node: answer.node,
             worker: answer.worker,
-            redelivered: answer.redelivered,
             latency_ms: microseconds(latency_ms),
             queue_wait_ms: microseconds((latency_ms - compute_ms).max(0.0)),
+            redelivered: answer.redelivered,
         };
-        let jobs = match answer.rejected {
-            None => answer.jobs,
-            Some(reason) => (first..end)
-                .map(|job| JobAnswer {
-                    job,
-                    outcome: JobOutcome::Rejected {
-                        reason: reason.clone(),
-                    },
-                    compute_ms: 0.0,
-                    candidates: 0,
-                })
-                .collect(),
-        };
-        for job in jobs {
-            if !(first..end).contains(&job.job) {
-                self.refuse("a job is not of its unit");
-                continue;
-            }
-            let done = &mut self.done[job.job as usize];
+        let mut rows = Vec::with_capacity(count);
+        for (job, answer) in (first..).zip(jobs) {
+            let done = &mut self.done[job as usize];
             if *done {
                 self.tally.duplicates += 1;
                 continue;
             }
             *done = true;
-            rows.push((meta.row(&self.manifest, job), arrival.at));
+            rows.push(row(&self.manifest, job, answer));
         }
+        let at = arrival.at;
+        (!rows.is_empty()).then_some(Answered { origin, rows, at })
     }
 
-    fn refuse(&mut self, reason: &str) {
+    fn refuse<T>(&mut self, reason: &str) -> Option<T> {
         self.tally.refused += 1;
         warn!("drops an answer: {reason}");
+        None
     }
 
     /// Turns results that are wrong into failures.
-    fn verify(&mut self, rows: &mut [(Row, Instant)]) -> Result<(), primepool_engine::Error> {
-        let is_ok = |(_, (row, _)): &(usize, &(Row, Instant))| row.outcome == RowOutcome::Ok;
-        let (places, results): (Vec<_>, Vec<_>) = rows
-            .iter()
-            .enumerate()
-            .filter(is_ok)
-            .map(|(place, (row, _))| (place, (row.job, row.prime.as_ref().map(|hex| &hex.0))))
-            .unzip();
+    fn verify(&mut self, answered: &mut [Answered]) -> Result<(), primepool_engine::Error> {
+        let mut places = Vec::new();
+        let mut results = Vec::new();
+        for (i, Answered { rows, .. }) in answered.iter().enumerate() {
+            for (j, row) in rows.iter().enumerate() {
+                if row.outcome == RowOutcome::Ok {
+                    places.push((i, j));
+                    results.push((row.job, row.prime.as_ref().map(|hex| &hex.0.0)));
+                }
+            }
+        }
         let verdicts = self.verifier.check(&self.manifest.ask, &results)?;
-        for (place, verdict) in places.into_iter().zip(verdicts) {
+        for ((i, j), verdict) in places.into_iter().zip(verdicts) {
             if let Some(wrong) = verdict {
-                let row = &mut rows[place].0;
-                warn!(job = row.job, node = %row.node, "a result is wrong: {wrong}");
+                let Answered { origin, rows, .. } = &mut answered[i];
+                let (row, node) = (&mut rows[j], &origin.node);
+                warn!(job = row.job, %node, "a result is wrong: {wrong}");
                 row.outcome = RowOutcome::Failed;
-                row.reason = Some(format!("the result of node {} is wrong: {wrong}", row.node));
-                self.tally.wrong(&row.node);
+                row.reason = Some(format!("the result of node {node} is wrong: {wrong}"));
+                self.tally.wrong(node);
             }
         }
         Ok(())
     }
 
-    fn write(&mut self, rows: &[(Row, Instant)]) -> io::Result<()> {
-        let mut text = Vec::new();
-        for (row, _) in rows {
-            serde_json::to_writer(&mut text, row)?;
-            text.push(b'\n');
+    fn write(&mut self, answered: &[Answered]) -> io::Result<()> {
+        self.text.clear();
+        for Answered { origin, rows, .. } in answered {
+            write_lines(origin, rows, &mut self.text)?;
         }
-        self.results.write_all(&text)?;
+        self.results.write_all(&self.text)?;
         match self.results.sync_data() {
             // A pipe or a terminal has nothing to sync.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
@@ -279,24 +291,36 @@ impl Sink {
         self.write_point(&point);
     }
 
-    fn write_points(&mut self, rows: &[(Row, Instant)]) {
+    /// A point for each outcome among the jobs of an answer. Counts are sums over them, times are of one job: the latency is
+    /// the same for all, of the compute time it is the mean.
+    fn write_points(&mut self, origin: &Origin, rows: &[Row]) {
         let now = unix_ns();
         let manifest = Arc::clone(&self.manifest);
         let bits = manifest.ask.bits.to_string();
-        for (row, _) in rows {
+        for outcome in [RowOutcome::Ok, RowOutcome::Failed, RowOutcome::Rejected] {
+            let (mut jobs, mut compute_ms, mut candidates) = (0_u64, 0.0, 0);
+            for row in rows.iter().filter(|row| row.outcome == outcome) {
+                jobs += 1;
+                compute_ms += row.compute_ms;
+                candidates += row.candidates;
+            }
+            if jobs == 0 {
+                continue;
+            }
             // Points of one series with one time would overwrite each other.
             self.last_point_ns = now.max(self.last_point_ns + 1);
             let point = Point::new("job", self.last_point_ns)
                 .tag("run", manifest.run.as_str())
-                .tag("node", &*row.node)
+                .tag("node", &*origin.node)
                 .tag("kind", manifest.ask.kind.as_str())
                 .tag("bits", &*bits)
-                .tag("outcome", row.outcome.as_str())
-                .field("latency_ms", row.latency_ms)
-                .field("queue_wait_ms", row.queue_wait_ms)
-                .field("compute_ms", row.compute_ms)
-                .field("candidates", row.candidates)
-                .field("redelivered", row.redelivered);
+                .tag("outcome", outcome.as_str())
+                .field("jobs", jobs)
+                .field("latency_ms", origin.latency_ms)
+                .field("queue_wait_ms", origin.queue_wait_ms)
+                .field("compute_ms", microseconds(compute_ms / jobs as f64))
+                .field("candidates", candidates)
+                .field("redelivered", if origin.redelivered { jobs } else { 0 });
             self.write_point(&point);
         }
     }
@@ -312,38 +336,30 @@ impl Sink {
     }
 }
 
-/// What the rows of one answer have in common.
-struct RowMeta {
-    node: Arc<str>,
-    worker: u32,
-    redelivered: bool,
-    latency_ms: f64,
-    queue_wait_ms: f64,
+/// An answer that was read.
+struct Answered {
+    origin: Origin,
+    rows: Vec<Row>,
+    /// When it came.
+    at: Instant,
 }
 
-impl RowMeta {
-    fn row(&self, manifest: &Manifest, job: JobAnswer) -> Row {
-        let (outcome, value, reason) = match job.outcome {
-            JobOutcome::Ok { value } => (RowOutcome::Ok, value, None),
-            JobOutcome::Failed { reason } => (RowOutcome::Failed, None, Some(reason)),
-            JobOutcome::Rejected { reason } => (RowOutcome::Rejected, None, Some(reason)),
-        };
-        let after = manifest.ask.after.get(job.job as usize);
-        Row {
-            job: job.job,
-            outcome,
-            bits: value.as_ref().map(|value| value.0.significant_bits()),
-            prime: value.map(|value| Hex(value.0)),
-            after: after.map(|after| Hex(after.0.clone())),
-            reason,
-            node: Arc::clone(&self.node),
-            worker: self.worker,
-            latency_ms: self.latency_ms,
-            queue_wait_ms: self.queue_wait_ms,
-            compute_ms: microseconds(job.compute_ms),
-            candidates: job.candidates,
-            redelivered: self.redelivered,
-        }
+fn row(manifest: &Manifest, job: u64, answer: JobAnswer) -> Row {
+    let (outcome, value, reason) = match answer.outcome {
+        JobOutcome::Ok { value } => (RowOutcome::Ok, value, None),
+        JobOutcome::Failed { reason } => (RowOutcome::Failed, None, Some(reason)),
+        JobOutcome::Rejected { reason } => (RowOutcome::Rejected, None, Some(reason)),
+    };
+    let after = manifest.ask.after.get(job as usize);
+    Row {
+        job,
+        outcome,
+        bits: value.as_ref().map(|value| value.0.significant_bits()),
+        prime: value.map(Hex),
+        after: after.map(|after| Hex(after.clone())),
+        reason,
+        compute_ms: answer.compute_us as f64 / 1e3,
+        candidates: answer.candidates,
     }
 }
 

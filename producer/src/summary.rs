@@ -12,15 +12,16 @@ use serde::Serialize;
 use crate::{
     cli::Verify,
     folder::Manifest,
-    row::{Row, RowOutcome},
+    row::{Origin, Row, RowOutcome},
 };
 
 /// What is counted while results come in.
 #[derive(Debug, Default)]
 pub struct Tally {
-    latency_ms: Vec<f64>,
-    queue_wait_ms: Vec<f64>,
-    compute_ms: Vec<f64>,
+    /// Of each answer, with the number of jobs that it is the figure of.
+    latency_ms: Vec<(f64, u64)>,
+    queue_wait_ms: Vec<(f64, u64)>,
+    compute_ms: Vec<(f64, u64)>,
     candidates: u64,
     ok: u64,
     failed: u64,
@@ -49,29 +50,32 @@ struct NodeTally {
 const REASONS: usize = 5;
 
 impl Tally {
-    /// Counts a job's result.
-    pub fn add(&mut self, row: &Row, at: Instant) {
-        let node = self.nodes.entry(row.node.to_string()).or_default();
-        match row.outcome {
-            RowOutcome::Ok => {
-                self.ok += 1;
-                node.ok += 1;
-                self.compute_ms.push(row.compute_ms);
-                self.candidates += row.candidates;
+    /// Counts the jobs of an answer that came at that time.
+    pub fn add(&mut self, origin: &Origin, rows: &[Row], at: Instant) {
+        let node = self.nodes.entry(origin.node.clone()).or_default();
+        for row in rows {
+            match row.outcome {
+                RowOutcome::Ok => {
+                    self.ok += 1;
+                    node.ok += 1;
+                    self.compute_ms.push((row.compute_ms, 1));
+                    self.candidates += row.candidates;
+                }
+                RowOutcome::Failed => self.failed += 1,
+                RowOutcome::Rejected => self.rejected += 1,
             }
-            RowOutcome::Failed => self.failed += 1,
-            RowOutcome::Rejected => self.rejected += 1,
+            if row.outcome != RowOutcome::Ok {
+                node.failed += 1;
+            }
+            if let Some(reason) = &row.reason
+                && (self.reasons.len() < REASONS || self.reasons.contains_key(reason))
+            {
+                *self.reasons.entry(reason.clone()).or_default() += 1;
+            }
         }
-        if row.outcome != RowOutcome::Ok {
-            node.failed += 1;
-        }
-        if let Some(reason) = &row.reason
-            && (self.reasons.len() < REASONS || self.reasons.contains_key(reason))
-        {
-            *self.reasons.entry(reason.clone()).or_default() += 1;
-        }
-        self.latency_ms.push(row.latency_ms);
-        self.queue_wait_ms.push(row.queue_wait_ms);
+        let jobs = rows.len() as u64;
+        self.latency_ms.push((origin.latency_ms, jobs));
+        self.queue_wait_ms.push((origin.queue_wait_ms, jobs));
         self.last_arrival = self.last_arrival.max(Some(at));
     }
 
@@ -119,19 +123,32 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    /// By nearest rank; nothing of nothing.
+    /// By nearest rank, of values that each stand for so many jobs; nothing of nothing.
     #[must_use]
-    pub fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_unstable_by(f64::total_cmp);
-        let count = values.len();
-        let max = *values.last()?;
-        let rank = |q: f64| values[((q * count as f64).ceil() as usize).clamp(1, count) - 1];
+    pub fn of(mut values: Vec<(f64, u64)>) -> Option<Self> {
+        values.retain(|(_, jobs)| *jobs > 0);
+        values.sort_unstable_by(|(a, _), (b, _)| a.total_cmp(b));
+        let &(max, _) = values.last()?;
+        let count: u64 = values.iter().map(|(_, jobs)| jobs).sum();
+        let (mut passed, mut ranked) = (0, values.iter());
+        let mut value = max;
+        let mut rank = |q: f64| {
+            // Asked for in rising order: one walk along the values.
+            let rank = ((q * count as f64).ceil() as u64).clamp(1, count);
+            while passed < rank
+                && let Some(&(next, jobs)) = ranked.next()
+            {
+                value = next;
+                passed += jobs;
+            }
+            value
+        };
         Some(Self {
             p50: rank(0.50),
             p95: rank(0.95),
             p99: rank(0.99),
             max,
-            mean: values.iter().sum::<f64>() / count as f64,
+            mean: values.iter().map(|(v, jobs)| v * *jobs as f64).sum::<f64>() / count as f64,
         })
     }
 }
@@ -435,13 +452,18 @@ mod tests {
 
     #[test]
     fn quantiles_are_of_the_nearest_rank() {
-        let q = Quantiles::of((1..=100).map(f64::from).rev().collect()).unwrap();
+        let one_by_one = (1..=100).rev().map(|n| (f64::from(n), 1)).collect();
+        let in_tens = (0..10).map(|tens| (f64::from(tens), 10)).collect();
+        let q = Quantiles::of(in_tens).unwrap();
+        assert_eq!((q.p50, q.p95, q.p99, q.mean), (4.0, 9.0, 9.0, 4.5));
+        let q = Quantiles::of(one_by_one).unwrap();
         assert_eq!(
             (q.p50, q.p95, q.p99, q.max, q.mean),
             (50.0, 95.0, 99.0, 100.0, 50.5)
         );
-        assert_eq!(Quantiles::of(vec![7.0]).unwrap().p99, 7.0);
+        assert_eq!(Quantiles::of(vec![(7.0, 1)]).unwrap().p99, 7.0);
         assert_eq!(Quantiles::of(vec![]), None);
+        assert_eq!(Quantiles::of(vec![(7.0, 0)]), None);
     }
 
     fn sample(instance: u64, alive_s: f64, cpu_s: f64) -> NodeSample {

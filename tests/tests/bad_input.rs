@@ -257,7 +257,7 @@ fn answers_that_are_wrong_do_not_count() {
     let run = folder.file_name().unwrap().to_str().unwrap().to_owned();
     let answer = |unit: u64, job: u64, value: &str| {
         let body = format!(
-            r#"{{"version":1,"run":"{run}","unit":{unit},"published_ns":0,"redelivered":false,"node":"liar","worker":0,"jobs":[{{"job":{job},"outcome":"ok","value":"{value}","compute_ms":1,"candidates":1}}]}}"#
+            r#"{{"version":1,"run":"{run}","unit":{unit},"published_ns":0,"redelivered":false,"node":"liar","worker":0,"first":{job},"values":["{value}"],"compute_us":[1],"candidates":[1]}}"#
         );
         broker.publish(
             "primepool.results",

@@ -1,4 +1,6 @@
-use serde::{Deserialize, Serialize};
+use std::num::TryFromIntError;
+
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
 use super::{HexInteger, NodeSample, RunId};
 
@@ -23,77 +25,33 @@ pub enum JobOutcome {
 }
 
 /// The answer to one job, and what it cost.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "WireAnswer", into = "WireAnswer")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobAnswer {
-    /// Index of the job in its run.
-    pub job: u64,
     /// How it ended.
     pub outcome: JobOutcome,
-    /// Milliseconds of one worker's time.
-    pub compute_ms: f64,
+    /// Microseconds of one worker's time. Jobs that are worked on side by side share theirs.
+    pub compute_us: u64,
     /// Numbers that were put to a probable-prime test.
     pub candidates: u64,
 }
 
-/// A [`JobAnswer`] as it travels. Flat, because serde reads a flattened enum several times slower, and a message may hold
-/// thousands of these.
-#[derive(Serialize, Deserialize)]
-struct WireAnswer {
-    job: u64,
-    outcome: WireOutcome,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    value: Option<HexInteger>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    compute_ms: f64,
-    candidates: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum WireOutcome {
-    Ok,
-    Failed,
-    Rejected,
-}
-
-impl From<JobAnswer> for WireAnswer {
-    fn from(answer: JobAnswer) -> Self {
-        let (outcome, value, reason) = match answer.outcome {
-            JobOutcome::Ok { value } => (WireOutcome::Ok, value, None),
-            JobOutcome::Failed { reason } => (WireOutcome::Failed, None, Some(reason)),
-            JobOutcome::Rejected { reason } => (WireOutcome::Rejected, None, Some(reason)),
-        };
-        Self {
-            job: answer.job,
-            outcome,
-            value,
-            reason,
-            compute_ms: answer.compute_ms,
-            candidates: answer.candidates,
-        }
-    }
-}
-
-impl From<WireAnswer> for JobAnswer {
-    fn from(wire: WireAnswer) -> Self {
-        let reason = wire.reason.unwrap_or_default();
-        Self {
-            job: wire.job,
-            outcome: match wire.outcome {
-                WireOutcome::Ok => JobOutcome::Ok { value: wire.value },
-                WireOutcome::Failed => JobOutcome::Failed { reason },
-                WireOutcome::Rejected => JobOutcome::Rejected { reason },
-            },
-            compute_ms: wire.compute_ms,
-            candidates: wire.candidates,
+impl JobAnswer {
+    /// What was found.
+    #[must_use]
+    pub fn value(&self) -> Option<&HexInteger> {
+        match &self.outcome {
+            JobOutcome::Ok { value } => value.as_ref(),
+            JobOutcome::Failed { .. } | JobOutcome::Rejected { .. } => None,
         }
     }
 }
 
 /// One message of a results queue: the answers to one work unit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+///
+/// The answers travel by columns, since a message may hold thousands of them: `values`, `compute_us` and `candidates` have an
+/// entry for each job of the unit, in order; `problems` names those that have not ended well, whose value is `null`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "Columns")]
 pub struct UnitAnswer {
     /// Format of this message, see [`super::VERSION`].
     pub version: u32,
@@ -109,12 +67,164 @@ pub struct UnitAnswer {
     pub node: String,
     /// Number of the worker thread on that node.
     pub worker: u32,
-    /// The answers; in a unit that was refused as a whole there are none.
-    pub jobs: Vec<JobAnswer>,
     /// Why the unit was refused as a whole.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
     /// State of the node: the first answer of a run brings two, from before and after its work, later ones at most one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<NodeSample>,
+    /// Index in the run of the first job.
+    pub first: u64,
+    /// The answers to the jobs from `first` on; in a unit that was refused as a whole there are none.
+    pub jobs: Vec<JobAnswer>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Problem {
+    job: u64,
+    outcome: Verdict,
+    reason: String,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Verdict {
+    Failed,
+    Rejected,
+}
+
+/// A [`UnitAnswer`] as it comes.
+#[derive(Deserialize)]
+struct Columns {
+    version: u32,
+    run: RunId,
+    unit: u64,
+    published_ns: u64,
+    redelivered: bool,
+    node: String,
+    worker: u32,
+    #[serde(default)]
+    rejected: Option<String>,
+    #[serde(default)]
+    samples: Vec<NodeSample>,
+    #[serde(default)]
+    first: u64,
+    #[serde(default)]
+    values: Vec<Option<HexInteger>>,
+    #[serde(default)]
+    compute_us: Vec<u64>,
+    #[serde(default)]
+    candidates: Vec<u64>,
+    #[serde(default)]
+    problems: Vec<Problem>,
+}
+
+impl Serialize for UnitAnswer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Column<'a, T>(&'a [JobAnswer], fn(&'a JobAnswer) -> T);
+        impl<T: Serialize> Serialize for Column<'_, T> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_seq(self.0.iter().map(self.1))
+            }
+        }
+
+        let mut fields = serializer.serialize_struct("UnitAnswer", 14)?;
+        fields.serialize_field("version", &self.version)?;
+        fields.serialize_field("run", &self.run)?;
+        fields.serialize_field("unit", &self.unit)?;
+        fields.serialize_field("published_ns", &self.published_ns)?;
+        fields.serialize_field("redelivered", &self.redelivered)?;
+        fields.serialize_field("node", &self.node)?;
+        fields.serialize_field("worker", &self.worker)?;
+        if let Some(reason) = &self.rejected {
+            fields.serialize_field("rejected", reason)?;
+        }
+        if !self.samples.is_empty() {
+            fields.serialize_field("samples", &self.samples)?;
+        }
+        if !self.jobs.is_empty() {
+            fields.serialize_field("first", &self.first)?;
+            fields.serialize_field("values", &Column(&self.jobs, JobAnswer::value))?;
+            fields.serialize_field("compute_us", &Column(&self.jobs, |job| job.compute_us))?;
+            fields.serialize_field("candidates", &Column(&self.jobs, |job| job.candidates))?;
+            let problems = self.problems();
+            if !problems.is_empty() {
+                fields.serialize_field("problems", &problems)?;
+            }
+        }
+        fields.end()
+    }
+}
+
+impl UnitAnswer {
+    fn problems(&self) -> Vec<Problem> {
+        let problem = |(job, answer): (u64, &JobAnswer)| {
+            let (outcome, reason) = match &answer.outcome {
+                JobOutcome::Ok { .. } => return None,
+                JobOutcome::Failed { reason } => (Verdict::Failed, reason.clone()),
+                JobOutcome::Rejected { reason } => (Verdict::Rejected, reason.clone()),
+            };
+            Some(Problem {
+                job,
+                outcome,
+                reason,
+            })
+        };
+        (self.first..).zip(&self.jobs).filter_map(problem).collect()
+    }
+}
+
+/// The columns of an answer do not fit together.
+#[derive(Debug, thiserror::Error)]
+enum BadColumns {
+    #[error("values, compute_us and candidates are not of one length")]
+    Lengths,
+    #[error("a problem with job {0}, which is not of this unit")]
+    ForeignJob(u64),
+}
+
+impl TryFrom<Columns> for UnitAnswer {
+    type Error = BadColumns;
+
+    fn try_from(columns: Columns) -> Result<Self, BadColumns> {
+        let count = columns.values.len();
+        if columns.compute_us.len() != count || columns.candidates.len() != count {
+            return Err(BadColumns::Lengths);
+        }
+        let costs = columns.compute_us.into_iter().zip(columns.candidates);
+        let answers = columns.values.into_iter().zip(costs);
+        let mut jobs: Vec<_> = answers
+            .map(|(value, (compute_us, candidates))| JobAnswer {
+                outcome: JobOutcome::Ok { value },
+                compute_us,
+                candidates,
+            })
+            .collect();
+        for Problem {
+            job,
+            outcome,
+            reason,
+        } in columns.problems
+        {
+            let place = job.checked_sub(columns.first).map(usize::try_from);
+            let answer = place
+                .and_then(|place: Result<_, TryFromIntError>| jobs.get_mut(place.ok()?))
+                .ok_or(BadColumns::ForeignJob(job))?;
+            answer.outcome = match outcome {
+                Verdict::Failed => JobOutcome::Failed { reason },
+                Verdict::Rejected => JobOutcome::Rejected { reason },
+            };
+        }
+        Ok(Self {
+            version: columns.version,
+            run: columns.run,
+            unit: columns.unit,
+            published_ns: columns.published_ns,
+            redelivered: columns.redelivered,
+            node: columns.node,
+            worker: columns.worker,
+            rejected: columns.rejected,
+            samples: columns.samples,
+            first: columns.first,
+            jobs,
+        })
+    }
 }

@@ -67,12 +67,16 @@ pub fn decode_answer(body: &[u8]) -> Result<UnitAnswer, DecodeError> {
     if body.len() > MAX_BODY_BYTES {
         return Err(DecodeError::Oversized(body.len()));
     }
-    let malformed = |error: serde_json::Error| DecodeError::Malformed(error.to_string());
-    let Version { version } = serde_json::from_slice(body).map_err(malformed)?;
-    if version != VERSION {
-        return Err(DecodeError::UnknownVersion(version));
+    // Read once where all is well: these are long, and many.
+    let read = serde_json::from_slice::<UnitAnswer>(body);
+    let version = match &read {
+        Ok(answer) => Ok(answer.version),
+        Err(_) => serde_json::from_slice(body).map(|Version { version }| version),
+    };
+    match (version, read) {
+        (Ok(version), _) if version != VERSION => Err(DecodeError::UnknownVersion(version)),
+        (_, read) => read.map_err(|error| DecodeError::Malformed(error.to_string())),
     }
-    serde_json::from_slice(body).map_err(malformed)
 }
 
 #[cfg(test)]
@@ -132,23 +136,55 @@ mod tests {
             redelivered: false,
             node: "n".into(),
             worker: 0,
-            jobs: vec![JobAnswer {
-                job: 12,
-                outcome: JobOutcome::Ok {
-                    value: Some(HexInteger(0xc3.into())),
-                },
-                compute_ms: 1.5,
-                candidates: 9,
-            }],
             rejected: None,
             samples: vec![],
+            first: 12,
+            jobs: vec![
+                JobAnswer {
+                    outcome: JobOutcome::Ok {
+                        value: Some(HexInteger(0xc3.into())),
+                    },
+                    compute_us: 1500,
+                    candidates: 9,
+                },
+                JobAnswer {
+                    outcome: JobOutcome::Failed {
+                        reason: "why".into(),
+                    },
+                    compute_us: 20,
+                    candidates: 0,
+                },
+            ],
         };
         let body = serde_json::to_string(&answer).unwrap();
         assert_eq!(
             body,
-            r#"{"version":1,"run":"r1","unit":3,"published_ns":5,"redelivered":false,"node":"n","worker":0,"jobs":[{"job":12,"outcome":"ok","value":"c3","compute_ms":1.5,"candidates":9}]}"#
+            r#"{"version":1,"run":"r1","unit":3,"published_ns":5,"redelivered":false,"node":"n","worker":0,"first":12,"values":["c3",null],"compute_us":[1500,20],"candidates":[9,0],"problems":[{"job":13,"outcome":"failed","reason":"why"}]}"#
         );
         assert_eq!(decode_answer(body.as_bytes()).unwrap(), answer);
+    }
+
+    #[test]
+    fn answers_whose_columns_do_not_fit_are_refused() {
+        let answer = |columns: &str| {
+            let head = r#""version":1,"run":"r","unit":0,"published_ns":0,"redelivered":false,"node":"n","worker":0"#;
+            decode_answer(format!("{{{head},{columns}}}").as_bytes())
+        };
+        assert!(answer(r#""values":["3"],"compute_us":[1],"candidates":[1]"#).is_ok());
+        assert!(answer(r#""rejected":"no""#).is_ok());
+        for columns in [
+            r#""values":["3"]"#,
+            r#""values":["3"],"compute_us":[1,2],"candidates":[1]"#,
+            r#""values":["3"],"compute_us":[1],"candidates":[]"#,
+            r#""values":["X"],"compute_us":[1],"candidates":[1]"#,
+            r#""problems":[{"job":0,"outcome":"failed","reason":""}]"#,
+            r#""first":5,"values":[null],"compute_us":[1],"candidates":[1],"problems":[{"job":4,"outcome":"failed","reason":""}]"#,
+        ] {
+            let error = answer(columns).unwrap_err();
+            assert!(matches!(error, DecodeError::Malformed(_)), "{columns}");
+        }
+        let newer = decode_answer(br#"{"version":2,"something":"else"}"#);
+        assert_eq!(newer, Err(DecodeError::UnknownVersion(2)));
     }
 
     #[test]
