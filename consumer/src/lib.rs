@@ -11,11 +11,13 @@
 //! and not yet acknowledged.
 
 pub mod answers;
+pub mod cgroup;
 pub mod cli;
 pub mod compute;
 pub mod health;
 pub mod intake;
 pub mod ledger;
+pub mod machine;
 pub mod node;
 pub mod service;
 pub mod workers;

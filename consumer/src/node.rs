@@ -1,23 +1,24 @@
 //! What this node is doing: counters that the compute threads keep, and samples of the process and the machine.
 
 use std::{
-    num::NonZero,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    thread,
     time::Instant,
 };
 
 use primepool_common::{clock::unix_ns, message::NodeSample};
-use sysinfo::{MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+use primepool_engine::Kernel;
+
+use crate::machine::Machine;
 
 /// Counters of this process. The compute threads only touch atomics.
 #[derive(Debug)]
 pub struct Node {
     /// Name of the node.
     pub name: String,
+    kernel: Kernel,
     started: Instant,
     instance: u64,
     workers: Vec<Worker>,
@@ -42,21 +43,13 @@ struct Worker {
     since_ns: AtomicU64,
 }
 
-#[derive(Debug)]
-struct Machine {
-    /// Nothing where the system cannot be asked; its figures are 0 then.
-    system: Option<System>,
-    pid: Option<Pid>,
-    cores: u32,
-}
-
 impl Node {
     /// Counters at zero for so many compute threads.
     #[must_use]
-    pub fn new(name: String, workers: u32) -> Self {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    pub fn new(name: String, workers: u32, kernel: Kernel) -> Self {
         Self {
             name,
+            kernel,
             started: Instant::now(),
             instance: unix_ns(),
             workers: (0..workers).map(|_| Worker::default()).collect(),
@@ -65,11 +58,7 @@ impl Node {
             consuming: AtomicBool::new(false),
             publishing: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
-            machine: Mutex::new(Machine {
-                system: System::new().ok(),
-                pid: sysinfo::get_current_pid().ok(),
-                cores: u32::try_from(cores).unwrap_or(u32::MAX),
-            }),
+            machine: Mutex::new(Machine::new()),
         }
     }
 
@@ -89,9 +78,7 @@ impl Node {
 
     /// Renews the figures that need some time between two looks (CPU use of the machine).
     pub fn refresh_machine(&self) {
-        if let Some(system) = &mut self.machine().system {
-            system.refresh_cpu_usage();
-        }
+        self.machine().refresh();
     }
 
     /// The state right now. Takes some 50 µs.
@@ -113,14 +100,16 @@ impl Node {
         let (mem_used_bytes, mem_total_bytes) = machine.memory();
         NodeSample {
             instance: self.instance,
+            kernel: self.kernel.name().to_owned(),
             at_ns: unix_ns(),
             workers: u32::try_from(self.workers.len()).unwrap_or(u32::MAX),
             busy_workers,
             busy_s: seconds(busy_ns),
             alive_s: seconds(now),
-            cores: machine.cores,
+            cores: machine.cores(),
             cpu_s,
             cpu_pct: machine.cpu_pct(),
+            pool_cpu_pct: machine.pool_cpu_pct(),
             mem_used_bytes,
             mem_total_bytes,
             rss_bytes,
@@ -139,45 +128,6 @@ impl Node {
 
     fn machine(&self) -> std::sync::MutexGuard<'_, Machine> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Machine {
-    fn cpu_pct(&self) -> f64 {
-        self.system
-            .as_ref()
-            .map_or(0.0, |system| f64::from(system.global_cpu_usage()))
-    }
-
-    /// CPU seconds and resident bytes of this process.
-    fn process(&mut self) -> (f64, u64) {
-        let (Some(pid), Some(system)) = (self.pid, &mut self.system) else {
-            return (0.0, 0);
-        };
-        let what = ProcessRefreshKind::nothing().with_cpu().with_memory();
-        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, what);
-        system.process(pid).map_or((0.0, 0), |process| {
-            (
-                process.accumulated_cpu_time() as f64 / 1e3,
-                process.memory(),
-            )
-        })
-    }
-
-    /// Bytes in use and in all: of the container where it has a limit, else of the machine.
-    fn memory(&mut self) -> (u64, u64) {
-        let Some(system) = &mut self.system else {
-            return (0, 0);
-        };
-        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-        let (used, total) = (system.used_memory(), system.total_memory());
-        match system.cgroup_limits() {
-            Some(limits) if limits.total_memory < total => (
-                limits.total_memory - limits.free_memory,
-                limits.total_memory,
-            ),
-            _ => (used, total),
-        }
     }
 }
 
@@ -202,13 +152,13 @@ fn seconds(ns: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{thread, time::Duration};
 
     use super::*;
 
     #[test]
     fn busy_time_counts_while_and_after_it_passes() {
-        let node = Node::new("n".into(), 2);
+        let node = Node::new("n".into(), 2, Kernel::Gmp);
         assert_eq!(node.sample().busy_workers, 0);
         let guard = node.busy(1);
         thread::sleep(Duration::from_millis(20));
@@ -223,10 +173,10 @@ mod tests {
 
     #[test]
     fn samples_the_process() {
-        let node = Node::new("n".into(), 1);
+        let node = Node::new("n".into(), 1, Kernel::Gmp);
         let sample = node.sample();
         assert!(sample.rss_bytes > 100_000, "{sample:?}");
         assert!(sample.mem_total_bytes >= sample.mem_used_bytes);
-        assert!(sample.cores >= 1);
+        assert!(sample.cores > 0.0);
     }
 }

@@ -44,7 +44,11 @@ pub async fn run(endpoint: Endpoint, settings: Settings) -> Result<Exit, (Exit, 
     // A kernel that was asked for and is not there would fail every job.
     let kernel = Kernel::choose().map_err(|error| (Exit::Usage, error.into()))?;
     let mut signals = StopSignals::listen().map_err(system)?;
-    let node = Arc::new(Node::new(settings.node.clone(), settings.concurrency));
+    let node = Arc::new(Node::new(
+        settings.node.clone(),
+        settings.concurrency,
+        kernel,
+    ));
     let ledger = Ledger::default();
     let cancel = Cancel::new();
     let (tasks, waiting) = workers::channel();

@@ -144,7 +144,7 @@ impl Collector {
                         if looks > 1 {
                             let _ = self.events.send(Event::Queue(state));
                         }
-                        let _ = self.sink.send(SinkInput::Queue(state, unix_ns()));
+                        let _ = self.sink.send(SinkInput::Queue(state));
                     }
                 }
             }

@@ -12,6 +12,7 @@
 pub mod cli;
 pub mod collect;
 pub mod folder;
+pub mod metrics;
 pub mod plan;
 pub mod progress;
 pub mod publish;

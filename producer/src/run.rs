@@ -33,11 +33,12 @@ use crate::{
     cli::{Order, What},
     collect::{self, Collector},
     folder::{Folder, FolderError, Manifest},
+    metrics::{self, Metrics},
     plan::{Ask, Packing, UnitSize},
     progress::{Progress, plural},
     publish::{PublishError, Publisher},
     row::read_back,
-    sink::{Sink, SinkInput},
+    sink::{Ended, Sink, SinkInput},
     state::{Event, Shared},
     summary::Summary,
     verify::Verifier,
@@ -253,7 +254,7 @@ impl Ready {
             Arc::clone(&manifest),
             Arc::clone(&shared),
             Verifier::new(order.verify),
-            (results, metrics),
+            (results, Metrics::new(metrics)),
             done,
             settled,
             events.clone(),
@@ -291,7 +292,11 @@ impl Ready {
         });
         // What has come in already is still written, and acknowledged.
         let _ = to_sink.send(SinkInput::End);
-        let (tally, done) = tokio::task::spawn_blocking(move || sink.join())
+        let Ended {
+            tally,
+            done,
+            mut metrics,
+        } = tokio::task::spawn_blocking(move || sink.join())
             .await
             .ok()
             .and_then(Result::ok)
@@ -315,6 +320,8 @@ impl Ready {
             start,
             order.verify,
         );
+        metrics.write(&metrics::end_point(&manifest, &summary));
+        metrics.close().await;
         folder.write_summary(&summary).map_err(folder_failure)?;
         show(&summary, order.json, &manifest);
         conclude(end, &summary, &manifest, &shared)

@@ -11,8 +11,8 @@ use std::{
 use lapin::Acker;
 use primepool_common::{
     clock::unix_ns,
-    message::{JobAnswer, JobOutcome, NodeSample, decode_answer},
-    metrics::{LineProtocolFile, Point},
+    message::{JobAnswer, JobOutcome, decode_answer},
+    metrics::{Point, points},
     topology::{QueueState, jobs_queue},
 };
 use tokio::sync::mpsc::UnboundedSender;
@@ -20,6 +20,7 @@ use tracing::warn;
 
 use crate::{
     folder::Manifest,
+    metrics::{self, Metrics},
     row::{Hex, Origin, Row, RowOutcome, write_lines},
     state::{Event, Shared},
     summary::Tally,
@@ -34,8 +35,8 @@ const BATCH: usize = 256;
 pub enum SinkInput {
     /// An answer.
     Arrival(Arrival),
-    /// The length of the job queue, and when it was asked for in nanoseconds since 1970.
-    Queue(QueueState, u64),
+    /// The length of the job queue, right now.
+    Queue(QueueState),
     /// The queue of the answers was gone for a while, and what was in it with it.
     QueueLost,
     /// The end: whatever comes later is left to the broker.
@@ -63,12 +64,22 @@ pub struct Sink {
     results: File,
     /// What is written next; kept for its memory.
     text: Vec<u8>,
-    metrics: Option<LineProtocolFile>,
+    metrics: Metrics,
     done: Vec<bool>,
     tally: Tally,
     settled: UnboundedSender<Vec<Acker>>,
     events: UnboundedSender<Event>,
     last_point_ns: u64,
+}
+
+/// What is left when the sink has ended.
+pub struct Ended {
+    /// The figures of this session.
+    pub tally: Tally,
+    /// Which jobs have ended.
+    pub done: Vec<bool>,
+    /// For the last point.
+    pub metrics: Metrics,
 }
 
 impl Sink {
@@ -78,7 +89,7 @@ impl Sink {
         manifest: Arc<Manifest>,
         shared: Arc<Shared>,
         verifier: Verifier,
-        files: (File, Option<LineProtocolFile>),
+        (results, metrics): (File, Metrics),
         done: Vec<bool>,
         settled: UnboundedSender<Vec<Acker>>,
         events: UnboundedSender<Event>,
@@ -87,9 +98,9 @@ impl Sink {
             manifest,
             shared,
             verifier,
-            results: files.0,
+            results,
             text: Vec::new(),
-            metrics: files.1,
+            metrics,
             done,
             tally: Tally::default(),
             settled,
@@ -98,8 +109,9 @@ impl Sink {
         }
     }
 
-    /// Takes what comes until [`SinkInput::End`]; gives the figures of this session and which jobs are done.
-    pub fn run(mut self, input: &Receiver<SinkInput>) -> (Tally, Vec<bool>) {
+    /// Takes what comes until [`SinkInput::End`].
+    pub fn run(mut self, input: &Receiver<SinkInput>) -> Ended {
+        self.metrics.write(&metrics::start_point(&self.manifest));
         let mut arrivals = Vec::new();
         'batches: while let Ok(first) = input.recv() {
             let mut next = Some(first);
@@ -107,7 +119,7 @@ impl Sink {
             while let Some(item) = next {
                 match item {
                     SinkInput::Arrival(arrival) => arrivals.push(arrival),
-                    SinkInput::Queue(state, at_ns) => self.note_queue(state, at_ns),
+                    SinkInput::Queue(state) => self.note_queue(state),
                     SinkInput::QueueLost => {
                         let missing = self.shared.unanswered(&self.done);
                         let _ = self.events.send(Event::PublishAgain(missing));
@@ -131,10 +143,11 @@ impl Sink {
                 break;
             }
         }
-        if let Some(metrics) = &mut self.metrics {
-            let _ = metrics.flush();
+        Ended {
+            tally: self.tally,
+            done: self.done,
+            metrics: self.metrics,
         }
-        (self.tally, self.done)
     }
 
     /// Checks, writes, syncs, and only then settles a batch.
@@ -202,7 +215,11 @@ impl Sink {
         };
         for sample in &answer.samples {
             let manifest = Arc::clone(&self.manifest);
-            self.write_point(&node_point(&manifest, &answer.node, sample));
+            self.metrics.write(&points::node(
+                &answer.node,
+                Some(manifest.run.as_str()),
+                sample,
+            ));
             self.tally.sample(&answer.node, sample);
         }
         let published = self.shared.published_at(answer.unit);
@@ -282,13 +299,9 @@ impl Sink {
         }
     }
 
-    fn note_queue(&mut self, state: QueueState, at_ns: u64) {
+    fn note_queue(&mut self, state: QueueState) {
         let queue = jobs_queue(self.manifest.ask.kind);
-        let point = Point::new("queue", at_ns)
-            .tag("queue", queue)
-            .field("ready", state.ready)
-            .field("consumers", state.consumers);
-        self.write_point(&point);
+        self.metrics.write(&points::queue(&queue, &state));
     }
 
     /// A point for each outcome among the jobs of an answer. Counts are sums over them, times are of one job: the latency is
@@ -321,17 +334,7 @@ impl Sink {
                 .field("compute_ms", microseconds(compute_ms / jobs as f64))
                 .field("candidates", candidates)
                 .field("redelivered", if origin.redelivered { jobs } else { 0 });
-            self.write_point(&point);
-        }
-    }
-
-    /// Metrics are worth less than results: a file that cannot be written is given up with a warning.
-    fn write_point(&mut self, point: &Point<'_>) {
-        if let Some(metrics) = &mut self.metrics
-            && let Err(error) = metrics.write(point)
-        {
-            warn!("metrics are no longer written: {error}");
-            self.metrics = None;
+            self.metrics.write(&point);
         }
     }
 }
@@ -366,30 +369,4 @@ fn row(manifest: &Manifest, job: u64, answer: JobAnswer) -> Row {
 /// A number of milliseconds without the digits that say nothing.
 fn microseconds(ms: f64) -> f64 {
     (ms * 1e3).round() / 1e3
-}
-
-fn node_point<'a>(manifest: &'a Manifest, node: &'a str, sample: &NodeSample) -> Point<'a> {
-    let percent = |part: f64, whole: f64| 100.0 * part / whole;
-    Point::new("node", sample.at_ns)
-        .tag("run", manifest.run.as_str())
-        .tag("node", node)
-        .field("workers", sample.workers)
-        .field("busy_workers", sample.busy_workers)
-        .field("busy_s", sample.busy_s)
-        .field("alive_s", sample.alive_s)
-        .field(
-            "efficiency",
-            sample.busy_s / (sample.alive_s * f64::from(sample.workers)),
-        )
-        .field("cpu_pct", sample.cpu_pct)
-        .field("pool_cpu_s", sample.cpu_s)
-        .field("mem_used_bytes", sample.mem_used_bytes)
-        .field(
-            "mem_pct",
-            percent(sample.mem_used_bytes as f64, sample.mem_total_bytes as f64),
-        )
-        .field("rss_bytes", sample.rss_bytes)
-        .field("jobs_ok", sample.jobs_ok)
-        .field("jobs_failed", sample.jobs_failed)
-        .field("in_flight", sample.in_flight)
 }

@@ -311,7 +311,7 @@ impl NodeTally {
             workers += last.workers;
             there_s += f64::from(last.workers) * elapsed_s.min(last.alive_s);
             cpu_s += last.cpu_s - first.cpu_s;
-            core_s += (last.alive_s - first.alive_s) * f64::from(last.cores);
+            core_s += (last.alive_s - first.alive_s) * last.cores;
             if latest.is_none_or(|latest| latest.at_ns < last.at_ns) {
                 latest = Some(last);
             }
@@ -469,14 +469,16 @@ mod tests {
     fn sample(instance: u64, alive_s: f64, cpu_s: f64) -> NodeSample {
         NodeSample {
             instance,
+            kernel: "gmp".into(),
             at_ns: (alive_s * 1e9) as u64,
             workers: 2,
             busy_workers: 1,
             busy_s: 0.0,
             alive_s,
-            cores: 2,
+            cores: 2.0,
             cpu_s,
             cpu_pct: 50.0,
+            pool_cpu_pct: 0.0,
             mem_used_bytes: 1,
             mem_total_bytes: 4,
             rss_bytes: 1000,

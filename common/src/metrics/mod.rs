@@ -2,6 +2,7 @@
 
 mod line_protocol;
 mod point;
+pub mod points;
 
 pub use line_protocol::{LineProtocolFile, encode};
 pub use point::{FieldValue, Point};

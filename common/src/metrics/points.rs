@@ -1,0 +1,42 @@
+//! The points that more than one program writes, see `docs/METRICS.md`.
+
+use super::Point;
+use crate::{clock::unix_ns, message::NodeSample, topology::QueueState};
+
+/// `node`: a sample of a consumer; `run` where it is seen from a run.
+#[must_use]
+pub fn node<'a>(node: &'a str, run: Option<&'a str>, sample: &'a NodeSample) -> Point<'a> {
+    let could_s = sample.alive_s * f64::from(sample.workers);
+    let mem_pct = 100.0 * sample.mem_used_bytes as f64 / sample.mem_total_bytes as f64;
+    let mut point = Point::new("node", sample.at_ns)
+        .tag("node", node)
+        .tag("kernel", &*sample.kernel);
+    if let Some(run) = run {
+        point = point.tag("run", run);
+    }
+    point
+        .field("workers", sample.workers)
+        .field("busy_workers", sample.busy_workers)
+        .field("busy_s", sample.busy_s)
+        .field("alive_s", sample.alive_s)
+        .field("efficiency", sample.busy_s / could_s)
+        .field("cores", sample.cores)
+        .field("cpu_s", sample.cpu_s)
+        .field("cpu_pct", sample.cpu_pct)
+        .field("pool_cpu_pct", sample.pool_cpu_pct)
+        .field("mem_used_bytes", sample.mem_used_bytes)
+        .field("mem_pct", mem_pct)
+        .field("rss_bytes", sample.rss_bytes)
+        .field("jobs_ok", sample.jobs_ok)
+        .field("jobs_failed", sample.jobs_failed)
+        .field("in_flight", sample.in_flight)
+}
+
+/// `queue`: the state of a queue right now, as the broker tells anyone who may use it.
+#[must_use]
+pub fn queue<'a>(queue: &'a str, state: &QueueState) -> Point<'a> {
+    Point::new("queue", unix_ns())
+        .tag("queue", queue)
+        .field("ready", state.ready)
+        .field("consumers", state.consumers)
+}

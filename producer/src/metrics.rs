@@ -1,0 +1,108 @@
+//! Where the run's points go: the run's `metrics.lp`, and the metrics server where there is one.
+
+use primepool_common::{
+    clock::unix_ns,
+    metrics::{LineProtocolFile, Point},
+};
+use tracing::warn;
+
+use crate::{folder::Manifest, summary::Summary};
+
+/// Takes the run's points.
+pub struct Metrics {
+    file: Option<LineProtocolFile>,
+}
+
+impl Metrics {
+    /// Writes to both where there are both.
+    #[must_use]
+    pub fn new(file: Option<LineProtocolFile>) -> Self {
+        Self { file }
+    }
+
+    /// Takes a point. Metrics are worth less than results: a file that cannot be written is given up with a warning.
+    pub fn write(&mut self, point: &Point<'_>) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.write(point)
+        {
+            warn!("metrics.lp is no longer written: {error}");
+            self.file = None;
+        }
+    }
+
+    /// Hands everything on, within a time limit.
+    pub async fn close(mut self) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.flush()
+        {
+            warn!("metrics.lp is not complete: {error}");
+        }
+    }
+}
+
+/// `run`, event `start`.
+#[must_use]
+pub fn start_point(manifest: &Manifest) -> Point<'_> {
+    let ask = &manifest.ask;
+    let text = format!("run {}: {} {}", manifest.run, ask.count, ask.describe());
+    run_point(manifest, "start").field("text", text)
+}
+
+/// `run`, event `end`: the summary's figures.
+#[must_use]
+pub fn end_point<'a>(manifest: &'a Manifest, summary: &Summary) -> Point<'a> {
+    let nodes = &summary.nodes;
+    let workers: u32 = nodes.iter().map(|node| node.workers).sum();
+    let text = format!(
+        "run {}: {} of {} in {:.2} s, {:.1}/s",
+        manifest.run,
+        summary.jobs_ok_before + summary.jobs_ok,
+        summary.jobs,
+        summary.elapsed_s,
+        summary.jobs_per_s
+    );
+    let mut point = run_point(manifest, "end")
+        .tag("nodes", nodes.len().to_string())
+        .tag("workers", workers.to_string())
+        .field("text", text)
+        .field("jobs_ok", summary.jobs_ok)
+        .field("jobs_failed", summary.jobs_failed)
+        .field("jobs_rejected", summary.jobs_rejected)
+        .field("elapsed_s", summary.elapsed_s)
+        .field("jobs_per_s", summary.jobs_per_s)
+        .field("error_rate", summary.error_rate);
+    if let Some(latency) = summary.latency_ms {
+        point = point
+            .field("latency_p50_ms", latency.p50)
+            .field("latency_p95_ms", latency.p95)
+            .field("latency_p99_ms", latency.p99);
+    }
+    let mean = |figure: fn(&crate::summary::NodeSummary) -> Option<f64>| {
+        let known: Vec<f64> = nodes.iter().filter_map(figure).collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    };
+    for (key, value) in [
+        ("efficiency", summary.efficiency),
+        ("pool_cpu_pct", mean(|node| node.pool_cpu_pct)),
+        ("cpu_pct", mean(|node| node.cpu_pct)),
+        ("mem_pct", mean(|node| node.mem_pct)),
+    ] {
+        if let Some(value) = value {
+            point = point.field(key, value);
+        }
+    }
+    match nodes.iter().map(|node| node.rss_bytes).max() {
+        Some(rss_bytes) => point.field("rss_bytes", rss_bytes),
+        None => point,
+    }
+}
+
+fn run_point<'a>(manifest: &'a Manifest, event: &'static str) -> Point<'a> {
+    let ask = &manifest.ask;
+    Point::new("run", unix_ns())
+        .tag("run", manifest.run.as_str())
+        .tag("kind", ask.kind.as_str())
+        .tag("bits", ask.bits.to_string())
+        .tag("event", event)
+        .field("jobs", ask.count)
+}
