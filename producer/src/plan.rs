@@ -78,7 +78,9 @@ impl Packing {
     /// A fixed size whose answers would be too large for one message.
     pub fn choose(ask: &Ask, size: UnitSize, consumers: u32) -> Result<Self, String> {
         let bits = ask.largest_bits();
-        let answer_limit = (ANSWER_BYTES / (200 + u64::from(bits) / 4)).clamp(1, MAX_UNIT_JOBS);
+        // Digits and columns of one job.
+        let answer_bytes = u64::from(bits) / 4 + 30;
+        let answer_limit = (ANSWER_BYTES / answer_bytes).clamp(1, MAX_UNIT_JOBS);
         match size {
             UnitSize::Fixed(jobs) if jobs > answer_limit => Err(format!(
                 "--unit-size {jobs} makes the answers of {bits} bits too large for one message: {answer_limit} at most"
@@ -94,7 +96,7 @@ impl Packing {
                 let (least, most) = UNIT_SECONDS.into_inner();
                 let run_s = ask.job_seconds() * ask.count as f64;
                 let unit_s = (run_s / workers as f64 / UNITS_A_WORKER).clamp(least, most);
-                let most = ((unit_s / ask.job_seconds()) as u64).clamp(1, answer_limit.min(10_000));
+                let most = ((unit_s / ask.job_seconds()) as u64).clamp(1, answer_limit);
                 Ok(Self {
                     most,
                     least: most.div_ceil(10),

@@ -174,7 +174,7 @@ fn bare_loop(workers: usize, bits: u32, count: u64, seed: u64) -> f64 {
     let batch = ((0.2
         / primepool_engine::estimate::seconds(Form::Prime, bits, Kernel::choose().ok()))
         as u64)
-        .clamp(1, 10_000);
+        .clamp(1, 50_000);
     let next = AtomicU64::new(0);
     let start = Instant::now();
     thread::scope(|scope| {

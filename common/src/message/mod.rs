@@ -19,12 +19,12 @@ pub use unit::{JobKind, Work, WorkUnit};
 /// Version of the message format that this build writes, and the only one it reads.
 pub const VERSION: u32 = 1;
 
-/// Largest body in bytes that is decoded; anything above is refused unread. A unit of 10,000 primes of 1024 bits answers in 4 MB;
+/// Largest body in bytes that is decoded; anything above is refused unread. A unit of 10,000 primes of 1024 bits answers in 3 MB;
 /// RabbitMQ 4 takes up to 16 MiB.
 pub const MAX_BODY_BYTES: usize = 12 << 20;
 
 /// Largest number of jobs in one unit.
-pub const MAX_UNIT_JOBS: u64 = 10_000;
+pub const MAX_UNIT_JOBS: u64 = 50_000;
 
 /// Largest number of bits of an integer in a message.
 pub const MAX_INTEGER_BITS: u32 = primepool_engine::MAX_BITS;
