@@ -3,9 +3,10 @@
 use rug::{Assign, Integer};
 
 use crate::kernel::{Ifma, Kernel, Search};
-use crate::plan::plan;
+use crate::plan::{plan, trial_bound};
 use crate::primality::Tester;
 use crate::sieve::Sieve;
+use crate::table::Table;
 use crate::{Cancel, Error, Stream, small};
 
 /// The least number of bits a prime can be asked for with.
@@ -27,6 +28,16 @@ pub enum Form {
     SafePrime,
 }
 
+/// How a prime is chosen among those of its size and form. See the crate's documentation for which one a stream gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// The first prime from a random start on: fast, and slightly biased, as primes after long gaps are likelier.
+    #[default]
+    Incremental,
+    /// The first prime among independent random numbers: every prime is equally likely.
+    Uniform,
+}
+
 /// A prime and what it took to find it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -46,6 +57,9 @@ pub struct Engine {
     /// Present exactly if the kernel is [`Kernel::Ifma`].
     vector: Option<Search>,
     sieve: Sieve,
+    /// The primes that independent candidates are divided by, and the residues.
+    trial: Table,
+    residues: Vec<u32>,
     tester: Tester,
     start: Integer,
     candidate: Integer,
@@ -81,6 +95,8 @@ impl Engine {
             kernel,
             vector,
             sieve: Sieve::default(),
+            trial: Table::default(),
+            residues: Vec::new(),
             tester: Tester::default(),
             start: Integer::new(),
             candidate: Integer::new(),
@@ -98,8 +114,27 @@ impl Engine {
         self.kernel.clone()
     }
 
+    /// [`Engine::primes_by`] with [`Method::Incremental`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Engine::primes_by`].
+    pub fn primes(
+        &mut self,
+        form: Form,
+        bits: u32,
+        streams: &mut [Stream],
+        cancel: &Cancel,
+        found: &mut dyn FnMut(usize, Found),
+    ) -> Result<(), Error> {
+        self.primes_by(Method::Incremental, form, bits, streams, cancel, found)
+    }
+
     /// Finds the prime of each stream (see the crate's documentation for which one that is), with exactly `bits` bits:
     /// the top bit is set.
+    ///
+    /// A stream is left right after what its prime was drawn from, so that the next call gives its next prime, with
+    /// either method and on every kernel.
     ///
     /// `found(i, ...)` is called as soon as the prime of `streams[i]` is known. The order of the calls is not promised.
     /// After an error the primes that were already handed over are valid.
@@ -109,8 +144,9 @@ impl Engine {
     /// - [`Error::Invalid`] if `bits` is outside [`MIN_BITS`]`..=`[`MAX_BITS`], or 2 for safe primes: there are none;
     /// - [`Error::Cancelled`];
     /// - [`Error::Randomness`] if the operating system's generator failed.
-    pub fn primes(
+    pub fn primes_by(
         &mut self,
+        method: Method,
         form: Form,
         bits: u32,
         streams: &mut [Stream],
@@ -122,16 +158,23 @@ impl Engine {
         if Search::handles(bits)
             && let Some(vector) = &mut self.vector
         {
-            match form {
-                Form::Prime => return vector.primes(bits, streams, cancel, found),
-                Form::SafePrime if Search::handles(bits - 1) => {
+            match (method, form) {
+                (_, Form::SafePrime) if !Search::handles(bits - 1) => {}
+                (Method::Uniform, _) => return vector.uniform(form, bits, streams, cancel, found),
+                (Method::Incremental, Form::Prime) => {
+                    return vector.primes(bits, streams, cancel, found);
+                }
+                (Method::Incremental, Form::SafePrime) => {
                     return vector.safe_primes(bits, streams, cancel, found);
                 }
-                Form::SafePrime => {}
             }
         }
         for (index, stream) in streams.iter_mut().enumerate() {
-            found(index, self.prime(form, bits, stream, cancel)?);
+            let prime = match method {
+                Method::Incremental => self.prime(form, bits, stream, cancel)?,
+                Method::Uniform => self.uniform_prime(form, bits, stream, cancel)?,
+            };
+            found(index, prime);
         }
         Ok(())
     }
@@ -255,6 +298,55 @@ impl Engine {
                 return Ok(Found { prime, candidates });
             }
         }
+    }
+
+    /// The first prime among a stream's candidates; `bits` is valid for the form.
+    fn uniform_prime(
+        &mut self,
+        form: Form,
+        bits: u32,
+        stream: &mut Stream,
+        cancel: &Cancel,
+    ) -> Result<Found, Error> {
+        let mut candidates = 0;
+        loop {
+            cancel.check()?;
+            stream.draw_candidate(&mut self.candidate, form, bits)?;
+            let passed = match self.candidate.to_u64() {
+                Some(n) => {
+                    candidates += 1;
+                    small::is_prime(n) && (form == Form::Prime || small::is_prime(n / 2))
+                }
+                None if self.divides(form, cancel)? => false,
+                None => {
+                    candidates += 1;
+                    self.is_prime(form, cancel)?
+                }
+            };
+            if passed {
+                return Ok(Found {
+                    prime: self.candidate.clone(),
+                    candidates,
+                });
+            }
+        }
+    }
+
+    /// Whether a small prime divides the candidate, above 2^64, or for a safe prime its half.
+    fn divides(&mut self, form: Form, cancel: &Cancel) -> Result<bool, Error> {
+        let bound = trial_bound(self.candidate.significant_bits());
+        self.trial.grow(bound, cancel)?;
+        // Few primes settle most numbers.
+        for bound in [64, bound] {
+            self.trial
+                .negative_residues(&self.candidate, bound, &mut self.residues, cancel)?;
+            // p divides (n − 1)/2 where n ≡ 1 (mod p), so −n ≡ p − 1.
+            let mut residues = self.residues.iter().zip(self.trial.primes());
+            if residues.any(|(&r, &p)| r == 0 || form == Form::SafePrime && r == p - 1) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The least prime of a form from `self.start`, at least 2^64, to below 2^`limit_bits`, if any, and the number of

@@ -63,6 +63,11 @@ pub(crate) fn plan(form: Form, bits: u32) -> Plan {
     Plan { bound, interval }
 }
 
+/// Independent candidates of so many bits, more than 64, are divided by the primes below this before they are tested.
+pub(crate) fn trial_bound(bits: u32) -> u32 {
+    (bits * (bits / 64)).clamp(1 << 8, 1 << 15)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,9 +31,9 @@
 //! That is what the vector kernel goes by when it searches from random starts:
 //!
 //! - from 700 bits on, the strong test to base 2 and so many rounds to random bases that the rounds alone give 2^−100;
-//! - below, where so many rounds would cost more than the search, the Baillie–PSW test (of which no composite is known
-//!   that passes, and none below 2^64 exists) and one round, or two from 380 bits on. 2^−100 is not proven there: what is
-//!   proven is the table's bound for the rounds.
+//! - below, where so many rounds would cost up to as much as the search, the Baillie–PSW test (of which no composite is
+//!   known that passes, and none below 2^64 exists) and one round: what GMP's `mpz_nextprime` does too. 2^−100 is not
+//!   proven there: what is proven is the table's bound for the one round.
 //!
 //! The table speaks of candidates that are drawn independently of each other. Those of an incremental search share a start;
 //! Brandt & Damgård (*On generation of probable primes by incremental search*, CRYPTO '92) show that this multiplies the
@@ -106,11 +106,10 @@ impl Assurance {
     }
 
     /// For a candidate at random where rounds and the Lucas test cost what they are worth: rounds alone where a few of
-    /// them give an error below 2^−100, else the Baillie–PSW test and a round or two.
+    /// them give an error below 2^−100, else the Baillie–PSW test and a round.
     pub(crate) fn at_random(bits: u32) -> Self {
         let (lucas, rounds) = match bits {
-            0..380 => (true, 1),
-            380..LEAST_BITS_BY_ROUNDS => (true, 2),
+            0..LEAST_BITS_BY_ROUNDS => (true, 1),
             LEAST_BITS_BY_ROUNDS..870 => (false, 5),
             870..1160 => (false, 4),
             1160..1762 => (false, 3),

@@ -7,7 +7,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use rug::Integer;
 use rug::integer::Order;
 
-use crate::Error;
+use crate::{Error, Form};
 
 /// The part of the key that keeps these streams apart from any other use of the same seed. Part of the definition of
 /// a seeded stream: must never change.
@@ -18,9 +18,14 @@ const DOMAIN: &[u8; 24] = b"primepool prime stream 1";
 /// It cannot be cloned: two jobs with the same bits would find the same prime.
 pub struct Stream {
     source: Source,
-    /// Words of the number being drawn; kept to reuse its memory.
+    /// Words of the number being drawn, and their bytes; kept to reuse their memory.
     words: Vec<u64>,
+    bytes: Vec<u8>,
 }
+
+/// A place in a stream, to return to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place(u128);
 
 enum Source {
     Seeded(Box<ChaCha20Rng>),
@@ -65,6 +70,7 @@ impl Stream {
         Self {
             source,
             words: Vec::new(),
+            bytes: Vec::new(),
         }
     }
 
@@ -78,10 +84,20 @@ impl Stream {
 
     /// Sets `target` to a uniform integer in [0, 2^bits) from the next ⌈bits/64⌉ words of the stream.
     pub(crate) fn draw(&mut self, target: &mut Integer, bits: u32) -> Result<(), Error> {
+        let count = bits.div_ceil(64) as usize;
         self.words.clear();
-        for _ in 0..bits.div_ceil(64) {
-            let word = self.word()?;
-            self.words.push(word);
+        match &mut self.source {
+            Source::Seeded(generator) => {
+                self.words.extend((0..count).map(|_| generator.next_u64()));
+            }
+            Source::Os => {
+                // One system call for all of them.
+                self.bytes.resize(8 * count, 0);
+                getrandom::fill(&mut self.bytes)?;
+                let (words, _) = self.bytes.as_chunks();
+                self.words
+                    .extend(words.iter().map(|&word| u64::from_le_bytes(word)));
+            }
         }
         target.assign_digits(&self.words, Order::Lsf);
         target.keep_bits_mut(bits);
@@ -93,6 +109,38 @@ impl Stream {
         self.draw(target, bits)?;
         target.set_bit(bits - 1, true);
         Ok(())
+    }
+
+    /// Sets `target` to the next candidate of a search for primes of the form that tries independent ones: uniform among
+    /// the integers of `bits` bits that can be of the form. `bits` is one that the form has primes of.
+    pub(crate) fn draw_candidate(
+        &mut self,
+        target: &mut Integer,
+        form: Form,
+        bits: u32,
+    ) -> Result<(), Error> {
+        self.draw_start(target, bits)?;
+        // Of the primes only 2 is even; of the safe primes only 5 is not 3 mod 4.
+        target.set_bit(0, bits > 2 || target.get_bit(0));
+        target.set_bit(1, form == Form::SafePrime && bits > 3 || target.get_bit(1));
+        Ok(())
+    }
+
+    /// Where the stream is.
+    pub(crate) fn place(&self) -> Place {
+        match &self.source {
+            Source::Seeded(generator) => Place(generator.get_word_pos()),
+            Source::Os => Place::default(),
+        }
+    }
+
+    /// Goes back to a place where the stream has been. The operating system's generator only goes on: what it gives is
+    /// never to be seen twice.
+    pub(crate) fn return_to(&mut self, place: Place) {
+        match &mut self.source {
+            Source::Seeded(generator) => generator.set_word_pos(place.0),
+            Source::Os => {}
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rug::Integer;
 
-use crate::{Cancel, Error, Found, Stream};
+use crate::{Cancel, Error, Form, Found, Stream};
 
 /// Proof that the processor has the instructions: there is none.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,17 @@ impl Search {
 
     pub(crate) fn safe_primes(
         &mut self,
+        _bits: u32,
+        _streams: &mut [Stream],
+        _cancel: &Cancel,
+        _found: &mut dyn FnMut(usize, Found),
+    ) -> Result<(), Error> {
+        match *self {}
+    }
+
+    pub(crate) fn uniform(
+        &mut self,
+        _form: Form,
         _bits: u32,
         _streams: &mut [Stream],
         _cancel: &Cancel,

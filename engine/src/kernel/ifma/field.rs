@@ -8,7 +8,7 @@
 //!
 //! Blocks of 3 to 7 digits are best: with 10, the most that fits, the chain of quotient digits in a block is longer than
 //! what the processor finds to do meanwhile, and 82 to 93 % of its multiply-adds are used instead of 92 to 99. One group of
-//! eight is enough for that, except up to 6 digits, where two take turns.
+//! eight is enough for that, except for small numbers, where two take turns.
 //!
 //! # Bounds
 //!
@@ -25,8 +25,8 @@
 
 use std::arch::x86_64::{
     __m512i, _mm_cvtsi64_si128, _mm512_add_epi64, _mm512_and_si512, _mm512_cmpeq_epi64_mask,
-    _mm512_i64gather_epi64, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_mask_blend_epi64,
-    _mm512_or_si512, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_sllv_epi64, _mm512_srl_epi64,
+    _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_mask_blend_epi64, _mm512_or_si512,
+    _mm512_set1_epi64, _mm512_setzero_si512, _mm512_sllv_epi64, _mm512_srl_epi64,
     _mm512_srli_epi64, _mm512_sub_epi64, _mm512_test_epi64_mask, _mm512_xor_si512,
 };
 
@@ -34,7 +34,10 @@ use super::Ifma;
 use super::row::{DIGIT_BITS, DIGIT_MASK, LANES, Row};
 
 /// Bits of the exponent taken at a time in a power of any base.
-pub(super) const WINDOW: u32 = 5;
+pub(super) const WINDOW: u32 = 4;
+
+/// Powers in the table of a power of any base.
+const POWERS: usize = 1 << WINDOW;
 
 /// Arithmetic modulo several numbers at once; see the module's documentation for the representation.
 ///
@@ -186,12 +189,14 @@ macro_rules! define_field {
                 other_product: [[[Block; 2]; B]; G],
                 quotient: [Block; B],
                 scratch: [Block; B],
+                /// What the numbers are multiplied by.
+                factor: [[Block; B]; G],
                 /// Minus the inverse of the modulus modulo 2^52.
                 inverse: [Row; G],
                 /// The inverse times the modulus's second digit, modulo 2^52.
                 second: [Row; G],
                 /// The powers 0, 1, ... of the base, for each group; empty until they are needed.
-                powers: Vec<[Block; B]>,
+                powers: Vec<[[Block; B]; POWERS]>,
                 /// That the processor has the instructions.
                 _proof: Ifma,
             }
@@ -229,6 +234,7 @@ macro_rules! define_field {
                         other_product: [[[ZERO; 2]; B]; G],
                         quotient: [ZERO; B],
                         scratch: [ZERO; B],
+                        factor: [[ZERO; B]; G],
                         inverse: [Row::ZERO; G],
                         second: [Row::ZERO; G],
                         powers: Vec::new(),
@@ -369,39 +375,26 @@ macro_rules! define_field {
                 }
             }
 
-            /// In every lane the power of the table, of 2^[`WINDOW`] powers, that the lane has in `which`.
+            /// In every lane the power of the table, of [`POWERS`] powers, that the lane has in `which`.
+            ///
+            /// To look at all of a table that is in the first-level cache beats a gather.
             #[inline]
             #[target_feature(enable = "avx512f,avx512ifma")]
-            fn select<const B: usize>(table: &[[Block; B]], which: __m512i, to: &mut [Block; B]) {
-                const POWERS: usize = 1 << WINDOW;
-                let table: &[[Block; B]; POWERS] = match table.try_into() {
-                    Ok(table) => table,
-                    Err(_) => unreachable!("a table has {POWERS} powers"),
-                };
-                if B == 1 {
-                    // The whole table is in the first-level cache, and to look at all of it beats a gather.
-                    let mut rows = table[0][0].map(Row::vector);
-                    for (power, entry) in table.iter().enumerate().skip(1) {
+            fn select<const B: usize>(
+                table: &[[Block; B]; POWERS],
+                which: __m512i,
+                to: &mut [Block; B],
+            ) {
+                for b in 0..B {
+                    let mut rows = table[0][b].map(Row::vector);
+                    for power in 1..POWERS {
                         let here = _mm512_cmpeq_epi64_mask(which, _mm512_set1_epi64(power as i64));
                         for c in 0..K {
-                            rows[c] = _mm512_mask_blend_epi64(here, rows[c], entry[0][c].vector());
+                            let row = table[power][b][c].vector();
+                            rows[c] = _mm512_mask_blend_epi64(here, rows[c], row);
                         }
                     }
-                    to[0] = rows.map(Row::from_vector);
-                    return;
-                }
-                // In words: the power's rows, and the lane.
-                let lanes = Row([0, 1, 2, 3, 4, 5, 6, 7]).vector();
-                let index = low!(lanes, which, _mm512_set1_epi64((K * B * LANES) as i64));
-                for (j, row) in to.as_flattened_mut().iter_mut().enumerate() {
-                    // SAFETY: an index is power · (8 K B) + lane with power < 2^WINDOW and lane < 8, and is counted in
-                    // words from row j < K B: the last one is word 7 of row j of the table's last power. The table has
-                    // 2^WINDOW powers of K B rows of 8 words.
-                    let words = unsafe {
-                        let base = table.as_ptr().cast::<Row>().add(j);
-                        _mm512_i64gather_epi64::<8>(index, base.cast())
-                    };
-                    *row = Row::from_vector(words);
+                    to[b] = rows.map(Row::from_vector);
                 }
             }
 
@@ -427,18 +420,25 @@ macro_rules! define_field {
                     }
                 }
 
+                /// For each exponent bit from `high − 1` down to `low`: a = a², doubled if `DOUBLE` and the bit is set.
+                ///
+                /// One piece of code for all powers: inlined into larger functions it would run out of registers.
+                #[inline(never)]
                 #[target_feature(enable = "avx512f,avx512ifma")]
-                fn power_of_two_lanes(&mut self, high: u32, low: u32) {
+                fn squarings<const DOUBLE: bool>(&mut self, high: u32, low: u32) {
                     let one = _mm512_set1_epi64(1);
                     for bit in (low..high).rev() {
                         for g in 0..G {
                             square(&self.a[g], &mut self.product[g]);
                         }
                         for g in 0..G {
-                            let (digit, place) = self.exponent_bit(g, bit);
-                            let place = _mm_cvtsi64_si128(i64::from(place));
-                            let shift =
-                                _mm512_and_si512(_mm512_srl_epi64(digit.vector(), place), one);
+                            let shift = if DOUBLE {
+                                let (digit, place) = self.exponent_bit(g, bit);
+                                let place = _mm_cvtsi64_si128(i64::from(place));
+                                _mm512_and_si512(_mm512_srl_epi64(digit.vector(), place), one)
+                            } else {
+                                _mm512_setzero_si512()
+                            };
                             reduce::<B, false>(
                                 &self.product[g],
                                 modulus!(self, g),
@@ -451,20 +451,13 @@ macro_rules! define_field {
                     }
                 }
 
-                /// a = a².
-                #[inline]
+                /// a = a times the factors.
+                #[inline(never)]
                 #[target_feature(enable = "avx512f,avx512ifma")]
-                fn square_numbers(&mut self) {
+                fn multiply_numbers(&mut self) {
                     for g in 0..G {
-                        square(&self.a[g], &mut self.product[g]);
+                        multiply(&self.a[g], &self.factor[g], &mut self.product[g]);
                     }
-                    self.reduce_numbers();
-                }
-
-                /// a = the product, reduced.
-                #[inline]
-                #[target_feature(enable = "avx512f,avx512ifma")]
-                fn reduce_numbers(&mut self) {
                     for g in 0..G {
                         reduce::<B, false>(
                             &self.product[g],
@@ -479,38 +472,29 @@ macro_rules! define_field {
 
                 #[target_feature(enable = "avx512f,avx512ifma")]
                 fn begin_power_lanes(&mut self, ones: &[Row]) {
-                    const POWERS: usize = 1 << WINDOW;
-                    self.powers.resize(POWERS * G, [ZERO; B]);
+                    self.powers.resize(G, [[ZERO; B]; POWERS]);
                     for g in 0..G {
                         let one = &ones[g * Self::L..][..Self::L];
-                        self.powers[POWERS * g]
-                            .as_flattened_mut()
-                            .copy_from_slice(one);
-                        self.powers[POWERS * g + 1] = self.a[g];
+                        self.powers[g][0].as_flattened_mut().copy_from_slice(one);
+                        self.powers[g][1] = self.a[g];
                     }
+                    self.factor = self.a;
                     for power in 2..POWERS {
+                        self.multiply_numbers();
                         for g in 0..G {
-                            let table = &self.powers[POWERS * g..];
-                            multiply(&table[power - 1], &table[1], &mut self.product[g]);
-                        }
-                        self.reduce_numbers();
-                        for g in 0..G {
-                            self.powers[POWERS * g + power] = self.a[g];
+                            self.powers[g][power] = self.a[g];
                         }
                     }
                     for g in 0..G {
-                        self.a[g] = self.powers[POWERS * g];
+                        self.a[g] = self.powers[g][0];
                     }
                 }
 
                 #[target_feature(enable = "avx512f,avx512ifma")]
                 fn power_lanes(&mut self, count: u32, low: u32) {
-                    const POWERS: usize = 1 << WINDOW;
                     let mask = _mm512_set1_epi64((1 << WINDOW) - 1);
                     for window in (0..count).rev() {
-                        for _ in 0..WINDOW {
-                            self.square_numbers();
-                        }
+                        // Nothing waits for the factors yet, so the processor selects them beside the squarings.
                         for g in 0..G {
                             let (digit, place) = self.exponent_bit(g, low + WINDOW * window);
                             let mut power = _mm512_srl_epi64(
@@ -525,25 +509,22 @@ macro_rules! define_field {
                                     _mm512_or_si512(power, _mm512_sllv_epi64(above.vector(), left));
                             }
                             let power = _mm512_and_si512(power, mask);
-                            let table = &self.powers[POWERS * g..POWERS * (g + 1)];
-                            select(table, power, &mut self.scratch);
-                            multiply(&self.a[g], &self.scratch, &mut self.product[g]);
+                            select(&self.powers[g], power, &mut self.factor[g]);
                         }
-                        self.reduce_numbers();
+                        self.squarings::<false>(WINDOW, 0);
+                        self.multiply_numbers();
                     }
                 }
 
                 #[target_feature(enable = "avx512f,avx512ifma")]
                 fn power_step_lanes(&mut self, bit: u32) {
-                    const POWERS: usize = 1 << WINDOW;
-                    self.square_numbers();
                     for g in 0..G {
                         let (digit, place) = self.exponent_bit(g, bit);
                         let bit = _mm512_set1_epi64(1 << place);
                         let set = _mm512_test_epi64_mask(digit.vector(), bit);
-                        let one = self.powers[POWERS * g].as_flattened();
-                        let base = self.powers[POWERS * g + 1].as_flattened();
-                        let factor = self.scratch.as_flattened_mut();
+                        let one = self.powers[g][0].as_flattened();
+                        let base = self.powers[g][1].as_flattened();
+                        let factor = self.factor[g].as_flattened_mut();
                         for ((row, one), base) in factor.iter_mut().zip(one).zip(base) {
                             *row = Row::from_vector(_mm512_mask_blend_epi64(
                                 set,
@@ -551,9 +532,9 @@ macro_rules! define_field {
                                 base.vector(),
                             ));
                         }
-                        multiply(&self.a[g], &self.scratch, &mut self.product[g]);
                     }
-                    self.reduce_numbers();
+                    self.squarings::<false>(1, 0);
+                    self.multiply_numbers();
                 }
 
                 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -710,7 +691,7 @@ macro_rules! define_field {
 
                 fn power_of_two(&mut self, high: u32, low: u32) {
                     // SAFETY: `_proof` shows that the processor has the instructions.
-                    unsafe { self.power_of_two_lanes(high, low) }
+                    unsafe { self.squarings::<true>(high, low) }
                 }
 
                 fn begin_power(&mut self, ones: &[Row]) {
@@ -763,9 +744,9 @@ const FIELDS: &[(usize, Constructor)] = &[
     (5, blocks5::Blocks::<1, 2>::boxed),
     (6, blocks6::Blocks::<1, 2>::boxed),
     (7, blocks7::Blocks::<1, 1>::boxed),
-    (8, blocks4::Blocks::<2, 1>::boxed),
+    (8, blocks4::Blocks::<2, 2>::boxed),
     (9, blocks3::Blocks::<3, 1>::boxed),
-    (10, blocks5::Blocks::<2, 1>::boxed),
+    (10, blocks5::Blocks::<2, 2>::boxed),
     (12, blocks4::Blocks::<3, 1>::boxed),
     (14, blocks7::Blocks::<2, 1>::boxed),
     (15, blocks5::Blocks::<3, 1>::boxed),

@@ -9,11 +9,12 @@ use rug::{Assign, Integer};
 
 use super::batch::{Batch, Lanes, MAX_SPREAD};
 use super::field::MAX_BITS;
-use super::plan::{Plan, plan};
+use super::plan::{Plan, plan, trial_bound};
 use super::row::{DIGIT_BITS, DIGIT_MASK};
 use super::sieve::Sieve;
 use super::{Ifma, MIN_BITS, field, integer, write_digits};
 use crate::primality::Assurance;
+use crate::stream::Place;
 use crate::{Cancel, Error, Form, Found, Stream, plan as portable, sieve};
 
 /// The memory of the searches with the vector kernel.
@@ -48,6 +49,9 @@ struct Job {
     candidates: u64,
     /// The digits of the hit that waits for confirmation.
     hit: Vec<u64>,
+    /// With independent candidates: where the stream was after each of those that are in the lanes, and after the hit.
+    places: Vec<Place>,
+    place: Place,
 }
 
 /// What a job has next.
@@ -56,6 +60,239 @@ enum Next {
     Candidate,
     /// Nothing below the limit.
     Exhausted,
+}
+
+/// Where the jobs of [`Search::run`] and their candidates come from.
+trait Source {
+    /// Makes the job the next one, if there is one.
+    fn begin(&mut self, search: &mut Search, job: &mut Job) -> Result<bool, Error>;
+
+    /// Gives the job a new start, as there is no prime from the last one on.
+    fn again(&mut self, search: &mut Search, job: &mut Job) -> Result<(), Error>;
+
+    /// Writes the digits of the job's next candidate.
+    fn next(
+        &mut self,
+        search: &mut Search,
+        job: &mut Job,
+        candidate: &mut [u64],
+        cancel: &Cancel,
+    ) -> Result<Next, Error> {
+        search.next(job, candidate, cancel)
+    }
+
+    /// Which of the first `count` lanes' numbers, which passed the test to base 2, lead to a prime.
+    fn confirm(
+        &mut self,
+        search: &mut Search,
+        batch: &mut Batch,
+        count: usize,
+        cancel: &Cancel,
+    ) -> Result<Lanes, Error>;
+
+    /// Lets the job go on after its hit, which led to no prime.
+    fn resume(&mut self, search: &mut Search, job: &mut Job) -> Result<(), Error> {
+        search.number = integer(&job.hit) + 2_u32;
+        search.begin(job);
+        Ok(())
+    }
+
+    /// The job's hit leads to a prime.
+    fn done(&mut self, job: &Job);
+}
+
+/// The first prime from each stream's start on.
+struct Incremental<'a> {
+    bits: u32,
+    streams: &'a mut [Stream],
+    /// The next stream.
+    next: usize,
+    found: &'a mut dyn FnMut(usize, Found),
+}
+
+impl Source for Incremental<'_> {
+    fn begin(&mut self, search: &mut Search, job: &mut Job) -> Result<bool, Error> {
+        if self.next == self.streams.len() {
+            return Ok(false);
+        }
+        job.stream = self.next;
+        job.limit = self.bits;
+        job.candidates = 0;
+        self.next += 1;
+        self.again(search, job)?;
+        Ok(true)
+    }
+
+    fn again(&mut self, search: &mut Search, job: &mut Job) -> Result<(), Error> {
+        self.streams[job.stream].draw_start(&mut search.number, self.bits)?;
+        search.begin(job);
+        Ok(())
+    }
+
+    fn confirm(
+        &mut self,
+        search: &mut Search,
+        batch: &mut Batch,
+        count: usize,
+        cancel: &Cancel,
+    ) -> Result<Lanes, Error> {
+        search.confirm_loaded(batch, count, Assurance::at_random(self.bits), cancel)
+    }
+
+    fn done(&mut self, job: &Job) {
+        let prime = integer(&job.hit);
+        let candidates = job.candidates;
+        (self.found)(job.stream, Found { prime, candidates });
+    }
+}
+
+/// The first prime from one number on.
+struct Following<'a> {
+    start: &'a Integer,
+    begun: bool,
+    result: Option<Found>,
+}
+
+impl Source for Following<'_> {
+    fn begin(&mut self, search: &mut Search, job: &mut Job) -> Result<bool, Error> {
+        if self.begun {
+            return Ok(false);
+        }
+        self.begun = true;
+        job.candidates = 0;
+        job.limit = u32::MAX;
+        self.again(search, job)?;
+        Ok(true)
+    }
+
+    fn again(&mut self, search: &mut Search, job: &mut Job) -> Result<(), Error> {
+        search.number.assign(self.start);
+        search.begin(job);
+        Ok(())
+    }
+
+    fn confirm(
+        &mut self,
+        search: &mut Search,
+        batch: &mut Batch,
+        count: usize,
+        cancel: &Cancel,
+    ) -> Result<Lanes, Error> {
+        let bits = self.start.significant_bits() + 1;
+        search.confirm_loaded(batch, count, Assurance::against_anyone(bits), cancel)
+    }
+
+    fn done(&mut self, job: &Job) {
+        let prime = integer(&job.hit);
+        let candidates = job.candidates;
+        self.result = Some(Found { prime, candidates });
+    }
+}
+
+/// The first prime among each stream's independent candidates.
+///
+/// For safe primes p the lanes test (p − 1)/2; once that has passed, p is part of the confirmation.
+struct Independent<'a> {
+    form: Form,
+    bits: u32,
+    streams: &'a mut [Stream],
+    /// The next stream.
+    next: usize,
+    /// The digits of the number that is being divided.
+    digits: Vec<u64>,
+    found: &'a mut dyn FnMut(usize, Found),
+}
+
+impl Source for Independent<'_> {
+    fn begin(&mut self, _: &mut Search, job: &mut Job) -> Result<bool, Error> {
+        if self.next == self.streams.len() {
+            return Ok(false);
+        }
+        job.stream = self.next;
+        job.candidates = 0;
+        self.next += 1;
+        Ok(true)
+    }
+
+    fn again(&mut self, _: &mut Search, _: &mut Job) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn next(
+        &mut self,
+        search: &mut Search,
+        job: &mut Job,
+        candidate: &mut [u64],
+        cancel: &Cancel,
+    ) -> Result<Next, Error> {
+        let stream = &mut self.streams[job.stream];
+        self.digits.resize(search.sieve.digits(), 0);
+        loop {
+            cancel.check()?;
+            stream.draw_candidate(&mut search.number, self.form, self.bits)?;
+            write_digits(&search.number, &mut self.digits);
+            if search.sieve.has_factor(&self.digits) {
+                continue;
+            }
+            if self.form == Form::SafePrime {
+                search.number >>= 1;
+                write_digits(&search.number, &mut self.digits);
+                if search.sieve.has_factor(&self.digits) {
+                    continue;
+                }
+            }
+            write_digits(&search.number, candidate);
+            job.places.push(stream.place());
+            return Ok(Next::Candidate);
+        }
+    }
+
+    fn confirm(
+        &mut self,
+        search: &mut Search,
+        batch: &mut Batch,
+        count: usize,
+        cancel: &Cancel,
+    ) -> Result<Lanes, Error> {
+        if self.form == Form::Prime {
+            return search.confirm_loaded(batch, count, Assurance::at_random(self.bits), cancel);
+        }
+        let mut halves = vec![vec![0; batch.limbs()]; count];
+        let mut digits = vec![0; batch.limbs()];
+        for (lane, half) in halves.iter_mut().enumerate() {
+            batch.number(lane, half);
+        }
+        for lane in 0..batch.lanes() {
+            double(&halves[lane % count], &mut digits);
+            batch.load(lane, &digits);
+        }
+        let passed = batch.strong_2(cancel)?;
+        if passed & ((1 << count) - 1) == 0 {
+            return Ok(0);
+        }
+        for lane in 0..batch.lanes() {
+            batch.load(lane, &halves[lane % count]);
+        }
+        // Once (p − 1)/2 is prime, p is proven: see `Engine::is_prime`.
+        let assurance = Assurance::at_random(self.bits - 1);
+        Ok(passed & search.confirm_loaded(batch, count, assurance, cancel)?)
+    }
+
+    fn resume(&mut self, _: &mut Search, job: &mut Job) -> Result<(), Error> {
+        self.streams[job.stream].return_to(job.place);
+        Ok(())
+    }
+
+    fn done(&mut self, job: &Job) {
+        // Other candidates may have been drawn since, to fill the lanes.
+        self.streams[job.stream].return_to(job.place);
+        let mut prime = integer(&job.hit);
+        if self.form == Form::SafePrime {
+            prime = (prime << 1_u32) + 1_u32;
+        }
+        let candidates = job.candidates;
+        (self.found)(job.stream, Found { prime, candidates });
+    }
 }
 
 impl Search {
@@ -84,45 +321,45 @@ impl Search {
         cancel: &Cancel,
         found: &mut dyn FnMut(usize, Found),
     ) -> Result<(), Error> {
-        self.primes_by_plan(bits, plan(bits), streams, cancel, found)
+        let Plan { bound, interval } = plan(bits);
+        let mut source = Incremental {
+            bits,
+            streams,
+            next: 0,
+            found,
+        };
+        self.with_batch(bits, |search, batch| {
+            search
+                .sieve
+                .prepare(digits_of(bits), bound, interval, cancel)?;
+            search.run(batch, cancel, &mut source)
+        })
     }
 
-    fn primes_by_plan(
+    /// Finds the prime of each stream among independent candidates; see
+    /// [`Engine::primes_by`](crate::Engine::primes_by). The size is one that is handled, and for safe primes so is one bit
+    /// less.
+    pub(crate) fn uniform(
         &mut self,
+        form: Form,
         bits: u32,
-        plan: Plan,
         streams: &mut [Stream],
         cancel: &Cancel,
         found: &mut dyn FnMut(usize, Found),
     ) -> Result<(), Error> {
+        let mut source = Independent {
+            form,
+            bits,
+            streams,
+            next: 0,
+            digits: Vec::new(),
+            found,
+        };
         self.with_batch(bits, |search, batch| {
             search
                 .sieve
-                .prepare(digits_of(bits), plan.bound, plan.interval, cancel)?;
-            let mut waiting = 0..streams.len();
-            search.run(
-                batch,
-                Assurance::at_random(bits),
-                cancel,
-                &mut |search, job, again| {
-                    if !again {
-                        let Some(stream) = waiting.next() else {
-                            return Ok(false);
-                        };
-                        job.stream = stream;
-                        job.limit = bits;
-                        job.candidates = 0;
-                    }
-                    streams[job.stream].draw_start(&mut search.number, bits)?;
-                    search.begin(job);
-                    Ok(true)
-                },
-                &mut |job| {
-                    let prime = integer(&job.hit);
-                    let candidates = job.candidates;
-                    found(job.stream, Found { prime, candidates });
-                },
-            )
+                .prepare(digits_of(bits), trial_bound(bits), 64, cancel)?;
+            search.run(batch, cancel, &mut source)
         })
     }
 
@@ -130,37 +367,20 @@ impl Search {
     /// start, and one more, are handled.
     pub(crate) fn next_prime(&mut self, start: &Integer, cancel: &Cancel) -> Result<Found, Error> {
         let bits = start.significant_bits() + 1;
-        let plan = plan(bits);
-        let mut result = None;
+        let Plan { bound, interval } = plan(bits);
+        let mut source = Following {
+            start,
+            begun: false,
+            result: None,
+        };
         self.with_batch(bits, |search, batch| {
             search
                 .sieve
-                .prepare(digits_of(bits), plan.bound, plan.interval, cancel)?;
-            let mut begun = false;
-            search.run(
-                batch,
-                Assurance::against_anyone(bits),
-                cancel,
-                &mut |search, job, _| {
-                    if begun {
-                        return Ok(false);
-                    }
-                    begun = true;
-                    search.number.assign(start);
-                    job.candidates = 0;
-                    job.limit = u32::MAX;
-                    search.begin(job);
-                    Ok(true)
-                },
-                &mut |job| {
-                    let prime = integer(&job.hit);
-                    let candidates = job.candidates;
-                    result = Some(Found { prime, candidates });
-                },
-            )
+                .prepare(digits_of(bits), bound, interval, cancel)?;
+            search.run(batch, cancel, &mut source)
         })?;
         // `run` returns without an error only when all jobs are done.
-        result.ok_or(Error::Cancelled)
+        source.result.ok_or(Error::Cancelled)
     }
 
     /// Finds the safe prime of each stream; see [`Engine::primes`](crate::Engine::primes). The size is one that is
@@ -274,6 +494,7 @@ impl Search {
     ) -> Result<(), Error> {
         numbers.sort_by_key(|(_, n)| n.significant_bits());
         let mut rest = &*numbers;
+        let mut digits = Vec::new();
         while let Some((_, shortest)) = rest.first() {
             let bits = shortest.significant_bits();
             let limbs = field::limbs_for(bits);
@@ -284,7 +505,7 @@ impl Search {
                 };
                 let count = rest.iter().take(batch.lanes()).take_while(fits).count();
                 let (now, later) = rest.split_at(count);
-                let mut digits = vec![0; batch.limbs()];
+                digits.resize(batch.limbs(), 0);
                 for lane in 0..batch.lanes() {
                     write_digits(now[lane % count].1, &mut digits);
                     batch.load(lane, &digits);
@@ -300,16 +521,11 @@ impl Search {
     }
 
     /// Runs jobs until there are no more.
-    ///
-    /// `supply(search, job, again)` makes the job the next one, if there is one; or, with `again`, gives the same job a
-    /// new start. `done` is called with every job that has its prime.
     fn run(
         &mut self,
         batch: &mut Batch,
-        assurance: Assurance,
         cancel: &Cancel,
-        supply: &mut dyn FnMut(&mut Self, &mut Job, bool) -> Result<bool, Error>,
-        done: &mut dyn FnMut(&Job),
+        source: &mut dyn Source,
     ) -> Result<(), Error> {
         let lanes = batch.lanes();
         let mut jobs = std::mem::take(&mut self.jobs);
@@ -328,7 +544,7 @@ impl Search {
             cancel.check()?;
             while more && active.len() < lanes {
                 let Some(job) = idle.pop() else { break };
-                more = supply(self, &mut jobs[job], false)?;
+                more = source.begin(self, &mut jobs[job])?;
                 if more {
                     active.push(job);
                 } else {
@@ -340,15 +556,16 @@ impl Search {
                     break;
                 }
                 let count = pending.len().min(lanes);
-                let passed = self.confirm(batch, &jobs, &pending[..count], assurance, cancel)?;
+                for lane in 0..lanes {
+                    batch.load(lane, &jobs[pending[lane % count]].hit);
+                }
+                let passed = source.confirm(self, batch, count, cancel)?;
                 for (index, job) in pending.drain(..count).enumerate() {
                     if passed >> index & 1 == 1 {
-                        done(&jobs[job]);
+                        source.done(&jobs[job]);
                         idle.push(job);
                     } else {
-                        // The search goes on after what was no prime.
-                        self.number = integer(&jobs[job].hit) + 2_u32;
-                        self.begin(&mut jobs[job]);
+                        source.resume(self, &mut jobs[job])?;
                         active.push(job);
                     }
                 }
@@ -360,8 +577,9 @@ impl Search {
                 // As even as it goes.
                 let share = (lanes + active.len() - 1 - index) / active.len();
                 let mut taken = 0;
+                jobs[job].places.clear();
                 while taken < share {
-                    match self.next(&mut jobs[job], &mut candidate, cancel)? {
+                    match source.next(self, &mut jobs[job], &mut candidate, cancel)? {
                         Next::Candidate => {
                             batch.load(slots.len(), &candidate);
                             slots.push(job);
@@ -369,7 +587,7 @@ impl Search {
                         }
                         // With none in the lanes all of the job's candidates are refuted.
                         Next::Exhausted if taken == 0 => {
-                            supply(self, &mut jobs[job], true)?;
+                            source.again(self, &mut jobs[job])?;
                         }
                         Next::Exhausted => break,
                     }
@@ -383,14 +601,17 @@ impl Search {
             let hits = batch.strong_2(cancel)?;
             active.retain(|&job| {
                 let mut lanes = slots.iter().enumerate().filter(|&(_, &slot)| slot == job);
+                let state = &mut jobs[job];
+                let mut nth = 0;
                 let hit = lanes.find(|(lane, _)| {
-                    jobs[job].candidates += 1;
+                    nth += 1;
                     hits >> lane & 1 == 1
                 });
+                state.candidates += nth as u64;
                 if let Some((lane, _)) = hit {
-                    let hit = &mut jobs[job].hit;
-                    hit.resize(candidate.len(), 0);
-                    batch.number(lane, hit);
+                    state.place = state.places.get(nth - 1).copied().unwrap_or_default();
+                    state.hit.resize(candidate.len(), 0);
+                    batch.number(lane, &mut state.hit);
                     pending.push(job);
                 }
                 hit.is_none()
@@ -444,21 +665,6 @@ impl Search {
         }
         job.open &= job.open - 1;
         Ok(Next::Candidate)
-    }
-
-    /// Which of the pending jobs' hits, at most as many as lanes, are prime.
-    fn confirm(
-        &mut self,
-        batch: &mut Batch,
-        jobs: &[Job],
-        pending: &[usize],
-        assurance: Assurance,
-        cancel: &Cancel,
-    ) -> Result<Lanes, Error> {
-        for lane in 0..batch.lanes() {
-            batch.load(lane, &jobs[pending[lane % pending.len()]].hit);
-        }
-        self.confirm_loaded(batch, pending.len(), assurance, cancel)
     }
 
     /// Which of the numbers in the first `count` lanes are prime. The others hold the same, over and over, and are more
@@ -524,6 +730,15 @@ impl Job {
 /// Digits of a start of so many bits, and of what follows it: the interval may cross a power of two.
 fn digits_of(bits: u32) -> usize {
     (bits + 1).div_ceil(DIGIT_BITS) as usize
+}
+
+/// Writes twice the number and one.
+fn double(number: &[u64], to: &mut [u64]) {
+    let mut carry = 1;
+    for (to, digit) in to.iter_mut().zip(number) {
+        *to = (digit << 1 | carry) & DIGIT_MASK;
+        carry = digit >> (DIGIT_BITS - 1);
+    }
 }
 
 /// Writes number + addend.

@@ -1,8 +1,9 @@
 //! The sieve: which odd numbers of an interval have no small factor.
 //!
-//! Residues of the start are made eight primes at a time, digit by digit from the least significant one (Hensel's
-//! division: Montgomery's reduction of one digit after the other), with no division at all. The interval is short, so it
-//! is struck out
+//! Residues of the start are made eight at a time, digit by digit from the least significant one (Hensel's division:
+//! Montgomery's reduction of one digit after the other), with no division at all: first modulo products of up to
+//! [`MAX_FACTORS`] primes that fit a digit, which share the passes over the start, then modulo each prime. The interval is
+//! short, so it is struck out
 //!
 //! - by the least primes with ready-made bit patterns;
 //! - by those below the interval's length in a byte array, as often as any multiple of theirs may occur, so that no branch
@@ -15,7 +16,7 @@ use std::arch::x86_64::{
     __m256i, __m512i, _mm256_loadu_si256, _mm256_maskz_compress_epi32, _mm256_storeu_si256,
     _mm512_cmplt_epu64_mask, _mm512_cvtepi64_epi32, _mm512_cvtepu32_epi64, _mm512_loadu_si512,
     _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_set1_epi64, _mm512_setzero_si512,
-    _mm512_srli_epi64, _mm512_sub_epi64, _mm512_test_epi8_mask,
+    _mm512_srli_epi64, _mm512_sub_epi64, _mm512_test_epi8_mask, _mm512_testn_epi64_mask,
 };
 
 use super::Ifma;
@@ -29,8 +30,11 @@ pub(super) const MAX_BOUND: u32 = 1 << 25;
 /// The greatest number of odd numbers in an interval.
 pub(super) const MAX_INTERVAL: usize = 1 << 16;
 
-/// Primes whose residues are made side by side, so that their chains of multiply-adds overlap.
+/// Products of primes whose residues are made side by side, so that their chains of multiply-adds overlap.
 const SIDE_BY_SIDE: usize = 4 * 8;
+
+/// The greatest number of primes in a product.
+const MAX_FACTORS: usize = 4;
 
 /// Bytes of bit patterns: they have to stay in the first-level cache.
 const PATTERN_BYTES: usize = 1 << 14;
@@ -46,8 +50,15 @@ pub(super) struct Sieve {
     primes: Vec<u32>,
     /// For each prime its inverse modulo 2^52.
     inverses: Vec<u64>,
-    /// For each prime −2^(52 (digits + 1)) / 2 modulo it: turns what is left of a start into the index of a multiple.
+    /// For each prime 2^(52 (digits + 2)) / 2 modulo it: turns what is left of a start into the index of a multiple.
     factors: Vec<u32>,
+    /// For each block of products the number k of primes in a product. The block is of 32 k consecutive primes, and its
+    /// product i is that of primes i, 32 + i, ...
+    blocks: Vec<usize>,
+    /// The products, below 2^52.
+    products: Vec<u64>,
+    /// For each product its inverse modulo 2^52.
+    product_inverses: Vec<u64>,
     /// 52-bit digits of the starts.
     digits: usize,
     /// Words of an interval's marks.
@@ -74,6 +85,9 @@ impl Sieve {
             primes: Vec::new(),
             inverses: Vec::new(),
             factors: Vec::new(),
+            blocks: Vec::new(),
+            products: Vec::new(),
+            product_inverses: Vec::new(),
             digits: 0,
             words: 0,
             patterns: Vec::new(),
@@ -120,9 +134,9 @@ impl Sieve {
             for &p in batch {
                 let p = u64::from(p);
                 self.inverses.push(small::inverse(p) & DIGIT_MASK);
-                let exponent = u64::from(DIGIT_BITS) * (digits as u64 + 1) - 1;
+                let exponent = u64::from(DIGIT_BITS) * (digits as u64 + 2) - 1;
                 // Below p.
-                self.factors.push((p - power_of_two(exponent, p)) as u32);
+                self.factors.push(power_of_two(exponent, p) as u32);
             }
         }
 
@@ -146,12 +160,45 @@ impl Sieve {
         self.firsts.clear();
         self.firsts
             .resize(self.short.next_multiple_of(SIDE_BY_SIDE), 0);
+        self.multiply_primes();
         self.bytes.clear();
         self.bytes.resize(2 * interval, 0);
         self.hits.clear();
         self.hits.resize(padded + 8, 0);
         self.digits = digits;
         Ok(())
+    }
+
+    /// Makes the products, as long as they fit; none has both short primes and others.
+    fn multiply_primes(&mut self) {
+        self.blocks.clear();
+        self.products.clear();
+        self.product_inverses.clear();
+        let mut rest = self.primes.as_slice();
+        while !rest.is_empty() {
+            let done = self.primes.len() - rest.len();
+            let end = match self.firsts.len() {
+                short if done < short => short,
+                _ => self.primes.len(),
+            };
+            let fits = |&count: &usize| {
+                let greatest = u64::from(rest[SIDE_BY_SIDE * count - 1]);
+                let power = greatest.checked_pow(count as u32);
+                power.is_some_and(|power| power <= DIGIT_MASK)
+            };
+            let most = MAX_FACTORS.min((end - done) / SIDE_BY_SIDE);
+            let count = (2..=most).rev().find(fits).unwrap_or(1);
+            let (block, later) = rest.split_at(SIDE_BY_SIDE * count);
+            for i in 0..SIDE_BY_SIDE {
+                let factors = block[i..].iter().step_by(SIDE_BY_SIDE);
+                let product = factors.map(|&p| u64::from(p)).product();
+                self.products.push(product);
+                self.product_inverses
+                    .push(small::inverse(product) & DIGIT_MASK);
+            }
+            self.blocks.push(count);
+            rest = later;
+        }
     }
 
     /// Digits of a start.
@@ -175,31 +222,17 @@ impl Sieve {
     #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512bw")]
     fn mark_lanes(&mut self, start: &[u64], marks: &mut [u64]) {
         let interval = 64 * self.words;
-        let end = _mm512_set1_epi64(interval as i64);
-        let mut index = 0;
-        while index < self.firsts.len() {
-            let firsts = self.first_multiples(start, index);
-            for (vector, first) in firsts.into_iter().enumerate() {
-                let to = &mut self.firsts[index + 8 * vector..][..8];
-                // SAFETY: `to` has room for the eight words that are stored.
-                unsafe {
-                    _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm512_cvtepi64_epi32(first))
-                };
-            }
-            index += SIDE_BY_SIDE;
-        }
-        let mut hits = 0;
-        while index < self.primes.len() {
-            let firsts = self.first_multiples(start, index);
-            for first in firsts {
-                let hit = _mm512_cmplt_epu64_mask(first, end);
-                let indices = _mm256_maskz_compress_epi32(hit, _mm512_cvtepi64_epi32(first));
-                let to = &mut self.hits[hits..][..8];
-                // SAFETY: `to` has room for the eight words that are stored.
-                unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), indices) };
-                hits += hit.count_ones() as usize;
-            }
-            index += SIDE_BY_SIDE;
+        let (mut index, mut hits) = (0, 0);
+        for block in 0..self.blocks.len() {
+            let count = self.blocks[block];
+            hits = match count {
+                1 => self.locate::<1>(start, block, index, hits),
+                2 => self.locate::<2>(start, block, index, hits),
+                3 => self.locate::<3>(start, block, index, hits),
+                MAX_FACTORS => self.locate::<MAX_FACTORS>(start, block, index, hits),
+                _ => unreachable!("a product has at most {MAX_FACTORS} primes"),
+            };
+            index += SIDE_BY_SIDE * count;
         }
 
         let bytes = self.bytes.as_mut_slice();
@@ -238,49 +271,143 @@ impl Sieve {
         }
     }
 
-    /// For [`SIDE_BY_SIDE`] primes from an index on: the least i with start + 2i ≡ 0 modulo each, below the prime.
+    /// Whether a prime below the bound divides a number of the digits that the sieve was prepared for, above 2^64.
+    pub(super) fn has_factor(&self, number: &[u64]) -> bool {
+        // SAFETY: `_proof` shows that the processor has the instructions.
+        unsafe { self.has_factor_lanes(&number[..self.digits]) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512bw")]
+    fn has_factor_lanes(&self, number: &[u64]) -> bool {
+        let zero = _mm512_setzero_si512();
+        let mut index = 0;
+        for (block, &count) in self.blocks.iter().enumerate() {
+            let rest = self.reduce(number, block);
+            for _ in 0..count {
+                let (primes, _) = self.primes[index..][..SIDE_BY_SIDE].as_chunks();
+                let (inverses, _) = self.inverses[index..][..SIDE_BY_SIDE].as_chunks();
+                let mut divided = 0;
+                for ((&rest, primes), inverses) in rest.iter().zip(primes).zip(inverses) {
+                    // −rest / 2^52, below p.
+                    let quotient = _mm512_madd52lo_epu64(zero, rest, load(inverses));
+                    let reduced = _mm512_madd52hi_epu64(zero, quotient, widen(primes));
+                    divided |= _mm512_testn_epi64_mask(reduced, reduced);
+                }
+                if divided != 0 {
+                    return true;
+                }
+                index += SIDE_BY_SIDE;
+            }
+        }
+        false
+    }
+
+    /// Finds the least i with start + 2i ≡ 0 for each prime of a block, of products of N primes, whose primes begin at
+    /// `index`. That of a short prime goes to `firsts`; that of another to `hits`, which has so many already, if it is in
+    /// the interval. Returns how many hits there are then.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512bw")]
-    fn first_multiples(&self, start: &[u64], index: usize) -> [__m512i; SIDE_BY_SIDE / 8] {
+    fn locate<const N: usize>(
+        &mut self,
+        start: &[u64],
+        block: usize,
+        index: usize,
+        mut hits: usize,
+    ) -> usize {
+        let end = _mm512_set1_epi64(64 * self.words as i64);
+        let rest = self.reduce(start, block);
+        for n in 0..N {
+            let index = index + SIDE_BY_SIDE * n;
+            let firsts = self.first_multiples(rest, index);
+            for (vector, first) in firsts.into_iter().enumerate() {
+                let indices = _mm512_cvtepi64_epi32(first);
+                if index < self.firsts.len() {
+                    let to = &mut self.firsts[index + 8 * vector..][..8];
+                    // SAFETY: `to` has room for the eight words that are stored.
+                    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), indices) };
+                } else {
+                    let hit = _mm512_cmplt_epu64_mask(first, end);
+                    let indices = _mm256_maskz_compress_epi32(hit, indices);
+                    let to = &mut self.hits[hits..][..8];
+                    // SAFETY: `to` has room for the eight words that are stored.
+                    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), indices) };
+                    hits += hit.count_ones() as usize;
+                }
+            }
+        }
+        hits
+    }
+
+    /// For the products m of a block: −start / 2^(52 digits) modulo m, in [0, m].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512bw")]
+    fn reduce(&self, start: &[u64], block: usize) -> Vectors {
         let zero = _mm512_setzero_si512();
-        let primes = &self.primes[index..][..SIDE_BY_SIDE];
-        let inverses = &self.inverses[index..][..SIDE_BY_SIDE];
-        let factors = &self.factors[index..][..SIDE_BY_SIDE];
-        // SAFETY: the slice has the 8 numbers of 32 bits that are loaded.
-        let widen = |words: &[u32; 8]| unsafe {
-            _mm512_cvtepu32_epi64(_mm256_loadu_si256(words.as_ptr().cast::<__m256i>()))
-        };
-        let mut p = [zero; SIDE_BY_SIDE / 8];
+        let mut m = [zero; SIDE_BY_SIDE / 8];
         let mut inverse = [zero; SIDE_BY_SIDE / 8];
         let mut rest = [zero; SIDE_BY_SIDE / 8];
-        let (chunks, _) = primes.as_chunks::<8>();
-        for (p, primes) in p.iter_mut().zip(chunks) {
-            *p = widen(primes);
+        let (chunks, _) = self.products[SIDE_BY_SIDE * block..][..SIDE_BY_SIDE].as_chunks();
+        for (m, products) in m.iter_mut().zip(chunks) {
+            *m = load(products);
         }
-        let (chunks, _) = inverses.as_chunks::<8>();
+        let (chunks, _) = self.product_inverses[SIDE_BY_SIDE * block..][..SIDE_BY_SIDE].as_chunks();
         for (inverse, inverses) in inverse.iter_mut().zip(chunks) {
-            // SAFETY: the array has the 64 bytes that are loaded.
-            *inverse = unsafe { _mm512_loadu_si512(inverses.as_ptr().cast()) };
+            *inverse = load(inverses);
         }
-        // −(the digits so far) ≡ rest · 2^(52 · their number), with rest ≤ p.
+        // −(the digits so far) ≡ rest · 2^(52 · their number), with rest ≤ m.
         for &digit in start {
             let digit = _mm512_set1_epi64(digit as i64);
-            for ((rest, &p), &inverse) in rest.iter_mut().zip(&p).zip(&inverse) {
+            for ((rest, &m), &inverse) in rest.iter_mut().zip(&m).zip(&inverse) {
                 let low = _mm512_sub_epi64(digit, *rest);
                 let quotient = _mm512_madd52lo_epu64(zero, low, inverse);
                 let borrow = _mm512_srli_epi64::<63>(low);
-                *rest = _mm512_madd52hi_epu64(borrow, quotient, p);
+                *rest = _mm512_madd52hi_epu64(borrow, quotient, m);
             }
         }
-        let (chunks, _) = factors.as_chunks::<8>();
-        for (((rest, &p), &inverse), factors) in rest.iter_mut().zip(&p).zip(&inverse).zip(chunks) {
-            // −(rest · factor) / 2^52.
-            let product = _mm512_madd52lo_epu64(zero, *rest, widen(factors));
+        rest
+    }
+
+    /// For [`SIDE_BY_SIDE`] primes from an index on, given what [`Self::reduce`] says of their products: the least i with
+    /// start + 2i ≡ 0 modulo each, below the prime.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512bw")]
+    fn first_multiples(&self, mut rest: Vectors, index: usize) -> Vectors {
+        let zero = _mm512_setzero_si512();
+        let (primes, _) = self.primes[index..][..SIDE_BY_SIDE].as_chunks();
+        let (inverses, _) = self.inverses[index..][..SIDE_BY_SIDE].as_chunks();
+        let (factors, _) = self.factors[index..][..SIDE_BY_SIDE].as_chunks();
+        for (((rest, primes), inverses), factors) in
+            rest.iter_mut().zip(primes).zip(inverses).zip(factors)
+        {
+            let (p, inverse) = (widen(primes), load(inverses));
+            // −rest / 2^52, below p; then −(that · factor) / 2^52. Both products with p have the low half that the
+            // numerator has.
+            let quotient = _mm512_madd52lo_epu64(zero, *rest, inverse);
+            let reduced = _mm512_madd52hi_epu64(zero, quotient, p);
+            let product = _mm512_madd52lo_epu64(zero, reduced, widen(factors));
             let quotient = _mm512_madd52lo_epu64(zero, product, inverse);
             *rest = _mm512_madd52hi_epu64(zero, quotient, p);
         }
         rest
     }
+}
+
+/// One number for each of [`SIDE_BY_SIDE`] primes or products.
+type Vectors = [__m512i; SIDE_BY_SIDE / 8];
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(words: &[u64; 8]) -> __m512i {
+    // SAFETY: the array has the 64 bytes that are loaded.
+    unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn widen(words: &[u32; 8]) -> __m512i {
+    // SAFETY: the array has the 32 bytes that are loaded.
+    let words = unsafe { _mm256_loadu_si256(words.as_ptr().cast::<__m256i>()) };
+    _mm512_cvtepu32_epi64(words)
 }
 
 /// 2^exponent modulo p, below 2^32 and odd.
@@ -327,6 +454,10 @@ mod tests {
                 let n = Integer::from(&start + 2 * i as u32);
                 let expected = primes.iter().any(|&p| n.is_divisible_u(p));
                 prop_assert_eq!(marks[i / 64] >> (i % 64) & 1 == 1, expected, "{}", i);
+                if n.significant_bits() == bits {
+                    write_digits(&n, &mut digits);
+                    prop_assert_eq!(sieve.has_factor(&digits), expected, "{}", i);
+                }
             }
         }
     }
