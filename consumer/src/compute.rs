@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use primepool_common::message::{HexInteger, JobAnswer, JobOutcome, Work, WorkUnit};
+use primepool_common::message::{HexInteger, JobAnswer, JobOutcome, Method, Work, WorkUnit};
 use primepool_engine::{Cancel, Engine, Error, Form, Found, Stream};
 use tracing::error;
 
@@ -50,22 +50,28 @@ impl Compute for EngineCompute {
         let ok = |found: Found| JobOutcome::Ok {
             value: Some(HexInteger(found.prime)),
         };
-        let mut primes = |form, bits| {
+        let mut primes = |method: Method, form, bits| {
             let mut streams: Vec<Stream> = (first..first + jobs.count)
                 .map(|job| {
                     unit.seed
                         .map_or_else(Stream::os, |seed| Stream::seeded(seed, job))
                 })
                 .collect();
-            self.0
-                .primes(form, bits, &mut streams, cancel, &mut |i, found| {
+            self.0.primes_by(
+                method.into(),
+                form,
+                bits,
+                &mut streams,
+                cancel,
+                &mut |i, found| {
                     let candidates = found.candidates;
                     answer(first + i as u64, ok(found), candidates);
-                })
+                },
+            )
         };
         match &unit.work {
-            Work::Prime { bits, .. } => primes(Form::Prime, *bits),
-            Work::SafePrime { bits, .. } => primes(Form::SafePrime, *bits),
+            Work::Prime { bits, method, .. } => primes(*method, Form::Prime, *bits),
+            Work::SafePrime { bits, method, .. } => primes(*method, Form::SafePrime, *bits),
             Work::NextPrime { after } => {
                 let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
                 for (job, n) in (first..).zip(&after[range]) {
@@ -244,6 +250,22 @@ mod tests {
         }
     }
 
+    fn prime(bits: u32, count: u64, method: Method) -> Work {
+        Work::Prime {
+            bits,
+            count,
+            method,
+        }
+    }
+
+    fn safe_prime(bits: u32, count: u64) -> Work {
+        Work::SafePrime {
+            bits,
+            count,
+            method: Method::Incremental,
+        }
+    }
+
     fn run(work: Work) -> Vec<JobAnswer> {
         run_unit(
             &mut EngineCompute::default(),
@@ -257,8 +279,9 @@ mod tests {
     #[test]
     fn every_kind_is_answered() {
         for (work, count) in [
-            (Work::Prime { bits: 64, count: 9 }, 9),
-            (Work::SafePrime { bits: 32, count: 3 }, 3),
+            (prime(64, 9, Method::Incremental), 9),
+            (prime(256, 5, Method::Uniform), 5),
+            (safe_prime(32, 3), 3),
             (Work::Noop { count: 5 }, 5),
         ] {
             let answers = run(work);
@@ -280,8 +303,7 @@ mod tests {
     #[test]
     fn the_units_time_is_shared_out_by_candidates() {
         let start = Instant::now();
-        let bits = 512;
-        let answers = run(Work::Prime { bits, count: 20 });
+        let answers = run(prime(512, 20, Method::Incremental));
         let whole = start.elapsed().as_micros() as u64;
         let shared: u64 = answers.iter().map(|answer| answer.compute_us).sum();
         assert!(shared <= whole && shared > whole / 2, "{shared} of {whole}");
@@ -294,8 +316,19 @@ mod tests {
     }
 
     #[test]
+    fn the_method_decides_which_prime_a_seed_gives() {
+        let values = |method| {
+            let answers = run(prime(128, 8, method));
+            let values = answers.iter().map(|answer| answer.value().cloned());
+            values.collect::<Vec<_>>()
+        };
+        assert_eq!(values(Method::Uniform), values(Method::Uniform));
+        assert_ne!(values(Method::Uniform), values(Method::Incremental));
+    }
+
+    #[test]
     fn what_cannot_exist_is_rejected() {
-        let answers = run(Work::SafePrime { bits: 2, count: 2 });
+        let answers = run(safe_prime(2, 2));
         assert_eq!(answers.len(), 2);
         assert!(
             answers

@@ -7,7 +7,7 @@ use primepool_common::{
     broker::BrokerArgs,
     cli::duration,
     logging::LogArgs,
-    message::{HexInteger, JobKind, RunId},
+    message::{HexInteger, JobKind, Method, RunId},
 };
 use primepool_engine::MAX_BITS;
 
@@ -57,6 +57,16 @@ pub struct Cli {
         default_value = "prime"
     )]
     kind: JobKind,
+
+    /// How random primes are chosen: incremental (the first one from a random start on; fast, but a prime after a long gap is
+    /// likelier) or uniform (every one is equally likely)
+    #[arg(
+        long,
+        env = "PRIMEPOOL_METHOD",
+        value_name = "METHOD",
+        default_value = "incremental"
+    )]
+    method: Method,
 
     /// With --kind next-prime: the integer to start above, decimal or 0x…; may be given many times
     #[arg(long, value_name = "INTEGER", value_parser = HexInteger::parse_human, allow_hyphen_values = true)]
@@ -254,6 +264,12 @@ impl Cli {
         if self.kind == JobKind::SafePrime && self.bits < 3 {
             return Err("no safe prime has 2 bits: --bits 3 is the least".to_owned());
         }
+        if self.kind == JobKind::NextPrime && self.method == Method::Uniform {
+            return Err(
+                "--method uniform needs --kind prime or safe-prime: a next prime is not chosen"
+                    .to_owned(),
+            );
+        }
         Ok(Ask {
             kind: self.kind,
             bits: match self.kind {
@@ -264,6 +280,7 @@ impl Cli {
                 JobKind::NextPrime => after.len() as u64,
                 _ => self.count,
             },
+            method: self.method,
             seed: self.seed,
             after,
         })

@@ -290,7 +290,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use primepool_common::message::JobKind;
+    use primepool_common::message::{JobKind, Method};
 
     use super::*;
 
@@ -299,6 +299,7 @@ mod tests {
             kind: JobKind::Prime,
             bits: 64,
             count: 9,
+            method: Method::Uniform,
             seed: Some(3),
             after: vec![],
         };

@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, str::FromStr};
 
 use primepool_common::message::{
-    HexInteger, JobKind, MAX_UNIT_JOBS, RunId, VERSION, Work, WorkUnit,
+    HexInteger, JobKind, MAX_UNIT_JOBS, Method, RunId, VERSION, Work, WorkUnit,
 };
 use primepool_engine::{Form, Kernel, estimate};
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,9 @@ pub struct Ask {
     pub bits: u32,
     /// Number of jobs.
     pub count: u64,
+    /// How random primes are chosen.
+    #[serde(default, skip_serializing_if = "Method::is_default")]
+    pub method: Method,
     /// Seed of the jobs' random streams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -127,11 +130,16 @@ impl Ask {
         let bits = self.largest_bits().max(2);
         // The consumers' processors are not known; most pools are of one kind of machine.
         let kernel = Kernel::choose().ok();
-        match self.kind {
-            JobKind::Prime | JobKind::NextPrime => estimate::seconds(Form::Prime, bits, kernel),
-            JobKind::SafePrime => estimate::seconds(Form::SafePrime, bits, kernel),
-            JobKind::Noop => 20e-6,
-        }
+        let (form, uniform) = match self.kind {
+            JobKind::Prime | JobKind::NextPrime => (Form::Prime, 1.4),
+            JobKind::SafePrime => (Form::SafePrime, 4.5),
+            JobKind::Noop => return 20e-6,
+        };
+        let slower = match self.method {
+            Method::Incremental => 1.0,
+            Method::Uniform => uniform,
+        };
+        slower * estimate::seconds(form, bits, kernel)
     }
 
     /// Bits of the largest number in question.
@@ -151,10 +159,18 @@ impl Ask {
         end: u64,
         published_ns: u64,
     ) -> WorkUnit {
-        let (bits, count) = (self.bits, end - first);
+        let (bits, count, method) = (self.bits, end - first, self.method);
         let work = match self.kind {
-            JobKind::Prime => Work::Prime { bits, count },
-            JobKind::SafePrime => Work::SafePrime { bits, count },
+            JobKind::Prime => Work::Prime {
+                bits,
+                count,
+                method,
+            },
+            JobKind::SafePrime => Work::SafePrime {
+                bits,
+                count,
+                method,
+            },
             JobKind::NextPrime => Work::NextPrime {
                 after: self.after[first as usize..end as usize].to_vec(),
             },
@@ -174,9 +190,13 @@ impl Ask {
     /// What the jobs are, for people: `primes of 1024 bits`.
     #[must_use]
     pub fn describe(&self) -> String {
+        let method = match self.method {
+            Method::Incremental => "",
+            Method::Uniform => "uniform ",
+        };
         match self.kind {
-            JobKind::Prime => format!("primes of {} bits", self.bits),
-            JobKind::SafePrime => format!("safe primes of {} bits", self.bits),
+            JobKind::Prime => format!("{method}primes of {} bits", self.bits),
+            JobKind::SafePrime => format!("{method}safe primes of {} bits", self.bits),
             JobKind::NextPrime => "next primes".to_owned(),
             JobKind::Noop => "empty jobs".to_owned(),
         }
@@ -195,6 +215,7 @@ mod tests {
             kind: JobKind::Prime,
             bits,
             count,
+            method: Method::Incremental,
             seed: None,
             after: vec![],
         }

@@ -97,7 +97,7 @@ fn shape(ask: &Ask, job: u64, value: Option<&Integer>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use primepool_common::message::HexInteger;
+    use primepool_common::message::{HexInteger, Method};
 
     use super::*;
 
@@ -106,6 +106,7 @@ mod tests {
             kind,
             bits,
             count: 100,
+            method: Method::Incremental,
             seed: None,
             after: vec![HexInteger(90.into())],
         }

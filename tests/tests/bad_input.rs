@@ -35,7 +35,7 @@ const NOWHERE: &str = "amqp://guest:s3cr3t@127.0.0.1:1/%2f";
 
 #[test]
 fn arguments() {
-    let usage: [(&[&str], &str); 14] = [
+    let usage: [(&[&str], &str); 16] = [
         (&["--bits", "1"], "2..=65536"),
         (&["--bits", "65537"], "2..=65536"),
         (&["--bits", "many"], "invalid digit"),
@@ -47,6 +47,18 @@ fn arguments() {
         ),
         (&["--kind", "next-prime"], "--after"),
         (&["--after", "5"], "--kind next-prime"),
+        (&["--method", "random"], "incremental or uniform"),
+        (
+            &[
+                "--kind",
+                "next-prime",
+                "--after",
+                "5",
+                "--method",
+                "uniform",
+            ],
+            "--kind prime or safe-prime",
+        ),
         (&["--kind", "next-prime", "--after", "5x"], "not an integer"),
         (
             &["--kind", "next-prime", "--after-file", "missing"],

@@ -150,9 +150,11 @@ fn a_seeded_run_repeats_itself_whatever_the_units() {
         &broker,
         &["--node", "n2", "--concurrency", "1"],
     );
-    let run = |size: &str, seed: &str| {
+    let run = |size: &str, seed: &str, method: &str| {
         let dir = tempdir().unwrap();
         let args = [
+            "--method",
+            method,
             "--count",
             "40",
             "--bits",
@@ -166,9 +168,12 @@ fn a_seeded_run_repeats_itself_whatever_the_units() {
         assert_eq!(done.code, Some(0), "{done:?}");
         primes(&Results::read(dir.path()).rows)
     };
-    let once = run("1", "7");
-    assert_eq!(once, run("13", "7"));
-    assert_ne!(once, run("13", "8"));
+    let once = run("1", "7", "incremental");
+    assert_eq!(once, run("13", "7", "incremental"));
+    assert_ne!(once, run("13", "8", "incremental"));
+    let uniform = run("13", "7", "uniform");
+    assert_ne!(once, uniform);
+    assert_eq!(uniform, run("40", "7", "uniform"));
 }
 
 #[test]

@@ -83,7 +83,7 @@ pub fn decode_answer(body: &[u8]) -> Result<UnitAnswer, DecodeError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::message::{HexInteger, JobAnswer, JobOutcome, Work};
+    use crate::message::{HexInteger, JobAnswer, JobOutcome, Method, Work};
 
     fn unit(work: Work) -> WorkUnit {
         WorkUnit {
@@ -103,8 +103,13 @@ mod tests {
             Work::Prime {
                 bits: 1024,
                 count: 4,
+                method: Method::Incremental,
             },
-            Work::SafePrime { bits: 64, count: 1 },
+            Work::SafePrime {
+                bits: 64,
+                count: 1,
+                method: Method::Uniform,
+            },
             Work::NextPrime {
                 after: vec![HexInteger((-5).into()), HexInteger(255.into())],
             },
@@ -122,6 +127,7 @@ mod tests {
         let body = serde_json::to_string(&unit(Work::Prime {
             bits: 1024,
             count: 4,
+            method: Method::Incremental,
         }))
         .unwrap();
         assert_eq!(
@@ -218,20 +224,50 @@ mod tests {
     fn validates_sizes() {
         let max = 4096;
         let valid = |work| unit(work).validate(max);
-        assert!(valid(Work::Prime { bits: 2, count: 1 }).is_ok());
-        assert!(valid(Work::Prime { bits: 1, count: 1 }).is_err());
-        assert!(valid(Work::SafePrime { bits: 2, count: 1 }).is_err());
-        assert!(valid(Work::Prime { bits: 64, count: 0 }).is_err());
+        assert!(
+            valid(Work::Prime {
+                bits: 2,
+                count: 1,
+                method: Method::Incremental
+            })
+            .is_ok()
+        );
+        assert!(
+            valid(Work::Prime {
+                bits: 1,
+                count: 1,
+                method: Method::Incremental
+            })
+            .is_err()
+        );
+        assert!(
+            valid(Work::SafePrime {
+                bits: 2,
+                count: 1,
+                method: Method::Incremental
+            })
+            .is_err()
+        );
         assert!(
             valid(Work::Prime {
                 bits: 64,
-                count: u64::MAX
+                count: 0,
+                method: Method::Incremental
+            })
+            .is_err()
+        );
+        assert!(
+            valid(Work::Prime {
+                bits: 64,
+                count: u64::MAX,
+                method: Method::Incremental
             })
             .is_err()
         );
         let reason = valid(Work::Prime {
             bits: max + 1,
             count: 1,
+            method: Method::Incremental,
         })
         .unwrap_err();
         assert!(reason.contains("4097"), "{reason}");

@@ -14,7 +14,7 @@ pub use decode::{DecodeError, Envelope, decode_answer, decode_unit};
 pub use integer::HexInteger;
 pub use run_id::{InvalidRunId, RunId};
 pub use sample::NodeSample;
-pub use unit::{JobKind, Work, WorkUnit};
+pub use unit::{JobKind, Method, Work, WorkUnit};
 
 /// Version of the message format that this build writes, and the only one it reads.
 pub const VERSION: u32 = 1;

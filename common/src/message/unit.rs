@@ -53,6 +53,54 @@ impl FromStr for JobKind {
     }
 }
 
+/// How a random prime is chosen among those of its size, see [`primepool_engine::Method`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// The first prime from a random start on.
+    #[default]
+    Incremental,
+    /// The first prime among independent random numbers.
+    Uniform,
+}
+
+impl Method {
+    /// Whether a message need not name it.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Incremental => "incremental",
+            Self::Uniform => "uniform",
+        })
+    }
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Incremental, Self::Uniform]
+            .into_iter()
+            .find(|method| method.to_string() == text)
+            .ok_or_else(|| format!("{text:?} is not a method: incremental or uniform"))
+    }
+}
+
+impl From<Method> for primepool_engine::Method {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Incremental => Self::Incremental,
+            Method::Uniform => Self::Uniform,
+        }
+    }
+}
+
 /// What the jobs of one unit ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -63,6 +111,9 @@ pub enum Work {
         bits: u32,
         /// Jobs in this unit.
         count: u64,
+        /// How each is chosen.
+        #[serde(default, skip_serializing_if = "Method::is_default")]
+        method: Method,
     },
     /// `count` random safe primes of `bits` bits.
     SafePrime {
@@ -70,6 +121,9 @@ pub enum Work {
         bits: u32,
         /// Jobs in this unit.
         count: u64,
+        /// How each is chosen.
+        #[serde(default, skip_serializing_if = "Method::is_default")]
+        method: Method,
     },
     /// For each integer the least prime above it.
     NextPrime {
