@@ -464,9 +464,7 @@ impl Sender {
             }
             Failure::Refused(reason) => {
                 if trouble != Some(Trouble::Refused) {
-                    error!(
-                        "InfluxDB at {name} refuses metrics: {reason}; until then they wait in {dir}"
-                    );
+                    error!("InfluxDB at {name} refuses metrics: {reason}; they wait in {dir}");
                 }
                 Trouble::Refused
             }
