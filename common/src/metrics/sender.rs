@@ -36,6 +36,9 @@ const MEMORY_BYTES: u64 = 4 << 20;
 /// Bytes that wait in memory when the disk cannot be written to; more is dropped.
 const MEMORY_BYTES_WITHOUT_DISK: u64 = 16 << 20;
 
+/// How often a server that is away is tried at the end, which takes a second or so where nobody answers.
+const LAST_TRIES: u32 = 3;
+
 struct Segment {
     /// Grows from segment to segment: nanoseconds since 1970.
     id: u64,
@@ -112,7 +115,7 @@ impl Sender {
         let mut tick = interval(self.options.interval.max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sending: Option<Sending> = None;
-        let mut close_by: Option<Instant> = None;
+        let (mut close_by, mut last_tries): (Option<Instant>, _) = (None, None);
         loop {
             if close_by.is_none()
                 && let Some(by) = self.shared.close_by()
@@ -120,10 +123,11 @@ impl Sender {
                 close_by = Some(by.into());
                 self.shared.shut();
                 self.collect(true);
-                // One last try, unless the server asked for a pause.
                 if self.trouble != Some(Trouble::Busy) {
                     self.next_try = Instant::now();
+                    self.backoff = Backoff::new();
                 }
+                last_tries = Some(LAST_TRIES);
             }
             if sending.is_none() && Instant::now() >= self.next_try {
                 sending = self.send();
@@ -131,13 +135,19 @@ impl Sender {
             let waits = sending.is_none() && !self.queue.is_empty();
             if let Some(by) = close_by {
                 let paused = waits && self.next_try > Instant::now();
-                if Instant::now() >= by || paused || (sending.is_none() && !waits) {
+                // Somebody waits for us: no more than a few tries, and only where they may help.
+                let hopeless = self.trouble != Some(Trouble::Away) || last_tries == Some(0);
+                let done = sending.is_none() && !waits;
+                if Instant::now() >= by || (paused && hopeless) || done {
                     break;
                 }
             }
             tokio::select! {
                 delivery = finished(&mut sending) => {
                     sending = None;
+                    if delivery.failure.is_some() {
+                        last_tries = last_tries.map(|tries| tries.saturating_sub(1));
+                    }
                     self.delivered(delivery);
                 }
                 () = sleep_until(self.next_try), if waits => {}
