@@ -67,6 +67,8 @@ pub(super) struct Sender {
     options: WriterOptions,
     shared: Arc<Shared>,
     queue: VecDeque<Segment>,
+    /// Room for the lines that are taken next.
+    lines: String,
     last_id: u64,
     /// Since when the first segment has been on its way.
     sent_at: Option<Instant>,
@@ -98,6 +100,7 @@ impl Sender {
             options,
             shared,
             queue: VecDeque::new(),
+            lines: String::new(),
             last_id: 0,
             sent_at: None,
             trouble: None,
@@ -194,7 +197,8 @@ impl Sender {
 
     /// Takes what was written since the last time.
     fn collect(&mut self, closing: bool) {
-        let (mut lines, _) = self.shared.take();
+        let mut lines = std::mem::take(&mut self.lines);
+        self.shared.take(&mut lines);
         if closing || Instant::now() >= self.next_health {
             self.next_health = Instant::now() + self.options.health_interval;
             self.add_health(&mut lines);
@@ -212,6 +216,9 @@ impl Sender {
         if count > 0 {
             self.enqueue(&lines.as_bytes()[start..end], count);
         }
+        lines.clear();
+        lines.shrink_to(BATCH_BYTES as usize); // after a flood
+        self.lines = lines;
         self.arrange();
     }
 
