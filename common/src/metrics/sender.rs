@@ -270,11 +270,11 @@ impl Sender {
     /// Puts on disk what should not wait in memory, and drops what is too much.
     fn arrange(&mut self) {
         let slow = self.sent_at.is_some_and(|at| at.elapsed() > SLOW);
-        if self.trouble.is_some() || slow || self.waiting_bytes(true) > MEMORY_BYTES {
-            self.spill(self.on_the_way());
+        if self.trouble.is_some() || slow || self.waiting_in_memory() > MEMORY_BYTES {
+            self.spill();
         }
-        self.drop_oldest(false, self.options.spool_limit);
-        self.drop_oldest(true, MEMORY_BYTES_WITHOUT_DISK);
+        self.drop_oldest(false); // what was found may be more than this process may keep
+        self.drop_oldest(true);
         let spooled = self.queue.iter().filter(|segment| segment.memory.is_none());
         let spooled = spooled.map(|segment| segment.lines).sum();
         self.shared.counts.spooled.store(spooled, Relaxed);
@@ -285,50 +285,55 @@ impl Sender {
         usize::from(self.sent_at.is_some()).min(self.queue.len())
     }
 
-    fn waiting_bytes(&self, in_memory: bool) -> u64 {
+    fn waiting_in_memory(&self) -> u64 {
         let waiting = self.queue.iter().skip(self.on_the_way());
         waiting
-            .filter(|segment| segment.memory.is_some() == in_memory)
+            .filter(|segment| segment.memory.is_some())
             .map(|segment| segment.bytes)
             .sum()
     }
 
-    /// Puts segments from number `from` on to disk, small ones together. Those for which that fails stay in memory.
-    fn spill(&mut self, from: usize) {
-        let most = self.batch_bytes();
-        let mut index = from;
-        while index < self.queue.len() {
-            let Some(memory) = self.queue[index].memory.take() else {
-                index += 1;
-                continue;
-            };
-            let (id, lines, bytes) = {
-                let segment = &self.queue[index];
-                (segment.id, segment.lines, segment.bytes)
-            };
-            let joins = index > from && {
-                let before = &self.queue[index - 1];
-                before.memory.is_none()
-                    && !before.sealed
-                    && before.lines + lines <= BATCH_LINES
-                    && before.bytes + bytes <= most
-            };
-            let file = if joins { self.queue[index - 1].id } else { id };
-            match self.spool.append(file, &memory) {
-                Ok(()) if joins => {
-                    self.queue.remove(index);
-                    let before = &mut self.queue[index - 1];
-                    before.lines += lines;
-                    before.bytes += bytes;
-                }
-                Ok(()) => index += 1,
-                Err(error) => {
-                    self.queue[index].memory = Some(memory);
-                    self.disk_trouble(&error);
-                    return;
-                }
+    /// Puts segments on disk, small ones together. Those for which that fails stay in memory.
+    fn spill(&mut self) {
+        let from = self.on_the_way();
+        while let Some(index) =
+            (from..self.queue.len()).find(|index| self.queue[*index].memory.is_some())
+        {
+            if let Err(error) = self.spill_one(index, index > from) {
+                self.disk_trouble(&error);
+                return;
             }
+            self.drop_oldest(false);
         }
+    }
+
+    /// Puts one segment on disk, at the end of the one before if that may and has room.
+    fn spill_one(&mut self, index: usize, may_join: bool) -> io::Result<()> {
+        let most = self.batch_bytes();
+        let segment = &self.queue[index];
+        let Some(memory) = &segment.memory else {
+            return Ok(());
+        };
+        let before = index.checked_sub(1).map(|index| &self.queue[index]);
+        let joined = before.filter(|before| {
+            may_join
+                && before.memory.is_none()
+                && !before.sealed
+                && before.lines + segment.lines <= BATCH_LINES
+                && before.bytes + segment.bytes <= most
+        });
+        self.spool
+            .append(joined.map_or(segment.id, |before| before.id), memory)?;
+        if joined.is_some() {
+            let (lines, bytes) = (segment.lines, segment.bytes);
+            self.queue.remove(index);
+            let before = &mut self.queue[index - 1];
+            before.lines += lines;
+            before.bytes += bytes;
+        } else {
+            self.queue[index].memory = None;
+        }
+        Ok(())
     }
 
     fn disk_trouble(&mut self, error: &io::Error) {
@@ -342,11 +347,19 @@ impl Sender {
         }
     }
 
-    fn drop_oldest(&mut self, in_memory: bool, limit: u64) {
-        let mut bytes = self.waiting_bytes(in_memory);
+    /// Drops the oldest segments on disk or in memory until there is room for one more.
+    fn drop_oldest(&mut self, in_memory: bool) {
+        let limit = if in_memory {
+            MEMORY_BYTES_WITHOUT_DISK
+        } else {
+            self.options.spool_limit - self.batch_bytes()
+        };
+        let is_of_these = |segment: &Segment| segment.memory.is_some() == in_memory;
+        let these = self.queue.iter().filter(|segment| is_of_these(segment));
+        let mut bytes: u64 = these.map(|segment| segment.bytes).sum();
         while bytes > limit {
             let oldest = (self.on_the_way()..self.queue.len())
-                .find(|index| self.queue[*index].memory.is_some() == in_memory);
+                .find(|index| is_of_these(&self.queue[*index]));
             let Some(segment) = oldest.and_then(|index| self.queue.remove(index)) else {
                 return;
             };
@@ -505,7 +518,7 @@ impl Sender {
     /// Puts what is left on disk.
     fn finish(&mut self) {
         self.sent_at = None;
-        self.spill(0);
+        self.spill();
         self.arrange();
         // What could not be put on disk.
         let lost = self.queue.iter().filter(|segment| segment.memory.is_some());
