@@ -3,7 +3,9 @@
 use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use primepool_common::{broker::BrokerArgs, cli::duration, logging::LogArgs, message::JobKind};
+use primepool_common::{
+    broker::BrokerArgs, cli::duration, logging::LogArgs, message::JobKind, metrics::InfluxArgs,
+};
 use primepool_engine::MAX_BITS;
 
 const EXAMPLES: &str = "\
@@ -68,6 +70,13 @@ pub struct Cli {
     #[command(flatten)]
     pub(crate) broker: BrokerArgs,
 
+    #[command(flatten)]
+    pub(crate) influx: InfluxArgs,
+
+    /// Time between two points of this node
+    #[arg(long, env = "PRIMEPOOL_METRICS_INTERVAL", value_name = "TIME", default_value = "2s", value_parser = interval, help_heading = "Metrics")]
+    metrics_interval: Duration,
+
     /// What to log.
     #[command(flatten)]
     pub log: LogArgs,
@@ -105,6 +114,8 @@ pub struct Settings {
     pub max_bits: u32,
     /// File of the state of health.
     pub health_file: Option<PathBuf>,
+    /// Time between two points of metrics.
+    pub metrics_interval: Duration,
 }
 
 impl Cli {
@@ -151,8 +162,18 @@ impl Cli {
             drain_timeout: self.drain_timeout,
             max_bits: self.max_bits,
             health_file: self.health_file.clone(),
+            metrics_interval: self.metrics_interval,
         })
     }
+}
+
+/// Often enough for a curve, and not so often that the samples cost anything.
+fn interval(text: &str) -> Result<Duration, String> {
+    let allowed = Duration::from_millis(100)..=Duration::from_secs(3600);
+    duration(text).and_then(|time| {
+        let fits = allowed.contains(&time).then_some(time);
+        fits.ok_or_else(|| "give a time from 100ms to 1h".to_owned())
+    })
 }
 
 /// A node's name becomes a tag of metrics and part of tables.

@@ -26,6 +26,7 @@ use crate::{
     answers::{DeadLetter, Outgoing},
     cli::Settings,
     ledger::{self, Ledger},
+    metrics::Queues,
     node::Node,
     workers::Task,
 };
@@ -45,6 +46,8 @@ pub struct Intake {
     pub outgoing: UnboundedSender<Outgoing>,
     /// What is held.
     pub ledger: Ledger,
+    /// Whose length is told to the metrics.
+    pub queues: Queues,
     /// Becomes true when no more units are to be taken.
     pub stop: watch::Receiver<bool>,
 }
@@ -97,7 +100,7 @@ impl Intake {
 
     /// From connecting to the request to stop, or to the first error.
     async fn session(
-        &self,
+        &mut self,
         backoff: &mut Backoff,
         was_connected: &mut bool,
     ) -> Result<Session, BrokerError> {
@@ -129,7 +132,9 @@ impl Intake {
                         reason: "a subscription ended".to_owned(),
                     }),
                 },
-                _ = stop.wait_for(|stop| *stop) => break,
+                // What it gives must not be held while the queues are looked at.
+                _ = async { stop.wait_for(|stop| *stop).await.is_ok() } => break,
+                () = self.queues.due() => self.queues.look(&connection).await,
             }
         }
         self.unsubscribe(&channel, &tags, deliveries).await;

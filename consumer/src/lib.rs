@@ -18,11 +18,12 @@ pub mod health;
 pub mod intake;
 pub mod ledger;
 pub mod machine;
+pub mod metrics;
 pub mod node;
 pub mod service;
 pub mod workers;
 
-use primepool_common::{broker::Endpoint, exit::Exit};
+use primepool_common::{broker::Endpoint, exit::Exit, metrics::Source};
 
 use cli::{Cli, Command};
 
@@ -38,10 +39,14 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, anyhow::Error)> {
     let usage = |error: String| (Exit::Usage, anyhow::Error::msg(error));
     let endpoint = Endpoint::from_args(&cli.broker).map_err(usage)?;
     let settings = cli.settings().map_err(usage)?;
+    let writer = cli
+        .influx
+        .writer(Source::Consumer, &settings.node, metrics::default_spool())
+        .map_err(|error| usage(error.to_string()))?;
     // The runtime has this thread to itself, so that heartbeats are answered whatever the compute threads do.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| (Exit::Incomplete, error.into()))?;
-    runtime.block_on(service::run(endpoint, settings))
+    runtime.block_on(service::run(endpoint, settings, writer))
 }

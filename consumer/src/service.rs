@@ -10,6 +10,7 @@ use crossbeam_channel::Receiver;
 use primepool_common::{
     broker::{BrokerError, Endpoint},
     exit::Exit,
+    metrics::MetricsWriter,
     shutdown::StopSignals,
 };
 use primepool_engine::{Cancel, Kernel};
@@ -28,6 +29,7 @@ use crate::{
     health::Health,
     intake::{Intake, Session},
     ledger::Ledger,
+    metrics::{Queues, report_node, write_node},
     node::Node,
     workers::{self, Finished, Task},
 };
@@ -35,11 +37,18 @@ use crate::{
 /// After the drain time is over: how long to wait for the units to be given back and the connections to be closed.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long to wait for the metrics server at the end; what it does not take by then stays on disk.
+const CLOSE_METRICS: Duration = Duration::from_secs(3);
+
 /// Consumes until a signal asks to stop.
 ///
 /// # Errors
 /// The broker refuses us in a way that only an operator can mend, or the system refuses threads or signals.
-pub async fn run(endpoint: Endpoint, settings: Settings) -> Result<Exit, (Exit, anyhow::Error)> {
+pub async fn run(
+    endpoint: Endpoint,
+    settings: Settings,
+    writer: MetricsWriter,
+) -> Result<Exit, (Exit, anyhow::Error)> {
     let system = |error: io::Error| (Exit::Incomplete, error.into());
     // A kernel that was asked for and is not there would fail every job.
     let kernel = Kernel::choose().map_err(|error| (Exit::Usage, error.into()))?;
@@ -78,7 +87,9 @@ pub async fn run(endpoint: Endpoint, settings: Settings) -> Result<Exit, (Exit, 
     let answers = Answers::new(endpoint.clone(), Arc::clone(&node), ledger.clone(), to_send);
     let mut answers = tokio::spawn(answers.run());
     let forward = tokio::spawn(forward(done, outgoing.clone(), ledger.clone()));
+    let writer = Arc::new(writer);
     let intake = Intake {
+        queues: Queues::new(&endpoint, &settings.kinds, Arc::clone(&writer)),
         endpoint,
         settings: settings.clone(),
         node: Arc::clone(&node),
@@ -89,6 +100,8 @@ pub async fn run(endpoint: Endpoint, settings: Settings) -> Result<Exit, (Exit, 
     };
     let mut intake = tokio::spawn(intake.run());
     let health = tokio::spawn(report_health(Arc::clone(&node), settings.clone()));
+    let every = settings.metrics_interval;
+    let metrics = tokio::spawn(report_node(Arc::clone(&node), Arc::clone(&writer), every));
 
     let signal = tokio::select! {
         signal = signals.next() => signal,
@@ -120,6 +133,8 @@ pub async fn run(endpoint: Endpoint, settings: Settings) -> Result<Exit, (Exit, 
         let _ = timeout(GRACE, session.close()).await;
     }
     health.abort();
+    metrics.abort();
+    close_metrics(&node, writer).await;
     if let Some(file) = &settings.health_file {
         let _ = std::fs::remove_file(file);
     }
@@ -133,6 +148,12 @@ pub async fn run(endpoint: Endpoint, settings: Settings) -> Result<Exit, (Exit, 
         );
     }
     Ok(Exit::Ok)
+}
+
+/// The last point tells all that this process has done.
+async fn close_metrics(node: &Node, writer: Arc<MetricsWriter>) {
+    write_node(node, &writer);
+    let _ = tokio::task::spawn_blocking(move || writer.close(CLOSE_METRICS)).await;
 }
 
 fn refused(

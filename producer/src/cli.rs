@@ -8,6 +8,7 @@ use primepool_common::{
     cli::duration,
     logging::LogArgs,
     message::{HexInteger, JobKind, Method, RunId},
+    metrics::InfluxArgs,
 };
 use primepool_engine::MAX_BITS;
 
@@ -139,6 +140,9 @@ struct Common {
 
     #[command(flatten)]
     broker: BrokerArgs,
+
+    #[command(flatten)]
+    influx: InfluxArgs,
 }
 
 /// What `producer` does besides starting a run.
@@ -185,6 +189,8 @@ pub struct Order {
     pub json: bool,
     /// Folder of the runs' folders.
     pub runs_dir: PathBuf,
+    /// Where metrics go besides the run's file.
+    pub influx: InfluxArgs,
 }
 
 /// A new run or an old one.
@@ -250,6 +256,7 @@ impl Cli {
             timeout: common.timeout,
             json: common.json,
             runs_dir: common.runs_dir.clone(),
+            influx: common.influx.clone(),
         })
     }
 

@@ -115,6 +115,8 @@ impl Collector {
             .await?;
         backoff.reset();
         let jobs_queue = topology::jobs_queue(self.manifest.ask.kind);
+        let management = self.endpoint.management();
+        let figures = management.map(|api| api.follow(jobs_queue.clone()));
         let mut look = interval(LOOK_EVERY);
         let mut looks = 0;
         loop {
@@ -144,7 +146,8 @@ impl Collector {
                         if looks > 1 {
                             let _ = self.events.send(Event::Queue(state));
                         }
-                        let _ = self.sink.send(SinkInput::Queue(state));
+                        let figures = figures.as_ref().and_then(|latest| *latest.borrow());
+                        let _ = self.sink.send(SinkInput::Queue(state, figures));
                     }
                 }
             }

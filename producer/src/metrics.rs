@@ -1,27 +1,34 @@
 //! Where the run's points go: the run's `metrics.lp`, and the metrics server where there is one.
 
+use std::time::Duration;
+
 use primepool_common::{
     clock::unix_ns,
-    metrics::{LineProtocolFile, Point},
+    metrics::{LineProtocolFile, MetricsWriter, Point},
 };
 use tracing::warn;
 
 use crate::{folder::Manifest, summary::Summary};
 
+/// Longest time that the end of a run waits for the metrics server; what it does not take by then stays on disk.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// Takes the run's points.
 pub struct Metrics {
     file: Option<LineProtocolFile>,
+    server: MetricsWriter,
 }
 
 impl Metrics {
     /// Writes to both where there are both.
     #[must_use]
-    pub fn new(file: Option<LineProtocolFile>) -> Self {
-        Self { file }
+    pub fn new(file: Option<LineProtocolFile>, server: MetricsWriter) -> Self {
+        Self { file, server }
     }
 
     /// Takes a point. Metrics are worth less than results: a file that cannot be written is given up with a warning.
     pub fn write(&mut self, point: &Point<'_>) {
+        self.server.write(point);
         if let Some(file) = &mut self.file
             && let Err(error) = file.write(point)
         {
@@ -30,13 +37,14 @@ impl Metrics {
         }
     }
 
-    /// Hands everything on, within a time limit.
-    pub async fn close(mut self) {
+    /// Hands everything on, within a time limit. Blocks.
+    pub fn close(mut self) {
         if let Some(file) = &mut self.file
             && let Err(error) = file.flush()
         {
             warn!("metrics.lp is not complete: {error}");
         }
+        self.server.close(CLOSING);
     }
 }
 

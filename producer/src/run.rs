@@ -15,7 +15,7 @@ use primepool_common::{
     broker::{BrokerError, Endpoint},
     exit::Exit,
     message::RunId,
-    metrics::LineProtocolFile,
+    metrics::{LineProtocolFile, Source},
     shutdown::StopSignals,
     topology,
 };
@@ -247,6 +247,12 @@ impl Ready {
         let (settled, to_settle) = mpsc::unbounded_channel();
         let (stop_collecting, stop) = oneshot::channel();
         let (results, _) = folder.results().map_err(folder_failure)?;
+        // A run's name in place of a node's: producers have no other.
+        let spool = order.runs_dir.join(".metrics-spool");
+        let server = order
+            .influx
+            .writer(Source::Producer, manifest.run.as_str(), spool)
+            .map_err(|error| (Exit::Usage, error.into()))?;
         let metrics = LineProtocolFile::open(&folder.file("metrics.lp"))
             .inspect_err(|error| warn!("no metrics are written: {error}"))
             .ok();
@@ -254,7 +260,7 @@ impl Ready {
             Arc::clone(&manifest),
             Arc::clone(&shared),
             Verifier::new(order.verify),
-            (results, Metrics::new(metrics)),
+            (results, Metrics::new(metrics, server)),
             done,
             settled,
             events.clone(),
@@ -321,7 +327,7 @@ impl Ready {
             order.verify,
         );
         metrics.write(&metrics::end_point(&manifest, &summary));
-        metrics.close().await;
+        let _ = tokio::task::spawn_blocking(move || metrics.close()).await;
         folder.write_summary(&summary).map_err(folder_failure)?;
         show(&summary, order.json, &manifest);
         conclude(end, &summary, &manifest, &shared)

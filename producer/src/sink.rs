@@ -10,6 +10,7 @@ use std::{
 
 use lapin::Acker;
 use primepool_common::{
+    broker::QueueFigures,
     clock::unix_ns,
     message::{JobAnswer, JobOutcome, decode_answer},
     metrics::{Point, points},
@@ -35,8 +36,8 @@ const BATCH: usize = 256;
 pub enum SinkInput {
     /// An answer.
     Arrival(Arrival),
-    /// The length of the job queue, right now.
-    Queue(QueueState),
+    /// The length of the job queue right now, and what the management API says of it.
+    Queue(QueueState, Option<QueueFigures>),
     /// The queue of the answers was gone for a while, and what was in it with it.
     QueueLost,
     /// The end: whatever comes later is left to the broker.
@@ -119,7 +120,7 @@ impl Sink {
             while let Some(item) = next {
                 match item {
                     SinkInput::Arrival(arrival) => arrivals.push(arrival),
-                    SinkInput::Queue(state) => self.note_queue(state),
+                    SinkInput::Queue(state, figures) => self.note_queue(state, figures),
                     SinkInput::QueueLost => {
                         let missing = self.shared.unanswered(&self.done);
                         let _ = self.events.send(Event::PublishAgain(missing));
@@ -299,9 +300,10 @@ impl Sink {
         }
     }
 
-    fn note_queue(&mut self, state: QueueState) {
+    fn note_queue(&mut self, state: QueueState, figures: Option<QueueFigures>) {
         let queue = jobs_queue(self.manifest.ask.kind);
-        self.metrics.write(&points::queue(&queue, &state));
+        self.metrics
+            .write(&points::queue(&queue, &state, figures.as_ref()));
     }
 
     /// A point for each outcome among the jobs of an answer. Counts are sums over them, times are of one job: the latency is

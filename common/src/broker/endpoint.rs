@@ -9,7 +9,7 @@ use lapin::{
 };
 use tracing::{info, warn};
 
-use super::BrokerError;
+use super::{BrokerError, Management};
 
 /// Where the broker is.
 #[derive(Clone, Args)]
@@ -51,6 +51,11 @@ pub struct BrokerArgs {
         requires = "tls_cert"
     )]
     pub tls_key: Option<PathBuf>,
+
+    /// Address of the broker's management API, as http://HOST:15672: metrics then also have the unacknowledged messages and
+    /// the rates of the queues. User and password are those of the broker's address
+    #[arg(long, env = "PRIMEPOOL_MANAGEMENT_URL", value_name = "URL")]
+    pub management_url: Option<String>,
 }
 
 impl fmt::Debug for BrokerArgs {
@@ -77,6 +82,7 @@ pub struct Endpoint {
     uri: AMQPUri,
     ca: Option<String>,
     identity: Option<(Vec<u8>, Vec<u8>)>,
+    management: Option<Management>,
 }
 
 impl Endpoint {
@@ -116,7 +122,24 @@ impl Endpoint {
         if uri.scheme == AMQPScheme::AMQP && (ca.is_some() || identity.is_some()) {
             return Err("--tls-… needs an address that starts with amqps://".to_owned());
         }
-        Ok(Self { uri, ca, identity })
+        let user = &uri.authority.userinfo;
+        let management = args
+            .management_url
+            .as_ref()
+            .map(|url| Management::new(url, &user.username, &user.password, &uri.vhost))
+            .transpose()?;
+        Ok(Self {
+            uri,
+            ca,
+            identity,
+            management,
+        })
+    }
+
+    /// The broker's management API, if its address was given.
+    #[must_use]
+    pub fn management(&self) -> Option<&Management> {
+        self.management.as_ref()
     }
 
     /// Makes a connection that the broker's management pages show under `name`.
@@ -234,6 +257,7 @@ mod tests {
             tls_ca: None,
             tls_cert: None,
             tls_key: None,
+            management_url: None,
         })
     }
 

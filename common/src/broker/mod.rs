@@ -7,8 +7,10 @@ mod backoff;
 mod confirm;
 mod endpoint;
 mod error;
+mod management;
 
 pub use backoff::Backoff;
 pub use confirm::{MANDATORY, confirmed, refusal};
 pub use endpoint::{BrokerArgs, Endpoint, warn_when_blocked};
 pub use error::BrokerError;
+pub use management::{Management, ManagementError, QueueFigures};

@@ -1,7 +1,7 @@
 //! The points that more than one program writes, see `docs/METRICS.md`.
 
 use super::Point;
-use crate::{clock::unix_ns, message::NodeSample, topology::QueueState};
+use crate::{broker::QueueFigures, clock::unix_ns, message::NodeSample, topology::QueueState};
 
 /// `node`: a sample of a consumer; `run` where it is seen from a run.
 #[must_use]
@@ -32,11 +32,18 @@ pub fn node<'a>(node: &'a str, run: Option<&'a str>, sample: &'a NodeSample) -> 
         .field("in_flight", sample.in_flight)
 }
 
-/// `queue`: the state of a queue right now, as the broker tells anyone who may use it.
+/// `queue`: the state of a queue right now, as the broker tells anyone who may use it, and what only its management API knows.
 #[must_use]
-pub fn queue<'a>(queue: &'a str, state: &QueueState) -> Point<'a> {
-    Point::new("queue", unix_ns())
+pub fn queue<'a>(queue: &'a str, state: &QueueState, figures: Option<&QueueFigures>) -> Point<'a> {
+    let point = Point::new("queue", unix_ns())
         .tag("queue", queue)
         .field("ready", state.ready)
-        .field("consumers", state.consumers)
+        .field("consumers", state.consumers);
+    match figures {
+        Some(figures) => point
+            .field("unacked", figures.unacked)
+            .field("publish_rate", figures.publish_rate)
+            .field("deliver_rate", figures.deliver_rate),
+        None => point,
+    }
 }

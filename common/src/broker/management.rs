@@ -1,0 +1,203 @@
+//! What only the broker's management API knows of a queue.
+
+use std::time::Duration;
+
+use reqwest::{Client, Url};
+use serde::Deserialize;
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+use tracing::warn;
+
+/// Longest time that an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often the broker renews its figures.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Figures of a queue that AMQP does not give.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct QueueFigures {
+    /// Messages handed out and not acknowledged.
+    pub unacked: u64,
+    /// Messages that come in, per second.
+    pub publish_rate: f64,
+    /// Messages handed out, per second.
+    pub deliver_rate: f64,
+}
+
+/// The management API of a broker, with the user and the virtual host of its AMQP address.
+#[derive(Clone)]
+pub struct Management {
+    client: Client,
+    url: Url,
+    user: String,
+    password: String,
+    vhost: String,
+}
+
+/// Why the management API did not answer, for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the management API at {url}: {reason}")]
+pub struct ManagementError {
+    url: String,
+    reason: String,
+}
+
+impl Management {
+    /// Asks nothing yet. `url` is `http://HOST:PORT` or `https://…`, with a path where a proxy adds one.
+    ///
+    /// # Errors
+    /// The address is not one, or holds a password. The text never repeats it.
+    pub fn new(url: &str, user: &str, password: &str, vhost: &str) -> Result<Self, String> {
+        let wrong = |reason: &str| {
+            Err(format!(
+                "--management-url {reason}: write http://HOST:15672; user and password are those of the AMQP address"
+            ))
+        };
+        let Ok(mut url) = Url::parse(url.trim()) else {
+            return wrong("is not an address");
+        };
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return wrong("does not start with http:// or https://");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return wrong("holds a user or a password");
+        }
+        if !url.path().ends_with('/') {
+            url.set_path(&format!("{}/", url.path()));
+        }
+        let client = Client::builder()
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            client,
+            url,
+            user: user.to_owned(),
+            password: password.to_owned(),
+            vhost: vhost.to_owned(),
+        })
+    }
+
+    /// The figures of a queue.
+    ///
+    /// # Errors
+    /// The API cannot be reached, refuses, or has no such queue.
+    pub async fn queue(&self, queue: &str) -> Result<QueueFigures, ManagementError> {
+        #[derive(Deserialize)]
+        struct Queue {
+            #[serde(default)]
+            messages_unacknowledged: u64,
+            #[serde(default)]
+            message_stats: Stats,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Stats {
+            publish_details: Details,
+            deliver_get_details: Details,
+        }
+        #[derive(Default, Deserialize)]
+        struct Details {
+            rate: f64,
+        }
+
+        let error = |reason: String| ManagementError {
+            url: self.url.to_string(),
+            reason,
+        };
+        let mut url = self.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty()
+                .extend(["api", "queues", &self.vhost, queue]);
+        }
+        let answer = self
+            .client
+            .get(url)
+            .basic_auth(&self.user, Some(&self.password))
+            .send()
+            .await
+            .map_err(|e| error(e.without_url().to_string()))?;
+        if !answer.status().is_success() {
+            let hint = match answer.status().as_u16() {
+                401 | 403 => " (the user needs the tag monitoring or management)",
+                _ => "",
+            };
+            return Err(error(format!("{}{hint}", answer.status())));
+        }
+        let queue: Queue = answer
+            .json()
+            .await
+            .map_err(|e| error(e.without_url().to_string()))?;
+        Ok(QueueFigures {
+            unacked: queue.messages_unacknowledged,
+            publish_rate: queue.message_stats.publish_details.rate,
+            deliver_rate: queue.message_stats.deliver_get_details.rate,
+        })
+    }
+}
+
+impl Management {
+    /// Asks for the figures of a queue as often as the broker renews them, as long as the receiver lives. Nothing while there
+    /// is no answer; the first failure of a row is told.
+    #[must_use]
+    pub fn follow(&self, queue: String) -> watch::Receiver<Option<QueueFigures>> {
+        let (figures, receiver) = watch::channel(None);
+        let api = self.clone();
+        tokio::spawn(async move {
+            let mut complained = false;
+            let mut tick = interval(EVERY);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = tick.tick() => {}
+                    () = figures.closed() => return,
+                }
+                let answer = api.queue(&queue).await;
+                if let Err(error) = &answer
+                    && !complained
+                {
+                    warn!("metrics lack unacknowledged messages and rates: {error}");
+                }
+                complained = answer.is_err();
+                figures.send_replace(answer.ok());
+            }
+        });
+        receiver
+    }
+}
+
+impl std::fmt::Debug for Management {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Management({})", self.url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn addresses_that_cannot_be_used_are_not_repeated() {
+        for url in [
+            "s3cr3t",
+            "amqp://broker:5672/s3cr3t",
+            "http://u:s3cr3t@broker:15672",
+        ] {
+            let error = Management::new(url, "u", "p", "/").unwrap_err();
+            assert!(
+                !error.contains("s3cr3t") && error.contains("15672"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_password_is_not_shown() {
+        let api = Management::new("http://broker:15672", "u", "s3cr3t", "/").unwrap();
+        assert_eq!(format!("{api:?}"), "Management(http://broker:15672/)");
+    }
+}

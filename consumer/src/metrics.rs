@@ -1,0 +1,103 @@
+//! The node's points: its own state, and the length of the queues that it takes from.
+
+use std::{env, path::PathBuf, sync::Arc, time::Duration};
+
+use lapin::Connection;
+use primepool_common::{
+    broker::{Endpoint, QueueFigures},
+    message::JobKind,
+    metrics::{MetricsWriter, points},
+    topology,
+};
+use tokio::{
+    sync::watch,
+    time::{Interval, MissedTickBehavior, interval, timeout},
+};
+
+use crate::node::Node;
+
+/// Time between two looks at the queues. A producer looks more often at the queue of its run.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Longest time that the broker may take to tell the length of a queue: the intake waits meanwhile.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Where metrics are kept while the server is away, unless an option says where.
+#[must_use]
+pub fn default_spool() -> PathBuf {
+    let home = |variable, below: &str| {
+        let path = PathBuf::from(env::var_os(variable)?);
+        path.is_absolute().then(|| path.join(below))
+    };
+    home("XDG_STATE_HOME", "")
+        .or_else(|| home("HOME", ".local/state"))
+        .unwrap_or_else(env::temp_dir)
+        .join("primepool/metrics-spool")
+}
+
+/// Writes a point of the node every so often; ends when it is aborted.
+pub async fn report_node(node: Arc<Node>, writer: Arc<MetricsWriter>, every: Duration) {
+    let mut tick = interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        write_node(&node, &writer);
+    }
+}
+
+/// Writes a point of the node.
+pub fn write_node(node: &Node, writer: &MetricsWriter) {
+    writer.write(&points::node(&node.name, None, &node.sample()));
+}
+
+/// Looks at the queues that this consumer takes from.
+#[derive(Debug)]
+pub struct Queues {
+    writer: Arc<MetricsWriter>,
+    queues: Vec<(String, Option<watch::Receiver<Option<QueueFigures>>>)>,
+    tick: Interval,
+}
+
+impl Queues {
+    /// The queues of these kinds; those of kinds for measuring only are left out.
+    #[must_use]
+    pub fn new(endpoint: &Endpoint, kinds: &[JobKind], writer: Arc<MetricsWriter>) -> Self {
+        let mut tick = interval(LOOK_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let kinds = kinds.iter().filter(|kind| **kind != JobKind::Noop);
+        let follow = |queue: String| {
+            // Nobody would read the figures.
+            let management = endpoint.management().filter(|_| writer.is_enabled());
+            let figures = management.map(|api| api.follow(queue.clone()));
+            (queue, figures)
+        };
+        Self {
+            queues: kinds
+                .map(|kind| follow(topology::jobs_queue(*kind)))
+                .collect(),
+            writer,
+            tick,
+        }
+    }
+
+    /// Waits until it is time for a look; for ever if nobody wants to know.
+    pub async fn due(&mut self) {
+        if !self.writer.is_enabled() {
+            std::future::pending::<()>().await;
+        }
+        self.tick.tick().await;
+    }
+
+    /// Writes a point of each queue, of those that the broker tells about in time.
+    pub async fn look(&self, connection: &Connection) {
+        for (queue, figures) in &self.queues {
+            let asked = topology::queue_state(connection, queue);
+            let Ok(Ok(state)) = timeout(LOOK_TIMEOUT, asked).await else {
+                return;
+            };
+            let figures = figures.as_ref().and_then(|latest| *latest.borrow());
+            self.writer
+                .write(&points::queue(queue, &state, figures.as_ref()));
+        }
+    }
+}
