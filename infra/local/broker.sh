@@ -29,12 +29,6 @@ user=primepool
 # pid    process number of the server, for callers
 # vm, epmd, watchdog   marks (see lib.sh) of the three processes
 
-use_dir() {
-	[[ $1 ]] || die 2 "broker.sh: DIR is empty"
-	dir=$1
-	[[ $dir == /* ]] || dir=$PWD/$dir
-}
-
 load_dir() {
 	use_dir "$1"
 	[[ -f $dir/env ]] || die 2 "no private broker in $dir"
@@ -45,42 +39,7 @@ load_dir() {
 
 # --- ports ------------------------------------------------------------------------------------------------------------
 
-# /proc/net is asked instead of connecting: it answers for every address and disturbs nobody.
-used_ports() { # SKIPPED_STATES → used
-	local table address state _
-	used=()
-	for table in /proc/net/tcp /proc/net/tcp6; do
-		[[ -r $table ]] || continue
-		while read -r _ address _ state _; do
-			[[ $address == *:* && ! $1 =~ $state ]] || continue
-			used[16#${address##*:}]=1
-		done <"$table"
-	done
-}
-
-listens() { # PID PORT: is it this very process that listens on 127.0.0.1:PORT?
-	local pattern inode
-	printf -v pattern ': (0100007F|7F000001):%04X 00000000:0000 0A ' "$2" # in the machine's byte order
-	inode=$(grep -E -- "$pattern" /proc/net/tcp | awk '{ print $10 }') || return 1
-	[[ $inode && $(find "/proc/$1/fd" -lname "socket:\[$inode\]" 2>/dev/null) ]]
-}
-
 # --- processes --------------------------------------------------------------------------------------------------------
-
-# Everything long-lived gets its own session and no descriptor of the caller: a Ctrl-C in the terminal must not reach the
-# broker before the producer has reported, and a test that captures our output must not wait for the broker to end.
-detached() { # LOG COMMAND… → REPLY, a mark
-	local log=$1
-	shift
-	(
-		trap - INT QUIT # a background job of a shell ignores these, and would pass that on
-		cd /
-		# A container without a limit on open files makes the Erlang VM reserve memory for a thousand million of them.
-		ulimit -Sn 65536 2>/dev/null || true
-		exec setsid "$@"
-	) </dev/null >>"$log" 2>&1 &
-	mark_of $! || REPLY=
-}
 
 start_epmd() { # PORT → REPLY; fails when the port is not ours, which makes epmd the reservation of the whole block
 	local port=$1 epmd tries=100

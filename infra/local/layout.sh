@@ -17,8 +17,9 @@ PRIMEPOOL_TOOLS=${PRIMEPOOL_TOOLS:-${XDG_CACHE_HOME:-${HOME:-$PRIMEPOOL_STATE}/.
 # Where the built binaries are. Set PRIMEPOOL_BIN to use binaries that were built elsewhere: nothing is built then.
 PRIMEPOOL_RELEASE=${CARGO_TARGET_DIR:-$PRIMEPOOL_ROOT/target}/release
 
-# Ports, all on 127.0.0.1. Each private broker takes the first block of ten that is free, so that several live side by side.
-# Below Linux's range for outgoing connections (32768 to 60999) and clear of a system RabbitMQ (4369, 5672, 15672, 25672).
+# Ports, all on 127.0.0.1. Each private server takes the first block of ten in which its own are free, so that several live
+# side by side. Below Linux's range for outgoing connections (32768 to 60999) and clear of a system RabbitMQ (4369, 5672,
+# 15672, 25672) and a system InfluxDB (8086, 8088).
 PRIMEPOOL_PORT_BASE=${PRIMEPOOL_PORT_BASE:-24672}
 PRIMEPOOL_PORT_STEP=10
 PRIMEPOOL_PORT_BLOCKS=80
@@ -26,6 +27,8 @@ PRIMEPOOL_PORT_BLOCKS=80
 PRIMEPOOL_PORT_AMQP=0
 PRIMEPOOL_PORT_DIST=1
 PRIMEPOOL_PORT_EPMD=2
+PRIMEPOOL_PORT_INFLUX=3
+PRIMEPOOL_PORT_INFLUX_BACKUP=4
 
 # Versions of developer tools.
 PRIMEPOOL_CARGO_DENY_VERSION=0.20.2

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts share: messages, the identity of processes, and finding RabbitMQ. Sourced, never run.
+# What the scripts share: messages, the identity of processes, finding servers and starting them. Sourced, never run.
 
 # shellcheck source=infra/local/layout.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/layout.sh"
@@ -72,9 +72,62 @@ rabbitmq_sbin() { # → REPLY, RabbitMQ's own scripts: the wrappers in /usr/sbin
 	[[ $found ]]
 }
 
+influxd_is_1() { [[ -x $1 && $("$1" version 2>/dev/null) == "InfluxDB v1."* ]]; }
+
+find_influxd() { # → REPLY, InfluxDB 1.x: its database is made without the set-up that 2 and 3 ask for
+	for REPLY in "${PRIMEPOOL_INFLUXD:-}" /usr/bin/influxd /usr/local/bin/influxd "$(command -v influxd)"; do
+		! influxd_is_1 "$REPLY" || return 0
+	done
+	return 1
+}
+
 ensure_cargo_on_path() { # rustup's folder is often missing from the PATH of non-login shells
 	command -v cargo >/dev/null || [[ ! -x ${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo ]] ||
 		PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+}
+
+# --- private servers --------------------------------------------------------------------------------------------------
+
+use_dir() {
+	[[ $1 ]] || die 2 "${0##*/}: DIR is empty"
+	dir=$1
+	[[ $dir == /* ]] || dir=$PWD/$dir
+}
+
+# shellcheck disable=SC2034 # `used` is for the caller
+# /proc/net is asked instead of connecting: it answers for every address and disturbs nobody.
+used_ports() { # SKIPPED_STATES → used
+	local table address state _
+	used=()
+	for table in /proc/net/tcp /proc/net/tcp6; do
+		[[ -r $table ]] || continue
+		while read -r _ address _ state _; do
+			[[ $address == *:* && ! $1 =~ $state ]] || continue
+			used[16#${address##*:}]=1
+		done <"$table"
+	done
+}
+
+listens() { # PID PORT: is it this very process that listens on 127.0.0.1:PORT?
+	local pattern inode
+	printf -v pattern ': (0100007F|7F000001):%04X 00000000:0000 0A ' "$2" # in the machine's byte order
+	inode=$(grep -E -- "$pattern" /proc/net/tcp | awk '{ print $10 }') || return 1
+	[[ $inode && $(find "/proc/$1/fd" -lname "socket:\[$inode\]" 2>/dev/null) ]]
+}
+
+# Everything long-lived gets its own session and no descriptor of the caller: a Ctrl-C in the terminal must not reach the
+# server before the producer has reported, and a test that captures our output must not wait for the broker to end.
+detached() { # LOG COMMAND… → REPLY, a mark
+	local log=$1
+	shift
+	(
+		trap - INT QUIT # a background job of a shell ignores these, and would pass that on
+		cd /
+		# A container without a limit on open files makes the Erlang VM reserve memory for a thousand million of them.
+		ulimit -Sn 65536 2>/dev/null || true
+		exec setsid "$@"
+	) </dev/null >>"$log" 2>&1 &
+	mark_of $! || REPLY=
 }
 
 # --- scripts that attend to a child and clean up after it -------------------------------------------------------------

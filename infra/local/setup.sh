@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Installs what is missing from the distribution's packages. Silent when nothing is.
 #   setup.sh          what `make run` needs
+#   setup.sh --test   also what the tests need: a second kind of database for metrics
 #   setup.sh --dev    also what the checks need: a pinned cargo-deny
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-dev=
+dev='' tests=''
 case ${1-} in
 '') ;;
 --dev) dev=yes ;;
-*) die 2 "usage: infra/local/setup.sh [--dev]" ;;
+--test) tests=yes ;;
+*) die 2 "usage: infra/local/setup.sh [--test | --dev]" ;;
 esac
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -33,6 +35,9 @@ look() {
 	local gmp="to build GMP, the arithmetic of the engine"
 	missing=() reasons=()
 	need rabbitmq-server "the message broker; a private one is started for each run" has_broker
+	need influxdb "the database for metrics; a private one is started for each run" find_influxd
+	[[ ! $tests ]] ||
+		need victoria-metrics "a database that speaks InfluxDB 2's protocol, for the tests of metrics" command -v victoria-metrics
 	need gcc "compiler and linker, $gmp" command -v gcc
 	need libc6-dev "C headers and libraries, $gmp" test -e /usr/include/stdio.h
 	need make "$gmp" command -v make
@@ -65,7 +70,7 @@ announce() {
 	done
 }
 
-# The package starts and enables a server of its own, which nobody asked for. policy-rc.d is Debian's way to say no.
+# The packages start and enable servers of their own, which nobody asked for. policy-rc.d is Debian's way to say no.
 # Ours says no only while its apt-get lives, so that one left by a kill does no harm; the next set-up removes it.
 policy=/usr/sbin/policy-rc.d
 policy_mark="# made by primepool's setup.sh for one installation, process"
@@ -93,7 +98,7 @@ services_again() {
 	[[ ! $owner || -d /proc/$owner ]] || "${as_root[@]}" rm -f "$policy"
 }
 
-units=(rabbitmq-server.service epmd.service epmd.socket)
+units=(rabbitmq-server.service epmd.service epmd.socket influxdb.service victoria-metrics.service)
 known_units() { # → REPLY: the units that are there already, which may be the user's and are not touched
 	local unit
 	REPLY=' '
@@ -119,19 +124,21 @@ install() {
 	mkdir -p "$PRIMEPOOL_STATE"
 	log=$PRIMEPOOL_STATE/setup.log
 	: >"$log"
+	# InfluxDB 2 as its maker packages it cannot be there together with Debian's InfluxDB: it stays, and we say so.
+	local install=(install --no-install-recommends --no-remove "${missing[@]}")
 	known_units
 	before=$REPLY
 	trap services_again EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
-	if ! compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || ! apt install --no-install-recommends "${missing[@]}"; then
+	if ! compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || ! apt "${install[@]}"; then
 		# No package lists, or outdated ones that name files which are gone.
-		if ! apt update || ! apt install --no-install-recommends "${missing[@]}"; then
+		if ! apt update || ! apt "${install[@]}"; then
 			tail -n 15 "$log" >&2
 			die 2 "apt-get could not install ${missing[*]}; all of its output: $log"
 		fi
 	fi
-	[[ " ${missing[*]} " != *" rabbitmq-server "* ]] || disable_new_units "$before"
+	disable_new_units "$before"
 	services_again
 	trap - EXIT INT TERM HUP
 	look

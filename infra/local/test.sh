@@ -17,7 +17,7 @@ clean_up() {
 
 cd "$PRIMEPOOL_ROOT"
 attend_signals clean_up
-attend TERM "$here/setup.sh" || exit $?
+attend TERM "$here/setup.sh" --test || exit $?
 ensure_cargo_on_path
 # The tests start the real binaries, which `cargo test` alone does not build.
 attend TERM cargo build --release --workspace --bins || die 1 "the build failed: see above"
@@ -25,7 +25,10 @@ attend TERM "$here/broker.sh" start "$broker" --watch-pid $$ --remove || exit $?
 
 # Variables of the user's own pool would set flags in the tests, and show in the --help texts.
 for name in $(compgen -e PRIMEPOOL_); do
-	[[ $name == PRIMEPOOL_@(STATE|TOOLS|PORT_BASE) ]] || export -n "${name?}"
+	[[ $name == PRIMEPOOL_@(STATE|TOOLS|PORT_BASE|TEST_INFLUX2_*) ]] || export -n "${name?}"
+done
+for name in $(compgen -e INFLUX_); do
+	export -n "${name?}"
 done
 export PRIMEPOOL_TEST_BROKER_DIR=$broker
 status=0
