@@ -5,7 +5,7 @@
 //! | [`message`] | work units, results and node samples, as they travel through the broker |
 //! | [`topology`] | names and arguments of every exchange and queue, and their declaration |
 //! | [`broker`] | how a connection is made, what its errors mean, and how long to wait before the next try |
-//! | [`metrics`] | points, the line protocol, and the file that they go to |
+//! | [`metrics`] | points, the line protocol, the file that they go to, and the way to InfluxDB |
 //! | [`cli`] | groups of command-line options that both binaries have |
 //! | [`clock`], [`logging`], [`shutdown`], [`exit`] | the frame of a program |
 

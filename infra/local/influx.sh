@@ -11,7 +11,7 @@ usage: influx.sh start DIR [--watch-pid PID [--remove]]
            start an InfluxDB with its data in DIR, or again on the same data, ports and credentials;
            with --watch-pid it is stopped when process PID ends, however that ends; --remove then deletes DIR too
        influx.sh stop DIR            stop it; keeps the data
-       influx.sh kill DIR            kill -9 the server, for tests of faults; keeps the data
+       influx.sh kill DIR            kill -9 the server, for tests of faults; keeps the data, and its ports if it is watched
        influx.sh query DIR DATABASE INFLUXQL
                                      run a query (DATABASE may be empty) and print the answer, as JSON
 DIR holds influx-url, influx-token (USER:PASSWORD; both of mode 600) and, while the server runs, pid.
@@ -141,10 +141,22 @@ make_admin() {
 
 # --- processes --------------------------------------------------------------------------------------------------------
 
+# A server that was killed, and may be started again, does not hold its ports; its watchdog does, by naming them.
+kept_ports() { # adds to used
+	local process words
+	for process in /proc/[0-9]*; do
+		mapfile -d '' -t words <"$process/cmdline" || continue
+		[[ ${words[1]-} == */influx.sh && ${words[2]-} == --watch && ${words[6]-} ]] || continue
+		used[words[6]]=1
+		used[words[7]]=1
+	done 2>/dev/null
+}
+
 # The next block of ten ports whose two are free.
 next_ports() {
 	local base
 	used_ports 06 # TIME_WAIT can be bound again
+	kept_ports
 	while ((block < PRIMEPOOL_PORT_BLOCKS)); do
 		base=$((PRIMEPOOL_PORT_BASE + block++ * PRIMEPOOL_PORT_STEP))
 		http_port=$((base + PRIMEPOOL_PORT_INFLUX))
@@ -291,11 +303,11 @@ watch_over() { # MARK REMOVE
 	read_mark "$dir/watchdog"
 	end_process "$REPLY" 1
 	printf '%s %s\n' "$watched" "$remove" >"$dir/watched"
-	detached /dev/null bash "$self" --watch "$dir" "$watched" "$remove"
+	detached /dev/null bash "$self" --watch "$dir" "$watched" "$remove" "$http_port" "$backup_port"
 	printf '%s\n' "$REPLY" >"$dir/watchdog"
 }
 
-watch() { # DIR MARK REMOVE
+watch() { # DIR MARK REMOVE PORTS
 	use_dir "$1"
 	local watched=$2 remove=$3 server pause
 	read_mark "$dir/server" && server=$REPLY
@@ -346,7 +358,7 @@ start:[1-9]*) start "$@" ;;
 stop:1) stop "$@" ;;
 kill:1) kill_server "$@" ;;
 query:3) query "$@" ;;
---watch:3) watch "$@" ;;
+--watch:5) watch "$@" ;;
 help:* | --help:* | -h:*) usage ;;
 *)
 	usage >&2

@@ -1,7 +1,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio, id},
+    process::id,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -18,8 +18,6 @@ use lapin::{
     types::FieldTable,
 };
 use tempfile::TempDir;
-
-use crate::workspace;
 
 /// A private broker, and one virtual host of it.
 #[derive(Debug)]
@@ -225,16 +223,5 @@ fn path(path: &Path) -> &str {
 
 /// Runs `infra/local/broker.sh`; what it prints.
 fn script(args: &[&str]) -> String {
-    let output = Command::new(workspace().join("infra/local/broker.sh"))
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "broker.sh {args:?}: {}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    crate::script("broker.sh", args)
 }

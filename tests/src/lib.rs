@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: a private broker, the real binaries as processes, and a look at what they leave.
+//! What the end-to-end tests share: private servers, the real binaries as processes, and a look at what they leave.
 //!
 //! `make test` builds the binaries first and starts one broker for all tests; each test has a virtual host of its own there.
 //! A test that kills its broker starts another one.
@@ -10,15 +10,18 @@
 )]
 
 mod broker;
+mod influx;
 mod process;
 mod results;
 
 pub use broker::Broker;
+pub use influx::{Influx, Victoria, influx_sh};
 pub use process::{Binary, Consumer, Finished, Process};
 pub use results::{Results, primes};
 
 use std::{
     path::PathBuf,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -42,4 +45,20 @@ fn workspace() -> PathBuf {
         .parent()
         .expect("the crate is in the workspace")
         .to_owned()
+}
+
+/// Runs a script of `infra/local`; what it prints.
+fn script(name: &str, args: &[&str]) -> String {
+    let output = Command::new(workspace().join("infra/local").join(name))
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{name} {args:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

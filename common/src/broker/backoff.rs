@@ -42,7 +42,8 @@ impl Backoff {
         sleep(delay).await;
     }
 
-    fn next_delay(&mut self) -> Duration {
+    /// The next delay, for callers that wait and log in their own way.
+    pub fn next_delay(&mut self) -> Duration {
         self.delays.next().unwrap_or(LONGEST)
     }
 

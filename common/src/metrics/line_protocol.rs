@@ -38,6 +38,10 @@ pub fn encode(point: &Point<'_>, line: &mut String) {
             FieldValue::Float(float) => write!(line, "{float}"),
             FieldValue::Integer(integer) => write!(line, "{integer}i"),
             FieldValue::Boolean(boolean) => write!(line, "{boolean}"),
+            FieldValue::Text(text) => {
+                quote(text, line);
+                Ok(())
+            }
         };
     }
     if separator == ' ' {
@@ -60,6 +64,25 @@ fn escape(text: &str, special: &[char], line: &mut String) {
             c => line.push(c),
         }
     }
+}
+
+/// Longest text, in bytes before its quotes and backslashes are escaped.
+const LONGEST_TEXT: usize = 60_000;
+
+/// A text in quotes. The protocol allows line breaks in it; here a point is one line, which spool and files count on.
+fn quote(text: &str, line: &mut String) {
+    line.push('"');
+    for c in text[..text.floor_char_boundary(LONGEST_TEXT)].chars() {
+        match c {
+            '\n' | '\r' => line.push(' '),
+            '"' | '\\' => {
+                line.push('\\');
+                line.push(c);
+            }
+            c => line.push(c),
+        }
+    }
+    line.push('"');
 }
 
 /// A file of line protocol (`metrics.lp`), which any InfluxDB can import.
@@ -107,6 +130,38 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Splits at every `separator` that no backslash precedes and that is not in quotes, as InfluxDB reads the fields.
+    fn split_fields(text: &str, separator: char) -> Vec<String> {
+        let mut parts = vec![String::new()];
+        let (mut escaped, mut quoted) = (false, false);
+        for c in text.chars() {
+            quoted ^= c == '"' && !escaped;
+            if c == separator && !escaped && !quoted {
+                parts.push(String::new());
+            } else {
+                parts.last_mut().unwrap().push(c);
+            }
+            escaped = c == '\\' && !escaped;
+        }
+        assert!(!quoted, "a quote is left open: {text}");
+        parts
+    }
+
+    /// What a text in quotes says.
+    fn unquote(text: &str) -> String {
+        let inner = text.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
+        let mut plain = String::new();
+        let mut chars = inner.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '\\' => plain.push(chars.next().unwrap()),
+                '"' => panic!("a bare quote: {text}"),
+                c => plain.push(c),
+            }
+        }
+        plain
+    }
 
     /// Splits at every `separator` that no backslash precedes.
     fn split(text: &str, separator: char) -> Vec<String> {
@@ -163,6 +218,34 @@ mod tests {
             prop_assert_eq!(float.is_finite(), parts[1].starts_with("a="));
             prop_assert_eq!(parts[2].parse::<u64>().unwrap(), at);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_comes_back(text in "[ -~äλ\n\r\\\\\",= ]{0,24}", after in any::<i64>()) {
+            let point = Point::new("run", 7).field("text", text.clone()).field("after", FieldValue::Integer(after));
+            let mut line = String::new();
+            encode(&point, &mut line);
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            let parts = split_fields(line.trim_end_matches('\n'), ' ');
+            prop_assert_eq!(parts.len(), 3, "{}", line);
+            prop_assert_eq!(&parts[0], "run");
+            prop_assert_eq!(&parts[2], "7");
+            let fields = split_fields(&parts[1], ',');
+            prop_assert_eq!(fields.len(), 2, "{}", line);
+            prop_assert_eq!(unquote(fields[0].strip_prefix("text=").unwrap()), text.replace(['\n', '\r'], " "));
+            prop_assert_eq!(&fields[1], &format!("after={after}i"));
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let mut line = String::new();
+        encode(
+            &Point::new("run", 1).field("text", "aλ".repeat(30_000)),
+            &mut line,
+        );
+        assert!((60_000..60_100).contains(&line.len()), "{}", line.len());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 /// One value of a field.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum FieldValue {
     /// A 64-bit float; infinities and NaN are left out, InfluxDB has no place for them.
     Float(f64),
@@ -9,6 +9,9 @@ pub enum FieldValue {
     Integer(i64),
     /// True or false.
     Boolean(bool),
+    /// A text, for annotations. Line breaks become spaces, and what is beyond some 60,000 bytes is left out (InfluxDB takes
+    /// 64 KiB).
+    Text(Cow<'static, str>),
 }
 
 impl From<f64> for FieldValue {
@@ -32,6 +35,18 @@ impl From<u32> for FieldValue {
 impl From<u64> for FieldValue {
     fn from(value: u64) -> Self {
         Self::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<&'static str> for FieldValue {
+    fn from(value: &'static str) -> Self {
+        Self::Text(value.into())
+    }
+}
+
+impl From<String> for FieldValue {
+    fn from(value: String) -> Self {
+        Self::Text(value.into())
     }
 }
 

@@ -1,0 +1,260 @@
+use std::{env, fmt, path::PathBuf};
+
+use clap::Args;
+use reqwest::Url;
+
+use super::{MetricsError, MetricsWriter, Source, WriterOptions};
+use crate::cli::size;
+
+/// Which InfluxDB metrics go to, and what is kept for it while it is away. Its token comes from the environment or a file
+/// only.
+#[derive(Clone, Args)]
+#[command(next_help_heading = "Metrics")]
+pub struct InfluxArgs {
+    /// Address of an InfluxDB (1.x, 2 or 3) or of a server that speaks its protocol, as http://HOST:PORT or https://…;
+    /// without it no metrics are sent. Its token comes from the variable INFLUX_TOKEN or from --influx-token-file; for
+    /// InfluxDB 1.x it is USER:PASSWORD
+    #[arg(long, env = "INFLUX_HOST", hide_env_values = true, value_name = "URL")]
+    pub influx_host: Option<String>,
+
+    /// Organisation that owns the bucket, for InfluxDB 2
+    #[arg(
+        long,
+        env = "INFLUX_ORG",
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub influx_org: String,
+
+    /// Bucket that the metrics go to; for InfluxDB 1.x the database, as DATABASE or DATABASE/RETENTION-POLICY. It is made if
+    /// it is missing and the token allows that
+    #[arg(
+        long,
+        env = "INFLUX_BUCKET",
+        value_name = "NAME",
+        default_value = "primepool"
+    )]
+    pub influx_bucket: String,
+
+    /// File that holds the token; it goes before INFLUX_TOKEN
+    #[arg(long, env = "INFLUX_TOKEN_FILE", value_name = "FILE")]
+    pub influx_token_file: Option<PathBuf>,
+
+    /// Folder that keeps metrics while InfluxDB is away or refuses them; they are sent when it is back, also by the next
+    /// process that uses the folder
+    #[arg(long, env = "PRIMEPOOL_METRICS_SPOOL", value_name = "FOLDER")]
+    pub metrics_spool: Option<PathBuf>,
+
+    /// Most that is kept there, such as 64MiB; then the oldest goes first
+    #[arg(
+        long,
+        env = "PRIMEPOOL_METRICS_SPOOL_LIMIT",
+        value_name = "SIZE",
+        default_value = "256MiB",
+        value_parser = size
+    )]
+    pub metrics_spool_limit: u64,
+}
+
+impl fmt::Debug for InfluxArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Somebody may have put a password into the address.
+        f.debug_struct("InfluxArgs")
+            .field("influx_org", &self.influx_org)
+            .field("influx_bucket", &self.influx_bucket)
+            .finish_non_exhaustive()
+    }
+}
+
+impl InfluxArgs {
+    /// Reads the options, the token's file and the variable `INFLUX_TOKEN`. Nothing if no host is given, or an empty one.
+    ///
+    /// # Errors
+    /// The address is not one, or the token's file cannot be read. The text never holds either.
+    pub fn target(&self) -> Result<Option<InfluxTarget>, MetricsError> {
+        self.target_with(env::var("INFLUX_TOKEN").ok())
+    }
+
+    fn target_with(&self, token: Option<String>) -> Result<Option<InfluxTarget>, MetricsError> {
+        let host = self.influx_host.as_deref().unwrap_or_default().trim();
+        if host.is_empty() {
+            return Ok(None);
+        }
+        let token = match &self.influx_token_file {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|source| MetricsError::TokenFile {
+                    path: path.clone(),
+                    source,
+                })?
+            }
+            None => token.unwrap_or_default(),
+        };
+        let target = InfluxTarget::new(host, &self.influx_org, &self.influx_bucket, &token)?;
+        Ok(Some(target))
+    }
+
+    /// A writer to the server that the options name, or one that does nothing if they name none. `spool` is the folder for
+    /// what cannot be sent, unless --metrics-spool names one.
+    ///
+    /// # Errors
+    /// Those of [`InfluxArgs::target`] and [`MetricsWriter::start`]. That the server cannot be reached is none.
+    pub fn writer(
+        &self,
+        source: Source,
+        node: &str,
+        spool: PathBuf,
+    ) -> Result<MetricsWriter, MetricsError> {
+        let Some(target) = self.target()? else {
+            return Ok(MetricsWriter::disabled());
+        };
+        let spool = self.metrics_spool.clone().unwrap_or(spool);
+        let mut options = WriterOptions::new(source, node, spool);
+        options.spool_limit = self.metrics_spool_limit;
+        MetricsWriter::start(&target, options)
+    }
+}
+
+/// An InfluxDB's address, read and checked. Neither `Display` nor `Debug` shows the token.
+#[derive(Clone)]
+pub struct InfluxTarget {
+    pub(super) url: Url,
+    pub(super) org: String,
+    pub(super) bucket: String,
+    pub(super) token: String,
+}
+
+impl InfluxTarget {
+    /// A server at `http://HOST:PORT` or `https://…`, and a bucket of it: for InfluxDB 1.x a database and a token of the form
+    /// `USER:PASSWORD`. An empty token means none.
+    ///
+    /// # Errors
+    /// The address is not one; the text never repeats it.
+    pub fn new(host: &str, org: &str, bucket: &str, token: &str) -> Result<Self, MetricsError> {
+        let wrong = |reason| Err(MetricsError::Address { reason });
+        let Ok(mut url) = Url::parse(host.trim()) else {
+            return wrong("it cannot be read");
+        };
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return wrong("it does not start with http:// or https://");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return wrong("it holds a user or a password, which belong into INFLUX_TOKEN");
+        }
+        // influxdb2's client would leave them out in silence.
+        if url.path() != "/" || url.query().is_some() {
+            return wrong("it goes on after the port");
+        }
+        url.set_fragment(None);
+        let bucket = bucket.trim();
+        if bucket.is_empty() {
+            return Err(MetricsError::NoBucket);
+        }
+        let token = token.trim();
+        if !token.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(MetricsError::TokenText);
+        }
+        Ok(Self {
+            url,
+            org: org.trim().to_owned(),
+            bucket: bucket.to_owned(),
+            token: token.to_owned(),
+        })
+    }
+
+    /// Whether the server is on this machine, so that no proxy is asked.
+    pub(super) fn is_local(&self) -> bool {
+        let host = self.url.host_str().unwrap_or_default();
+        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+}
+
+impl fmt::Display for InfluxTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.as_str().trim_end_matches('/');
+        write!(f, "{url}, bucket {}", self.bucket)
+    }
+}
+
+impl fmt::Debug for InfluxTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InfluxTarget({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        influx: InfluxArgs,
+    }
+
+    fn args(more: &[&str]) -> InfluxArgs {
+        let all = ["x"].iter().chain(more);
+        Cli::try_parse_from(all).unwrap().influx
+    }
+
+    #[test]
+    fn without_a_host_there_is_no_server() {
+        for none in [&[][..], &["--influx-host="]] {
+            assert!(args(none).target_with(None).unwrap().is_none());
+        }
+        let writer = args(&[]).writer(Source::Producer, "n", "/nonexistent/x".into());
+        assert!(!writer.unwrap().is_enabled());
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, "from:f1le\n").unwrap();
+        let host = ["--influx-host", "http://db.example:8086"];
+        let target = args(&host).target_with(Some("s3cr3t".into()));
+        let target = target.unwrap().unwrap();
+        assert_eq!(target.token, "s3cr3t");
+        assert_eq!(
+            format!("{target} {target:?}"),
+            "http://db.example:8086, bucket primepool InfluxTarget(http://db.example:8086, bucket primepool)"
+        );
+        let flag = format!("--influx-token-file={}", file.display());
+        let args = args(&[host[0], host[1], &flag]);
+        let target = args.target_with(Some("s3cr3t".into())).unwrap().unwrap();
+        assert_eq!(target.token, "from:f1le", "the file goes first");
+        assert!(!format!("{target:?}{args:?}").contains("f1le"));
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_used_are_refused_and_not_repeated() {
+        for host in [
+            "localhost:8086",
+            "db.example",
+            "http://user:s3cr3t@db:8086",
+            "http://db:8086/s3cr3t",
+            "http://db:8086?p=s3cr3t",
+        ] {
+            let args = args(&["--influx-host", host]);
+            let error = args.target_with(None).unwrap_err().to_string();
+            assert!(!error.contains("s3cr3t"), "{error}");
+            assert!(error.contains("INFLUX_HOST"), "{error}");
+            assert!(!format!("{args:?}").contains("s3cr3t"));
+        }
+        let error = InfluxTarget::new("http://db:8086", "", "b", "s3cr3t\nx").unwrap_err();
+        assert!(!error.to_string().contains("s3cr3t"));
+    }
+
+    #[test]
+    fn this_machine_is_known() {
+        let local = |host: &str| InfluxTarget::new(host, "", "b", "").unwrap().is_local();
+        assert!(
+            local("http://127.0.0.1:1") && local("http://[::1]:1") && local("http://localhost")
+        );
+        assert!(!local("http://db.example") && !local("https://10.0.0.1:8086/"));
+    }
+}

@@ -1,0 +1,522 @@
+//! The thread behind a [`super::MetricsWriter`]: what goes to the server, what to the disk, and when.
+//!
+//! Everything that waits stands in one queue of segments, oldest first, each in memory or on disk. Only the first is ever sent,
+//! so the order is kept. While all is well, segments go from memory to the server. As soon as something is wrong they go to
+//! disk, and new lines behind them, until the queue is empty again.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, pending},
+    io,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    Point, WriterOptions, encode,
+    server::{Delivery, Failure, Server, line_count},
+    spool::Spool,
+    writer::Shared,
+};
+use crate::{broker::Backoff, clock};
+
+/// Most lines of a segment, which is what is sent in one go.
+pub(super) const BATCH_LINES: u64 = 5000;
+/// Most bytes of a segment.
+const BATCH_BYTES: u64 = 1_000_000;
+
+/// A request that takes longer than this is trouble on the way: what waits behind it goes to disk.
+const SLOW: Duration = Duration::from_secs(3);
+/// Bytes that wait in memory while all is well; more goes to disk.
+const MEMORY_BYTES: u64 = 4 << 20;
+/// Bytes that wait in memory when the disk cannot be written to; more is dropped.
+const MEMORY_BYTES_WITHOUT_DISK: u64 = 16 << 20;
+
+struct Segment {
+    /// Grows from segment to segment: nanoseconds since 1970.
+    id: u64,
+    lines: u64,
+    bytes: u64,
+    /// Nothing: on disk.
+    memory: Option<Vec<u8>>,
+    /// Takes no more lines.
+    sealed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Away,
+    Busy,
+    Refused,
+}
+
+type Sending = Pin<Box<dyn Future<Output = Delivery> + Send>>;
+
+pub(super) struct Sender {
+    /// The server, for the log.
+    name: String,
+    server: Arc<Server>,
+    spool: Spool,
+    options: WriterOptions,
+    shared: Arc<Shared>,
+    queue: VecDeque<Segment>,
+    last_id: u64,
+    /// Since when the first segment has been on its way.
+    sent_at: Option<Instant>,
+    /// From the first failure until the queue is empty again.
+    trouble: Option<Trouble>,
+    backoff: Backoff,
+    /// Not before.
+    next_try: Instant,
+    next_health: Instant,
+    /// What the log has been told about this trouble.
+    said_full: bool,
+    said_disk: bool,
+    said_refused: bool,
+}
+
+impl Sender {
+    pub(super) fn new(
+        name: String,
+        server: Server,
+        spool: Spool,
+        options: WriterOptions,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            name,
+            server: Arc::new(server),
+            spool,
+            next_health: Instant::now() + options.health_interval,
+            options,
+            shared,
+            queue: VecDeque::new(),
+            last_id: 0,
+            sent_at: None,
+            trouble: None,
+            backoff: Backoff::new(),
+            next_try: Instant::now(),
+            said_full: false,
+            said_disk: false,
+            said_refused: false,
+        }
+    }
+
+    /// Works until the writer is closed.
+    pub(super) async fn run(mut self) {
+        self.find_leftovers();
+        let mut tick = interval(self.options.interval.max(Duration::from_millis(1)));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sending: Option<Sending> = None;
+        let mut close_by: Option<Instant> = None;
+        loop {
+            if close_by.is_none()
+                && let Some(by) = self.shared.close_by()
+            {
+                close_by = Some(by.into());
+                self.shared.shut();
+                self.collect(true);
+                // One last try, unless the server asked for a pause.
+                if self.trouble != Some(Trouble::Busy) {
+                    self.next_try = Instant::now();
+                }
+            }
+            if sending.is_none() && Instant::now() >= self.next_try {
+                sending = self.send();
+            }
+            let waits = sending.is_none() && !self.queue.is_empty();
+            if let Some(by) = close_by {
+                let paused = waits && self.next_try > Instant::now();
+                if Instant::now() >= by || paused || (sending.is_none() && !waits) {
+                    break;
+                }
+            }
+            tokio::select! {
+                delivery = finished(&mut sending) => {
+                    sending = None;
+                    self.delivered(delivery);
+                }
+                () = sleep_until(self.next_try), if waits => {}
+                () = sleep_until(close_by.unwrap_or(self.next_try)), if close_by.is_some() => {}
+                _ = tick.tick(), if close_by.is_none() => self.collect(false),
+                () = self.shared.wake.notified() => self.collect(false),
+            }
+        }
+        drop(sending);
+        self.finish();
+    }
+
+    fn find_leftovers(&mut self) {
+        match self.spool.find() {
+            Ok(found) => {
+                for each in found {
+                    self.last_id = each.id;
+                    self.queue.push_back(Segment {
+                        id: each.id,
+                        lines: each.lines,
+                        bytes: each.bytes,
+                        memory: None,
+                        sealed: true, // may end with half a line
+                    });
+                }
+            }
+            Err(error) => warn!(
+                "cannot read the metrics that wait in {}: {error}",
+                self.spool.dir().display()
+            ),
+        }
+        self.arrange();
+        let lines: u64 = self.queue.iter().map(|segment| segment.lines).sum();
+        if lines > 0 {
+            info!(
+                "{lines} points of before wait in {} for InfluxDB at {}",
+                self.spool.dir().display(),
+                self.name
+            );
+        }
+    }
+
+    // --- towards the queue --------------------------------------------------------------------------------------------
+
+    /// Takes what was written since the last time.
+    fn collect(&mut self, closing: bool) {
+        let (mut lines, _) = self.shared.take();
+        if closing || Instant::now() >= self.next_health {
+            self.next_health = Instant::now() + self.options.health_interval;
+            self.add_health(&mut lines);
+        }
+        let most = self.batch_bytes();
+        let (mut start, mut end, mut count) = (0, 0, 0);
+        for line in lines.split_inclusive('\n') {
+            if count == BATCH_LINES || (count > 0 && (end - start + line.len()) as u64 > most) {
+                self.enqueue(&lines.as_bytes()[start..end], count);
+                (start, count) = (end, 0);
+            }
+            end += line.len();
+            count += 1;
+        }
+        if count > 0 {
+            self.enqueue(&lines.as_bytes()[start..end], count);
+        }
+        self.arrange();
+    }
+
+    /// The writer's own metrics.
+    fn add_health(&self, lines: &mut String) {
+        let stats = self.shared.counts.stats();
+        let point = Point::new("metrics", clock::unix_ns())
+            .tag("source", self.options.source.as_str())
+            .tag("node", self.options.node.as_str())
+            .field("points_written", stats.written)
+            .field("points_spooled", stats.spooled)
+            .field("points_dropped", stats.dropped)
+            .field("points_refused", stats.refused)
+            .field("write_errors", stats.write_errors);
+        encode(&point, lines);
+    }
+
+    /// Segments are much smaller than the spool, of which one at a time is dropped.
+    fn batch_bytes(&self) -> u64 {
+        BATCH_BYTES.min(self.options.spool_limit / 8)
+    }
+
+    /// Adds lines to the last segment if it is in memory and has room, or makes one.
+    fn enqueue(&mut self, lines: &[u8], count: u64) {
+        let (bytes, most) = (lines.len() as u64, self.batch_bytes());
+        let last_is_sent = self.sent_at.is_some() && self.queue.len() == 1;
+        if let Some(last) = self.queue.back_mut()
+            && !last.sealed
+            && !last_is_sent
+            && last.lines + count <= BATCH_LINES
+            && last.bytes + bytes <= most
+            && let Some(memory) = &mut last.memory
+        {
+            memory.extend_from_slice(lines);
+            last.lines += count;
+            last.bytes += bytes;
+            return;
+        }
+        self.last_id = clock::unix_ns().max(self.last_id + 1);
+        self.queue.push_back(Segment {
+            id: self.last_id,
+            lines: count,
+            bytes,
+            memory: Some(lines.to_vec()),
+            sealed: false,
+        });
+    }
+
+    /// Puts on disk what should not wait in memory, and drops what is too much.
+    fn arrange(&mut self) {
+        let slow = self.sent_at.is_some_and(|at| at.elapsed() > SLOW);
+        if self.trouble.is_some() || slow || self.waiting_bytes(true) > MEMORY_BYTES {
+            self.spill(self.on_the_way());
+        }
+        self.drop_oldest(false, self.options.spool_limit);
+        self.drop_oldest(true, MEMORY_BYTES_WITHOUT_DISK);
+        let spooled = self.queue.iter().filter(|segment| segment.memory.is_none());
+        let spooled = spooled.map(|segment| segment.lines).sum();
+        self.shared.counts.spooled.store(spooled, Relaxed);
+    }
+
+    /// Segments at the front that must stay as they are: the one that is being sent.
+    fn on_the_way(&self) -> usize {
+        usize::from(self.sent_at.is_some()).min(self.queue.len())
+    }
+
+    fn waiting_bytes(&self, in_memory: bool) -> u64 {
+        let waiting = self.queue.iter().skip(self.on_the_way());
+        waiting
+            .filter(|segment| segment.memory.is_some() == in_memory)
+            .map(|segment| segment.bytes)
+            .sum()
+    }
+
+    /// Puts segments from number `from` on to disk, small ones together. Those for which that fails stay in memory.
+    fn spill(&mut self, from: usize) {
+        let most = self.batch_bytes();
+        let mut index = from;
+        while index < self.queue.len() {
+            let Some(memory) = self.queue[index].memory.take() else {
+                index += 1;
+                continue;
+            };
+            let (id, lines, bytes) = {
+                let segment = &self.queue[index];
+                (segment.id, segment.lines, segment.bytes)
+            };
+            let joins = index > from && {
+                let before = &self.queue[index - 1];
+                before.memory.is_none()
+                    && !before.sealed
+                    && before.lines + lines <= BATCH_LINES
+                    && before.bytes + bytes <= most
+            };
+            let file = if joins { self.queue[index - 1].id } else { id };
+            match self.spool.append(file, &memory) {
+                Ok(()) if joins => {
+                    self.queue.remove(index);
+                    let before = &mut self.queue[index - 1];
+                    before.lines += lines;
+                    before.bytes += bytes;
+                }
+                Ok(()) => index += 1,
+                Err(error) => {
+                    self.queue[index].memory = Some(memory);
+                    self.disk_trouble(&error);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn disk_trouble(&mut self, error: &io::Error) {
+        if !self.said_disk {
+            self.said_disk = true;
+            warn!(
+                "metrics cannot be kept in {}: {error}; they wait in memory, and the oldest are dropped beyond {} MiB",
+                self.spool.dir().display(),
+                MEMORY_BYTES_WITHOUT_DISK >> 20
+            );
+        }
+    }
+
+    fn drop_oldest(&mut self, in_memory: bool, limit: u64) {
+        let mut bytes = self.waiting_bytes(in_memory);
+        while bytes > limit {
+            let oldest = (self.on_the_way()..self.queue.len())
+                .find(|index| self.queue[*index].memory.is_some() == in_memory);
+            let Some(segment) = oldest.and_then(|index| self.queue.remove(index)) else {
+                return;
+            };
+            bytes -= segment.bytes;
+            if segment.memory.is_none() {
+                self.remove_file(segment.id);
+            }
+            self.count_dropped(segment.lines);
+        }
+    }
+
+    fn count_dropped(&mut self, lines: u64) {
+        self.shared.counts.dropped.fetch_add(lines, Relaxed);
+        if !self.said_full {
+            self.said_full = true;
+            warn!(
+                "no more room for metrics that wait in {}: the oldest are dropped (--metrics-spool-limit is {} bytes)",
+                self.spool.dir().display(),
+                self.options.spool_limit
+            );
+        }
+    }
+
+    fn remove_file(&mut self, id: u64) {
+        if let Err(error) = self.spool.remove(id) {
+            debug!("cannot remove a segment of metrics: {error}");
+        }
+    }
+
+    // --- towards the server -------------------------------------------------------------------------------------------
+
+    /// Begins to send the first segment.
+    fn send(&mut self) -> Option<Sending> {
+        loop {
+            let segment = self.queue.front()?;
+            let lines = match &segment.memory {
+                Some(memory) => Ok(memory.clone()),
+                None => self.spool.read(segment.id),
+            };
+            match lines {
+                Ok(lines) => {
+                    self.sent_at = Some(Instant::now());
+                    let server = Arc::clone(&self.server);
+                    return Some(Box::pin(async move { server.deliver(lines).await }));
+                }
+                Err(error) => {
+                    warn!("metrics that waited on disk are gone: {error}");
+                    let lost = segment.lines;
+                    self.queue.pop_front();
+                    self.count_dropped(lost);
+                }
+            }
+        }
+    }
+
+    fn delivered(&mut self, delivery: Delivery) {
+        self.sent_at = None;
+        let counts = &self.shared.counts;
+        counts.written.fetch_add(delivery.written, Relaxed);
+        counts.refused.fetch_add(delivery.refused, Relaxed);
+        for refusal in &delivery.refusals {
+            if self.said_refused {
+                debug!("InfluxDB cannot take a metric: {refusal}");
+            } else {
+                self.said_refused = true;
+                warn!(
+                    "InfluxDB at {} cannot take a metric, which is dropped (further ones are only counted): {refusal}",
+                    self.name
+                );
+            }
+        }
+        let Some(failure) = delivery.failure else {
+            if let Some(segment) = self.queue.pop_front()
+                && segment.memory.is_none()
+            {
+                self.remove_file(segment.id);
+            }
+            self.backoff.reset();
+            if self.queue.is_empty() {
+                self.recovered();
+            }
+            self.arrange();
+            return;
+        };
+        counts.write_errors.fetch_add(1, Relaxed);
+        self.keep_rest(delivery.rest);
+        let pause = self.backoff.next_delay();
+        self.next_try = Instant::now()
+            + match &failure {
+                Failure::Busy { wait, .. } => wait.unwrap_or(pause),
+                _ => pause,
+            };
+        self.note_failure(&failure);
+        self.arrange();
+    }
+
+    /// What is left of the first segment when a part of it is delivered.
+    fn keep_rest(&mut self, rest: Vec<u8>) {
+        let Some(segment) = self.queue.front_mut() else {
+            return;
+        };
+        if rest.len() as u64 == segment.bytes {
+            return;
+        }
+        segment.lines = line_count(&rest);
+        segment.bytes = rest.len() as u64;
+        // Should this fail, lines are sent twice, which does no harm.
+        if segment.memory.is_some() {
+            segment.memory = Some(rest);
+        } else if let Err(error) = self.spool.rewrite(segment.id, &rest) {
+            debug!("cannot shorten a segment of metrics: {error}");
+        }
+    }
+
+    fn note_failure(&mut self, failure: &Failure) {
+        let dir = self.spool.dir().display();
+        let (trouble, name) = (self.trouble, &self.name);
+        let now = match failure {
+            Failure::Away(reason) => {
+                if trouble != Some(Trouble::Away) {
+                    warn!(
+                        "cannot reach InfluxDB at {name}: {reason}; metrics wait in {dir} until it is back"
+                    );
+                }
+                Trouble::Away
+            }
+            Failure::Busy { reason, .. } => {
+                if trouble != Some(Trouble::Busy) {
+                    warn!("InfluxDB at {name} asks for a pause: {reason}; metrics wait in {dir}");
+                }
+                Trouble::Busy
+            }
+            Failure::Refused(reason) => {
+                if trouble != Some(Trouble::Refused) {
+                    error!("InfluxDB at {name} refuses metrics: {reason}; they wait in {dir}");
+                }
+                Trouble::Refused
+            }
+        };
+        self.trouble = Some(now);
+    }
+
+    /// Everything that waited has been sent.
+    fn recovered(&mut self) {
+        if self.trouble.take().is_some() {
+            let stats = self.shared.counts.stats();
+            info!(
+                "InfluxDB at {} takes metrics again, and has all that waited ({} points written, {} dropped so far)",
+                self.name, stats.written, stats.dropped
+            );
+        }
+        self.said_full = false;
+        self.said_disk = false;
+    }
+
+    /// Puts what is left on disk.
+    fn finish(&mut self) {
+        self.sent_at = None;
+        self.spill(0);
+        self.arrange();
+        // What could not be put on disk.
+        let lost = self.queue.iter().filter(|segment| segment.memory.is_some());
+        let lost: u64 = lost.map(|segment| segment.lines).sum();
+        let counts = &self.shared.counts;
+        counts.dropped.fetch_add(lost, Relaxed);
+        let stats = counts.stats();
+        if stats.spooled > 0 {
+            warn!(
+                "{} points for InfluxDB at {} wait in {}; they are sent when a process with this folder runs again",
+                stats.spooled,
+                self.name,
+                self.spool.dir().display()
+            );
+        }
+        if stats.dropped + stats.refused > 0 {
+            warn!(
+                "metrics that InfluxDB does not have: {} points dropped, {} refused",
+                stats.dropped, stats.refused
+            );
+        }
+    }
+}
+
+/// The end of a delivery; never, if none is on its way. Cancel safe.
+async fn finished(sending: &mut Option<Sending>) -> Delivery {
+    match sending {
+        Some(sending) => sending.await,
+        None => pending().await,
+    }
+}

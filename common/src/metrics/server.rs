@@ -1,0 +1,546 @@
+//! One server: which protocol it speaks, and what its answers mean.
+//!
+//! Servers with the `/api/v2/write` endpoint (InfluxDB 2 and 3, VictoriaMetrics) are written to by `influxdb2`'s client. Two
+//! things it does not offer are done around it:
+//!
+//! - It compresses only points of its own encoding, not line protocol. So there are two clients, one of which says
+//!   `Content-Encoding: gzip` with each request; the compression is ours.
+//! - It drops the answer's headers, and with them `Retry-After`. After a 429 or 503 the same address is asked with reqwest, for
+//!   an empty write: whatever limits the one limits the other.
+//!
+//! InfluxDB 1.x has another address, other credentials and databases instead of buckets: all that is plain reqwest.
+
+use std::{
+    collections::HashSet,
+    io::Write as _,
+    sync::Mutex,
+    time::{Duration, SystemTime},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use influxdb2::{
+    RequestError,
+    api::organization::ListOrganizationRequest,
+    models::{PostBucketRequest, RetentionRule},
+};
+use reqwest::{
+    Client, ClientBuilder, RequestBuilder, Response,
+    header::{CONTENT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER},
+    redirect::Policy,
+};
+
+use super::{InfluxTarget, MetricsError};
+
+/// Bodies shorter than this are not worth compressing: they fit a packet or two.
+const GZIP_FROM: usize = 2048;
+
+/// Longest wait that `Retry-After` can ask for; a clock that is wrong must not silence the metrics for good.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// Requests that looking for the bad lines of one batch may take: enough for some 80 of them. After that, parts that are
+/// refused are dropped whole.
+const SEARCH_REQUESTS: u32 = 1000;
+
+/// The protocol that a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// InfluxDB 1.x: `/write?db=`.
+    V1,
+    /// `/api/v2/write`.
+    V2,
+}
+
+/// Why lines are still to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// No answer, or an error inside the server.
+    Away(String),
+    /// It asks for a pause.
+    Busy {
+        /// How long, if it says.
+        wait: Option<Duration>,
+        reason: String,
+    },
+    /// It will not take them until somebody changes something: credentials, permissions, names.
+    Refused(String),
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Delivery {
+    /// Lines that the server has.
+    pub(super) written: u64,
+    /// Lines that the server will never take.
+    pub(super) refused: u64,
+    /// What it said about them, once each.
+    pub(super) refusals: Vec<String>,
+    /// Lines that are still to be sent; only with `failure`.
+    pub(super) rest: Vec<u8>,
+    /// What stopped it.
+    pub(super) failure: Option<Failure>,
+}
+
+/// An answer to one request.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    text: String,
+    retry_after: Option<Duration>,
+}
+
+impl Answer {
+    fn short(&self) -> String {
+        let text = one_line(&self.text);
+        if text.is_empty() {
+            self.status.to_string()
+        } else {
+            format!("{} {text}", self.status)
+        }
+    }
+
+    fn says(&self, what: &str) -> bool {
+        self.text.to_ascii_lowercase().contains(what)
+    }
+}
+
+/// The server that an [`InfluxTarget`] names.
+pub(super) struct Server {
+    target: InfluxTarget,
+    http: Client,
+    plain: influxdb2::Client,
+    gzip: influxdb2::Client,
+    kind: Mutex<Option<Kind>>,
+}
+
+impl Server {
+    pub(super) fn new(target: InfluxTarget, timeout: Duration) -> Result<Self, MetricsError> {
+        let text = |error: reqwest::Error| MetricsError::Client(error.without_url().to_string());
+        let client = |builder: ClientBuilder| -> Result<influxdb2::Client, MetricsError> {
+            influxdb2::ClientBuilder::with_builder(
+                builder,
+                target.url.as_str(),
+                target.org.as_str(),
+                target.token.as_str(),
+            )
+            .build()
+            .map_err(|error| MetricsError::Client(error.to_string()))
+        };
+        let compressed =
+            HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
+        Ok(Self {
+            http: builder(&target, timeout).build().map_err(text)?,
+            plain: client(builder(&target, timeout))?,
+            gzip: client(builder(&target, timeout).default_headers(compressed))?,
+            kind: Mutex::new(None),
+            target,
+        })
+    }
+
+    /// Sends a batch. Lines that the server refuses are looked for and left out; the rest is delivered in order, up to the
+    /// first failure. Cancel safe: to send a line twice does no harm, a point is its series and its time.
+    pub(super) async fn deliver(&self, lines: Vec<u8>) -> Delivery {
+        let mut delivery = Delivery::default();
+        let mut to_do = vec![lines]; // the last comes first
+        let failure = match self.kind().await {
+            Ok(kind) => self.deliver_all(kind, &mut to_do, &mut delivery).await,
+            Err(failure) => Some(failure),
+        };
+        delivery.failure = failure;
+        while let Some(part) = to_do.pop() {
+            delivery.rest.extend(part);
+        }
+        delivery
+    }
+
+    async fn deliver_all(
+        &self,
+        kind: Kind,
+        to_do: &mut Vec<Vec<u8>>,
+        delivery: &mut Delivery,
+    ) -> Option<Failure> {
+        let mut search = 0;
+        let mut seen = HashSet::new();
+        let mut made = false;
+        while let Some(part) = to_do.last() {
+            let count = line_count(part);
+            if count == 0 {
+                to_do.pop();
+                continue;
+            }
+            let answer = match self.write(kind, part).await {
+                Ok(answer) => answer,
+                Err(reason) => {
+                    self.forget_kind();
+                    return Some(Failure::Away(reason));
+                }
+            };
+            match answer.status {
+                200..=299 => delivery.written += count,
+                // 422 is InfluxDB 2's word for a field of another type than before.
+                400 | 422 if answer.says("partial write") => {
+                    let dropped = partly_refused(&answer.text).clamp(1, count);
+                    delivery.refused += dropped;
+                    delivery.written += count - dropped;
+                    note(&answer, &mut seen, delivery);
+                }
+                400 | 413 | 422 => {
+                    let hopeless = answer.status != 413
+                        && (search >= SEARCH_REQUESTS || unparsable(&answer.text) >= count);
+                    if count > 1 && !hopeless {
+                        let (first, second) = halves(part);
+                        to_do.pop();
+                        to_do.push(second);
+                        to_do.push(first);
+                        search += 1;
+                        continue;
+                    }
+                    delivery.refused += count;
+                    note(&answer, &mut seen, delivery);
+                }
+                404 if !made && no_bucket(kind, &answer) => {
+                    if let Err(failure) = self.make_bucket(kind, &answer).await {
+                        return Some(failure);
+                    }
+                    made = true;
+                    continue;
+                }
+                status => {
+                    if status == 404 || status == 405 {
+                        self.forget_kind(); // another server may have taken its place
+                    }
+                    return Some(failure(&answer));
+                }
+            }
+            to_do.pop();
+        }
+        None
+    }
+
+    async fn write(&self, kind: Kind, lines: &[u8]) -> Result<Answer, String> {
+        let compressed = if lines.len() >= GZIP_FROM {
+            gzip(lines)
+        } else {
+            None
+        };
+        match kind {
+            Kind::V1 => {
+                let (database, policy) = self.database();
+                let mut query = vec![("db", database), ("precision", "ns")];
+                query.extend(policy.map(|policy| ("rp", policy)));
+                let mut request = self.v1("/write").query(&query);
+                if compressed.is_some() {
+                    request = request.header(CONTENT_ENCODING, "gzip");
+                }
+                let body = compressed.unwrap_or_else(|| lines.to_vec());
+                answer(request.body(body)).await
+            }
+            Kind::V2 => match compressed {
+                Some(body) => self.write_v2(&self.gzip, body).await,
+                None => self.write_v2(&self.plain, lines.to_vec()).await,
+            },
+        }
+    }
+
+    async fn write_v2(&self, client: &influxdb2::Client, body: Vec<u8>) -> Result<Answer, String> {
+        let InfluxTarget { org, bucket, .. } = &self.target;
+        // Nanoseconds are its default.
+        let mut answer = v2_answer(client.write_line_protocol(org, bucket, body).await)?;
+        if matches!(answer.status, 429 | 503) {
+            answer.retry_after = self.ask_retry_after().await;
+        }
+        Ok(answer)
+    }
+
+    /// What `influxdb2` does not show of a 429 or 503.
+    async fn ask_retry_after(&self) -> Option<Duration> {
+        let query = [
+            ("bucket", self.target.bucket.as_str()),
+            ("org", self.target.org.as_str()),
+            ("precision", "ns"),
+        ];
+        let mut request = self.http.post(self.address("/api/v2/write")).query(&query);
+        if !self.target.token.is_empty() {
+            let mut token = HeaderValue::try_from(format!("Token {}", self.target.token)).ok()?;
+            token.set_sensitive(true);
+            request = request.header(reqwest::header::AUTHORIZATION, token);
+        }
+        let answer = answer(request.body("")).await.ok()?;
+        answer.retry_after
+    }
+
+    // --- which kind of server -----------------------------------------------------------------------------------------
+
+    /// Asks the server what it is, the first time and after it was away.
+    async fn kind(&self) -> Result<Kind, Failure> {
+        let known = self.kind.lock().map_or(None, |kind| *kind);
+        if let Some(kind) = known {
+            return Ok(kind);
+        }
+        let kind = self.detect().await?;
+        if let Ok(mut known) = self.kind.lock() {
+            *known = Some(kind);
+        }
+        Ok(kind)
+    }
+
+    fn forget_kind(&self) {
+        if let Ok(mut kind) = self.kind.lock() {
+            *kind = None;
+        }
+    }
+
+    async fn detect(&self) -> Result<Kind, Failure> {
+        let ping = self.http.get(self.address("/ping")).send().await;
+        let ping = ping.map_err(|error| Failure::Away(describe(error)))?;
+        if let Some(version) = ping.headers().get("x-influxdb-version") {
+            let version = version.to_str().unwrap_or_default();
+            // 1.8 has a v2 endpoint as well, but cannot make a missing database through it.
+            if version.trim_start_matches('v').starts_with("1.") {
+                return Ok(Kind::V1);
+            }
+        }
+        // An empty write changes nothing.
+        let answer = self
+            .write_v2(&self.plain, Vec::new())
+            .await
+            .map_err(Failure::Away)?;
+        match answer.status {
+            // A server without the endpoint says so in a page of text; one without the bucket says so in JSON.
+            404 | 405 if !answer.says("\"code\"") => Ok(Kind::V1),
+            400 if answer.says("orgid") => Err(Failure::Refused(format!(
+                "{}: name the organisation with --influx-org (INFLUX_ORG)",
+                answer.short()
+            ))),
+            300..=399 | 429 | 500.. => Err(failure(&answer)),
+            _ => Ok(Kind::V2),
+        }
+    }
+
+    // --- what is missing ----------------------------------------------------------------------------------------------
+
+    async fn make_bucket(&self, kind: Kind, missing: &Answer) -> Result<(), Failure> {
+        let made = match kind {
+            Kind::V1 => self.make_database().await,
+            Kind::V2 => self.make_v2_bucket().await,
+        };
+        match made {
+            Ok(made) if (200..300).contains(&made.status) => Ok(()),
+            Ok(made) if matches!(made.status, 429 | 500..) => Err(failure(&made)),
+            Ok(made) => Err(Failure::Refused(format!(
+                "{}, and it cannot be made with this token: {}. Make it, or name another with --influx-bucket (INFLUX_BUCKET)",
+                missing.short(),
+                made.short()
+            ))),
+            Err(reason) => Err(Failure::Away(reason)),
+        }
+    }
+
+    async fn make_database(&self) -> Result<Answer, String> {
+        let name = self.database().0.replace('\\', "\\\\").replace('"', "\\\"");
+        let statement = format!("CREATE DATABASE \"{name}\"");
+        let mut made = answer(self.v1("/query").form(&[("q", statement)])).await?;
+        // Errors of a statement come with status 200.
+        if made.status == 200 && made.says("\"error\"") {
+            made.status = 403;
+        }
+        Ok(made)
+    }
+
+    async fn make_v2_bucket(&self) -> Result<Answer, String> {
+        let request = ListOrganizationRequest {
+            org: Some(self.target.org.clone()),
+            ..ListOrganizationRequest::new()
+        };
+        let found = match self.plain.list_organizations(request).await {
+            Ok(found) => found,
+            Err(error) => return v2_answer(Err(error)),
+        };
+        let id = found.orgs.into_iter().find_map(|org| org.id);
+        let Some(id) = id else {
+            return Ok(Answer {
+                status: 404,
+                text: format!("no organisation {:?}", self.target.org),
+                retry_after: None,
+            });
+        };
+        let mut request = PostBucketRequest::new(id, self.target.bucket.clone());
+        request.retention_rules = Vec::<RetentionRule>::new(); // kept for ever
+        v2_answer(self.plain.create_bucket(Some(request)).await)
+    }
+
+    // --- requests -----------------------------------------------------------------------------------------------------
+
+    fn address(&self, path: &str) -> reqwest::Url {
+        let mut url = self.target.url.clone();
+        url.set_path(path);
+        url
+    }
+
+    /// A request with credentials as InfluxDB 1.x wants them.
+    fn v1(&self, path: &str) -> RequestBuilder {
+        let request = self.http.post(self.address(path));
+        match self.target.token.split_once(':') {
+            Some((user, password)) => request.basic_auth(user, Some(password)),
+            None if self.target.token.is_empty() => request,
+            None => request.basic_auth(&self.target.token, None::<&str>),
+        }
+    }
+
+    /// Database and retention policy of InfluxDB 1.x.
+    fn database(&self) -> (&str, Option<&str>) {
+        match self.target.bucket.split_once('/') {
+            Some((database, policy)) => (database, Some(policy)),
+            None => (&self.target.bucket, None),
+        }
+    }
+}
+
+fn builder(target: &InfluxTarget, timeout: Duration) -> ClientBuilder {
+    let builder = ClientBuilder::new()
+        .timeout(timeout)
+        // A redirected POST would become a GET, or hand the token to somebody else.
+        .redirect(Policy::none())
+        .user_agent(concat!("primepool/", env!("CARGO_PKG_VERSION")))
+        // Reading the system's certificates takes time, and may fail where there are none.
+        .tls_built_in_root_certs(target.url.scheme() == "https");
+    if target.is_local() {
+        builder.no_proxy()
+    } else {
+        builder
+    }
+}
+
+async fn answer(request: RequestBuilder) -> Result<Answer, String> {
+    let response = request.send().await.map_err(describe)?;
+    let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+    Ok(Answer {
+        status,
+        text: response.text().await.map_err(describe)?,
+        retry_after,
+    })
+}
+
+fn v2_answer(result: Result<(), RequestError>) -> Result<Answer, String> {
+    let (status, text) = match result {
+        Ok(()) => (204, String::new()),
+        Err(RequestError::Http { status, text }) => (status.as_u16(), text),
+        Err(RequestError::ReqwestProcessing { source }) => return Err(describe(source)),
+        Err(error) => return Err(one_line(&error.to_string())),
+    };
+    Ok(Answer {
+        status,
+        text,
+        retry_after: None,
+    })
+}
+
+fn describe(error: reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    one_line(&error.without_url().to_string())
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    parse_retry_after(text, SystemTime::now())
+}
+
+/// Seconds, or the time of day.
+fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(text)
+            .ok()?
+            .duration_since(now)
+            .unwrap_or_default(),
+    };
+    Some(wait.min(LONGEST_WAIT))
+}
+
+/// What an answer means that is neither success nor about single lines.
+fn failure(answer: &Answer) -> Failure {
+    let reason = answer.short();
+    match answer.status {
+        429 | 503 => Failure::Busy {
+            wait: answer.retry_after,
+            reason,
+        },
+        // InfluxDB 1.x calls this an internal error.
+        500 if answer.says("retention policy not found") => Failure::Refused(format!(
+            "{reason}. Make it, or name another with --influx-bucket (INFLUX_BUCKET)"
+        )),
+        500.. => Failure::Away(reason),
+        401 | 403 => Failure::Refused(format!(
+            "{reason}. Check INFLUX_TOKEN (USER:PASSWORD for InfluxDB 1.x) and what it may write to"
+        )),
+        404 => Failure::Refused(format!(
+            "{reason}. Check --influx-host, --influx-org and --influx-bucket"
+        )),
+        _ => Failure::Refused(format!("{reason}. Check --influx-host (INFLUX_HOST)")),
+    }
+}
+
+/// Whether a 404 is about the database or bucket, which can be made.
+fn no_bucket(kind: Kind, answer: &Answer) -> bool {
+    match kind {
+        Kind::V1 => answer.says("database not found"),
+        Kind::V2 => answer.says("bucket") && answer.says("not found"),
+    }
+}
+
+/// Lines that InfluxDB did not take when it took the others: it gives a number for those that do not fit, and names those
+/// that it cannot read.
+fn partly_refused(text: &str) -> u64 {
+    let dropped = text
+        .rsplit_once("dropped=")
+        .map(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next());
+    let dropped = dropped.flatten().and_then(|digits| digits.parse().ok());
+    let listed = text.matches("\"line_number\"").count() as u64; // InfluxDB 3
+    dropped.unwrap_or(0) + unparsable(text) + listed
+}
+
+fn unparsable(text: &str) -> u64 {
+    text.matches("unable to parse '").count() as u64
+}
+
+fn note(answer: &Answer, seen: &mut HashSet<String>, delivery: &mut Delivery) {
+    let text = answer.short();
+    if delivery.refusals.len() < 8 && seen.insert(text.clone()) {
+        delivery.refusals.push(text);
+    }
+}
+
+/// The start of a server's text, for the log.
+fn one_line(text: &str) -> String {
+    let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let end = line.floor_char_boundary(300);
+    if end < line.len() {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+pub(super) fn line_count(lines: &[u8]) -> u64 {
+    lines.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// Two or more lines, in two parts of about as many.
+fn halves(lines: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let half = usize::try_from(line_count(lines) / 2).unwrap_or(1).max(1);
+    let at = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'\n')
+        .nth(half - 1)
+        .map_or(lines.len(), |(at, _)| at + 1);
+    (lines[..at].to_vec(), lines[at..].to_vec())
+}
+
+fn gzip(lines: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(lines.len() / 4), Compression::fast());
+    encoder.write_all(lines).ok()?; // into memory: does not fail
+    encoder.finish().ok()
+}

@@ -1,0 +1,194 @@
+//! Batches on disk, while the server does not take them.
+//!
+//! The folder that the caller names holds a folder for each process that uses it, `p0`, `p1`, …, taken by a lock on the file
+//! `lock` in it. Batches ("segments") are files of line protocol there, named by a number that grows with time. Whoever takes
+//! a folder goes on with what it finds, and moves over what other folders hold that nobody has locked.
+//!
+//! Nothing is synced: a segment survives the end of the process, but perhaps not that of the machine.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use super::server::line_count;
+
+/// A segment that was there before.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) id: u64,
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
+}
+
+/// The folder of this process.
+#[derive(Debug)]
+pub(super) struct Spool {
+    root: PathBuf,
+    dir: PathBuf,
+    lock: File,
+}
+
+impl Spool {
+    /// Takes a folder below `root`, which is made if it is missing.
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        for number in 0..1000 {
+            let dir = root.join(format!("p{number}"));
+            if let Some(lock) = take(&dir, true)? {
+                return Ok(Self {
+                    root: root.to_owned(),
+                    dir,
+                    lock,
+                });
+            }
+        }
+        Err(io::Error::other("a thousand processes use it"))
+    }
+
+    /// What was left behind here and by others, oldest first.
+    pub(super) fn find(&self) -> io::Result<Vec<Found>> {
+        self.adopt();
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let Some(id) = segment_id(&path) else {
+                if path.extension().is_some_and(|extension| extension == "new") {
+                    let _ = fs::remove_file(&path); // half of a rewrite
+                }
+                continue;
+            };
+            let lines = self.read(id)?;
+            found.push(Found {
+                id,
+                lines: line_count(&lines),
+                bytes: lines.len() as u64,
+            });
+        }
+        found.sort_by_key(|found| found.id);
+        Ok(found)
+    }
+
+    /// Moves the segments of processes that are gone into this folder. What cannot be moved stays for the next one.
+    fn adopt(&self) {
+        let Ok(folders) = fs::read_dir(&self.root) else {
+            return;
+        };
+        for folder in folders.flatten().map(|entry| entry.path()) {
+            if folder == self.dir {
+                continue;
+            }
+            let Ok(Some(lock)) = take(&folder, false) else {
+                continue;
+            };
+            let Ok(entries) = fs::read_dir(&folder) else {
+                continue;
+            };
+            for path in entries.flatten().map(|entry| entry.path()) {
+                let Some(mut id) = segment_id(&path) else {
+                    continue;
+                };
+                while self.path(id).exists() {
+                    id += 1;
+                }
+                let _ = fs::rename(&path, self.path(id));
+            }
+            remove_if_empty(&folder);
+            drop(lock);
+        }
+    }
+
+    fn path(&self, id: u64) -> PathBuf {
+        self.dir.join(format!("{id:020}.lp"))
+    }
+
+    /// Adds whole lines to a segment; makes it if it is not there.
+    pub(super) fn append(&self, id: u64, lines: &[u8]) -> io::Result<()> {
+        let path = self.path(id);
+        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let before = file.metadata()?.len();
+        file.write_all(lines).inspect_err(|_| {
+            // The disk is full: no half lines, and the room for others.
+            let _ = file.set_len(before);
+            if before == 0 {
+                let _ = fs::remove_file(&path);
+            }
+        })
+    }
+
+    /// Puts other lines in the place of a segment's.
+    pub(super) fn rewrite(&self, id: u64, lines: &[u8]) -> io::Result<()> {
+        let new = self.path(id).with_extension("new");
+        fs::write(&new, lines)?;
+        fs::rename(&new, self.path(id))
+    }
+
+    /// The whole lines of a segment; the last may be half one where a process was killed.
+    pub(super) fn read(&self, id: u64) -> io::Result<Vec<u8>> {
+        let mut lines = fs::read(self.path(id))?;
+        let end = lines.iter().rposition(|byte| *byte == b'\n');
+        lines.truncate(end.map_or(0, |end| end + 1));
+        Ok(lines)
+    }
+
+    pub(super) fn remove(&self, id: u64) -> io::Result<()> {
+        fs::remove_file(self.path(id))
+    }
+
+    /// Where the segments are.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        remove_if_empty(&self.dir);
+        let _ = fs::remove_dir(&self.root); // unless something is in it
+        let _ = self.lock.unlock();
+    }
+}
+
+/// Locks the folder of a process; nothing if another one has it.
+fn take(dir: &Path, make: bool) -> io::Result<Option<File>> {
+    let path = dir.join("lock");
+    for _ in 0..100 {
+        if make {
+            fs::create_dir_all(dir)?;
+        }
+        let file = match OpenOptions::new().create(true).append(true).open(&path) {
+            Ok(file) => file,
+            // The process that had it is removing it this moment.
+            Err(error) if make && error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // A lock on a file that was removed since it was opened is worth nothing.
+        let (ours, there) = (file.metadata()?, fs::metadata(&path));
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
+}
+
+/// Removes a folder that holds nothing but its lock, which the caller has.
+fn remove_if_empty(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
+    if entries.flatten().all(|entry| entry.file_name() == "lock") {
+        let _ = fs::remove_file(dir.join("lock"));
+        let _ = fs::remove_dir(dir);
+    }
+}
+
+fn segment_id(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_suffix(".lp")?.parse().ok()
+}

@@ -1,0 +1,294 @@
+//! A server that answers as a test wants it to.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use flate2::read::GzDecoder;
+
+use crate::metrics::InfluxTarget;
+
+/// What the server does with writes.
+#[derive(Debug, Clone)]
+pub(super) enum Mode {
+    /// Takes them.
+    Well,
+    /// Takes them after a while.
+    Slow(Duration),
+    /// Does not answer to anything.
+    Silent,
+    /// Closes every connection at once.
+    Away,
+    /// Says this status, text and `Retry-After`.
+    Says(u16, &'static str, Option<String>),
+    /// Refuses a write that has a line with `bad`, and takes nothing of it.
+    RefusesAll,
+    /// The same, but takes the other lines, as InfluxDB 1.x does.
+    RefusesLines,
+    /// Bodies of this many bytes at most.
+    AtMost(usize),
+}
+
+/// Which protocol it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speaks {
+    V1,
+    V2,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) at: Instant,
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) authorization: String,
+    pub(super) gzip: bool,
+    pub(super) body: String,
+}
+
+#[derive(Debug)]
+struct State {
+    speaks: Speaks,
+    mode: Mutex<Mode>,
+    lines: Mutex<Vec<String>>,
+    requests: Mutex<Vec<Request>>,
+    /// Databases or buckets.
+    buckets: Mutex<Vec<String>>,
+    may_create: Mutex<bool>,
+    ended: Mutex<bool>,
+}
+
+#[derive(Debug)]
+pub(super) struct TestServer {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+impl TestServer {
+    /// One that has the bucket `b`.
+    pub(super) fn start(speaks: Speaks, mode: Mode) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State {
+            speaks,
+            mode: Mutex::new(mode),
+            lines: Mutex::default(),
+            requests: Mutex::default(),
+            buckets: Mutex::new(vec!["b".to_owned()]),
+            may_create: Mutex::new(true),
+            ended: Mutex::new(false),
+        });
+        let of_thread = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if *of_thread.ended.lock().unwrap() {
+                    return;
+                }
+                let state = Arc::clone(&of_thread);
+                thread::spawn(move || state.serve(stream.unwrap()));
+            }
+        });
+        Self { address, state }
+    }
+
+    pub(super) fn target(&self, bucket: &str) -> InfluxTarget {
+        let host = format!("http://{}", self.address);
+        InfluxTarget::new(&host, "o", bucket, "user:s3cr3t").unwrap()
+    }
+
+    pub(super) fn set(&self, mode: Mode) {
+        *self.state.mode.lock().unwrap() = mode;
+    }
+
+    pub(super) fn forbid_creation(&self) {
+        *self.state.may_create.lock().unwrap() = false;
+    }
+
+    /// Lines that it took, but for the writer's own metrics.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let lines = self.state.lines.lock().unwrap();
+        let own = |line: &&String| !line.starts_with("metrics,");
+        lines.iter().filter(own).cloned().collect()
+    }
+
+    /// The writer's own metrics.
+    pub(super) fn health(&self) -> Vec<String> {
+        let lines = self.state.lines.lock().unwrap();
+        let own = |line: &&String| line.starts_with("metrics,");
+        lines.iter().filter(own).cloned().collect()
+    }
+
+    pub(super) fn requests(&self) -> Vec<Request> {
+        self.state.requests.lock().unwrap().clone()
+    }
+
+    /// Requests that carried lines.
+    pub(super) fn writes(&self) -> Vec<Request> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.path.contains("/write?") && !request.body.is_empty());
+        requests
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        *self.state.ended.lock().unwrap() = true;
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl State {
+    fn serve(&self, stream: TcpStream) {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut stream = stream;
+        while let Some(request) = read_request(&mut reader) {
+            let mode = self.mode.lock().unwrap().clone();
+            match mode {
+                Mode::Away => return,
+                Mode::Silent => {
+                    self.requests.lock().unwrap().push(request);
+                    while !*self.ended.lock().unwrap() {
+                        thread::sleep(Duration::from_millis(10));
+                    }
+                    return;
+                }
+                Mode::Slow(time) => thread::sleep(time),
+                _ => {}
+            }
+            let (status, headers, text) = self.answer(&mode, &request);
+            self.requests.lock().unwrap().push(request);
+            let length = text.len();
+            let answer =
+                format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{headers}\r\n{text}");
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&self, mode: &Mode, request: &Request) -> (u16, String, String) {
+        let none = String::new;
+        let json = |status, text: &str| (status, none(), text.to_owned());
+        let path = request.path.split('?').next().unwrap();
+        match (self.speaks, path) {
+            (Speaks::V1, "/ping") => {
+                return (204, "X-Influxdb-Version: 1.6.7~rc0\r\n".into(), none());
+            }
+            (Speaks::V2, "/ping") => return (204, none(), none()),
+            (Speaks::V1, "/query") => {
+                if !*self.may_create.lock().unwrap() {
+                    return json(200, r#"{"results":[{"error":"not an admin"}]}"#);
+                }
+                let name = request.body.split("%22").nth(1).unwrap();
+                self.buckets.lock().unwrap().push(name.to_owned());
+                return json(200, r#"{"results":[{"statement_id":0}]}"#);
+            }
+            (Speaks::V2, "/api/v2/orgs") => {
+                return json(200, r#"{"orgs":[{"id":"0a","name":"o"}]}"#);
+            }
+            (Speaks::V2, "/api/v2/buckets") => {
+                if !*self.may_create.lock().unwrap() {
+                    return json(403, r#"{"code":"forbidden","message":"no"}"#);
+                }
+                let name = request.body.split("\"name\":\"").nth(1).unwrap();
+                let name = name.split('"').next().unwrap().to_owned();
+                self.buckets.lock().unwrap().push(name);
+                return json(201, "{}");
+            }
+            (Speaks::V1, "/write") | (Speaks::V2, "/api/v2/write") => {}
+            _ => return (404, none(), "404 page not found\n".into()),
+        }
+        if let Mode::Says(status, text, retry_after) = mode {
+            let header = retry_after
+                .as_ref()
+                .map(|wait| format!("Retry-After: {wait}\r\n"));
+            return (*status, header.unwrap_or_default(), (*text).to_owned());
+        }
+        let name = if self.speaks == Speaks::V1 {
+            "db="
+        } else {
+            "bucket="
+        };
+        let bucket = request.path.split(name).nth(1).unwrap();
+        let bucket = bucket.split('&').next().unwrap().to_owned();
+        if !self.buckets.lock().unwrap().contains(&bucket) {
+            return match self.speaks {
+                Speaks::V1 => json(404, r#"{"error":"database not found: \"x\""}"#),
+                Speaks::V2 => json(
+                    404,
+                    r#"{"code":"not found","message":"bucket \"x\" not found"}"#,
+                ),
+            };
+        }
+        let mut lines: Vec<String> = request.body.lines().map(str::to_owned).collect();
+        let all = lines.len();
+        match mode {
+            Mode::AtMost(bytes) if request.body.len() > *bytes => return json(413, ""),
+            Mode::RefusesAll if lines.iter().any(|line| line.contains("bad")) => {
+                return json(
+                    400,
+                    r#"{"code":"invalid","message":"unable to parse 'x': bad"}"#,
+                );
+            }
+            Mode::RefusesLines => lines.retain(|line| !line.contains("bad")),
+            _ => {}
+        }
+        let dropped = all - lines.len();
+        self.lines.lock().unwrap().extend(lines);
+        if dropped > 0 {
+            let text =
+                format!("{{\"error\":\"partial write: field type conflict dropped={dropped}\"}}");
+            return json(400, &text);
+        }
+        (204, none(), none())
+    }
+}
+
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
+    let mut line = String::new();
+    if reader.read_line(&mut line).ok()? == 0 {
+        return None;
+    }
+    let at = Instant::now();
+    let mut words = line.split(' ');
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let (mut length, mut gzip, mut authorization) = (0, false, String::new());
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).ok()?;
+        let header = header.trim();
+        if header.is_empty() {
+            break;
+        }
+        let (name, value) = header.split_once(": ")?;
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.parse().ok()?,
+            "content-encoding" => gzip = value == "gzip",
+            "authorization" => value.clone_into(&mut authorization),
+            _ => {}
+        }
+    }
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes).ok()?;
+    let mut body = String::new();
+    if gzip {
+        GzDecoder::new(bytes.as_slice())
+            .read_to_string(&mut body)
+            .unwrap();
+    } else {
+        body = String::from_utf8(bytes).unwrap();
+    }
+    Some(Request {
+        at,
+        method,
+        path,
+        authorization,
+        gzip,
+        body,
+    })
+}

@@ -1,0 +1,304 @@
+use std::{
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    InfluxTarget, MetricsError, Point, encode,
+    sender::{BATCH_LINES, Sender},
+    server::Server,
+    spool::Spool,
+};
+
+/// Bytes of lines that may wait for the sending thread, which takes them every second and as soon as there is a batch. More
+/// than this waits only when the disk under the spool hangs.
+const BUFFER_BYTES: usize = 8 << 20;
+
+/// Time that the sending thread gets, beyond what [`MetricsWriter::close`] allows, to put the rest on disk.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Which program writes the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// `producer`
+    Producer,
+    /// `consumer`
+    Consumer,
+}
+
+impl Source {
+    /// As the tag `source` says it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+/// How a [`MetricsWriter`] works; [`WriterOptions::new`] has the usual values.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// Tag `source` of the writer's own metrics.
+    pub source: Source,
+    /// Tag `node` of the writer's own metrics.
+    pub node: String,
+    /// Folder for lines that cannot be sent, made if it is missing; several processes may share it.
+    pub spool: PathBuf,
+    /// Most bytes of such lines; then the oldest are dropped. 256 MiB.
+    pub spool_limit: u64,
+    /// Longest time that a line waits for others. 1 s.
+    pub interval: Duration,
+    /// Time between two points of the writer's own metrics. 10 s.
+    pub health_interval: Duration,
+    /// Longest time that the server may take to answer. 15 s, so that one that needs 10 s is served nevertheless.
+    pub timeout: Duration,
+}
+
+impl WriterOptions {
+    /// The usual values.
+    #[must_use]
+    pub fn new(source: Source, node: &str, spool: PathBuf) -> Self {
+        Self {
+            source,
+            node: node.to_owned(),
+            spool,
+            spool_limit: 256 << 20,
+            interval: Duration::from_secs(1),
+            health_interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What became of the points, counted since the start; also a metric: measurement `metrics`, tags `source` and `node`, the same
+/// names for the fields with `points_` before the first four.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Points that the server has, also from a spool that was left behind.
+    pub written: u64,
+    /// Points that are on disk now, for want of a server that takes them.
+    pub spooled: u64,
+    /// Points that were lost: the spool was full, or could not be written to.
+    pub dropped: u64,
+    /// Points that the server cannot take, now or ever (answer 400).
+    pub refused: u64,
+    /// Deliveries that failed, however many points each had.
+    pub write_errors: u64,
+}
+
+/// What the writer and its thread share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    buffer: Mutex<Buffer>,
+    /// There is a batch, or the end is near.
+    pub(super) wake: Notify,
+    pub(super) counts: Counts,
+    close_by: Mutex<Option<Instant>>,
+    ended: Mutex<bool>,
+    has_ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    lines: String,
+    count: u64,
+    closed: bool,
+}
+
+/// See [`Stats`].
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) written: AtomicU64,
+    pub(super) spooled: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) write_errors: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            written: self.written.load(Relaxed),
+            spooled: self.spooled.load(Relaxed),
+            dropped: self.dropped.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            write_errors: self.write_errors.load(Relaxed),
+        }
+    }
+}
+
+/// A panic elsewhere leaves what these locks protect as it should be.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Lines that came since the last time, and how many.
+    pub(super) fn take(&self) -> (String, u64) {
+        let mut buffer = lock(&self.buffer);
+        // The next lines will need about as much room.
+        let room = String::with_capacity(buffer.lines.len().min(BUFFER_BYTES / 8));
+        let lines = std::mem::replace(&mut buffer.lines, room);
+        (lines, std::mem::take(&mut buffer.count))
+    }
+
+    /// Takes no more lines.
+    pub(super) fn shut(&self) {
+        lock(&self.buffer).closed = true;
+    }
+
+    /// When everything has to be over, once that is known.
+    pub(super) fn close_by(&self) -> Option<Instant> {
+        *lock(&self.close_by)
+    }
+
+    fn end(&self) {
+        *lock(&self.ended) = true;
+        self.has_ended.notify_all();
+    }
+}
+
+/// Sends points to a server, from a thread of its own.
+///
+/// Points go in batches of up to 5,000 lines or 1 MB, at least one a second. While the server is away, refuses (401, 403, 404),
+/// is slow or asks for a pause (429 and 503, with `Retry-After`), they wait on disk, and are sent in order when it is back, by
+/// this process or the next one that uses the folder. A point that the server cannot read is dropped and counted. The log says
+/// when any of this begins and ends, not each time that it happens.
+///
+/// What is lost: points that the spool had no room for (counted, the oldest first); and those of the last seconds, if the
+/// process is killed.
+#[derive(Debug)]
+pub struct MetricsWriter {
+    /// Nothing without a server.
+    shared: Option<Arc<Shared>>,
+}
+
+impl MetricsWriter {
+    /// A writer that forgets what it is given: no server was named.
+    #[must_use]
+    pub fn disabled() -> Self {
+        Self { shared: None }
+    }
+
+    /// Starts the thread and takes the spool. Nobody is asked yet whether the server answers.
+    ///
+    /// # Errors
+    /// The spool cannot be used, or there is no HTTP client or thread for it.
+    pub fn start(target: &InfluxTarget, options: WriterOptions) -> Result<Self, MetricsError> {
+        let spool_error = |source| MetricsError::Spool {
+            path: options.spool.clone(),
+            source,
+        };
+        let spool = Spool::open(&options.spool).map_err(spool_error)?;
+        let server = Server::new(target.clone(), options.timeout)?;
+        let shared = Arc::new(Shared::default());
+        let name = target.to_string();
+        let of_thread = Arc::clone(&shared);
+        // Whoever has a log of its own in this thread has it in the new one.
+        let log = tracing::dispatcher::get_default(Clone::clone);
+        // The runtime is made by the thread that owns it, but whether there is one is known here.
+        let (started, start) = mpsc::sync_channel(1);
+        thread::Builder::new()
+            .name("metrics".to_owned())
+            .spawn(move || {
+                let _log = tracing::dispatcher::set_default(&log);
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                match runtime {
+                    Ok(runtime) => {
+                        let _ = started.send(Ok(()));
+                        let shared = Arc::clone(&of_thread);
+                        runtime.block_on(Sender::new(name, server, spool, options, shared).run());
+                        // A look-up of a name may hang; it is not waited for.
+                        runtime.shutdown_background();
+                    }
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                    }
+                }
+                of_thread.end();
+            })
+            .map_err(MetricsError::Thread)?;
+        match start.recv() {
+            Ok(Ok(())) => Ok(Self {
+                shared: Some(shared),
+            }),
+            Ok(Err(error)) => Err(MetricsError::Thread(error)),
+            Err(error) => Err(MetricsError::Thread(std::io::Error::other(error))),
+        }
+    }
+
+    /// Whether there is a server.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Hands over a point. Takes about a microsecond and never waits for anything: what finds no room is dropped and counted.
+    pub fn write(&self, point: &Point<'_>) {
+        let Some(shared) = &self.shared else {
+            return;
+        };
+        let mut line = String::with_capacity(256);
+        encode(point, &mut line);
+        if line.is_empty() {
+            return;
+        }
+        let mut buffer = lock(&shared.buffer);
+        if buffer.closed || buffer.lines.len() + line.len() > BUFFER_BYTES {
+            drop(buffer);
+            shared.counts.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        buffer.lines.push_str(&line);
+        buffer.count += 1;
+        let batch = buffer.count == BATCH_LINES || buffer.lines.len() > BUFFER_BYTES / 16;
+        drop(buffer);
+        if batch {
+            shared.wake.notify_one();
+        }
+    }
+
+    /// What became of the points so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let shared = self.shared.as_ref();
+        shared.map_or_else(Stats::default, |shared| shared.counts.stats())
+    }
+
+    /// Sends what is left, for as long as `limit`, puts the rest on disk, and ends the thread. Returns when that is done, a
+    /// second after the limit at the latest. Points that are written after it are dropped. Blocks: in async code, call it from
+    /// `spawn_blocking`.
+    pub fn close(&self, limit: Duration) -> Stats {
+        let Some(shared) = &self.shared else {
+            return Stats::default();
+        };
+        let by = Instant::now() + limit;
+        lock(&shared.close_by).get_or_insert(by);
+        shared.wake.notify_one();
+        let ended = lock(&shared.ended);
+        let waited = shared
+            .has_ended
+            .wait_timeout_while(ended, limit + GRACE, |ended| !*ended);
+        drop(waited);
+        shared.counts.stats()
+    }
+}
+
+impl Drop for MetricsWriter {
+    /// Like [`MetricsWriter::close`] without time to send anything.
+    fn drop(&mut self) {
+        self.close(Duration::ZERO);
+    }
+}
