@@ -148,13 +148,24 @@ def error_rate(condition: str = "", over_time: bool = True) -> str:
     """Jobs that did not end well / jobs. Each job counts for "bad" with 0 first, so that there is a sum without any failure; the
     middle SELECT is there because InfluxDB 1.x sums only one of the fields of two sources."""
     where = f"{condition} AND $timeFilter" if condition else "$timeFilter"
-    grouped = "GROUP BY time($__interval) fill(none)" if over_time else ""
+    grouped = "GROUP BY time($__interval) fill(null)" if over_time else ""
     return f"""
         SELECT SUM("bad") / SUM("all") AS "error rate"
         FROM (SELECT "bad", "all"
               FROM (SELECT "jobs" AS "all", "jobs" * 0 AS "bad" FROM "job" WHERE {where}),
                    (SELECT "jobs" AS "bad" FROM "job" WHERE {where} AND "outcome" != 'ok'))
         WHERE $timeFilter {grouped}"""
+
+
+def queue_length() -> str:
+    """Ready + unacknowledged, over all job queues. A sum over two sources, as without the management API there is no second
+    number to add."""
+    sources = ", ".join(
+        f'''(SELECT MEAN("{field}") AS "length" FROM "queue" WHERE {JOB_QUEUES} AND $timeFilter
+             GROUP BY time($__interval), "queue" fill(none))'''
+        for field in ("ready", "unacked")
+    )
+    return f'SELECT SUM("length") AS "length" FROM {sources} WHERE $timeFilter GROUP BY time($__interval) fill(none)'
 
 
 def mean_over_jobs(field: str, condition: str, group: str) -> str:

@@ -9,10 +9,19 @@ from .influx import NODE_INTERVAL, efficiency_by_node, efficiency_of_all, error_
 NODE = '"node" =~ /^${node:regex}$/'
 
 
-def _by_node(select: str, alias: str = "[[tag_node]]"):
+def _by_node(select: str, fill: str = "null"):
     return series(
-        f'SELECT {select} FROM "node" WHERE {NODE} AND $timeFilter GROUP BY time($__interval), "node" fill(none)', alias
+        f'SELECT {select} FROM "node" WHERE {NODE} AND $timeFilter GROUP BY time($__interval), "node" fill({fill})',
+        "[[tag_node]]",
     )
+
+
+def _change(field: str, divisor: str | None = None):
+    """What a cumulative field grew by, or that by what another one grew by; nothing across the restart of a consumer."""
+    select = f'NON_NEGATIVE_DIFFERENCE(LAST("{field}"))'
+    if divisor:
+        select += f' / NON_NEGATIVE_DIFFERENCE(LAST("{divisor}"))'
+    return _by_node(f'{select} AS "{field}"', fill="none")
 
 
 def build() -> builders.Dashboard:
@@ -132,7 +141,7 @@ def build() -> builders.Dashboard:
             panels.lines(
                 "Jobs ended",
                 "Jobs that ended well per second, as the consumers count them.",
-                [_by_node('NON_NEGATIVE_DERIVATIVE(LAST("jobs_ok"), 1s) AS "ok"')],
+                [_change("jobs_ok", "alive_s")],
                 panels.JOBS_PER_S,
                 interval=NODE_INTERVAL,
                 stacked=True,
@@ -143,11 +152,7 @@ def build() -> builders.Dashboard:
                 "CPU time for a job",
                 "CPU seconds of the process / jobs ended. Comparable only between nodes that work on the same run; one that is "
                 "much slower uses another kernel (see the table) or slower cores.",
-                [
-                    _by_node(
-                        'NON_NEGATIVE_DIFFERENCE(LAST("cpu_s")) / NON_NEGATIVE_DIFFERENCE(LAST("jobs_ok")) AS "seconds"'
-                    )
-                ],
+                [_change("cpu_s", "jobs_ok")],
                 "s",
                 interval=NODE_INTERVAL,
             )
@@ -177,7 +182,7 @@ def build() -> builders.Dashboard:
             panels.lines(
                 "Failed jobs",
                 "Jobs that failed or were refused, as the consumers count them.",
-                [_by_node('NON_NEGATIVE_DIFFERENCE(LAST("jobs_failed")) AS "failed"')],
+                [_change("jobs_failed")],
                 "short",
                 interval=NODE_INTERVAL,
                 bars=True,

@@ -9,6 +9,7 @@ from .influx import (
     efficiency_by_node,
     efficiency_of_all,
     error_rate,
+    queue_length,
     series,
     table,
 )
@@ -59,12 +60,7 @@ def build() -> builders.Dashboard:
                 "Units that wait or are being worked on, in all job queues: ready + unacknowledged. Without RabbitMQ's management "
                 "API the unacknowledged ones are not known and the number is of the waiting ones alone.",
                 series(
-                    f"""SELECT SUM("length") AS "length" FROM
-                    (SELECT "ready" + "unacked" AS "length" FROM
-                        (SELECT MEAN("ready") AS "ready", MEAN("unacked") AS "unacked" FROM "queue"
-                         WHERE {JOB_QUEUES} AND $timeFilter GROUP BY time($__interval), "queue" fill(0))
-                     WHERE $timeFilter GROUP BY "queue")
-                    WHERE $timeFilter GROUP BY time($__interval) fill(none)""",
+                    queue_length(),
                     "[[col]]",
                 ),
                 "short",
@@ -137,7 +133,7 @@ def build() -> builders.Dashboard:
                 [
                     series(
                         'SELECT PERCENTILE("latency_ms", 50) AS "p50", PERCENTILE("latency_ms", 95) AS "p95", '
-                        'PERCENTILE("latency_ms", 99) AS "p99" FROM "job" WHERE $timeFilter GROUP BY time($__interval) fill(none)',
+                        'PERCENTILE("latency_ms", 99) AS "p99" FROM "job" WHERE $timeFilter GROUP BY time($__interval) fill(null)',
                         "[[col]]",
                     )
                 ],
@@ -183,7 +179,7 @@ def build() -> builders.Dashboard:
                 [
                     series(
                         f'SELECT MEAN("{field}") AS "{name}" FROM "queue" WHERE {JOB_QUEUES} AND $timeFilter '
-                        'GROUP BY time($__interval), "queue" fill(none)',
+                        'GROUP BY time($__interval), "queue" fill(null)',
                         "[[col]] [[tag_queue]]",
                     )
                     for field, name in [("ready", "ready"), ("unacked", "unacknowledged")]
@@ -231,7 +227,7 @@ def build() -> builders.Dashboard:
                 [
                     series(
                         f'SELECT MIN("consumers") AS "consumers" FROM "queue" WHERE {JOB_QUEUES} AND $timeFilter '
-                        'GROUP BY time($__interval), "queue" fill(none)',
+                        'GROUP BY time($__interval), "queue" fill(null)',
                         "[[tag_queue]]",
                     )
                 ],

@@ -135,6 +135,8 @@ def lines(
         .fill_opacity(60 if bars else 30 if stacked else 8)
         .line_interpolation(common.LineInterpolation.STEP_AFTER if steps else common.LineInterpolation.LINEAR)
         .show_points(common.VisibilityMode.AUTO)
+        # Bridges intervals without a point, but not times when nothing ran. In ms.
+        .span_nulls(60_000)
         .color_scheme(builders.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
     )
     if stacked:

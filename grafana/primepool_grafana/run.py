@@ -96,7 +96,7 @@ def build() -> builders.Dashboard:
                     series(
                         'SELECT PERCENTILE("latency_ms", 50) AS "p50", PERCENTILE("latency_ms", 95) AS "p95", '
                         f'PERCENTILE("latency_ms", 99) AS "p99" FROM "job" WHERE {RUN} AND $timeFilter '
-                        "GROUP BY time($__interval) fill(none)",
+                        "GROUP BY time($__interval) fill(null)",
                         "[[col]]",
                     )
                 ],
@@ -109,8 +109,8 @@ def build() -> builders.Dashboard:
                 "Where the time goes",
                 "Queue wait: latency without the compute time of the whole unit. Compute: of one job. Means over jobs.",
                 [
-                    series(mean_over_jobs("queue_wait_ms", RUN, "GROUP BY time($__interval) fill(none)"), "queue wait"),
-                    series(mean_over_jobs("compute_ms", RUN, "GROUP BY time($__interval) fill(none)"), "compute"),
+                    series(mean_over_jobs("queue_wait_ms", RUN, "GROUP BY time($__interval) fill(null)"), "queue wait"),
+                    series(mean_over_jobs("compute_ms", RUN, "GROUP BY time($__interval) fill(null)"), "compute"),
                 ],
                 "ms",
                 names=["queue wait", "compute"],
@@ -120,7 +120,7 @@ def build() -> builders.Dashboard:
             panels.lines(
                 "Compute time by node",
                 "Of a worker for a job, mean over jobs. A node far above the others: slower cores, or others use them.",
-                [series(mean_over_jobs("compute_ms", RUN, 'GROUP BY time($__interval), "node" fill(none)'), "[[tag_node]]")],
+                [series(mean_over_jobs("compute_ms", RUN, 'GROUP BY time($__interval), "node" fill(null)'), "[[tag_node]]")],
                 "ms",
             )
         )
@@ -132,7 +132,7 @@ def build() -> builders.Dashboard:
                 [
                     series(
                         f'SELECT SUM("candidates") / SUM("jobs") AS "candidates" FROM "job" WHERE {RUN} AND $timeFilter '
-                        'GROUP BY time($__interval), "node" fill(none)',
+                        'GROUP BY time($__interval), "node" fill(null)',
                         "[[tag_node]]",
                     )
                 ],
