@@ -36,6 +36,9 @@ const MEMORY_BYTES: u64 = 4 << 20;
 /// Bytes that wait in memory when the disk cannot be written to; more is dropped.
 const MEMORY_BYTES_WITHOUT_DISK: u64 = 16 << 20;
 
+/// How often a server that is away is tried at the end, which takes a second or so where nobody answers.
+const LAST_TRIES: u32 = 3;
+
 struct Segment {
     /// Grows from segment to segment: nanoseconds since 1970.
     id: u64,
@@ -64,6 +67,8 @@ pub(super) struct Sender {
     options: WriterOptions,
     shared: Arc<Shared>,
     queue: VecDeque<Segment>,
+    /// Room for the lines that are taken next.
+    lines: String,
     last_id: u64,
     /// Since when the first segment has been on its way.
     sent_at: Option<Instant>,
@@ -95,6 +100,7 @@ impl Sender {
             options,
             shared,
             queue: VecDeque::new(),
+            lines: String::new(),
             last_id: 0,
             sent_at: None,
             trouble: None,
@@ -112,7 +118,7 @@ impl Sender {
         let mut tick = interval(self.options.interval.max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sending: Option<Sending> = None;
-        let mut close_by: Option<Instant> = None;
+        let (mut close_by, mut last_tries): (Option<Instant>, _) = (None, None);
         loop {
             if close_by.is_none()
                 && let Some(by) = self.shared.close_by()
@@ -120,10 +126,11 @@ impl Sender {
                 close_by = Some(by.into());
                 self.shared.shut();
                 self.collect(true);
-                // One last try, unless the server asked for a pause.
                 if self.trouble != Some(Trouble::Busy) {
                     self.next_try = Instant::now();
+                    self.backoff = Backoff::new();
                 }
+                last_tries = Some(LAST_TRIES);
             }
             if sending.is_none() && Instant::now() >= self.next_try {
                 sending = self.send();
@@ -131,13 +138,19 @@ impl Sender {
             let waits = sending.is_none() && !self.queue.is_empty();
             if let Some(by) = close_by {
                 let paused = waits && self.next_try > Instant::now();
-                if Instant::now() >= by || paused || (sending.is_none() && !waits) {
+                // Somebody waits for us: no more than a few tries, and only where they may help.
+                let hopeless = self.trouble != Some(Trouble::Away) || last_tries == Some(0);
+                let done = sending.is_none() && !waits;
+                if Instant::now() >= by || (paused && hopeless) || done {
                     break;
                 }
             }
             tokio::select! {
                 delivery = finished(&mut sending) => {
                     sending = None;
+                    if delivery.failure.is_some() {
+                        last_tries = last_tries.map(|tries| tries.saturating_sub(1));
+                    }
                     self.delivered(delivery);
                 }
                 () = sleep_until(self.next_try), if waits => {}
@@ -184,7 +197,8 @@ impl Sender {
 
     /// Takes what was written since the last time.
     fn collect(&mut self, closing: bool) {
-        let (mut lines, _) = self.shared.take();
+        let mut lines = std::mem::take(&mut self.lines);
+        self.shared.take(&mut lines);
         if closing || Instant::now() >= self.next_health {
             self.next_health = Instant::now() + self.options.health_interval;
             self.add_health(&mut lines);
@@ -202,6 +216,9 @@ impl Sender {
         if count > 0 {
             self.enqueue(&lines.as_bytes()[start..end], count);
         }
+        lines.clear();
+        lines.shrink_to(BATCH_BYTES as usize); // after a flood
+        self.lines = lines;
         self.arrange();
     }
 
@@ -253,11 +270,11 @@ impl Sender {
     /// Puts on disk what should not wait in memory, and drops what is too much.
     fn arrange(&mut self) {
         let slow = self.sent_at.is_some_and(|at| at.elapsed() > SLOW);
-        if self.trouble.is_some() || slow || self.waiting_bytes(true) > MEMORY_BYTES {
-            self.spill(self.on_the_way());
+        if self.trouble.is_some() || slow || self.waiting_in_memory() > MEMORY_BYTES {
+            self.spill();
         }
-        self.drop_oldest(false, self.options.spool_limit);
-        self.drop_oldest(true, MEMORY_BYTES_WITHOUT_DISK);
+        self.drop_oldest(false); // what was found may be more than this process may keep
+        self.drop_oldest(true);
         let spooled = self.queue.iter().filter(|segment| segment.memory.is_none());
         let spooled = spooled.map(|segment| segment.lines).sum();
         self.shared.counts.spooled.store(spooled, Relaxed);
@@ -268,50 +285,55 @@ impl Sender {
         usize::from(self.sent_at.is_some()).min(self.queue.len())
     }
 
-    fn waiting_bytes(&self, in_memory: bool) -> u64 {
+    fn waiting_in_memory(&self) -> u64 {
         let waiting = self.queue.iter().skip(self.on_the_way());
         waiting
-            .filter(|segment| segment.memory.is_some() == in_memory)
+            .filter(|segment| segment.memory.is_some())
             .map(|segment| segment.bytes)
             .sum()
     }
 
-    /// Puts segments from number `from` on to disk, small ones together. Those for which that fails stay in memory.
-    fn spill(&mut self, from: usize) {
-        let most = self.batch_bytes();
-        let mut index = from;
-        while index < self.queue.len() {
-            let Some(memory) = self.queue[index].memory.take() else {
-                index += 1;
-                continue;
-            };
-            let (id, lines, bytes) = {
-                let segment = &self.queue[index];
-                (segment.id, segment.lines, segment.bytes)
-            };
-            let joins = index > from && {
-                let before = &self.queue[index - 1];
-                before.memory.is_none()
-                    && !before.sealed
-                    && before.lines + lines <= BATCH_LINES
-                    && before.bytes + bytes <= most
-            };
-            let file = if joins { self.queue[index - 1].id } else { id };
-            match self.spool.append(file, &memory) {
-                Ok(()) if joins => {
-                    self.queue.remove(index);
-                    let before = &mut self.queue[index - 1];
-                    before.lines += lines;
-                    before.bytes += bytes;
-                }
-                Ok(()) => index += 1,
-                Err(error) => {
-                    self.queue[index].memory = Some(memory);
-                    self.disk_trouble(&error);
-                    return;
-                }
+    /// Puts segments on disk, small ones together. Those for which that fails stay in memory.
+    fn spill(&mut self) {
+        let from = self.on_the_way();
+        while let Some(index) =
+            (from..self.queue.len()).find(|index| self.queue[*index].memory.is_some())
+        {
+            if let Err(error) = self.spill_one(index, index > from) {
+                self.disk_trouble(&error);
+                return;
             }
+            self.drop_oldest(false);
         }
+    }
+
+    /// Puts one segment on disk, at the end of the one before if that may and has room.
+    fn spill_one(&mut self, index: usize, may_join: bool) -> io::Result<()> {
+        let most = self.batch_bytes();
+        let segment = &self.queue[index];
+        let Some(memory) = &segment.memory else {
+            return Ok(());
+        };
+        let before = index.checked_sub(1).map(|index| &self.queue[index]);
+        let joined = before.filter(|before| {
+            may_join
+                && before.memory.is_none()
+                && !before.sealed
+                && before.lines + segment.lines <= BATCH_LINES
+                && before.bytes + segment.bytes <= most
+        });
+        self.spool
+            .append(joined.map_or(segment.id, |before| before.id), memory)?;
+        if joined.is_some() {
+            let (lines, bytes) = (segment.lines, segment.bytes);
+            self.queue.remove(index);
+            let before = &mut self.queue[index - 1];
+            before.lines += lines;
+            before.bytes += bytes;
+        } else {
+            self.queue[index].memory = None;
+        }
+        Ok(())
     }
 
     fn disk_trouble(&mut self, error: &io::Error) {
@@ -325,11 +347,19 @@ impl Sender {
         }
     }
 
-    fn drop_oldest(&mut self, in_memory: bool, limit: u64) {
-        let mut bytes = self.waiting_bytes(in_memory);
+    /// Drops the oldest segments on disk or in memory until there is room for one more.
+    fn drop_oldest(&mut self, in_memory: bool) {
+        let limit = if in_memory {
+            MEMORY_BYTES_WITHOUT_DISK
+        } else {
+            self.options.spool_limit - self.batch_bytes()
+        };
+        let is_of_these = |segment: &Segment| segment.memory.is_some() == in_memory;
+        let these = self.queue.iter().filter(|segment| is_of_these(segment));
+        let mut bytes: u64 = these.map(|segment| segment.bytes).sum();
         while bytes > limit {
             let oldest = (self.on_the_way()..self.queue.len())
-                .find(|index| self.queue[*index].memory.is_some() == in_memory);
+                .find(|index| is_of_these(&self.queue[*index]));
             let Some(segment) = oldest.and_then(|index| self.queue.remove(index)) else {
                 return;
             };
@@ -488,7 +518,7 @@ impl Sender {
     /// Puts what is left on disk.
     fn finish(&mut self) {
         self.sent_at = None;
-        self.spill(0);
+        self.spill();
         self.arrange();
         // What could not be put on disk.
         let lost = self.queue.iter().filter(|segment| segment.memory.is_some());

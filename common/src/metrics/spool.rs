@@ -76,7 +76,7 @@ impl Spool {
             return;
         };
         for folder in folders.flatten().map(|entry| entry.path()) {
-            if folder == self.dir {
+            if folder == self.dir || !is_of_process(&folder) {
                 continue;
             }
             let Ok(Some(lock)) = take(&folder, false) else {
@@ -186,6 +186,12 @@ fn remove_if_empty(dir: &Path) {
         let _ = fs::remove_file(dir.join("lock"));
         let _ = fs::remove_dir(dir);
     }
+}
+
+fn is_of_process(folder: &Path) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str());
+    let number = name.and_then(|name| name.strip_prefix('p'));
+    number.is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 fn segment_id(path: &Path) -> Option<u64> {

@@ -111,7 +111,9 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 struct Buffer {
     lines: String,
+    /// Lines among them.
     count: u64,
+    /// Takes no more.
     closed: bool,
 }
 
@@ -143,13 +145,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// Lines that came since the last time, and how many.
-    pub(super) fn take(&self) -> (String, u64) {
+    /// Puts the lines that came since the last time in the place of `lines`, whose room the next ones get: nothing is
+    /// allocated while the lock is held.
+    pub(super) fn take(&self, lines: &mut String) {
+        lines.clear();
         let mut buffer = lock(&self.buffer);
-        // The next lines will need about as much room.
-        let room = String::with_capacity(buffer.lines.len().min(BUFFER_BYTES / 8));
-        let lines = std::mem::replace(&mut buffer.lines, room);
-        (lines, std::mem::take(&mut buffer.count))
+        std::mem::swap(&mut buffer.lines, lines);
+        buffer.count = 0;
     }
 
     /// Takes no more lines.
