@@ -86,12 +86,8 @@ def build() -> builders.Dashboard:
             since="now-90d",
             refresh="1m",
         )
-        .with_variable(
-            variable("kind", "Kind", values_of("kind", "run", "jobs_ok", ENDS), models.VariableSort.ALPHABETICAL_ASC)
-        )
-        .with_variable(
-            variable("bits", "Bits", values_of("bits", "run", "jobs_ok", ENDS), models.VariableSort.NUMERICAL_ASC)
-        )
+        .with_variable(variable("kind", "Kind", values_of("kind", "run", "jobs_ok", ENDS), models.VariableSort.ALPHABETICAL_ASC))
+        .with_variable(variable("bits", "Bits", values_of("bits", "run", "jobs_ok", ENDS), models.VariableSort.NUMERICAL_ASC))
     )
     board = _scaling(board, "workers", "workers")
     board = _scaling(board, "nodes", "cluster size")

@@ -63,10 +63,7 @@ def values_of(tag: str, measurement: str, field: str, condition: str = "") -> st
     """The values that a tag has in the time range. SHOW TAG VALUES would list those of all times (or, in InfluxDB 3, of the
     last day), among them nodes and runs long gone."""
     where = f"{condition} AND $timeFilter" if condition else "$timeFilter"
-    return (
-        f'SELECT DISTINCT("{tag}") AS "{tag}" FROM '
-        f'(SELECT LAST("{field}") FROM "{measurement}" WHERE {where} GROUP BY "{tag}")'
-    )
+    return f'SELECT DISTINCT("{tag}") AS "{tag}" FROM (SELECT LAST("{field}") FROM "{measurement}" WHERE {where} GROUP BY "{tag}")'
 
 
 def variable(name: str, label: str, influxql: str, sort: models.VariableSort, multi: bool = False) -> builders.QueryVariable:

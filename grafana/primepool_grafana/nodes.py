@@ -49,9 +49,7 @@ def build() -> builders.Dashboard:
             refresh="10s",
         )
         .with_variable(
-            variable(
-                "node", "Node", values_of("node", "node", "workers"), models.VariableSort.ALPHABETICAL_ASC, multi=True
-            )
+            variable("node", "Node", values_of("node", "node", "workers"), models.VariableSort.ALPHABETICAL_ASC, multi=True)
         )
         .with_panel(
             panels.rows(

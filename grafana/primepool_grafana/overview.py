@@ -246,7 +246,7 @@ def build() -> builders.Dashboard:
                 "Nodes that reported in each interval, their compute threads, and how many of these worked.",
                 [
                     series(
-                        f"""SELECT COUNT("workers") AS "nodes", SUM("workers") AS "workers", SUM("busy") AS "busy workers" FROM
+                        """SELECT COUNT("workers") AS "nodes", SUM("workers") AS "workers", SUM("busy") AS "busy workers" FROM
                         (SELECT LAST("workers") AS "workers", MEAN("busy_workers") AS "busy" FROM "node" WHERE $timeFilter
                          GROUP BY time($__interval), "node" fill(none))
                         WHERE $timeFilter GROUP BY time($__interval) fill(0)""",
@@ -327,4 +327,3 @@ def build() -> builders.Dashboard:
             )
         )
     )
-

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as builders
-from grafana_foundation_sdk.builders import stat, table, text, timeseries, trend, xychart
+from grafana_foundation_sdk.builders import stat, table, timeseries, trend, xychart
 from grafana_foundation_sdk.cog import builder as cogbuilder
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as models
@@ -46,7 +46,6 @@ COLORS = {
     "dropped": "red",
     "refused": "orange",
     "errors": "dark-orange",
-    "written": "green",
 }
 
 # Thresholds: a list of (value, colour), the first value None.
@@ -62,8 +61,10 @@ JOBS_PER_S = "suffix:jobs/s"
 
 
 def _thresholds(steps: Steps) -> builders.ThresholdsConfig:
-    return builders.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(
-        [models.Threshold(value=value, color=shade) for value, shade in steps]
+    return (
+        builders.ThresholdsConfig()
+        .mode(models.ThresholdsMode.ABSOLUTE)
+        .steps([models.Threshold(value=value, color=shade) for value, shade in steps])
     )
 
 
@@ -298,11 +299,10 @@ def against(
 
 def scatter(title: str, description: str, query: Query, x: str, y: str, unit: str, *, width: int = 12) -> xychart.Panel:
     """A point for each row: column `y` against column `x`."""
-    matcher = lambda kind, options: xychart_models.MatcherConfig(id_val=kind, options=options)  # noqa: E731
     one = xychart_models.XYSeriesConfig(
-        frame=xychart_models.XychartXYSeriesConfigFrame(matcher("byIndex", 0)),
-        x=xychart_models.XychartXYSeriesConfigX(matcher("byName", x)),
-        y=xychart_models.XychartXYSeriesConfigY(matcher("byName", y)),
+        frame=xychart_models.XychartXYSeriesConfigFrame(xychart_models.MatcherConfig("byIndex", 0)),
+        x=xychart_models.XychartXYSeriesConfigX(xychart_models.MatcherConfig("byName", x)),
+        y=xychart_models.XychartXYSeriesConfigY(xychart_models.MatcherConfig("byName", y)),
     )
     panel = (
         _base(xychart.Panel(), title, description, [query], width, 8)
@@ -356,11 +356,6 @@ def calculated(left: str, operator: str, right: str, alias: str) -> models.DataT
 def without(*columns: str) -> models.DataTransformerConfig:
     """Leaves columns out."""
     return models.DataTransformerConfig(id_val="organize", options={"excludeByName": dict.fromkeys(columns, True)})
-
-
-def note(content: str, *, width: int = 24, height: int = 3) -> text.Panel:
-    """A text, in Markdown."""
-    return text.Panel().title("").transparent(True).content(content).span(width).height(height)
 
 
 def row(title: str) -> builders.Row:

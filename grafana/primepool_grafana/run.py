@@ -33,7 +33,7 @@ def build() -> builders.Dashboard:
                     '"jobs_per_s" AS "throughput", "error_rate" AS "error rate", "efficiency", "latency_p50_ms" AS "latency p50", '
                     '"latency_p95_ms" AS "latency p95", "latency_p99_ms" AS "latency p99", "pool_cpu_pct" AS "CPU of pool", '
                     '"mem_pct" AS "memory of nodes", "rss_bytes" AS "largest consumer" '
-                    f"FROM \"run\" WHERE {RUN} AND \"event\" = 'end' AND $timeFilter ORDER BY time DESC LIMIT 1"
+                    f'FROM "run" WHERE {RUN} AND "event" = \'end\' AND $timeFilter ORDER BY time DESC LIMIT 1'
                 ),
                 {
                     "ok": ("short", [(None, "green")]),
@@ -127,8 +127,8 @@ def build() -> builders.Dashboard:
         .with_panel(
             panels.lines(
                 "Candidates per job",
-                "Numbers that were tested for each job. It has a known mean for its size, whatever the node: a node that is off has "
-                "another kernel or is at fault.",
+                "Numbers that were tested for each job. Its mean is known for a size and kernel: a node that is off among its like is "
+                "at fault.",
                 [
                     series(
                         f'SELECT SUM("candidates") / SUM("jobs") AS "candidates" FROM "job" WHERE {RUN} AND $timeFilter '

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the JSON of Grafana's dashboards and alert rules from the code in grafana/. Needs `setup.sh --dev`.
+# Makes the JSON of Grafana's dashboards and alert rules from the code in grafana/. Installs what that needs.
 #   dashboards.sh            write it
 #   dashboards.sh --check    fail when what is there is not what the code makes
 set -euo pipefail
@@ -11,8 +11,10 @@ grafana=$PRIMEPOOL_ROOT/grafana
 parts=(dashboards provisioning/alerting)
 
 generate() { # FOLDER
+	local REPLY
+	grafana_sdk
 	# -B: no compiled files in the repository.
-	"$PRIMEPOOL_GRAFANA_SDK/bin/python" -B "$grafana/generate.py" "$1"
+	"$REPLY/bin/python" -B "$grafana/generate.py" "$1"
 }
 
 check() {
@@ -31,5 +33,5 @@ case ${1-} in
 '' | --check) ;;
 *) die 2 "usage: infra/local/dashboards.sh [--check]" ;;
 esac
-"$PRIMEPOOL_ROOT/infra/local/setup.sh" --dev
+"$PRIMEPOOL_ROOT/infra/local/setup.sh" --dashboards
 if [[ ${1-} ]]; then check; else generate "$grafana"; fi

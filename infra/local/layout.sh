@@ -33,6 +33,3 @@ PRIMEPOOL_PORT_INFLUX_BACKUP=4
 # Versions of developer tools.
 PRIMEPOOL_CARGO_DENY_VERSION=0.20.2
 PRIMEPOOL_CARGO_DENY=$PRIMEPOOL_TOOLS/cargo-deny-$PRIMEPOOL_CARGO_DENY_VERSION
-# The SDK that the dashboards are made with; its version stands in the file.
-PRIMEPOOL_GRAFANA_REQUIREMENTS=$PRIMEPOOL_ROOT/grafana/requirements.txt
-PRIMEPOOL_GRAFANA_SDK=$PRIMEPOOL_TOOLS/grafana-sdk-$(cksum <"$PRIMEPOOL_GRAFANA_REQUIREMENTS" | cut -d' ' -f1)

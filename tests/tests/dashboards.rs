@@ -26,6 +26,9 @@ const RARE: [&str; 4] = [
 /// Panels that may be empty while all is well.
 const RARE_PANELS: [&str; 1] = ["Failed and rejected jobs"];
 
+/// The shortest interval where a panel names none: `timeInterval` of the data source.
+const INTERVAL: Duration = Duration::from_secs(5);
+
 #[test]
 fn every_query_gives_something() {
     let influx = Influx::private();
@@ -156,6 +159,7 @@ fn dashboards_are_well_formed() {
     let (mut uids, mut titles) = (BTreeSet::new(), BTreeSet::new());
     let provisioning = grafana_dir().join("provisioning");
     let sources = fs::read_to_string(provisioning.join("datasources/influxdb.yaml")).unwrap();
+    assert!(sources.contains(&format!("timeInterval: {INTERVAL:?}\n")));
     let dashboards = dashboards();
     for dashboard in &dashboards {
         let (file, json) = (&dashboard.file, &dashboard.json);
@@ -266,8 +270,7 @@ fn expanded(query: &GrafanaQuery, (from, to): Span, choices: &[(String, Choice)]
             None => from,
         },
         to_ms: to,
-        // The data source's, in provisioning/datasources/influxdb.yaml, where the panel has none.
-        interval: query.interval.unwrap_or(Duration::from_secs(5)),
+        interval: query.interval.unwrap_or(INTERVAL),
         choices: choices.to_vec(),
     };
     expand(&query.influxql, &context).unwrap_or_else(|error| panic!("{}: {error}", query.place))
