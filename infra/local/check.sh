@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting, lints, and the rules for dependencies (deny.toml). Needs `setup.sh --dev`.
+# Formatting, lints, the rules for dependencies (deny.toml), and whether the dashboards are what their code makes. Needs `setup.sh --dev`.
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
@@ -14,6 +14,7 @@ cargo clippy --release --workspace --all-targets -- -D warnings
 # cargo-deny reads the manifests of all dependencies, also of those that other systems need and no build here fetched.
 cargo fetch --locked --offline >/dev/null 2>&1 || cargo fetch --locked
 "$PRIMEPOOL_CARGO_DENY/bin/cargo-deny" --offline check --hide-inclusion-graph licenses bans sources
+"$PRIMEPOOL_ROOT/infra/local/dashboards.sh" --check
 if command -v shellcheck >/dev/null; then
 	shellcheck -x infra/local/*.sh .ci/run
 fi

@@ -81,6 +81,12 @@ find_influxd() { # → REPLY, InfluxDB 1.x: its database is made without the set
 	return 1
 }
 
+grafana_sdk() { # → REPLY, where the SDK for the dashboards is, in the version that grafana/requirements.txt pins
+	local version
+	version=$(sed -n 's/^grafana-foundation-sdk==\([^ ]*\).*/\1/p' "$PRIMEPOOL_ROOT/grafana/requirements.txt")
+	REPLY=$PRIMEPOOL_TOOLS/grafana-sdk-${version/!/-}
+}
+
 ensure_cargo_on_path() { # rustup's folder is often missing from the PATH of non-login shells
 	command -v cargo >/dev/null || [[ ! -x ${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo ]] ||
 		PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH

@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
 # Installs what is missing from the distribution's packages. Silent when nothing is.
-#   setup.sh          what `make run` needs
-#   setup.sh --test   also what the tests need: a second kind of database for metrics
-#   setup.sh --dev    also what the checks need: a pinned cargo-deny
+#   setup.sh                what `make run` needs
+#   setup.sh --test         also what the tests need: a second kind of database for metrics
+#   setup.sh --dashboards   also what makes the dashboards: Grafana's SDK
+#   setup.sh --dev          also what the checks need: a pinned cargo-deny, and Grafana's SDK
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-dev='' tests=''
+dev='' dashboards='' tests=''
 case ${1-} in
 '') ;;
---dev) dev=yes ;;
+--dev) dev=yes dashboards=yes ;;
+--dashboards) dashboards=yes ;;
 --test) tests=yes ;;
-*) die 2 "usage: infra/local/setup.sh [--test | --dev]" ;;
+*) die 2 "usage: infra/local/setup.sh [--test | --dashboards | --dev]" ;;
 esac
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -36,6 +38,8 @@ look() {
 	missing=() reasons=()
 	need rabbitmq-server "the message broker; a private one is started for each run" has_broker
 	need influxdb "the database for metrics; a private one is started for each run" find_influxd
+	[[ ! $dashboards ]] ||
+		need python3-venv "Python 3.11 or newer, to make the dashboards from their code" python3 -c 'import ensurepip, enum; enum.StrEnum'
 	[[ ! $tests ]] ||
 		need victoria-metrics "a database that speaks InfluxDB 2's protocol, for the tests of metrics" command -v victoria-metrics
 	need gcc "compiler and linker, $gmp" command -v gcc
@@ -166,15 +170,38 @@ if ((${#missing[@]})); then
 	install
 fi
 
+# Tools are made in a folder of their own and moved when complete: two of these at a time, or one that is killed, leave nothing
+# half done.
+building=''
+trap '[[ ! $building ]] || rm -rf -- "$building"' EXIT
+
+keep() { # MADE TOOL PROGRAM
+	mv -T -- "$1" "$2" 2>/dev/null || [[ -x $2/$3 ]] || die 2 "cannot write $2"
+}
+
 if [[ $dev && ! -x $PRIMEPOOL_CARGO_DENY/bin/cargo-deny ]]; then
 	say "building cargo-deny $PRIMEPOOL_CARGO_DENY_VERSION for the checks, once: 2 to 5 minutes on two cores"
 	mkdir -p "$PRIMEPOOL_TOOLS"
-	# In a folder of its own, moved when complete: two of these at a time, or one that is killed, leave nothing half done.
 	building=$(mktemp -d "$PRIMEPOOL_TOOLS/building.XXXXXX")
-	trap 'rm -rf -- "$building"' EXIT
 	CARGO_TARGET_DIR=$building/target cargo install --locked --quiet --root "$building/root" \
 		--version "=$PRIMEPOOL_CARGO_DENY_VERSION" cargo-deny </dev/null >&2 ||
 		die 2 "cargo-deny could not be built: see above"
-	mv -T -- "$building/root" "$PRIMEPOOL_CARGO_DENY" 2>/dev/null ||
-		[[ -x $PRIMEPOOL_CARGO_DENY/bin/cargo-deny ]] || die 2 "cannot write $PRIMEPOOL_CARGO_DENY"
+	keep "$building/root" "$PRIMEPOOL_CARGO_DENY" bin/cargo-deny
+	rm -rf -- "$building"
+fi
+
+sdk=''
+[[ ! $dashboards ]] || { grafana_sdk && sdk=$REPLY; }
+if [[ $sdk && ! -x $sdk/bin/python ]]; then
+	say "installing Grafana's SDK for the dashboards, once"
+	mkdir -p "$PRIMEPOOL_TOOLS"
+	building=$(mktemp -d "$PRIMEPOOL_TOOLS/building.XXXXXX")
+	# Its python finds what belongs to it also after the move; the other programs in there would not.
+	python3 -m venv "$building/root" >&2 || die 2 "Python could not make a virtual environment: see above"
+	"$building/root/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+		--require-hashes --requirement "$PRIMEPOOL_ROOT/grafana/requirements.txt" </dev/null >&2 ||
+		die 2 "Grafana's SDK could not be installed: see above"
+	rm -rf -- "$sdk" # one whose Python is gone
+	keep "$building/root" "$sdk" bin/python
+	rm -rf -- "$building"
 fi

@@ -10,14 +10,24 @@
 )]
 
 mod broker;
+mod database;
+mod grafana;
 mod influx;
+mod influxql;
 mod process;
 mod results;
+mod sample_data;
 
 pub use broker::Broker;
+pub use database::Database;
+pub use grafana::{
+    AlertRule, Dashboard, GrafanaQuery, Variable, alert_rules, dashboards, grafana_dir,
+};
 pub use influx::{Influx, Victoria, influx_sh};
+pub use influxql::{Choice, Context, expand};
 pub use process::{Binary, Consumer, Finished, Process};
 pub use results::{Results, primes};
+pub use sample_data::{Span, fill, fill_rarities, fill_trouble};
 
 use std::{
     path::PathBuf,
@@ -39,7 +49,7 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// The folder of the workspace.
-fn workspace() -> PathBuf {
+pub fn workspace() -> PathBuf {
     let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     tests
         .parent()
