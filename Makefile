@@ -6,7 +6,7 @@ RESUME ?=
 export CONSUMERS CONCURRENCY RESUME
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check dashboards bench-pool clean
+.PHONY: help run test check dashboards bench bench-pool clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,6 +23,9 @@ check: ## formatting, lints, licences and sources of dependencies
 
 dashboards: ## write Grafana's dashboards and alert rules from the code in grafana/
 	@infra/local/dashboards.sh
+
+bench: ## primes per second on one core, beside gmpy2, GMP and OpenSSL: table and plot
+	@infra/local/bench.sh
 
 bench-pool: ## the pool beside a bare loop of the engine, and the broker alone
 	@infra/local/bench-pool.sh

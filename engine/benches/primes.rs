@@ -1,22 +1,29 @@
 //! Primes per second on one core, ours and others', and the vector kernel's share of what the processor can do.
 //!
 //! ```text
-//! cargo bench -p primepool-engine -- [BITS...] [--rounds N] [--seconds S]
+//! cargo bench -p primepool-engine -- [BITS...] [--rounds N] [--seconds S] [--records FILE]
 //! ```
 //!
 //! Every round measures all of them one after the other, by thread CPU time; the figures are medians over the rounds, of
-//! rates and of the ratios within a round, which a machine that other work shares disturbs least. `PYTHON` names the
+//! rates and of the ratios within a round, which a machine that other work shares disturbs least. A measurement takes S
+//! seconds up to 1024 bits, four times that at 2048 and ten times at 4096, where primes are rare. `PYTHON` names the
 //! interpreter for the rivals that are measured through Python (gmpy2 if it is installed, and OpenSSL), `python3` by
 //! default.
+//!
+//! `FILE` gets every measurement as a line of tab-separated fields: bits, what, round, value. `infra/local/bench.sh` makes
+//! the table and the plot of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
-use std::env;
+use std::fs::File;
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use std::{env, iter};
 
-use primepool_engine::{Cancel, Engine, Form, Integer, Kernel, Stream, measure};
+use gmp_mpfr_sys::gmp;
+use primepool_engine::{Cancel, Engine, Form, Integer, Kernel, Method, Stream, measure};
 use rug::integer::Order;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -26,44 +33,55 @@ fn now() -> f64 {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32).as_secs_f64()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// Primes per second of an engine, with `unit` of them to a call.
-fn search(engine: &mut Engine, bits: u32, unit: u64, seconds: f64, next: &mut u64) -> f64 {
+/// Calls a second of `work`, which returns how much it did.
+fn rate(seconds: f64, mut work: impl FnMut() -> u64) -> f64 {
     let (start, mut count) = (now(), 0);
     while count == 0 || now() - start < seconds {
-        let mut streams: Vec<Stream> = (0..unit).map(|i| Stream::seeded(2, *next + i)).collect();
-        *next += unit;
-        engine
-            .primes(
-                Form::Prime,
-                bits,
-                &mut streams,
-                &Cancel::new(),
-                &mut |_, _| count += 1,
-            )
-            .unwrap();
+        count += work();
     }
-    f64::from(count) / (now() - start)
+    count as f64 / (now() - start)
 }
 
-/// `mpz_nextprime` from random starts, of the GMP that the engine is built with.
-fn gmp(bits: u32, seconds: f64) -> f64 {
-    let (start, mut count) = (now(), 0);
-    let mut words = vec![0_u64; bits.div_ceil(64) as usize];
-    while count < 3 || now() - start < seconds {
-        words
-            .iter_mut()
-            .for_each(|word| *word = getrandom::u64().unwrap());
-        let mut n = Integer::from_digits(&words, Order::Lsf).keep_bits(bits);
-        n.set_bit(bits - 1, true);
-        std::hint::black_box(n.next_prime());
-        count += 1;
-    }
-    f64::from(count) / (now() - start)
+/// The primes of `unit` streams from number `next` on.
+fn search(
+    engine: &mut Engine,
+    method: Method,
+    bits: u32,
+    unit: u64,
+    next: &mut u64,
+) -> Vec<Integer> {
+    let mut streams: Vec<Stream> = (0..unit).map(|i| Stream::seeded(2, *next + i)).collect();
+    *next += unit;
+    let mut primes = Vec::with_capacity(streams.len());
+    let mut found = |_, found: primepool_engine::Found| primes.push(found.prime);
+    engine
+        .primes_by(
+            method,
+            Form::Prime,
+            bits,
+            &mut streams,
+            &Cancel::new(),
+            &mut found,
+        )
+        .unwrap();
+    primes
+}
+
+/// `mpz_nextprime` from a random start, of the GMP that the engine is built with.
+fn gmp_next_prime(bits: u32) -> u64 {
+    let words: Vec<u64> = iter::repeat_with(|| getrandom::u64().unwrap())
+        .take(bits.div_ceil(64) as usize)
+        .collect();
+    let mut n = Integer::from_digits(&words, Order::Lsf).keep_bits(bits);
+    n.set_bit(bits - 1, true);
+    std::hint::black_box(n.next_prime());
+    1
 }
 
 /// The rates of other libraries, by name and version.
@@ -80,7 +98,7 @@ fn rivals(bits: u32, seconds: f64) -> Vec<(String, f64)> {
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| {
-            let mut fields = line.split(' ');
+            let mut fields = line.split('\t');
             let name = fields.next()?;
             let rate = fields.next()?.parse().ok()?;
             Some((format!("{name} ({})", fields.next()?), rate))
@@ -88,34 +106,76 @@ fn rivals(bits: u32, seconds: f64) -> Vec<(String, f64)> {
         .collect()
 }
 
-/// The share of the processor's vector multiply-adds that tests of so many bits use, and the time of one in seconds.
-fn share(bits: u32, seconds: f64) -> Option<(f64, f64)> {
-    let mut tests = measure::Tests::new(bits)?;
-    let (mut shares, mut times) = (Vec::new(), Vec::new());
-    for _ in 0..9 {
-        let start = now();
-        let limit = measure::limit(2_000_000)? as f64 / (now() - start);
-        let (start, mut numbers, mut work) = (now(), 0, 0);
-        while work == 0 || now() - start < seconds / 9.0 {
-            let (tested, done) = tests.run().unwrap();
-            numbers += tested;
-            work += done;
-        }
-        let time = now() - start;
-        shares.push(work as f64 / time / limit);
-        times.push(time / numbers as f64);
+/// Everything that is measured in a round, by name.
+fn measure_all(
+    bits: u32,
+    seconds: f64,
+    engines: &mut [Engine],
+    next: &mut u64,
+) -> Vec<(String, f64)> {
+    let unit = (60_000_000_000 / u64::from(bits).pow(3)).clamp(16, 1000);
+    let mut measured = Vec::new();
+    for engine in engines {
+        let name = format!("ours, {}", engine.kernel().unwrap());
+        let mut primes = Vec::new();
+        let found = rate(seconds, || {
+            primes = search(engine, Method::Incremental, bits, unit, next);
+            unit
+        });
+        measured.push((name.clone(), found));
+        let found = rate(seconds, || {
+            primes = search(engine, Method::Uniform, bits, unit, next);
+            unit
+        });
+        measured.push((format!("{name}, uniform"), found));
+        let verified = rate(seconds / 4.0, || {
+            assert!(engine.verify(&primes).unwrap().iter().all(|&passed| passed));
+            unit
+        });
+        measured.push((format!("{name}, verification, µs"), 1e6 / verified));
     }
-    Some((median(shares), median(times)))
+    if let Some(mut tests) = measure::Tests::new(bits) {
+        let (mut limits, mut times, mut work) = (Vec::new(), Vec::new(), 0.0);
+        // Short turns, so that both see the same clock frequency.
+        for _ in 0..10 {
+            limits.push(rate(seconds / 100.0, || measure::limit(100_000).unwrap()));
+            let tested = rate(seconds / 40.0, || {
+                let (tested, done) = tests.run().unwrap();
+                work = done as f64 / tested as f64;
+                tested
+            });
+            times.push(1.0 / tested);
+        }
+        let time = median(&times);
+        let confirmed = rate(seconds / 4.0, || tests.confirm().unwrap());
+        measured.push(("strong test, µs".to_owned(), time * 1e6));
+        measured.push((
+            "share of the limit".to_owned(),
+            work / time / median(&limits),
+        ));
+        let found = measured[0].1;
+        measured.push(("confirmation's share".to_owned(), found / confirmed));
+    }
+    let name = format!(
+        "mpz_nextprime (GMP {}.{}.{} of gmp-mpfr-sys)",
+        gmp::VERSION,
+        gmp::VERSION_MINOR,
+        gmp::VERSION_PATCHLEVEL
+    );
+    measured.push((name, rate(seconds, || gmp_next_prime(bits))));
+    measured.extend(rivals(bits, seconds));
+    measured
 }
 
 fn main() {
     let mut sizes = Vec::new();
-    let (mut rounds, mut seconds) = (5, 1.0);
+    let (mut rounds, mut seconds, mut records) = (5, 1.0, None);
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().unwrap().parse().unwrap(),
             "--seconds" => seconds = arguments.next().unwrap().parse().unwrap(),
+            "--records" => records = Some(File::create(arguments.next().unwrap()).unwrap()),
             // From `cargo bench`.
             "--bench" => {}
             bits => sizes.push(bits.parse().expect("a number of bits")),
@@ -129,48 +189,41 @@ fn main() {
         .into_iter()
         .filter_map(|kernel| Engine::with_kernel(kernel).ok())
         .collect();
-    let first = format!("ours, {}", engines[0].kernel().unwrap());
-    println!(
-        "rates: median primes per second of thread CPU time, {rounds} rounds of {seconds} s each"
-    );
+    println!("median (range) of {rounds} rounds, thread CPU time; rates are primes per second");
     for bits in sizes {
+        let seconds = match bits {
+            0..=1024 => seconds,
+            1025..=2048 => 4.0 * seconds,
+            _ => 10.0 * seconds,
+        };
         let mut next = 0;
-        let unit = (60_000_000_000 / u64::from(bits).pow(3)).clamp(16, 1000);
-        let mut rates: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-        let mut ratios = rates.clone();
-        for round in 0..=rounds {
-            let mut measured = Vec::new();
-            for engine in &mut engines {
-                let name = format!("ours, {}", engine.kernel().unwrap());
-                measured.push((name, search(engine, bits, unit, seconds, &mut next)));
-            }
-            measured.push((
-                "mpz_nextprime of the same GMP".to_owned(),
-                gmp(bits, seconds),
-            ));
-            measured.extend(rivals(bits, seconds));
-            // The first round makes the tables.
-            for (name, rate) in measured.clone().into_iter().filter(|_| round > 0) {
-                ratios
-                    .entry(name.clone())
-                    .or_default()
-                    .push(measured[0].1 / rate);
-                rates.entry(name).or_default().push(rate);
+        for engine in &mut engines {
+            // Makes the tables.
+            search(engine, Method::Incremental, bits, 1, &mut next);
+        }
+        let mut measured: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        let mut ratios: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for round in 0..rounds {
+            let values = measure_all(bits, seconds, &mut engines, &mut next);
+            let first = values[0].1;
+            for (name, value) in values {
+                if let Some(records) = &mut records {
+                    writeln!(records, "{bits}\t{name}\t{round}\t{value:.6e}").unwrap();
+                }
+                ratios.entry(name.clone()).or_default().push(first / value);
+                measured.entry(name).or_default().push(value);
             }
         }
-        println!("\n{bits} bits, {unit} primes a call");
-        println!("| search | primes/s | {first} : this |");
-        println!("|---|---|---|");
-        for (name, rates) in rates {
-            let ratio = median(ratios[&name].clone());
-            println!("| {name} | {:.4} | {ratio:.2} |", median(rates));
-        }
-        if let Some((share, time)) = share(bits, seconds) {
-            println!(
-                "kernel: {:.2} µs a strong test, {:.1} % of the multiply-adds the processor can do",
-                time * 1e6,
-                share * 100.0
-            );
+        println!("\n{bits} bits");
+        for (name, values) in measured {
+            let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = values.iter().copied().fold(0.0, f64::max);
+            print!("  {name}: {:.4} ({least:.4} to {most:.4})", median(&values));
+            if name.contains("µs") || name.contains("share") {
+                println!();
+            } else {
+                println!("; ours is {:.2} times that", median(&ratios[&name]));
+            }
         }
     }
 }

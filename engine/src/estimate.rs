@@ -19,12 +19,14 @@ pub fn seconds(form: Form, bits: u32, kernel: Option<Kernel>) -> f64 {
     }
 }
 
-/// How many times faster the vector kernel finds a prime of so many bits than the portable one, on the same processor.
+/// How many times faster the vector kernel finds a prime of so many bits than the portable one, on the same processor:
+/// measured from 256 to 4096 bits.
 const IFMA_GAIN: &[(f64, f64)] = &[
     (64.0, 1.0),
     (65.0, 4.0),
-    (256.0, 7.0),
-    (1024.0, 6.5),
+    (256.0, 7.8),
+    (512.0, 8.0),
+    (1024.0, 6.8),
     (4096.0, 6.5),
     (8192.0, 6.0),
     (8400.0, 1.0),

@@ -65,6 +65,9 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+// Where the vector kernel is absent, what only it uses is not used.
+#![cfg_attr(any(not(target_arch = "x86_64"), primepool_portable), allow(dead_code))]
+
 mod cancel;
 mod engine;
 mod error;

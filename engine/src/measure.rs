@@ -28,4 +28,13 @@ impl Tests {
     pub fn run(&mut self) -> Result<(u64, u64), Error> {
         self.0.run()
     }
+
+    /// Does with them what confirms a find of a random search, and returns how many they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Randomness`] if the operating system's generator failed.
+    pub fn confirm(&mut self) -> Result<u64, Error> {
+        self.0.confirm()
+    }
 }

@@ -731,6 +731,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_million_random_numbers_agree_with_gmp() {
+        let (mut stream, mut n, mut tested) = (Stream::seeded(32, 0), Integer::new(), 0);
+        let mut tester = Tester::default();
+        // The sizes, and how many numbers of each.
+        let sizes = (2..=130).map(|bits| (bits, 7300));
+        let sizes = sizes.chain((131..=520).step_by(4).map(|bits| (bits, 600)));
+        for (bits, count) in sizes.chain((521..=2100).step_by(40).map(|bits| (bits, 50))) {
+            for _ in 0..count {
+                stream.draw_start(&mut n, bits).unwrap();
+                n.set_bit(0, true);
+                let result = tester.is_probable_prime(&n, &Cancel::new()).unwrap();
+                assert_eq!(result, n.is_probably_prime(25) != IsPrime::No, "{n:x}");
+                tested += 1;
+            }
+        }
+        assert!(tested >= 1_000_000, "{tested}");
+    }
+
+    #[test]
     fn interruptible_powers_equal_gmps() {
         for (seed, bits) in [(1, 65), (2, 200), (3, 1000), (4, 4097), (5, 6001)] {
             let n = odd(bits, seed);

@@ -7,7 +7,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use primepool_engine::{Cancel, Engine, Error, Form, Integer, KERNEL_VARIABLE, Kernel, Stream};
+use primepool_engine::{
+    Cancel, Engine, Error, Form, Integer, KERNEL_VARIABLE, Kernel, Method, Stream,
+};
 use proptest::prelude::*;
 
 /// One engine of each kernel that this processor has, the portable one first.
@@ -141,11 +143,14 @@ fn verification_sorts_out_sizes() {
 #[test]
 fn cancelled_soon_at_any_size() {
     for engine in &mut engines() {
-        for (form, bits) in [
-            (Form::SafePrime, 2048),
-            (Form::SafePrime, 4096),
-            (Form::Prime, 8316),
-            (Form::Prime, 16_000),
+        for (method, form, bits) in [
+            (Method::Incremental, Form::SafePrime, 2048),
+            (Method::Incremental, Form::SafePrime, 4096),
+            (Method::Incremental, Form::Prime, 8316),
+            (Method::Incremental, Form::Prime, 16_000),
+            (Method::Uniform, Form::SafePrime, 2048),
+            (Method::Uniform, Form::Prime, 8316),
+            (Method::Uniform, Form::Prime, 16_000),
         ] {
             let cancel = Cancel::new();
             let flag = cancel.clone();
@@ -155,12 +160,16 @@ fn cancelled_soon_at_any_size() {
                 Instant::now()
             });
             let mut streams: Vec<Stream> = (0..16).map(|i| Stream::seeded(1, i)).collect();
-            let result = engine.primes(form, bits, &mut streams, &cancel, &mut |_, _| ());
+            let result =
+                engine.primes_by(method, form, bits, &mut streams, &cancel, &mut |_, _| ());
             let end = Instant::now();
             assert_eq!(result, Err(Error::Cancelled));
             let taken = end.saturating_duration_since(setter.join().unwrap());
             // 100 ms are promised; a busy machine gets more.
-            assert!(taken < Duration::from_secs(1), "{form:?} {bits}: {taken:?}");
+            assert!(
+                taken < Duration::from_secs(1),
+                "{method:?} {form:?} {bits}: {taken:?}"
+            );
         }
     }
 }

@@ -91,4 +91,8 @@ impl Work {
     pub(crate) fn run(&mut self) -> Result<(u64, u64), Error> {
         match *self {}
     }
+
+    pub(crate) fn confirm(&mut self) -> Result<u64, Error> {
+        match *self {}
+    }
 }

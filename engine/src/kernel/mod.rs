@@ -3,10 +3,11 @@
 //! Every kernel finds the same primes. An AVX2 kernel is missing on purpose: with 32-bit products it would be a twentieth
 //! to a seventh faster than GMP built for the processor, which is not worth its code.
 
-#[cfg(not(target_arch = "x86_64"))]
+// With `--cfg primepool_portable` what other processors get is compiled here too, for a check.
+#[cfg(any(not(target_arch = "x86_64"), primepool_portable))]
 #[path = "absent.rs"]
 mod ifma;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(primepool_portable)))]
 mod ifma;
 
 use std::fmt;

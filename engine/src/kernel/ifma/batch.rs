@@ -226,7 +226,7 @@ impl Batch {
         let moduli = self.field.parts().moduli;
         let minus_p = negated(&left_p, moduli, self.limbs);
         let minus_two = negated(&two, moduli, self.limbs);
-        let (mut v, mut next) = (p.clone(), p);
+        let (mut v, mut next, mut form) = (p.clone(), p.clone(), p);
 
         let most = greatest(&twos);
         self.chunks(longest + 1, most, 2, cancel, |field, high, low| {
@@ -235,10 +235,10 @@ impl Batch {
         let mut passed = 0;
         for bit in (1..=most).rev() {
             cancel.check()?;
-            let parts = self.field.parts();
-            let (numbers, seconds) = (parts.numbers.to_vec(), parts.seconds.to_vec());
-            self.field.leave(&numbers, &mut v);
-            self.field.leave(&seconds, &mut next);
+            form.copy_from_slice(self.field.parts().numbers);
+            self.field.leave(&form, &mut v);
+            form.copy_from_slice(self.field.parts().seconds);
+            self.field.leave(&form, &mut next);
             // U ≡ 0 where V ≡ 2 and the next is P'; V ≡ 0 where V ≡ −2 and the next is −P'.
             let equal = |a: &[Row], b: &[Row]| equal(a, b, self.limbs);
             let u_is_zero = equal(&v, &two) & equal(&next, &left_p);

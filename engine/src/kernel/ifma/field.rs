@@ -539,6 +539,10 @@ macro_rules! define_field {
 
                 #[target_feature(enable = "avx512f,avx512ifma")]
                 fn lucas_lanes(&mut self, high: u32, low: u32) {
+                    // Of the mixed product V_2k+1 and the square, V_2k or V_2k+2, the next mixed product needs both. So they
+                    // are put in order only at the end; until then a is the mixed one, and b the square, in lanes where
+                    // the last bit was not set the first of the two.
+                    let mut last = [u8::MAX; G];
                     for bit in (low..high).rev() {
                         for g in 0..G {
                             multiply(&self.a[g], &self.b[g], &mut self.product[g]);
@@ -547,14 +551,17 @@ macro_rules! define_field {
                                 digit.vector(),
                                 _mm512_set1_epi64(1 << place),
                             );
-                            let (a, b) = (self.a[g].as_flattened(), self.b[g].as_flattened());
-                            let to = self.scratch.as_flattened_mut();
-                            for ((row, a), b) in to.iter_mut().zip(a).zip(b) {
-                                *row = Row::from_vector(_mm512_mask_blend_epi64(
-                                    set,
-                                    a.vector(),
-                                    b.vector(),
-                                ));
+                            // The bit asks for the first or the second.
+                            let mixed = set ^ last[g];
+                            last[g] = set;
+                            for b in 0..B {
+                                for c in 0..K {
+                                    self.scratch[b][c] = Row::from_vector(_mm512_mask_blend_epi64(
+                                        mixed,
+                                        self.b[g][b][c].vector(),
+                                        self.a[g][b][c].vector(),
+                                    ));
+                                }
                             }
                             square(&self.scratch, &mut self.other_product[g]);
                         }
@@ -575,19 +582,14 @@ macro_rules! define_field {
                                 &self.square_addend[g],
                                 &mut self.b[g],
                             );
-                            // Mixed and square are V_2k+1 and V_2k or, where the bit is set, V_2k+1 and V_2k+2.
-                            let (digit, place) = self.exponent_bit(g, bit);
-                            let set = _mm512_test_epi64_mask(
-                                digit.vector(),
-                                _mm512_set1_epi64(1 << place),
-                            );
-                            let (a, b) =
-                                (self.a[g].as_flattened_mut(), self.b[g].as_flattened_mut());
-                            for (a, b) in a.iter_mut().zip(b) {
-                                let (mixed, square) = (a.vector(), b.vector());
-                                *a = Row::from_vector(_mm512_mask_blend_epi64(set, square, mixed));
-                                *b = Row::from_vector(_mm512_mask_blend_epi64(set, mixed, square));
-                            }
+                        }
+                    }
+                    for g in 0..G {
+                        let (a, b) = (self.a[g].as_flattened_mut(), self.b[g].as_flattened_mut());
+                        for (a, b) in a.iter_mut().zip(b) {
+                            let (mixed, square) = (a.vector(), b.vector());
+                            *a = Row::from_vector(_mm512_mask_blend_epi64(last[g], square, mixed));
+                            *b = Row::from_vector(_mm512_mask_blend_epi64(last[g], mixed, square));
                         }
                     }
                 }

@@ -10,6 +10,7 @@ use std::hint::black_box;
 use super::Ifma;
 use super::batch::Batch;
 use super::row::{LANES, Row};
+use crate::primality::Assurance;
 use crate::{Cancel, Error, Stream};
 
 /// Vector multiply-adds in a round of [`multiply_adds`].
@@ -52,6 +53,20 @@ impl Work {
         let groups = lanes / LANES as u64;
         let squaring = groups * limbs * (3 * limbs + 2);
         Ok((lanes, u64::from(self.bits) * squaring))
+    }
+
+    /// Does with all numbers what confirms a find of a random search, and returns how many there are.
+    pub(crate) fn confirm(&mut self) -> Result<u64, Error> {
+        let Assurance { lucas, rounds } = Assurance::at_random(self.bits);
+        let cancel = Cancel::new();
+        if lucas {
+            black_box(self.batch.strong_lucas(&cancel)?);
+        }
+        let mut bases = Stream::from_os_key()?;
+        for _ in 0..rounds {
+            black_box(self.batch.strong_random(&mut bases, &cancel)?);
+        }
+        Ok(self.batch.lanes() as u64)
     }
 }
 

@@ -648,8 +648,7 @@ impl Search {
             if job.word == job.marks.len() {
                 cancel.check()?;
                 let length = 2 * 64 * job.marks.len() as u64;
-                let sum = job.first.clone();
-                add(&sum, length, &mut job.first);
+                add_to(&mut job.first, length);
                 if job.is_beyond(&job.first) {
                     return Ok(Next::Exhausted);
                 }
@@ -738,6 +737,16 @@ fn double(number: &[u64], to: &mut [u64]) {
     for (to, digit) in to.iter_mut().zip(number) {
         *to = (digit << 1 | carry) & DIGIT_MASK;
         carry = digit >> (DIGIT_BITS - 1);
+    }
+}
+
+/// Adds to a number.
+fn add_to(number: &mut [u64], addend: u64) {
+    let mut carry = addend;
+    for digit in number {
+        carry += *digit;
+        *digit = carry & DIGIT_MASK;
+        carry >>= DIGIT_BITS;
     }
 }
 
