@@ -162,12 +162,14 @@ impl Answers {
         self.0.into_iter().flatten().collect()
     }
 
-    /// Shares the time of jobs that were worked on side by side out among them by the candidates that each took.
-    fn share_time(&mut self, us: f64) {
+    /// Shares the time of `jobs`, which were worked on side by side, out among them by the candidates that each took.
+    fn share_time(&mut self, jobs: Jobs, us: f64) {
+        let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
+        let answers = &mut self.0[range];
         let weight = |answer: &JobAnswer| (answer.candidates + 1) as f64;
-        let whole: f64 = self.0.iter().flatten().map(weight).sum();
+        let whole: f64 = answers.iter().flatten().map(weight).sum();
         let mut passed = 0.0;
-        for answer in self.0.iter_mut().flatten() {
+        for answer in answers.iter_mut().flatten() {
             // Rounded so that the sum is that of the unit.
             let until = passed + us * weight(answer) / whole;
             answer.compute_us = (until.round() - passed.round()) as u64;
@@ -196,10 +198,15 @@ fn attempt(
 ) -> Attempt {
     let start = Instant::now();
     let mut since = start;
+    // Such jobs share the time of their unit; one after another, each has its own.
+    let side_by_side = matches!(unit.work, Work::Prime { .. } | Work::SafePrime { .. });
     let mut answer = |job: u64, outcome, candidates| {
-        let now = Instant::now();
-        let compute_us = (now - since).as_micros() as u64;
-        since = now;
+        let mut compute_us = 0;
+        if !side_by_side {
+            let now = Instant::now();
+            compute_us = (now - since).as_micros() as u64;
+            since = now;
+        }
         answers.0[(job - unit.first) as usize] = Some(JobAnswer {
             outcome,
             compute_us,
@@ -210,9 +217,8 @@ fn attempt(
     // Unwind safe: after a panic `compute` is replaced, and `answers` only ever gets whole answers.
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => {
-            let side_by_side = matches!(unit.work, Work::Prime { .. } | Work::SafePrime { .. });
-            if side_by_side && jobs.count == unit.work.count() {
-                answers.share_time(start.elapsed().as_secs_f64() * 1e6);
+            if side_by_side {
+                answers.share_time(jobs, start.elapsed().as_secs_f64() * 1e6);
             }
             Attempt::Done
         }
