@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use primepool_common::{
     clock::unix_ns,
-    metrics::{LineProtocolFile, MetricsWriter, Point},
+    message::RunId,
+    metrics::{
+        InfluxTarget, LineProtocolFile, MetricsReader, MetricsWriter, Point, Series, Stats,
+        influxql_string,
+    },
 };
+use serde::Serialize;
 use tracing::warn;
 
 use crate::{folder::Manifest, summary::Summary};
@@ -37,15 +42,73 @@ impl Metrics {
         }
     }
 
-    /// Hands everything on, within a time limit. Blocks.
-    pub fn close(mut self) {
+    /// Hands everything on, within a time limit; says what became of the points. Blocks.
+    pub fn close(mut self) -> Stats {
         if let Some(file) = &mut self.file
             && let Err(error) = file.flush()
         {
             warn!("metrics.lp is not complete: {error}");
         }
-        self.server.close(CLOSING);
+        self.server.close(CLOSING)
     }
+}
+
+/// What the metrics server says of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReadBack {
+    /// The server and the database.
+    pub server: String,
+    /// Points of answers to jobs.
+    pub points: u64,
+    /// Jobs that ended well, by these points; in all sessions of the run.
+    pub jobs_ok: u64,
+    /// Median of the answers' latency.
+    pub latency_p50_ms: f64,
+    /// 95 % of the answers were faster.
+    pub latency_p95_ms: f64,
+    /// Mean of a worker's time for a job.
+    pub compute_ms: f64,
+}
+
+/// Asks the server for the run's figures; the query language is InfluxQL.
+///
+/// # Errors
+/// It does not answer, for people.
+pub async fn read_back(target: InfluxTarget, run: &RunId) -> Result<ReadBack, String> {
+    let server = target.to_string();
+    let reader = MetricsReader::new(target).map_err(|error| error.to_string())?;
+    let condition = format!(
+        "\"run\" = {} AND \"outcome\" = 'ok'",
+        influxql_string(run.as_str())
+    );
+    let figures = reader
+        .query(&format!(
+            "SELECT COUNT(\"jobs\") AS points, SUM(\"jobs\") AS jobs, PERCENTILE(\"latency_ms\", 50) AS p50, \
+             PERCENTILE(\"latency_ms\", 95) AS p95 FROM \"job\" WHERE {condition}"
+        ))
+        .await
+        .map_err(|error| error.to_string())?;
+    let work = reader
+        .query(&format!(
+            "SELECT SUM(work) AS work FROM (SELECT \"compute_ms\" * \"jobs\" AS work FROM \"job\" WHERE {condition})"
+        ))
+        .await
+        .map_err(|error| error.to_string())?;
+    let figure = |series: &[Series], column| {
+        series
+            .first()
+            .and_then(|first| first.number(column))
+            .unwrap_or(0.0)
+    };
+    let jobs = figure(&figures, "jobs");
+    Ok(ReadBack {
+        server,
+        points: figure(&figures, "points") as u64,
+        jobs_ok: jobs as u64,
+        latency_p50_ms: figure(&figures, "p50"),
+        latency_p95_ms: figure(&figures, "p95"),
+        compute_ms: figure(&work, "work") / jobs.max(1.0),
+    })
 }
 
 /// `run`, event `start`.

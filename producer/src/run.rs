@@ -15,7 +15,7 @@ use primepool_common::{
     broker::{BrokerError, Endpoint},
     exit::Exit,
     message::RunId,
-    metrics::{LineProtocolFile, Source},
+    metrics::{LineProtocolFile, Source, Stats},
     shutdown::StopSignals,
     topology,
 };
@@ -33,7 +33,7 @@ use crate::{
     cli::{Order, What},
     collect::{self, Collector},
     folder::{Folder, FolderError, Manifest},
-    metrics::{self, Metrics},
+    metrics::{self, Metrics, ReadBack},
     plan::{Ask, Packing, UnitSize},
     progress::{Progress, plural},
     publish::{PublishError, Publisher},
@@ -317,7 +317,7 @@ impl Ready {
         }
         progress.finish();
         let start = shared.first_published().unwrap_or(started);
-        let summary = Summary::new(
+        let mut summary = Summary::new(
             &manifest,
             shared.units(),
             tally,
@@ -327,11 +327,29 @@ impl Ready {
             order.verify,
         );
         metrics.write(&metrics::end_point(&manifest, &summary));
-        let _ = tokio::task::spawn_blocking(move || metrics.close()).await;
+        let sent = tokio::task::spawn_blocking(move || metrics.close()).await;
+        summary.influxdb = read_metrics(order, &manifest.run, sent.ok()).await;
         folder.write_summary(&summary).map_err(folder_failure)?;
         show(&summary, order.json, &manifest);
         conclude(end, &summary, &manifest, &shared)
     }
+}
+
+/// What the metrics server holds of the run, if there is one and it has taken everything.
+async fn read_metrics(order: &Order, run: &RunId, sent: Option<Stats>) -> Option<ReadBack> {
+    let target = order.influx.target().ok()??;
+    let server = target.to_string();
+    let waiting = sent.map_or(0, |sent| sent.spooled);
+    if waiting > 0 {
+        warn!(
+            "{waiting} points of metrics wait on disk for {server}: the next producer with the same --runs-dir sends them"
+        );
+        return None;
+    }
+    metrics::read_back(target, run)
+        .await
+        .inspect_err(|error| warn!("the metrics were not read back: {error}"))
+        .ok()
 }
 
 /// Longest time that saying goodbye to the broker may take.

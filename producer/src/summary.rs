@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{
     cli::Verify,
     folder::Manifest,
+    metrics::ReadBack,
     row::{Origin, Row, RowOutcome},
 };
 
@@ -229,6 +230,9 @@ pub struct Summary {
     pub verified: String,
     /// Every node that took part.
     pub nodes: Vec<NodeSummary>,
+    /// What the metrics server holds of the run, read back from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub influxdb: Option<ReadBack>,
     #[serde(skip)]
     what: String,
 }
@@ -289,6 +293,7 @@ impl Summary {
             efficiency: (there > 0.0 && busy > 0.0).then(|| busy / there),
             verified: format!("{verify:?}").to_lowercase(),
             nodes: nodes.into_iter().map(|(node, _)| node).collect(),
+            influxdb: None,
             what: manifest.ask.describe(),
         }
     }
@@ -385,9 +390,27 @@ impl fmt::Display for Summary {
         for (reason, count) in &self.reasons {
             writeln!(f, "               {count} × {reason}")?;
         }
-        if self.nodes.is_empty() {
-            return Ok(());
+        if !self.nodes.is_empty() {
+            self.write_nodes(f)?;
         }
+        if let Some(read) = &self.influxdb {
+            writeln!(
+                f,
+                "\n  InfluxDB     {} jobs in {} answers   latency p50 {}   p95 {}   compute {} a job\n               read back from {}",
+                read.jobs_ok,
+                read.points,
+                milliseconds(read.latency_p50_ms),
+                milliseconds(read.latency_p95_ms),
+                milliseconds(read.compute_ms),
+                read.server
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Summary {
+    fn write_nodes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self
             .nodes
             .iter()

@@ -36,8 +36,13 @@ impl Results {
 
     /// The folder of the only run below `dir/runs`.
     pub fn folder(dir: &Path) -> Option<PathBuf> {
-        let mut runs = fs::read_dir(dir.join("runs")).ok()?;
-        let folder = runs.next()?.unwrap().path();
+        // The spool of metrics lies there too, hidden.
+        let is_run = |name: &std::ffi::OsStr| !name.as_encoded_bytes().starts_with(b".");
+        let mut runs = fs::read_dir(dir.join("runs"))
+            .ok()?
+            .map(Result::unwrap)
+            .filter(|entry| is_run(&entry.file_name()));
+        let folder = runs.next()?.path();
         assert!(runs.next().is_none(), "more than one run");
         Some(folder)
     }

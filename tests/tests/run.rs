@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use primepool_tests::{Binary, Broker, Consumer, Process, Results, primes};
+use primepool_tests::{Binary, Broker, Consumer, Influx, Process, Results, primes};
 use rug::{Integer, integer::IsPrime};
 use tempfile::tempdir;
 
@@ -73,25 +73,53 @@ fn the_metrics_are_line_protocol() {
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
     let mut jobs_counted = 0;
     for line in text.lines() {
-        let parts: Vec<_> = line.split(' ').collect();
-        assert_eq!(parts.len(), 3, "{line}");
-        parts[2].parse::<u64>().expect(line);
-        let measurement = parts[0].split(',').next().unwrap();
+        // No tag here has a space, a text among the fields may.
+        let (series, rest) = line.split_once(' ').expect(line);
+        let (fields, at) = rest.rsplit_once(' ').expect(line);
+        at.parse::<u64>().expect(line);
+        let measurement = series.split(',').next().unwrap();
         *counts.entry(measurement).or_default() += 1;
         if measurement == "job" {
             let tags = format!(
                 "job,run={},node=n1,kind=prime,bits=256,outcome=ok",
                 results.run()
             );
-            assert_eq!(parts[0], tags);
-            let jobs = parts[1]
+            assert_eq!(series, tags);
+            let jobs = fields
                 .strip_prefix("jobs=")
                 .and_then(|f| f.split_once("i,latency_ms="));
             jobs_counted += jobs.expect(line).0.parse::<u32>().unwrap();
         }
     }
     assert_eq!(jobs_counted, 50);
+    assert_eq!(counts["run"], 2, "{counts:?}");
     assert!(counts["node"] >= 2 && counts["queue"] >= 1, "{counts:?}");
+}
+
+#[test]
+fn metrics_reach_influxdb_and_are_read_back() {
+    let (broker, dir, influx) = (Broker::vhost(), tempdir().unwrap(), Influx::private());
+    let token = influx.dir.join("influx-token");
+    let server = [
+        "--influx-host",
+        &influx.url,
+        "--influx-token-file",
+        token.to_str().unwrap(),
+    ];
+    let mut consumer = vec!["--node", "n1", "--metrics-interval", "200ms"];
+    consumer.extend(server);
+    consumer.extend(["--metrics-spool", "spool"]);
+    let consumer = Consumer::with(dir.path(), &broker, &consumer);
+    let mut args = vec!["--count", "300", "--bits", "256"];
+    args.extend(server);
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains("read back from"), "{done:?}");
+    let results = Results::read(dir.path());
+    let read = &results.summary["influxdb"];
+    assert_eq!(read["jobs_ok"], 300, "{read}");
+    assert_eq!(read["points"], results.summary["units"], "{read}");
+    drop(consumer);
 }
 
 #[test]

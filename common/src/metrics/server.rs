@@ -395,7 +395,7 @@ impl Server {
     }
 }
 
-fn builder(target: &InfluxTarget, timeout: Duration) -> ClientBuilder {
+pub(super) fn builder(target: &InfluxTarget, timeout: Duration) -> ClientBuilder {
     let builder = ClientBuilder::new()
         .timeout(timeout)
         // A redirected POST would become a GET, or hand the token to somebody else.

@@ -1,0 +1,155 @@
+//! Reading back what a server holds, in InfluxQL, which InfluxDB 1, 2 and 3 all speak (2 wants a DBRP mapping for a bucket
+//! that was not made through its 1.x API).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use reqwest::Client;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{InfluxTarget, MetricsError, server::builder};
+
+/// Longest time that an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Reads from the database that an [`InfluxTarget`] names.
+pub struct MetricsReader {
+    target: InfluxTarget,
+    http: Client,
+}
+
+/// One series of an answer.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct Series {
+    /// The measurement.
+    pub name: String,
+    /// The tags that the query groups by.
+    pub tags: BTreeMap<String, String>,
+    /// Names of the columns; the first one is `time`, in nanoseconds since 1970.
+    pub columns: Vec<String>,
+    /// Rows of as many values.
+    pub values: Vec<Vec<Value>>,
+}
+
+impl Series {
+    /// The number in a column of the first row.
+    #[must_use]
+    pub fn number(&self, column: &str) -> Option<f64> {
+        let place = self.columns.iter().position(|name| name == column)?;
+        self.values.first()?.get(place)?.as_f64()
+    }
+}
+
+/// Why a query has no answer, for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{target} does not answer queries: {reason}")]
+pub struct ReadError {
+    target: String,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    results: Vec<Statement>,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Statement {
+    #[serde(default)]
+    series: Vec<Series>,
+    error: Option<String>,
+}
+
+impl MetricsReader {
+    /// Asks nothing yet.
+    ///
+    /// # Errors
+    /// There is no HTTP client for it.
+    pub fn new(target: InfluxTarget) -> Result<Self, MetricsError> {
+        let http = builder(&target, TIMEOUT)
+            .build()
+            .map_err(|error| MetricsError::Client(error.without_url().to_string()))?;
+        Ok(Self { target, http })
+    }
+
+    /// The series that a query of one statement gives; none where there is no data.
+    ///
+    /// # Errors
+    /// The server cannot be reached, refuses, or does not understand the query.
+    pub async fn query(&self, influxql: &str) -> Result<Vec<Series>, ReadError> {
+        self.ask(influxql).await.map_err(|reason| ReadError {
+            target: self.target.to_string(),
+            reason,
+        })
+    }
+
+    async fn ask(&self, influxql: &str) -> Result<Vec<Series>, String> {
+        let mut url = self.target.url.clone();
+        url.set_path("/query");
+        let (database, policy) = match self.target.bucket.split_once('/') {
+            Some((database, policy)) => (database, Some(policy)),
+            None => (self.target.bucket.as_str(), None),
+        };
+        let mut request = self.http.get(url).query(&[
+            ("db", database),
+            ("q", influxql),
+            // Times as numbers.
+            ("epoch", "ns"),
+        ]);
+        if let Some(policy) = policy {
+            request = request.query(&[("rp", policy)]);
+        }
+        // Only the credentials of InfluxDB 1.x have a colon.
+        request = match self.target.token.split_once(':') {
+            Some((user, password)) => request.basic_auth(user, Some(password)),
+            None if self.target.token.is_empty() => request,
+            None => request.header("Authorization", format!("Token {}", self.target.token)),
+        };
+        let describe = |error: reqwest::Error| error.without_url().to_string();
+        let response = request.send().await.map_err(describe)?;
+        let status = response.status();
+        let text = response.text().await.map_err(describe)?;
+        let answer: Answer = serde_json::from_str(&text).map_err(|_| status.to_string())?;
+        if let Some(error) = answer.error {
+            return Err(error);
+        }
+        let mut series = Vec::new();
+        for statement in answer.results {
+            match statement.error {
+                Some(error) => return Err(error),
+                None => series.extend(statement.series),
+            }
+        }
+        Ok(series)
+    }
+}
+
+/// A text as InfluxQL writes it, quotes included.
+#[must_use]
+pub fn influxql_string(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_quoted() {
+        assert_eq!(influxql_string("a'b\\"), r"'a\'b\\'");
+    }
+
+    #[test]
+    fn numbers_are_found_by_their_column() {
+        let series = Series {
+            columns: vec!["time".into(), "sum".into()],
+            values: vec![vec![0.into(), 2.5.into()]],
+            ..Series::default()
+        };
+        assert_eq!(series.number("sum"), Some(2.5));
+        assert_eq!(series.number("mean"), None);
+    }
+}
