@@ -86,6 +86,7 @@ mod table;
 pub use cancel::Cancel;
 pub use engine::{Engine, Form, Found, MAX_BITS, MIN_BITS, Method};
 pub use error::Error;
+pub use gmp_mpfr_sys::gmp::limb_t as Limb;
 pub use kernel::{KERNEL_VARIABLE, Kernel};
 pub use rug::{Integer, integer::Order};
 pub use stream::Stream;

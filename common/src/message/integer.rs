@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use primepool_engine::{Integer, Order};
+use primepool_engine::{Integer, Limb, Order};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::MAX_INTEGER_BITS;
@@ -122,24 +122,19 @@ impl HexInteger {
             text.push(b'-');
         }
         text.extend_from_slice(prefix);
-        let count = self.0.significant_digits::<u64>();
-        if count == 0 {
+        // Least significant first; 64 bits on every system that has a kernel worth feeding, 32 on some others.
+        let Some((first, rest)) = self.0.as_limbs().split_last() else {
             text.push(b'0');
+            return;
+        };
+        let mut digits = [0; 2 * size_of::<Limb>()];
+        // The buffer has the size that the bytes need.
+        let _ = const_hex::encode_to_slice(first.to_be_bytes(), &mut digits);
+        text.extend_from_slice(&digits[first.leading_zeros() as usize / 4..]);
+        for limb in rest.iter().rev() {
+            let _ = const_hex::encode_to_slice(limb.to_be_bytes(), &mut digits);
+            text.extend_from_slice(&digits);
         }
-        with_words(count, |words| {
-            self.0.write_digits(words, Order::Msf);
-            for (i, word) in words.iter().enumerate() {
-                let mut digits = [0; WORD_DIGITS];
-                // The buffer has the size that eight bytes need.
-                let _ = const_hex::encode_to_slice(word.to_be_bytes(), &mut digits);
-                let skipped = if i == 0 {
-                    word.leading_zeros() as usize / 4
-                } else {
-                    0
-                };
-                text.extend_from_slice(&digits[skipped..]);
-            }
-        });
     }
 }
 
