@@ -3,14 +3,15 @@
 CONSUMERS ?= 1
 CONCURRENCY ?=
 RESUME ?=
-export CONSUMERS CONCURRENCY RESUME
+METRICS ?=
+export CONSUMERS CONCURRENCY RESUME METRICS
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check dashboards bench bench-pool clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
-	@echo 'Variables of run: ARGS="--count 1000 --bits 512" CONSUMERS=2 CONCURRENCY=1 RESUME=run'
+	@echo 'Variables of run: ARGS="--count 1000 --bits 512" CONSUMERS=2 CONCURRENCY=1 RESUME=run METRICS=off'
 
 run: ## find primes: private broker, consumers, one producer, then everything stops
 	@infra/local/run.sh $(ARGS)

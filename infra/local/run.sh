@@ -5,6 +5,8 @@
 #   CONSUMERS     consumer processes (1)
 #   CONCURRENCY   compute threads of each (the cores of this process, shared among the consumers)
 #   RESUME        a run to go on with, in place of a new one
+#   METRICS       on: to a private InfluxDB whose data stays in the run's folder, or to that of INFLUX_HOST if it is set (on);
+#                 off: to the run's metrics.lp alone
 #   PRIMEPOOL_BIN folder of binaries to use; without it they are built
 # The exit status is the producer's.
 set -euo pipefail
@@ -20,8 +22,10 @@ cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
 concurrency=${CONCURRENCY:-$((cores < consumers ? 1 : cores / consumers))}
 [[ $concurrency =~ ^[1-9][0-9]{0,3}$ ]] || die 2 "CONCURRENCY is '$concurrency': give a number from 1 to 9999"
 resume=${RESUME-}
+metrics=${METRICS:-on}
+[[ $metrics == on || $metrics == off ]] || die 2 "METRICS is '$metrics': give on or off"
 # Not for the processes below: the last three would set flags of theirs.
-unset ARGS CONSUMERS CONCURRENCY RESUME PRIMEPOOL_AMQP_URL PRIMEPOOL_AMQP_URL_FILE PRIMEPOOL_HEALTH_FILE
+unset ARGS CONSUMERS CONCURRENCY RESUME METRICS PRIMEPOOL_AMQP_URL PRIMEPOOL_AMQP_URL_FILE PRIMEPOOL_HEALTH_FILE
 
 for argument; do
 	[[ $argument != --detach ]] ||
@@ -36,6 +40,7 @@ fi
 work=$PRIMEPOOL_STATE/run-$$
 marks=() # of the consumers
 watcher=''
+influx='' # folder of the private InfluxDB
 
 # shellcheck disable=SC2317 # called through attend_signals
 clean_up() { # STATUS
@@ -52,6 +57,7 @@ clean_up() { # STATUS
 	done
 	"$here/broker.sh" stop "$work/broker"
 	rm -rf -- "$work/broker"
+	[[ ! $influx ]] || keep_metrics
 	[[ ! -e $work/trouble ]] || keep_logs=yes
 	case $1 in 0 | 2 | 129 | 130 | 143) ;; *) keep_logs=yes ;; esac
 	if [[ $keep_logs ]] && compgen -G "$work/consumer-*.log" >/dev/null; then
@@ -72,6 +78,7 @@ sweep() {
 		[[ $REPLY ]] || continue
 		! mark_alive "$REPLY" || continue
 		"$here/broker.sh" stop "$old/broker"
+		"$here/influx.sh" stop "$old/influxdb"
 		rm -rf -- "$old"
 	done
 }
@@ -96,6 +103,48 @@ rehearse() {
 	0) printf '%s\n' "$output" && exit 0 ;; # --help
 	2) printf '%s\n' "$output" >&2 && exit 2 ;;
 	esac
+}
+
+start_influx() {
+	local watch=(--watch-pid $$)
+	if [[ $metrics == off ]]; then
+		unset INFLUX_HOST
+		return 0
+	fi
+	[[ ! ${INFLUX_HOST-} ]] || return 0 # the user's own
+	if ! find_influxd >/dev/null; then
+		say "there is no InfluxDB 1.x on this machine: the metrics are in the run's metrics.lp alone"
+		return 0
+	fi
+	if [[ $resume && -d $PRIMEPOOL_RUNS_DIR/$resume/influxdb ]]; then
+		influx=$PRIMEPOOL_RUNS_DIR/$resume/influxdb # goes on with its data
+	else
+		influx=$work/influxdb
+		watch+=(--remove)
+	fi
+	attend TERM "$here/influx.sh" start "$influx" "${watch[@]}" || exit $?
+	INFLUX_HOST=$(<"$influx/influx-url")
+	INFLUX_TOKEN=$(<"$influx/influx-token")
+	INFLUX_BUCKET=primepool
+	PRIMEPOOL_METRICS_SPOOL=$work/metrics-spool
+	PRIMEPOOL_METRICS_INTERVAL=${PRIMEPOOL_METRICS_INTERVAL:-500ms} # runs here are short
+	export INFLUX_HOST INFLUX_TOKEN INFLUX_BUCKET PRIMEPOOL_METRICS_SPOOL PRIMEPOOL_METRICS_INTERVAL
+	unset INFLUX_TOKEN_FILE INFLUX_ORG
+}
+
+# Stops the private InfluxDB and puts its data into the run's folder.
+# shellcheck disable=SC2317 # called through attend_signals
+keep_metrics() {
+	local summary run=''
+	"$here/influx.sh" stop "$influx"
+	[[ $influx == "$work"/* ]] || return 0 # it is there already
+	for summary in "$PRIMEPOOL_RUNS_DIR"/*/summary.json; do
+		[[ ! $summary -nt $work/owner ]] || run=${summary%/*}
+	done
+	if [[ $run && ! -e $run/influxdb && -d $influx/data ]] && mv -- "$influx" "$run/influxdb"; then
+		say "metrics: ${run#"$PRIMEPOOL_ROOT"/}/influxdb; look at them with: infra/local/influx.sh start ${run#"$PRIMEPOOL_ROOT"/}/influxdb"
+	fi
+	rm -rf -- "$influx"
 }
 
 start_consumers() {
@@ -177,11 +226,12 @@ mkdir -m 700 "$work"
 mark_of $$ && printf '%s\n' "$REPLY" >"$work/owner"
 
 began=$SECONDS
-say "starting a private RabbitMQ and $consumers consumer(s) with $concurrency compute thread(s) each"
+say "starting private servers (RabbitMQ, InfluxDB) and $consumers consumer(s) with $concurrency compute thread(s) each"
 attend TERM "$here/broker.sh" start "$work/broker" --watch-pid $$ --remove || exit $?
 # By the environment: a command line can be read by every user of the machine.
 PRIMEPOOL_AMQP_URL=$(<"$work/broker/amqp-url")
 export PRIMEPOOL_AMQP_URL PRIMEPOOL_RESUME_COMMAND="make run RESUME={run}"
+start_influx
 start_consumers
 say "ready after $((SECONDS - began)) s"
 

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use primepool_tests::{Results, wait_for};
+use primepool_tests::{Results, influx_sh, wait_for};
 use tempfile::{TempDir, tempdir};
 
 fn script(name: &str) -> PathBuf {
@@ -101,6 +101,40 @@ fn from_nothing_to_results() {
         );
     }
     assert_nothing_left(&dir);
+    assert_eq!(results.summary["influxdb"]["jobs_ok"], 60);
+    assert_eq!(jobs_in_kept_influxdb(&results), 60.0);
+    assert_nothing_left(&dir);
+}
+
+/// Starts the InfluxDB that a run has left in its folder, and counts the run's jobs in it.
+fn jobs_in_kept_influxdb(results: &Results) -> f64 {
+    let kept = results.folder.join("influxdb");
+    let kept = kept.to_str().unwrap();
+    influx_sh(&["start", kept]);
+    let query = format!(
+        "SELECT SUM(jobs) FROM job WHERE run = '{}' AND outcome = 'ok'",
+        results.run()
+    );
+    let answer = influx_sh(&["query", kept, "primepool", &query]);
+    influx_sh(&["stop", kept]);
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let sum = &answer["results"][0]["series"][0]["values"][0][1];
+    sum.as_f64().expect("a sum")
+}
+
+#[test]
+fn without_metrics_there_is_no_database() {
+    let dir = tempdir().unwrap();
+    let variables = [("METRICS", "off"), ("INFLUX_HOST", "http://127.0.0.1:1")];
+    let status = run(&dir, &variables, &["--count", "5", "--bits", "64"])
+        .wait()
+        .unwrap();
+    assert_eq!(status.code(), Some(0), "{}", read(&dir, "err"));
+    let results = Results::read(dir.path());
+    assert!(!results.folder.join("influxdb").exists());
+    assert!(results.folder.join("metrics.lp").exists());
+    assert_eq!(results.summary.get("influxdb"), None);
+    assert_nothing_left(&dir);
 }
 
 #[test]
@@ -135,7 +169,10 @@ fn ctrl_c_leaves_nothing_but_what_is_done_and_the_run_can_go_on() {
 
     let status = run(&dir, &[("RESUME", before.run())], &[]).wait().unwrap();
     assert_eq!(status.code(), Some(0), "{}", read(&dir, "err"));
-    Results::read(dir.path()).assert_primes(800, 1024);
+    let after = Results::read(dir.path());
+    after.assert_primes(800, 1024);
+    // The points of both sessions are in one database.
+    assert_eq!(jobs_in_kept_influxdb(&after), 800.0);
     assert_nothing_left(&dir);
 }
 
@@ -164,6 +201,7 @@ fn wrong_variables_are_refused_before_anything_starts() {
     for (variable, text) in [
         (("CONSUMERS", "many"), "CONSUMERS is 'many'"),
         (("CONCURRENCY", "0x"), "CONCURRENCY is '0x'"),
+        (("METRICS", "maybe"), "METRICS is 'maybe'"),
     ] {
         let status = run(&dir, &[variable], &[]).wait().unwrap();
         assert_eq!(status.code(), Some(2));
