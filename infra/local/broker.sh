@@ -7,9 +7,10 @@ set -euo pipefail
 
 usage() {
 	cat <<'EOF'
-usage: broker.sh start DIR [--watch-pid PID [--remove]]
+usage: broker.sh start DIR [--watch-pid PID [--remove]] [--management]
            start a broker with its data in DIR, or again on the same data, ports and credentials;
-           with --watch-pid it is stopped when process PID ends, however that ends; --remove then deletes DIR too
+           with --watch-pid it is stopped when process PID ends, however that ends; --remove then deletes DIR too;
+           with --management a new one has the management API, at the address in DIR/management-url
        broker.sh stop DIR        stop it; keeps the data
        broker.sh kill DIR        kill -9 the server, for tests of faults; keeps the data
        broker.sh vhost DIR NAME  make a virtual host (if it is not there) and print its AMQP URL
@@ -61,7 +62,7 @@ pick_ports() {
 	used_ports 06 # TIME_WAIT can be bound again
 	for ((block = 0; block < PRIMEPOOL_PORT_BLOCKS; block++)); do
 		base=$((PRIMEPOOL_PORT_BASE + block * PRIMEPOOL_PORT_STEP))
-		for offset in "$PRIMEPOOL_PORT_AMQP" "$PRIMEPOOL_PORT_DIST" "$PRIMEPOOL_PORT_EPMD"; do
+		for offset in "$PRIMEPOOL_PORT_AMQP" "$PRIMEPOOL_PORT_DIST" "$PRIMEPOOL_PORT_EPMD" "$PRIMEPOOL_PORT_MANAGEMENT"; do
 			[[ ! ${used[base + offset]-} ]] || continue 2
 		done
 		start_epmd $((base + PRIMEPOOL_PORT_EPMD)) || continue
@@ -115,6 +116,13 @@ log.file.level = info
 EOF
 }
 
+write_management() {
+	local port=$((amqp_port - PRIMEPOOL_PORT_AMQP + PRIMEPOOL_PORT_MANAGEMENT))
+	printf '%s\n' 'default_user_tags.administrator = true' 'management.tcp.ip = 127.0.0.1' \
+		"management.tcp.port = $port" >>"$dir/rabbitmq.conf"
+	printf 'http://127.0.0.1:%s\n' "$port" >"$dir/management-url"
+}
+
 make_dir() {
 	local leftover password
 	if [[ -d $dir ]]; then
@@ -128,11 +136,12 @@ make_dir() {
 	mkdir -p "$dir/home" "$dir/data" "$dir/log"
 	random_hex 20 >"$dir/home/.erlang.cookie"
 	chmod 400 "$dir/home/.erlang.cookie"
-	printf '[].\n' >"$dir/enabled_plugins"
+	printf '[%s].\n' "${management:+rabbitmq_management}" >"$dir/enabled_plugins"
 	pick_ports || die 3 "no free block of ports from $PRIMEPOOL_PORT_BASE on: set PRIMEPOOL_PORT_BASE to a free area"
 	node=primepool$amqp_port@localhost
 	password=$(random_hex 20)
 	write_config "$password"
+	[[ ! $management ]] || write_management
 	printf 'amqp://%s:%s@127.0.0.1:%s/%%2f\n' "$user" "$password" "$amqp_port" >"$dir/amqp-url"
 	# More than four schedulers bring nothing to one queue and cost memory; the compute threads need the cores.
 	schedulers=$(nproc)
@@ -182,6 +191,7 @@ start() {
 	use_dir "${1-}"
 	shift
 	local watched='' remove='' vm
+	management=''
 	while (($#)); do
 		case $1 in
 		--watch-pid)
@@ -191,6 +201,10 @@ start() {
 			;;
 		--remove)
 			remove=remove
+			shift
+			;;
+		--management)
+			management=yes
 			shift
 			;;
 		*) die 2 "broker.sh start: unknown argument '$1'" ;;

@@ -63,15 +63,23 @@ impl Broker {
 
     /// A broker for one test, to be killed.
     pub fn private() -> Self {
+        Self::private_with(&[])
+    }
+
+    /// The same with the management API, at the address that comes with it.
+    pub fn with_management() -> (Self, String) {
+        let broker = Self::private_with(&["--management"]);
+        let url = fs::read_to_string(broker.dir.join("management-url")).unwrap();
+        (broker, url.trim().to_owned())
+    }
+
+    fn private_with(options: &[&str]) -> Self {
         let own = tempfile::tempdir().unwrap();
         let dir = own.path().join("broker");
-        script(&[
-            "start",
-            path(&dir),
-            "--watch-pid",
-            &id().to_string(),
-            "--remove",
-        ]);
+        let (dir_text, pid) = (path(&dir), id().to_string());
+        let mut args = vec!["start", dir_text, "--watch-pid", &pid, "--remove"];
+        args.extend(options);
+        script(&args);
         let url = fs::read_to_string(dir.join("amqp-url")).unwrap();
         Self {
             dir,

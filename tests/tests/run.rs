@@ -123,6 +123,40 @@ fn metrics_reach_influxdb_and_are_read_back() {
 }
 
 #[test]
+fn the_management_api_adds_what_amqp_does_not_tell() {
+    let ((broker, management), dir) = (Broker::with_management(), tempdir().unwrap());
+    let _consumer = Consumer::with(dir.path(), &broker, &["--node", "n1", "--concurrency", "1"]);
+    let run = |url: &str, seconds: &str| {
+        let dir = tempdir().unwrap();
+        let args = ["--count", "100000", "--bits", "1024", "--timeout", seconds];
+        let mut args = args.to_vec();
+        args.extend(["--management-url", url]);
+        let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait_long();
+        let folder = Results::read(dir.path()).folder;
+        let text = fs::read_to_string(folder.join("metrics.lp")).unwrap();
+        (done, text)
+    };
+    let (done, text) = run(&management, "13s"); // the broker renews its figures every five seconds
+    // Everything is published within the first second; handing out goes on.
+    let largest = |field: &str| {
+        let queue = text.lines().filter(|line| line.starts_with("queue,"));
+        let values = queue.filter_map(|line| {
+            let (_, value) = line.split_once(field)?;
+            value.split([',', ' ', 'i']).next()?.parse().ok()
+        });
+        values.fold(-1.0, f64::max)
+    };
+    assert!(largest("unacked=") > 0.0, "{done:?}\n{text}");
+    assert!(largest("deliver_rate=") > 0.0, "{done:?}\n{text}");
+    assert!(largest("publish_rate=") >= 0.0, "{done:?}\n{text}");
+
+    let wrong = format!("{management}/nowhere");
+    let (done, text) = run(&wrong, "8s");
+    assert_eq!(done.stderr.matches("metrics lack").count(), 1, "{done:?}");
+    assert!(text.contains("queue,") && !text.contains("unacked="));
+}
+
+#[test]
 fn safe_primes() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
