@@ -4,6 +4,7 @@
 //! jobs; medians of the rounds with their range. Broker, consumer and producer share the cores with each other.
 //!
 //! - overhead: primes/s through the broker against the same engine in a bare loop of as many threads;
+//! - metrics: primes/s while consumer and producer write to an InfluxDB, against none;
 //! - dispatch: empty jobs, one a message and packed, against lapin alone publishing to a queue of the same type and consuming
 //!   from it;
 //! - round trip: one empty job at a time, from publishing it to its answer.
@@ -39,7 +40,7 @@ use primepool_common::{
     topology,
 };
 use primepool_engine::{Cancel, Engine, Form, Kernel, Stream};
-use primepool_tests::{Binary, Broker, Consumer, Process, Results};
+use primepool_tests::{Binary, Broker, Consumer, Influx, Process, Results};
 use tempfile::tempdir;
 
 const SEED: u64 = 20_261_122;
@@ -79,6 +80,13 @@ fn main() {
         println!("{report}");
         return;
     }
+    let row = metrics(&broker, workers, 1500 * faster, rounds);
+    eprintln!("{row}");
+    write!(
+        report,
+        "\n| 1024 bits | primes/s with metrics to InfluxDB | without | with / without |\n|---|---|---|---|\n{row}\n"
+    )
+    .unwrap();
     report.push_str(
         "\n| empty jobs | jobs/s | lapin alone, messages/s | pool / lapin |\n|---|---|---|---|\n",
     );
@@ -165,6 +173,47 @@ fn overhead(broker: &Broker, workers: usize, bits: u32, count: u64, rounds: usiz
         Spread::of(pools).rate(),
         Spread::of(ratios).percent(),
         Spread::of(unverified).percent()
+    )
+}
+
+/// What metrics cost: consumer and producer write to an InfluxDB on the same cores, or to none.
+fn metrics(broker: &Broker, workers: usize, count: u64, rounds: usize) -> String {
+    let influx = Influx::private();
+    let token = influx.dir.join("influx-token");
+    let server = [
+        "--influx-host",
+        &influx.url,
+        "--influx-token-file",
+        token.to_str().unwrap(),
+        "--metrics-spool",
+        "spool",
+    ];
+    let (concurrency, count) = (workers.to_string(), count.to_string());
+    let measure = |server: &[&str], seed: &str| {
+        let dir = tempdir().unwrap();
+        let mut consumer = vec!["--node", "bench", "--log", "warn"];
+        consumer.extend(["--concurrency", &concurrency]);
+        consumer.extend(server);
+        let consumer = start_consumer(dir.path(), broker, &consumer);
+        let mut args = vec!["--bits", "1024", "--count", &count, "--seed", seed];
+        args.extend(server);
+        let rate = produce(broker, &args);
+        stop(consumer);
+        rate
+    };
+    let (mut with, mut without, mut ratios) = (vec![], vec![], vec![]);
+    for round in 0..rounds as u64 {
+        let seed = (SEED + round).to_string();
+        let (metrics, none) = (measure(&server, &seed), measure(&[], &seed));
+        with.push(metrics);
+        without.push(none);
+        ratios.push(metrics / none);
+    }
+    format!(
+        "| | {} | {} | {} |",
+        Spread::of(with).rate(),
+        Spread::of(without).rate(),
+        Spread::of(ratios).percent()
     )
 }
 
