@@ -6,9 +6,12 @@
 //! one operand and a digit of the other stay in the 32 registers. Everything is unrolled for each K by macros, and
 //! monomorphised on the number of blocks.
 //!
-//! Blocks of 3 to 7 digits are best: with 10, the most that fits, the chain of quotient digits in a block is longer than
-//! what the processor finds to do meanwhile, and 82 to 93 % of its multiply-adds are used instead of 92 to 99. One group of
-//! eight is enough for that, except for small numbers, where two take turns.
+//! Where one multiply-add begins in each cycle (Zen 4), blocks of 3 to 7 digits are best: with 10, the most that fits, the
+//! chain of quotient digits in a block is longer than what the processor finds to do meanwhile, and 82 to 93 % of its
+//! multiply-adds are used instead of 92 to 99. Where two begin (Ice Lake servers), a column of a small block waits for itself:
+//! it takes two products of each digit, one after the other, 8 cycles, in which a block of 5 has only 10 multiply-adds to do.
+//! There blocks of 8 to 10 take up to a quarter less time. One group of eight is enough, except for small numbers, where two
+//! take turns.
 //!
 //! # Bounds
 //!
@@ -735,38 +738,43 @@ define_field!(blocks4, 4, [0 1 2 3], [1 2 3]);
 define_field!(blocks5, 5, [0 1 2 3 4], [1 2 3 4]);
 define_field!(blocks6, 6, [0 1 2 3 4 5], [1 2 3 4 5]);
 define_field!(blocks7, 7, [0 1 2 3 4 5 6], [1 2 3 4 5 6]);
+define_field!(blocks8, 8, [0 1 2 3 4 5 6 7], [1 2 3 4 5 6 7]);
+define_field!(blocks9, 9, [0 1 2 3 4 5 6 7 8], [1 2 3 4 5 6 7 8]);
+define_field!(blocks10, 10, [0 1 2 3 4 5 6 7 8 9], [1 2 3 4 5 6 7 8 9]);
 
 /// Makes a field with the numbers all zero.
 type Constructor = fn(Ifma) -> Box<dyn Field>;
 
-/// The numbers of digits there are, ascending, with the constructor of each; the fastest of those tried.
-const FIELDS: &[(usize, Constructor)] = &[
-    (3, blocks3::Blocks::<1, 2>::boxed),
-    (4, blocks4::Blocks::<1, 2>::boxed),
-    (5, blocks5::Blocks::<1, 2>::boxed),
-    (6, blocks6::Blocks::<1, 2>::boxed),
-    (7, blocks7::Blocks::<1, 1>::boxed),
-    (8, blocks4::Blocks::<2, 2>::boxed),
-    (9, blocks3::Blocks::<3, 1>::boxed),
-    (10, blocks5::Blocks::<2, 2>::boxed),
-    (12, blocks4::Blocks::<3, 1>::boxed),
-    (14, blocks7::Blocks::<2, 1>::boxed),
-    (15, blocks5::Blocks::<3, 1>::boxed),
-    (16, blocks4::Blocks::<4, 1>::boxed),
-    (18, blocks6::Blocks::<3, 1>::boxed),
-    (20, blocks5::Blocks::<4, 1>::boxed),
-    (24, blocks6::Blocks::<4, 1>::boxed),
-    (28, blocks7::Blocks::<4, 1>::boxed),
-    (30, blocks6::Blocks::<5, 1>::boxed),
-    (36, blocks6::Blocks::<6, 1>::boxed),
-    (40, blocks5::Blocks::<8, 1>::boxed),
-    (50, blocks5::Blocks::<10, 1>::boxed),
-    (60, blocks6::Blocks::<10, 1>::boxed),
-    (70, blocks7::Blocks::<10, 1>::boxed),
-    (80, blocks5::Blocks::<16, 1>::boxed),
-    (100, blocks5::Blocks::<20, 1>::boxed),
-    (120, blocks6::Blocks::<20, 1>::boxed),
-    (160, blocks5::Blocks::<32, 1>::boxed),
+/// The numbers of digits there are, ascending, with a constructor for processors that begin one multiply-add in a cycle and
+/// one for those that begin two; the fastest of those tried on Zen 4 and on Ice Lake.
+#[rustfmt::skip]
+const FIELDS: &[(usize, [Constructor; 2])] = &[
+    (3, [blocks3::Blocks::<1, 2>::boxed, blocks3::Blocks::<1, 2>::boxed]),
+    (4, [blocks4::Blocks::<1, 2>::boxed, blocks4::Blocks::<1, 2>::boxed]),
+    (5, [blocks5::Blocks::<1, 2>::boxed, blocks5::Blocks::<1, 2>::boxed]),
+    (6, [blocks6::Blocks::<1, 2>::boxed, blocks6::Blocks::<1, 2>::boxed]),
+    (7, [blocks7::Blocks::<1, 1>::boxed, blocks7::Blocks::<1, 1>::boxed]),
+    (8, [blocks4::Blocks::<2, 2>::boxed, blocks8::Blocks::<1, 2>::boxed]),
+    (9, [blocks3::Blocks::<3, 1>::boxed, blocks9::Blocks::<1, 2>::boxed]),
+    (10, [blocks5::Blocks::<2, 2>::boxed, blocks10::Blocks::<1, 2>::boxed]),
+    (12, [blocks4::Blocks::<3, 1>::boxed, blocks4::Blocks::<3, 1>::boxed]),
+    (14, [blocks7::Blocks::<2, 1>::boxed, blocks7::Blocks::<2, 1>::boxed]),
+    (15, [blocks5::Blocks::<3, 1>::boxed, blocks5::Blocks::<3, 1>::boxed]),
+    (16, [blocks4::Blocks::<4, 1>::boxed, blocks8::Blocks::<2, 1>::boxed]),
+    (18, [blocks6::Blocks::<3, 1>::boxed, blocks6::Blocks::<3, 1>::boxed]),
+    (20, [blocks5::Blocks::<4, 1>::boxed, blocks10::Blocks::<2, 1>::boxed]),
+    (24, [blocks6::Blocks::<4, 1>::boxed, blocks8::Blocks::<3, 1>::boxed]),
+    (28, [blocks7::Blocks::<4, 1>::boxed, blocks7::Blocks::<4, 1>::boxed]),
+    (30, [blocks6::Blocks::<5, 1>::boxed, blocks10::Blocks::<3, 1>::boxed]),
+    (36, [blocks6::Blocks::<6, 1>::boxed, blocks6::Blocks::<6, 1>::boxed]),
+    (40, [blocks5::Blocks::<8, 1>::boxed, blocks8::Blocks::<5, 1>::boxed]),
+    (50, [blocks5::Blocks::<10, 1>::boxed, blocks10::Blocks::<5, 1>::boxed]),
+    (60, [blocks6::Blocks::<10, 1>::boxed, blocks10::Blocks::<6, 1>::boxed]),
+    (70, [blocks7::Blocks::<10, 1>::boxed, blocks10::Blocks::<7, 1>::boxed]),
+    (80, [blocks5::Blocks::<16, 1>::boxed, blocks8::Blocks::<10, 1>::boxed]),
+    (100, [blocks5::Blocks::<20, 1>::boxed, blocks10::Blocks::<10, 1>::boxed]),
+    (120, [blocks6::Blocks::<20, 1>::boxed, blocks8::Blocks::<15, 1>::boxed]),
+    (160, [blocks5::Blocks::<32, 1>::boxed, blocks10::Blocks::<16, 1>::boxed]),
 ];
 
 /// The greatest modulus of so many digits: below R/16.
@@ -790,5 +798,5 @@ pub(super) fn field_for(proof: Ifma, bits: u32) -> Option<Box<dyn Field>> {
     FIELDS
         .iter()
         .find(|&&(limbs, _)| bits <= bits_of(limbs))
-        .map(|(_, constructor)| constructor(proof))
+        .map(|(_, constructors)| constructors[proof.ports as usize](proof))
 }

@@ -6,6 +6,7 @@ use std::arch::x86_64::{
     _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_set1_epi64, _mm512_setzero_si512,
 };
 use std::hint::black_box;
+use std::time::Instant;
 
 use super::Ifma;
 use super::batch::Batch;
@@ -20,8 +21,33 @@ const CHAINS: usize = 16;
 pub(crate) fn multiply_adds(_proof: Ifma, count: u64) -> u64 {
     let rounds = count.div_ceil(CHAINS as u64);
     // SAFETY: `_proof` shows that the processor has the instructions.
-    black_box(unsafe { multiply_adds_lanes(rounds) });
+    black_box(unsafe { multiply_adds_lanes::<CHAINS>(rounds) });
     rounds * CHAINS as u64
+}
+
+/// How many vector multiply-adds the processor works on at the same time, nearly: how much longer those take that wait for each
+/// other. 4 where one begins in each cycle, 8 where two do.
+pub(super) fn overlap(_proof: Ifma) -> f64 {
+    /// Some ten microseconds of those that wait.
+    const ROUNDS: u64 = 500;
+    let time = |work: &dyn Fn()| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64()
+    };
+    // The least of some: something else may take the processor meanwhile.
+    let (mut chain, mut free) = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..10 {
+        // SAFETY: `_proof` shows that the processor has the instructions.
+        chain = chain.min(time(&|| {
+            black_box(unsafe { multiply_adds_lanes::<1>(CHAINS as u64 * ROUNDS) });
+        }));
+        // SAFETY: the same.
+        free = free.min(time(&|| {
+            black_box(unsafe { multiply_adds_lanes::<CHAINS>(ROUNDS) });
+        }));
+    }
+    chain / free
 }
 
 /// Numbers to test again and again.
@@ -71,10 +97,10 @@ impl Work {
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn multiply_adds_lanes(rounds: u64) -> [Row; CHAINS] {
+fn multiply_adds_lanes<const N: usize>(rounds: u64) -> [Row; N] {
     let a = _mm512_set1_epi64(black_box(0x000a_bcde_f012_3457));
     let b = _mm512_set1_epi64(black_box(0x000f_0123_4567_89ab));
-    let mut sums = [_mm512_setzero_si512(); CHAINS];
+    let mut sums = [_mm512_setzero_si512(); N];
     for _ in 0..rounds {
         for (i, sum) in sums.iter_mut().enumerate() {
             *sum = if i % 2 == 0 {

@@ -9,6 +9,8 @@ mod scale;
 mod search;
 mod sieve;
 
+use std::sync::OnceLock;
+
 use rug::Integer;
 use rug::integer::Order;
 
@@ -17,17 +19,45 @@ pub(crate) use search::Search;
 
 /// Proof that the processor, and the operating system, have the instructions that this module uses.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ifma(());
+pub(crate) struct Ifma {
+    ports: Ports,
+}
+
+/// How many vector multiply-adds the processor begins in a cycle; each takes four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ports {
+    /// AMD, and Intel's processors for laptops and desktops.
+    One,
+    /// Intel's processors for servers.
+    Two,
+}
 
 impl Ifma {
     /// The proof, if they have.
     pub(crate) fn detect() -> Option<Self> {
-        let all = std::arch::is_x86_feature_detected!("avx512f")
-            && std::arch::is_x86_feature_detected!("avx512ifma")
-            && std::arch::is_x86_feature_detected!("avx512vl")
-            && std::arch::is_x86_feature_detected!("avx512bw")
-            && std::arch::is_x86_feature_detected!("avx512dq");
-        all.then_some(Self(()))
+        static DETECTED: OnceLock<Option<Ifma>> = OnceLock::new();
+        *DETECTED.get_or_init(|| {
+            let all = std::arch::is_x86_feature_detected!("avx512f")
+                && std::arch::is_x86_feature_detected!("avx512ifma")
+                && std::arch::is_x86_feature_detected!("avx512vl")
+                && std::arch::is_x86_feature_detected!("avx512bw")
+                && std::arch::is_x86_feature_detected!("avx512dq");
+            // Timing only chooses between arithmetics that give the same numbers.
+            all.then(|| {
+                let ports = Ports::One;
+                let overlap = limit::overlap(Self { ports });
+                Self {
+                    ports: if overlap > 5.5 { Ports::Two } else { ports },
+                }
+            })
+        })
+    }
+
+    /// With the arithmetic for each kind of processor, if this one has the instructions.
+    #[cfg(test)]
+    fn all() -> Vec<Self> {
+        let kinds = [Ports::One, Ports::Two].map(|ports| Self { ports });
+        Self::detect().map_or_else(Vec::new, |_| kinds.to_vec())
     }
 }
 
