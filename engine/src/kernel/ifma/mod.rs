@@ -47,7 +47,7 @@ impl Ifma {
                 let ports = Ports::One;
                 let overlap = limit::overlap(Self { ports });
                 Self {
-                    ports: if overlap > 5.5 { Ports::Two } else { ports },
+                    ports: if overlap > 5.0 { Ports::Two } else { ports },
                 }
             })
         })
