@@ -8,7 +8,7 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 cd "$PRIMEPOOL_ROOT"
-infra/local/setup.sh
+infra/local/setup.sh --metrics
 ensure_cargo_on_path
 cargo build --release --workspace --bins
 cargo bench --package primepool-tests --bench pool

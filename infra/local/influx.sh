@@ -8,7 +8,7 @@ set -euo pipefail
 usage() {
 	cat <<'EOF'
 usage: influx.sh start DIR [--watch-pid PID [--remove]]
-           start an InfluxDB with its data in DIR, or again on the same data, ports and credentials;
+           start an InfluxDB with its data in DIR, or again on the same data, credentials and, if they are free, ports;
            with --watch-pid it is stopped when process PID ends, however that ends; --remove then deletes DIR too
        influx.sh stop DIR            stop it; keeps the data
        influx.sh kill DIR            kill -9 the server, for tests of faults; keeps the data, and its ports if it is watched
@@ -136,7 +136,6 @@ make_admin() {
 	http POST /query '' "q=$REPLY" || return 1
 	[[ $status == 200 && $body != *'"error"'* ]] || return 1
 	printf '%s:%s\n' "$user" "$password" >"$dir/influx-token"
-	printf 'http://127.0.0.1:%s\n' "$http_port" >"$dir/influx-url"
 }
 
 # --- processes --------------------------------------------------------------------------------------------------------
@@ -178,12 +177,9 @@ make_dir() {
 	mkdir -p "$dir/data" "$dir/log"
 }
 
-check_ports_again() {
-	local port
+ports_taken() {
 	used_ports "01 02 03 04 05 06 07 08 09 0B 0C" # what listens; connections of the server before may linger
-	for port in "$http_port" "$backup_port"; do
-		[[ ! ${used[port]-} ]] || die 3 "port $port of the InfluxDB in $dir is in use by another program"
-	done
+	[[ ${used[http_port]-}${used[backup_port]-} ]]
 }
 
 launch() { # INFLUXD → server
@@ -224,8 +220,8 @@ start_failed() {
 
 start() {
 	use_dir "${1-}"
+	local given=$1 watched='' remove='' influxd block=0
 	shift
-	local watched='' remove='' influxd block=0
 	while (($#)); do
 		case $1 in
 		--watch-pid)
@@ -241,7 +237,7 @@ start() {
 		esac
 	done
 	[[ $watched || ! $remove ]] || die 2 "influx.sh start: --remove needs --watch-pid"
-	find_influxd || die 3 "InfluxDB 1.x is not installed: run infra/local/setup.sh"
+	find_influxd || die 3 "InfluxDB 1.x is not installed: run infra/local/setup.sh --metrics"
 	influxd=$REPLY
 
 	# shellcheck source=/dev/null
@@ -259,11 +255,16 @@ start() {
 	trap 'exit 143' TERM
 	trap 'exit 129' HUP
 	umask 077
-	if [[ -f $dir/env ]]; then
-		check_ports_again
-	else
+	local moved=''
+	if [[ ! -f $dir/env ]]; then
 		make_dir
 		next_ports
+	elif ports_taken; then
+		# Whoever used it before it was killed looks for it there; nobody does after a stop.
+		[[ ! -f $dir/watched ]] ||
+			die 3 "port $http_port or $backup_port of the InfluxDB in $dir is in use by another program"
+		next_ports
+		moved=yes
 	fi
 
 	# A server started again is watched for the same process, if that still lives.
@@ -280,7 +281,7 @@ start() {
 		! await_ready
 	do
 		# Another server may have taken a port since we looked.
-		if [[ ! $fresh ]] || ! grep -q 'address already in use' "$dir/log/influxd.log"; then
+		if [[ ! $fresh$moved ]] || ! grep -q 'address already in use' "$dir/log/influxd.log"; then
 			show_log "InfluxDB did not start"
 			exit 3
 		fi
@@ -288,6 +289,9 @@ start() {
 	done
 	if [[ $fresh ]]; then
 		make_admin || die 3 "cannot make the administrator of the InfluxDB in $dir: ${body:0:300}"
+	fi
+	if [[ $fresh$moved ]]; then
+		printf 'http://127.0.0.1:%s\n' "$http_port" >"$dir/influx-url"
 		# Last: a folder with this file is complete.
 		printf 'http_port=%s\nbackup_port=%s\n' "$http_port" "$backup_port" >"$dir/env"
 	fi
@@ -296,6 +300,13 @@ start() {
 		mark_alive "$REPLY" || die 3 "the watchdog of the InfluxDB in $dir ended"
 	fi
 	trap - EXIT INT TERM HUP
+	[[ $watched || ! -t 2 ]] || next_steps "$given"
+}
+
+next_steps() { # DIR as it was given
+	say "InfluxDB runs at $(<"$dir/influx-url"), database primepool, user and password in $dir/influx-token"
+	say "ask it:  infra/local/influx.sh query $1 primepool 'SELECT sum(\"jobs\") FROM \"job\" GROUP BY \"node\"'"
+	say "stop it: infra/local/influx.sh stop $1"
 }
 
 watch_over() { # MARK REMOVE

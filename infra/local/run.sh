@@ -27,12 +27,29 @@ metrics=${METRICS:-on}
 # Not for the processes below: the last three would set flags of theirs.
 unset ARGS CONSUMERS CONCURRENCY RESUME METRICS PRIMEPOOL_AMQP_URL PRIMEPOOL_AMQP_URL_FILE PRIMEPOOL_HEALTH_FILE
 
+runs_dir=$PRIMEPOOL_RUNS_DIR
+republish=--republish
+before=''
 for argument; do
-	[[ $argument != --detach ]] ||
+	case $argument in
+	--detach)
 		die 2 "--detach needs a broker that stays; the one of this script ends with it. Start one with infra/local/broker.sh"
+		;;
+	--influx-* | --metrics-spool*)
+		die 2 "${argument%%=*} would reach the producer only: set INFLUX_HOST, INFLUX_TOKEN and INFLUX_BUCKET instead, for the consumers too"
+		;;
+	--runs-dir=*) runs_dir=${argument#*=} ;;
+	*) [[ $before != --runs-dir ]] || runs_dir=$argument ;;
+	esac
+	before=$argument
 done
+if [[ ${1-} == resume && ${2-} && ! $resume ]]; then # as the producer has it
+	resume=$2
+	shift 2
+	[[ " $* " != *" --republish "* ]] || republish=''
+fi
 if [[ $resume ]]; then
-	set -- resume "$resume" --republish "$@" # the broker that knew the run is gone
+	set -- resume "$resume" $republish "$@" # the broker that knew the run is gone
 elif (($# == 0)); then
 	set -- --count 100 --bits 1024
 fi
@@ -111,13 +128,13 @@ start_influx() {
 		unset INFLUX_HOST
 		return 0
 	fi
-	[[ ! ${INFLUX_HOST-} ]] || return 0 # the user's own
+	[[ $own_influx ]] || return 0 # the user's own
 	if ! find_influxd >/dev/null; then
 		say "there is no InfluxDB 1.x on this machine: the metrics are in the run's metrics.lp alone"
 		return 0
 	fi
-	if [[ $resume && -d $PRIMEPOOL_RUNS_DIR/$resume/influxdb ]]; then
-		influx=$PRIMEPOOL_RUNS_DIR/$resume/influxdb # goes on with its data
+	if [[ $resume && -d $runs_dir/$resume/influxdb ]]; then
+		influx=$runs_dir/$resume/influxdb # goes on with its data
 	else
 		influx=$work/influxdb
 		watch+=(--remove)
@@ -135,14 +152,20 @@ start_influx() {
 # Stops the private InfluxDB and puts its data into the run's folder.
 # shellcheck disable=SC2317 # called through attend_signals
 keep_metrics() {
-	local summary run=''
+	local run kept
+	# It knows this run only.
+	run=$("$here/influx.sh" query "$influx" primepool 'SHOW TAG VALUES FROM "run" WITH KEY = "run"' 2>/dev/null |
+		sed -n 's/.*\["run","\([A-Za-z0-9._-]*\)"\].*/\1/p')
 	"$here/influx.sh" stop "$influx"
 	[[ $influx == "$work"/* ]] || return 0 # it is there already
-	for summary in "$PRIMEPOOL_RUNS_DIR"/*/summary.json; do
-		[[ ! $summary -nt $work/owner ]] || run=${summary%/*}
-	done
-	if [[ $run && ! -e $run/influxdb && -d $influx/data ]] && mv -- "$influx" "$run/influxdb"; then
-		say "metrics: ${run#"$PRIMEPOOL_ROOT"/}/influxdb; look at them with: infra/local/influx.sh start ${run#"$PRIMEPOOL_ROOT"/}/influxdb"
+	if [[ $run && -d $influx/data ]]; then
+		kept=$runs_dir/$run/influxdb
+		if [[ -d $runs_dir/$run && ! -e $kept ]] && mv -- "$influx" "$kept"; then
+			kept=${kept#"$PRIMEPOOL_ROOT"/}
+			say "metrics: $kept; look at them with: infra/local/influx.sh start $kept"
+		else
+			say "could not put the metrics into $kept: those of this run are lost but for the summary"
+		fi
 	fi
 	rm -rf -- "$influx"
 }
@@ -217,7 +240,9 @@ produce() {
 
 cd "$PRIMEPOOL_ROOT"
 attend_signals clean_up
-attend TERM "$here/setup.sh" || exit $?
+own_influx=yes
+[[ $metrics == on && ! ${INFLUX_HOST-} ]] || own_influx=''
+attend TERM "$here/setup.sh" ${own_influx:+--metrics} || exit $?
 build
 rehearse "$@"
 sweep
@@ -226,7 +251,7 @@ mkdir -m 700 "$work"
 mark_of $$ && printf '%s\n' "$REPLY" >"$work/owner"
 
 began=$SECONDS
-say "starting private servers (RabbitMQ, InfluxDB) and $consumers consumer(s) with $concurrency compute thread(s) each"
+say "starting a private RabbitMQ${own_influx:+, a private InfluxDB} and $consumers consumer(s) with $concurrency compute thread(s) each"
 attend TERM "$here/broker.sh" start "$work/broker" --watch-pid $$ --remove || exit $?
 # By the environment: a command line can be read by every user of the machine.
 PRIMEPOOL_AMQP_URL=$(<"$work/broker/amqp-url")

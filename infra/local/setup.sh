@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing from the distribution's packages. Silent when nothing is.
-#   setup.sh                what `make run` needs
-#   setup.sh --test         also what the tests need: a second kind of database for metrics
+#   setup.sh                what a run without metrics needs
+#   setup.sh --metrics      also a database for them, if the distribution has it
+#   setup.sh --test         also what the tests need: that database, and a second kind of it
 #   setup.sh --dashboards   also what makes the dashboards: Grafana's SDK
 #   setup.sh --dev          also what the checks need: a pinned cargo-deny, and Grafana's SDK
 set -euo pipefail
@@ -9,13 +10,14 @@ set -euo pipefail
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-dev='' dashboards='' tests=''
+dev='' dashboards='' tests='' metrics=''
 case ${1-} in
 '') ;;
 --dev) dev=yes dashboards=yes ;;
 --dashboards) dashboards=yes ;;
---test) tests=yes ;;
-*) die 2 "usage: infra/local/setup.sh [--test | --dashboards | --dev]" ;;
+--metrics) metrics=yes ;;
+--test) tests=yes metrics=yes ;;
+*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --dashboards | --dev]" ;;
 esac
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -37,7 +39,8 @@ look() {
 	local gmp="to build GMP, the arithmetic of the engine"
 	missing=() reasons=()
 	need rabbitmq-server "the message broker; a private one is started for each run" has_broker
-	need influxdb "the database for metrics; a private one is started for each run" find_influxd
+	[[ ! $metrics ]] ||
+		need influxdb "the database for metrics; a private one is started for each run" find_influxd
 	[[ ! $dashboards ]] ||
 		need python3-venv "Python 3.11 or newer, to make the dashboards from their code" python3 -c 'import ensurepip, enum; enum.StrEnum'
 	[[ ! $tests ]] ||
@@ -61,6 +64,13 @@ may_install() {
 	[[ -t 0 ]] || return 1 # nobody there to type a password
 	announce
 	sudo -v 2>/dev/null
+}
+
+# Whether apt-get could install a package; yes where that shows only after an update of its lists.
+offered() { # PACKAGE
+	command -v apt-cache >/dev/null || return 1
+	compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || return 0
+	[[ $(apt-cache policy "$1" 2>/dev/null) == *Candidate:\ [0-9]* ]]
 }
 
 announced=
@@ -161,6 +171,11 @@ command -v cargo >/dev/null ||
 	die 2 "cargo is missing: install a Rust toolchain, $(rust_version) or newer, from rustup.rs, and have its cargo on the PATH"
 
 look
+if [[ $metrics && ! $tests && " ${missing[*]-} " == *" influxdb "* ]] && ! offered influxdb; then
+	say "this system has no package with InfluxDB 1.x: runs leave their metrics in metrics.lp"
+	metrics=''
+	look
+fi
 if ((${#missing[@]})); then
 	command -v apt-get >/dev/null ||
 		die 2 "needed and not found: ${missing[*]} (Debian's names); there is no apt-get here, so install them with this system's package manager"

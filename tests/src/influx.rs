@@ -14,8 +14,7 @@ use crate::{script, wait_for};
 /// A private InfluxDB 1.x, stopped when this is dropped.
 #[derive(Debug)]
 pub struct Influx {
-    _own: TempDir,
-    /// The folder that `influx.sh` was given.
+    /// The folder that `influx.sh` was given; it goes with the server, or with this process.
     pub dir: PathBuf,
     /// `http://127.0.0.1:PORT`
     pub url: String,
@@ -26,15 +25,14 @@ pub struct Influx {
 impl Influx {
     /// Starts one, which takes a quarter of a second.
     pub fn private() -> Self {
-        let own = tempfile::tempdir().unwrap();
-        let dir = own.path().join("influx");
+        // Not a `TempDir`: one in a static is never dropped.
+        let dir = tempfile::tempdir().unwrap().keep();
         let pid = id().to_string();
         influx_sh(&["start", path(&dir), "--watch-pid", &pid, "--remove"]);
         let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
         Self {
             url: read("influx-url").trim().to_owned(),
             token: read("influx-token").trim().to_owned(),
-            _own: own,
             dir,
         }
     }
@@ -81,6 +79,7 @@ impl Influx {
 impl Drop for Influx {
     fn drop(&mut self) {
         influx_sh(&["stop", path(&self.dir)]);
+        fs::remove_dir_all(&self.dir).unwrap();
     }
 }
 

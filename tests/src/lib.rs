@@ -27,7 +27,7 @@ pub use influx::{Influx, Victoria, influx_sh};
 pub use influxql::{Choice, Context, expand};
 pub use process::{Binary, Consumer, Finished, Process};
 pub use results::{Results, primes};
-pub use sample_data::{Span, fill, fill_rarities, fill_trouble};
+pub use sample_data::{Recording, Span, fill_rarities, fill_trouble, find_primes};
 
 use std::{
     path::PathBuf,

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use primepool_tests::{Results, influx_sh, wait_for};
+use primepool_tests::{Influx, Results, influx_sh, wait_for};
 use tempfile::{TempDir, tempdir};
 
 fn script(name: &str) -> PathBuf {
@@ -134,6 +134,68 @@ fn without_metrics_there_is_no_database() {
     assert!(!results.folder.join("influxdb").exists());
     assert!(results.folder.join("metrics.lp").exists());
     assert_eq!(results.summary.get("influxdb"), None);
+    assert_nothing_left(&dir);
+}
+
+#[test]
+fn an_influxdb_of_the_users_own_gets_the_metrics_of_all() {
+    let (dir, influx) = (tempdir().unwrap(), Influx::private());
+    let variables = [
+        ("INFLUX_HOST", influx.url.as_str()),
+        ("INFLUX_TOKEN", influx.token.as_str()),
+        ("INFLUX_BUCKET", "mine"),
+        ("XDG_STATE_HOME", dir.path().to_str().unwrap()),
+    ];
+    let status = run(&dir, &variables, &["--count", "40", "--bits", "256"])
+        .wait()
+        .unwrap();
+    assert_eq!(status.code(), Some(0), "{}", read(&dir, "err"));
+    let results = Results::read(dir.path());
+    assert!(!results.folder.join("influxdb").exists());
+    assert_eq!(results.summary["influxdb"]["jobs_ok"], 40);
+    assert!(influx.count("mine", "node", "alive_s") > 0);
+    assert_nothing_left(&dir);
+
+    // The producer's flag would leave the consumers out.
+    let args = ["--influx-host", influx.url.as_str()];
+    let status = run(&dir, &[], &args).wait().unwrap();
+    let err = read(&dir, "err");
+    assert_eq!(status.code(), Some(2), "{err}");
+    assert!(err.contains("INFLUX_HOST"), "{err}");
+}
+
+#[test]
+fn the_metrics_follow_the_run_to_another_folder_and_into_its_second_session() {
+    let dir = tempdir().unwrap();
+    let elsewhere = dir.path().join("elsewhere/runs");
+    let to = ["--runs-dir", elsewhere.to_str().unwrap()];
+    let mut running = run(
+        &dir,
+        &[],
+        &[&["--count", "600", "--bits", "1024"], &to[..]].concat(),
+    );
+    let parent = elsewhere.parent().unwrap();
+    wait_for("results", || (Results::count(parent) >= 10).then_some(()));
+    let group = format!("-{}", running.id());
+    let interrupt = ["-INT", "--", &group];
+    assert!(
+        Command::new("kill")
+            .args(interrupt)
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(running.wait().unwrap().code(), Some(130));
+    let before = Results::read(parent);
+    assert!(before.folder.join("influxdb").exists());
+
+    let status = run(&dir, &[], &[&["resume", before.run()], &to[..]].concat())
+        .wait()
+        .unwrap();
+    assert_eq!(status.code(), Some(0), "{}", read(&dir, "err"));
+    let after = Results::read(parent);
+    after.assert_primes(600, 1024);
+    assert_eq!(jobs_in_kept_influxdb(&after), 600.0);
     assert_nothing_left(&dir);
 }
 

@@ -6,7 +6,7 @@
 use std::{
     env, fs,
     io::{Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::unix::fs::MetadataExt,
     path::Path,
     process::Command,
@@ -261,6 +261,24 @@ fn influxdb_2_gives_back_what_was_written() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.contains(",3000"), "{answer}");
+}
+
+#[test]
+fn kept_data_is_served_from_other_ports_where_its_own_are_taken() {
+    let dir = tempdir().unwrap();
+    let folder = dir.path().join("kept");
+    let folder = folder.to_str().unwrap();
+    influx_sh(&["start", folder]);
+    influx_sh(&["query", folder, "", "CREATE DATABASE there"]);
+    influx_sh(&["stop", folder]);
+    let url = || fs::read_to_string(Path::new(folder).join("influx-url")).unwrap();
+    let before = url();
+    let _taken = TcpListener::bind(before.trim().strip_prefix("http://").unwrap()).unwrap();
+    influx_sh(&["start", folder]);
+    assert_ne!(url(), before);
+    let databases = influx_sh(&["query", folder, "", "SHOW DATABASES"]);
+    influx_sh(&["stop", folder]);
+    assert!(databases.contains("there"), "{databases}");
 }
 
 #[test]

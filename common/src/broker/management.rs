@@ -1,6 +1,9 @@
 //! What only the broker's management API knows of a queue.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use reqwest::{Client, Url};
 use serde::Deserialize;
@@ -35,6 +38,8 @@ pub struct Management {
     user: String,
     password: String,
     vhost: String,
+    /// The failure that was told last and is not over: all queues fail alike when the API is away.
+    told: Arc<Mutex<Option<ManagementError>>>,
 }
 
 /// Why the management API did not answer, for people.
@@ -78,6 +83,7 @@ impl Management {
             user: user.to_owned(),
             password: password.to_owned(),
             vhost: vhost.to_owned(),
+            told: Arc::default(),
         })
     }
 
@@ -141,13 +147,13 @@ impl Management {
 
 impl Management {
     /// Asks for the figures of a queue as often as the broker renews them, as long as the receiver lives. Nothing while there
-    /// is no answer; the first failure of a row is told.
+    /// is no answer; the first failure of a row is told, once for all queues that are followed.
     #[must_use]
     pub fn follow(&self, queue: String) -> watch::Receiver<Option<QueueFigures>> {
         let (figures, receiver) = watch::channel(None);
         let api = self.clone();
         tokio::spawn(async move {
-            let mut complained = false;
+            let mut failed = false;
             let mut tick = interval(EVERY);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -156,16 +162,29 @@ impl Management {
                     () = figures.closed() => return,
                 }
                 let answer = api.queue(&queue).await;
-                if let Err(error) = &answer
-                    && !complained
-                {
-                    warn!("metrics lack unacknowledged messages and rates: {error}");
+                match &answer {
+                    Err(error) if !failed => api.tell(error),
+                    Ok(_) if failed => drop(api.told().take()),
+                    _ => {}
                 }
-                complained = answer.is_err();
+                failed = answer.is_err();
                 figures.send_replace(answer.ok());
             }
         });
         receiver
+    }
+
+    /// Warns of a failure, unless the last one that was told is the same.
+    fn tell(&self, error: &ManagementError) {
+        let mut told = self.told();
+        if told.as_ref() != Some(error) {
+            warn!("metrics lack unacknowledged messages and rates: {error}");
+            *told = Some(error.clone());
+        }
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, Option<ManagementError>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
