@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the pool costs beside a bare loop of the engine and beside lapin alone; see tests/benches/pool.rs.
 # Variables: ROUNDS (7), how often each pair is measured; BITS (1024 or 256), to measure the overhead of that size alone;
-# PRIMEPOOL_KERNEL (gmp or ifma), to force a kernel of the engine.
+# ONLY_METRICS (any value), to measure what metrics cost alone; PRIMEPOOL_KERNEL (gmp or ifma), to force a kernel of the engine.
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
@@ -11,4 +11,4 @@ cd "$PRIMEPOOL_ROOT"
 infra/local/setup.sh --metrics
 ensure_cargo_on_path
 cargo build --release --workspace --bins
-cargo bench --package primepool-tests --bench pool
+cargo bench --workspace --bench pool

@@ -86,6 +86,7 @@ fn a_wrong_token_costs_a_warning_and_the_next_run_delivers_the_points() {
     let (broker, dir, influx) = (Broker::vhost(), tempdir().unwrap(), Influx::private());
     let wrong = server(dir.path(), &influx.url, "primepool:s3cr3t");
     let right = server(dir.path(), &influx.url, &influx.token);
+    influx.query("", "CREATE DATABASE primepool");
     let consumer = consumer(dir.path(), &broker, &wrong);
     let done = producer(dir.path(), &broker, 200, &wrong).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
