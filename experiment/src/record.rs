@@ -1,0 +1,258 @@
+//! What an experiment leaves in its folder, for [`report`](crate::report) and for anybody else.
+//!
+//! ```text
+//! DIR/settings.json            what was asked for, and of which machine
+//! DIR/records.jsonl            a line for each measurement, in the order in which they were taken
+//! DIR/baseline.json            the ceiling: the same jobs in a bare loop (`experiment baseline`)
+//! DIR/runs/<name>/<run>/       the producer's folder of each measured run, with its metrics.lp
+//! ```
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{BufRead, BufReader, ErrorKind, Write},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// What a sweep was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Numbers of nodes, ascending.
+    pub nodes: Vec<u32>,
+    /// Workers of each node, ascending.
+    pub workers: Vec<u32>,
+    /// Bits of each prime.
+    pub bits: u32,
+    /// Least number of jobs of a measurement.
+    pub count: u64,
+    /// Measurements of each pair.
+    pub repeat: u32,
+    /// Seed of the jobs and of the order of the measurements.
+    pub seed: u64,
+    /// Least time of a measurement, in seconds.
+    pub min_time_s: f64,
+    /// Cores that each node may use; all of the machine's without.
+    pub cpus_per_node: Option<f64>,
+    /// Milliseconds since 1970.
+    pub started_ms: u64,
+    /// Where.
+    pub machine: Machine,
+}
+
+/// The machine that an experiment ran on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Name of the processor.
+    pub processor: String,
+    /// Cores that the experiment may use.
+    pub cores: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Operating system and its kernel.
+    pub system: String,
+    /// Version of this program.
+    pub version: String,
+    /// The engine's kernel.
+    pub kernel: String,
+}
+
+/// One measurement: a seeded run on so many nodes with so many workers each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Nodes: consumer processes.
+    pub nodes: u32,
+    /// Workers of each.
+    pub workers: u32,
+    /// Which measurement of this pair, from 0.
+    pub repeat: u32,
+    /// Milliseconds since 1970.
+    pub started_ms: u64,
+    /// What was measured, or why nothing was.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// How a measurement ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// What was measured.
+    Measured(Box<Figures>),
+    /// Why nothing was, for people.
+    Failed(String),
+}
+
+/// What was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// The producer's folder of the run, relative to the experiment's.
+    pub folder: String,
+    /// Jobs, all of which ended well.
+    pub jobs: u64,
+    /// Seconds from the first publication to the last result.
+    pub elapsed_s: f64,
+    /// Primes per second.
+    pub primes_per_s: f64,
+    /// Publication of a job to its result, milliseconds.
+    pub latency_ms: Percentiles,
+    /// The part of it in which nobody worked on the job, milliseconds.
+    pub queue_wait_ms: Percentiles,
+    /// Failed and rejected jobs per job.
+    pub error_rate: f64,
+    /// Busy time of all workers per time that they were there, 0 to 1.
+    pub node_efficiency: f64,
+    /// CPU use of the consumers, per cent of the cores that they may use; mean of the nodes.
+    pub cpu_pct: f64,
+    /// Largest resident memory of a consumer, bytes; mean of the nodes.
+    pub rss_bytes: f64,
+    /// CPU seconds of the consumers.
+    pub consumer_cpu_s: f64,
+    /// CPU seconds of the producer.
+    pub producer_cpu_s: f64,
+    /// CPU seconds of the broker, where it runs on this machine.
+    pub broker_cpu_s: Option<f64>,
+    /// Seconds until all nodes had joined.
+    pub joined_s: f64,
+    /// Jobs that each node did, by name.
+    pub jobs_by_node: Vec<(String, u64)>,
+}
+
+/// Of a distribution over jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// The median.
+    pub p50: f64,
+    /// 95 % are below.
+    pub p95: f64,
+    /// 99 % are below.
+    pub p99: f64,
+    /// The largest.
+    pub max: f64,
+    /// The mean.
+    pub mean: f64,
+}
+
+/// The same jobs in a bare loop of the engine: the ceiling.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Bits of each prime.
+    pub bits: u32,
+    /// Seed of the jobs.
+    pub seed: u64,
+    /// Cores that the loop had: those of the machine, or the share of one node.
+    pub cores: f64,
+    /// Threads of the loop.
+    pub threads: u32,
+    /// Primes per second of each repetition.
+    pub primes_per_s: Vec<f64>,
+}
+
+impl Settings {
+    /// Name of their file.
+    pub const FILE: &str = "settings.json";
+}
+
+impl Record {
+    /// Name of their file.
+    pub const FILE: &str = "records.jsonl";
+
+    /// Which measurement it is.
+    #[must_use]
+    pub fn key(&self) -> (u32, u32, u32) {
+        (self.nodes, self.workers, self.repeat)
+    }
+
+    /// The figures, of a measurement that did not fail.
+    #[must_use]
+    pub fn figures(&self) -> Option<&Figures> {
+        match &self.outcome {
+            Outcome::Measured(figures) => Some(figures),
+            Outcome::Failed(_) => None,
+        }
+    }
+
+    /// Adds it to the records of an experiment.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn append(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(Self::FILE);
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(&line))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The records of an experiment; none if there is no file. A last line that was cut short does not count.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not one of records.
+    pub fn read_all(dir: &Path) -> Result<Vec<Self>> {
+        let path = dir.join(Self::FILE);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        let lines: Vec<String> = BufReader::new(file).lines().collect::<Result<_, _>>()?;
+        let mut records = Vec::with_capacity(lines.len());
+        for (index, line) in lines.iter().enumerate() {
+            match serde_json::from_str(line) {
+                Ok(record) => records.push(record),
+                Err(_) if index + 1 == lines.len() => {}
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("{}, line {}", path.display(), index + 1));
+                }
+            }
+        }
+        Ok(records)
+    }
+}
+
+impl Baseline {
+    /// Name of its file.
+    pub const FILE: &str = "baseline.json";
+
+    /// The median of the repetitions, primes per second and core.
+    #[must_use]
+    pub fn per_core(&self) -> f64 {
+        let mut rates = self.primes_per_s.clone();
+        rates.sort_unstable_by(f64::total_cmp);
+        rates[rates.len() / 2] / self.cores
+    }
+}
+
+/// Reads a file of an experiment's folder; nothing if it is not there.
+///
+/// # Errors
+/// It cannot be read, or is not what it should be.
+pub fn read<T: DeserializeOwned>(dir: &Path, file: &str) -> Result<Option<T>> {
+    let path = dir.join(file);
+    match fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .with_context(|| path.display().to_string()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Writes a file of an experiment's folder.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write<T: Serialize>(dir: &Path, file: &str, value: &T) -> Result<()> {
+    let path = dir.join(file);
+    let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,1 @@
+//! The figures, tables and words that an experiment's records give.
