@@ -45,7 +45,7 @@ use tempfile::tempdir;
 
 const SEED: u64 = 20_261_122;
 
-const METRICS_HEAD: &str = "| 1024 bits | primes/s with metrics to InfluxDB | without | with / without |\n|---|---|---|---|\n";
+const METRICS_HEAD: &str = "| 1024 bits | primes/s with metrics to InfluxDB | without | with / without | InfluxDB's share of all cores |\n|---|---|---|---|---|\n";
 
 fn main() {
     // `cargo test` runs benchmarks too, with `--test`: it has nothing to learn from this one.
@@ -206,27 +206,51 @@ fn metrics(broker: &Broker, workers: usize, count: u64, rounds: usize) -> String
         stop(consumer);
         rate
     };
+    let influxd = std::fs::read_to_string(influx.dir.join("pid")).unwrap();
+    // Its CPU time says more than the rates can on a machine that is shared.
+    let mut server_shares = vec![];
+    let mut with_metrics = |seed: &str| {
+        let (start, before) = (Instant::now(), cpu_seconds(influxd.trim()));
+        let rate = measure(&server, seed);
+        let used = cpu_seconds(influxd.trim()) - before;
+        server_shares.push(used / (start.elapsed().as_secs_f64() * workers as f64));
+        rate
+    };
     let (mut with, mut without, mut ratios) = (vec![], vec![], vec![]);
     for round in 0..rounds as u64 {
         let seed = (SEED + round).to_string();
         // A machine that grows slower or faster would favour the one that always comes first.
         let (metrics, none) = if round % 2 == 0 {
-            let metrics = measure(&server, &seed);
+            let metrics = with_metrics(&seed);
             (metrics, measure(&[], &seed))
         } else {
             let none = measure(&[], &seed);
-            (measure(&server, &seed), none)
+            (with_metrics(&seed), none)
         };
         with.push(metrics);
         without.push(none);
         ratios.push(metrics / none);
     }
     format!(
-        "| | {} | {} | {} |",
+        "| | {} | {} | {} | {} |",
         Spread::of(with).rate(),
         Spread::of(without).rate(),
-        Spread::of(ratios).percent()
+        Spread::of(ratios).percent(),
+        Spread::of(server_shares).percent()
     )
+}
+
+/// CPU time of a process so far.
+fn cpu_seconds(pid: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // After the name, which is in brackets: the twelfth and thirteenth field, in hundredths of a second.
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks: f64 = fields[11..13]
+        .iter()
+        .map(|t| t.parse::<f64>().unwrap())
+        .sum();
+    ticks / 100.0
 }
 
 /// Primes per second of `workers` threads that take the jobs of a seeded run in turns.

@@ -1,0 +1,128 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use primepool_common::cli::duration;
+
+use crate::span::{Numbers, numbers};
+
+const EXAMPLES: &str = "\
+Examples:
+  experiment run --nodes 1..6 --workers 1,2 --cpus-per-node 0.25    six machines of a quarter core on this one
+  experiment run --nodes 1 --workers 1,2,3,4,6 --repeat 5           how many workers one machine is best with
+  experiment run --resume runs/experiment-20261124-101500           go on with one that was interrupted
+  experiment report runs/experiment-20261124-101500                 figures, tables and report.html, from what is there
+  experiment baseline runs/experiment-20261124-101500               measure the ceiling again
+
+The broker is that of PRIMEPOOL_AMQP_URL; make experiment starts one of its own.
+
+Exit status: 0 done, 1 some measurements failed, 2 wrong usage, 130 interrupted.";
+
+/// Measures how the pool scales with workers and with nodes, and says why.
+#[derive(Debug, Parser)]
+#[command(name = "experiment", version, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What `experiment` does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure every pair of numbers of nodes and workers, and write the report
+    Run(Box<RunArgs>),
+    /// Write figures, tables and report.html from what has been measured
+    Report(ReportArgs),
+    /// Measure the ceiling of an experiment again: the same jobs in a bare loop, without a broker
+    Baseline(BaselineArgs),
+    /// The bare loop, in a process of its own
+    #[command(hide = true)]
+    BareLoop(BareLoopArgs),
+}
+
+/// Options of `experiment run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Numbers of nodes: consumer processes
+    #[arg(long, value_name = "LIST", default_value = "1", value_parser = numbers)]
+    pub nodes: Numbers,
+
+    /// Workers of each node
+    #[arg(long, value_name = "LIST", default_value = "1", value_parser = numbers)]
+    pub workers: Numbers,
+
+    /// Bits of each prime
+    #[arg(long, value_name = "BITS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..=16_384))]
+    pub bits: u32,
+
+    /// Least number of jobs of a measurement; it grows until --min-time is reached
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: u64,
+
+    /// Measurements of each pair
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
+
+    /// Seed of the jobs and of the order of the measurements
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    pub seed: u64,
+
+    /// Least time of a measurement
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration)]
+    pub min_time: Duration,
+
+    /// Cores that each node may use, by a control group, such as 0.25 [default: all]
+    #[arg(long, value_name = "CORES", value_parser = cores)]
+    pub cpus_per_node: Option<f64>,
+
+    /// Which results the producer verifies: all, sample, none
+    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = ["all", "sample", "none"])]
+    pub verify: String,
+
+    /// Process of the broker, if it runs on this machine: its CPU time is recorded
+    #[arg(long, value_name = "PID", env = "PRIMEPOOL_BROKER_PID")]
+    pub broker_pid: Option<u32>,
+
+    /// Folder for the experiment [default: runs/experiment-<time>]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// Go on with the experiment in DIR, with its settings; measurements that failed are taken again
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["dir", "nodes", "workers", "bits", "count", "repeat", "seed", "min_time", "cpus_per_node"])]
+    pub resume: Option<PathBuf>,
+}
+
+/// Options of `experiment report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Folder of the experiment
+    pub dir: PathBuf,
+}
+
+/// Options of `experiment baseline`.
+#[derive(Debug, Args)]
+pub struct BaselineArgs {
+    /// Folder of the experiment
+    pub dir: PathBuf,
+}
+
+/// Options of the bare loop.
+#[derive(Debug, Args)]
+pub struct BareLoopArgs {
+    #[arg(long)]
+    pub(crate) bits: u32,
+    #[arg(long)]
+    pub(crate) seed: u64,
+    #[arg(long)]
+    pub(crate) threads: u32,
+    #[arg(long, value_parser = duration)]
+    pub(crate) min_time: Duration,
+}
+
+fn cores(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(cores) if (0.01..=1024.0).contains(&cores) => Ok(cores),
+        _ => Err(format!("{text:?} is no number of cores: write 0.25, or 2")),
+    }
+}

@@ -1,0 +1,70 @@
+//! Experiments: how the pool scales with workers and with nodes, and why.
+//!
+//! ```text
+//!   sweep ──▶ process: consumers, in shares of the CPU ──▶ broker ◀── producer: a seeded run
+//!     │                                                                   │ summary.json, metrics.lp
+//!     └──▶ record ◀── baseline: the same jobs in a bare loop ◀────────────┘
+//!            │
+//!            └──▶ report: figures, tables, words
+//! ```
+
+pub mod baseline;
+pub mod cli;
+pub mod machine;
+pub mod process;
+pub mod record;
+pub mod report;
+pub mod run;
+pub mod share;
+pub mod span;
+pub mod sweep;
+
+use std::{sync::Arc, thread};
+
+use anyhow::{Context, Error};
+use primepool_common::{exit::Exit, shutdown::StopSignals};
+
+use cli::{Cli, Command};
+use process::Stop;
+
+/// Runs what the command line asks for.
+///
+/// # Errors
+/// What went wrong, for people, and the exit status that says so.
+pub fn main(cli: Cli) -> Result<Exit, (Exit, Error)> {
+    let failed = |error| (Exit::Incomplete, error);
+    match cli.command {
+        Command::Run(args) => {
+            let stop = stop_on_signals().map_err(failed)?;
+            run::run(&args, &stop)
+        }
+        Command::Report(args) => run::report(&args.dir).map_err(failed),
+        Command::Baseline(args) => run::baseline(&args.dir).map_err(failed),
+        Command::BareLoop(args) => {
+            let rate = baseline::bare_loop(args.bits, args.seed, args.threads, args.min_time)
+                .map_err(failed)?;
+            run::say(&rate.to_string());
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Something that is asked to stop by SIGINT and SIGTERM; a second one ends this process at once.
+fn stop_on_signals() -> anyhow::Result<Arc<Stop>> {
+    let stop = Arc::new(Stop::default());
+    let asked = Arc::clone(&stop);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        StopSignals::listen().context("cannot listen to signals")?
+    };
+    thread::spawn(move || {
+        runtime.block_on(signals.next());
+        asked.ask();
+        runtime.block_on(signals.next());
+        std::process::exit(Exit::Interrupted.code().into());
+    });
+    Ok(stop)
+}

@@ -1,0 +1,38 @@
+//! What is worth knowing of the machine that an experiment runs on.
+
+use std::{num::NonZero, thread};
+
+use primepool_engine::Kernel;
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+
+use crate::record::Machine;
+
+/// This machine.
+#[must_use]
+pub fn here() -> Machine {
+    let what = RefreshKind::nothing()
+        .with_cpu(CpuRefreshKind::nothing())
+        .with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(what).ok();
+    let processor = system
+        .as_ref()
+        .and_then(|system| Some(system.cpus().first()?.brand().trim().to_owned()));
+    Machine {
+        processor: processor
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "unknown processor".to_owned()),
+        cores: thread::available_parallelism()
+            .ok()
+            .and_then(|cores: NonZero<usize>| u32::try_from(cores.get()).ok())
+            .unwrap_or(1),
+        memory_bytes: system.as_ref().map_or(0, System::total_memory),
+        system: format!(
+            "{}, Linux {}",
+            System::long_os_version().unwrap_or_default(),
+            System::kernel_version().unwrap_or_default()
+        ),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: Kernel::choose()
+            .map_or_else(|error| error.to_string(), |kernel| kernel.to_string()),
+    }
+}

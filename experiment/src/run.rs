@@ -1,0 +1,204 @@
+//! The subcommands.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{IsTerminal, Write, stderr, stdout},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Error, Result, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use primepool_common::{clock::unix_time, exit::Exit};
+
+use crate::{
+    baseline, cli, machine,
+    process::{Stop, programs},
+    record::{self, Baseline, Outcome, Record, Settings},
+    report as reporting,
+    sweep::{Sweep, order},
+};
+
+/// Longest time of a repetition of the ceiling.
+const BASELINE: Duration = Duration::from_secs(10);
+
+/// A line of result.
+pub fn say(text: &str) {
+    let _ = writeln!(stdout(), "{text}");
+}
+
+/// A line of trouble.
+pub fn complain(text: &str) {
+    let _ = writeln!(stderr(), "experiment: {text}");
+}
+
+/// `experiment run`.
+///
+/// # Errors
+/// What went wrong, for people, and the exit status that says so.
+pub fn run(args: &cli::RunArgs, stop: &Stop) -> Result<Exit, (Exit, Error)> {
+    let (dir, settings) = prepare(args).map_err(|error| (Exit::Usage, error))?;
+    sweep(args, &dir, &settings, stop).map_err(|error| match stop.asked() {
+        true => (Exit::Interrupted, error),
+        false => (Exit::Incomplete, error),
+    })
+}
+
+/// The folder and the settings: new ones, or those of an experiment to go on with.
+fn prepare(args: &cli::RunArgs) -> Result<(PathBuf, Settings)> {
+    if let Some(dir) = &args.resume {
+        let settings = settings_of(dir)?;
+        return Ok((dir.clone(), settings));
+    }
+    let now = unix_time();
+    let dir = args.dir.clone().unwrap_or_else(|| {
+        let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+        let digits: String = time.chars().filter(char::is_ascii_digit).collect();
+        PathBuf::from(format!("runs/experiment-{}-{}", &digits[..8], &digits[8..]))
+    });
+    if dir.join(Settings::FILE).exists() {
+        bail!(
+            "{} holds an experiment: go on with it by --resume, or name another folder",
+            dir.display()
+        );
+    }
+    let settings = Settings {
+        nodes: args.nodes.0.clone(),
+        workers: args.workers.0.clone(),
+        bits: args.bits,
+        count: args.count,
+        repeat: args.repeat,
+        seed: args.seed,
+        min_time_s: args.min_time.as_secs_f64(),
+        cpus_per_node: args.cpus_per_node,
+        started_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+        machine: machine::here(),
+    };
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    record::write(&dir, Settings::FILE, &settings)?;
+    Ok((dir, settings))
+}
+
+fn settings_of(dir: &Path) -> Result<Settings> {
+    record::read(dir, Settings::FILE)?
+        .with_context(|| format!("{} holds no experiment", dir.display()))
+}
+
+fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> Result<Exit> {
+    let programs = programs()?;
+    // Relative paths would mean something else to the programs that are started.
+    let dir = fs::canonicalize(dir).with_context(|| dir.display().to_string())?;
+    if record::read::<Baseline>(&dir, Baseline::FILE)?.is_none() {
+        measure_baseline(&dir, settings)?;
+    }
+    let done: BTreeMap<_, _> = Record::read_all(&dir)?
+        .into_iter()
+        .map(|record| (record.key(), record.figures().is_some()))
+        .collect();
+    let order = order(settings);
+    let left: Vec<_> = order
+        .iter()
+        .filter(|&key| done.get(key) != Some(&true))
+        .collect();
+    let bar = bar(order.len() as u64, order.len() as u64 - left.len() as u64);
+    let sweep = Sweep {
+        settings,
+        dir: &dir,
+        programs: &programs,
+        broker: args.broker_pid,
+        verify: &args.verify,
+        stop,
+    };
+    let mut failed = 0;
+    for &key in left {
+        bar.set_message(format!("{} node(s) with {} worker(s)", key.0, key.1));
+        let record = sweep.measure(key);
+        if stop.asked() {
+            bar.abandon();
+            bail!(
+                "interrupted; go on with: experiment run --resume {}",
+                dir.display()
+            );
+        }
+        record.append(&dir)?;
+        failed += u32::from(record.figures().is_none());
+        bar.inc(1);
+        bar.suspend(|| say(&line(&record)));
+    }
+    bar.finish_and_clear();
+    report(&dir)?;
+    Ok(if failed == 0 {
+        Exit::Ok
+    } else {
+        Exit::Incomplete
+    })
+}
+
+fn line(record: &Record) -> String {
+    let what = format!(
+        "{:>3} node(s) × {:>2} worker(s), #{}: ",
+        record.nodes, record.workers, record.repeat
+    );
+    what + &match &record.outcome {
+        Outcome::Measured(figures) => format!(
+            "{:>8.1} primes/s, {} jobs in {:.1} s, CPU {:.0} %, latency p50 {:.0} ms",
+            figures.primes_per_s,
+            figures.jobs,
+            figures.elapsed_s,
+            figures.cpu_pct,
+            figures.latency_ms.p50
+        ),
+        Outcome::Failed(reason) => format!("FAILED: {reason}"),
+    }
+}
+
+fn bar(length: u64, done: u64) -> ProgressBar {
+    let target = if stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(Some(length), target).with_position(done);
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta_precise} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.reset_eta();
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar
+}
+
+fn measure_baseline(dir: &Path, settings: &Settings) -> Result<()> {
+    let time = Duration::from_secs_f64(settings.min_time_s).min(BASELINE);
+    let cores = (settings.cpus_per_node, settings.machine.cores);
+    let ceiling = baseline::measure(settings.bits, settings.seed, cores, settings.repeat, time)?;
+    record::write(dir, Baseline::FILE, &ceiling)?;
+    say(&format!(
+        "ceiling: {:.1} primes/s a core in a bare loop of {} thread(s) on {} core(s)",
+        ceiling.per_core(),
+        ceiling.threads,
+        ceiling.cores
+    ));
+    Ok(())
+}
+
+/// `experiment baseline`.
+///
+/// # Errors
+/// There is no experiment, or the loop fails.
+pub fn baseline(dir: &Path) -> Result<Exit> {
+    measure_baseline(dir, &settings_of(dir)?)?;
+    Ok(Exit::Ok)
+}
+
+/// `experiment report`.
+///
+/// # Errors
+/// There is nothing to report of, or the folder cannot be written.
+pub fn report(dir: &Path) -> Result<Exit> {
+    let report = reporting::report(dir)?;
+    for sentence in &report.words {
+        say(sentence);
+    }
+    say(&format!("report: {}", report.html.display()));
+    Ok(Exit::Ok)
+}

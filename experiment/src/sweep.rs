@@ -1,0 +1,254 @@
+//! A sweep: every pair of numbers of nodes and workers, several times, in an order that time has no part in.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use primepool_common::clock::unix_time;
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
+use serde::Deserialize;
+
+use crate::{
+    process::{Node, Stop, cpu_s, produce},
+    record::{Figures, Outcome, Percentiles, Record, Settings},
+};
+
+/// Time of the run before a measurement, which warms everything up and tells how many jobs the measurement needs.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// How often a measurement that turned out too short is taken again with more jobs.
+const RETRIES: u32 = 3;
+
+/// A measurement to take: nodes, workers of each, which repetition.
+pub type Key = (u32, u32, u32);
+
+/// All measurements, shuffled by the seed: drift of the machine must not look like an effect.
+#[must_use]
+pub fn order(settings: &Settings) -> Vec<Key> {
+    let mut keys = Vec::new();
+    for repeat in 0..settings.repeat {
+        for &nodes in &settings.nodes {
+            for &workers in &settings.workers {
+                keys.push((nodes, workers, repeat));
+            }
+        }
+    }
+    let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
+    // Fisher and Yates.
+    for last in (1..keys.len()).rev() {
+        keys.swap(last, (random.next_u64() % (last as u64 + 1)) as usize);
+    }
+    keys
+}
+
+/// What measurements need.
+#[derive(Debug)]
+pub struct Sweep<'a> {
+    /// What was asked for.
+    pub settings: &'a Settings,
+    /// Folder of the experiment.
+    pub dir: &'a Path,
+    /// Where consumer and producer are.
+    pub programs: &'a Path,
+    /// Process of the broker, if it runs on this machine.
+    pub broker: Option<u32>,
+    /// Which results the producer verifies.
+    pub verify: &'a str,
+    /// Whether to stop.
+    pub stop: &'a Stop,
+}
+
+impl Sweep<'_> {
+    /// Takes one measurement. A failure is an outcome too.
+    #[must_use]
+    pub fn measure(&self, (nodes, workers, repeat): Key) -> Record {
+        let started_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
+        let outcome = match self.figures(nodes, workers, repeat) {
+            Ok(figures) => Outcome::Measured(Box::new(figures)),
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        };
+        Record {
+            nodes,
+            workers,
+            repeat,
+            started_ms,
+            outcome,
+        }
+    }
+
+    fn figures(&self, nodes: u32, workers: u32, repeat: u32) -> Result<Figures> {
+        let name = format!("nodes-{nodes}-workers-{workers}-{repeat}");
+        let dir = self.dir.join("runs").join(&name);
+        // What an interrupted measurement left.
+        if dir.exists() {
+            fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        }
+        fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+
+        let start = Instant::now();
+        let mut cluster = (1..=nodes)
+            .map(|number| {
+                Node::start(
+                    self.programs,
+                    &dir,
+                    number,
+                    workers,
+                    self.settings.cpus_per_node,
+                )
+            })
+            .collect::<Result<Vec<_>>>()?;
+        for node in &mut cluster {
+            node.joined(self.programs, self.stop)?;
+        }
+        let joined_s = start.elapsed().as_secs_f64();
+
+        let figures = self.measured_run(&mut cluster, &name, &dir, joined_s);
+        cluster.iter().for_each(Node::ask_to_end);
+        cluster.iter_mut().for_each(Node::end);
+        figures
+    }
+
+    fn measured_run(
+        &self,
+        cluster: &mut [Node],
+        name: &str,
+        dir: &Path,
+        joined_s: f64,
+    ) -> Result<Figures> {
+        let mut jobs = self.warm_up(dir)?;
+        for attempt in 0.. {
+            let runs = dir.join(format!("try-{attempt}"));
+            fs::create_dir_all(&runs).with_context(|| runs.display().to_string())?;
+            let before = self.cpu_times(cluster);
+            let produced = produce(self.programs, &runs, &self.producer_args(jobs), self.stop)?;
+            let after = self.cpu_times(cluster);
+            let (folder, summary) = read_summary(&runs)?;
+            let enough = summary.elapsed_s >= self.settings.min_time_s;
+            if enough || attempt == RETRIES {
+                let place = folder.strip_prefix(dir).unwrap_or(&folder);
+                let folder = Path::new("runs").join(name).join(place);
+                let used = |pair: (Option<f64>, Option<f64>)| Some(pair.1? - pair.0?);
+                return Ok(Figures {
+                    folder: folder.to_string_lossy().into_owned(),
+                    jobs,
+                    elapsed_s: summary.elapsed_s,
+                    primes_per_s: summary.jobs_per_s,
+                    latency_ms: summary.latency_ms.unwrap_or_default(),
+                    queue_wait_ms: summary.queue_wait_ms.unwrap_or_default(),
+                    error_rate: summary.error_rate,
+                    node_efficiency: summary.efficiency.unwrap_or_default(),
+                    cpu_pct: mean(summary.nodes.iter().filter_map(|node| node.pool_cpu_pct)),
+                    rss_bytes: mean(summary.nodes.iter().map(|node| node.rss_bytes as f64)),
+                    consumer_cpu_s: after.consumers - before.consumers,
+                    producer_cpu_s: produced.cpu_s,
+                    broker_cpu_s: used((before.broker, after.broker)),
+                    joined_s,
+                    jobs_by_node: summary
+                        .nodes
+                        .into_iter()
+                        .map(|node| (node.node, node.jobs_ok))
+                        .collect(),
+                });
+            }
+            fs::remove_dir_all(&runs).with_context(|| runs.display().to_string())?;
+            let factor = self.settings.min_time_s / summary.elapsed_s.max(0.01);
+            jobs = (jobs as f64 * (1.15 * factor).min(100.0)) as u64 + 1;
+        }
+        bail!("no measurement was long enough")
+    }
+
+    /// Runs a few jobs, and then so many that it takes about [`WARM_UP`]; how many a measurement needs.
+    fn warm_up(&self, dir: &Path) -> Result<u64> {
+        let (mut jobs, mut rate) = (self.settings.count.min(50), 0.0);
+        for attempt in 0..4 {
+            let runs = dir.join(format!("warm-up-{attempt}"));
+            fs::create_dir_all(&runs).with_context(|| runs.display().to_string())?;
+            produce(self.programs, &runs, &self.producer_args(jobs), self.stop)?;
+            let (_, summary) = read_summary(&runs)?;
+            fs::remove_dir_all(&runs).with_context(|| runs.display().to_string())?;
+            rate = jobs as f64 / summary.elapsed_s.max(0.001);
+            if summary.elapsed_s >= WARM_UP.as_secs_f64() / 3.0 {
+                break;
+            }
+            let more = (rate * WARM_UP.as_secs_f64()) as u64;
+            jobs = more.clamp(jobs + 1, 100 * jobs);
+        }
+        let needed = (1.15 * rate * self.settings.min_time_s) as u64 + 1;
+        Ok(needed.max(self.settings.count))
+    }
+
+    fn producer_args(&self, jobs: u64) -> Vec<String> {
+        [
+            ("--bits", self.settings.bits.to_string()),
+            ("--count", jobs.to_string()),
+            ("--seed", self.settings.seed.to_string()),
+            ("--verify", self.verify.to_owned()),
+            ("--log", "warn".to_owned()),
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect()
+    }
+
+    fn cpu_times(&self, cluster: &[Node]) -> CpuTimes {
+        CpuTimes {
+            consumers: cluster.iter().filter_map(Node::cpu_s).sum(),
+            broker: self.broker.and_then(cpu_s),
+        }
+    }
+}
+
+struct CpuTimes {
+    consumers: f64,
+    broker: Option<f64>,
+}
+
+/// The parts of a run's `summary.json` that are recorded.
+#[derive(Debug, Deserialize)]
+struct Summary {
+    jobs: u64,
+    jobs_ok: u64,
+    elapsed_s: f64,
+    jobs_per_s: f64,
+    latency_ms: Option<Percentiles>,
+    queue_wait_ms: Option<Percentiles>,
+    error_rate: f64,
+    efficiency: Option<f64>,
+    nodes: Vec<NodeSummary>,
+}
+
+#[derive(Debug, Deserialize)]
+struct NodeSummary {
+    node: String,
+    jobs_ok: u64,
+    pool_cpu_pct: Option<f64>,
+    rss_bytes: u64,
+}
+
+/// The only run below `runs`, and its summary.
+fn read_summary(runs: &Path) -> Result<(PathBuf, Summary)> {
+    let entries = fs::read_dir(runs).with_context(|| runs.display().to_string())?;
+    let file = entries
+        .flatten()
+        .map(|entry| entry.path().join("summary.json"))
+        .find(|file| file.exists())
+        .with_context(|| format!("the producer left no summary in {}", runs.display()))?;
+    let text = fs::read(&file).with_context(|| file.display().to_string())?;
+    let summary: Summary =
+        serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+    if summary.jobs_ok != summary.jobs {
+        bail!("{} of {} jobs ended well", summary.jobs_ok, summary.jobs);
+    }
+    Ok((file.parent().unwrap_or(runs).to_owned(), summary))
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum) = values.fold((0_u32, 0.0), |(count, sum), value| (count + 1, sum + value));
+    sum / f64::from(count.max(1))
+}
