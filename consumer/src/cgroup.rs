@@ -73,11 +73,11 @@ impl CpuLimit {
     /// No limit is written `max` or `-1`.
     fn new(quota: &str, period: &str, usage: Usage) -> Option<Self> {
         let cores = quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?;
-        let limit = Self { cores, usage };
-        (cores > 0.0 && limit.used_s().is_some()).then_some(limit)
+        (cores > 0.0).then_some(Self { cores, usage })
     }
 
-    /// CPU seconds that the group has used since it was made.
+    /// CPU seconds that the group has used since it was made; nothing where it keeps no account, as in version 1 if cpu and
+    /// cpuacct are mounted apart.
     #[must_use]
     pub fn used_s(&self) -> Option<f64> {
         match &self.usage {
@@ -122,6 +122,18 @@ mod tests {
         let limit = CpuLimit::find_below(mount.path(), "0::/pod/box\n").unwrap();
         assert_eq!((limit.cores, limit.used_s()), (1.5, Some(2.5)));
         assert_eq!(CpuLimit::find_below(mount.path(), "0::/other\n"), None);
+    }
+
+    #[test]
+    fn version_1_without_an_account_has_its_limit() {
+        let mount = files(&[
+            ("cpu/node/cpu.cfs_quota_us", "25000\n"),
+            ("cpu/node/cpu.cfs_period_us", "100000\n"),
+            ("cpuacct/cpuacct.usage", "5000000000\n"),
+        ]);
+        let groups = "2:cpuacct:/\n1:cpu:/node\n0::/\n";
+        let limit = CpuLimit::find_below(mount.path(), groups).unwrap();
+        assert_eq!((limit.cores, limit.used_s()), (0.25, None));
     }
 
     #[test]

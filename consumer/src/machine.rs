@@ -68,6 +68,9 @@ impl Machine {
             self.pool_cpu_pct = 100.0 * (look.process_s - last.process_s) / could;
             if let (Some(now), Some(before)) = (look.container_s, last.container_s) {
                 self.cpu_pct = 100.0 * (now - before) / could;
+            } else if self.limit.is_some() {
+                // Of the others in the group nothing is known.
+                self.cpu_pct = self.pool_cpu_pct;
             }
         }
         self.last = Some(look);

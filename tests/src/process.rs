@@ -13,6 +13,8 @@ pub enum Binary {
     Producer,
     /// `consumer`
     Consumer,
+    /// `experiment`
+    Experiment,
 }
 
 impl Binary {
@@ -20,6 +22,7 @@ impl Binary {
         let name = match self {
             Self::Producer => "producer",
             Self::Consumer => "consumer",
+            Self::Experiment => "experiment",
         };
         // target/<profile>/deps/<this test>
         let test = std::env::current_exe().unwrap();
@@ -36,6 +39,9 @@ impl Binary {
     pub fn command(self) -> Command {
         let mut command = Command::new(self.path());
         command.env_clear().stdin(Stdio::null());
+        if let (Self::Experiment, Some(path)) = (self, std::env::var_os("PATH")) {
+            command.env("PATH", path); // it starts others
+        }
         // But for the engine's kernel, so that each can be tested and measured.
         if let Some(kernel) = std::env::var_os("PRIMEPOOL_KERNEL") {
             command.env("PRIMEPOOL_KERNEL", kernel);

@@ -29,3 +29,13 @@ fn consumer() {
 fn consumer_health() {
     insta::assert_snapshot!(help(Binary::Consumer, &["health", "--help"]));
 }
+
+#[test]
+fn experiment() {
+    insta::assert_snapshot!(help(Binary::Experiment, &["--help"]));
+}
+
+#[test]
+fn experiment_run() {
+    insta::assert_snapshot!(help(Binary::Experiment, &["run", "--help"]));
+}
