@@ -103,6 +103,7 @@ pub fn number(value: f64) -> String {
         size if size >= 10.0 => 1,
         size if size >= 1.0 => 2,
         size if size >= 0.01 => 3,
+        size if size >= 0.000_1 => 5,
         _ => return format!("{value:.1e}"),
     };
     let text = format!("{value:.digits$}");
@@ -570,6 +571,8 @@ mod tests {
             (0.0, "0"),
             (2.0, "2"),
             (0.25, "0.25"),
+            (0.003_612, "0.00361"),
+            (0.000_001, "1.0e-6"),
             (12.34, "12.3"),
             (123.4, "123"),
             (12_345.0, "12\u{202f}345"),

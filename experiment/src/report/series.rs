@@ -196,7 +196,7 @@ impl Ceiling {
         match baseline {
             Some(baseline) if baseline.bits == settings.bits => {
                 let usable = !baseline.primes_per_s.is_empty() && baseline.cores > 0.0;
-                if !usable || !(baseline.per_core() > 0.0) {
+                if !usable || baseline.per_core().is_nan() || baseline.per_core() <= 0.0 {
                     bail!(
                         "{} holds no rate: run `experiment baseline` again, or remove the file",
                         Baseline::FILE

@@ -188,16 +188,16 @@ fn accumulate(
 /// Solves the normal equations of the free parameters by Gauss's elimination with pivots; none if they determine nothing.
 fn solve(mut matrix: [[f64; 3]; 3], mut right: [f64; 3], free: [bool; 3]) -> Option<Parameters> {
     for fixed in (0..3).filter(|index| !free[*index]) {
-        for other in 0..3 {
-            matrix[fixed][other] = 0.0;
-            matrix[other][fixed] = 0.0;
+        matrix[fixed] = [0.0; 3];
+        for row in &mut matrix {
+            row[fixed] = 0.0;
         }
         matrix[fixed][fixed] = 1.0;
         right[fixed] = 0.0;
     }
     // Columns of the same size, as N(N − 1) is much larger than 1.
     let scale: Parameters = [0, 1, 2].map(|index| f64::sqrt(matrix[index][index]));
-    if scale.iter().any(|scale| !(*scale > 0.0)) {
+    if scale.iter().any(|scale| scale.is_nan() || *scale <= 0.0) {
         return None;
     }
     for i in 0..3 {

@@ -71,6 +71,7 @@ pub struct Bounds {
 #[must_use]
 pub fn summary(study: &Study, bounds: &[Bounds]) -> Vec<String> {
     let mut words = vec![best(study), speed_up(study), efficiency(study)];
+    words.extend(beyond_machine(study));
     words.extend(study.over_nodes().map(|scaling| knee(study, scaling)));
     words.push(law(study));
     words.extend(bounds.iter().map(|one| one.verdict.clone()));
@@ -122,7 +123,7 @@ fn efficiency(study: &Study) -> String {
                 .map(|member| member.1)
                 .max_by(|a, b| a.throughput.median.total_cmp(&b.throughput.median))?;
             Some(format!(
-                "{} {:.0} % (with {})",
+                "{} {:.0} % (with {} each)",
                 count(nodes, "node"),
                 study.ceiling.efficiency_pct(fastest).median,
                 count(fastest.workers, "worker"),
@@ -133,6 +134,21 @@ fn efficiency(study: &Study) -> String {
         "Efficiency of each cluster size where it is fastest: {}.",
         parts.join(", ")
     )
+}
+
+/// A ceiling of more cores than there are cannot be reached.
+fn beyond_machine(study: &Study) -> Option<String> {
+    let machine = study.ceiling.machine_cores;
+    let beyond = study
+        .configurations
+        .iter()
+        .filter(|one| study.ceiling.cores(one.nodes, one.workers) > machine)
+        .min_by_key(|one| (one.nodes, one.workers))?;
+    Some(format!(
+        "From {} on the nodes may use more cores together ({}) than the machine has ({machine}): beyond that an efficiency of 100 % cannot be reached.",
+        beyond.name(),
+        number(study.ceiling.cores(beyond.nodes, beyond.workers)),
+    ))
 }
 
 fn knee(study: &Study, scaling: &Scaling) -> String {
@@ -320,24 +336,27 @@ impl Cause {
 
 /// Broker and producer where they are not the cause.
 fn against(statements: &[Statement], cause: Cause) -> String {
-    let idle: Vec<String> = statements
-        .iter()
-        .filter(|one| one.cause != cause && !one.holds)
-        .filter(|one| matches!(one.cause, Cause::Broker | Cause::Producer))
-        .filter_map(|one| {
-            let who = if one.cause == Cause::Broker {
-                "broker"
-            } else {
-                "producer"
-            };
-            Some(format!("the {who} used {:.2} cores", one.share?))
-        })
-        .collect();
-    if idle.is_empty() {
-        String::new()
-    } else {
-        format!(" Against the others: {}.", idle.join(", "))
+    let used = |holds: bool| -> Vec<String> {
+        statements
+            .iter()
+            .filter(|one| one.cause != cause && one.holds == holds)
+            .filter_map(|one| match one.cause {
+                Cause::Broker => Some(format!("the broker used {:.2} cores", one.share?)),
+                Cause::Producer => Some(format!("the producer used {:.2} cores", one.share?)),
+                _ => None,
+            })
+            .collect()
+    };
+    let mut text = String::new();
+    for (lead, parts) in [
+        ("Also near the limit of one core", used(true)),
+        ("Against the others", used(false)),
+    ] {
+        if !parts.is_empty() {
+            text.push_str(&format!(" {lead}: {}.", parts.join(", ")));
+        }
     }
+    text
 }
 
 fn unknown(name: &str, statements: &[Statement]) -> String {
