@@ -234,6 +234,9 @@ fn overview(study: &Study, figure: Figure) -> Picture {
     ticks.sort_unstable();
     ticks.dedup();
     chart.x.ticks = ticks.into_iter().map(f64::from).collect();
+    if chart.x.at_least > 0.0 {
+        chart.x.ticks.push(chart.x.at_least.floor());
+    }
     if figure == Figure::Efficiency {
         chart.subtitle = format!("{} {}", chart.subtitle, ceiling_note(study));
     }

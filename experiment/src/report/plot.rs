@@ -263,14 +263,16 @@ impl Chart {
 
     /// Entries of the legend in as many rows as they need, if there is more than one; returns where they end.
     fn legend(&self, body: &mut String, top: f64) -> f64 {
-        let named: Vec<&Series> = self
+        let mut named: Vec<&Series> = self
             .series
             .iter()
             .filter(|series| !series.name.is_empty())
             .collect();
         if named.len() < 2 {
-            return top;
+            return top + 8.0;
         }
+        // What was measured comes first, though it is drawn last.
+        named.sort_by_key(|series| series.style != Style::Measured);
         let (mut x, mut y) = (TOP, top + 24.0);
         for series in named {
             let width = 34.0 + text_width(&series.name, 13.0) + 16.0;

@@ -256,6 +256,7 @@ fn failures(study: &Study) -> String {
     };
     let failed = match failed {
         0 => "no measurement failed".to_owned(),
+        1 => "1 failed and is left out".to_owned(),
         failed => format!("{failed} failed and are left out"),
     };
     format!("{ended} measurements of {jobs} jobs count; {failed}; {errors}.")
