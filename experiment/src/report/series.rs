@@ -1,0 +1,321 @@
+//! Records by configuration: medians with what they range over, and the ceiling that they are held against.
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use crate::record::{Baseline, Figures, Record, Settings};
+
+/// The median of some values and what they range over.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Interval {
+    /// The median; of an even number of values the mean of the two in the middle.
+    pub median: f64,
+    /// The least.
+    pub least: f64,
+    /// The largest.
+    pub most: f64,
+}
+
+impl Interval {
+    /// Of the values that are finite; none if there are none.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<f64> = values
+            .into_iter()
+            .filter(|value| value.is_finite())
+            .collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let (least, most) = (*sorted.first()?, *sorted.last()?);
+        let middle = sorted.len() / 2;
+        let median = if sorted.len().is_multiple_of(2) {
+            f64::midpoint(sorted[middle - 1], sorted[middle])
+        } else {
+            sorted[middle]
+        };
+        Some(Self {
+            median,
+            least,
+            most,
+        })
+    }
+
+    /// All three times `factor`, which is not negative.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        Self {
+            median: self.median * factor,
+            least: self.least * factor,
+            most: self.most * factor,
+        }
+    }
+}
+
+/// All measurements of one pair of nodes and workers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Configuration {
+    /// Nodes.
+    pub nodes: u32,
+    /// Workers of each node.
+    pub workers: u32,
+    /// The measurements, slowest first; at least one.
+    pub runs: Vec<Figures>,
+    /// Primes per second.
+    pub throughput: Interval,
+}
+
+impl Configuration {
+    /// The measurements by pair, in the order of nodes, then workers. Of two records of the same measurement the later counts.
+    #[must_use]
+    pub fn all(records: &[Record]) -> Vec<Self> {
+        let mut pairs: Vec<(u32, u32)> = records
+            .iter()
+            .map(|record| (record.nodes, record.workers))
+            .collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        pairs
+            .into_iter()
+            .filter_map(|(nodes, workers)| {
+                let mut runs: Vec<Figures> = latest(records)
+                    .into_iter()
+                    .filter(|record| (record.nodes, record.workers) == (nodes, workers))
+                    .filter_map(Record::figures)
+                    .cloned()
+                    .collect();
+                runs.sort_by(|a, b| a.primes_per_s.total_cmp(&b.primes_per_s));
+                let throughput = Interval::of(runs.iter().map(|run| run.primes_per_s))?;
+                Some(Self {
+                    nodes,
+                    workers,
+                    runs,
+                    throughput,
+                })
+            })
+            .collect()
+    }
+
+    /// Workers of all nodes.
+    #[must_use]
+    pub fn total_workers(&self) -> u32 {
+        self.nodes.saturating_mul(self.workers)
+    }
+
+    /// The measurement with the median throughput; of an even number the slower of the two in the middle.
+    #[must_use]
+    pub fn median_run(&self) -> &Figures {
+        &self.runs[(self.runs.len() - 1) / 2]
+    }
+
+    /// A figure over the measurements.
+    #[must_use]
+    pub fn interval(&self, figure: impl Fn(&Figures) -> f64) -> Interval {
+        Interval::of(self.runs.iter().map(figure)).unwrap_or(Interval {
+            median: 0.0,
+            least: 0.0,
+            most: 0.0,
+        })
+    }
+
+    /// For people: `4 nodes × 2 workers`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!(
+            "{} × {}",
+            count(self.nodes, "node"),
+            count(self.workers, "worker")
+        )
+    }
+
+    /// The folder of its pictures.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        format!("runs/nodes_{}_workers_{}", self.nodes, self.workers)
+    }
+}
+
+/// `1 node`, `2 nodes`.
+#[must_use]
+pub fn count(number: u32, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The last record of each measurement, in the order in which they were taken.
+#[must_use]
+pub fn latest(records: &[Record]) -> Vec<&Record> {
+    records
+        .iter()
+        .enumerate()
+        .filter(|(index, record)| {
+            !records[index + 1..]
+                .iter()
+                .any(|later| later.key() == record.key())
+        })
+        .map(|(_, record)| record)
+        .collect()
+}
+
+/// The distinct values, ascending.
+pub fn distinct(values: impl IntoIterator<Item = u32>) -> Vec<u32> {
+    let mut values: Vec<u32> = values.into_iter().collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+/// What the cores that a configuration may use could do at most.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ceiling {
+    /// Primes per second of one core.
+    pub per_core: f64,
+    /// Where that comes from, for people.
+    pub source: String,
+    /// Whether it was measured without the pool.
+    pub is_baseline: bool,
+    /// Cores that one node may use, if they are limited.
+    pub cpus_per_node: Option<f64>,
+    /// Cores of the machine.
+    pub machine_cores: f64,
+}
+
+impl Ceiling {
+    /// From the baseline, or from the smallest configuration if there is none of the same primes.
+    ///
+    /// # Errors
+    /// The baseline holds no usable rate, or there are no configurations.
+    pub fn new(
+        settings: &Settings,
+        baseline: Option<&Baseline>,
+        configurations: &[Configuration],
+    ) -> Result<Self> {
+        let mut ceiling = Self {
+            per_core: 0.0,
+            source: String::new(),
+            is_baseline: false,
+            cpus_per_node: settings.cpus_per_node,
+            machine_cores: f64::from(settings.machine.cores.max(1)),
+        };
+        match baseline {
+            Some(baseline) if baseline.bits == settings.bits => {
+                let usable = !baseline.primes_per_s.is_empty() && baseline.cores > 0.0;
+                if !usable || baseline.per_core().is_nan() || baseline.per_core() <= 0.0 {
+                    bail!(
+                        "{} holds no rate: run `experiment baseline` again, or remove the file",
+                        Baseline::FILE
+                    );
+                }
+                ceiling.per_core = baseline.per_core();
+                ceiling.is_baseline = true;
+                ceiling.source = format!(
+                    "the same jobs in a bare loop without the pool: {:.2} primes/s per core, median of {} on {} cores",
+                    ceiling.per_core,
+                    baseline.primes_per_s.len(),
+                    baseline.cores
+                );
+            }
+            other => {
+                let Some(smallest) = smallest(configurations) else {
+                    bail!("there is no configuration to take the ceiling from");
+                };
+                ceiling.per_core =
+                    smallest.throughput.median / ceiling.cores(smallest.nodes, smallest.workers);
+                let why = match other {
+                    Some(baseline) => format!(
+                        "the baseline is of {} bits, the experiment of {}",
+                        baseline.bits, settings.bits
+                    ),
+                    None => format!("there is no {}", Baseline::FILE),
+                };
+                ceiling.source = format!(
+                    "the throughput of the smallest configuration ({}) scaled by cores: {:.2} primes/s per core, as {why}",
+                    smallest.name(),
+                    ceiling.per_core
+                );
+            }
+        }
+        Ok(ceiling)
+    }
+
+    /// Cores that so many nodes with so many workers each may really use.
+    #[must_use]
+    pub fn cores(&self, nodes: u32, workers: u32) -> f64 {
+        self.cores_at(f64::from(nodes), f64::from(workers))
+    }
+
+    /// The same for numbers between those that exist, for lines.
+    #[must_use]
+    pub fn cores_at(&self, nodes: f64, workers: f64) -> f64 {
+        match self.cpus_per_node {
+            Some(cpus) => nodes * cpus.min(workers),
+            None => self.machine_cores.min(nodes * workers),
+        }
+    }
+
+    /// Primes per second of a configuration that loses nothing.
+    #[must_use]
+    pub fn of(&self, configuration: &Configuration) -> f64 {
+        self.per_core * self.cores(configuration.nodes, configuration.workers)
+    }
+
+    /// Throughput in per cent of the ceiling.
+    #[must_use]
+    pub fn efficiency_pct(&self, configuration: &Configuration) -> Interval {
+        configuration
+            .throughput
+            .scaled(100.0 / self.of(configuration))
+    }
+
+    /// CPU time of the consumers in a run, per cent of the cores that the configuration may really use.
+    #[must_use]
+    pub fn busy_pct(&self, configuration: &Configuration, run: &Figures) -> f64 {
+        let cores = self.cores(configuration.nodes, configuration.workers);
+        100.0 * run.consumer_cpu_s / (run.elapsed_s * cores)
+    }
+}
+
+/// The configuration with the fewest workers, and of these with the fewest nodes.
+#[must_use]
+pub fn smallest(configurations: &[Configuration]) -> Option<&Configuration> {
+    configurations
+        .iter()
+        .min_by_key(|one| (one.total_workers(), one.nodes))
+}
+
+/// The configuration with the largest median throughput.
+#[must_use]
+pub fn best(configurations: &[Configuration]) -> Option<&Configuration> {
+    configurations
+        .iter()
+        .max_by(|a, b| a.throughput.median.total_cmp(&b.throughput.median))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn medians_and_what_they_range_over() {
+        let odd = Interval::of([3.0, 1.0, 2.0]).unwrap();
+        assert_eq!((odd.median, odd.least, odd.most), (2.0, 1.0, 3.0));
+        let even = Interval::of([4.0, 1.0, 2.0, 3.0]).unwrap();
+        assert_eq!((even.median, even.least, even.most), (2.5, 1.0, 4.0));
+        let finite = Interval::of([f64::NAN, 5.0]).unwrap();
+        assert_eq!(finite.median, 5.0);
+        assert_eq!(Interval::of([]), None);
+    }
+
+    #[test]
+    fn cores_that_may_really_be_used() {
+        let mut ceiling = Ceiling {
+            per_core: 10.0,
+            source: String::new(),
+            is_baseline: true,
+            cpus_per_node: Some(2.0),
+            machine_cores: 8.0,
+        };
+        assert_eq!(ceiling.cores(3, 1), 3.0);
+        assert_eq!(ceiling.cores(3, 4), 6.0);
+        ceiling.cpus_per_node = None;
+        assert_eq!(ceiling.cores(3, 2), 6.0);
+        assert_eq!(ceiling.cores(3, 4), 8.0);
+    }
+}
