@@ -1,8 +1,8 @@
 //! The ceiling: the jobs of a seeded run in a bare loop of the engine, without a broker, on the cores that a node may use.
 
 use std::{
-    path::Path,
-    process::Stdio,
+    collections::BTreeMap,
+    process::{Child, Stdio},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -11,7 +11,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use primepool_engine::{Cancel, Engine, Form, Kernel, Stream, estimate};
 
-use crate::{process::within, record::Baseline, share::Share};
+use crate::{
+    process::within,
+    record::{Baseline, Settings},
+    share::Share,
+};
 
 /// Primes per second of `threads` threads that take the jobs of a seeded run in turns, for about so long.
 ///
@@ -51,43 +55,62 @@ pub fn bare_loop(bits: u32, seed: u64, threads: u32, time: Duration) -> Result<f
     Ok(done.load(Relaxed) as f64 / mean)
 }
 
-/// Measures the ceiling `repeat` times, each time for `time`: on a share of so many cores, or on all of them.
+/// Measures the ceiling of an experiment, each repetition for `time`: on the share of one node and on those of as many at once as
+/// the experiment has, or on all cores.
 ///
 /// # Errors
 /// The share cannot be given, or the loop fails.
-pub fn measure(
-    bits: u32,
-    seed: u64,
-    cores: (Option<f64>, u32),
-    repeat: u32,
-    time: Duration,
-) -> Result<Baseline> {
-    let (share_of, machine) = cores;
-    let threads = share_of.map_or(machine, |cores| cores.ceil() as u32);
-    let mut rates = Vec::new();
-    for _ in 0..repeat {
-        let share = share_of.map(Share::new).transpose()?;
-        let own = std::env::current_exe().context("cannot find out where this program is")?;
-        let output = within(share.as_ref(), Path::new(&own))
-            .args(["bare-loop", "--bits", &bits.to_string()])
-            .args(["--seed", &seed.to_string()])
+pub fn measure(settings: &Settings, time: Duration) -> Result<Baseline> {
+    let mut baseline = Baseline {
+        bits: settings.bits,
+        seed: settings.seed,
+        cores: settings
+            .cpus_per_node
+            .unwrap_or(f64::from(settings.machine.cores)),
+        threads: settings
+            .cpus_per_node
+            .map_or(settings.machine.cores, |cores| cores.ceil() as u32),
+        primes_per_s: Vec::new(),
+        together: BTreeMap::new(),
+    };
+    // In turns, so that drift of the machine does not look like an effect.
+    for _ in 0..settings.repeat {
+        let one = together(settings, baseline.threads, 1, time)?;
+        baseline.primes_per_s.push(one);
+        let several = settings.nodes.iter().filter(|&&nodes| nodes > 1);
+        for &nodes in several.filter(|_| settings.cpus_per_node.is_some()) {
+            let rate = together(settings, baseline.threads, nodes, time)?;
+            baseline.together.entry(nodes).or_default().push(rate);
+        }
+    }
+    Ok(baseline)
+}
+
+/// Primes per second of so many loops at once, each in a process with a share of its own.
+fn together(settings: &Settings, threads: u32, loops: u32, time: Duration) -> Result<f64> {
+    let own = std::env::current_exe().context("cannot find out where this program is")?;
+    let start = || -> Result<(Child, Option<Share>)> {
+        let share = settings.cpus_per_node.map(Share::new).transpose()?;
+        let child = within(share.as_ref(), &own)
+            .args(["bare-loop", "--bits", &settings.bits.to_string()])
+            .args(["--seed", &settings.seed.to_string()])
             .args(["--threads", &threads.to_string()])
             .args(["--min-time", &format!("{}ms", time.as_millis())])
             .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
+            .stdout(Stdio::piped())
+            .spawn()
             .context("cannot start the bare loop")?;
+        Ok((child, share))
+    };
+    let started = (0..loops).map(|_| start()).collect::<Result<Vec<_>>>()?;
+    let mut sum = 0.0;
+    for (child, _share) in started {
+        let output = child.wait_with_output()?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let Ok(rate) = text.trim().parse() else {
+        let Ok(rate) = text.trim().parse::<f64>() else {
             bail!("the bare loop ended with {}", output.status);
         };
-        rates.push(rate);
+        sum += rate;
     }
-    Ok(Baseline {
-        bits,
-        seed,
-        cores: share_of.unwrap_or(f64::from(machine)),
-        threads,
-        primes_per_s: rates,
-    })
+    Ok(sum)
 }

@@ -8,6 +8,7 @@
 //! ```
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{BufRead, BufReader, ErrorKind, Write},
     path::Path,
@@ -147,6 +148,10 @@ pub struct Baseline {
     pub threads: u32,
     /// Primes per second of each repetition.
     pub primes_per_s: Vec<f64>,
+    /// The same with so many loops at once, each on a share of its own: primes per second of all of them, of each repetition. What a
+    /// machine does in a CPU second falls when more of it is busy.
+    #[serde(default)]
+    pub together: BTreeMap<u32, Vec<f64>>,
 }
 
 impl Settings {
@@ -225,10 +230,24 @@ impl Baseline {
     /// The median of the repetitions, primes per second and core.
     #[must_use]
     pub fn per_core(&self) -> f64 {
-        let mut rates = self.primes_per_s.clone();
-        rates.sort_unstable_by(f64::total_cmp);
-        rates[rates.len() / 2] / self.cores
+        median(&self.primes_per_s) / self.cores
     }
+
+    /// The same beside others: of so many loops at once, for each number of them that was measured.
+    #[must_use]
+    pub fn per_core_together(&self) -> BTreeMap<u32, f64> {
+        let each = |(&nodes, rates): (&u32, &Vec<f64>)| {
+            (nodes, median(rates) / (f64::from(nodes) * self.cores))
+        };
+        self.together.iter().map(each).collect()
+    }
+}
+
+/// 0 of nothing.
+fn median(rates: &[f64]) -> f64 {
+    let mut rates = rates.to_vec();
+    rates.sort_unstable_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().unwrap_or_default()
 }
 
 /// Reads a file of an experiment's folder; nothing if it is not there.

@@ -20,8 +20,8 @@ use crate::{
     sweep::{Sweep, order},
 };
 
-/// Longest time of a repetition of the ceiling.
-const BASELINE: Duration = Duration::from_secs(10);
+/// Longest time of a repetition of the ceiling, for each number of nodes.
+const BASELINE: Duration = Duration::from_secs(5);
 
 /// A line of result.
 pub fn say(text: &str) {
@@ -169,8 +169,7 @@ fn bar(length: u64, done: u64) -> ProgressBar {
 
 fn measure_baseline(dir: &Path, settings: &Settings) -> Result<()> {
     let time = Duration::from_secs_f64(settings.min_time_s).min(BASELINE);
-    let cores = (settings.cpus_per_node, settings.machine.cores);
-    let ceiling = baseline::measure(settings.bits, settings.seed, cores, settings.repeat, time)?;
+    let ceiling = baseline::measure(settings, time)?;
     record::write(dir, Baseline::FILE, &ceiling)?;
     say(&format!(
         "ceiling: {:.1} primes/s a core in a bare loop of {} thread(s) on {} core(s)",
@@ -178,6 +177,9 @@ fn measure_baseline(dir: &Path, settings: &Settings) -> Result<()> {
         ceiling.threads,
         ceiling.cores
     ));
+    for (nodes, rate) in ceiling.per_core_together() {
+        say(&format!("         {rate:.1} in {nodes} of them at once"));
+    }
     Ok(())
 }
 

@@ -117,7 +117,7 @@ fn scaling_picture(study: &Study, scaling: &Scaling, figure: Figure) -> Picture 
         lines.push(ideal(study, scaling));
     }
     if matches!(figure, Figure::Throughput | Figure::Efficiency) {
-        subtitle = format!("{subtitle} {}", ceiling_note(study));
+        subtitle = format!("{subtitle} {}", ceiling_note(study, figure));
     }
     lines.push(measured(study, scaling, figure, "measured", 0));
     let chart = Chart {
@@ -145,11 +145,15 @@ fn how_to_read(study: &Study) -> String {
     }
 }
 
-fn ceiling_note(study: &Study) -> String {
+fn ceiling_note(study: &Study, figure: Figure) -> String {
     if study.ceiling.is_baseline {
-        "Ceiling: the bare loop's rate per core times usable cores.".into()
+        if figure == Figure::Throughput || study.ceiling.per_core_together.is_empty() {
+            "Ideal: the bare loop's rate per core times usable cores.".into()
+        } else {
+            "Ideal: as many bare loops at once, on the same shares.".into()
+        }
     } else {
-        "Ceiling: the smallest configuration's rate per core times usable cores.".into()
+        "Ideal: the smallest configuration's rate per core times usable cores.".into()
     }
 }
 
@@ -186,7 +190,7 @@ fn ideal(study: &Study, scaling: &Scaling) -> Series {
         study.ceiling.per_core * cores
     };
     Series {
-        name: "ideal: the ceiling".into(),
+        name: "ideal".into(),
         style: Style::Ideal,
         colour: 0,
         points: line(0.0, end, rate),
@@ -238,7 +242,7 @@ fn overview(study: &Study, figure: Figure) -> Picture {
         chart.x.ticks.push(chart.x.at_least.floor());
     }
     if figure == Figure::Efficiency {
-        chart.subtitle = format!("{} {}", chart.subtitle, ceiling_note(study));
+        chart.subtitle = format!("{} {}", chart.subtitle, ceiling_note(study, figure));
     }
     Picture {
         path: format!("overview/{}", figure.file()),

@@ -1,5 +1,7 @@
 //! Records by configuration: medians with what they range over, and the ceiling that they are held against.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, bail};
 use serde::Serialize;
 
@@ -166,6 +168,8 @@ pub fn distinct(values: impl IntoIterator<Item = u32>) -> Vec<u32> {
 pub struct Ceiling {
     /// Primes per second of one core.
     pub per_core: f64,
+    /// The same where so many nodes are busy at once, as far as that was measured.
+    pub per_core_together: BTreeMap<u32, f64>,
     /// Where that comes from, for people.
     pub source: String,
     /// Whether it was measured without the pool.
@@ -188,6 +192,7 @@ impl Ceiling {
     ) -> Result<Self> {
         let mut ceiling = Self {
             per_core: 0.0,
+            per_core_together: BTreeMap::new(),
             source: String::new(),
             is_baseline: false,
             cpus_per_node: settings.cpus_per_node,
@@ -203,6 +208,7 @@ impl Ceiling {
                     );
                 }
                 ceiling.per_core = baseline.per_core();
+                ceiling.per_core_together = baseline.per_core_together();
                 ceiling.is_baseline = true;
                 ceiling.source = format!(
                     "the same jobs in a bare loop without the pool: {:.2} primes/s per core, median of {} on {} cores",
@@ -249,10 +255,18 @@ impl Ceiling {
         }
     }
 
+    /// Primes per second of one core while so many nodes are busy.
+    #[must_use]
+    pub fn per_core_beside(&self, nodes: u32) -> f64 {
+        let measured = self.per_core_together.get(&nodes);
+        measured.copied().unwrap_or(self.per_core)
+    }
+
     /// Primes per second of a configuration that loses nothing.
     #[must_use]
     pub fn of(&self, configuration: &Configuration) -> f64 {
-        self.per_core * self.cores(configuration.nodes, configuration.workers)
+        self.per_core_beside(configuration.nodes)
+            * self.cores(configuration.nodes, configuration.workers)
     }
 
     /// Throughput in per cent of the ceiling.
@@ -307,6 +321,7 @@ mod tests {
     fn cores_that_may_really_be_used() {
         let mut ceiling = Ceiling {
             per_core: 10.0,
+            per_core_together: BTreeMap::new(),
             source: String::new(),
             is_baseline: true,
             cpus_per_node: Some(2.0),

@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use resvg::tiny_skia::Pixmap;
 
@@ -96,6 +96,7 @@ fn experiment(dir: &Path) {
         cores: 2.0,
         threads: 2,
         primes_per_s: vec![104.0, 103.0, 105.0],
+        together: BTreeMap::new(),
     };
     record::write(dir, Baseline::FILE, &baseline).unwrap();
     for nodes in NODES {

@@ -388,7 +388,7 @@ fn cpu(study: &Study, configuration: &Configuration, run: &Figures) -> Statement
         text.push_str(&format!(
             ", and a CPU second gave {} primes, {:.0} % of the bare loop's",
             number(yields),
-            100.0 * yields / study.ceiling.per_core
+            100.0 * yields / study.ceiling.per_core_beside(configuration.nodes)
         ));
     }
     text.push('.');
