@@ -3,7 +3,6 @@
 use std::{
     env,
     fs::{self, File},
-    io,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -176,18 +175,12 @@ impl Drop for Node {
     }
 }
 
-/// What a producer used and how it ended.
-#[derive(Debug)]
-pub struct Produced {
-    /// CPU seconds that it used.
-    pub cpu_s: f64,
-}
-
-/// Runs a producer with its runs in `dir`, and waits for it. The broker's address comes from the environment.
+/// Runs a producer with its runs in `dir`, and waits for it; the CPU seconds that it used. The broker's address comes from the
+/// environment.
 ///
 /// # Errors
 /// It does not end well; with the end of what it said.
-pub fn produce(programs: &Path, dir: &Path, args: &[String], stop: &Stop) -> Result<Produced> {
+pub fn produce(programs: &Path, dir: &Path, args: &[String], stop: &Stop) -> Result<f64> {
     let log = dir.join("producer.log");
     let file = File::create(&log).with_context(|| log.display().to_string())?;
     let mut command = within(None, &programs.join("producer"));
@@ -223,7 +216,7 @@ pub fn produce(programs: &Path, dir: &Path, args: &[String], stop: &Stop) -> Res
         };
         bail!("the producer ended with {how}: {}", last_lines(&log));
     }
-    Ok(Produced { cpu_s: used })
+    Ok(used)
 }
 
 /// A command that ends with this process, in a share of its own from its first instruction on.
@@ -288,16 +281,4 @@ fn last_lines(log: &Path) -> String {
     }
     let lines: Vec<&str> = lines.into_iter().rev().collect();
     lines.join(" · ")
-}
-
-/// Waits, but not when somebody asks to stop.
-pub fn pause(time: Duration, stop: &Stop) -> io::Result<()> {
-    let end = Instant::now() + time;
-    while Instant::now() < end {
-        if stop.asked() {
-            return Err(io::Error::other("stopped"));
-        }
-        thread::sleep(LOOK);
-    }
-    Ok(())
 }

@@ -126,7 +126,8 @@ impl Sweep<'_> {
             let runs = dir.join(format!("try-{attempt}"));
             fs::create_dir_all(&runs).with_context(|| runs.display().to_string())?;
             let before = self.cpu_times(cluster);
-            let produced = produce(self.programs, &runs, &self.producer_args(jobs), self.stop)?;
+            let producer_cpu_s =
+                produce(self.programs, &runs, &self.producer_args(jobs), self.stop)?;
             let after = self.cpu_times(cluster);
             let (folder, summary) = read_summary(&runs)?;
             let enough = summary.elapsed_s >= self.settings.min_time_s;
@@ -146,7 +147,7 @@ impl Sweep<'_> {
                     cpu_pct: mean(summary.nodes.iter().filter_map(|node| node.pool_cpu_pct)),
                     rss_bytes: mean(summary.nodes.iter().map(|node| node.rss_bytes as f64)),
                     consumer_cpu_s: after.consumers - before.consumers,
-                    producer_cpu_s: produced.cpu_s,
+                    producer_cpu_s,
                     broker_cpu_s: used((before.broker, after.broker)),
                     joined_s,
                     jobs_by_node: summary

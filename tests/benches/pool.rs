@@ -184,15 +184,9 @@ fn overhead(broker: &Broker, workers: usize, bits: u32, count: u64, rounds: usiz
 /// What metrics cost: consumer and producer write to an InfluxDB on the same cores, or to none.
 fn metrics(broker: &Broker, workers: usize, count: u64, rounds: usize) -> String {
     let influx = Influx::private();
-    let token = influx.dir.join("influx-token");
-    let server = [
-        "--influx-host",
-        &influx.url,
-        "--influx-token-file",
-        token.to_str().unwrap(),
-        "--metrics-spool",
-        "spool",
-    ];
+    let flags = influx.flags();
+    let mut server: Vec<&str> = flags.iter().map(String::as_str).collect();
+    server.extend(["--metrics-spool", "spool"]);
     let (concurrency, count) = (workers.to_string(), count.to_string());
     let measure = |server: &[&str], seed: &str| {
         let dir = tempdir().unwrap();

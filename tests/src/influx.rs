@@ -37,6 +37,18 @@ impl Influx {
         }
     }
 
+    /// What tells a consumer or a producer to write to it.
+    pub fn flags(&self) -> [String; 4] {
+        let token = self.dir.join("influx-token");
+        [
+            "--influx-host",
+            &self.url,
+            "--influx-token-file",
+            path(&token),
+        ]
+        .map(str::to_owned)
+    }
+
     /// kill -9.
     pub fn kill(&self) {
         influx_sh(&["kill", path(&self.dir)]);

@@ -49,17 +49,10 @@ impl Recording {
         let influx = Influx::private();
         let (broker, management) = Broker::with_management();
         let dir = tempdir().unwrap();
-        let token = influx.dir.join("influx-token");
-        let server = [
-            "--influx-host",
-            &influx.url,
-            "--influx-token-file",
-            token.to_str().unwrap(),
-            "--influx-bucket",
-            "recorded",
-            "--management-url",
-            &management,
-        ];
+        let flags = influx.flags();
+        let mut server: Vec<&str> = flags.iter().map(String::as_str).collect();
+        server.extend(["--influx-bucket", "recorded"]);
+        server.extend(["--management-url", &management]);
         let node = |name: &str| {
             let spool = format!("spool-{name}");
             let own = [

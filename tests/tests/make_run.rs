@@ -41,6 +41,13 @@ fn run(dir: &TempDir, variables: &[(&str, &str)], args: &[&str]) -> Child {
         .unwrap()
 }
 
+/// Ctrl-C: the whole group of processes gets it.
+fn interrupt(running: &Child) {
+    let group = format!("-{}", running.id());
+    let sent = Command::new("kill").args(["-INT", "--", &group]).status();
+    assert!(sent.unwrap().success());
+}
+
 fn read(dir: &TempDir, name: &str) -> String {
     fs::read_to_string(dir.path().join(name)).unwrap()
 }
@@ -176,15 +183,7 @@ fn the_metrics_follow_the_run_to_another_folder_and_into_its_second_session() {
     );
     let parent = elsewhere.parent().unwrap();
     wait_for("results", || (Results::count(parent) >= 10).then_some(()));
-    let group = format!("-{}", running.id());
-    let interrupt = ["-INT", "--", &group];
-    assert!(
-        Command::new("kill")
-            .args(interrupt)
-            .status()
-            .unwrap()
-            .success()
-    );
+    interrupt(&running);
     assert_eq!(running.wait().unwrap().code(), Some(130));
     let before = Results::read(parent);
     assert!(before.folder.join("influxdb").exists());
@@ -206,14 +205,7 @@ fn ctrl_c_leaves_nothing_but_what_is_done_and_the_run_can_go_on() {
     wait_for("results", || {
         (Results::count(dir.path()) >= 10).then_some(())
     });
-    let group = format!("-{}", running.id());
-    assert!(
-        Command::new("kill")
-            .args(["-INT", "--", &group])
-            .status()
-            .unwrap()
-            .success()
-    );
+    interrupt(&running);
     let status = running.wait().unwrap();
     let (out, err) = (read(&dir, "out"), read(&dir, "err"));
     assert_eq!(status.code(), Some(130), "{out}{err}");

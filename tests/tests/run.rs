@@ -99,19 +99,14 @@ fn the_metrics_are_line_protocol() {
 #[test]
 fn metrics_reach_influxdb_and_are_read_back() {
     let (broker, dir, influx) = (Broker::vhost(), tempdir().unwrap(), Influx::private());
-    let token = influx.dir.join("influx-token");
-    let server = [
-        "--influx-host",
-        &influx.url,
-        "--influx-token-file",
-        token.to_str().unwrap(),
-    ];
+    let flags = influx.flags();
+    let server = || flags.iter().map(String::as_str);
     let mut consumer = vec!["--node", "n1", "--metrics-interval", "200ms"];
-    consumer.extend(server);
+    consumer.extend(server());
     consumer.extend(["--metrics-spool", "spool"]);
     let consumer = Consumer::with(dir.path(), &broker, &consumer);
     let mut args = vec!["--count", "300", "--bits", "256"];
-    args.extend(server);
+    args.extend(server());
     let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stdout.contains("read back from"), "{done:?}");
