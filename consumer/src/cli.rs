@@ -13,6 +13,7 @@ Examples:
   consumer                                    all cores, the broker of this machine
   consumer --concurrency 2 --prefetch 4       two workers, up to four units at hand
   consumer --kinds prime,next-prime           leave safe primes to others
+  ssh HOST consumer --amqp-url-file - --end-with-stdin    on another machine: the address is typed or piped, ^D ends it
   PRIMEPOOL_AMQP_URL=amqps://node:…@head.example:5671/primes consumer --tls-ca ca.pem
   consumer health --health-file /run/consumer.health   for a container's health check
 
@@ -58,6 +59,11 @@ pub struct Cli {
     /// How long to go on with the units at hand after SIGTERM, before they are given back
     #[arg(long, env = "PRIMEPOOL_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
     drain_timeout: Duration,
+
+    /// End as by SIGTERM when standard input ends: for a consumer that another machine starts through ssh, and that has to go
+    /// when the connection does
+    #[arg(long, env = "PRIMEPOOL_END_WITH_STDIN")]
+    end_with_stdin: bool,
 
     /// Largest numbers to take, in bits; jobs above it are answered as rejected
     #[arg(long, env = "PRIMEPOOL_MAX_BITS", value_name = "BITS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(2..=i64::from(MAX_BITS)))]
@@ -110,6 +116,8 @@ pub struct Settings {
     pub node: String,
     /// Time for the units at hand after a request to stop.
     pub drain_timeout: Duration,
+    /// Whether to end when standard input does.
+    pub end_with_stdin: bool,
     /// Largest numbers to take, in bits.
     pub max_bits: u32,
     /// File of the state of health.
@@ -160,6 +168,7 @@ impl Cli {
             kinds,
             node,
             drain_timeout: self.drain_timeout,
+            end_with_stdin: self.end_with_stdin,
             max_bits: self.max_bits,
             health_file: self.health_file.clone(),
             metrics_interval: self.metrics_interval,

@@ -3,6 +3,7 @@
 use std::{
     io, process,
     sync::Arc,
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -17,7 +18,7 @@ use primepool_engine::{Cancel, Kernel};
 use tokio::{
     sync::{
         mpsc::{self, UnboundedReceiver, UnboundedSender},
-        watch,
+        oneshot, watch,
     },
     time::{Instant, timeout, timeout_at},
 };
@@ -105,6 +106,7 @@ pub async fn run(
 
     let signal = tokio::select! {
         signal = signals.next() => signal,
+        () = end_of_stdin(), if settings.end_with_stdin => "standard input has ended",
         // The intake ends by itself only if the broker refuses us.
         ended = &mut intake => return Err(refused(ended)),
     };
@@ -148,6 +150,19 @@ pub async fn run(
         );
     }
     Ok(Exit::Ok)
+}
+
+/// Waits until whoever holds the other end of standard input has closed it.
+async fn end_of_stdin() {
+    let (ended, end) = oneshot::channel();
+    // A thread of its own: a blocked read would hold up the end of the runtime.
+    let reader = move || {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        let _ = ended.send(());
+    };
+    if thread::Builder::new().spawn(reader).is_err() || end.await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// The last point tells all that this process has done.

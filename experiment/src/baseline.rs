@@ -10,9 +10,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use primepool_engine::{Cancel, Engine, Form, Kernel, Stream, estimate};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    process::within,
+    launcher::Place,
     record::{Baseline, Settings},
     share::Share,
 };
@@ -55,62 +56,85 @@ pub fn bare_loop(bits: u32, seed: u64, threads: u32, time: Duration) -> Result<f
     Ok(done.load(Relaxed) as f64 / mean)
 }
 
-/// Measures the ceiling of an experiment, each repetition for `time`: on the share of one node and on those of as many at once as
-/// the experiment has, or on all cores.
+/// What the bare loop prints when it is a process of its own.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Measured {
+    /// Primes per second of all threads.
+    pub primes_per_s: f64,
+    /// Threads that it had.
+    pub threads: u32,
+}
+
+/// Measures the ceiling of an experiment, each repetition for `time`: where one node would be and where as many at once as the
+/// experiment has would be, if each has a share or a machine of its own; else on all cores.
 ///
 /// # Errors
-/// The share cannot be given, or the loop fails.
+/// A share cannot be given, or the loop cannot be started or fails.
 pub fn measure(settings: &Settings, time: Duration) -> Result<Baseline> {
     let mut baseline = Baseline {
         bits: settings.bits,
         seed: settings.seed,
-        cores: settings
-            .cpus_per_node
-            .unwrap_or(f64::from(settings.machine.cores)),
-        threads: settings
-            .cpus_per_node
-            .map_or(settings.machine.cores, |cores| cores.ceil() as u32),
+        cores: 0.0,
+        threads: 0,
         primes_per_s: Vec::new(),
         together: BTreeMap::new(),
     };
+    let apart = settings.cpus_per_node.is_some() || settings.launcher.is_elsewhere();
     // In turns, so that drift of the machine does not look like an effect.
     for _ in 0..settings.repeat {
-        let one = together(settings, baseline.threads, 1, time)?;
-        baseline.primes_per_s.push(one);
+        let one = together(settings, 1, time)?;
+        baseline.threads = one.threads;
+        baseline.cores = settings.cpus_per_node.unwrap_or(f64::from(one.threads));
+        baseline.primes_per_s.push(one.primes_per_s);
         let several = settings.nodes.iter().filter(|&&nodes| nodes > 1);
-        for &nodes in several.filter(|_| settings.cpus_per_node.is_some()) {
-            let rate = together(settings, baseline.threads, nodes, time)?;
-            baseline.together.entry(nodes).or_default().push(rate);
+        for &nodes in several.filter(|_| apart) {
+            let all = together(settings, nodes, time)?;
+            let rates = baseline.together.entry(nodes).or_default();
+            rates.push(all.primes_per_s);
         }
     }
     Ok(baseline)
 }
 
-/// Primes per second of so many loops at once, each in a process with a share of its own.
-fn together(settings: &Settings, threads: u32, loops: u32, time: Duration) -> Result<f64> {
+/// So many loops at once, each where a node of its own would be: the rate of all, and the threads of the first.
+fn together(settings: &Settings, loops: u32, time: Duration) -> Result<Measured> {
     let own = std::env::current_exe().context("cannot find out where this program is")?;
-    let start = || -> Result<(Child, Option<Share>)> {
-        let share = settings.cpus_per_node.map(Share::new).transpose()?;
-        let child = within(share.as_ref(), &own)
-            .args(["bare-loop", "--bits", &settings.bits.to_string()])
-            .args(["--seed", &settings.seed.to_string()])
-            .args(["--threads", &threads.to_string()])
-            .args(["--min-time", &format!("{}ms", time.as_millis())])
+    let mut args = vec![
+        "bare-loop".to_owned(),
+        format!("--bits={}", settings.bits),
+        format!("--seed={}", settings.seed),
+        format!("--min-time={}ms", time.as_millis()),
+    ];
+    if let Some(cores) = settings.cpus_per_node {
+        args.push(format!("--threads={}", cores.ceil()));
+    }
+    let start = |number: u32| -> Result<(Child, Option<Share>)> {
+        let name = format!("node-{number}");
+        let place = Place {
+            number,
+            name: &name,
+            cores: settings.cpus_per_node,
+        };
+        let mut ready = settings.launcher.experiment(&own, place, &args)?;
+        let child = ready
+            .command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start the bare loop")?;
-        Ok((child, share))
+        Ok((child, ready.share))
     };
-    let started = (0..loops).map(|_| start()).collect::<Result<Vec<_>>>()?;
-    let mut sum = 0.0;
+    let started = (1..=loops).map(start).collect::<Result<Vec<_>>>()?;
+    let mut all: Option<Measured> = None;
     for (child, _share) in started {
         let output = child.wait_with_output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let Ok(rate) = text.trim().parse::<f64>() else {
+        let Ok(one) = serde_json::from_slice::<Measured>(&output.stdout) else {
             bail!("the bare loop ended with {}", output.status);
         };
-        sum += rate;
+        match &mut all {
+            None => all = Some(one),
+            Some(all) => all.primes_per_s += one.primes_per_s,
+        }
     }
-    Ok(sum)
+    all.context("no loop was asked for")
 }

@@ -11,6 +11,8 @@ const EXAMPLES: &str = "\
 Examples:
   experiment run --nodes 1..6 --workers 1,2 --cpus-per-node 0.25    six machines of a quarter core on this one
   experiment run --nodes 1 --workers 1,2,3,4,6 --repeat 5           how many workers one machine is best with
+  experiment run --nodes 1..3 --launcher docker --cpus-per-node 0.5 containers of the image that docker compose builds
+  experiment run --nodes 1..3 --hosts a,b,c --launcher 'ssh {host} consumer --amqp-url-file -'      machines of their own
   experiment run --resume runs/experiment-20261124-101500           go on with one that was interrupted
   experiment report runs/experiment-20261124-101500                 figures, tables and report.html, from what is there
   experiment baseline runs/experiment-20261124-101500               measure the ceiling again
@@ -76,6 +78,29 @@ pub struct RunArgs {
     #[arg(long, value_name = "CORES", value_parser = cores)]
     pub cpus_per_node: Option<f64>,
 
+    /// What a node is: process, docker (a container), or a command that starts consumer on another machine. In a command {host}, {node}
+    /// and {cpus} are filled in; the broker's address comes by standard input where it says --amqp-url-file -
+    #[arg(long, value_name = "HOW", default_value = "process")]
+    pub launcher: String,
+
+    /// Machines for {host} of the --launcher, one a node; one may be named twice
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub hosts: Vec<String>,
+
+    /// Image of --launcher docker
+    #[arg(long, value_name = "IMAGE", default_value = "primepool")]
+    pub image: String,
+
+    /// More options of docker run [default: --network host]
+    #[arg(
+        long,
+        value_name = "OPTIONS",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub docker_options: String,
+
     /// Which results the producer verifies: all, sample, none
     #[arg(long, value_name = "WHICH", default_value = "all", value_parser = ["all", "sample", "none"])]
     pub verify: String,
@@ -89,7 +114,7 @@ pub struct RunArgs {
     pub dir: Option<PathBuf>,
 
     /// Go on with the experiment in DIR, with its settings; measurements that failed are taken again
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["dir", "nodes", "workers", "bits", "count", "repeat", "seed", "min_time", "cpus_per_node"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["dir", "nodes", "workers", "bits", "count", "repeat", "seed", "min_time", "cpus_per_node", "launcher", "hosts", "image", "docker_options"])]
     pub resume: Option<PathBuf>,
 }
 
@@ -114,8 +139,9 @@ pub struct BareLoopArgs {
     pub(crate) bits: u32,
     #[arg(long)]
     pub(crate) seed: u64,
+    /// As many as there are cores without it.
     #[arg(long)]
-    pub(crate) threads: u32,
+    pub(crate) threads: Option<u32>,
     #[arg(long, value_parser = duration)]
     pub(crate) min_time: Duration,
 }

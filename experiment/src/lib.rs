@@ -1,17 +1,20 @@
 //! Experiments: how the pool scales with workers and with nodes, and why.
 //!
 //! ```text
-//!   sweep ──▶ process: consumers, in shares of the CPU ──▶ broker ◀── producer: a seeded run
-//!     │                                                                   │ summary.json, metrics.lp
-//!     └──▶ record ◀── baseline: the same jobs in a bare loop ◀────────────┘
+//!   sweep ──▶ cluster: consumers, as launcher and share say ──▶ broker ◀── process: a producer, a seeded run
+//!     │                                                               │ summary.json, metrics.lp
+//!     └──▶ record ◀── baseline: the same jobs in a bare loop ◀────────┘
 //!            │
 //!            └──▶ report: figures, tables, words
 //! ```
 
 pub mod baseline;
 pub mod cli;
+pub mod cluster;
+pub mod launcher;
 pub mod machine;
 pub mod process;
+pub mod queue;
 pub mod record;
 pub mod report;
 pub mod run;
@@ -41,9 +44,15 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, Error)> {
         Command::Report(args) => run::report(&args.dir).map_err(failed),
         Command::Baseline(args) => run::baseline(&args.dir).map_err(failed),
         Command::BareLoop(args) => {
-            let rate = baseline::bare_loop(args.bits, args.seed, args.threads, args.min_time)
+            let threads = args.threads.unwrap_or_else(machine::cores);
+            let primes_per_s = baseline::bare_loop(args.bits, args.seed, threads, args.min_time)
                 .map_err(failed)?;
-            run::say(&rate.to_string());
+            let measured = baseline::Measured {
+                primes_per_s,
+                threads,
+            };
+            let text = serde_json::to_string(&measured).map_err(|error| failed(error.into()))?;
+            run::say(&text);
             Ok(Exit::Ok)
         }
     }

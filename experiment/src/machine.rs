@@ -7,6 +7,15 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use crate::record::Machine;
 
+/// Cores that this process may use.
+#[must_use]
+pub fn cores() -> u32 {
+    thread::available_parallelism()
+        .ok()
+        .and_then(|cores: NonZero<usize>| u32::try_from(cores.get()).ok())
+        .unwrap_or(1)
+}
+
 /// This machine.
 #[must_use]
 pub fn here() -> Machine {
@@ -21,10 +30,7 @@ pub fn here() -> Machine {
         processor: processor
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| "unknown processor".to_owned()),
-        cores: thread::available_parallelism()
-            .ok()
-            .and_then(|cores: NonZero<usize>| u32::try_from(cores.get()).ok())
-            .unwrap_or(1),
+        cores: cores(),
         memory_bytes: system.as_ref().map_or(0, System::total_memory),
         system: format!(
             "{}, Linux {}",

@@ -1,4 +1,4 @@
-//! The programs that an experiment starts: consumers, one a node, and producers.
+//! What is needed to start programs and to know of them; and the producer of a run.
 
 use std::{
     env,
@@ -18,11 +18,11 @@ use crate::share::Share;
 /// Time between two looks at a process.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long a node may take to join.
-const JOIN: Duration = Duration::from_secs(60);
+/// Time between two looks at whatever a run depends on.
+const WATCH: Duration = Duration::from_secs(1);
 
-/// How long a process may take to end when it is asked to.
-const END: Duration = Duration::from_secs(40);
+/// How long a producer may take to end when it is asked to.
+const END: Duration = Duration::from_secs(20);
 
 /// Hundredths of a second, in which Linux counts CPU time for programs.
 const TICKS: f64 = 100.0;
@@ -62,125 +62,18 @@ pub fn programs() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// A consumer of its own, with a share of the machine's CPU time if it has one.
-#[derive(Debug)]
-pub struct Node {
-    /// Its name.
-    pub name: String,
-    child: Child,
-    health: PathBuf,
-    log: PathBuf,
-    // After the child: a group can be deleted only when it is empty.
-    _share: Option<Share>,
-}
-
-impl Node {
-    /// Starts one; its log goes to `dir`. The broker's address comes from the environment.
-    ///
-    /// # Errors
-    /// It cannot be started, or cannot get its share.
-    pub fn start(
-        programs: &Path,
-        dir: &Path,
-        number: u32,
-        workers: u32,
-        cores: Option<f64>,
-    ) -> Result<Self> {
-        let name = format!("node-{number}");
-        let share = cores.map(Share::new).transpose()?;
-        let (log, health) = (
-            dir.join(format!("{name}.log")),
-            dir.join(format!("{name}.health")),
-        );
-        let file = File::create(&log).with_context(|| log.display().to_string())?;
-        let mut command = within(share.as_ref(), &programs.join("consumer"));
-        command
-            .args(["--node", &name, "--concurrency", &workers.to_string()])
-            .arg("--health-file")
-            .arg(&health)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(file);
-        own_settings(&mut command);
-        let child = command.spawn().context("cannot start a consumer")?;
-        Ok(Self {
-            name,
-            child,
-            health,
-            log,
-            _share: share,
-        })
-    }
-
-    /// Waits until it takes work from the broker.
-    ///
-    /// # Errors
-    /// It ended, or is not ready after a minute; with the end of its log.
-    pub fn joined(&mut self, programs: &Path, stop: &Stop) -> Result<()> {
-        let deadline = Instant::now() + JOIN;
-        loop {
-            let well = Command::new(programs.join("consumer"))
-                .args(["health", "--health-file"])
-                .arg(&self.health)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()?;
-            if well.success() {
-                return Ok(());
-            }
-            if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended ({status}): {}", self.name, self.last_words());
-            }
-            if stop.asked() {
-                bail!("stopped");
-            }
-            if Instant::now() > deadline {
-                bail!("{} has not joined: {}", self.name, self.last_words());
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    /// CPU seconds so far; nothing of one that has ended.
-    #[must_use]
-    pub fn cpu_s(&self) -> Option<f64> {
-        cpu_s(self.child.id())
-    }
-
-    fn last_words(&self) -> String {
-        last_lines(&self.log)
-    }
-
-    /// Asks it to end.
-    pub fn ask_to_end(&self) {
-        signal(&self.child, "TERM");
-    }
-
-    /// Waits for its end; kills it if it takes too long.
-    pub fn end(&mut self) {
-        let deadline = Instant::now() + END;
-        while let Ok(None) = self.child.try_wait() {
-            if Instant::now() > deadline {
-                break;
-            }
-            thread::sleep(LOOK);
-        }
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Runs a producer with its runs in `dir`, and waits for it; the CPU seconds that it used. The broker's address comes from the
-/// environment.
+/// environment. It is stopped when `watch`, which is called every second, finds something wrong.
 ///
 /// # Errors
-/// It does not end well; with the end of what it said.
-pub fn produce(programs: &Path, dir: &Path, args: &[String], stop: &Stop) -> Result<f64> {
+/// It does not end well, with the end of what it said; or what `watch` has found.
+pub fn produce(
+    programs: &Path,
+    dir: &Path,
+    args: &[String],
+    stop: &Stop,
+    mut watch: impl FnMut() -> Result<()>,
+) -> Result<f64> {
     let log = dir.join("producer.log");
     let file = File::create(&log).with_context(|| log.display().to_string())?;
     let mut command = within(None, &programs.join("producer"));
@@ -193,7 +86,8 @@ pub fn produce(programs: &Path, dir: &Path, args: &[String], stop: &Stop) -> Res
         .stderr(file);
     own_settings(&mut command);
     let mut child = command.spawn().context("cannot start the producer")?;
-    let (mut used, mut asked) = (0.0, false);
+    let (mut used, mut watched) = (0.0, Instant::now());
+    let (mut found, mut asked) = (Ok(()), None);
     let status = loop {
         // A process that has ended and was not waited for yet still tells.
         used = cpu_s(child.id()).unwrap_or(used);
@@ -203,12 +97,21 @@ pub fn produce(programs: &Path, dir: &Path, args: &[String], stop: &Stop) -> Res
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        if stop.asked() && !asked {
-            signal(&child, "INT");
-            asked = true;
+        if asked.is_none() && watched.elapsed() >= WATCH {
+            found = watch();
+            watched = Instant::now();
+        }
+        match asked {
+            None if stop.asked() || found.is_err() => {
+                signal(&child, "INT");
+                asked = Some(Instant::now());
+            }
+            Some(since) if since.elapsed() > END => child.kill()?,
+            _ => {}
         }
         thread::sleep(LOOK);
     };
+    found?;
     if !status.success() {
         let how = match (status.code(), status.signal()) {
             (Some(code), _) => format!("status {code}"),
@@ -233,7 +136,7 @@ pub fn within(share: Option<&Share>, program: &Path) -> Command {
 }
 
 /// Takes away what the user has set for producers and consumers of other runs; the broker's address and where metrics go stay.
-fn own_settings(command: &mut Command) {
+pub fn own_settings(command: &mut Command) {
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         let kept = ["AMQP", "TLS", "KERNEL", "MANAGEMENT", "METRICS"];
@@ -273,7 +176,8 @@ fn is_zombie(pid: u32) -> bool {
 }
 
 /// The last lines of a log, in one.
-fn last_lines(log: &Path) -> String {
+#[must_use]
+pub fn last_lines(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().rev().take(3).collect();
     if lines.is_empty() {

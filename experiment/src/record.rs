@@ -17,6 +17,8 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::launcher::Launcher;
+
 /// What a sweep was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -36,6 +38,9 @@ pub struct Settings {
     pub min_time_s: f64,
     /// Cores that each node may use; all of the machine's without.
     pub cpus_per_node: Option<f64>,
+    /// What a node is.
+    #[serde(default)]
+    pub launcher: Launcher,
     /// Milliseconds since 1970.
     pub started_ms: u64,
     /// Where.
@@ -142,13 +147,13 @@ pub struct Baseline {
     pub bits: u32,
     /// Seed of the jobs.
     pub seed: u64,
-    /// Cores that the loop had: those of the machine, or the share of one node.
+    /// Cores that the loop had: those of the machine (the first, if nodes have machines of their own), or the share of one node.
     pub cores: f64,
     /// Threads of the loop.
     pub threads: u32,
     /// Primes per second of each repetition.
     pub primes_per_s: Vec<f64>,
-    /// The same with so many loops at once, each on a share of its own: primes per second of all of them, of each repetition. What a
+    /// The same with so many loops at once, each on a share or a machine of its own: primes per second of all of them, of each repetition. What a
     /// machine does in a CPU second falls when more of it is busy.
     #[serde(default)]
     pub together: BTreeMap<u32, Vec<f64>>,

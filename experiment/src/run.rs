@@ -10,11 +10,14 @@ use std::{
 
 use anyhow::{Context, Error, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use primepool_common::{clock::unix_time, exit::Exit};
+use primepool_common::{broker::BrokerError, clock::unix_time, exit::Exit};
 
 use crate::{
-    baseline, cli, machine,
+    baseline, cli,
+    launcher::Launcher,
+    machine,
     process::{Stop, programs},
+    queue::JobsQueue,
     record::{self, Baseline, Outcome, Record, Settings},
     report as reporting,
     sweep::{Sweep, order},
@@ -41,6 +44,7 @@ pub fn run(args: &cli::RunArgs, stop: &Stop) -> Result<Exit, (Exit, Error)> {
     let (dir, settings) = prepare(args).map_err(|error| (Exit::Usage, error))?;
     sweep(args, &dir, &settings, stop).map_err(|error| match stop.asked() {
         true => (Exit::Interrupted, error),
+        false if error.is::<BrokerError>() => (Exit::Unreachable, error),
         false => (Exit::Incomplete, error),
     })
 }
@@ -51,6 +55,17 @@ fn prepare(args: &cli::RunArgs) -> Result<(PathBuf, Settings)> {
         let settings = settings_of(dir)?;
         return Ok((dir.clone(), settings));
     }
+    let launcher = Launcher::new(
+        &args.launcher,
+        &args.image,
+        &args.docker_options,
+        &args.hosts,
+    )
+    .map_err(Error::msg)?;
+    let most = args.nodes.0.iter().max().copied().unwrap_or_default();
+    launcher
+        .suffices(most, args.cpus_per_node)
+        .map_err(Error::msg)?;
     let now = unix_time();
     let dir = args.dir.clone().unwrap_or_else(|| {
         let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
@@ -72,6 +87,7 @@ fn prepare(args: &cli::RunArgs) -> Result<(PathBuf, Settings)> {
         seed: args.seed,
         min_time_s: args.min_time.as_secs_f64(),
         cpus_per_node: args.cpus_per_node,
+        launcher,
         started_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
         machine: machine::here(),
     };
@@ -89,8 +105,18 @@ fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> R
     let programs = programs()?;
     // Relative paths would mean something else to the programs that are started.
     let dir = fs::canonicalize(dir).with_context(|| dir.display().to_string())?;
-    if record::read::<Baseline>(&dir, Baseline::FILE)?.is_none() {
-        measure_baseline(&dir, settings)?;
+    let queue = JobsQueue::from_environment()?;
+    queue.is_free()?;
+    if record::read::<Baseline>(&dir, Baseline::FILE)?.is_none()
+        && let Err(error) = measure_baseline(&dir, settings)
+    {
+        // Where nodes are processes of this machine, what stops the loop stops them too.
+        if settings.launcher.is_process() {
+            return Err(error);
+        }
+        complain(&format!(
+            "no ceiling, efficiency is told of the smallest configuration ({error:#}): does the program experiment stand beside consumer there?"
+        ));
     }
     let done: BTreeMap<_, _> = Record::read_all(&dir)?
         .into_iter()
@@ -106,6 +132,7 @@ fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> R
         settings,
         dir: &dir,
         programs: &programs,
+        queue: &queue,
         broker: args.broker_pid,
         verify: &args.verify,
         stop,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use primepool_common::clock::unix_time;
+use primepool_common::{clock::unix_time, message::RunId};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
@@ -15,7 +15,9 @@ use rand_chacha::{
 use serde::Deserialize;
 
 use crate::{
-    process::{Node, Stop, cpu_s, produce},
+    cluster::{Cluster, Plan},
+    process::{Stop, cpu_s, produce},
+    queue::JobsQueue,
     record::{Figures, Outcome, Percentiles, Record, Settings},
 };
 
@@ -56,6 +58,8 @@ pub struct Sweep<'a> {
     pub dir: &'a Path,
     /// Where consumer and producer are.
     pub programs: &'a Path,
+    /// Where the jobs wait.
+    pub queue: &'a JobsQueue,
     /// Process of the broker, if it runs on this machine.
     pub broker: Option<u32>,
     /// Which results the producer verifies.
@@ -91,50 +95,45 @@ impl Sweep<'_> {
         }
         fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
 
+        let plan = Plan {
+            launcher: &self.settings.launcher,
+            programs: self.programs,
+            queue: self.queue,
+            cores: self.settings.cpus_per_node,
+        };
         let start = Instant::now();
-        let mut cluster = (1..=nodes)
-            .map(|number| {
-                Node::start(
-                    self.programs,
-                    &dir,
-                    number,
-                    workers,
-                    self.settings.cpus_per_node,
-                )
-            })
-            .collect::<Result<Vec<_>>>()?;
-        for node in &mut cluster {
-            node.joined(self.programs, self.stop)?;
-        }
+        let mut cluster = Cluster::start(plan, &dir, nodes, workers, self.stop)?;
         let joined_s = start.elapsed().as_secs_f64();
-
         let figures = self.measured_run(&mut cluster, &name, &dir, joined_s);
-        cluster.iter().for_each(Node::ask_to_end);
-        cluster.iter_mut().for_each(Node::end);
+        cluster.end();
+        if figures.is_err()
+            && let Err(error) = self.queue.clear(&runs_below(&dir))
+        {
+            return figures.with_context(|| format!("{error:#}; and before that"));
+        }
         figures
     }
 
     fn measured_run(
         &self,
-        cluster: &mut [Node],
+        cluster: &mut Cluster<'_>,
         name: &str,
         dir: &Path,
         joined_s: f64,
     ) -> Result<Figures> {
-        let mut jobs = self.warm_up(dir)?;
+        let mut jobs = self.warm_up(cluster, dir)?;
         for attempt in 0.. {
             let runs = dir.join(format!("try-{attempt}"));
             fs::create_dir_all(&runs).with_context(|| runs.display().to_string())?;
-            let before = self.cpu_times(cluster);
-            let producer_cpu_s =
-                produce(self.programs, &runs, &self.producer_args(jobs), self.stop)?;
-            let after = self.cpu_times(cluster);
+            let before = (cluster.cpu_s(), self.broker.and_then(cpu_s));
+            let producer_cpu_s = self.produce(cluster, &runs, jobs)?;
+            let after = (cluster.cpu_s(), self.broker.and_then(cpu_s));
             let (folder, summary) = read_summary(&runs)?;
             let enough = summary.elapsed_s >= self.settings.min_time_s;
             if enough || attempt == RETRIES {
                 let place = folder.strip_prefix(dir).unwrap_or(&folder);
                 let folder = Path::new("runs").join(name).join(place);
-                let used = |pair: (Option<f64>, Option<f64>)| Some(pair.1? - pair.0?);
+                let used = |before: Option<f64>, after: Option<f64>| Some(after? - before?);
                 return Ok(Figures {
                     folder: folder.to_string_lossy().into_owned(),
                     jobs,
@@ -146,9 +145,9 @@ impl Sweep<'_> {
                     node_efficiency: summary.efficiency.unwrap_or_default(),
                     cpu_pct: mean(summary.nodes.iter().filter_map(|node| node.pool_cpu_pct)),
                     rss_bytes: mean(summary.nodes.iter().map(|node| node.rss_bytes as f64)),
-                    consumer_cpu_s: after.consumers - before.consumers,
+                    consumer_cpu_s: used(before.0, after.0).unwrap_or_else(|| summary.cpu_s()),
                     producer_cpu_s,
-                    broker_cpu_s: used((before.broker, after.broker)),
+                    broker_cpu_s: used(before.1, after.1),
                     joined_s,
                     jobs_by_node: summary
                         .nodes
@@ -164,13 +163,18 @@ impl Sweep<'_> {
         bail!("no measurement was long enough")
     }
 
+    fn produce(&self, cluster: &mut Cluster<'_>, runs: &Path, jobs: u64) -> Result<f64> {
+        let args = self.producer_args(jobs);
+        produce(self.programs, runs, &args, self.stop, || cluster.live())
+    }
+
     /// Runs a few jobs, and then so many that it takes about [`WARM_UP`]; how many a measurement needs.
-    fn warm_up(&self, dir: &Path) -> Result<u64> {
+    fn warm_up(&self, cluster: &mut Cluster<'_>, dir: &Path) -> Result<u64> {
         let (mut jobs, mut rate) = (self.settings.count.min(50), 0.0);
         for attempt in 0..4 {
             let runs = dir.join(format!("warm-up-{attempt}"));
             fs::create_dir_all(&runs).with_context(|| runs.display().to_string())?;
-            produce(self.programs, &runs, &self.producer_args(jobs), self.stop)?;
+            self.produce(cluster, &runs, jobs)?;
             let (_, summary) = read_summary(&runs)?;
             fs::remove_dir_all(&runs).with_context(|| runs.display().to_string())?;
             rate = jobs as f64 / summary.elapsed_s.max(0.001);
@@ -196,18 +200,6 @@ impl Sweep<'_> {
         .flat_map(|(flag, value)| [flag.to_owned(), value])
         .collect()
     }
-
-    fn cpu_times(&self, cluster: &[Node]) -> CpuTimes {
-        CpuTimes {
-            consumers: cluster.iter().filter_map(Node::cpu_s).sum(),
-            broker: self.broker.and_then(cpu_s),
-        }
-    }
-}
-
-struct CpuTimes {
-    consumers: f64,
-    broker: Option<f64>,
 }
 
 /// The parts of a run's `summary.json` that are recorded.
@@ -228,8 +220,26 @@ struct Summary {
 struct NodeSummary {
     node: String,
     jobs_ok: u64,
+    cores: f64,
     pool_cpu_pct: Option<f64>,
     rss_bytes: u64,
+}
+
+impl Summary {
+    /// CPU seconds of the consumers, by what they have told.
+    fn cpu_s(&self) -> f64 {
+        let used = |node: &NodeSummary| node.pool_cpu_pct.unwrap_or_default() / 100.0 * node.cores;
+        self.elapsed_s * self.nodes.iter().map(used).sum::<f64>()
+    }
+}
+
+/// The runs whose folders are below that of a measurement.
+fn runs_below(dir: &Path) -> Vec<RunId> {
+    let below = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten();
+    below(dir.to_owned())
+        .flat_map(|entry| below(entry.path()))
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 /// The only run below `runs`, and its summary.

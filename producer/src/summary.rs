@@ -161,6 +161,8 @@ pub struct NodeSummary {
     pub node: String,
     /// Its compute threads.
     pub workers: u32,
+    /// Cores' worth of time that its consumers may use.
+    pub cores: f64,
     /// Jobs that it did well.
     pub jobs_ok: u64,
     /// Jobs that it failed or rejected, wrong results included.
@@ -308,12 +310,13 @@ impl Summary {
 impl NodeTally {
     /// Also gives the seconds that the node's workers were there during `elapsed_s`, summed.
     fn summary(self, node: String, elapsed_s: f64) -> (NodeSummary, f64) {
-        let mut workers = 0;
+        let (mut workers, mut cores) = (0, 0.0);
         let mut there_s = 0.0;
         let (mut cpu_s, mut core_s) = (0.0, 0.0);
         let mut latest: Option<&NodeSample> = None;
         for (first, last) in self.instances.values() {
             workers += last.workers;
+            cores += last.cores;
             there_s += f64::from(last.workers) * elapsed_s.min(last.alive_s);
             cpu_s += last.cpu_s - first.cpu_s;
             core_s += (last.alive_s - first.alive_s) * last.cores;
@@ -326,6 +329,7 @@ impl NodeTally {
         let summary = NodeSummary {
             node,
             workers,
+            cores,
             jobs_ok: self.ok,
             jobs_failed: self.failed,
             wrong_results: self.wrong,

@@ -1,4 +1,8 @@
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use futures_util::StreamExt;
@@ -26,7 +30,7 @@ pub struct BrokerArgs {
     )]
     pub amqp_url: String,
 
-    /// File that holds the address of the broker; it goes before --amqp-url
+    /// File that holds the address of the broker; it goes before --amqp-url. - is the first line of standard input
     #[arg(long, env = "PRIMEPOOL_AMQP_URL_FILE", value_name = "FILE")]
     pub amqp_url_file: Option<PathBuf>,
 
@@ -65,6 +69,35 @@ impl fmt::Debug for BrokerArgs {
     }
 }
 
+impl BrokerArgs {
+    /// The address as it was given, which may hold a password.
+    ///
+    /// # Errors
+    /// The file that should hold it cannot be read.
+    pub fn address(&self) -> Result<String, String> {
+        match &self.amqp_url_file {
+            Some(path) if path == Path::new("-") => {
+                let mut line = String::new();
+                io::stdin()
+                    .read_line(&mut line)
+                    .map_err(|error| format!("cannot read --amqp-url-file -: {error}"))?;
+                Ok(line)
+            }
+            Some(path) => read_text("--amqp-url-file", path),
+            None => Ok(self.amqp_url.clone()),
+        }
+    }
+}
+
+fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("cannot read {flag} {}: {error}", path.display()))
+}
+
+fn read_text(flag: &str, path: &Path) -> Result<String, String> {
+    String::from_utf8(read(flag, path)?)
+        .map_err(|_| format!("{flag} {} is not a text", path.display()))
+}
+
 /// Seconds without a word from the peer after which a connection counts as dead. RabbitMQ's default of 60 would let a unit
 /// sit on a vanished machine for two minutes.
 const HEARTBEAT_S: u16 = 20;
@@ -91,18 +124,7 @@ impl Endpoint {
     /// # Errors
     /// A file cannot be read, or the address is not one. The text never holds the address, which may hold a password.
     pub fn from_args(args: &BrokerArgs) -> Result<Self, String> {
-        let read = |flag: &str, path: &PathBuf| {
-            std::fs::read(path)
-                .map_err(|error| format!("cannot read {flag} {}: {error}", path.display()))
-        };
-        let text = |flag: &str, path: &PathBuf| {
-            String::from_utf8(read(flag, path)?)
-                .map_err(|_| format!("{flag} {} is not a text", path.display()))
-        };
-        let url = match &args.amqp_url_file {
-            Some(path) => text("--amqp-url-file", path)?,
-            None => args.amqp_url.clone(),
-        };
+        let url = args.address()?;
         let mut uri: AMQPUri = url.trim().parse().map_err(|_| {
             "the broker's address is not one: write amqp://USER:PASSWORD@HOST:PORT/VHOST, with special characters of the \
              password and a / in the virtual host percent-encoded (the default virtual host is %2f)"
@@ -113,7 +135,7 @@ impl Endpoint {
         let ca = args
             .tls_ca
             .as_ref()
-            .map(|path| text("--tls-ca", path))
+            .map(|path| read_text("--tls-ca", path))
             .transpose()?;
         let identity = match (&args.tls_cert, &args.tls_key) {
             (Some(cert), Some(key)) => Some((read("--tls-cert", cert)?, read("--tls-key", key)?)),

@@ -65,7 +65,7 @@ impl Page<'_> {
                 .join(", ")
         };
         let cpus = settings.cpus_per_node.map_or_else(
-            || "all of the machine's".to_owned(),
+            || "all of its machine's".to_owned(),
             |cpus| format!("{cpus}"),
         );
         let _ = writeln!(body, "<h1>{title}</h1>");
@@ -76,6 +76,7 @@ impl Page<'_> {
         let rows = [
             ("Nodes", list(&settings.nodes)),
             ("Workers of each node", list(&settings.workers)),
+            ("A node", settings.launcher.describe()),
             ("Cores that a node may use", cpus),
             (
                 "A measurement",
@@ -361,7 +362,8 @@ fn heat_map(body: &mut String, study: &Study) {
 }
 
 fn methods(body: &mut String, study: &Study) {
-    let cores = match study.settings.cpus_per_node {
+    let cores = match study.ceiling.cpus_per_node {
+        Some(cpus) if cpus.is_infinite() => "one for each worker".to_owned(),
         Some(cpus) => format!("nodes × the lesser of {cpus} and the workers per node"),
         None => format!(
             "the lesser of {} and all workers",

@@ -174,9 +174,9 @@ pub struct Ceiling {
     pub source: String,
     /// Whether it was measured without the pool.
     pub is_baseline: bool,
-    /// Cores that one node may use, if they are limited.
+    /// Cores that one node may use, if they are limited or those of a machine of its own.
     pub cpus_per_node: Option<f64>,
-    /// Cores of the machine.
+    /// Cores of the machine that all nodes share; no limit if each has its own.
     pub machine_cores: f64,
 }
 
@@ -190,13 +190,21 @@ impl Ceiling {
         baseline: Option<&Baseline>,
         configurations: &[Configuration],
     ) -> Result<Self> {
+        // Nodes with machines of their own have the cores of the first; as many as they have workers, if that is not known.
+        let own_machine = || {
+            let cores = || baseline.map_or(f64::INFINITY, |baseline| baseline.cores);
+            settings.launcher.is_elsewhere().then(cores)
+        };
         let mut ceiling = Self {
             per_core: 0.0,
             per_core_together: BTreeMap::new(),
             source: String::new(),
             is_baseline: false,
-            cpus_per_node: settings.cpus_per_node,
-            machine_cores: f64::from(settings.machine.cores.max(1)),
+            cpus_per_node: settings.cpus_per_node.or_else(own_machine),
+            machine_cores: match settings.launcher.is_elsewhere() {
+                true => f64::INFINITY,
+                false => f64::from(settings.machine.cores.max(1)),
+            },
         };
         match baseline {
             Some(baseline) if baseline.bits == settings.bits => {

@@ -25,6 +25,7 @@ fn settings() -> Settings {
         repeat: 3,
         seed: 7,
         min_time_s: 5.0,
+        launcher: Default::default(),
         cpus_per_node: Some(2.0),
         started_ms: 1_700_000_000_000,
         machine: Machine {

@@ -401,20 +401,22 @@ fn cpu(study: &Study, configuration: &Configuration, run: &Figures) -> Statement
 }
 
 fn machine(study: &Study, run: &Figures) -> Statement {
-    let used =
-        (run.consumer_cpu_s + run.producer_cpu_s + run.broker_cpu_s.unwrap_or(0.0)) / run.elapsed_s;
-    let cores = study.ceiling.machine_cores;
-    let who = if run.broker_cpu_s.is_some() {
-        "Consumers, producer and broker"
-    } else {
-        "Consumers and producer"
+    let elsewhere = study.settings.launcher.is_elsewhere();
+    let consumers = if elsewhere { 0.0 } else { run.consumer_cpu_s };
+    let used = (consumers + run.producer_cpu_s + run.broker_cpu_s.unwrap_or(0.0)) / run.elapsed_s;
+    let cores = f64::from(study.settings.machine.cores.max(1));
+    let who = match (elsewhere, run.broker_cpu_s.is_some()) {
+        (false, true) => "Consumers, producer and broker",
+        (false, false) => "Consumers and producer",
+        (true, true) => "Producer and broker",
+        (true, false) => "The producer",
     };
     Statement {
         cause: Cause::Machine,
         holds: used >= FULL * cores,
         share: Some(used / cores),
         text: format!(
-            "{who} together used {used:.2} of the machine's {cores} cores ({:.0} %).",
+            "{who} used {used:.2} of the machine's {cores} cores ({:.0} %).",
             100.0 * used / cores
         ),
     }

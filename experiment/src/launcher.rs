@@ -1,0 +1,416 @@
+//! How a node is started: as a process of this machine, in a container, or by a command that reaches another machine.
+
+use std::{
+    env,
+    path::Path,
+    process::{self, Command},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{process::within, share::Share};
+
+/// What a command may hold in place of what differs between nodes.
+const PLACEHOLDERS: [&str; 3] = ["{host}", "{node}", "{cpus}"];
+
+/// Variables that name a file which a container needs too.
+const FILES: [&str; 4] = [
+    "PRIMEPOOL_TLS_CA",
+    "PRIMEPOOL_TLS_CERT",
+    "PRIMEPOOL_TLS_KEY",
+    "INFLUX_TOKEN_FILE",
+];
+
+/// Other variables that a container gets: by name, so that no value shows in a list of processes.
+const VARIABLES: [&str; 6] = [
+    "PRIMEPOOL_KERNEL",
+    "PRIMEPOOL_MANAGEMENT_URL",
+    "INFLUX_HOST",
+    "INFLUX_ORG",
+    "INFLUX_BUCKET",
+    "INFLUX_TOKEN",
+];
+
+/// How nodes are started.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Launcher {
+    /// A process of this machine.
+    #[default]
+    Process,
+    /// A container.
+    Docker {
+        /// Its image, which holds `consumer`, and `experiment` for the ceiling.
+        image: String,
+        /// More options of `docker run`.
+        options: Vec<String>,
+    },
+    /// A command that starts `consumer` somewhere else.
+    Command {
+        /// Its words, with placeholders.
+        words: Vec<String>,
+        /// What stands in for `{host}`, one a node; empty if the command has no such placeholder.
+        hosts: Vec<String>,
+    },
+}
+
+/// A node to start.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Which node it is, from 1.
+    pub number: u32,
+    /// Its name.
+    pub name: &'a str,
+    /// Cores that it may use, if they are limited.
+    pub cores: Option<f64>,
+}
+
+/// A command that is ready to be started.
+#[derive(Debug)]
+pub struct Ready {
+    /// The command.
+    pub command: Command,
+    /// Whether it reads the broker's address from its standard input.
+    pub reads_address: bool,
+    /// The container that it makes.
+    pub container: Option<String>,
+    /// The control group of the process, which has to live as long as that.
+    pub share: Option<Share>,
+}
+
+impl Launcher {
+    /// Reads `process`, `docker`, or a command.
+    ///
+    /// # Errors
+    /// What is wrong with the command, and how to write one.
+    pub fn new(
+        text: &str,
+        image: &str,
+        docker_options: &str,
+        hosts: &[String],
+    ) -> Result<Self, String> {
+        let split = |flag: &str, text: &str| {
+            shlex::split(text).ok_or_else(|| format!("{flag}: a quotation mark has no partner"))
+        };
+        let launcher = match text.trim() {
+            "process" => Self::Process,
+            "docker" => Self::Docker {
+                image: image.to_owned(),
+                options: split("--docker-options", docker_options)?,
+            },
+            command => Self::Command {
+                words: split("--launcher", command)?,
+                hosts: hosts.to_vec(),
+            },
+        };
+        match &launcher {
+            Self::Command { words, hosts } => check(words, hosts)?,
+            _ if !hosts.is_empty() => {
+                return Err("--hosts needs a --launcher with {host}, such as 'ssh {host} consumer --amqp-url-file -'".to_owned());
+            }
+            _ => {}
+        }
+        Ok(launcher)
+    }
+
+    /// Looks whether so many nodes with such a limit can be started.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn suffices(&self, nodes: u32, cores: Option<f64>) -> Result<(), String> {
+        let Self::Command { words, hosts } = self else {
+            return Ok(());
+        };
+        if !hosts.is_empty() && hosts.len() < nodes as usize {
+            return Err(format!(
+                "{nodes} nodes need {nodes} hosts, and --hosts names {}: name more (one may be named twice), or ask for fewer --nodes",
+                hosts.len()
+            ));
+        }
+        if cores.is_some() && !holds(words, "{cpus}") {
+            return Err("--cpus-per-node cannot be given to another machine from here: let the --launcher do it with {cpus}, such as \
+                 'docker -H ssh://{host} run --rm -i --cpus {cpus} primepool consumer --amqp-url-file -'"
+                .to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether the nodes are processes of this machine whose CPU time the system tells.
+    #[must_use]
+    pub fn is_process(&self) -> bool {
+        *self == Self::Process
+    }
+
+    /// Whether the nodes have machines of their own.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Command { .. })
+    }
+
+    /// What a node is, for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Process => "a process".to_owned(),
+            Self::Docker { image, options } => {
+                let options = match options.is_empty() {
+                    true => String::new(),
+                    false => format!(" ({})", options.join(" ")),
+                };
+                format!("a container of {image}{options}")
+            }
+            Self::Command { words, hosts } => {
+                let hosts = match hosts.is_empty() {
+                    true => String::new(),
+                    false => format!(", on {}", hosts.join(", ")),
+                };
+                format!("started by “{}”{hosts}", words.join(" "))
+            }
+        }
+    }
+
+    /// The command of a consumer with these arguments, besides those that the broker's address needs.
+    ///
+    /// # Errors
+    /// Its share of the CPU cannot be given.
+    pub fn consumer(
+        &self,
+        programs: &Path,
+        place: Place<'_>,
+        args: &[String],
+    ) -> anyhow::Result<Ready> {
+        Ok(match self {
+            Self::Process => here(&programs.join("consumer"), place, args)?,
+            Self::Docker { image, options } => {
+                let mut ready = docker(image, options, place, "consumer");
+                ready.command.args(["--amqp-url-file", "-"]).args(args);
+                ready.reads_address = true;
+                ready
+            }
+            Self::Command { words, hosts } => {
+                let words = filled(words, hosts, place);
+                let reads_address = words
+                    .windows(2)
+                    .any(|pair| pair[0] == "--amqp-url-file" && pair[1] == "-")
+                    || words.iter().any(|word| word == "--amqp-url-file=-");
+                elsewhere(&words, args, reads_address)
+            }
+        })
+    }
+
+    /// The command of this program, with these arguments, where a consumer would run.
+    ///
+    /// # Errors
+    /// Its share of the CPU cannot be given.
+    pub fn experiment(
+        &self,
+        own: &Path,
+        place: Place<'_>,
+        args: &[String],
+    ) -> anyhow::Result<Ready> {
+        Ok(match self {
+            Self::Process => here(own, place, args)?,
+            Self::Docker { image, options } => {
+                let mut ready = docker(image, options, place, "experiment");
+                ready.command.args(args);
+                ready
+            }
+            Self::Command { words, hosts } => {
+                let mut words = filled(words, hosts, place);
+                if let Some(at) = words.iter().position(|word| is_consumer(word)) {
+                    words.truncate(at + 1);
+                    let dir = words[at].len() - "consumer".len();
+                    words[at].replace_range(dir.., "experiment");
+                }
+                elsewhere(&words, args, false)
+            }
+        })
+    }
+}
+
+fn check(words: &[String], hosts: &[String]) -> Result<(), String> {
+    let example =
+        "write a command that starts consumer, such as 'ssh {host} consumer --amqp-url-file -'";
+    if !words.iter().any(|word| is_consumer(word)) {
+        return Err(format!(
+            "--launcher is process, docker or a command: {example}"
+        ));
+    }
+    for word in words {
+        let mut rest = word.clone();
+        for placeholder in PLACEHOLDERS {
+            rest = rest.replace(placeholder, "");
+        }
+        if rest.contains(['{', '}']) {
+            return Err(format!(
+                "--launcher: {word:?} holds a placeholder that there is not; there are {}",
+                PLACEHOLDERS.join(", ")
+            ));
+        }
+    }
+    match (holds(words, "{host}"), hosts.is_empty()) {
+        (true, true) => Err("--launcher has {host}: name the hosts, as --hosts a,b,c".to_owned()),
+        (false, false) => Err(format!(
+            "--launcher has no place for the --hosts: {example}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn holds(words: &[String], placeholder: &str) -> bool {
+    words.iter().any(|word| word.contains(placeholder))
+}
+
+fn is_consumer(word: &str) -> bool {
+    word == "consumer" || word.ends_with("/consumer")
+}
+
+fn here(program: &Path, place: Place<'_>, args: &[String]) -> anyhow::Result<Ready> {
+    let share = place.cores.map(Share::new).transpose()?;
+    let mut command = within(share.as_ref(), program);
+    command.args(args);
+    Ok(Ready {
+        command,
+        reads_address: false,
+        container: None,
+        share,
+    })
+}
+
+fn docker(image: &str, options: &[String], place: Place<'_>, program: &str) -> Ready {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!(
+        "primepool-{}-{}",
+        process::id(),
+        NUMBER.fetch_add(1, Relaxed)
+    );
+    let mut command = within(None, Path::new("docker"));
+    command
+        .args(["run", "--rm", "--interactive", "--name", &name])
+        .args(["--pull", "never", "--entrypoint", program]);
+    // The private broker of `make experiment` listens on this machine's own address.
+    let has_network = |option: &String| option.starts_with("--net");
+    if !options.iter().any(has_network) {
+        command.args(["--network", "host"]);
+    }
+    if let Some(cores) = place.cores {
+        command.args(["--cpus", &cores.to_string()]);
+    }
+    for variable in VARIABLES {
+        if env::var_os(variable).is_some() {
+            command.args(["--env", variable]);
+        }
+    }
+    for variable in FILES {
+        if let Ok(file) = env::var(variable) {
+            let mount = format!("type=bind,src={file},dst={file},readonly");
+            command.args(["--env", variable, "--mount", &mount]);
+        }
+    }
+    command.args(options).arg(image);
+    Ready {
+        command,
+        reads_address: false,
+        container: Some(name),
+        share: None,
+    }
+}
+
+fn filled(words: &[String], hosts: &[String], place: Place<'_>) -> Vec<String> {
+    let host = hosts.get(place.number as usize - 1);
+    let cores = place.cores.map(|cores| cores.to_string());
+    let fill = |word: &String| {
+        word.replace("{host}", host.map_or("", String::as_str))
+            .replace("{node}", place.name)
+            .replace("{cpus}", cores.as_deref().unwrap_or_default())
+    };
+    words.iter().map(fill).collect()
+}
+
+fn elsewhere(words: &[String], args: &[String], reads_address: bool) -> Ready {
+    let (program, rest) = words.split_first().map_or(("", words), |(p, r)| (p, r));
+    let mut command = within(None, Path::new(program));
+    command.args(rest).args(args);
+    Ready {
+        command,
+        reads_address,
+        container: None,
+        share: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn command(text: &str, hosts: &[&str]) -> Result<Launcher, String> {
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        Launcher::new(text, "primepool", "", &hosts)
+    }
+
+    fn words(ready: &Ready) -> String {
+        let words = ready.command.get_args().map(|word| word.to_str().unwrap());
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    fn place(number: u32) -> Place<'static> {
+        Place {
+            number,
+            name: "node-2",
+            cores: Some(0.5),
+        }
+    }
+
+    #[test]
+    fn a_command_is_filled_in_for_each_node() {
+        let text = "ssh -p 22 '{host}' nice /opt/bin/consumer --amqp-url-file - --prefetch 9";
+        let launcher = command(text, &["a", "b"]).unwrap();
+        let args = ["--node".to_owned(), "node-2".to_owned()];
+        let ready = launcher.consumer(Path::new(""), place(2), &args).unwrap();
+        assert!(ready.reads_address);
+        assert!(words(&ready).ends_with(
+            "ssh -p 22 b nice /opt/bin/consumer --amqp-url-file - --prefetch 9 --node node-2"
+        ));
+        let args = ["bare-loop".to_owned()];
+        let ready = launcher.experiment(Path::new(""), place(1), &args).unwrap();
+        assert!(!ready.reads_address);
+        assert!(words(&ready).ends_with("ssh -p 22 a nice /opt/bin/experiment bare-loop"));
+    }
+
+    #[test]
+    fn what_a_command_lacks_is_said() {
+        let says = |text: &str, hosts: &[&str], what: &str| {
+            let error = command(text, hosts).unwrap_err();
+            assert!(error.contains(what), "{error}");
+        };
+        says("ssh {host} primes", &["a"], "starts consumer");
+        says("proces", &[], "process, docker or a command");
+        says("ssh {host} consumer", &[], "--hosts a,b,c");
+        says("ssh a consumer", &["a"], "no place");
+        says("ssh {hots} consumer", &["a"], "{host}, {node}, {cpus}");
+        says("ssh 'a consumer", &[], "quotation mark");
+        says("docker", &["a"], "needs a --launcher");
+        let launcher = command("ssh {host} consumer", &["a", "b"]).unwrap();
+        assert_eq!(launcher.suffices(2, None), Ok(()));
+        assert!(launcher.suffices(3, None).unwrap_err().contains("3 hosts"));
+        let error = launcher.suffices(2, Some(0.5)).unwrap_err();
+        assert!(error.contains("{cpus}"), "{error}");
+    }
+
+    #[test]
+    fn a_container_has_the_limit_and_a_network() {
+        let launcher = command("docker", &[]).unwrap();
+        let ready = launcher.consumer(Path::new(""), place(1), &[]).unwrap();
+        let line = words(&ready);
+        assert!(line.contains("--network host --cpus 0.5"), "{line}");
+        assert!(line.ends_with("primepool --amqp-url-file -"), "{line}");
+        assert!(ready.reads_address && ready.container.is_some());
+        let launcher = Launcher::new("docker", "x:1", "--network 'a b'", &[]).unwrap();
+        let ready = launcher.consumer(Path::new(""), place(1), &[]).unwrap();
+        let line = words(&ready);
+        assert!(!line.contains("host"), "{line}");
+        assert!(line.contains("--network a b x:1"), "{line}");
+    }
+}
