@@ -2,7 +2,7 @@
 # Installs what is missing from the distribution's packages. Silent when nothing is.
 #   setup.sh                what a run without metrics needs
 #   setup.sh --metrics      also a database for them, if the distribution has it
-#   setup.sh --test         also what the tests need: that database, and a second kind of it
+#   setup.sh --test         also what the tests need: that database, a second kind of it, and an SSH server
 #   setup.sh --dashboards   also what makes the dashboards: Grafana's SDK
 #   setup.sh --dev          also what the checks need: a pinned cargo-deny, and Grafana's SDK
 set -euo pipefail
@@ -43,6 +43,10 @@ look() {
 		need influxdb "the database for metrics; a private one is started for each run" find_influxd
 	[[ ! $dashboards ]] ||
 		need python3-venv "Python 3.11 or newer, to make the dashboards from their code" python3 -c 'import ensurepip, enum; enum.StrEnum'
+	[[ ! $tests ]] ||
+		need openssh-server "an SSH server, for the test of nodes on other machines" test -x /usr/sbin/sshd
+	[[ ! $tests ]] ||
+		need openssh-client "an SSH client, for the same" command -v ssh
 	[[ ! $tests ]] ||
 		need victoria-metrics "a database that speaks InfluxDB 2's protocol, for the tests of metrics" command -v victoria-metrics
 	need gcc "compiler and linker, $gmp" command -v gcc
@@ -112,7 +116,7 @@ services_again() {
 	[[ ! $owner || -d /proc/$owner ]] || "${as_root[@]}" rm -f "$policy"
 }
 
-units=(rabbitmq-server.service epmd.service epmd.socket influxdb.service victoria-metrics.service)
+units=(rabbitmq-server.service epmd.service epmd.socket influxdb.service victoria-metrics.service ssh.service ssh.socket)
 known_units() { # → REPLY: the units that are there already, which may be the user's and are not touched
 	local unit
 	REPLY=' '

@@ -9,7 +9,7 @@ use std::{
 };
 
 use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties,
+    BasicProperties, Channel, Connection, ConnectionProperties, Queue,
     message::BasicGetMessage,
     options::{
         BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
@@ -193,6 +193,15 @@ impl Broker {
 
     /// Messages that wait in a queue; nothing if there is no such queue.
     pub fn ready(&self, queue: &str) -> Option<u32> {
+        self.look_at(queue).map(|queue| queue.message_count())
+    }
+
+    /// Consumers that are subscribed to a queue.
+    pub fn consumers(&self, queue: &str) -> Option<u32> {
+        self.look_at(queue).map(|queue| queue.consumer_count())
+    }
+
+    fn look_at(&self, queue: &str) -> Option<Queue> {
         self.with_channel(async |channel| {
             let passive = QueueDeclareOptions {
                 passive: true,
@@ -202,7 +211,6 @@ impl Broker {
                 .queue_declare(queue.into(), passive, FieldTable::default())
                 .await
                 .ok()
-                .map(|queue| queue.message_count())
         })
     }
 

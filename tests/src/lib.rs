@@ -17,6 +17,7 @@ mod influxql;
 mod process;
 mod results;
 mod sample_data;
+mod ssh;
 
 pub use broker::Broker;
 pub use database::Database;
@@ -28,6 +29,7 @@ pub use influxql::{Choice, Context, expand};
 pub use process::{Binary, Consumer, Finished, Process};
 pub use results::{Results, primes};
 pub use sample_data::{Recording, Span, fill_rarities, fill_trouble, find_primes};
+pub use ssh::SshServer;
 
 use std::{
     path::PathBuf,

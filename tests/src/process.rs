@@ -18,7 +18,8 @@ pub enum Binary {
 }
 
 impl Binary {
-    fn path(self) -> PathBuf {
+    /// The file.
+    pub fn path(self) -> PathBuf {
         let name = match self {
             Self::Producer => "producer",
             Self::Consumer => "consumer",
