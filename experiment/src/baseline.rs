@@ -66,7 +66,7 @@ pub struct Measured {
 }
 
 /// Measures the ceiling of an experiment, each repetition for `time`: where one node would be and where as many at once as the
-/// experiment has would be, if each has a share or a machine of its own; else on all cores.
+/// experiment has would be, if each has a share or a machine of its own and there is room for all; else on all cores.
 ///
 /// # Errors
 /// A share cannot be given, or the loop cannot be started or fails.
@@ -79,7 +79,13 @@ pub fn measure(settings: &Settings, time: Duration) -> Result<Baseline> {
         primes_per_s: Vec::new(),
         together: BTreeMap::new(),
     };
-    let apart = settings.cpus_per_node.is_some() || settings.launcher.is_elsewhere();
+    // Loops that crowd each other out are no ceiling.
+    let machine = f64::from(settings.machine.cores);
+    let is_apart = |nodes: u32| match settings.cpus_per_node {
+        _ if settings.launcher.is_elsewhere() => true,
+        Some(cores) => cores * f64::from(nodes) <= machine,
+        None => false,
+    };
     // In turns, so that drift of the machine does not look like an effect.
     for _ in 0..settings.repeat {
         let one = together(settings, 1, time)?;
@@ -87,7 +93,7 @@ pub fn measure(settings: &Settings, time: Duration) -> Result<Baseline> {
         baseline.cores = settings.cpus_per_node.unwrap_or(f64::from(one.threads));
         baseline.primes_per_s.push(one.primes_per_s);
         let several = settings.nodes.iter().filter(|&&nodes| nodes > 1);
-        for &nodes in several.filter(|_| apart) {
+        for &nodes in several.filter(|&&nodes| is_apart(nodes)) {
             let all = together(settings, nodes, time)?;
             let rates = baseline.together.entry(nodes).or_default();
             rates.push(all.primes_per_s);

@@ -196,6 +196,10 @@ fn all_that_a_report_has() {
         words.contains("predicted peak at N* = 9.8 nodes"),
         "{words}"
     );
+    assert!(
+        words.contains("Dispatch with 4 nodes") && words.contains("no node went without"),
+        "{words}"
+    );
     assert!(words.contains("1 failed and is left out"), "{words}");
 
     let measurements = fs::read_to_string(folder.join("measurements.csv")).unwrap();

@@ -74,6 +74,7 @@ pub fn summary(study: &Study, bounds: &[Bounds]) -> Vec<String> {
     words.extend(beyond_machine(study));
     words.extend(study.over_nodes().map(|scaling| knee(study, scaling)));
     words.push(law(study));
+    words.extend(dispatch(study.largest()));
     words.extend(bounds.iter().map(|one| one.verdict.clone()));
     words.push(failures(study));
     words
@@ -260,6 +261,34 @@ fn failures(study: &Study) -> String {
         failed => format!("{failed} failed and are left out"),
     };
     format!("{ended} measurements of {jobs} jobs count; {failed}; {errors}.")
+}
+
+/// How evenly the broker hands the jobs out, where most nodes take them.
+fn dispatch(configuration: &Configuration) -> Option<String> {
+    let run = configuration.median_run();
+    if configuration.nodes < 2 {
+        return None;
+    }
+    // A node that did nothing has not been heard of.
+    let mut jobs: Vec<u64> = run.jobs_by_node.iter().map(|node| node.1).collect();
+    jobs.resize(jobs.len().max(configuration.nodes as usize), 0);
+    jobs.sort_unstable();
+    let idle = jobs.iter().filter(|jobs| **jobs == 0).count();
+    let mean = jobs.iter().sum::<u64>() as f64 / jobs.len() as f64;
+    let squares: f64 = jobs.iter().map(|jobs| (*jobs as f64 - mean).powi(2)).sum();
+    let deviation = (squares / jobs.len() as f64).sqrt() / mean.max(f64::MIN_POSITIVE);
+    Some(format!(
+        "Dispatch with {}: {} to {} jobs a node, median {}, standard deviation {:.1} % of the mean; {}.",
+        configuration.name(),
+        jobs[0],
+        jobs[jobs.len() - 1],
+        jobs[jobs.len() / 2],
+        100.0 * deviation,
+        match idle {
+            0 => "no node went without".to_owned(),
+            idle => format!("{idle} nodes went without"),
+        }
+    ))
 }
 
 /// What holds the best configuration back, and the largest if that is another.
