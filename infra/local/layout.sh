@@ -34,3 +34,6 @@ PRIMEPOOL_PORT_MANAGEMENT=5
 # Versions of developer tools.
 PRIMEPOOL_CARGO_DENY_VERSION=0.20.2
 PRIMEPOOL_CARGO_DENY=$PRIMEPOOL_TOOLS/cargo-deny-$PRIMEPOOL_CARGO_DENY_VERSION
+
+# Docker's client of private engines: its configuration, and what it has of Compose and Buildx beyond the system's.
+PRIMEPOOL_DOCKER_CONFIG=$PRIMEPOOL_TOOLS/docker

@@ -87,6 +87,35 @@ grafana_sdk() { # → REPLY, where the SDK for the dashboards is, in the version
 	REPLY=$PRIMEPOOL_TOOLS/grafana-sdk-${version/!/-}
 }
 
+# Compose and Buildx as the scripts use them: the system's, or those that setup.sh --docker fetched. The user's own
+# configuration stays out, with what it says about contexts and credentials.
+docker_plugin() { # NAME
+	DOCKER_CONFIG=$PRIMEPOOL_DOCKER_CONFIG docker "$1" version >/dev/null 2>&1
+}
+
+# shellcheck disable=SC2016 # apt-get fills it in
+debian_mirror() { # → REPLY, where this machine has its Debian packages from
+	REPLY=
+	! command -v apt-get >/dev/null ||
+		REPLY=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' 2>/dev/null |
+			grep -v -e -security -m 1) || true
+	REPLY=${REPLY:-http://deb.debian.org/debian/}
+}
+
+# Signatures are checked; the system's own lists and packages are not touched.
+fetch_debian_packages() { # FOLDER SUITE PACKAGE…: leaves FOLDER/*.deb
+	local folder=$1 suite=$2 REPLY
+	shift 2
+	debian_mirror
+	mkdir -p "$folder"/apt/{lists,cache,parts}/partial
+	printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$REPLY" "$suite" >"$folder/apt/sources.list"
+	: >"$folder/apt/status"
+	local apt=(apt-get -q -o Dir::Etc::SourceList="$folder/apt/sources.list" -o Dir::Etc::SourceParts="$folder/apt/parts"
+		-o Dir::State::Lists="$folder/apt/lists" -o Dir::Cache="$folder/apt/cache" -o Dir::State::status="$folder/apt/status"
+		-o APT::Sandbox::User="$(id -un)" -o Acquire::Languages=none)
+	"${apt[@]}" update && (cd "$folder" && "${apt[@]}" download "$@")
+}
+
 ensure_cargo_on_path() { # rustup's folder is often missing from the PATH of non-login shells
 	command -v cargo >/dev/null || [[ ! -x ${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo ]] ||
 		PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH

@@ -2,22 +2,24 @@
 # Installs what is missing from the distribution's packages. Silent when nothing is.
 #   setup.sh                what a run without metrics needs
 #   setup.sh --metrics      also a database for them, if the distribution has it
-#   setup.sh --test         also what the tests need: that database, a second kind of it, and an SSH server
+#   setup.sh --test         also what the tests need: that database, a second kind of it, an SSH server, and what --docker says
 #   setup.sh --dashboards   also what makes the dashboards: Grafana's SDK
+#   setup.sh --docker       also what runs the containers without a Docker of one's own: an engine, Compose, Buildx
 #   setup.sh --dev          also what the checks need: a pinned cargo-deny, and Grafana's SDK
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-dev='' dashboards='' tests='' metrics=''
+dev='' dashboards='' tests='' metrics='' docker=''
 case ${1-} in
 '') ;;
 --dev) dev=yes dashboards=yes ;;
 --dashboards) dashboards=yes ;;
 --metrics) metrics=yes ;;
---test) tests=yes metrics=yes ;;
-*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --dashboards | --dev]" ;;
+--test) tests=yes metrics=yes docker=yes ;;
+--docker) docker=yes ;;
+*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --dashboards | --docker | --dev]" ;;
 esac
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -31,6 +33,38 @@ need() { # PACKAGE REASON COMMAND…: succeeds silently when COMMAND does
 	"$@" >/dev/null 2>&1 && return 0
 	missing+=("$package")
 	reasons+=("$package: $reason")
+}
+
+# Which package brings the client, Compose 2 and Buildx differs: Debian from 13 on and Ubuntu have them, under names of their own.
+# Debian 12 has the client in docker.io, and of the other two nothing that can be used.
+look_for_docker() {
+	local package version
+	need docker.io "a container engine; a private one is started, the system's is left off" command -v dockerd
+	need iptables "the network of containers" command -v iptables
+	need iproute2 "the network of containers" command -v ip
+	need slirp4netns "the network of a private engine, apart from this machine's" command -v slirp4netns
+	need debootstrap "to make images without an image registry" command -v debootstrap
+	need debian-archive-keyring "the keys of Debian's packages, for these images" \
+		test -e /usr/share/keyrings/debian-archive-keyring.gpg
+	if candidate docker-cli; then
+		need docker-cli "the client of the container engine" command -v docker
+	fi
+	for package in docker-compose-v2 docker-compose; do
+		candidate "$package" || continue
+		version=$REPLY
+		[[ ${version#*:} != 1.* ]] || continue
+		need "$package" "several containers at once" docker_plugin compose
+		break
+	done
+	if candidate docker-buildx; then
+		need docker-buildx "to build images" docker_plugin buildx
+	fi
+}
+
+candidate() { # PACKAGE → REPLY, the version that apt-get would install
+	command -v apt-cache >/dev/null || return 1
+	REPLY=$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: *\([0-9].*\)/\1/p')
+	[[ $REPLY ]]
 }
 
 has_broker() { rabbitmq_sbin && command -v erl && command -v epmd; }
@@ -54,6 +88,7 @@ look() {
 	need make "$gmp" command -v make
 	need m4 "$gmp" command -v m4
 	need diffutils "$gmp" command -v diff
+	[[ ! $docker ]] || look_for_docker
 }
 
 # --- installing -------------------------------------------------------------------------------------------------------
@@ -116,7 +151,8 @@ services_again() {
 	[[ ! $owner || -d /proc/$owner ]] || "${as_root[@]}" rm -f "$policy"
 }
 
-units=(rabbitmq-server.service epmd.service epmd.socket influxdb.service victoria-metrics.service ssh.service ssh.socket)
+units=(rabbitmq-server.service epmd.service epmd.socket influxdb.service victoria-metrics.service ssh.service ssh.socket
+	docker.service docker.socket containerd.service)
 known_units() { # → REPLY: the units that are there already, which may be the user's and are not touched
 	local unit
 	REPLY=' '
@@ -223,4 +259,26 @@ if [[ $sdk && ! -x $sdk/bin/python ]]; then
 	rm -rf -- "$sdk" # one whose Python is gone
 	keep "$building/root" "$sdk" bin/python
 	rm -rf -- "$building"
+fi
+
+# Debian 12: from the packages of Debian 13, unpacked, not installed; the programs need nothing but a C library.
+if [[ $docker ]] && ! { docker_plugin compose && docker_plugin buildx; }; then
+	say "fetching Compose 2 and Buildx from the packages of Debian 13, once"
+	mkdir -p "$PRIMEPOOL_TOOLS"
+	building=$(mktemp -d "$PRIMEPOOL_TOOLS/building.XXXXXX")
+	fetch_debian_packages "$building" trixie docker-compose docker-buildx >"$building/log" 2>&1 || {
+		tail -n 15 "$building/log" >&2
+		die 2 "Compose 2 and Buildx could not be fetched; with Docker's own packages docker-compose-plugin and docker-buildx-plugin installed, they need not be"
+	}
+	mkdir -p "$building/config/cli-plugins"
+	for package in "$building"/*.deb; do
+		dpkg-deb -x "$package" "$building/root"
+	done
+	find "$building/root" -path '*/cli-plugins/docker-*' -exec cp -t "$building/config/cli-plugins" {} +
+	rm -rf -- "$PRIMEPOOL_DOCKER_CONFIG"
+	keep "$building/config" "$PRIMEPOOL_DOCKER_CONFIG" cli-plugins/docker-compose
+	rm -rf -- "$building"
+	if ! docker_plugin compose || ! docker_plugin buildx; then
+		die 2 "the Compose 2 and Buildx that were fetched do not run here: look at DOCKER_CONFIG=$PRIMEPOOL_DOCKER_CONFIG docker compose version"
+	fi
 fi

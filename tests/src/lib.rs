@@ -11,6 +11,7 @@
 
 mod broker;
 mod database;
+mod docker;
 mod grafana;
 mod influx;
 mod influxql;
@@ -21,6 +22,7 @@ mod ssh;
 
 pub use broker::Broker;
 pub use database::Database;
+pub use docker::DockerEngine;
 pub use grafana::{
     AlertRule, Dashboard, GrafanaQuery, Variable, alert_rules, dashboards, grafana_dir,
 };
@@ -61,7 +63,12 @@ pub fn workspace() -> PathBuf {
 
 /// Runs a script of `infra/local`; what it prints.
 fn script(name: &str, args: &[&str]) -> String {
-    let output = Command::new(workspace().join("infra/local").join(name))
+    script_of("local", name, args)
+}
+
+/// Runs a script of a folder in `infra`; what it prints.
+fn script_of(folder: &str, name: &str, args: &[&str]) -> String {
+    let output = Command::new(workspace().join("infra").join(folder).join(name))
         .args(args)
         .stdin(Stdio::null())
         .output()

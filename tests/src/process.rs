@@ -73,13 +73,17 @@ pub struct Finished {
 impl Process {
     /// Starts a program in the folder `dir`, where its output goes too.
     pub fn start(binary: Binary, dir: &Path, url: &str, args: &[&str]) -> Self {
-        let number = (0..).find(|n| !dir.join(format!("{binary:?}-{n}.out")).exists());
-        let name = format!("{binary:?}-{}", number.unwrap());
+        let mut command = binary.command();
+        command.args(args).env("PRIMEPOOL_AMQP_URL", url);
+        Self::spawn(command, &format!("{binary:?}"), dir)
+    }
+
+    /// Starts a command in the folder `dir`, where its output goes too, to files of this name and a number.
+    pub fn spawn(mut command: Command, name: &str, dir: &Path) -> Self {
+        let number = (0..).find(|n| !dir.join(format!("{name}-{n}.out")).exists());
+        let name = format!("{name}-{}", number.unwrap());
         let file = |extension: &str| File::create(dir.join(format!("{name}.{extension}"))).unwrap();
-        let child = binary
-            .command()
-            .args(args)
-            .env("PRIMEPOOL_AMQP_URL", url)
+        let child = command
             .current_dir(dir)
             .stdout(file("out"))
             .stderr(file("err"))

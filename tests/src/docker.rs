@@ -1,0 +1,94 @@
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio, id},
+};
+
+use tempfile::TempDir;
+
+use crate::{Binary, script_of, workspace};
+
+/// A private Docker engine with a network of its own; stopped and deleted when this is dropped.
+#[derive(Debug)]
+pub struct DockerEngine {
+    folder: TempDir,
+}
+
+impl DockerEngine {
+    /// Where processes and containers in the engine's network find this machine's 127.0.0.1.
+    pub const HOST: &str = "10.0.2.2";
+
+    /// Starts one. Nothing for a user who may not: an engine needs root.
+    pub fn private() -> Option<Self> {
+        let user = Command::new("id").arg("-u").output().unwrap();
+        if user.stdout.trim_ascii() != b"0" {
+            return None;
+        }
+        let engine = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let pid = id().to_string();
+        engine.script(&["start", engine.dir(), "--watch-pid", &pid, "--remove"]);
+        Some(engine)
+    }
+
+    /// A command that runs in the engine's network, with `docker` set to the engine.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(workspace().join("infra/testing/engine.sh"));
+        command.args(["run", self.dir()]).arg(program);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs docker; what it prints.
+    pub fn docker(&self, args: &[&str]) -> String {
+        let mut all = vec!["run", self.dir(), "docker"];
+        all.extend(args);
+        self.script(&all)
+    }
+
+    /// Makes an image that holds these programs and the libraries that they need, and nothing else.
+    pub fn make_image(&self, name: &str, programs: &[Binary]) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        let bin = root.join("usr/local/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::create_dir_all(root.join("tmp")).unwrap();
+        let mut libraries = BTreeSet::new();
+        for program in programs {
+            let path = program.path();
+            fs::copy(&path, bin.join(path.file_name().unwrap())).unwrap();
+            let output = Command::new("ldd").arg(&path).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let words = text.split_whitespace().filter(|word| word.starts_with('/'));
+            libraries.extend(words.map(PathBuf::from));
+        }
+        for library in libraries {
+            let copy = root.join(library.strip_prefix("/").unwrap());
+            fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            fs::copy(library, copy).unwrap();
+        }
+        let archive = folder.path().join("image.tar");
+        let made = Command::new("tar")
+            .arg("-cf")
+            .args([&archive, Path::new("-C"), &root, Path::new(".")])
+            .status();
+        assert!(made.unwrap().success());
+        self.docker(&["import", archive.to_str().unwrap(), name]);
+    }
+
+    fn dir(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+
+    fn script(&self, args: &[&str]) -> String {
+        script_of("testing", "engine.sh", args)
+    }
+}
+
+impl Drop for DockerEngine {
+    fn drop(&mut self) {
+        self.script(&["remove", self.dir()]);
+    }
+}
