@@ -97,7 +97,7 @@ impl Queues {
             };
             let figures = figures.as_ref().and_then(|latest| *latest.borrow());
             self.writer
-                .write(&points::queue(queue, &state, figures.as_ref()));
+                .write(&points::queue(queue, None, &state, figures.as_ref()));
         }
     }
 }

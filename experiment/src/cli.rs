@@ -15,6 +15,7 @@ Examples:
   experiment run --nodes 1..3 --hosts a,b,c --launcher 'ssh {host} consumer --amqp-url-file -'      machines of their own
   experiment run --resume runs/experiment-20261124-101500           go on with one that was interrupted
   experiment report runs/experiment-20261124-101500                 figures, tables and report.html, from what is there
+  experiment report experiment-20261124-101500 --influx             the same from InfluxDB, anywhere
   experiment baseline runs/experiment-20261124-101500               measure the ceiling again
 
 The broker is that of PRIMEPOOL_AMQP_URL; make experiment starts one of its own.
@@ -121,8 +122,17 @@ pub struct RunArgs {
 /// Options of `experiment report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Folder of the experiment
+    /// Folder of the experiment; with --influx its name there, which is that of the folder
+    #[arg(value_name = "EXPERIMENT")]
     pub dir: PathBuf,
+
+    /// Read it from the InfluxDB that INFLUX_HOST, INFLUX_TOKEN, INFLUX_ORG and INFLUX_BUCKET name, in place of the folder
+    #[arg(long)]
+    pub influx: bool,
+
+    /// Folder for the report [default: report in the experiment's; with --influx EXPERIMENT-report]
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
 }
 
 /// Options of `experiment baseline`.

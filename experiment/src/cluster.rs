@@ -41,6 +41,8 @@ pub struct Plan<'a> {
     pub queue: &'a JobsQueue,
     /// Cores that each may use, if they are limited.
     pub cores: Option<f64>,
+    /// Where metrics wait that cannot be sent.
+    pub spool: &'a Path,
 }
 
 /// Nodes that take work from the broker. They end when this is dropped, at once; see [`Cluster::end`].
@@ -167,7 +169,7 @@ impl Node {
             .consumer(plan.programs, place, &args.map(str::to_owned))?;
         let log = dir.join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| log.display().to_string())?;
-        own_settings(&mut ready.command);
+        own_settings(&mut ready.command, plan.spool);
         let mut child = ready
             .command
             .stdin(Stdio::piped())

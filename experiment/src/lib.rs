@@ -5,9 +5,11 @@
 //!     │                                                               │ summary.json, metrics.lp
 //!     └──▶ record ◀── baseline: the same jobs in a bare loop ◀────────┘
 //!            │
+//!            ├──▶ archive: the same as points, to InfluxDB
 //!            └──▶ report: figures, tables, words
 //! ```
 
+pub mod archive;
 pub mod baseline;
 pub mod cli;
 pub mod cluster;
@@ -41,7 +43,7 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, Error)> {
             let stop = stop_on_signals().map_err(failed)?;
             run::run(&args, &stop)
         }
-        Command::Report(args) => run::report(&args.dir).map_err(failed),
+        Command::Report(args) => run::report(&args).map_err(failed),
         Command::Baseline(args) => run::baseline(&args.dir).map_err(failed),
         Command::BareLoop(args) => {
             let threads = args.threads.unwrap_or_else(machine::cores);

@@ -15,6 +15,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::share::Share;
 
+/// Folder in the experiment's for metrics that InfluxDB has not taken, of all its programs on this machine.
+pub const SPOOL: &str = ".metrics-spool";
+
+/// Names another one.
+const SPOOL_VARIABLE: &str = "PRIMEPOOL_METRICS_SPOOL";
+
 /// Time between two looks at a process.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -63,13 +69,14 @@ pub fn programs() -> Result<PathBuf> {
 }
 
 /// Runs a producer with its runs in `dir`, and waits for it; the CPU seconds that it used. The broker's address comes from the
-/// environment. It is stopped when `watch`, which is called every second, finds something wrong.
+/// environment; metrics that cannot be sent wait in `spool`. It is stopped when `watch`, which is called every second, finds
+/// something wrong.
 ///
 /// # Errors
 /// It does not end well, with the end of what it said; or what `watch` has found.
 pub fn produce(
     programs: &Path,
-    dir: &Path,
+    (dir, spool): (&Path, &Path),
     args: &[String],
     stop: &Stop,
     mut watch: impl FnMut() -> Result<()>,
@@ -84,7 +91,7 @@ pub fn produce(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(file);
-    own_settings(&mut command);
+    own_settings(&mut command, spool);
     let mut child = command.spawn().context("cannot start the producer")?;
     let (mut used, mut watched) = (0.0, Instant::now());
     let (mut found, mut asked) = (Ok(()), None);
@@ -136,7 +143,11 @@ pub fn within(share: Option<&Share>, program: &Path) -> Command {
 }
 
 /// Takes away what the user has set for producers and consumers of other runs; the broker's address and where metrics go stay.
-pub fn own_settings(command: &mut Command) {
+/// Metrics that cannot be sent wait in `spool`, unless the user has named a folder.
+pub fn own_settings(command: &mut Command, spool: &Path) {
+    if env::var_os(SPOOL_VARIABLE).is_none() {
+        command.env(SPOOL_VARIABLE, spool);
+    }
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         let kept = ["AMQP", "TLS", "KERNEL", "MANAGEMENT", "METRICS"];

@@ -17,6 +17,7 @@ pub mod metrics_lp;
 pub mod plot;
 pub mod png;
 pub mod series;
+pub mod source;
 pub mod study;
 pub mod tables;
 pub mod usl;
@@ -32,7 +33,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 
-use self::{charts::Picture, html::Page, png::Painter, study::Study};
+use self::{charts::Picture, html::Page, png::Painter, source::Source, study::Study};
 
 /// Name of the report's folder in the experiment's.
 pub const FOLDER: &str = "report";
@@ -48,22 +49,21 @@ pub struct Report {
     pub missing: Vec<String>,
 }
 
-/// Writes the report of the experiment in `dir` to `dir/report`, in place of an earlier one.
+/// Writes the report of an experiment to `folder`, in place of an earlier one.
 ///
 /// # Errors
 /// There are no records or none of a measurement that succeeded, they cannot be read, or the report cannot be written.
-pub fn report(dir: &Path) -> Result<Report> {
-    let study = Study::read(dir)?;
+pub fn report(source: &Source, folder: &Path) -> Result<Report> {
+    let study = Study::read(source)?;
     let bounds = words::bounds(&study);
     let words = words::summary(&study, &bounds);
-    let runs = charts::run_pictures(&study, dir);
+    let runs = charts::run_pictures(&study, source);
     let mut pictures = charts::overview_pictures(&study);
     pictures.extend(charts::scaling_pictures(&study));
     pictures.extend(runs.pictures);
 
-    let folder = dir.join(FOLDER);
-    remove_pictures(&folder)?;
-    write_pictures(&folder, &pictures)?;
+    remove_pictures(folder)?;
+    write_pictures(folder, &pictures)?;
     write(
         &folder.join("measurements.csv"),
         tables::measurements_csv(&study).as_bytes(),
@@ -161,4 +161,4 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -13,13 +13,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use primepool_common::{broker::BrokerError, clock::unix_time, exit::Exit};
 
 use crate::{
+    archive::{self, Archive},
     baseline, cli,
     launcher::Launcher,
     machine,
     process::{Stop, programs},
     queue::JobsQueue,
     record::{self, Baseline, Outcome, Record, Settings},
-    report as reporting,
+    report::{self as reporting, source::Source},
     sweep::{Sweep, order},
 };
 
@@ -107,8 +108,12 @@ fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> R
     let dir = fs::canonicalize(dir).with_context(|| dir.display().to_string())?;
     let queue = JobsQueue::from_environment()?;
     queue.is_free()?;
+    let mut archive = Archive::open(&dir)?;
+    if args.resume.is_none() {
+        archive.settings(settings)?;
+    }
     if record::read::<Baseline>(&dir, Baseline::FILE)?.is_none()
-        && let Err(error) = measure_baseline(&dir, settings)
+        && let Err(error) = measure_baseline(&dir, settings, &mut archive)
     {
         // Where nodes are processes of this machine, what stops the loop stops them too.
         if settings.launcher.is_process() {
@@ -149,12 +154,14 @@ fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> R
             );
         }
         record.append(&dir)?;
+        archive.record(&record)?;
         failed += u32::from(record.figures().is_none());
         bar.inc(1);
         bar.suspend(|| say(&line(&record)));
     }
     bar.finish_and_clear();
-    report(&dir)?;
+    close(archive);
+    write_report(&Source::Folder(dir.clone()), &dir.join(reporting::FOLDER))?;
     Ok(if failed == 0 {
         Exit::Ok
     } else {
@@ -194,10 +201,21 @@ fn bar(length: u64, done: u64) -> ProgressBar {
     bar
 }
 
-fn measure_baseline(dir: &Path, settings: &Settings) -> Result<()> {
+/// Sends what is left.
+fn close(archive: Archive) {
+    let left = archive.close();
+    if left > 0 {
+        complain(&format!(
+            "{left} points of the experiment wait for InfluxDB in its folder; the next experiment run --resume there sends them"
+        ));
+    }
+}
+
+fn measure_baseline(dir: &Path, settings: &Settings, archive: &mut Archive) -> Result<()> {
     let time = Duration::from_secs_f64(settings.min_time_s).min(BASELINE);
     let ceiling = baseline::measure(settings, time)?;
     record::write(dir, Baseline::FILE, &ceiling)?;
+    archive.baseline(&ceiling)?;
     say(&format!(
         "ceiling: {:.1} primes/s a core in a bare loop of {} thread(s) on {} core(s)",
         ceiling.per_core(),
@@ -215,7 +233,11 @@ fn measure_baseline(dir: &Path, settings: &Settings) -> Result<()> {
 /// # Errors
 /// There is no experiment, or the loop fails.
 pub fn baseline(dir: &Path) -> Result<Exit> {
-    measure_baseline(dir, &settings_of(dir)?)?;
+    let settings = settings_of(dir)?;
+    let dir = fs::canonicalize(dir).with_context(|| dir.display().to_string())?;
+    let mut archive = Archive::open(&dir)?;
+    measure_baseline(&dir, &settings, &mut archive)?;
+    close(archive);
     Ok(Exit::Ok)
 }
 
@@ -223,8 +245,22 @@ pub fn baseline(dir: &Path) -> Result<Exit> {
 ///
 /// # Errors
 /// There is nothing to report of, or the folder cannot be written.
-pub fn report(dir: &Path) -> Result<Exit> {
-    let report = reporting::report(dir)?;
+pub fn report(args: &cli::ReportArgs) -> Result<Exit> {
+    let output = |or: PathBuf| args.output.clone().unwrap_or(or);
+    if !args.influx {
+        let folder = output(args.dir.join(reporting::FOLDER));
+        return write_report(&Source::Folder(args.dir.clone()), &folder);
+    }
+    let target = archive::influx()?.target()?.context(
+        "--influx reads from the InfluxDB that INFLUX_HOST names: set it, with INFLUX_TOKEN and INFLUX_BUCKET",
+    )?;
+    let name = archive::name(&args.dir);
+    let folder = output(PathBuf::from(format!("{name}-report")));
+    write_report(&Source::influx(target, &name)?, &folder)
+}
+
+fn write_report(source: &Source, folder: &Path) -> Result<Exit> {
+    let report = reporting::report(source, folder)?;
     for sentence in &report.words {
         say(sentence);
     }

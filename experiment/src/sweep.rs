@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::{
     cluster::{Cluster, Plan},
-    process::{Stop, cpu_s, produce},
+    process::{SPOOL, Stop, cpu_s, produce},
     queue::JobsQueue,
     record::{Figures, Outcome, Percentiles, Record, Settings},
 };
@@ -95,11 +95,13 @@ impl Sweep<'_> {
         }
         fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
 
+        let spool = self.dir.join(SPOOL);
         let plan = Plan {
             launcher: &self.settings.launcher,
             programs: self.programs,
             queue: self.queue,
             cores: self.settings.cpus_per_node,
+            spool: &spool,
         };
         let start = Instant::now();
         let mut cluster = Cluster::start(plan, &dir, nodes, workers, self.stop)?;
@@ -165,7 +167,9 @@ impl Sweep<'_> {
 
     fn produce(&self, cluster: &mut Cluster<'_>, runs: &Path, jobs: u64) -> Result<f64> {
         let args = self.producer_args(jobs);
-        produce(self.programs, runs, &args, self.stop, || cluster.live())
+        let spool = self.dir.join(SPOOL);
+        let places = (runs, spool.as_path());
+        produce(self.programs, places, &args, self.stop, || cluster.live())
     }
 
     /// Runs a few jobs, and then so many that it takes about [`WARM_UP`]; how many a measurement needs.

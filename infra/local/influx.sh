@@ -14,6 +14,8 @@ usage: influx.sh start DIR [--watch-pid PID [--remove]]
        influx.sh kill DIR            kill -9 the server, for tests of faults; keeps the data, and its ports if it is watched
        influx.sh query DIR DATABASE INFLUXQL
                                      run a query (DATABASE may be empty) and print the answer, as JSON
+       influx.sh import DIR DATABASE FILE...
+                                     write files of line protocol, such as the metrics.lp of runs; makes the database
 DIR holds influx-url, influx-token (USER:PASSWORD; both of mode 600) and, while the server runs, pid.
 Exit status: 2 usage, 3 the server does not start or answer.
 EOF
@@ -112,20 +114,43 @@ urlencode() { # TEXT → REPLY
 	done
 }
 
-query() { # DIR DATABASE INFLUXQL
-	local token form
+load_running() { # DIR → authorization
+	local token
 	load_dir "$1"
 	read_mark "$dir/server"
 	mark_alive "$REPLY" || die 3 "the InfluxDB in $dir does not run: start it with infra/local/influx.sh start $dir"
-	urlencode "$2"
-	form=db=$REPLY
-	urlencode "$3"
-	form+="&q=$REPLY"
 	read -r token <"$dir/influx-token"
-	http POST /query "Authorization: Basic $(printf %s "$token" | base64 -w0)" "$form" ||
-		die 3 "the InfluxDB in $dir does not answer"
+	authorization="Authorization: Basic $(printf %s "$token" | base64 -w0)"
+}
+
+ask() { # DATABASE INFLUXQL → body
+	local form
+	urlencode "$1"
+	form=db=$REPLY
+	urlencode "$2"
+	form+="&q=$REPLY"
+	http POST /query "$authorization" "$form" || die 3 "the InfluxDB in $dir does not answer"
 	[[ $status == 200 ]] || die 3 "the InfluxDB in $dir refused the query: $body"
+}
+
+query() { # DIR DATABASE INFLUXQL
+	load_running "$1"
+	ask "$2" "$3"
 	printf '%s\n' "$body"
+}
+
+import() { # DIR DATABASE FILE…
+	load_running "$1"
+	local database=$2 file lines LC_ALL=C # lengths in bytes
+	shift 2
+	[[ $database && $database != *[\"\\]* ]] || die 2 "influx.sh import: '$database' is no name of a database"
+	ask '' "CREATE DATABASE \"$database\""
+	urlencode "$database"
+	for file; do
+		lines=$(<"$file") || die 2 "cannot read $file"
+		http POST "/write?db=$REPLY" "$authorization" "$lines" || die 3 "the InfluxDB in $dir does not answer"
+		[[ $status == 204 ]] || die 3 "the InfluxDB in $dir refused $file: $body"
+	done
 }
 
 # Only the first user can be made without one. Should somebody else on this machine have been quicker, this fails.
@@ -369,6 +394,7 @@ start:[1-9]*) start "$@" ;;
 stop:1) stop "$@" ;;
 kill:1) kill_server "$@" ;;
 query:3) query "$@" ;;
+import:[3-9] | import:[1-9][0-9]*) import "$@" ;;
 --watch:5) watch "$@" ;;
 help:* | --help:* | -h:*) usage ;;
 *)

@@ -302,8 +302,9 @@ impl Sink {
 
     fn note_queue(&mut self, state: QueueState, figures: Option<QueueFigures>) {
         let queue = jobs_queue(self.manifest.ask.kind);
+        let run = self.manifest.run.as_str();
         self.metrics
-            .write(&points::queue(&queue, &state, figures.as_ref()));
+            .write(&points::queue(&queue, Some(run), &state, figures.as_ref()));
     }
 
     /// A point for each outcome among the jobs of an answer. Counts are sums over them, times are of one job: the latency is

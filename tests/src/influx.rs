@@ -68,6 +68,11 @@ impl Influx {
         result["series"].as_array().cloned().unwrap_or_default()
     }
 
+    /// Writes a file of line protocol.
+    pub fn import(&self, database: &str, file: &Path) {
+        influx_sh(&["import", path(&self.dir), database, path(file)]);
+    }
+
     /// The values of a query's first series, row by row.
     pub fn rows(&self, database: &str, influxql: &str) -> Vec<Vec<Value>> {
         let series = self.query(database, influxql);

@@ -15,7 +15,8 @@ pub type Span = (u64, u64);
 /// Least time that the recording takes: longer than the longest interval that a query groups by outside of minutes.
 const LEAST: Duration = Duration::from_secs(48);
 
-/// What healthy runs have written to an InfluxDB: four of one size, on one node and then on two.
+/// What healthy runs have written to an InfluxDB: four of one size, on one node and then on two. After them an experiment, outside of
+/// the span.
 #[derive(Debug)]
 pub struct Recording {
     influx: Influx,
@@ -82,11 +83,23 @@ impl Recording {
             assert_eq!(consumer.0.wait().code, Some(0));
         }
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap();
-        Self {
-            influx,
-            span: (ms(start), ms(now())),
-        }
+        let span = (ms(start), ms(now()));
+        measure(&broker, dir.path(), &influx);
+        Self { influx, span }
     }
+}
+
+/// The shortest of experiments.
+fn measure(broker: &Broker, dir: &Path, influx: &Influx) {
+    let mut command = Binary::Experiment.command();
+    command
+        .args(["run", "--bits", "256", "--repeat", "1", "--min-time", "1s"])
+        .env("PRIMEPOOL_AMQP_URL", &broker.url)
+        .env("INFLUX_HOST", &influx.url)
+        .env("INFLUX_TOKEN", &influx.token)
+        .env("INFLUX_BUCKET", "recorded");
+    let done = Process::spawn(command, "experiment", dir).wait_long();
+    assert_eq!(done.code, Some(0), "{done:?}");
 }
 
 /// Finds so many primes of 1024 bits, in a run below `dir`; how many in a second.

@@ -32,11 +32,20 @@ pub fn node<'a>(node: &'a str, run: Option<&'a str>, sample: &'a NodeSample) -> 
         .field("in_flight", sample.in_flight)
 }
 
-/// `queue`: the state of a queue right now, as the broker tells anyone who may use it, and what only its management API knows.
+/// `queue`: the state of a queue right now, as the broker tells anyone who may use it, and what only its management API knows;
+/// `run` where it is seen from a run.
 #[must_use]
-pub fn queue<'a>(queue: &'a str, state: &QueueState, figures: Option<&QueueFigures>) -> Point<'a> {
-    let point = Point::new("queue", unix_ns())
-        .tag("queue", queue)
+pub fn queue<'a>(
+    queue: &'a str,
+    run: Option<&'a str>,
+    state: &QueueState,
+    figures: Option<&QueueFigures>,
+) -> Point<'a> {
+    let mut point = Point::new("queue", unix_ns()).tag("queue", queue);
+    if let Some(run) = run {
+        point = point.tag("run", run);
+    }
+    point = point
         .field("ready", state.ready)
         .field("consumers", state.consumers);
     match figures {

@@ -32,6 +32,8 @@ pub enum Source {
     Producer,
     /// `consumer`
     Consumer,
+    /// `experiment`
+    Experiment,
 }
 
 impl Source {
@@ -41,6 +43,7 @@ impl Source {
         match self {
             Self::Producer => "producer",
             Self::Consumer => "consumer",
+            Self::Experiment => "experiment",
         }
     }
 }

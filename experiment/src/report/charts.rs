@@ -1,11 +1,10 @@
 //! Which charts a report has.
 
-use std::path::Path;
-
 use super::{
-    metrics_lp::{self, Point as Metric},
+    metrics_lp::Point as Metric,
     plot::{Axis, Chart, Point, Series, Style, number},
     series::{Configuration, Interval, count},
+    source::Source,
     study::{Over, Scaling, Study},
 };
 
@@ -288,18 +287,13 @@ fn add_law(chart: &mut Chart, scaling: &Scaling, colour: usize) {
 
 /// The charts of each configuration's median run, from its metrics.
 #[must_use]
-pub fn run_pictures(study: &Study, dir: &Path) -> RunPictures {
+pub fn run_pictures(study: &Study, source: &Source) -> RunPictures {
     let mut all = RunPictures::default();
     for configuration in &study.configurations {
-        let name = configuration.name();
-        let folder = &configuration.median_run().folder;
-        match metrics_lp::read(&dir.join(folder)) {
-            Ok(Some(points)) => add_run(&mut all, configuration, &points),
-            Ok(None) => all.missing.push(format!(
-                "{name}: no charts of its run, as {folder}/{} is not there.",
-                metrics_lp::FILE
-            )),
+        match source.points(configuration.median_run()) {
+            Ok(points) => add_run(&mut all, configuration, &points),
             Err(error) => {
+                let name = configuration.name();
                 all.missing
                     .push(format!("{name}: no charts of its run: {error:#}."));
             }
@@ -457,7 +451,8 @@ fn latency_chart(name: &str, points: &[Metric]) -> Option<Chart> {
     if latencies.is_empty() {
         return None;
     }
-    latencies.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // By weight too, so that the order in which the points were read does not show.
+    latencies.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let (unit, per) = if latencies.last().is_some_and(|one| one.0 >= 10_000.0) {
         ("s", 1000.0)
     } else {

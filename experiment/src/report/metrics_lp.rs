@@ -47,6 +47,16 @@ impl Point {
             .map_or("", |tag| &tag.1)
     }
 
+    /// The texts of these fields, one after the other.
+    #[must_use]
+    pub fn texts(&self, keys: &[&str]) -> String {
+        let text = |key: &&str| match &self.fields.iter().find(|field| field.0 == **key)?.1 {
+            Value::Text(text) => Some(text.as_str()),
+            Value::Number(_) | Value::Boolean(_) => None,
+        };
+        keys.iter().filter_map(text).collect()
+    }
+
     /// A field that is a number.
     #[must_use]
     pub fn number(&self, key: &str) -> Option<f64> {

@@ -1,15 +1,14 @@
 //! An experiment as the report sees it: its configurations, their ceiling, and how they scale.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::{
     series::{self, Ceiling, Configuration, distinct, latest},
+    source::{Recorded, Source},
     usl::{self, Fit},
 };
-use crate::record::{self, Baseline, Outcome, Record, Settings};
+use crate::record::{Baseline, Outcome, Record, Settings};
 
 /// A node must add this share of what one node does, or the knee is reached.
 const KNEE: f64 = 0.8;
@@ -150,30 +149,20 @@ fn knee(members: &[(u32, &Configuration)]) -> Option<Knee> {
 }
 
 impl Study {
-    /// Reads the folder of an experiment.
+    /// Reads an experiment.
     ///
     /// # Errors
     /// It has no settings or no measurement that succeeded, or cannot be read.
-    pub fn read(dir: &Path) -> Result<Self> {
-        let records = Record::read_all(dir)?;
-        if records.is_empty() {
-            bail!(
-                "{} holds no records: run `experiment run` first",
-                dir.display()
-            );
-        }
-        let settings: Settings = record::read(dir, Settings::FILE)?.with_context(|| {
-            format!(
-                "{} has no {}: name the folder that `experiment run` made",
-                dir.display(),
-                Settings::FILE
-            )
-        })?;
-        let baseline: Option<Baseline> = record::read(dir, Baseline::FILE)?;
-        Self::new(settings, records, baseline.as_ref()).with_context(|| dir.display().to_string())
+    pub fn read(source: &Source) -> Result<Self> {
+        let Recorded {
+            settings,
+            records,
+            baseline,
+        } = source.recorded()?;
+        Self::new(settings, records, baseline.as_ref()).with_context(|| source.describe())
     }
 
-    /// From what a folder holds.
+    /// From what was recorded.
     ///
     /// # Errors
     /// No measurement succeeded, or the baseline holds no rate.

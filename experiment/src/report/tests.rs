@@ -16,7 +16,7 @@ fn rate(nodes: u32, workers: u32, repeat: u32) -> f64 {
     alone * n / (1.0 + 0.04 * (n - 1.0) + 0.01 * n * (n - 1.0)) * (1.0 + 0.01 * f64::from(repeat))
 }
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         nodes: NODES.to_vec(),
         workers: WORKERS.to_vec(),
@@ -39,7 +39,7 @@ fn settings() -> Settings {
     }
 }
 
-fn figures(nodes: u32, workers: u32, repeat: u32) -> Figures {
+pub(crate) fn figures(nodes: u32, workers: u32, repeat: u32) -> Figures {
     let rate = rate(nodes, workers, repeat);
     let elapsed_s = 10.0;
     let percentiles = |scale: f64| Percentiles {
@@ -115,6 +115,11 @@ fn experiment(dir: &Path) {
             }
         }
     }
+}
+
+/// The report of a folder, in it.
+fn report(dir: &Path) -> Result<Report> {
+    super::report(&Source::Folder(dir.to_owned()), &dir.join(FOLDER))
 }
 
 fn append(dir: &Path, (nodes, workers, repeat): (u32, u32, u32), outcome: Outcome) {
