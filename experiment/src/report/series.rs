@@ -257,10 +257,14 @@ impl Ceiling {
     /// The same for numbers between those that exist, for lines.
     #[must_use]
     pub fn cores_at(&self, nodes: f64, workers: f64) -> f64 {
-        match self.cpus_per_node {
-            Some(cpus) => nodes * cpus.min(workers),
-            None => self.machine_cores.min(nodes * workers),
-        }
+        self.allowed_cores(nodes, workers).min(self.machine_cores)
+    }
+
+    /// Cores that the workers could use if the machine had as many.
+    #[must_use]
+    pub fn allowed_cores(&self, nodes: f64, workers: f64) -> f64 {
+        let each = self.cpus_per_node.unwrap_or(f64::INFINITY);
+        nodes * each.min(workers)
     }
 
     /// Primes per second of one core while so many nodes are busy.
@@ -337,6 +341,7 @@ mod tests {
         };
         assert_eq!(ceiling.cores(3, 1), 3.0);
         assert_eq!(ceiling.cores(3, 4), 6.0);
+        assert_eq!(ceiling.cores(9, 4), 8.0);
         ceiling.cpus_per_node = None;
         assert_eq!(ceiling.cores(3, 2), 6.0);
         assert_eq!(ceiling.cores(3, 4), 8.0);

@@ -12,8 +12,8 @@ use crate::record::Figures;
 
 /// From this share on something counts as near its limit.
 const NEAR: f64 = 0.85;
-/// From this share of its cores on the whole machine counts as full.
-const FULL: f64 = 0.95;
+/// From this share of its cores on the whole machine counts as full: the rest is the system's.
+const FULL: f64 = 0.9;
 /// From this spread on, per mean, the nodes did different shares of the jobs.
 const UNEVEN: f64 = 0.25;
 /// Below this share of the best throughput, workers beyond the cores cost something.
@@ -137,18 +137,23 @@ fn efficiency(study: &Study) -> String {
     )
 }
 
-/// A ceiling of more cores than there are cannot be reached.
+/// Shares that are larger than the machine, taken together.
 fn beyond_machine(study: &Study) -> Option<String> {
+    study.ceiling.cpus_per_node?;
     let machine = study.ceiling.machine_cores;
+    let allowed = |one: &Configuration| {
+        let (nodes, workers) = (f64::from(one.nodes), f64::from(one.workers));
+        study.ceiling.allowed_cores(nodes, workers)
+    };
     let beyond = study
         .configurations
         .iter()
-        .filter(|one| study.ceiling.cores(one.nodes, one.workers) > machine)
+        .filter(|one| allowed(one) > machine)
         .min_by_key(|one| (one.nodes, one.workers))?;
     Some(format!(
-        "From {} on the nodes may use more cores together ({}) than the machine has ({machine}): beyond that an efficiency of 100 % cannot be reached.",
+        "From {} on the nodes may use more cores together ({}) than the machine has ({machine}): their ceiling is that of the machine.",
         beyond.name(),
-        number(study.ceiling.cores(beyond.nodes, beyond.workers)),
+        number(allowed(beyond)),
     ))
 }
 
