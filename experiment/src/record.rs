@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::launcher::Launcher;
+use crate::{launcher::Launcher, report::series::Interval};
 
 /// What a sweep was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -250,9 +250,7 @@ impl Baseline {
 
 /// 0 of nothing.
 fn median(rates: &[f64]) -> f64 {
-    let mut rates = rates.to_vec();
-    rates.sort_unstable_by(f64::total_cmp);
-    rates.get(rates.len() / 2).copied().unwrap_or_default()
+    Interval::of(rates.iter().copied()).map_or(0.0, |interval| interval.median)
 }
 
 /// Reads a file of an experiment's folder; nothing if it is not there.

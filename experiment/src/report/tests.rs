@@ -202,6 +202,10 @@ fn all_that_a_report_has() {
         "{words}"
     );
     assert!(
+        words.contains("On 1 node that may use 2 cores the peak is at 2 workers each; others reach of its throughput: 1 worker 50.0 %."),
+        "{words}"
+    );
+    assert!(
         words.contains("Dispatch with 4 nodes") && words.contains("no node went without"),
         "{words}"
     );

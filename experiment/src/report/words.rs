@@ -72,6 +72,7 @@ pub struct Bounds {
 pub fn summary(study: &Study, bounds: &[Bounds]) -> Vec<String> {
     let mut words = vec![best(study), speed_up(study), efficiency(study)];
     words.extend(beyond_machine(study));
+    words.extend(more_workers(study));
     words.extend(study.over_nodes().map(|scaling| knee(study, scaling)));
     words.push(law(study));
     words.extend(dispatch(study.largest()));
@@ -135,6 +136,40 @@ fn efficiency(study: &Study) -> String {
         "Efficiency of each cluster size where it is fastest: {}.",
         parts.join(", ")
     )
+}
+
+/// Which number of workers is best and what others reach, in the smallest and the largest cluster that were measured with several.
+fn more_workers(study: &Study) -> Vec<String> {
+    let sizes = distinct(study.configurations.iter().map(|one| one.nodes));
+    let mut several = sizes.into_iter().filter_map(|nodes| {
+        let members = study.members(Over::Workers { nodes });
+        let configurations: Vec<&Configuration> = members.iter().map(|member| member.1).collect();
+        (configurations.len() > 1).then_some(configurations)
+    });
+    let first = several.next();
+    let sentence = |of: Vec<&Configuration>| {
+        let rate = |one: &Configuration| one.throughput.median;
+        let peak = of.iter().max_by(|a, b| rate(a).total_cmp(&rate(b)))?;
+        let others: Vec<String> = of
+            .iter()
+            .filter(|one| one.workers != peak.workers)
+            .map(|one| {
+                let reached = 100.0 * rate(one) / rate(peak);
+                format!("{} {reached:.1} %", count(one.workers, "worker"))
+            })
+            .collect();
+        let (nodes, cores) = (peak.nodes, study.ceiling.cores(peak.nodes, u32::MAX));
+        Some(format!(
+            "On {} that may use {} {} the peak is at {} each; others reach of its throughput: {}.",
+            count(nodes, "node"),
+            number(cores),
+            if cores == 1.0 { "core" } else { "cores" },
+            count(peak.workers, "worker"),
+            others.join(", "),
+        ))
+    };
+    let all = first.into_iter().chain(several.next_back());
+    all.filter_map(sentence).collect()
 }
 
 /// Shares that are larger than the machine, taken together.
