@@ -11,13 +11,19 @@ use primepool_common::{
 };
 use tokio::{
     sync::watch,
-    time::{Interval, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use crate::node::Node;
 
 /// Time between two looks at the queues. A producer looks more often at the queue of its run.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// The same for each consumer that there is: a thousand that look every five seconds cost the broker half a core.
+const LOOK_EACH: Duration = Duration::from_millis(50);
+
+/// Longest time between two looks.
+const LOOK_AT_LEAST: Duration = Duration::from_secs(60);
 
 /// Longest time that the broker may take to tell the length of a queue: the intake waits meanwhile.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -55,15 +61,13 @@ pub fn write_node(node: &Node, writer: &MetricsWriter) {
 pub struct Queues {
     writer: Arc<MetricsWriter>,
     queues: Vec<(String, Option<watch::Receiver<Option<QueueFigures>>>)>,
-    tick: Interval,
+    next: Instant,
 }
 
 impl Queues {
     /// The queues of these kinds; those of kinds for measuring only are left out.
     #[must_use]
     pub fn new(endpoint: &Endpoint, kinds: &[JobKind], writer: Arc<MetricsWriter>) -> Self {
-        let mut tick = interval(LOOK_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let kinds = kinds.iter().filter(|kind| **kind != JobKind::Noop);
         let follow = |queue: String| {
             // Nobody would read the figures.
@@ -76,7 +80,7 @@ impl Queues {
                 .map(|kind| follow(topology::jobs_queue(*kind)))
                 .collect(),
             writer,
-            tick,
+            next: Instant::now(),
         }
     }
 
@@ -85,19 +89,24 @@ impl Queues {
         if !self.writer.is_enabled() {
             std::future::pending::<()>().await;
         }
-        self.tick.tick().await;
+        sleep_until(self.next).await;
     }
 
-    /// Writes a point of each queue, of those that the broker tells about in time.
-    pub async fn look(&self, connection: &Connection) {
+    /// Writes a point of each queue, of those that the broker tells about in time. The more consumers look, the less often each does.
+    pub async fn look(&mut self, connection: &Connection) {
+        let began = Instant::now();
+        self.next = began + LOOK_EVERY;
+        let mut consumers = 0;
         for (queue, figures) in &self.queues {
             let asked = topology::queue_state(connection, queue);
             let Ok(Ok(state)) = timeout(LOOK_TIMEOUT, asked).await else {
                 return;
             };
+            consumers = state.consumers.max(consumers);
             let figures = figures.as_ref().and_then(|latest| *latest.borrow());
             self.writer
                 .write(&points::queue(queue, None, &state, figures.as_ref()));
         }
+        self.next = began + (LOOK_EACH * consumers).clamp(LOOK_EVERY, LOOK_AT_LEAST);
     }
 }

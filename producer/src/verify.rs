@@ -4,6 +4,11 @@
 //! passes with a probability of at most 1/4 whatever a liar does, and of practically none if it came about by a fault: the
 //! consumer's own tests, which a fault would have to get past first, are far stronger. For `next-prime` it is checked that the
 //! number is prime and above the start, not that nothing lies between: that would be the search again.
+//!
+//! A pool finds primes on many machines, and one core checks those of ten or twenty others. What has piled up is shared among the
+//! cores of this machine; as long as one keeps up, the others are left alone.
+
+use std::{num::NonZero, thread};
 
 use primepool_common::message::JobKind;
 use primepool_engine::{Engine, Error, Integer};
@@ -13,8 +18,15 @@ use crate::{cli::Verify, plan::Ask};
 /// Checks results of one run.
 pub struct Verifier {
     policy: Verify,
-    engine: Engine,
+    /// One for each core.
+    engines: Vec<Engine>,
 }
+
+/// Work that a thread of its own is worth, in cubed bits, to which the time of a test is in proportion: some milliseconds.
+const SHARE: f64 = 1e11;
+
+/// Numbers that the engine tests side by side at most; a share is a multiple of them.
+const SIDE_BY_SIDE: usize = 16;
 
 /// One in so many is checked with `--verify sample`.
 const SAMPLE_ONE_IN: u32 = 16;
@@ -23,9 +35,10 @@ impl Verifier {
     /// A verifier of this policy.
     #[must_use]
     pub fn new(policy: Verify) -> Self {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
         Self {
             policy,
-            engine: Engine::default(),
+            engines: (0..cores).map(|_| Engine::default()).collect(),
         }
     }
 
@@ -55,12 +68,41 @@ impl Verifier {
             }
             verdicts.push(verdict);
         }
-        for (place, is_prime) in owners.into_iter().zip(self.engine.verify(&numbers)?) {
+        for (place, is_prime) in owners.into_iter().zip(self.are_prime(&numbers)?) {
             if !is_prime {
                 verdicts[place] = Some("it is not prime".to_owned());
             }
         }
         Ok(verdicts)
+    }
+
+    /// Tests on as many threads as the work is worth.
+    fn are_prime(&mut self, numbers: &[Integer]) -> Result<Vec<bool>, Error> {
+        let cubed = |number: &Integer| f64::from(number.significant_bits()).powi(3);
+        let work: f64 = numbers.iter().map(cubed).sum();
+        let threads = ((work / SHARE) as usize).clamp(1, self.engines.len());
+        let share = numbers
+            .len()
+            .div_ceil(threads)
+            .next_multiple_of(if threads == 1 { 1 } else { SIDE_BY_SIDE })
+            .max(1);
+        let mut shares = numbers.chunks(share).zip(&mut self.engines);
+        let Some((own, engine)) = shares.next() else {
+            return Ok(Vec::new());
+        };
+        thread::scope(|scope| {
+            let others: Vec<_> = shares
+                .map(|(share, engine)| scope.spawn(move || engine.verify(share)))
+                .collect();
+            let mut all = engine.verify(own)?;
+            for other in others {
+                match other.join() {
+                    Ok(tested) => all.extend(tested?),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            Ok(all)
+        })
     }
 
     fn is_chosen(&self) -> Result<bool, Error> {
@@ -98,6 +140,7 @@ fn shape(ask: &Ask, job: u64, value: Option<&Integer>) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use primepool_common::message::{HexInteger, Method};
+    use rug::integer::IsPrime;
 
     use super::*;
 
@@ -149,6 +192,29 @@ mod tests {
         let ask = ask(JobKind::Prime, 7);
         assert_eq!(verdict(Verify::None, &ask, 91), None);
         assert!(verdict(Verify::None, &ask, 31).is_some());
+    }
+
+    #[test]
+    fn verdicts_stay_with_their_jobs_on_several_threads() {
+        // Two thousand numbers of 512 bits: work for several threads.
+        let mut numbers = Vec::new();
+        let mut number: Integer = Integer::from(1) << 511;
+        for at in 0..2000 {
+            number += 2 * at + 1;
+            numbers.push(number.clone());
+        }
+        let results: Vec<_> = (0..).zip(numbers.iter().map(Some)).collect();
+        let mut verifier = Verifier::new(Verify::All);
+        verifier.engines.resize_with(3, Engine::default);
+        let verdicts = verifier.check(&ask(JobKind::Prime, 512), &results).unwrap();
+        assert_eq!(verdicts.len(), numbers.len());
+        let mut primes = 0;
+        for (number, verdict) in numbers.iter().zip(&verdicts) {
+            let is_prime = number.is_probably_prime(30) != IsPrime::No;
+            assert_eq!(verdict.is_none(), is_prime, "{number}");
+            primes += u32::from(is_prime);
+        }
+        assert!(primes > 2, "{primes}");
     }
 
     #[test]
