@@ -1,4 +1,4 @@
-# Short names for the scripts in infra/local; each script says at its top what it does.
+# Short names for the scripts in infra/; each script says at its top what it does.
 
 CONSUMERS ?= 1
 CONCURRENCY ?=
@@ -7,7 +7,7 @@ METRICS ?=
 export CONSUMERS CONCURRENCY RESUME METRICS
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check dashboards bench bench-pool experiment clean
+.PHONY: help run up down logs test test-compose check dashboards bench bench-pool experiment clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -16,8 +16,20 @@ help: ## show this
 run: ## find primes: private broker, consumers, one producer, then everything stops
 	@infra/local/run.sh $(ARGS)
 
+up: ## a pool in containers (docker compose): passwords, image, everything started, a first run
+	@infra/compose/compose.sh up $(ARGS)
+
+down: ## stop and remove these containers; their data stays
+	@infra/compose/compose.sh down
+
+logs: ## follow their logs
+	@infra/compose/compose.sh logs $(ARGS)
+
 test: ## every test, on a private broker
 	@infra/local/test.sh $(ARGS)
+
+test-compose: ## the pool in containers, on a private Docker engine: needs root and some minutes
+	@infra/testing/compose.sh $(ARGS)
 
 check: ## formatting, lints, licences and sources of dependencies
 	@infra/local/check.sh

@@ -1,4 +1,5 @@
-//! Names of the exchanges and queues, their arguments, and their declaration.
+//! Names of the exchanges and queues, their arguments, and their declaration. `infra/rabbitmq/definitions.json` has the same for a
+//! broker that is set up beforehand; a test compares the two.
 //!
 //! Producer and consumer declare the same things, so that either may be the first. A user who may not declare (its broker was
 //! set up beforehand) only checks that they are there.
@@ -32,7 +33,10 @@ pub const RESULTS_EXCHANGE: &str = "primepool.results";
 pub const UNROUTED_EXCHANGE: &str = "primepool.results.unrouted";
 /// Queue behind [`UNROUTED_EXCHANGE`]; the oldest are dropped above [`UNROUTED_MAX_LENGTH`].
 pub const UNROUTED_QUEUE: &str = "primepool.results.unrouted";
-/// Queue of messages that nobody can work on, with the reason in header [`REASON_HEADER`].
+/// Takes the messages that nobody can work on. Consumers publish them here and not to their queue directly: that would need the
+/// right to write to the default exchange, through which any queue can be reached.
+pub const DEAD_EXCHANGE: &str = "primepool.dead";
+/// Queue behind [`DEAD_EXCHANGE`], with the reason in header [`REASON_HEADER`].
 pub const DEAD_QUEUE: &str = "primepool.dead";
 
 /// Header of a message in [`DEAD_QUEUE`]: why it is there. Messages that the broker put there itself carry its `x-death`.
@@ -109,13 +113,11 @@ pub async fn declare(connection: &Connection) -> Result<(), BrokerError> {
 /// Also says whether a queue was new.
 async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
     let mut declarer = Declarer::new(connection).await?;
-    declarer
-        .exchange(
-            UNROUTED_EXCHANGE,
-            ExchangeKind::Fanout,
-            FieldTable::default(),
-        )
-        .await?;
+    for name in [UNROUTED_EXCHANGE, DEAD_EXCHANGE] {
+        declarer
+            .exchange(name, ExchangeKind::Fanout, FieldTable::default())
+            .await?;
+    }
     let alternate = table([("alternate-exchange", text(UNROUTED_EXCHANGE))]);
     declarer
         .exchange(RESULTS_EXCHANGE, ExchangeKind::Direct, alternate)
@@ -132,7 +134,9 @@ async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
         .queue(UNROUTED_QUEUE, unrouted, (UNROUTED_EXCHANGE, ""))
         .await?;
     let dead = table([("x-queue-type", text("quorum"))]);
-    declarer.queue(DEAD_QUEUE, dead, ("", DEAD_QUEUE)).await?;
+    declarer
+        .queue(DEAD_QUEUE, dead, (DEAD_EXCHANGE, ""))
+        .await?;
     // The last one made stands for all: a queue that is there already has been there with those before it.
     let mut is_new = false;
     for kind in JobKind::ALL {
@@ -279,7 +283,7 @@ impl<'a> Declarer<'a> {
             .map_err(|_| BrokerError::from_session(&refusal))
     }
 
-    /// Declares and binds; the default exchange (an empty name) needs no binding.
+    /// Declares and binds.
     async fn queue(
         &mut self,
         name: &str,
@@ -303,9 +307,6 @@ impl<'a> Declarer<'a> {
                 .await
                 .map(|_| ())
                 .map_err(|_| BrokerError::from_session(&refusal));
-        }
-        if exchange.is_empty() {
-            return Ok(());
         }
         self.channel
             .queue_bind(

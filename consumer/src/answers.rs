@@ -315,7 +315,8 @@ impl Answers {
             .with_delivery_mode(2)
             .with_app_id(app_id().into());
         self.waiting.push_back(Letter {
-            exchange: "",
+            exchange: topology::DEAD_EXCHANGE,
+            // Its fanout does not look at it.
             routing_key: topology::DEAD_QUEUE.to_owned(),
             body: delivery.data,
             properties,

@@ -7,17 +7,23 @@ set -euo pipefail
 
 usage() {
 	cat <<'EOF'
-usage: broker.sh start DIR [--watch-pid PID [--remove]] [--management]
+usage: broker.sh start DIR [--watch-pid PID [--remove]] [--management] [--first-of N | --join DIR]
            start a broker with its data in DIR, or again on the same data, ports and credentials;
            with --watch-pid it is stopped when process PID ends, however that ends; --remove then deletes DIR too;
-           with --management a new one has the management API, at the address in DIR/management-url
+           with --management a new one has the management API, at the address in DIR/management-url;
+           with --first-of a new one is the first node of a cluster of N, with --join it is the next one of the cluster whose
+           first node is in the other DIR (infra/local/cluster.sh starts three)
        broker.sh stop DIR        stop it; keeps the data
        broker.sh kill DIR        kill -9 the server, for tests of faults; keeps the data
        broker.sh vhost DIR NAME  make a virtual host (if it is not there) and print its AMQP URL
        broker.sh user DIR NAME PASSWORD VHOST CONFIGURE WRITE READ
                                  make a user with these permission patterns and print its AMQP URL
        broker.sh ctl DIR ARG...  run rabbitmqctl against it
-DIR holds amqp-url (mode 600) and pid while the broker runs. Exit status: 2 usage, 3 the broker does not start or answer.
+DIR holds these addresses (mode 600), and pid while the broker runs:
+  amqp-url                    of a user who may do everything, in the default virtual host
+  consumer-url, producer-url  of the pool's users with no more permissions than they need, and monitoring-url of one who may
+                              only look (infra/rabbitmq/definitions.json), in virtual host primepool
+Exit status: 2 usage, 3 the broker does not start or answer.
 EOF
 }
 
@@ -35,12 +41,11 @@ load_dir() {
 	[[ -f $dir/env ]] || die 2 "no private broker in $dir"
 	# shellcheck source=/dev/null
 	. "$dir/env"
+	own_epmd_port=${own_epmd_port:-$epmd_port} # of a broker made before there were clusters
 	set_environment
 }
 
-# --- ports ------------------------------------------------------------------------------------------------------------
-
-# --- processes --------------------------------------------------------------------------------------------------------
+# --- ports and processes --------------------------------------------------------------------------------------------------------
 
 start_epmd() { # PORT → REPLY; fails when the port is not ours, which makes epmd the reservation of the whole block
 	local port=$1 epmd tries=100
@@ -58,17 +63,19 @@ start_epmd() { # PORT → REPLY; fails when the port is not ours, which makes ep
 }
 
 pick_ports() {
-	local block base offset
+	local block base offset epmd
 	used_ports 06 # TIME_WAIT can be bound again
 	for ((block = 0; block < PRIMEPOOL_PORT_BLOCKS; block++)); do
 		base=$((PRIMEPOOL_PORT_BASE + block * PRIMEPOOL_PORT_STEP))
 		for offset in "$PRIMEPOOL_PORT_AMQP" "$PRIMEPOOL_PORT_DIST" "$PRIMEPOOL_PORT_EPMD" "$PRIMEPOOL_PORT_MANAGEMENT"; do
 			[[ ! ${used[base + offset]-} ]] || continue 2
 		done
-		start_epmd $((base + PRIMEPOOL_PORT_EPMD)) || continue
+		epmd=$((base + PRIMEPOOL_PORT_EPMD))
+		start_epmd $epmd || continue
 		amqp_port=$((base + PRIMEPOOL_PORT_AMQP))
 		dist_port=$((base + PRIMEPOOL_PORT_DIST))
-		epmd_port=$((base + PRIMEPOOL_PORT_EPMD))
+		# Nodes of a cluster find each other by one epmd. That of this block then keeps the block, nothing more.
+		epmd_port=${epmd_port:-$epmd}
 		return 0
 	done
 	return 1
@@ -97,34 +104,56 @@ set_environment() { # → environment
 	)
 }
 
-write_config() { # PASSWORD
-	cat >"$dir/rabbitmq.conf" <<EOF
-# The user is made on the first start.
-default_user = $user
-default_pass = $1
-default_permissions.configure = .*
-default_permissions.write = .*
-default_permissions.read = .*
-# A unit of a private pool may take a day; the server's own limit is half an hour.
-consumer_timeout = 86400000
+write_config() { # NODES IN THE CLUSTER, IF THERE IS ONE
+	{
+		cat "$PRIMEPOOL_ROOT/infra/rabbitmq/primepool.conf" - <<EOF
+
+# What is the private broker's own, made by broker.sh.
+load_definitions = $dir/definitions.json
 vm_memory_high_watermark.relative = 0.3
 disk_free_limit.absolute = 64MB
-# The write-ahead log of quorum queues is also kept in memory up to this size (the default is 512 MB).
-raft.wal_max_size_bytes = 64000000
 log.console = false
 log.file.level = info
 EOF
+		[[ ! $1 ]] || write_cluster "$1"
+		[[ ! $management ]] || write_management
+	} >"$dir/rabbitmq.conf"
+}
+
+# As infra/rabbitmq/cluster.conf has it; a node that joins looks for the first one.
+write_cluster() { # NODES
+	grep -E '^(cluster_formation\.peer_discovery_backend|cluster_partition_handling) ' "$PRIMEPOOL_ROOT/infra/rabbitmq/cluster.conf"
+	printf 'cluster_formation.classic_config.nodes.1 = %s\n' "${first_node:-$node}"
+	[[ ! $first_node ]] || printf 'cluster_formation.classic_config.nodes.2 = %s\n' "$node"
+	printf 'cluster_formation.target_cluster_size_hint = %s\n' "$1"
 }
 
 write_management() {
 	local port=$((amqp_port - PRIMEPOOL_PORT_AMQP + PRIMEPOOL_PORT_MANAGEMENT))
-	printf '%s\n' 'default_user_tags.administrator = true' 'management.tcp.ip = 127.0.0.1' \
-		"management.tcp.port = $port" >>"$dir/rabbitmq.conf"
+	printf '%s\n' 'management.tcp.ip = 127.0.0.1' "management.tcp.port = $port"
 	printf 'http://127.0.0.1:%s\n' "$port" >"$dir/management-url"
 }
 
+# Writes the addresses, prints users and passwords. A node that joins a cluster takes the passwords of the first one.
+write_users() {
+	local name password file vhost
+	for name in "$user" consumer producer monitoring; do
+		file=$name-url vhost=primepool
+		[[ $name != "$user" ]] || file=amqp-url vhost=/
+		if [[ $joined ]]; then
+			read -r password <"$joined/$file"
+			password=${password#amqp://*:}
+			password=${password%%@*}
+		else
+			password=$(random_hex 20)
+		fi
+		print_url "$name" "$password" "$vhost" >"$dir/$file"
+		printf '%s %s\n' "$name" "$password"
+	done
+}
+
 make_dir() {
-	local leftover password
+	local leftover size=$first_of first_node='' users
 	if [[ -d $dir ]]; then
 		leftover=$(find "$dir" -mindepth 1 -maxdepth 1 -print -quit)
 		[[ ! $leftover ]] || die 2 "$dir is not empty and holds no private broker: name another folder"
@@ -134,15 +163,24 @@ make_dir() {
 	chmod 700 "$dir"
 	fresh=yes
 	mkdir -p "$dir/home" "$dir/data" "$dir/log"
-	random_hex 20 >"$dir/home/.erlang.cookie"
+	epmd_port=''
+	if [[ $joined ]]; then
+		[[ -f $joined/env ]] || die 2 "--join: no private broker in $joined"
+		size=$(sed -n 's/^cluster_formation.target_cluster_size_hint = //p' "$joined/rabbitmq.conf")
+		[[ $size ]] || die 2 "--join: the broker in $joined was not started with --first-of"
+		first_node=$(sed -n 's/^node=//p' "$joined/env")
+		epmd_port=$(sed -n 's/^epmd_port=//p' "$joined/env")
+		cat "$joined/home/.erlang.cookie" >"$dir/home/.erlang.cookie"
+	else
+		random_hex 20 >"$dir/home/.erlang.cookie"
+	fi
 	chmod 400 "$dir/home/.erlang.cookie"
 	printf '[%s].\n' "${management:+rabbitmq_management}" >"$dir/enabled_plugins"
 	pick_ports || die 3 "no free block of ports from $PRIMEPOOL_PORT_BASE on: set PRIMEPOOL_PORT_BASE to a free area"
 	node=primepool$amqp_port@localhost
-	password=$(random_hex 20)
-	write_config "$password"
-	[[ ! $management ]] || write_management
-	printf 'amqp://%s:%s@127.0.0.1:%s/%%2f\n' "$user" "$password" "$amqp_port" >"$dir/amqp-url"
+	users=$(write_users)
+	"$PRIMEPOOL_ROOT/infra/rabbitmq/definitions.sh" --administrator "$user" <<<"$users" >"$dir/definitions.json"
+	write_config "$size"
 	# More than four schedulers bring nothing to one queue and cost memory; the compute threads need the cores.
 	schedulers=$(nproc)
 	((schedulers <= 4)) || schedulers=4
@@ -150,6 +188,7 @@ make_dir() {
 amqp_port=$amqp_port
 dist_port=$dist_port
 epmd_port=$epmd_port
+own_epmd_port=$((amqp_port - PRIMEPOOL_PORT_AMQP + PRIMEPOOL_PORT_EPMD))
 node=$node
 schedulers=$schedulers
 EOF
@@ -159,7 +198,7 @@ take_ports_again() {
 	read_mark "$dir/epmd"
 	if ! mark_alive "$REPLY"; then
 		end_stray_epmd
-		start_epmd "$epmd_port" || die 3 "port $epmd_port of the broker in $dir is in use by another program"
+		start_epmd "$own_epmd_port" || die 3 "port $own_epmd_port of the broker in $dir is in use by another program"
 	fi
 	local port
 	used_ports "01 02 03 04 05 06 07 08 09 0B 0C" # what listens; connections of the server before may linger
@@ -191,7 +230,7 @@ start() {
 	use_dir "${1-}"
 	shift
 	local watched='' remove='' vm
-	management=''
+	management='' first_of='' joined=''
 	while (($#)); do
 		case $1 in
 		--watch-pid)
@@ -207,15 +246,28 @@ start() {
 			management=yes
 			shift
 			;;
+		--first-of)
+			[[ ${2-} =~ ^[1-9]$ ]] || die 2 "--first-of: give the number of nodes, 1 to 9"
+			first_of=$2
+			shift 2
+			;;
+		--join)
+			[[ ${2-} ]] || die 2 "--join: name the folder of the first node"
+			joined=$2
+			[[ $joined == /* ]] || joined=$PWD/$joined
+			shift 2
+			;;
 		*) die 2 "broker.sh start: unknown argument '$1'" ;;
 		esac
 	done
 	[[ $watched || ! $remove ]] || die 2 "broker.sh start: --remove needs --watch-pid"
+	[[ ! $first_of || ! $joined ]] || die 2 "broker.sh start: --first-of and --join exclude each other"
 	rabbitmq_sbin || die 3 "RabbitMQ is not installed: run infra/local/setup.sh"
 	local sbin=$REPLY
 
 	# shellcheck source=/dev/null
 	[[ ! -f $dir/env ]] || . "$dir/env"
+	own_epmd_port=${own_epmd_port:-${epmd_port-}}
 	read_mark "$dir/vm"
 	vm=$REPLY
 	if mark_alive "$vm"; then

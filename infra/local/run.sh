@@ -174,9 +174,10 @@ start_consumers() {
 	local i log
 	for ((i = 1; i <= consumers; i++)); do
 		log=$work/consumer-$i.log
+		# With no more rights than a consumer needs. By the environment: a command line can be read by every user of the machine.
 		# A session of its own keeps the terminal's Ctrl-C away: the producer ends first. --pdeathsig: should this script
 		# be killed, they end too.
-		setsid setpriv --pdeathsig KILL "$bin/consumer" --concurrency "$concurrency" --node "local-$i" \
+		PRIMEPOOL_AMQP_URL=$(<"$work/broker/consumer-url") setsid setpriv --pdeathsig KILL "$bin/consumer" --concurrency "$concurrency" --node "local-$i" \
 			--health-file "$work/consumer-$i.health" </dev/null >"$log" 2>&1 &
 		mark_of $! || die 1 "consumer $i ended at once: $(tail -n 5 "$log")"
 		marks+=("$REPLY")
@@ -253,8 +254,7 @@ mark_of $$ && printf '%s\n' "$REPLY" >"$work/owner"
 began=$SECONDS
 say "starting a private RabbitMQ${own_influx:+, a private InfluxDB} and $consumers consumer(s) with $concurrency compute thread(s) each"
 attend TERM "$here/broker.sh" start "$work/broker" --watch-pid $$ --remove || exit $?
-# By the environment: a command line can be read by every user of the machine.
-PRIMEPOOL_AMQP_URL=$(<"$work/broker/amqp-url")
+PRIMEPOOL_AMQP_URL=$(<"$work/broker/producer-url")
 export PRIMEPOOL_AMQP_URL PRIMEPOOL_RESUME_COMMAND="make run RESUME={run}"
 start_influx
 start_consumers

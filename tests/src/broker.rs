@@ -73,6 +73,19 @@ impl Broker {
         (broker, url.trim().to_owned())
     }
 
+    /// A broker for one test, in the virtual host that is set up for the pool (infra/rabbitmq), as its administrator; and the
+    /// address of its management API.
+    pub fn pool() -> (Self, String) {
+        let (mut broker, management) = Self::with_management();
+        broker.url = format!("{}/primepool", broker.url.trim_end_matches("/%2f"));
+        (broker, management)
+    }
+
+    /// Address of the virtual host that is set up for the pool, for one of its users: `consumer`, `producer`, `monitoring`.
+    pub fn pool_url(&self, user: &str) -> String {
+        pool_url(&self.dir, user)
+    }
+
     fn private_with(options: &[&str]) -> Self {
         let own = tempfile::tempdir().unwrap();
         let dir = own.path().join("broker");
@@ -132,26 +145,12 @@ impl Broker {
 
     /// Does something with a channel (in confirm mode) on a connection of its own.
     pub fn with_channel<T>(&self, act: impl AsyncFnOnce(&Channel) -> T) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(self.with_second_channel(act))
+        with_channel(&self.url, act)
     }
 
     /// The same where there is a runtime already.
     pub async fn with_second_channel<T>(&self, act: impl AsyncFnOnce(&Channel) -> T) -> T {
-        let connection = Connection::connect(&self.url, ConnectionProperties::default())
-            .await
-            .unwrap();
-        let channel = connection.create_channel().await.unwrap();
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await
-            .unwrap();
-        let result = act(&channel).await;
-        let _ = connection.close(200, "done".into()).await;
-        result
+        with_second_channel(&self.url, act).await
     }
 
     /// Publishes a body to an exchange and waits for the broker's word.
@@ -231,6 +230,86 @@ impl Drop for Broker {
             script(&["stop", path(&self.dir)]);
         }
     }
+}
+
+/// Three private nodes that are one cluster; stopped and deleted when this is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts one.
+    pub fn private() -> Self {
+        let cluster = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let (dir, pid) = (cluster.folder.path(), id().to_string());
+        crate::script("cluster.sh", &["start", path(dir), "--watch-pid", &pid]);
+        cluster
+    }
+
+    /// Address of a node, 1 to 3, for one of the pool's users, in the pool's virtual host.
+    pub fn url(&self, node: u8, user: &str) -> String {
+        pool_url(&self.node(node), user)
+    }
+
+    /// Runs rabbitmqctl on a node.
+    pub fn ctl(&self, node: u8, args: &[&str]) -> String {
+        let dir = self.node(node);
+        let mut all = vec!["ctl", path(&dir)];
+        all.extend(args);
+        script(&all)
+    }
+
+    /// kill -9 of a node.
+    pub fn kill(&self, node: u8) {
+        script(&["kill", path(&self.node(node))]);
+    }
+
+    /// Starts a node again after [`Cluster::kill`], with its data.
+    pub fn start_again(&self, node: u8) {
+        let pid = id().to_string();
+        script(&["start", path(&self.node(node)), "--watch-pid", &pid]);
+    }
+
+    fn node(&self, node: u8) -> PathBuf {
+        self.folder.path().join(node.to_string())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        crate::script("cluster.sh", &["stop", path(self.folder.path())]);
+    }
+}
+
+fn pool_url(dir: &Path, user: &str) -> String {
+    let url = fs::read_to_string(dir.join(format!("{user}-url"))).unwrap();
+    url.trim().to_owned()
+}
+
+/// Does something with a channel (in confirm mode) on a connection to this address.
+pub fn with_channel<T>(url: &str, act: impl AsyncFnOnce(&Channel) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(with_second_channel(url, act))
+}
+
+async fn with_second_channel<T>(url: &str, act: impl AsyncFnOnce(&Channel) -> T) -> T {
+    let connection = Connection::connect(url, ConnectionProperties::default())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await
+        .unwrap();
+    let result = act(&channel).await;
+    let _ = connection.close(200, "done".into()).await;
+    result
 }
 
 fn path(path: &Path) -> &str {

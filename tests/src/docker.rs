@@ -12,7 +12,9 @@ use crate::{Binary, script_of, workspace};
 /// A private Docker engine with a network of its own; stopped and deleted when this is dropped.
 #[derive(Debug)]
 pub struct DockerEngine {
-    folder: TempDir,
+    dir: PathBuf,
+    /// Nothing if it is to stay, see [`DockerEngine::with_images`].
+    own: Option<TempDir>,
 }
 
 impl DockerEngine {
@@ -26,12 +28,44 @@ impl DockerEngine {
             eprintln!("not tested: a private Docker engine needs root");
             return None;
         }
+        let own = tempfile::tempdir().unwrap();
         let engine = Self {
-            folder: tempfile::tempdir().unwrap(),
+            dir: own.path().to_owned(),
+            own: Some(own),
         };
         let pid = id().to_string();
         engine.script(&["start", engine.dir(), "--watch-pid", &pid, "--remove"]);
         Some(engine)
+    }
+
+    /// One with the images that the Dockerfile and docker-compose.yml name, and a line for each that is made from packages or
+    /// missing. With `PRIMEPOOL_TEST_ENGINE_DIR` the engine is in that folder and stays, with its images and caches: for work
+    /// on the tests.
+    pub fn with_images() -> Option<(Self, String)> {
+        let engine = match std::env::var_os("PRIMEPOOL_TEST_ENGINE_DIR") {
+            Some(dir) => {
+                let engine = Self {
+                    dir: dir.into(),
+                    own: None,
+                };
+                engine.script(&["start", engine.dir()]);
+                engine
+            }
+            None => Self::private()?,
+        };
+        let told = script_of("testing", "images.sh", &[engine.dir()]);
+        Some((engine, told))
+    }
+
+    /// kill -9 of the first process of a container, as if it had crashed: for the engine nobody has asked for that.
+    pub fn crash(&self, container: &str) {
+        let pid = self.docker(&["inspect", "--format", "{{.State.Pid}}", container]);
+        let engine = fs::read_to_string(self.dir.join("pid")).unwrap();
+        let namespace = format!("--pid=/proc/{}/ns/pid", engine.trim());
+        let killed = Command::new("nsenter")
+            .args([&namespace, "--", "kill", "-KILL", &pid])
+            .status();
+        assert!(killed.unwrap().success());
     }
 
     /// A command that runs in the engine's network, with `docker` set to the engine.
@@ -80,7 +114,7 @@ impl DockerEngine {
     }
 
     fn dir(&self) -> &str {
-        self.folder.path().to_str().unwrap()
+        self.dir.to_str().unwrap()
     }
 
     fn script(&self, args: &[&str]) -> String {
@@ -90,6 +124,8 @@ impl DockerEngine {
 
 impl Drop for DockerEngine {
     fn drop(&mut self) {
-        self.script(&["remove", self.dir()]);
+        if self.own.is_some() {
+            self.script(&["remove", self.dir()]);
+        }
     }
 }

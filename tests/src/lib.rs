@@ -20,7 +20,7 @@ mod results;
 mod sample_data;
 mod ssh;
 
-pub use broker::Broker;
+pub use broker::{Broker, Cluster, with_channel};
 pub use database::Database;
 pub use docker::DockerEngine;
 pub use grafana::{

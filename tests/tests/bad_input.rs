@@ -165,7 +165,7 @@ fn a_user_who_may_not_declare_uses_what_is_there() {
         "worker",
         [
             "^$",
-            "^(primepool\\.results|amq\\.default)$",
+            "^primepool\\.(results|dead)$",
             "^primepool\\.jobs\\..*$",
         ]
         .map(|pattern| pattern.replace('\\', ""))

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# The pool of docker-compose.yml, by its short names.
+#   compose.sh up [SERVICE…]      passwords, image, these services and what they need (all), the producer's run; then where everything is
+#   compose.sh down               stop and remove the containers; volumes stay
+#   compose.sh logs [SERVICE…]    follow the logs
+set -euo pipefail
+
+# shellcheck source=infra/local/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../local/lib.sh"
+cd "$PRIMEPOOL_ROOT"
+
+# Compose reads nothing of the file without knowing where they are, also where they do not matter.
+grep -qs '^PRIMEPOOL_SECRETS=' .env || export PRIMEPOOL_SECRETS=${PRIMEPOOL_SECRETS:-./infra/compose/secrets}
+
+need_compose() {
+	command -v docker >/dev/null ||
+		die 2 "docker is missing: install Docker (docs.docker.com/engine/install, or Debian's docker.io) with its Compose plugin"
+	docker compose version >/dev/null 2>&1 ||
+		die 2 "docker has no Compose 2: install docker-compose-plugin (Debian 13 and Ubuntu: docker-compose, docker-compose-v2)"
+	docker info >/dev/null 2>&1 ||
+		die 3 "the Docker engine does not answer: start it (systemctl start docker), or join the group docker and log in again"
+}
+
+address() { # SERVICE PORT → REPLY
+	REPLY=$(docker compose port "$1" "$2" 2>/dev/null) || true
+	REPLY=${REPLY:+http://$REPLY}
+	REPLY=${REPLY:-"(not running)"}
+}
+
+# A database keeps the password that it was begun with.
+look_for_old_volumes() {
+	local volume project=${COMPOSE_PROJECT_NAME:-primepool}
+	[[ ! -s infra/compose/secrets/influxdb-token ]] || return 0
+	for volume in "${project}_influxdb" "${project}_grafana"; do
+		! docker volume inspect "$volume" >/dev/null 2>&1 ||
+			die 2 "volume $volume is from an earlier set-up, whose passwords are gone: put infra/compose/secrets back, or delete the data with docker volume rm $volume"
+	done
+}
+
+where_it_is() {
+	local REPLY
+	address grafana 3000
+	say "Grafana               $REPLY  user admin, password in infra/compose/secrets/grafana-password"
+	address rabbitmq 15672
+	say "RabbitMQ management   $REPLY  user monitoring, password in infra/compose/secrets/monitoring-password"
+	address influxdb 8086
+	say "InfluxDB              $REPLY  user admin, password in infra/compose/secrets/influxdb-password"
+	say "results               runs/compose/"
+	say "more:  docker compose up -d --scale consumer=3"
+	say "       docker compose run --rm producer --count 1000 --bits 512"
+	say "end:   make down"
+}
+
+up() {
+	local producer status=0
+	need_compose
+	look_for_old_volumes
+	infra/compose/secrets.sh
+	# The containers' users read these; a clone made with a strict umask would keep them out.
+	chmod -R a+rX infra/rabbitmq/primepool.conf infra/compose/rabbitmq.conf grafana/provisioning grafana/dashboards
+	# The image is made from the sources as they are; what has not changed comes from Docker's cache.
+	docker compose build --quiet consumer || die 1 "the image could not be built: see above"
+	docker compose up -d "$@" || die 3 "not everything started: see above; docker compose logs SERVICE says more. Is a port taken? PRIMEPOOL_AMQP_PORT and others in docker-compose.yml choose another"
+	producer=$(docker compose ps --all --quiet producer)
+	if [[ $producer ]]; then
+		# Without the runs before: the container is started again by each `up`.
+		docker compose logs --follow --no-log-prefix --since "$(docker inspect --format '{{.State.StartedAt}}' "$producer")" producer || true
+		status=$(docker inspect --format '{{.State.ExitCode}}' "$producer") || status=1
+	fi
+	where_it_is
+	((status == 0)) || die "$status" "the producer ended with status $status: see above"
+}
+
+verb=${1-}
+(($# == 0)) || shift
+case $verb in
+up) up "$@" ;;
+down)
+	need_compose
+	docker compose down
+	say "data stays in the volumes and results in runs/compose/; to delete the data: docker compose down --volumes"
+	;;
+logs)
+	need_compose
+	docker compose logs --follow --tail 100 "$@"
+	;;
+*) die 2 "usage: infra/compose/compose.sh up [SERVICE…] | down | logs [SERVICE…]" ;;
+esac

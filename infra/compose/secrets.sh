@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Makes the passwords of docker-compose.yml where there are none yet: infra/compose/secrets/, runs/compose/, and what docker compose
+# needs to know of them in .env. What is there stays as it is.
+set -euo pipefail
+
+# shellcheck source=infra/local/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../local/lib.sh"
+
+cd "$PRIMEPOOL_ROOT"
+secrets=infra/compose/secrets
+runs=runs/compose
+needed=(rabbitmq-definitions consumer-amqp-url producer-amqp-url monitoring-password influxdb-password influxdb-token grafana-password)
+
+# Nobody else on this machine gets into the folder. The files themselves can be read by anyone who gets them mounted: the programs in
+# the containers run as users of their own, and Compose gives them files as they are here.
+umask 077
+mkdir -p "$secrets"
+chmod 700 "$secrets"
+
+missing=()
+for name in "${needed[@]}"; do
+	[[ -s $secrets/$name ]] || missing+=("$name")
+done
+
+write() { # NAME: standard input, without a line's end, which some of the servers would take as part of it
+	local text
+	text=$(cat)
+	printf %s "$text" >"$secrets/.new"
+	chmod 644 "$secrets/.new"
+	mv -f -- "$secrets/.new" "$secrets/$1"
+}
+
+# The broker's definitions hold hashes of the passwords that the others hold, so they are made together.
+make_broker_secrets() {
+	local consumer producer monitoring
+	consumer=$(random_hex 20) producer=$(random_hex 20) monitoring=$(random_hex 20)
+	printf 'amqp://consumer:%s@rabbitmq:5672/primepool' "$consumer" | write consumer-amqp-url
+	printf 'amqp://producer:%s@rabbitmq:5672/primepool' "$producer" | write producer-amqp-url
+	printf %s "$monitoring" | write monitoring-password
+	printf 'consumer %s\nproducer %s\nmonitoring %s\n' "$consumer" "$producer" "$monitoring" |
+		infra/rabbitmq/definitions.sh | write rabbitmq-definitions
+}
+
+broker_made=''
+for name in ${missing[@]+"${missing[@]}"}; do
+	case $name in
+	influxdb-* | grafana-*) random_hex 20 | write "$name" ;;
+	*)
+		[[ $broker_made ]] || make_broker_secrets
+		broker_made=yes
+		;;
+	esac
+done
+((${#missing[@]} == 0)) || say "passwords made in $secrets: ${missing[*]}"
+
+# The producer writes the results as whoever calls this; where that is root, as the image's own user.
+user=$(id -u):$(id -g)
+[[ $user != 0:* ]] || user=10001:10001
+umask 022
+mkdir -p "$runs"
+[[ $user != 10001:10001 ]] || chown "$user" "$runs"
+
+set_variable() { # NAME VALUE: in .env, unless it is there
+	[[ ! -f .env ]] || ! grep -q "^$1=" .env || return 0
+	# A last line without an end would swallow ours.
+	[[ ! -s .env || ! $(tail -c 1 .env) ]] || printf '\n' >>.env
+	printf '%s=%s\n' "$1" "$2" >>.env
+}
+set_variable PRIMEPOOL_SECRETS "./$secrets"
+set_variable PRIMEPOOL_USER "$user"

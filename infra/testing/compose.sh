@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# docker-compose.yml on a private Docker engine with real containers: builds the image, runs the pool, kills what can be killed. Needs
+# root; minutes the first time. Leaves nothing.
+#   compose.sh [CARGO TEST ARGUMENT…]
+# With PRIMEPOOL_TEST_ENGINE_DIR the engine is in that folder and stays, with its images and caches: for work on these tests. End it with
+# infra/testing/engine.sh remove FOLDER.
+set -euo pipefail
+
+# shellcheck source=infra/local/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../local/lib.sh"
+
+cd "$PRIMEPOOL_ROOT"
+((EUID == 0)) || die 2 "a private Docker engine needs root: run this with sudo"
+"$PRIMEPOOL_ROOT/infra/local/setup.sh" --docker
+ensure_cargo_on_path
+# Variables of the user's own pool would be those of the one under test.
+for name in $(compgen -e PRIMEPOOL_); do
+	[[ $name == PRIMEPOOL_@(STATE|TOOLS|TEST_ENGINE_DIR) ]] || export -n "${name?}"
+done
+exec cargo test --release -p primepool-tests --test compose "$@" -- --ignored --nocapture

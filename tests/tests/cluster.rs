@@ -1,0 +1,77 @@
+//! Three broker nodes in place of one.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use primepool_common::{message::JobKind, topology};
+use primepool_tests::{Binary, Cluster, Process, Results, wait_for};
+use serde_json::Value;
+use tempfile::tempdir;
+
+#[test]
+fn a_node_of_three_is_killed_in_the_middle_of_a_run() {
+    let (cluster, dir) = (Cluster::private(), tempdir().unwrap());
+    let members = |node: u8, column: &str| -> Vec<(String, usize)> {
+        let args = ["list_queues", "-p", "primepool", "name", column];
+        let text = cluster.ctl(
+            node,
+            &[&args[..], &["--formatter", "json", "--quiet"]].concat(),
+        );
+        let rows: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let named = rows.iter().filter(|row| row[column].is_array());
+        named
+            .map(|row| {
+                let name = row["name"].as_str().unwrap().to_owned();
+                (name, row[column].as_array().unwrap().len())
+            })
+            .collect()
+    };
+    // Each queue has a copy on each node.
+    let copies = members(1, "members");
+    for kind in JobKind::ALL {
+        let queue = topology::jobs_queue(kind);
+        assert!(copies.contains(&(queue, 3)), "{copies:?}");
+    }
+    assert!(copies.iter().all(|(_, count)| *count == 3), "{copies:?}");
+
+    let consumer = |node: u8| {
+        let name = format!("n{node}");
+        let args = ["--node", &name, "--concurrency", "1"];
+        let url = cluster.url(node, "consumer");
+        let process = Process::start(Binary::Consumer, dir.path(), &url, &args);
+        process.wait_for_line("consuming broker");
+        process
+    };
+    let (second, _third) = (consumer(2), consumer(3));
+    // Nobody says what it holds until the run is at work; a run that takes seconds.
+    let args = ["--count", "1200", "--bits", "1536", "--unit-size", "2"];
+    let url = cluster.url(1, "producer");
+    let producer = Process::start(Binary::Producer, dir.path(), &url, &args);
+    wait_for("results", || {
+        (Results::count(dir.path()) >= 50).then_some(())
+    });
+    cluster.kill(2);
+    second.wait_for_line("attempt 1 follows in");
+    let done = producer.wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let results = Results::read(dir.path());
+    results.assert_primes(1200, 1536);
+    let by = |node: &str| {
+        results
+            .rows
+            .iter()
+            .filter(|row| row["node"] == node)
+            .count()
+    };
+    assert!(by("n2") > 0 && by("n3") > 0, "{} {}", by("n2"), by("n3"));
+
+    // It comes back to the others, and its consumer to it.
+    cluster.start_again(2);
+    wait_for("three copies in use", || {
+        let online = members(1, "online");
+        let full =
+            online.len() >= JobKind::ALL.len() && online.iter().all(|(_, count)| *count == 3);
+        full.then_some(())
+    });
+    wait_for("the consumer", || {
+        (second.output().1.matches("consuming broker").count() == 2).then_some(())
+    });
+}

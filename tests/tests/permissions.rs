@@ -1,0 +1,399 @@
+//! The broker as infra/rabbitmq sets it up: what it has is what the programs declare, and each user can do its job and no more.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use lapin::{
+    BasicProperties, Channel, Error, ErrorKind, ExchangeKind,
+    options::{
+        BasicGetOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions,
+        QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+    },
+    types::FieldTable,
+};
+use primepool_common::{message::JobKind, topology};
+use primepool_tests::{Binary, Broker, Process, Results, wait_for, with_channel, workspace};
+use serde_json::Value;
+use tempfile::tempdir;
+
+/// What rabbitmqctl lists, in an order of its own.
+fn list(broker: &Broker, vhost: &str, what: &[&str]) -> Vec<Value> {
+    let args = [what, &["-p", vhost, "--formatter", "json", "--quiet"]].concat();
+    let mut rows: Vec<Value> = serde_json::from_str(&broker.ctl(&args)).unwrap();
+    rows.sort_by_key(Value::to_string);
+    rows
+}
+
+#[test]
+fn definitions_are_what_the_programs_declare() {
+    let (broker, _) = Broker::pool();
+    // As a user who may declare everything in a virtual host of its own.
+    let dir = tempdir().unwrap();
+    let url = format!("{}/%2f", broker.url.trim_end_matches("/primepool"));
+    let consumer = Process::start(Binary::Consumer, dir.path(), &url, &[]);
+    consumer.wait_for_line("consuming broker");
+    for what in [
+        &["list_queues", "name", "durable", "auto_delete", "arguments"][..],
+        &[
+            "list_bindings",
+            "source_name",
+            "destination_name",
+            "routing_key",
+            "arguments",
+        ],
+        &[
+            "list_exchanges",
+            "name",
+            "type",
+            "durable",
+            "internal",
+            "auto_delete",
+            "arguments",
+        ],
+    ] {
+        let declared = list(&broker, "/", what);
+        assert!(declared.len() >= JobKind::ALL.len(), "{declared:?}");
+        assert_eq!(list(&broker, "primepool", what), declared);
+    }
+}
+
+#[test]
+fn policies_say_what_the_programs_say() {
+    let (broker, _) = Broker::pool();
+    let queues = list(&broker, "primepool", &["list_queues", "name", "policy"]);
+    let policy_of = |queue: &str| {
+        let row = queues.iter().find(|row| row["name"] == queue);
+        row.unwrap()["policy"].as_str().unwrap().to_owned()
+    };
+    for kind in JobKind::ALL {
+        assert_eq!(policy_of(&topology::jobs_queue(kind)), "primepool-jobs");
+    }
+    // RabbitMQ 4 drops what was looked at and put back twenty times, unless told otherwise.
+    assert_eq!(policy_of(topology::DEAD_QUEUE), "primepool-kept");
+    assert_eq!(policy_of(topology::UNROUTED_QUEUE), "primepool-kept");
+
+    let text = fs::read(workspace().join("infra/rabbitmq/definitions.json")).unwrap();
+    let definitions: Value = serde_json::from_slice(&text).unwrap();
+    let policies = definitions["policies"].as_array().unwrap();
+    let jobs = policies.iter().find(|one| one["name"] == "primepool-jobs");
+    let jobs = &jobs.unwrap()["definition"];
+    assert_eq!(jobs["delivery-limit"], topology::DELIVERY_LIMIT);
+    assert_eq!(jobs["dead-letter-routing-key"], topology::DEAD_QUEUE);
+    // As the queues' own arguments, which go before a policy.
+    let arguments = &definitions["queues"][0]["arguments"];
+    for (key, value) in jobs.as_object().unwrap() {
+        let argument = &arguments[format!("x-{key}")];
+        assert!(argument == value || key == "queue-leader-locator", "{key}");
+    }
+    // Passwords are put in by those who make them.
+    for user in definitions["users"].as_array().unwrap() {
+        assert_eq!(user["password_hash"], "", "{user}");
+    }
+}
+
+#[test]
+fn each_user_can_do_its_job() {
+    let ((broker, management), dir) = (Broker::pool(), tempdir().unwrap());
+    let address = ["--management-url", &management];
+    let url = broker.pool_url("consumer");
+    let args = [&["--node", "n1", "--concurrency", "2"][..], &address].concat();
+    let consumer = Process::start(Binary::Consumer, dir.path(), &url, &args);
+    consumer.wait_for_line("consuming broker");
+
+    let url = broker.pool_url("producer");
+    let args = [&["--count", "300", "--bits", "256"][..], &address].concat();
+    let done = Process::start(Binary::Producer, dir.path(), &url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let results = Results::read(dir.path());
+    results.assert_primes(300, 256);
+    assert!(!done.stderr.contains("metrics lack"), "{done:?}");
+    // Also what comes after: the queue of the results is deleted.
+    let queue = format!("{}.{}", topology::RESULTS_EXCHANGE, results.run());
+    assert_eq!(broker.ready(&queue), None);
+
+    // And the first half of a run today, the other half tomorrow.
+    let dir = tempdir().unwrap();
+    let args = ["--count", "50", "--bits", "256", "--detach"];
+    let done = Process::start(Binary::Producer, dir.path(), &url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let run = Results::read(dir.path()).run().to_owned();
+    let done = Process::start(Binary::Producer, dir.path(), &url, &["resume", &run]).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    Results::read(dir.path()).assert_primes(50, 256);
+
+    broker.publish(
+        topology::JOBS_EXCHANGE,
+        "prime",
+        b"no unit",
+        BasicProperties::default(),
+    );
+    let dead = wait_for("a dead letter", || broker.take(topology::DEAD_QUEUE));
+    assert_eq!(dead.delivery.data, b"no unit");
+
+    let (_, log) = consumer.output();
+    assert!(
+        !log.contains("metrics lack") && !log.contains("ERROR"),
+        "{log}"
+    );
+}
+
+/// Fails unless the broker refuses this with "you may not".
+fn assert_refused(url: &str, what: &str, act: impl AsyncFnOnce(&Channel) -> Result<(), Error>) {
+    let done = with_channel(url, act);
+    let error = done.expect_err(what);
+    let refused = matches!(error.kind(), ErrorKind::ProtocolError(amqp) if amqp.get_id() == 403);
+    assert!(refused, "{what}: {error:?}");
+}
+
+/// Fails unless this user may neither declare nor delete anything of the pool's, nor make anything of its own.
+fn assert_declares_nothing(url: &str) {
+    let table = FieldTable::default;
+    assert_refused(url, "a queue", async |channel| {
+        let options = QueueDeclareOptions::default();
+        channel
+            .queue_declare("mine".into(), options, table())
+            .await?;
+        Ok(())
+    });
+    assert_refused(url, "a queue of the server's naming", async |channel| {
+        let options = QueueDeclareOptions::default();
+        channel.queue_declare("".into(), options, table()).await?;
+        Ok(())
+    });
+    assert_refused(url, "an exchange", async |channel| {
+        let (kind, options) = (ExchangeKind::Fanout, ExchangeDeclareOptions::default());
+        channel
+            .exchange_declare("primepool.mine".into(), kind, options, table())
+            .await
+    });
+    let jobs = topology::jobs_queue(JobKind::Prime);
+    for queue in [
+        jobs.as_str(),
+        topology::DEAD_QUEUE,
+        topology::UNROUTED_QUEUE,
+    ] {
+        assert_refused(url, queue, async |channel| {
+            let options = QueueDeleteOptions::default();
+            channel.queue_delete(queue.into(), options).await?;
+            Ok(())
+        });
+        assert_refused(url, queue, async |channel| {
+            let (exchange, options) = (topology::RESULTS_EXCHANGE, QueueBindOptions::default());
+            channel
+                .queue_bind(queue.into(), exchange.into(), "".into(), options, table())
+                .await
+        });
+    }
+}
+
+fn assert_cannot_publish(url: &str, targets: &[(&str, &str)]) {
+    for (exchange, key) in targets {
+        assert_refused(url, &format!("to {exchange:?}, {key}"), async |channel| {
+            let options = BasicPublishOptions::default();
+            let properties = BasicProperties::default();
+            channel
+                .basic_publish((*exchange).into(), (*key).into(), options, b"x", properties)
+                .await?
+                .await?;
+            Ok(())
+        });
+    }
+}
+
+fn assert_cannot_read(url: &str, queues: &[&str]) {
+    for queue in queues {
+        assert_refused(url, queue, async |channel| {
+            let options = BasicGetOptions::default();
+            channel.basic_get((*queue).into(), options).await?;
+            Ok(())
+        });
+        assert_refused(url, queue, async |channel| {
+            let options = QueuePurgeOptions::default();
+            channel.queue_purge((*queue).into(), options).await?;
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn nobody_can_do_more() {
+    let (broker, management) = Broker::pool();
+    let jobs = topology::jobs_queue(JobKind::Prime);
+    // The queue of a run's results.
+    let run = "primepool.results.20261122-201530-9f3c01ab";
+    with_channel(&broker.pool_url("producer"), async |channel| {
+        let options = QueueDeclareOptions::default();
+        channel
+            .queue_declare(run.into(), options, FieldTable::default())
+            .await
+            .unwrap();
+    });
+
+    let consumer = broker.pool_url("consumer");
+    assert_declares_nothing(&consumer);
+    assert_cannot_publish(
+        &consumer,
+        &[
+            (topology::JOBS_EXCHANGE, "prime"),
+            (topology::UNROUTED_EXCHANGE, ""),
+            ("", &jobs), // the default exchange leads to every queue
+            ("", run),
+            ("", topology::DEAD_QUEUE),
+        ],
+    );
+    assert_cannot_read(
+        &consumer,
+        &[topology::DEAD_QUEUE, topology::UNROUTED_QUEUE, run],
+    );
+
+    let producer = broker.pool_url("producer");
+    assert_declares_nothing(&producer);
+    assert_refused(&producer, "a queue of jobs", async |channel| {
+        let options = QueueDeclareOptions::default();
+        let name = "primepool.jobs.other".into();
+        channel
+            .queue_declare(name, options, FieldTable::default())
+            .await?;
+        Ok(())
+    });
+    assert_cannot_publish(
+        &producer,
+        &[
+            (topology::RESULTS_EXCHANGE, "20261122-201530-9f3c01ab"),
+            (topology::DEAD_EXCHANGE, ""),
+            ("", &jobs),
+        ],
+    );
+    assert_cannot_read(
+        &producer,
+        &[&jobs, topology::DEAD_QUEUE, topology::UNROUTED_QUEUE],
+    );
+
+    let monitoring = broker.pool_url("monitoring");
+    assert_declares_nothing(&monitoring);
+    assert_cannot_publish(
+        &monitoring,
+        &[
+            (topology::JOBS_EXCHANGE, "prime"),
+            (topology::RESULTS_EXCHANGE, "r"),
+            (topology::DEAD_EXCHANGE, ""),
+            ("", &jobs),
+        ],
+    );
+    assert_cannot_read(&monitoring, &[&jobs, topology::DEAD_QUEUE, run]);
+
+    let queue = format!("/api/queues/primepool/{jobs}");
+    let get = r#"{"count":1,"ackmode":"ack_requeue_false","encoding":"auto"}"#;
+    let publish =
+        r#"{"properties":{},"routing_key":"prime","payload":"x","payload_encoding":"string"}"#;
+    for user in ["monitoring", "consumer", "producer"] {
+        let url = broker.pool_url(user);
+        let ask = |method: &str, path: &str, body: &str| {
+            let (status, body) = http(&management, &url, method, path, body);
+            (
+                status,
+                serde_json::from_str::<Value>(&body).unwrap_or_default(),
+            )
+        };
+        let (status, told) = ask("GET", &queue, "");
+        assert_eq!(
+            (status, &told["name"]),
+            (200, &jobs.as_str().into()),
+            "{user}"
+        );
+        let mut forbidden = vec![
+            ("DELETE", queue.clone(), ""),
+            ("PUT", "/api/queues/primepool/mine".to_owned(), "{}"),
+            (
+                "PUT",
+                "/api/users/mine".to_owned(),
+                r#"{"password":"x","tags":"administrator"}"#,
+            ),
+            (
+                "PUT",
+                "/api/policies/primepool/mine".to_owned(),
+                r#"{"pattern":".*","definition":{"max-length":1}}"#,
+            ),
+            (
+                "PUT",
+                format!("/api/permissions/primepool/{user}"),
+                r#"{"configure":".*","write":".*","read":".*"}"#,
+            ),
+            ("GET", "/api/definitions".to_owned(), ""),
+        ];
+        if user != "consumer" {
+            forbidden.push(("POST", format!("{queue}/get"), get));
+            forbidden.push(("DELETE", format!("{queue}/contents"), ""));
+        }
+        if user != "producer" {
+            let path = format!(
+                "/api/exchanges/primepool/{}/publish",
+                topology::JOBS_EXCHANGE
+            );
+            forbidden.push(("POST", path, publish));
+        }
+        for (method, path, body) in forbidden {
+            let (status, answer) = ask(method, &path, body);
+            let told = answer.to_string();
+            // RabbitMQ 3.10 answers 400 where AMQP would refuse.
+            let refused =
+                matches!(status, 401 | 403) || status == 400 && told.contains("access to");
+            assert!(refused, "{user}: {method} {path}: {status} {told}");
+        }
+    }
+    // One who may look sees everything that matters.
+    let url = broker.pool_url("monitoring");
+    for path in [
+        "/api/overview",
+        "/api/nodes",
+        "/api/connections",
+        "/api/queues",
+    ] {
+        assert_eq!(http(&management, &url, "GET", path, "").0, 200, "{path}");
+    }
+    assert_eq!(broker.ready(&jobs), Some(0));
+}
+
+/// One request to the management API as the user of this AMQP address: status and body.
+fn http(server: &str, user: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+    let address = server.trim_start_matches("http://");
+    let (login, _) = user["amqp://".len()..].split_once('@').unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    // HTTP 1.0: the body ends with the connection.
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Basic {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        base64(login.as_bytes()),
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split_whitespace().nth(1).unwrap();
+    (status.parse().unwrap(), body.to_owned())
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let mut bits = [0; 3];
+        bits[..group.len()].copy_from_slice(group);
+        let number = u32::from_be_bytes([0, bits[0], bits[1], bits[2]]);
+        for digit in 0..4 {
+            if digit <= group.len() {
+                let index = number >> (18 - 6 * digit) & 63;
+                text.push(char::from(DIGITS[index as usize]));
+            } else {
+                text.push('=');
+            }
+        }
+    }
+    text
+}
