@@ -7,7 +7,7 @@ METRICS ?=
 export CONSUMERS CONCURRENCY RESUME METRICS
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs test test-compose check dashboards bench bench-pool experiment clean
+.PHONY: help run up down logs test test-compose check dashboards bench bench-pool bench-broker experiment clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -42,6 +42,9 @@ bench: ## primes per second on one core, beside gmpy2, GMP and OpenSSL: table an
 
 bench-pool: ## the pool beside a bare loop of the engine, and the broker alone
 	@infra/local/bench-pool.sh
+
+bench-broker: ## what units and consumers cost the broker: with up to 1000 consumer processes
+	@infra/local/bench-broker.sh
 
 experiment: ## how the pool scales: a sweep of five minutes on a private broker, and its report
 	@infra/local/experiment.sh $(ARGS)

@@ -82,6 +82,8 @@ look() {
 	[[ ! $tests ]] ||
 		need openssh-client "an SSH client, for the same" command -v ssh
 	[[ ! $tests ]] ||
+		need systemd "systemd-analyze, for the test of the service's unit" command -v systemd-analyze
+	[[ ! $tests ]] ||
 		need victoria-metrics "a database that speaks InfluxDB 2's protocol, for the tests of metrics" command -v victoria-metrics
 	need gcc "compiler and linker, $gmp" command -v gcc
 	need libc6-dev "C headers and libraries, $gmp" test -e /usr/include/stdio.h

@@ -130,6 +130,12 @@ impl Broker {
         format!("amqp://{name}:{password}{}", &self.url[at..])
     }
 
+    /// The server's process.
+    pub fn pid(&self) -> u32 {
+        let pid = fs::read_to_string(self.dir.join("pid")).unwrap();
+        pid.trim().parse().unwrap()
+    }
+
     /// Runs rabbitmqctl.
     pub fn ctl(&self, args: &[&str]) -> String {
         let mut all = vec!["ctl", path(&self.dir)];

@@ -1,0 +1,318 @@
+//! What units and consumers cost the broker: `make bench-broker`. docs/OPERATIONS.md computes from it what a broker needs.
+//!
+//! - units: the broker's CPU time, what it writes to disk and what goes over the network for each unit with its answer, the start
+//!   and the end of its run included;
+//! - consumers: the broker's memory, files and CPU time with so many of them, idle, and units per second through them;
+//! - metrics: the same idle CPU time when each consumer also asks for the length of its queues, as it does when it writes
+//!   metrics.
+//!
+//! CPU time is that of the broker's process, so that other programs on the same cores disturb it little. The broker has the
+//! management plugin, as one in earnest has.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a benchmark ends with the first thing that goes wrong, and prints"
+)]
+
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use primepool_common::{message::JobKind, topology};
+use primepool_tests::{Binary, Broker, Process, Results, wait_for};
+use tempfile::tempdir;
+
+/// Consumers that are started before it is waited for them: more at a time make the log of a slow machine hard to read.
+const AT_A_TIME: usize = 50;
+/// Time for connections to come to rest, and over which an idle broker is watched. Its statistics come every 5 s and heartbeats
+/// every 10, so it has to be a multiple of those.
+const REST: Duration = Duration::from_secs(10);
+const WATCH: Duration = Duration::from_secs(20);
+
+fn main() {
+    // `cargo test` runs benchmarks too, with `--test`: it has nothing to learn from this one.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return;
+    }
+    let sizes = setting("CONSUMERS", "1,10,100,200,500,1000");
+    let sizes: Vec<usize> = sizes
+        .split(',')
+        .filter(|n| !n.trim().is_empty())
+        .map(|n| n.trim().parse().expect("CONSUMERS: numbers with commas"))
+        .collect();
+    let rounds: usize = setting("ROUNDS", "3").parse().expect("ROUNDS: a number");
+    let files = fs::read_to_string("/proc/self/limits").unwrap();
+    let files = files.lines().find(|l| l.starts_with("Max open files"));
+    eprintln!("{}", files.unwrap_or_default());
+
+    units(rounds);
+    if !sizes.is_empty() {
+        consumers(&sizes);
+    }
+}
+
+fn setting(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+/// What has been used up to a moment.
+#[derive(Clone, Copy)]
+struct Used {
+    at: Instant,
+    cpu_s: f64,
+    written: f64,
+    network: f64,
+}
+
+impl Used {
+    fn so_far(broker: &Broker) -> Self {
+        let pid = broker.pid();
+        let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+        let written = io.lines().find_map(|l| l.strip_prefix("write_bytes: "));
+        Self {
+            at: Instant::now(),
+            cpu_s: cpu_seconds(pid),
+            written: written.unwrap().parse().unwrap(),
+            network: loopback_bytes(),
+        }
+    }
+
+    /// What has been used since.
+    fn until_now(self, broker: &Broker) -> Spent {
+        let now = Self::so_far(broker);
+        Spent {
+            wall_s: (now.at - self.at).as_secs_f64(),
+            cpu_s: now.cpu_s - self.cpu_s,
+            written: now.written - self.written,
+            network: now.network - self.network,
+        }
+    }
+}
+
+/// What was used in a time.
+struct Spent {
+    wall_s: f64,
+    cpu_s: f64,
+    written: f64,
+    network: f64,
+}
+
+/// CPU time of a process so far.
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // After the name, which is in brackets: the twelfth and thirteenth field, in hundredths of a second.
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks.map(|t| t.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+}
+
+/// Bytes that went over the loopback device, headers included: all that producer, broker and consumers said to each other.
+fn loopback_bytes() -> f64 {
+    // Of this process's network; what /sys shows is that of whoever mounted it.
+    let devices = fs::read_to_string("/proc/self/net/dev").unwrap();
+    let line = devices
+        .lines()
+        .find_map(|l| l.trim().strip_prefix("lo:"))
+        .unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Resident memory of a process, in bytes.
+fn resident(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    let kib: f64 = line
+        .and_then(|l| l.split_whitespace().next())
+        .unwrap()
+        .parse()
+        .unwrap();
+    kib * 1024.0
+}
+
+fn open_files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Median, least and largest, with so many digits.
+fn spread(mut values: Vec<f64>, digits: usize) -> String {
+    values.sort_unstable_by(f64::total_cmp);
+    let (median, least, most) = (
+        values[values.len() / 2],
+        values[0],
+        values[values.len() - 1],
+    );
+    format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
+}
+
+fn units(rounds: usize) {
+    let (broker, _) = Broker::with_management();
+    let dir = tempdir().unwrap();
+    let args = ["--node", "bench", "--concurrency", "1", "--prefetch", "250"];
+    let consumer = start_all(&broker, dir.path(), &[args.as_slice()]);
+    println!(
+        "| unit | units/s | broker's CPU a unit, µs | written to disk a unit, bytes | through the network a unit, bytes |\n|---|---|---|---|---|"
+    );
+    let cases: [(&str, u64, &[&str]); 5] = [
+        (
+            "one empty job",
+            20_000,
+            &["--kind", "noop", "--count", "20000", "--unit-size", "1"],
+        ),
+        (
+            "100 empty jobs",
+            10_000,
+            &["--kind", "noop", "--count", "1000000", "--unit-size", "100"],
+        ),
+        (
+            "one prime of 256 bits",
+            10_000,
+            &["--bits", "256", "--count", "10000", "--unit-size", "1"],
+        ),
+        (
+            "100 primes of 256 bits",
+            5_000,
+            &["--bits", "256", "--count", "500000", "--unit-size", "100"],
+        ),
+        // Few units a second, as when each is worth the while: the broker then syncs its log for one or two of them.
+        (
+            "20 primes of 1024 bits",
+            1_000,
+            &["--bits", "1024", "--count", "20000", "--unit-size", "20"],
+        ),
+    ];
+    for (name, units, args) in cases {
+        let mut columns: [Vec<f64>; 4] = Default::default();
+        for _ in 0..rounds {
+            let (spent, rate) = run(&broker, units as f64, args);
+            let each = |total: f64| total / units as f64;
+            let row = [
+                rate,
+                each(spent.cpu_s * 1e6),
+                each(spent.written),
+                each(spent.network),
+            ];
+            for (column, value) in columns.iter_mut().zip(row) {
+                column.push(value);
+            }
+        }
+        let [rate, cpu, written, network] = columns.map(|column| spread(column, 0));
+        println!("| {name} | {rate} | {cpu} | {written} | {network} |");
+    }
+    println!();
+    stop_all(consumer);
+}
+
+/// One run of the producer: what it cost, and units per second by its own account.
+fn run(broker: &Broker, units: f64, args: &[&str]) -> (Spent, f64) {
+    let dir = tempdir().unwrap();
+    let mut all = vec!["--verify", "none", "--log", "warn"];
+    all.extend(args);
+    let before = Used::so_far(broker);
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &all).wait_long();
+    let spent = before.until_now(broker);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let summary = Results::read(dir.path()).summary;
+    let jobs = summary["jobs_ok"].as_f64().expect("jobs_ok in the summary");
+    let rate = summary["jobs_per_s"].as_f64().unwrap();
+    (spent, rate * units / jobs)
+}
+
+fn consumers(sizes: &[usize]) {
+    println!(
+        "| consumers | joined after, s | broker's memory, MB | open files | idle: CPU, % of a core | idle: network, kB/s | units/s | CPU a unit, µs | idle with metrics: CPU, % of a core |\n|---|---|---|---|---|---|---|---|---|"
+    );
+    for size in [0].iter().chain(sizes) {
+        // A broker that has had connections keeps some of their memory: each count has a new one.
+        let (broker, _) = Broker::with_management();
+        let row = consumers_row(&broker, *size);
+        println!("{row}");
+    }
+}
+
+fn consumers_row(broker: &Broker, size: usize) -> String {
+    let dir = tempdir().unwrap();
+    let nodes: Vec<String> = (0..size).map(|n| format!("n{n}")).collect();
+    let plain: Vec<Vec<&str>> = nodes
+        .iter()
+        .map(|node| vec!["--node", node, "--concurrency", "1"])
+        .collect();
+    let start = Instant::now();
+    let started = start_all(broker, dir.path(), &plain);
+    let joined = start.elapsed().as_secs_f64();
+    let (idle, memory) = rest(broker);
+    let files = open_files(broker.pid());
+    let (rate, cpu) = if size == 0 {
+        ("–".to_owned(), "–".to_owned())
+    } else {
+        let count = "20000";
+        let args = ["--kind", "noop", "--count", count, "--unit-size", "1"];
+        let (spent, rate) = run(broker, 20_000.0, &args);
+        (
+            format!("{rate:.0}"),
+            format!("{:.0}", spent.cpu_s / 20_000.0 * 1e6),
+        )
+    };
+    stop_all(started);
+
+    let with_metrics: Vec<Vec<&str>> = plain
+        .iter()
+        .map(|args| {
+            let mut args = args.clone();
+            // Nobody listens there: the broker is what is looked at.
+            args.extend(["--influx-host", "http://127.0.0.1:9"]);
+            args.extend(["--metrics-spool", "spool", "--metrics-interval", "1h"]);
+            args
+        })
+        .collect();
+    let started = start_all(broker, dir.path(), &with_metrics);
+    let (asked, _) = rest(broker);
+    stop_all(started);
+    format!(
+        "| {size} | {joined:.1} | {:.0} | {files} | {:.1} | {:.1} | {rate} | {cpu} | {:.1} |",
+        memory / 1e6,
+        100.0 * idle.cpu_s / idle.wall_s,
+        idle.network / idle.wall_s / 1e3,
+        100.0 * asked.cpu_s / asked.wall_s,
+    )
+}
+
+/// What an idle broker uses, and its resident memory.
+fn rest(broker: &Broker) -> (Spent, f64) {
+    thread::sleep(REST);
+    let before = Used::so_far(broker);
+    thread::sleep(WATCH);
+    (before.until_now(broker), resident(broker.pid()))
+}
+
+/// Starts a consumer for each list of arguments and waits until all are subscribed.
+fn start_all<'a>(broker: &Broker, dir: &Path, arguments: &[impl AsRef<[&'a str]>]) -> Vec<Process> {
+    let mut started = Vec::new();
+    for some in arguments.chunks(AT_A_TIME) {
+        for args in some {
+            let mut all = vec!["--log", "warn"];
+            all.extend(args.as_ref());
+            started.push(Process::start(Binary::Consumer, dir, &broker.url, &all));
+        }
+        let queue = topology::jobs_queue(JobKind::Prime);
+        wait_for("the consumers", || {
+            let there = broker.consumers(&queue).unwrap_or(0) as usize;
+            (there == started.len()).then_some(())
+        });
+    }
+    started
+}
+
+fn stop_all(consumers: Vec<Process>) {
+    for consumer in &consumers {
+        consumer.signal("TERM");
+    }
+    for consumer in consumers {
+        assert_eq!(consumer.wait().code, Some(0));
+    }
+}
