@@ -7,7 +7,7 @@ METRICS ?=
 export CONSUMERS CONCURRENCY RESUME METRICS
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check dashboards bench bench-pool experiment clean
+.PHONY: help run test check dashboards bench bench-pool experiment compare clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +33,9 @@ bench-pool: ## the pool beside a bare loop of the engine, and the broker alone
 
 experiment: ## how the pool scales: a sweep of five minutes on a private broker, and its report
 	@infra/local/experiment.sh $(ARGS)
+
+compare: ## beside Ray, Celery and Dask: the same work on the same cores, table and plot, six minutes
+	@infra/local/compare.sh $(ARGS)
 
 clean: ## delete what was built and the state of private brokers; results in runs/ stay
 	@infra/local/clean.sh
