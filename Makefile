@@ -7,7 +7,7 @@ METRICS ?=
 export CONSUMERS CONCURRENCY RESUME METRICS
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs test test-compose check dashboards bench bench-pool bench-broker experiment clean
+.PHONY: help run up down logs test test-compose check dashboards bench bench-pool bench-broker experiment compare clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -48,6 +48,9 @@ bench-broker: ## what units and consumers cost the broker: with up to 1000 consu
 
 experiment: ## how the pool scales: a sweep of five minutes on a private broker, and its report
 	@infra/local/experiment.sh $(ARGS)
+
+compare: ## beside Ray, Celery and Dask: the same work on the same cores, table and plot, six minutes
+	@infra/local/compare.sh $(ARGS)
 
 clean: ## delete what was built and the state of private brokers; results in runs/ stay
 	@infra/local/clean.sh

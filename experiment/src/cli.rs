@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use primepool_common::cli::duration;
 
-use crate::span::{Numbers, numbers};
+use crate::{
+    compare::figures::System,
+    span::{Numbers, numbers},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +20,7 @@ Examples:
   experiment report runs/experiment-20261124-101500                 figures, tables and report.html, from what is there
   experiment report experiment-20261124-101500 --influx             the same from InfluxDB, anywhere
   experiment baseline runs/experiment-20261124-101500               measure the ceiling again
+  experiment compare --repeat 5                                     beside Ray, Celery and Dask, in one run
 
 The broker is that of PRIMEPOOL_AMQP_URL; make experiment starts one of its own.
 
@@ -39,6 +43,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Measure the ceiling of an experiment again: the same jobs in a bare loop, without a broker
     Baseline(BaselineArgs),
+    /// Measure Primepool, Ray, Celery and Dask side by side, on the same work
+    Compare(Box<CompareArgs>),
     /// The bare loop, in a process of its own
     #[command(hide = true)]
     BareLoop(BareLoopArgs),
@@ -140,6 +146,71 @@ pub struct ReportArgs {
 pub struct BaselineArgs {
     /// Folder of the experiment
     pub dir: PathBuf,
+}
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  make compare                                          the broker and the other pools are seen to
+  experiment compare --bits 2048 --min-time 10s
+  experiment compare --systems primepool,celery --json
+
+Python with the other pools in it is made by infra/local/setup.sh --peers.
+
+Exit status: 0 done, 1 a system failed (the table says why), 2 wrong usage, 3 broker unreachable, 130 interrupted.";
+
+/// Options of `experiment compare`.
+#[derive(Debug, Args)]
+#[command(after_help = COMPARE_EXAMPLES)]
+pub struct CompareArgs {
+    /// The pools to measure, each alone; with them always a bare loop of the engine and one of gmpy2
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "primepool,ray,celery,dask"
+    )]
+    pub systems: Vec<System>,
+
+    /// Bits of each prime
+    #[arg(long, value_name = "BITS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..=16_384))]
+    pub bits: u32,
+
+    /// Rounds; in each every system is measured once, in an order of chance
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
+
+    /// Seed of the jobs and of the order
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    pub seed: u64,
+
+    /// Least time of a measurement of a rate
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = duration)]
+    pub min_time: Duration,
+
+    /// Single tasks that are timed there and back, one after another
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub round_trips: u32,
+
+    /// Python that has the other pools, as infra/local/setup.sh --peers makes it
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PRIMEPOOL_PEERS_PYTHON",
+        default_value = "python3"
+    )]
+    pub python: PathBuf,
+
+    /// Process of the broker, if it runs on this machine: its memory counts as that of Primepool and Celery
+    #[arg(long, value_name = "PID", env = "PRIMEPOOL_BROKER_PID")]
+    pub broker_pid: Option<u32>,
+
+    /// Folder for figures, table, picture and page [default: runs/compare-<time>]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// Print all figures as JSON in place of the table
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of the bare loop.

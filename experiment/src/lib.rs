@@ -13,6 +13,7 @@ pub mod archive;
 pub mod baseline;
 pub mod cli;
 pub mod cluster;
+pub mod compare;
 pub mod launcher;
 pub mod machine;
 pub mod process;
@@ -44,6 +45,10 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, Error)> {
             run::run(&args, &stop)
         }
         Command::Report(args) => run::report(&args).map_err(failed),
+        Command::Compare(args) => {
+            let stop = stop_on_signals().map_err(failed)?;
+            compare::compare(&args, &stop)
+        }
         Command::Baseline(args) => run::baseline(&args.dir).map_err(failed),
         Command::BareLoop(args) => {
             let threads = args.threads.unwrap_or_else(machine::cores);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, bail};
 use clap::Parser;
-use lapin::options::QueuePurgeOptions;
+use lapin::{Connection, options::QueuePurgeOptions};
 use primepool_common::{
     broker::{BrokerArgs, BrokerError, Endpoint},
     message::{JobKind, RunId},
@@ -108,6 +108,19 @@ impl JobsQueue {
             };
             let _ = connection.close(200, "done".into()).await;
             Ok(state)
+        })
+    }
+
+    /// Does something on a connection of its own.
+    ///
+    /// # Errors
+    /// The broker cannot be reached, or what `act` says.
+    pub fn with_connection<T>(&self, act: impl AsyncFnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.runtime.block_on(async {
+            let connection = self.endpoint.connect("experiment").await?;
+            let result = act(&connection).await;
+            let _ = connection.close(200, "done".into()).await;
+            result
         })
     }
 

@@ -208,11 +208,11 @@ impl Sweep<'_> {
 
 /// The parts of a run's `summary.json` that are recorded.
 #[derive(Debug, Deserialize)]
-struct Summary {
+pub(crate) struct Summary {
     jobs: u64,
     jobs_ok: u64,
-    elapsed_s: f64,
-    jobs_per_s: f64,
+    pub(crate) elapsed_s: f64,
+    pub(crate) jobs_per_s: f64,
     latency_ms: Option<Percentiles>,
     queue_wait_ms: Option<Percentiles>,
     error_rate: f64,
@@ -238,7 +238,7 @@ impl Summary {
 }
 
 /// The runs whose folders are below that of a measurement.
-fn runs_below(dir: &Path) -> Vec<RunId> {
+pub(crate) fn runs_below(dir: &Path) -> Vec<RunId> {
     let below = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten();
     below(dir.to_owned())
         .flat_map(|entry| below(entry.path()))
@@ -247,7 +247,7 @@ fn runs_below(dir: &Path) -> Vec<RunId> {
 }
 
 /// The only run below `runs`, and its summary.
-fn read_summary(runs: &Path) -> Result<(PathBuf, Summary)> {
+pub(crate) fn read_summary(runs: &Path) -> Result<(PathBuf, Summary)> {
     let entries = fs::read_dir(runs).with_context(|| runs.display().to_string())?;
     let file = entries
         .flatten()

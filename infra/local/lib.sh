@@ -87,6 +87,12 @@ grafana_sdk() { # → REPLY, where the SDK for the dashboards is, in the version
 	REPLY=$PRIMEPOOL_TOOLS/grafana-sdk-${version/!/-}
 }
 
+peers_python() { # → REPLY, the Python that has the pools which we are compared with, in the versions that requirements.txt pins
+	local sum
+	sum=$(sha256sum "$PRIMEPOOL_ROOT/experiment/peers/requirements.txt")
+	REPLY=$PRIMEPOOL_TOOLS/peers-${sum:0:12}/bin/python
+}
+
 # Compose and Buildx as the scripts use them: the system's, or those that setup.sh --docker fetched. The user's own
 # configuration stays out, with what it says about contexts and credentials.
 docker_plugin() { # NAME

@@ -2,7 +2,8 @@
 # Installs what is missing from the distribution's packages. Silent when nothing is.
 #   setup.sh                what a run without metrics needs
 #   setup.sh --metrics      also a database for them, if the distribution has it
-#   setup.sh --test         also what the tests need: that database, a second kind of it, an SSH server, and what --docker says
+#   setup.sh --test         also what the tests need: that database, a second kind of it, an SSH server, and what --docker and --peers say
+#   setup.sh --peers        also the pools that ours is compared with: Ray, Celery and Dask, in a Python of their own
 #   setup.sh --dashboards   also what makes the dashboards: Grafana's SDK
 #   setup.sh --docker       also what runs the containers without a Docker of one's own: an engine, Compose, Buildx
 #   setup.sh --dev          also what the checks need: a pinned cargo-deny, and Grafana's SDK
@@ -11,15 +12,16 @@ set -euo pipefail
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-dev='' dashboards='' tests='' metrics='' docker=''
+dev='' dashboards='' tests='' metrics='' docker='' peers=''
 case ${1-} in
 '') ;;
 --dev) dev=yes dashboards=yes ;;
 --dashboards) dashboards=yes ;;
 --metrics) metrics=yes ;;
---test) tests=yes metrics=yes docker=yes ;;
+--test) tests=yes metrics=yes docker=yes peers=yes ;;
+--peers) peers=yes ;;
 --docker) docker=yes ;;
-*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --dashboards | --docker | --dev]" ;;
+*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --peers | --dashboards | --docker | --dev]" ;;
 esac
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -77,6 +79,10 @@ look() {
 		need influxdb "the database for metrics; a private one is started for each run" find_influxd
 	[[ ! $dashboards ]] ||
 		need python3-venv "Python 3.11 or newer, to make the dashboards from their code" python3 -c 'import ensurepip, enum; enum.StrEnum'
+	[[ ! $peers ]] ||
+		need python3-venv "Python 3.11 to 3.14, for the pools that ours is compared with" python3 -c 'import ensurepip'
+	[[ ! $peers ]] ||
+		need util-linux "setpriv, so that their processes end with ours" command -v setpriv
 	[[ ! $tests ]] ||
 		need openssh-server "an SSH server, for the test of nodes on other machines" test -x /usr/sbin/sshd
 	[[ ! $tests ]] ||
@@ -260,6 +266,25 @@ if [[ $sdk && ! -x $sdk/bin/python ]]; then
 		die 2 "Grafana's SDK could not be installed: see above"
 	rm -rf -- "$sdk" # one whose Python is gone
 	keep "$building/root" "$sdk" bin/python
+	rm -rf -- "$building"
+fi
+
+python=''
+[[ ! $peers ]] || { peers_python && python=$REPLY; }
+if [[ $python && ! -x $python ]]; then
+	# One file for all of them: what has no wheel for this Python cannot be installed.
+	python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' ||
+		die 2 "Ray, Celery and Dask are pinned for Python 3.11 to 3.14, python3 is $(python3 -c 'import platform; print(platform.python_version())'): put one of those first on the PATH"
+	say "installing Ray, Celery and Dask for the comparison, once: 100 MB, half a minute"
+	mkdir -p "$PRIMEPOOL_TOOLS"
+	building=$(mktemp -d "$PRIMEPOOL_TOOLS/building.XXXXXX")
+	# As with the SDK: its python can be moved, its other programs cannot and are not used.
+	python3 -m venv "$building/root" >&2 || die 2 "Python could not make a virtual environment: see above"
+	"$building/root/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+		--require-hashes --requirement "$PRIMEPOOL_ROOT/experiment/peers/requirements.txt" </dev/null >&2 ||
+		die 2 "Ray, Celery and Dask could not be installed: see above; they have wheels for Python 3.11 to 3.14 on x86-64 and aarch64"
+	rm -rf -- "${python%/bin/python}" # one whose Python is gone
+	keep "$building/root" "${python%/bin/python}" bin/python
 	rm -rf -- "$building"
 fi
 

@@ -39,3 +39,8 @@ fn experiment() {
 fn experiment_run() {
     insta::assert_snapshot!(help(Binary::Experiment, &["run", "--help"]));
 }
+
+#[test]
+fn experiment_compare() {
+    insta::assert_snapshot!(help(Binary::Experiment, &["compare", "--help"]));
+}

@@ -7,14 +7,14 @@ use std::fmt::Write as _;
 
 /// Width of a chart in its own units; text is 14 of them high.
 pub const WIDTH: f64 = 640.0;
-const FONT: &str = "DejaVu Sans, sans-serif";
+pub(crate) const FONT: &str = "DejaVu Sans, sans-serif";
 /// Blue, orange, green, purple, sky, vermilion, brown, black: after Okabe and Ito, told apart by colour-blind people too.
 pub const COLOURS: [&str; 8] = [
     "#0072b2", "#d98200", "#009e73", "#b5558f", "#3fa3db", "#d55e00", "#7a5c2e", "#333333",
 ];
-const INK: &str = "#1b1f24";
-const SOFT: &str = "#57606a";
-const GRID: &str = "#e3e7eb";
+pub(crate) const INK: &str = "#1b1f24";
+pub(crate) const SOFT: &str = "#57606a";
+pub(crate) const GRID: &str = "#e3e7eb";
 const TOP: f64 = 14.0;
 const RIGHT: f64 = 22.0;
 const PLOT_HEIGHT: f64 = 290.0;
@@ -163,7 +163,7 @@ fn tick_step(end: f64, most: f64) -> f64 {
 }
 
 /// About the width of a text in DejaVu Sans.
-fn text_width(text: &str, size: f64) -> f64 {
+pub(crate) fn text_width(text: &str, size: f64) -> f64 {
     let width = |c: char| match c {
         'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | ';' | '|' | '\'' | ' ' | 'f' | 't' | '('
         | ')' => 0.36,
@@ -175,7 +175,7 @@ fn text_width(text: &str, size: f64) -> f64 {
 }
 
 /// Lines of words that are no wider than `width`.
-fn wrapped(text: &str, size: f64, width: f64) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, size: f64, width: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
@@ -528,7 +528,7 @@ fn marker(body: &mut String, x: f64, y: f64, colour: usize) {
     );
 }
 
-fn line(
+pub(crate) fn line(
     body: &mut String,
     from: (f64, f64),
     to: (f64, f64),
@@ -544,7 +544,7 @@ fn line(
 }
 
 #[expect(clippy::too_many_arguments, reason = "the attributes of a text")]
-fn text(
+pub(crate) fn text(
     body: &mut String,
     x: f64,
     y: f64,

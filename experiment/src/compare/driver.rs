@@ -1,0 +1,169 @@
+//! The other pools: a Python program each, which gets settings and gives figures, both in JSON; see `experiment/peers/harness.py`.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Error, Result, bail};
+use primepool_common::clock::unix_time;
+use serde_json::json;
+
+use super::figures::{Figures, Settings, System};
+use crate::process::{Stop, last_lines};
+
+/// Time between two looks at a driver.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a driver may take to end when it is asked to.
+const END: Duration = Duration::from_secs(20);
+
+/// How long it may take beyond the times of its measurements: large primes take long, and a pool that hangs must not do so for ever.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// Folder in the comparison's for what was run.
+const FOLDER: &str = "peers";
+
+/// The programs, which are part of this one.
+const PROGRAMS: [(&str, &str); 7] = [
+    ("harness.py", include_str!("../../peers/harness.py")),
+    ("tasks.py", include_str!("../../peers/tasks.py")),
+    ("ray_peer.py", include_str!("../../peers/ray_peer.py")),
+    ("celery_app.py", include_str!("../../peers/celery_app.py")),
+    ("celery_peer.py", include_str!("../../peers/celery_peer.py")),
+    ("dask_peer.py", include_str!("../../peers/dask_peer.py")),
+    ("gmpy2_loop.py", include_str!("../../peers/gmpy2_loop.py")),
+];
+
+/// Writes the programs to the folder of a comparison.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn write_programs(dir: &Path) -> Result<()> {
+    let folder = dir.join(FOLDER);
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    for (name, text) in PROGRAMS {
+        let path = folder.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Runs the driver of a system from its start to its end.
+///
+/// # Errors
+/// It cannot be started, fails, takes too long, or is stopped.
+pub fn measure(
+    system: System,
+    settings: &Settings,
+    python: &Path,
+    dir: &Path,
+    round: u32,
+    amqp_url: &str,
+    stop: &Stop,
+) -> Result<Figures> {
+    let program = match system {
+        System::Ray => "ray_peer.py",
+        System::Celery => "celery_peer.py",
+        System::Dask => "dask_peer.py",
+        System::Gmpy2 => "gmpy2_loop.py",
+        System::Primepool | System::Engine => bail!("{} has no driver", system.name()),
+    };
+    // For all its files; removed whatever happens. The name is short, as Ray has sockets in it, whose paths may have 107 bytes.
+    let folder = tempfile::Builder::new()
+        .prefix("primepool-")
+        .rand_bytes(4)
+        .tempdir()
+        .context("cannot make a temporary folder")?;
+    let log = dir.join(format!("{}-{round}.log", program.trim_end_matches(".py")));
+    let file = File::create(&log).with_context(|| log.display().to_string())?;
+    let started = unix_time();
+    let mut child = Command::new("setpriv")
+        // It ends in good order when this process does not.
+        .args(["--pdeathsig", "TERM"])
+        .arg(python)
+        .arg(dir.join(FOLDER).join(program))
+        .env("TMPDIR", folder.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        // A password that a driver needs comes by standard input.
+        .env_remove("PRIMEPOOL_AMQP_URL")
+        // Ctrl-C in a terminal is for this process, which asks the driver.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(file)
+        .spawn()
+        .context("cannot start setpriv, of util-linux")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let text = json!({
+            "bits": settings.bits,
+            "seed": settings.seed,
+            "cores": settings.cores,
+            "min_time_s": settings.min_time_s,
+            "round_trips": settings.round_trips,
+            "started_ns": u64::try_from(started.as_nanos())?,
+            "amqp_url": amqp_url,
+            "folder": folder.path(),
+        });
+        // One that has ended already is told below.
+        let _ = stdin.write_all(text.to_string().as_bytes());
+    }
+    let longest = LONGEST + Duration::from_secs_f64(40.0 * settings.min_time_s);
+    let ended = wait(&mut child, longest, stop)?;
+    let mut text = String::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        let _ = stdout.read_to_string(&mut text);
+    }
+    if stop.asked() {
+        bail!("stopped");
+    }
+    if !ended {
+        bail!(
+            "it took longer than {} s and was stopped: {}",
+            longest.as_secs(),
+            last_lines(&log)
+        );
+    }
+    serde_json::from_str(&text).map_err(|_| Error::msg(why(python, &log)))
+}
+
+/// Waits for the end of a driver; whether it came by itself.
+fn wait(child: &mut Child, longest: Duration, stop: &Stop) -> Result<bool> {
+    let start = Instant::now();
+    let mut asked: Option<Instant> = None;
+    while child.try_wait()?.is_none() {
+        match asked {
+            None if stop.asked() || start.elapsed() > longest => {
+                let _ = Command::new("kill")
+                    .args(["-TERM", &child.id().to_string()])
+                    .stderr(Stdio::null())
+                    .status();
+                asked = Some(Instant::now());
+            }
+            Some(since) if since.elapsed() > END => child.kill()?,
+            _ => {}
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(asked.is_none())
+}
+
+/// Why a driver gave no figures, and what to do.
+fn why(python: &Path, log: &Path) -> String {
+    let last = last_lines(log);
+    let text = fs::read_to_string(log).unwrap_or_default();
+    if text.contains("ModuleNotFoundError") || text.contains("No such file or directory") {
+        format!(
+            "{} has not what is needed: make an environment with infra/local/setup.sh --peers, and name the python in it with --python; \
+             make compare does both ({last})",
+            python.display()
+        )
+    } else {
+        format!("it gave no figures: {last}; all it said: {}", log.display())
+    }
+}

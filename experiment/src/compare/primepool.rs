@@ -1,0 +1,248 @@
+//! Primepool, measured as the others are: the real consumer and the real producer, on the broker that the environment names.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use futures_util::StreamExt;
+use lapin::{
+    BasicProperties,
+    options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions},
+    types::FieldTable,
+};
+use primepool_common::{
+    broker::refusal,
+    clock::unix_time,
+    message::{CONTENT_TYPE, JobKind, RunId, VERSION, Work, WorkUnit},
+    topology,
+};
+
+use super::figures::{Figures, Rate, RoundTrip, Settings};
+use crate::{
+    cluster::{Cluster, Plan},
+    launcher::Launcher,
+    process::{SPOOL, Stop, produce},
+    queue::JobsQueue,
+    sweep::{read_summary, runs_below},
+};
+
+/// Empty jobs at most in a run: the producer writes a line for each, and a few seconds of them would fill a disk.
+const MOST_EMPTY: u64 = 5_000_000;
+
+/// How often a measurement that turned out too short is taken again with more tasks.
+const TRIES: u32 = 3;
+
+/// How long a single task may take.
+const LOST: Duration = Duration::from_secs(10);
+
+/// All figures, from the start of the consumer on.
+///
+/// # Errors
+/// Consumer or producer fails, or somebody stops it.
+pub fn measure(
+    settings: &Settings,
+    dir: &Path,
+    programs: &Path,
+    queue: &JobsQueue,
+    stop: &Stop,
+) -> Result<Figures> {
+    fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    let spool = dir.join(SPOOL);
+    let plan = Plan {
+        launcher: &Launcher::Process,
+        programs,
+        queue,
+        cores: None,
+        spool: &spool,
+    };
+    let start = Instant::now();
+    let mut cluster = Cluster::start(plan, dir, 1, settings.cores, stop)?;
+    let mut pool = Pool {
+        settings,
+        dir,
+        plan,
+        stop,
+        runs: 0,
+    };
+    let figures = pool.figures(&mut cluster, start);
+    cluster.end();
+    if figures.is_err() {
+        queue.clear(&runs_below(dir))?;
+        queue.with_connection(async |connection| {
+            let empty = topology::jobs_queue(JobKind::Noop);
+            let channel = connection.create_channel().await?;
+            channel
+                .queue_purge(empty.into(), QueuePurgeOptions::default())
+                .await?;
+            Ok(())
+        })?;
+    }
+    figures
+}
+
+struct Pool<'a> {
+    settings: &'a Settings,
+    dir: &'a Path,
+    plan: Plan<'a>,
+    stop: &'a Stop,
+    runs: u32,
+}
+
+impl Pool<'_> {
+    fn figures(&mut self, cluster: &mut Cluster<'_>, start: Instant) -> Result<Figures> {
+        let (bits, seed) = (self.settings.bits, self.settings.seed);
+        let prime = format!("--kind prime --bits {bits} --seed {seed}");
+        let one = " --unit-size 1";
+        self.run(cluster, &format!("--kind noop{one}"), 1)?;
+        let startup_s = start.elapsed().as_secs_f64();
+        let least = u64::from(2 * self.settings.cores);
+        let primes = self.rate(cluster, &format!("{prime}{one}"), least, u64::MAX)?;
+        let packed = self.rate(cluster, &prime, least, u64::MAX)?;
+        let empty = self.rate(cluster, &format!("--kind noop{one}"), 100, MOST_EMPTY)?;
+        let batched = self.rate(cluster, "--kind noop", 100_000, MOST_EMPTY)?;
+        let round_trip = round_trips(self.plan.queue, self.settings.round_trips)?;
+        let how = "one consumer with as many workers as cores and one producer, which verifies every prime and writes every result to disk; \
+                   default prefetch (twice the workers); quorum queue, persistent messages, publisher confirms, acknowledged after the \
+                   answer is confirmed";
+        let version = |value: &str| value.to_owned();
+        Ok(Figures {
+            versions: [("primepool".to_owned(), version(env!("CARGO_PKG_VERSION")))].into(),
+            how: how.into(),
+            startup_s: Some(startup_s),
+            primes,
+            primes_packed: Some(Rate {
+                how: "units of the default size (--unit-size auto)".into(),
+                ..packed
+            }),
+            empty: Some(empty),
+            empty_batched: Some(Rate {
+                how: format!(
+                    "--unit-size auto, at most {MOST_EMPTY} jobs, as each has a line in the results' file"
+                ),
+                ..batched
+            }),
+            round_trip_ms: Some(round_trip),
+            memory: None,
+        })
+    }
+
+    /// Warms up with more and more jobs, until it is known how many take the least time; then measures.
+    fn rate(
+        &mut self,
+        cluster: &mut Cluster<'_>,
+        args: &str,
+        least: u64,
+        most: u64,
+    ) -> Result<Rate> {
+        let min_time = self.settings.min_time_s;
+        let mut count = least;
+        let mut rate = self.run(cluster, args, count)?;
+        while rate.seconds < min_time / 4.0 && count < most {
+            let enough = (count as f64 * min_time / 2.0 / rate.seconds.max(1e-4)).ceil();
+            count = (enough as u64).clamp(count + 1, 10 * count).min(most);
+            rate = self.run(cluster, args, count)?;
+        }
+        for _ in 0..TRIES {
+            let enough = 1.1 * count as f64 * min_time / rate.seconds.max(1e-4);
+            count = (enough.ceil() as u64).clamp(1, most);
+            rate = self.run(cluster, args, count)?;
+            if rate.seconds >= min_time || count == most {
+                break;
+            }
+        }
+        Ok(rate)
+    }
+
+    /// A run of so many jobs, from the first publication to the last result.
+    fn run(&mut self, cluster: &mut Cluster<'_>, args: &str, count: u64) -> Result<Rate> {
+        self.runs += 1;
+        let runs = self.dir.join(format!("run-{}", self.runs));
+        fs::create_dir_all(&runs).with_context(|| runs.display().to_string())?;
+        let mut all: Vec<String> = args.split_whitespace().map(str::to_owned).collect();
+        all.push(format!("--count={count}"));
+        let place = (&*runs, self.plan.spool);
+        produce(self.plan.programs, place, &all, self.stop, || {
+            cluster.live()
+        })?;
+        let (_, summary) = read_summary(&runs)?;
+        fs::remove_dir_all(&runs).with_context(|| runs.display().to_string())?;
+        Ok(Rate {
+            tasks: count,
+            seconds: summary.elapsed_s,
+            per_s: summary.jobs_per_s,
+            how: String::new(),
+        })
+    }
+}
+
+/// Single empty jobs, one after another, from publishing each to its answer.
+fn round_trips(queue: &JobsQueue, count: u32) -> Result<RoundTrip> {
+    let run = RunId::generate().context("the operating system gives no random bits")?;
+    let mut times = queue.with_connection(async |connection| {
+        topology::declare_results(connection, &run).await?;
+        let channel = connection.create_channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        let no_ack = BasicConsumeOptions {
+            no_ack: true,
+            ..BasicConsumeOptions::default()
+        };
+        let answers = topology::results_queue(&run);
+        let mut answers = channel
+            .basic_consume(answers.into(), "".into(), no_ack, FieldTable::default())
+            .await?;
+        let mut times = Vec::new();
+        for unit in 0..u64::from(count + count / 10 + 1) {
+            let start = Instant::now();
+            let body = serde_json::to_vec(&WorkUnit {
+                version: VERSION,
+                run: run.clone(),
+                unit,
+                first: unit,
+                published_ns: u64::try_from(unix_time().as_nanos())?,
+                seed: None,
+                work: Work::Noop { count: 1 },
+            })?;
+            let properties = BasicProperties::default()
+                .with_delivery_mode(2)
+                .with_content_type(CONTENT_TYPE.into());
+            let confirm = channel
+                .basic_publish(
+                    topology::JOBS_EXCHANGE.into(),
+                    JobKind::Noop.as_str().into(),
+                    BasicPublishOptions::default(),
+                    &body,
+                    properties,
+                )
+                .await?;
+            match tokio::time::timeout(LOST, answers.next()).await {
+                Ok(Some(answer)) => drop(answer?),
+                Ok(None) => bail!("the broker ended the subscription to the answers"),
+                Err(_) => bail!("no answer to a single job within {} s", LOST.as_secs()),
+            }
+            times.push(1000.0 * start.elapsed().as_secs_f64());
+            if let Some(error) = refusal(&confirm.await?) {
+                return Err(error.into());
+            }
+        }
+        topology::delete_results(connection, &run).await?;
+        Ok(times)
+    })?;
+    // The first ones warm up.
+    times.drain(..times.len() - count as usize);
+    times.sort_unstable_by(f64::total_cmp);
+    let rank = |q: f64| {
+        let rank = (q * times.len() as f64).ceil() as usize;
+        times.get(rank.max(1) - 1).copied().unwrap_or_default()
+    };
+    Ok(RoundTrip {
+        count,
+        p50: rank(0.50),
+        p99: rank(0.99),
+        mean: times.iter().sum::<f64>() / times.len() as f64,
+    })
+}

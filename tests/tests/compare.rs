@@ -1,0 +1,155 @@
+//! Comparisons with other pools: real ones, which the set-up installs.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use primepool_tests::{Binary, Broker, Process, wait_for, workspace};
+use serde_json::Value;
+use tempfile::{TempDir, tempdir};
+
+/// The Python that `setup.sh --test` gives the other pools.
+fn python() -> PathBuf {
+    let script = ". infra/local/lib.sh && peers_python && printf %s \"$REPLY\"";
+    let said = Command::new("bash")
+        .args(["-c", script])
+        .current_dir(workspace())
+        .output()
+        .unwrap();
+    let python = PathBuf::from(String::from_utf8(said.stdout).unwrap());
+    assert!(
+        python.exists(),
+        "{} is missing: run the tests with `make test`, or infra/local/setup.sh --peers before",
+        python.display()
+    );
+    python
+}
+
+/// A comparison with its temporary files in a folder of its own.
+fn start(broker: &Broker, dir: &Path, files: &TempDir, python: &Path, args: &str) -> Process {
+    let mut command = Binary::Experiment.command();
+    command
+        .env("PRIMEPOOL_AMQP_URL", &broker.url)
+        .env("TMPDIR", files.path())
+        .env("HOME", files.path())
+        .args(["compare", "--dir", "x", "--python"])
+        .arg(python)
+        .args(args.split(' '));
+    Process::spawn(command, "compare", dir)
+}
+
+fn comparison(dir: &Path) -> Value {
+    let text = fs::read_to_string(dir.join("x/compare.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Processes whose files are in this folder.
+fn alive(files: &TempDir) -> Vec<String> {
+    let text = files.path().to_str().unwrap();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let line = |process: fs::DirEntry| {
+        let read = |name: &str| fs::read(process.path().join(name)).unwrap_or_default();
+        let said = [read("environ"), read("cmdline")].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        said.contains(text)
+            .then(|| String::from_utf8_lossy(&read("cmdline")).into_owned())
+    };
+    processes.filter_map(line).collect()
+}
+
+fn left(files: &TempDir) -> Vec<PathBuf> {
+    let entries = fs::read_dir(files.path()).unwrap().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+#[test]
+fn all_pools_are_measured_and_leave_nothing() {
+    let (broker, dir, files) = (Broker::vhost(), tempdir().unwrap(), tempdir().unwrap());
+    let args = "--bits 128 --repeat 1 --min-time 200ms --round-trips 20";
+    let done = start(&broker, dir.path(), &files, &python(), args).wait_long();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains("| Primepool |"), "{done:?}");
+    let compared = comparison(dir.path());
+    let number = |value: &Value| value.as_f64().unwrap_or_default();
+    for record in compared["records"].as_array().unwrap() {
+        let figures = &record["measured"];
+        let system = record["system"].as_str().unwrap();
+        assert!(number(&figures["primes"]["per_s"]) > 0.0, "{record}");
+        if ["engine", "gmpy2"].contains(&system) {
+            continue;
+        }
+        for rate in ["primes", "empty", "empty_batched"] {
+            assert!(number(&figures[rate]["per_s"]) > 10.0, "{rate}: {record}");
+            assert!(number(&figures[rate]["tasks"]) > 0.0, "{rate}: {record}");
+        }
+        let trip = &figures["round_trip_ms"];
+        assert!(number(&trip["p50"]) > 0.0 && number(&trip["p50"]) <= number(&trip["p99"]));
+        assert!(
+            (0.01..60.0).contains(&number(&figures["startup_s"])),
+            "{record}"
+        );
+        assert!(number(&figures["memory"]["bytes"]) > 5e6, "{record}");
+    }
+    let medians = compared["medians"].as_object().unwrap();
+    assert_eq!(medians.len(), 6);
+    for peer in ["ray", "celery", "dask"] {
+        let share = number(&medians[peer]["share_of_loop"]["median"]);
+        assert!((1.0..300.0).contains(&share), "{peer}: {share} %");
+        assert!(number(&compared["ratios"][peer]["empty"]["median"]) > 0.0);
+    }
+    for file in ["compare.svg", "compare.png", "compare.html", "compare.md"] {
+        assert!(fs::metadata(dir.path().join("x").join(file)).unwrap().len() > 1000);
+    }
+    assert_eq!(alive(&files), [""; 0]);
+    assert_eq!(left(&files), [""; 0].map(PathBuf::from));
+    let queues = broker.ctl(&["list_queues", "--quiet", "-p", vhost(&broker), "name"]);
+    assert!(!queues.contains("peers"), "{queues}");
+}
+
+fn vhost(broker: &Broker) -> &str {
+    broker.url.rsplit('/').next().unwrap()
+}
+
+#[test]
+fn a_pool_that_is_not_there_is_told_and_does_not_end_the_comparison() {
+    let (broker, dir, files) = (Broker::vhost(), tempdir().unwrap(), tempdir().unwrap());
+    let args = "--systems primepool,ray --bits 64 --repeat 1 --min-time 100ms --round-trips 5";
+    let nothing = Path::new("/nonexistent/python");
+    let done = start(&broker, dir.path(), &files, nothing, args).wait_long();
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(
+        done.stdout.contains("**Ray failed** in round 1"),
+        "{done:?}"
+    );
+    assert!(done.stdout.contains("setup.sh --peers"), "{done:?}");
+    let medians = &comparison(dir.path())["medians"];
+    assert!(medians["primepool"]["empty"]["median"].as_f64().unwrap() > 0.0);
+    assert!(medians.get("ray").is_none());
+
+    // What is there is not written over.
+    let again = start(&broker, dir.path(), &files, nothing, args).wait();
+    assert_eq!(again.code, Some(2), "{again:?}");
+    assert!(again.stderr.contains("--dir"), "{again:?}");
+}
+
+#[test]
+fn an_interrupted_comparison_leaves_nothing() {
+    let (broker, dir, files) = (Broker::vhost(), tempdir().unwrap(), tempdir().unwrap());
+    let args = "--systems ray --repeat 1 --bits 128 --min-time 30s";
+    let running = start(&broker, dir.path(), &files, &python(), args);
+    wait_for("Ray's workers", || {
+        let lines = alive(&files);
+        lines
+            .iter()
+            .any(|line| line.contains("raylet"))
+            .then_some(())
+    });
+    running.signal("INT");
+    let done = running.wait();
+    assert_eq!(done.code, Some(130), "{done:?}");
+    assert_eq!(alive(&files), [""; 0]);
+    assert_eq!(left(&files), [""; 0].map(PathBuf::from));
+}
