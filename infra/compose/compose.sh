@@ -64,7 +64,7 @@ up() {
 	producer=$(docker compose ps --all --quiet producer)
 	if [[ $producer ]]; then
 		# Without the runs before: the container is started again by each `up`.
-		docker compose logs --follow --no-log-prefix --since "$(docker inspect --format '{{.State.StartedAt}}' "$producer")" producer || true
+		docker logs --follow --since "$(docker inspect --format '{{.State.StartedAt}}' "$producer")" "$producer" || true
 		status=$(docker inspect --format '{{.State.ExitCode}}' "$producer") || status=1
 	fi
 	where_it_is
