@@ -92,6 +92,8 @@ def flow(pool, submit, slice_size, count, check):
 def rate(run, least, min_time):
     """Warms up with more and more tasks, until it is known how many take `min_time`; then measures."""
     count = least
+    # Not counted: workers may still be starting, or see the function for the first time.
+    run(count)
     while (seconds := run(count)) < min_time / 4:
         count = min(10 * count, math.ceil(count * min_time / 2 / seconds))
     for _ in range(TRIES):

@@ -41,6 +41,8 @@ pub struct Plan<'a> {
     pub queue: &'a JobsQueue,
     /// Cores that each may use, if they are limited.
     pub cores: Option<f64>,
+    /// Units that each consumer has at hand; the consumer's default without.
+    pub prefetch: Option<u32>,
     /// Where metrics wait that cannot be sent.
     pub spool: &'a Path,
 }
@@ -157,16 +159,19 @@ impl Node {
             name: &name,
             cores: plan.cores,
         };
-        let args = [
+        let mut args = [
             "--node",
             &name,
             "--concurrency",
             &workers.to_string(),
             "--end-with-stdin",
-        ];
-        let mut ready = plan
-            .launcher
-            .consumer(plan.programs, place, &args.map(str::to_owned))?;
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        if let Some(prefetch) = plan.prefetch {
+            args.push(format!("--prefetch={prefetch}"));
+        }
+        let mut ready = plan.launcher.consumer(plan.programs, place, &args)?;
         let log = dir.join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| log.display().to_string())?;
         own_settings(&mut ready.command, plan.spool);

@@ -101,6 +101,7 @@ impl Sweep<'_> {
             programs: self.programs,
             queue: self.queue,
             cores: self.settings.cpus_per_node,
+            prefetch: None,
             spool: &spool,
         };
         let start = Instant::now();

@@ -97,7 +97,7 @@ fn all_pools_are_measured_and_leave_nothing() {
     assert_eq!(medians.len(), 6);
     for peer in ["ray", "celery", "dask"] {
         let share = number(&medians[peer]["share_of_loop"]["median"]);
-        assert!((1.0..300.0).contains(&share), "{peer}: {share} %");
+        assert!((0.01..300.0).contains(&share), "{peer}: {share} %");
         assert!(number(&compared["ratios"][peer]["empty"]["median"]) > 0.0);
     }
     for file in ["compare.svg", "compare.png", "compare.html", "compare.md"] {
@@ -138,7 +138,7 @@ fn a_pool_that_is_not_there_is_told_and_does_not_end_the_comparison() {
 #[test]
 fn an_interrupted_comparison_leaves_nothing() {
     let (broker, dir, files) = (Broker::vhost(), tempdir().unwrap(), tempdir().unwrap());
-    let args = "--systems ray --repeat 1 --bits 128 --min-time 30s";
+    let args = "--systems ray --repeat 1 --bits 128 --min-time 4s";
     let running = start(&broker, dir.path(), &files, &python(), args);
     wait_for("Ray's workers", || {
         let lines = alive(&files);

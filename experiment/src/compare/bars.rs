@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::figures::{Comparison, Metric, Spread, System};
 use crate::report::plot::{
-    COLOURS, FONT, GRID, INK, SOFT, escaped, line, number, text, text_width, wrapped,
+    COLOURS, FONT, GRID, INK, SOFT, escaped, line, number, text, text_width, tick_step, wrapped,
 };
 
 const WIDTH: f64 = 1040.0;
@@ -189,7 +189,8 @@ impl Scale {
         let medians = values.iter().map(|value| value.median);
         let lowest = medians.clone().fold(f64::INFINITY, f64::min);
         let highest = medians.fold(0.0, f64::max);
-        if highest > LOGARITHMIC * lowest && least > 0.0 {
+        // A share has an end that it is compared with.
+        if at_least == 0.0 && highest > LOGARITHMIC * lowest && least > 0.0 {
             // A power of ten below the shortest, so that each has a bar.
             Self::Logarithmic {
                 from: (least / 2.0).log10().floor(),
@@ -214,7 +215,11 @@ impl Scale {
 
     fn ticks(self) -> Vec<f64> {
         match self {
-            Self::Linear { end } => vec![0.0, end / 2.0, end],
+            Self::Linear { end } => {
+                let step = tick_step(end, 4.0);
+                let ticks = (0..5).map(|index| f64::from(index) * step);
+                ticks.take_while(|tick| *tick <= end).collect()
+            }
             Self::Logarithmic { from, to } => {
                 let every = ((to - from) / 4.0).ceil().max(1.0);
                 let count = ((to - from) / every) as u32;

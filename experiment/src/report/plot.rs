@@ -152,7 +152,7 @@ pub fn escaped(text: &str) -> String {
 }
 
 /// Distance of round ticks of which at most `most` fit into `end`: 1, 2 or 5 times a power of ten.
-fn tick_step(end: f64, most: f64) -> f64 {
+pub(crate) fn tick_step(end: f64, most: f64) -> f64 {
     let rough = end / most;
     let power = 10f64.powf(rough.log10().floor());
     [1.0, 2.0, 5.0]
