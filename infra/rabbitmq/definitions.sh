@@ -21,6 +21,7 @@ case $#:${1-} in
 *) die 2 "$usage" ;;
 esac
 
+# shellcheck disable=SC2001 # no pattern of the shell matches two digits and keeps them
 bytes() { # HEX
 	printf '%b' "$(sed 's/../\\x&/g' <<<"$1")"
 }
@@ -42,6 +43,7 @@ permission_line() { # NAME VHOST
 }
 
 edits=()
+# shellcheck disable=SC1003 # the text of sed's command "a" begins after a backslash
 while read -r name password; do
 	[[ $password ]] || die 2 "no password for '$name'. $usage"
 	hash_of "$password"
