@@ -16,5 +16,5 @@ cargo fetch --locked --offline >/dev/null 2>&1 || cargo fetch --locked
 "$PRIMEPOOL_CARGO_DENY/bin/cargo-deny" --offline check --hide-inclusion-graph licenses bans sources
 "$PRIMEPOOL_ROOT/infra/local/dashboards.sh" --check
 if command -v shellcheck >/dev/null; then
-	shellcheck -x infra/local/*.sh infra/testing/*.sh infra/compose/*.sh infra/rabbitmq/*.sh .ci/run
+	shellcheck -x infra/local/*.sh infra/testing/*.sh infra/compose/*.sh infra/rabbitmq/*.sh infra/systemd/*.sh infra/kubernetes/*.sh .ci/run
 fi
