@@ -9,11 +9,24 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 import ray  # noqa: E402
+from ray._private import services  # noqa: E402
 
 import tasks  # noqa: E402
 from harness import BATCH, Pool, drive_pool  # noqa: E402
 
 MEGABYTE = 1 << 20
+LOOPBACK = "127.0.0.1"
+
+
+def stay_on_loopback():
+    """Ray's servers listen on the loopback interface only if that is the node's address, and on all interfaces otherwise.
+
+    Ray takes an address of the machine in place of the loopback's that it is given. A version in which that cannot be helped is
+    not run.
+    """
+    if not hasattr(services, "resolve_ip_for_localhost"):
+        raise RuntimeError(f"Ray {ray.__version__} may listen on all interfaces: use the version of requirements.txt")
+    services.resolve_ip_for_localhost = lambda address: address
 
 
 class RayPool(Pool):
@@ -23,6 +36,7 @@ class RayPool(Pool):
     )
 
     def __init__(self, settings, folder):
+        stay_on_loopback()
         ray.init(
             address="local",
             num_cpus=settings["cores"],
@@ -30,8 +44,7 @@ class RayPool(Pool):
             log_to_driver=False,
             # Results are small and stay out of it; by default it would take a third of the memory.
             object_store_memory=128 * MEGABYTE,
-            # Servers listen on the loopback interface only.
-            _node_ip_address="127.0.0.1",
+            _node_ip_address=LOOPBACK,
             _temp_dir=folder,
         )
         self.prime = ray.remote(num_cpus=1)(tasks.prime)

@@ -46,18 +46,49 @@ fn comparison(dir: &Path) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Processes whose files are in this folder.
-fn alive(files: &TempDir) -> Vec<String> {
+/// Processes whose files are in this folder: number and command line.
+fn processes(files: &TempDir) -> Vec<(PathBuf, String)> {
     let text = files.path().to_str().unwrap();
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let line = |process: fs::DirEntry| {
         let read = |name: &str| fs::read(process.path().join(name)).unwrap_or_default();
         let said = [read("environ"), read("cmdline")].concat();
         let said = String::from_utf8_lossy(&said).into_owned();
-        said.contains(text)
-            .then(|| String::from_utf8_lossy(&read("cmdline")).into_owned())
+        let line = String::from_utf8_lossy(&read("cmdline")).into_owned();
+        said.contains(text).then(|| (process.path(), line))
     };
     processes.filter_map(line).collect()
+}
+
+fn alive(files: &TempDir) -> Vec<String> {
+    let processes = processes(files).into_iter();
+    processes.map(|(_, line)| line).collect()
+}
+
+/// Addresses in hexadecimal on which these processes listen, as `/proc/net` has them.
+fn listens_on(files: &TempDir) -> Vec<String> {
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap());
+    let sockets: Vec<String> = processes(files)
+        .iter()
+        .flat_map(|(process, _)| fs::read_dir(process.join("fd")).into_iter().flatten())
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| {
+            Some(
+                link.to_str()?
+                    .strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .to_owned(),
+            )
+        })
+        .collect();
+    let lines = tables.iter().flat_map(|table| table.lines());
+    let listening = lines.filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let ours = fields[3] == "0A" && sockets.iter().any(|socket| socket == fields[9]);
+        ours.then(|| fields[1].split(':').next().unwrap().to_owned())
+    });
+    listening.collect()
 }
 
 fn left(files: &TempDir) -> Vec<PathBuf> {
@@ -147,6 +178,17 @@ fn an_interrupted_comparison_leaves_nothing() {
             .any(|line| line.contains("raylet"))
             .then_some(())
     });
+    // Nobody but this machine reaches them.
+    let addresses = wait_for("its servers", || {
+        let addresses = listens_on(&files);
+        (addresses.len() >= 3).then_some(addresses)
+    });
+    for address in addresses {
+        assert!(
+            ["0100007F", "0000000000000000FFFF00000100007F"].contains(&address.as_str()),
+            "{address}"
+        );
+    }
     running.signal("INT");
     let done = running.wait();
     assert_eq!(done.code, Some(130), "{done:?}");
