@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context, Error, Result, bail};
 use primepool_common::clock::unix_time;
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::figures::{Figures, Settings, System};
 use crate::process::{Stop, last_lines};
@@ -22,6 +23,9 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// How long a driver may take to end when it is asked to.
 const END: Duration = Duration::from_secs(20);
+
+/// How long its folder may resist removal.
+const REMOVAL: Duration = Duration::from_secs(5);
 
 /// How long it may take beyond the times of its measurements: large primes take long, and a pool that hangs must not do so for ever.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -80,6 +84,38 @@ pub fn measure(
         .rand_bytes(4)
         .tempdir()
         .context("cannot make a temporary folder")?;
+    let figures = drive(
+        program,
+        settings,
+        python,
+        (dir, folder.path()),
+        round,
+        amqp_url,
+        stop,
+    );
+    remove(folder);
+    figures
+}
+
+/// Processes of a pool that are about to end still write, which makes a removal fail or undoes it.
+fn remove(folder: TempDir) {
+    let path = folder.keep();
+    let deadline = Instant::now() + REMOVAL;
+    while path.exists() && Instant::now() < deadline {
+        let _ = fs::remove_dir_all(&path);
+        thread::sleep(5 * LOOK);
+    }
+}
+
+fn drive(
+    program: &str,
+    settings: &Settings,
+    python: &Path,
+    (dir, folder): (&Path, &Path),
+    round: u32,
+    amqp_url: &str,
+    stop: &Stop,
+) -> Result<Figures> {
     let log = dir.join(format!("{}-{round}.log", program.trim_end_matches(".py")));
     let file = File::create(&log).with_context(|| log.display().to_string())?;
     let started = unix_time();
@@ -88,7 +124,7 @@ pub fn measure(
         .args(["--pdeathsig", "TERM"])
         .arg(python)
         .arg(dir.join(FOLDER).join(program))
-        .env("TMPDIR", folder.path())
+        .env("TMPDIR", folder)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         // A password that a driver needs comes by standard input.
         .env_remove("PRIMEPOOL_AMQP_URL")
@@ -108,7 +144,7 @@ pub fn measure(
             "round_trips": settings.round_trips,
             "started_ns": u64::try_from(started.as_nanos())?,
             "amqp_url": amqp_url,
-            "folder": folder.path(),
+            "folder": folder,
         });
         // One that has ended already is told below.
         let _ = stdin.write_all(text.to_string().as_bytes());
