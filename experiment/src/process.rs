@@ -131,14 +131,15 @@ pub fn produce(
 
 /// A command that ends with this process, in a share of its own from its first instruction on.
 pub fn within(share: Option<&Share>, program: &Path) -> Command {
+    // The kernel tells it only of an end that is yet to come: it looks itself whether this process is still there.
+    let script =
+        r#"[ "$PPID" = "$0" ] || exit; [ -z "$1" ] || echo $$ >"$1" || exit; shift; exec "$@""#;
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]);
-    if let Some(share) = share {
-        command
-            .args(["sh", "-c", r#"echo $$ >"$0" && exec "$@""#])
-            .arg(share.procs());
-    }
-    command.arg(program);
+    command
+        .args(["--pdeathsig", "KILL", "sh", "-c", script])
+        .arg(std::process::id().to_string())
+        .arg(share.map(Share::procs).unwrap_or_default())
+        .arg(program);
     command
 }
 

@@ -51,6 +51,17 @@ where_it_is() {
 	say "end:   make down"
 }
 
+build_image() {
+	local log
+	if [[ -t 2 ]]; then
+		docker compose build consumer && return 0
+	else
+		log=$(docker compose --progress plain build consumer 2>&1) && return 0
+		tail -n 40 <<<"$log" >&2
+	fi
+	die 1 "the image could not be built: see above"
+}
+
 up() {
 	local producer status=0
 	need_compose
@@ -59,7 +70,7 @@ up() {
 	# The containers' users read these; a clone made with a strict umask would keep them out.
 	chmod -R a+rX infra/rabbitmq/primepool.conf infra/compose/rabbitmq.conf grafana/provisioning grafana/dashboards
 	# The image is made from the sources as they are; what has not changed comes from Docker's cache.
-	docker compose build --quiet consumer || die 1 "the image could not be built: see above"
+	build_image
 	docker compose up -d "$@" || die 3 "not everything started: see above; docker compose logs SERVICE says more. Is a port taken? PRIMEPOOL_AMQP_PORT and others in docker-compose.yml choose another"
 	producer=$(docker compose ps --all --quiet producer)
 	if [[ $producer ]]; then

@@ -225,10 +225,17 @@ mod tests {
     #[test]
     fn what_is_left_is_killed_and_its_memory_was_seen() {
         let watch = Watch::start(None);
-        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
-        thread::sleep(3 * LOOK);
+        // Larger than this process, which a child is a copy of before it becomes another program.
+        let script = "x=$(head -c 90000000 /dev/zero | tr '\\0' x); sleep 600; echo $x";
+        let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let is_large = |peak: &Peak| peak.parts.get("sh").is_some_and(|sh| sh.1 > 90_000_000);
+        let has_grown = || is_large(&watch.seen.lock().unwrap().peak);
+        while !has_grown() && Instant::now() < deadline {
+            thread::sleep(LOOK);
+        }
         let peak = watch.end().unwrap();
-        assert!(peak.parts.contains_key("sleep"), "{peak:?}");
+        assert!(is_large(&peak), "{peak:?}");
         let status = child.wait().unwrap();
         assert!(!status.success());
     }
