@@ -186,7 +186,7 @@ impl Pool {
         let folder = tempdir().unwrap();
         let script = "tar --exclude=infra/compose/secrets --exclude=__pycache__ -c Cargo.* LICENSE* .dockerignore \
                       docker-compose.yml infra grafana {common,consumer,engine,experiment,producer,tests}/Cargo.toml \
-                      {common,consumer,engine,experiment,producer}/src | tar -x -C \"$1\"";
+                      {common,consumer,engine,experiment,producer}/src experiment/peers | tar -x -C \"$1\"";
         let copied = Command::new("bash")
             .args(["-o", "pipefail", "-c", script, "bash"])
             .arg(folder.path())
