@@ -40,7 +40,7 @@ use crate::{
     queue::JobsQueue,
     record,
     report::png::Painter,
-    run::{complain, say},
+    run::{complain, new_folder, say},
 };
 
 /// `experiment compare`.
@@ -57,11 +57,7 @@ pub fn compare(args: &cli::CompareArgs, stop: &Stop) -> Result<Exit, (Exit, Erro
 }
 
 fn folder(args: &cli::CompareArgs) -> Result<PathBuf> {
-    let dir = args.dir.clone().unwrap_or_else(|| {
-        let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-        let digits: String = time.chars().filter(char::is_ascii_digit).collect();
-        PathBuf::from(format!("runs/compare-{}-{}", &digits[..8], &digits[8..]))
-    });
+    let dir = args.dir.clone().unwrap_or_else(|| new_folder("compare"));
     if dir.join(Comparison::FILE).exists() {
         bail!(
             "{} holds a comparison already: name another folder in --dir",
@@ -180,6 +176,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn measure(&self, round: u32, system: System, settings: &Settings) -> Result<Figures> {
         let uses_broker = matches!(system, System::Primepool | System::Celery);
+        let folder = driver::folder()?;
         let watch = Watch::start(self.args.broker_pid.filter(|_| uses_broker));
         let figures = match system {
             System::Primepool => {
@@ -191,13 +188,14 @@ impl Run<'_> {
                 system,
                 settings,
                 &self.args.python,
-                self.dir,
+                (self.dir, folder.path()),
                 round,
                 self.queue.address(),
                 self.stop,
             ),
         };
         let peak = watch.end();
+        drop(folder); // now that nobody writes to it any more
         let mut figures = figures?;
         if !system.is_ceiling() {
             figures.memory = peak;

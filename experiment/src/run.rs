@@ -32,6 +32,14 @@ pub fn say(text: &str) {
     let _ = writeln!(stdout(), "{text}");
 }
 
+/// The folder of what begins now, unless the user names one: `runs/<what>-<date>-<time>`.
+#[must_use]
+pub fn new_folder(what: &str) -> PathBuf {
+    let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    let digits: String = time.chars().filter(char::is_ascii_digit).collect();
+    PathBuf::from(format!("runs/{what}-{}-{}", &digits[..8], &digits[8..]))
+}
+
 /// A line of trouble.
 pub fn complain(text: &str) {
     let _ = writeln!(stderr(), "experiment: {text}");
@@ -68,11 +76,7 @@ fn prepare(args: &cli::RunArgs) -> Result<(PathBuf, Settings)> {
         .suffices(most, args.cpus_per_node)
         .map_err(Error::msg)?;
     let now = unix_time();
-    let dir = args.dir.clone().unwrap_or_else(|| {
-        let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-        let digits: String = time.chars().filter(char::is_ascii_digit).collect();
-        PathBuf::from(format!("runs/experiment-{}-{}", &digits[..8], &digits[8..]))
-    });
+    let dir = args.dir.clone().unwrap_or_else(|| new_folder("experiment"));
     if dir.join(Settings::FILE).exists() {
         bail!(
             "{} holds an experiment: go on with it by --resume, or name another folder",

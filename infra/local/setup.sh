@@ -253,20 +253,25 @@ if [[ $dev && ! -x $PRIMEPOOL_CARGO_DENY/bin/cargo-deny ]]; then
 	rm -rf -- "$building"
 fi
 
+# A Python with packages of its own. It finds what belongs to it also after the move; the other programs in there would not, and
+# are not used.
+python_environment() { # FOLDER REQUIREMENTS WHAT [HINT]
+	mkdir -p "$PRIMEPOOL_TOOLS"
+	building=$(mktemp -d "$PRIMEPOOL_TOOLS/building.XXXXXX")
+	python3 -m venv "$building/root" >&2 || die 2 "Python could not make a virtual environment: see above"
+	"$building/root/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+		--require-hashes --requirement "$PRIMEPOOL_ROOT/$2" </dev/null >&2 ||
+		die 2 "$3 could not be installed: see above${4:+; $4}"
+	rm -rf -- "$1" # one whose Python is gone
+	keep "$building/root" "$1" bin/python
+	rm -rf -- "$building"
+}
+
 sdk=''
 [[ ! $dashboards ]] || { grafana_sdk && sdk=$REPLY; }
 if [[ $sdk && ! -x $sdk/bin/python ]]; then
 	say "installing Grafana's SDK for the dashboards, once"
-	mkdir -p "$PRIMEPOOL_TOOLS"
-	building=$(mktemp -d "$PRIMEPOOL_TOOLS/building.XXXXXX")
-	# Its python finds what belongs to it also after the move; the other programs in there would not.
-	python3 -m venv "$building/root" >&2 || die 2 "Python could not make a virtual environment: see above"
-	"$building/root/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-		--require-hashes --requirement "$PRIMEPOOL_ROOT/grafana/requirements.txt" </dev/null >&2 ||
-		die 2 "Grafana's SDK could not be installed: see above"
-	rm -rf -- "$sdk" # one whose Python is gone
-	keep "$building/root" "$sdk" bin/python
-	rm -rf -- "$building"
+	python_environment "$sdk" grafana/requirements.txt "Grafana's SDK"
 fi
 
 python=''
@@ -276,16 +281,8 @@ if [[ $python && ! -x $python ]]; then
 	python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' ||
 		die 2 "Ray, Celery and Dask are pinned for Python 3.11 to 3.14, python3 is $(python3 -c 'import platform; print(platform.python_version())'): put one of those first on the PATH"
 	say "installing Ray, Celery and Dask for the comparison, once: 100 MB, half a minute"
-	mkdir -p "$PRIMEPOOL_TOOLS"
-	building=$(mktemp -d "$PRIMEPOOL_TOOLS/building.XXXXXX")
-	# As with the SDK: its python can be moved, its other programs cannot and are not used.
-	python3 -m venv "$building/root" >&2 || die 2 "Python could not make a virtual environment: see above"
-	"$building/root/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-		--require-hashes --requirement "$PRIMEPOOL_ROOT/experiment/peers/requirements.txt" </dev/null >&2 ||
-		die 2 "Ray, Celery and Dask could not be installed: see above; they have wheels for Python 3.11 to 3.14 on x86-64 and aarch64"
-	rm -rf -- "${python%/bin/python}" # one whose Python is gone
-	keep "$building/root" "${python%/bin/python}" bin/python
-	rm -rf -- "$building"
+	python_environment "${python%/bin/python}" experiment/peers/requirements.txt "Ray, Celery and Dask" \
+		"they have wheels for Python 3.11 to 3.14 on x86-64 and aarch64"
 fi
 
 # Debian 12: from the packages of Debian 13, unpacked, not installed; the programs need nothing but a C library.

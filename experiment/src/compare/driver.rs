@@ -24,9 +24,6 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a driver may take to end when it is asked to.
 const END: Duration = Duration::from_secs(20);
 
-/// How long its folder may resist removal.
-const REMOVAL: Duration = Duration::from_secs(5);
-
 /// How long it may take beyond the times of its measurements: large primes take long, and a pool that hangs must not do so for ever.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -58,6 +55,19 @@ pub fn write_programs(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A folder for all files of a system. The name is short, as Ray has sockets in it, whose paths may have 107 bytes. Processes of the
+/// system write to it until their end: it is to be dropped after that.
+///
+/// # Errors
+/// It cannot be made.
+pub fn folder() -> Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix("primepool-")
+        .rand_bytes(4)
+        .tempdir()
+        .context("cannot make a temporary folder")
+}
+
 /// Runs the driver of a system from its start to its end.
 ///
 /// # Errors
@@ -66,7 +76,7 @@ pub fn measure(
     system: System,
     settings: &Settings,
     python: &Path,
-    dir: &Path,
+    (dir, folder): (&Path, &Path),
     round: u32,
     amqp_url: &str,
     stop: &Stop,
@@ -78,44 +88,6 @@ pub fn measure(
         System::Gmpy2 => "gmpy2_loop.py",
         System::Primepool | System::Engine => bail!("{} has no driver", system.name()),
     };
-    // For all its files; removed whatever happens. The name is short, as Ray has sockets in it, whose paths may have 107 bytes.
-    let folder = tempfile::Builder::new()
-        .prefix("primepool-")
-        .rand_bytes(4)
-        .tempdir()
-        .context("cannot make a temporary folder")?;
-    let figures = drive(
-        program,
-        settings,
-        python,
-        (dir, folder.path()),
-        round,
-        amqp_url,
-        stop,
-    );
-    remove(folder);
-    figures
-}
-
-/// Processes of a pool that are about to end still write, which makes a removal fail or undoes it.
-fn remove(folder: TempDir) {
-    let path = folder.keep();
-    let deadline = Instant::now() + REMOVAL;
-    while path.exists() && Instant::now() < deadline {
-        let _ = fs::remove_dir_all(&path);
-        thread::sleep(5 * LOOK);
-    }
-}
-
-fn drive(
-    program: &str,
-    settings: &Settings,
-    python: &Path,
-    (dir, folder): (&Path, &Path),
-    round: u32,
-    amqp_url: &str,
-    stop: &Stop,
-) -> Result<Figures> {
     let log = dir.join(format!("{}-{round}.log", program.trim_end_matches(".py")));
     let file = File::create(&log).with_context(|| log.display().to_string())?;
     let started = unix_time();
