@@ -4,7 +4,11 @@ use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use primepool_common::{
-    broker::BrokerArgs, cli::duration, logging::LogArgs, message::JobKind, metrics::InfluxArgs,
+    broker::BrokerArgs,
+    cli::duration,
+    logging::LogArgs,
+    message::{JobKind, is_node_name},
+    metrics::InfluxArgs,
 };
 use primepool_engine::MAX_BITS;
 
@@ -185,10 +189,8 @@ fn interval(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// A node's name becomes a tag of metrics and part of tables.
 fn node_name(text: &str) -> Result<String, String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if (1..=64).contains(&text.len()) && text.chars().all(fits) {
+    if is_node_name(text) {
         Ok(text.to_owned())
     } else {
         Err("a node's name has 1 to 64 letters, digits, '-', '_' or '.'".to_owned())

@@ -252,6 +252,7 @@ mod tests {
             first: 10,
             published_ns: 0,
             seed: Some(1),
+            avoid: vec![],
             work,
         }
     }

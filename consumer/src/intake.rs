@@ -6,7 +6,7 @@ use std::{pin::Pin, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 use crossbeam_channel::Sender;
 use futures_util::{Stream, StreamExt, stream};
 use lapin::{
-    Channel, Connection,
+    Acker, Channel, Connection,
     message::Delivery,
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
@@ -18,7 +18,7 @@ use primepool_common::{
 };
 use tokio::{
     sync::{mpsc::UnboundedSender, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tracing::{debug, info, warn};
 
@@ -51,6 +51,12 @@ pub struct Intake {
     /// Becomes true when no more units are to be taken.
     pub stop: watch::Receiver<bool>,
 }
+
+/// First pause before a unit that this node must not work on is given back.
+const LEAVE_FIRST: Duration = Duration::from_millis(300);
+
+/// How often that pause is doubled.
+const LEAVE_DOUBLINGS: u32 = 9;
 
 /// Longest time that the broker may take over the subscriptions.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -196,6 +202,11 @@ impl Intake {
         let refusal = unit.validate(self.settings.max_bits).err();
         let tried = returns(&delivery);
         debug!(run = %unit.run, unit = unit.unit, jobs = unit.work.count(), redelivered = delivery.redelivered, "received");
+        let is_barred = refusal.is_none() && unit.avoid.contains(&self.node.name);
+        if is_barred && tried < topology::REFUSE_AFTER_DELIVERIES {
+            leave_to_others(delivery.acker, tried);
+            return;
+        }
         if !self.ledger.enter(key, delivery.acker.clone()) {
             debug!(run = %unit.run, unit = unit.unit, "redelivered while it is being worked on");
             return;
@@ -214,9 +225,16 @@ impl Intake {
                 true,
             ));
         } else if tried >= topology::REFUSE_AFTER_DELIVERIES {
-            let reason = format!(
-                "given up after {tried} deliveries without an answer: this unit seems to end the consumers that work on it"
-            );
+            let reason = if is_barred {
+                format!(
+                    "the results of {} were wrong, and no other node took the unit in {tried} deliveries",
+                    unit.avoid.join(", ")
+                )
+            } else {
+                format!(
+                    "given up after {tried} deliveries without an answer: this unit seems to end the consumers that work on it"
+                )
+            };
             warn!(run = %unit.run, unit = unit.unit, %reason, "failed");
             self.send(Outgoing::refusal(
                 &self.node.name,
@@ -240,6 +258,16 @@ impl Intake {
         // The receiver lives until the drain is over.
         let _ = self.outgoing.send(outgoing);
     }
+}
+
+/// Gives a unit back that this node must not work on, after a pause that is longer each time: others have to find room for it,
+/// and nobody gains by its going to and fro. All pauses together are five minutes.
+fn leave_to_others(acker: Acker, tried: i64) {
+    let doublings = u32::try_from(tried).unwrap_or(0).min(LEAVE_DOUBLINGS);
+    tokio::spawn(async move {
+        sleep(LEAVE_FIRST * 2_u32.pow(doublings)).await;
+        ledger::pass_on(&acker).await;
+    });
 }
 
 /// Whether the message says itself that it is none of ours.

@@ -11,7 +11,7 @@ use std::{
 
 use lapin::{
     Acker,
-    options::{BasicAckOptions, BasicNackOptions},
+    options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions},
 };
 use primepool_common::message::RunId;
 use tokio::sync::Notify;
@@ -105,6 +105,12 @@ impl Ledger {
             settled.await;
         }
     }
+}
+
+/// Gives one delivery back to its queue so that the broker counts it as a try, which a negative acknowledgement is not on
+/// RabbitMQ 4.3.
+pub async fn pass_on(acker: &Acker) {
+    let _ = acker.reject(BasicRejectOptions { requeue: true }).await;
 }
 
 /// Gives one delivery back to its queue.

@@ -33,8 +33,9 @@ use crate::{
     state::Event,
 };
 
-/// Answers that the broker hands over before the first of them is acknowledged.
-const PREFETCH: u16 = 1024;
+/// Answers that the broker hands over before the first of them is acknowledged, and bytes that all of them may have.
+const PREFETCH: usize = 1024;
+const PREFETCH_BYTES: usize = 256 << 20;
 
 /// How often the length of the queues is asked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -102,8 +103,11 @@ impl Collector {
         backoff: &mut Backoff,
     ) -> Result<bool, BrokerError> {
         let channel = connection.create_channel().await?;
+        // Whoever reaches the results exchange can send what he likes: it must not fill this machine's memory.
+        let largest = self.manifest.largest_answer();
+        let prefetch = (PREFETCH_BYTES / largest).clamp(1, PREFETCH);
         channel
-            .basic_qos(PREFETCH, BasicQosOptions::default())
+            .basic_qos(prefetch as u16, BasicQosOptions::default())
             .await?;
         let mut answers = channel
             .basic_consume(
@@ -124,8 +128,9 @@ impl Collector {
                 answer = answers.next() => match answer {
                     Some(answer) => {
                         let mut delivery = answer?;
+                        let body = std::mem::take(&mut delivery.data);
                         let arrival = Arrival {
-                            body: std::mem::take(&mut delivery.data),
+                            body: if body.len() <= largest { Ok(body) } else { Err(body.len()) },
                             acker: delivery.acker.clone(),
                             at: Instant::now(),
                             at_ns: unix_ns(),

@@ -3,20 +3,20 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `manifest.json` | what was asked for and how it is packed: every unit can be made again from it |
-//! | `published` | the numbers of the units that the broker has confirmed, a line each |
+//! | `published` | the numbers of the units that the broker has confirmed, a line each; with a `-` when one is to be done again |
 //! | `results.jsonl` | a line for each job that has ended (`--output` puts it elsewhere) |
 //! | `metrics.lp` | the run's metrics, in InfluxDB's line protocol |
 //! | `summary.json` | the figures of the last session |
 //! | `lock` | held by the producer that works on the run |
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
-use primepool_common::message::RunId;
+use primepool_common::message::{MAX_BODY_BYTES, RunId};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Ask, Packing};
@@ -41,6 +41,25 @@ pub struct Manifest {
     /// The results, as an absolute path.
     pub output: PathBuf,
 }
+
+impl Manifest {
+    /// Most bytes of an answer to one of the run's units: digits and columns of its jobs, or why each was not done, and two
+    /// samples.
+    #[must_use]
+    pub fn largest_answer(&self) -> usize {
+        let job = u64::from(self.ask.largest_bits()) / 4 + ANSWER_JOB_BYTES;
+        let jobs = self.packing.most.saturating_mul(job);
+        usize::try_from(jobs.saturating_add(ANSWER_HEAD_BYTES))
+            .unwrap_or(usize::MAX)
+            .min(MAX_BODY_BYTES)
+    }
+}
+
+/// Bytes of an answer that come with each job, besides the digits of its value; most are for a reason why it failed.
+const ANSWER_JOB_BYTES: u64 = 512;
+
+/// Bytes of an answer without jobs.
+const ANSWER_HEAD_BYTES: u64 = 64 << 10;
 
 /// What went wrong with the folder; the text names the file.
 #[derive(Debug, thiserror::Error)]
@@ -189,8 +208,7 @@ impl Folder {
     pub fn journal(&self) -> Result<(Journal, HashSet<u64>), FolderError> {
         let path = self.file("published");
         let (file, text) = open_lines(&path).map_err(file_error("open", &path))?;
-        let confirmed = text.lines().filter_map(|line| line.parse().ok()).collect();
-        Ok((Journal { file, path }, confirmed))
+        Ok((Journal { file, path }, confirmed(&text)))
     }
 
     /// Opens the results; also gives what is in them, as text.
@@ -256,6 +274,23 @@ fn write_whole(path: &Path, value: &impl Serialize) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
+/// Units that the broker has been given more often than they came back to be done again. The two are counted, since the
+/// confirmation of a unit may be written after its first answer has been read.
+fn confirmed(journal: &str) -> HashSet<u64> {
+    let mut balance: HashMap<u64, i64> = HashMap::new();
+    for line in journal.lines() {
+        let (step, unit) = match line.strip_prefix('-') {
+            Some(unit) => (-1, unit),
+            None => (1, line),
+        };
+        if let Ok(unit) = unit.parse() {
+            *balance.entry(unit).or_default() += step;
+        }
+    }
+    balance.retain(|_, balance| *balance > 0);
+    balance.into_keys().collect()
+}
+
 /// The journal of the units that the broker has confirmed.
 #[derive(Debug)]
 pub struct Journal {
@@ -273,6 +308,19 @@ impl Journal {
         let text: String = units.iter().map(|unit| format!("{unit}\n")).collect();
         self.file
             .write_all(text.as_bytes())
+            .map_err(file_error("write", &self.path))
+    }
+
+    /// Takes units out that are to be done again, before the answers that were wrong are acknowledged: a process that dies
+    /// before they are published again leaves them to `resume`, and so does a power cut.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn retract(&mut self, units: &[u64]) -> Result<(), FolderError> {
+        let text: String = units.iter().map(|unit| format!("-{unit}\n")).collect();
+        self.file
+            .write_all(text.as_bytes())
+            .and_then(|()| self.file.sync_data())
             .map_err(file_error("write", &self.path))
     }
 
@@ -324,6 +372,23 @@ mod tests {
         let again = Folder::open(runs.path(), &run).unwrap();
         assert_eq!(again.manifest, manifest);
         assert_eq!(again.journal().unwrap().1, HashSet::from([0, 2]));
+    }
+
+    #[test]
+    fn a_unit_to_be_done_again_is_not_published() {
+        let runs = tempfile::tempdir().unwrap();
+        let folder = create(runs.path(), None).unwrap();
+        let (mut publisher, _) = folder.journal().unwrap();
+        let (mut sink, _) = folder.journal().unwrap();
+        publisher.add(&[0, 1, 2]).unwrap();
+        sink.retract(&[1]).unwrap();
+        assert_eq!(folder.journal().unwrap().1, HashSet::from([0, 2]));
+        publisher.add(&[1]).unwrap();
+        assert_eq!(folder.journal().unwrap().1, HashSet::from([0, 1, 2]));
+        // An answer may be read before the confirmation of its unit.
+        sink.retract(&[3]).unwrap();
+        publisher.add(&[3]).unwrap();
+        assert_eq!(folder.journal().unwrap().1, HashSet::from([0, 1, 2]));
     }
 
     #[test]

@@ -183,6 +183,7 @@ impl Ask {
             first,
             published_ns,
             seed: self.seed,
+            avoid: Vec::new(),
             work,
         }
     }

@@ -2,7 +2,7 @@
 //! Whatever was not when a connection broke is sent again.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -50,20 +50,43 @@ impl From<lapin::Error> for PublishError {
 #[derive(Debug)]
 pub struct Publisher {
     /// The broker.
-    pub endpoint: Endpoint,
+    endpoint: Endpoint,
     /// What is asked for.
-    pub manifest: Arc<Manifest>,
+    manifest: Arc<Manifest>,
     /// Counters of the run.
-    pub shared: Arc<Shared>,
+    shared: Arc<Shared>,
     /// The confirmed units.
-    pub journal: Journal,
+    journal: Journal,
     /// Units to publish; more may be asked for at any time.
-    pub units: UnboundedReceiver<Vec<u64>>,
-    /// Units that are to be published first.
-    pub waiting: VecDeque<u64>,
+    units: UnboundedReceiver<Vec<u64>>,
+    /// Whether no more can be asked for.
+    units_ended: bool,
+    /// Units that are to be published now.
+    waiting: VecDeque<u64>,
 }
 
 impl Publisher {
+    /// To publish `waiting`, and then whatever `units` brings.
+    #[must_use]
+    pub fn new(
+        endpoint: Endpoint,
+        manifest: Arc<Manifest>,
+        shared: Arc<Shared>,
+        journal: Journal,
+        units: UnboundedReceiver<Vec<u64>>,
+        waiting: Vec<u64>,
+    ) -> Self {
+        Self {
+            endpoint,
+            manifest,
+            shared,
+            journal,
+            units,
+            units_ended: false,
+            waiting: waiting.into(),
+        }
+    }
+
     /// Publishes until no more units can be asked for.
     ///
     /// # Errors
@@ -105,6 +128,9 @@ impl Publisher {
         let mut quiet = 0;
         let mut pulse = tokio::time::interval(Duration::from_secs(1));
         loop {
+            if self.units_ended && self.waiting.is_empty() && unconfirmed.is_empty() {
+                return Ok(());
+            }
             while unconfirmed.len() < WINDOW
                 && let Some(unit) = self.waiting.pop_front()
             {
@@ -126,9 +152,10 @@ impl Publisher {
                     self.journal.add(&confirmed)?;
                     self.shared.units_published.fetch_add(confirmed.len() as u64, Relaxed);
                 }
-                units = self.units.recv(), if self.waiting.is_empty() && unconfirmed.is_empty() => match units {
-                    Some(units) => self.waiting.extend(units),
-                    None => return Ok(()),
+                units = self.units.recv(), if !self.units_ended => match units {
+                    // They go first: somebody waits for them longest.
+                    Some(units) => self.put_first(units),
+                    None => self.units_ended = true,
                 },
                 // A connection that broke while everything waits is seen here.
                 _ = pulse.tick() => {
@@ -141,6 +168,14 @@ impl Publisher {
                     }
                 }
             }
+        }
+    }
+
+    fn put_first(&mut self, units: Vec<u64>) {
+        let again: HashSet<u64> = units.iter().copied().collect();
+        self.waiting.retain(|unit| !again.contains(unit));
+        for unit in units.into_iter().rev() {
+            self.waiting.push_front(unit);
         }
     }
 
@@ -161,9 +196,10 @@ impl Publisher {
         let published_ns = unix_ns();
         let manifest = &self.manifest;
         let (first, end) = self.shared.bounds(unit);
-        let unit = manifest
+        let mut unit = manifest
             .ask
             .unit(&manifest.run, unit, first, end, published_ns);
+        unit.avoid = self.shared.avoided(unit.unit);
         // Plain data: it always has a JSON form.
         let body = serde_json::to_vec(&unit).unwrap_or_default();
         let kind = unit.work.kind();

@@ -38,7 +38,7 @@ use crate::{
     progress::{Progress, plural},
     publish::{PublishError, Publisher},
     row::read_back,
-    sink::{Ended, Sink, SinkInput},
+    sink::{Ended, Files, Sink, SinkInput},
     state::{Event, Shared},
     summary::Summary,
     verify::Verifier,
@@ -225,14 +225,14 @@ impl Ready {
             ));
         }
         let (more_units, units_to_come) = mpsc::unbounded_channel();
-        let publisher = Publisher {
-            endpoint: endpoint.clone(),
-            manifest: Arc::clone(&manifest),
-            shared: Arc::clone(&shared),
-            journal: folder.journal().map_err(folder_failure)?.0,
-            units: units_to_come,
-            waiting: units.into(),
-        };
+        let publisher = Publisher::new(
+            endpoint.clone(),
+            Arc::clone(&manifest),
+            Arc::clone(&shared),
+            folder.journal().map_err(folder_failure)?.0,
+            units_to_come,
+            units,
+        );
         let publishing = tokio::spawn(publisher.run());
         if detach {
             progress.finish();
@@ -260,7 +260,11 @@ impl Ready {
             Arc::clone(&manifest),
             Arc::clone(&shared),
             Verifier::new(order.verify),
-            (results, Metrics::new(metrics, server)),
+            Files {
+                results,
+                journal: folder.journal().map_err(folder_failure)?.0,
+                metrics: Metrics::new(metrics, server),
+            },
             done,
             settled,
             events.clone(),
@@ -383,8 +387,11 @@ async fn watch(
                 Event::SinkFailed(reason) => {
                     break End::Failed((Exit::Incomplete, anyhow::Error::msg(reason)));
                 }
-                Event::PublishAgain(units) => {
+                Event::QueueLost(units) => {
                     progress.say("the run's results queue was gone: publishes again what has no result");
+                    let _ = more_units.send(units);
+                }
+                Event::DoAgain(units) => {
                     let _ = more_units.send(units);
                 }
                 Event::Queue(state) => queue = Some(state),

@@ -2,6 +2,7 @@
 //! disk take time.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Write},
     sync::{Arc, atomic::Ordering::Relaxed, mpsc::Receiver},
@@ -12,7 +13,7 @@ use lapin::Acker;
 use primepool_common::{
     broker::QueueFigures,
     clock::unix_ns,
-    message::{JobAnswer, JobOutcome, decode_answer},
+    message::{JobAnswer, JobOutcome, decode_answer, is_node_name},
     metrics::{Point, points},
     topology::{QueueState, jobs_queue},
 };
@@ -20,16 +21,19 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use crate::{
-    folder::Manifest,
+    folder::{Journal, Manifest},
     metrics::{self, Metrics},
     row::{Hex, Origin, Row, RowOutcome, write_lines},
     state::{Event, Shared},
     summary::Tally,
-    verify::Verifier,
+    verify::{Claim, Verifier},
 };
 
 /// Most answers that are checked, written and synced together.
 const BATCH: usize = 256;
+
+/// Refused answers and wrong results that the log has a line for, of each node; a flood must not fill it.
+const REFUSALS_TOLD: u64 = 20;
 
 /// Something for the sink.
 #[derive(Debug)]
@@ -44,11 +48,14 @@ pub enum SinkInput {
     End,
 }
 
+/// How often a unit is done again because results were wrong, before its jobs have failed.
+const DO_AGAIN: usize = 3;
+
 /// An answer as it came from the broker.
 #[derive(Debug)]
 pub struct Arrival {
-    /// The message's body.
-    pub body: Vec<u8>,
+    /// The message's body; only its length if no answer of this run can be so long.
+    pub body: Result<Vec<u8>, usize>,
     /// Acknowledges it.
     pub acker: Acker,
     /// When it came.
@@ -62,15 +69,24 @@ pub struct Sink {
     manifest: Arc<Manifest>,
     shared: Arc<Shared>,
     verifier: Verifier,
-    results: File,
+    files: Files,
     /// What is written next; kept for its memory.
     text: Vec<u8>,
-    metrics: Metrics,
     done: Vec<bool>,
     tally: Tally,
     settled: UnboundedSender<Vec<Acker>>,
     events: UnboundedSender<Event>,
     last_point_ns: u64,
+}
+
+/// What the sink writes to.
+pub struct Files {
+    /// The run's results.
+    pub results: File,
+    /// The journal of confirmed units.
+    pub journal: Journal,
+    /// Its metrics.
+    pub metrics: Metrics,
 }
 
 /// What is left when the sink has ended.
@@ -90,7 +106,7 @@ impl Sink {
         manifest: Arc<Manifest>,
         shared: Arc<Shared>,
         verifier: Verifier,
-        (results, metrics): (File, Metrics),
+        files: Files,
         done: Vec<bool>,
         settled: UnboundedSender<Vec<Acker>>,
         events: UnboundedSender<Event>,
@@ -99,9 +115,8 @@ impl Sink {
             manifest,
             shared,
             verifier,
-            results,
+            files,
             text: Vec::new(),
-            metrics,
             done,
             tally: Tally::default(),
             settled,
@@ -112,7 +127,9 @@ impl Sink {
 
     /// Takes what comes until [`SinkInput::End`].
     pub fn run(mut self, input: &Receiver<SinkInput>) -> Ended {
-        self.metrics.write(&metrics::start_point(&self.manifest));
+        self.files
+            .metrics
+            .write(&metrics::start_point(&self.manifest));
         let mut arrivals = Vec::new();
         'batches: while let Ok(first) = input.recv() {
             let mut next = Some(first);
@@ -123,7 +140,7 @@ impl Sink {
                     SinkInput::Queue(state, figures) => self.note_queue(state, figures),
                     SinkInput::QueueLost => {
                         let missing = self.shared.unanswered(&self.done);
-                        let _ = self.events.send(Event::PublishAgain(missing));
+                        let _ = self.events.send(Event::QueueLost(missing));
                     }
                     SinkInput::End => {
                         ended = true;
@@ -147,7 +164,7 @@ impl Sink {
         Ended {
             tally: self.tally,
             done: self.done,
-            metrics: self.metrics,
+            metrics: self.files.metrics,
         }
     }
 
@@ -160,7 +177,8 @@ impl Sink {
             .iter_mut()
             .filter_map(|arrival| self.read(arrival))
             .collect();
-        self.verify(&mut answered)
+        let again = self
+            .verify(&mut answered)
             .map_err(|error| format!("cannot verify results: {error}"))?;
         self.write(&answered).map_err(|error| {
             format!(
@@ -169,7 +187,17 @@ impl Sink {
             )
         })?;
         let (mut ended, mut not_ok) = (0, 0);
-        for Answered { origin, rows, at } in &answered {
+        if !again.is_empty() {
+            self.files
+                .journal
+                .retract(&again)
+                .map_err(|error| error.to_string())?;
+            let _ = self.events.send(Event::DoAgain(again));
+        }
+        for Answered {
+            origin, rows, at, ..
+        } in &answered
+        {
             self.write_points(origin, rows);
             self.tally.add(origin, rows, *at);
             let is_bad = |row: &&Row| row.outcome != RowOutcome::Ok;
@@ -188,21 +216,29 @@ impl Sink {
 
     /// Reads one answer: the rows of those of its jobs that have not ended before.
     fn read(&mut self, arrival: &mut Arrival) -> Option<Answered> {
-        let body = std::mem::take(&mut arrival.body);
-        let answer = match decode_answer(&body) {
-            Ok(answer) => answer,
-            Err(error) => return self.refuse(&error.to_string()),
+        let body = std::mem::replace(&mut arrival.body, Err(0));
+        let answer = match body.as_deref().map(decode_answer) {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return self.refuse(None, &error.to_string()),
+            Err(length) => {
+                let reason = format!("no answer of this run has {length} bytes");
+                return self.refuse(None, &reason);
+            }
         };
-        let Some((first, end)) = self.shared.bounds_checked(answer.unit) else {
-            return self.refuse("the run has no such unit");
-        };
-        if answer.run != self.manifest.run {
-            return self.refuse("it belongs to another run");
+        if !is_node_name(&answer.node) {
+            return self.refuse(None, "the name of its node is not one");
         }
+        let node = Some(&*answer.node);
+        if answer.run != self.manifest.run {
+            return self.refuse(node, "it belongs to another run");
+        }
+        let Some((first, end)) = self.shared.bounds_checked(answer.unit) else {
+            return self.refuse(node, "the run has no such unit");
+        };
         let count = (end - first) as usize;
         let jobs = match answer.rejected {
             None if answer.first != first || answer.jobs.len() != count => {
-                return self.refuse("its jobs are not those of its unit");
+                return self.refuse(node, "its jobs are not those of its unit");
             }
             None => answer.jobs,
             Some(reason) => {
@@ -216,7 +252,7 @@ impl Sink {
         };
         for sample in &answer.samples {
             let manifest = Arc::clone(&self.manifest);
-            self.metrics.write(&points::node(
+            self.files.metrics.write(&points::node(
                 &answer.node,
                 Some(manifest.run.as_str()),
                 sample,
@@ -241,50 +277,102 @@ impl Sink {
             queue_wait_ms: microseconds((latency_ms - compute_ms).max(0.0)),
             redelivered: answer.redelivered,
         };
+        let mut duplicates = 0;
         let mut rows = Vec::with_capacity(count);
         for (job, answer) in (first..).zip(jobs) {
             let done = &mut self.done[job as usize];
             if *done {
-                self.tally.duplicates += 1;
+                duplicates += 1;
                 continue;
             }
             *done = true;
             rows.push(row(&self.manifest, job, answer));
         }
-        let at = arrival.at;
-        (!rows.is_empty()).then_some(Answered { origin, rows, at })
+        if duplicates > 0 {
+            self.tally.duplicate(&origin.node, duplicates);
+        }
+        let (unit, at) = (answer.unit, arrival.at);
+        (!rows.is_empty()).then_some(Answered {
+            unit,
+            origin,
+            rows,
+            at,
+        })
     }
 
-    fn refuse<T>(&mut self, reason: &str) -> Option<T> {
-        self.tally.refused += 1;
-        warn!("drops an answer: {reason}");
+    /// `node`: where it says that it comes from.
+    fn refuse<T>(&mut self, node: Option<&str>, reason: &str) -> Option<T> {
+        let told = self.tally.refuse(node);
+        if told <= REFUSALS_TOLD {
+            let node = node.unwrap_or("unknown");
+            warn!(%node, "drops an answer: {reason}");
+            if told == REFUSALS_TOLD {
+                warn!("further answers that are dropped are only counted");
+            }
+        }
         None
     }
 
-    /// Turns results that are wrong into failures.
-    fn verify(&mut self, answered: &mut [Answered]) -> Result<(), primepool_engine::Error> {
+    /// Takes results out that are wrong; gives the units that are to be done again by other nodes. Where that has been tried
+    /// often enough, they become failures.
+    fn verify(&mut self, answered: &mut [Answered]) -> Result<Vec<u64>, primepool_engine::Error> {
         let mut places = Vec::new();
         let mut results = Vec::new();
-        for (i, Answered { rows, .. }) in answered.iter().enumerate() {
+        for (i, Answered { origin, rows, .. }) in answered.iter().enumerate() {
+            let has_been_wrong = self.tally.has_been_wrong(&origin.node);
             for (j, row) in rows.iter().enumerate() {
                 if row.outcome == RowOutcome::Ok {
                     places.push((i, j));
-                    results.push((row.job, row.prime.as_ref().map(|hex| &hex.0.0)));
+                    results.push(Claim {
+                        job: row.job,
+                        value: row.prime.as_ref().map(|hex| &hex.0.0),
+                        always: has_been_wrong,
+                    });
                 }
             }
         }
         let verdicts = self.verifier.check(&self.manifest.ask, &results)?;
+        let mut wrong: BTreeMap<usize, Vec<(usize, String)>> = BTreeMap::new();
         for ((i, j), verdict) in places.into_iter().zip(verdicts) {
-            if let Some(wrong) = verdict {
-                let Answered { origin, rows, .. } = &mut answered[i];
-                let (row, node) = (&mut rows[j], &origin.node);
-                warn!(job = row.job, %node, "a result is wrong: {wrong}");
-                row.outcome = RowOutcome::Failed;
-                row.reason = Some(format!("the result of node {node} is wrong: {wrong}"));
-                self.tally.wrong(node);
+            if let Some(reason) = verdict {
+                wrong.entry(i).or_default().push((j, reason));
             }
         }
-        Ok(())
+        let mut again = Vec::new();
+        for (i, faults) in wrong {
+            let Answered {
+                unit, origin, rows, ..
+            } = &mut answered[i];
+            let node = &origin.node;
+            let mut nodes = self.shared.avoided(*unit);
+            let is_last = nodes.len() == DO_AGAIN;
+            nodes.push(node.clone());
+            for (j, reason) in &faults {
+                let row = &mut rows[*j];
+                if self.tally.wrong(node) <= REFUSALS_TOLD {
+                    warn!(job = row.job, %node, "a result is wrong: {reason}");
+                }
+                if is_last {
+                    row.outcome = RowOutcome::Failed;
+                    row.prime = None;
+                    row.bits = None;
+                    row.reason = Some(format!(
+                        "the results of {} were wrong: {reason}",
+                        nodes.join(", ")
+                    ));
+                } else {
+                    self.done[row.job as usize] = false;
+                    self.tally.done_again += 1;
+                }
+            }
+            if !is_last {
+                let done = &self.done;
+                rows.retain(|row| done[row.job as usize]);
+                self.shared.avoid(*unit, nodes);
+                again.push(*unit);
+            }
+        }
+        Ok(again)
     }
 
     fn write(&mut self, answered: &[Answered]) -> io::Result<()> {
@@ -292,8 +380,8 @@ impl Sink {
         for Answered { origin, rows, .. } in answered {
             write_lines(origin, rows, &mut self.text)?;
         }
-        self.results.write_all(&self.text)?;
-        match self.results.sync_data() {
+        self.files.results.write_all(&self.text)?;
+        match self.files.results.sync_data() {
             // A pipe or a terminal has nothing to sync.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             synced => synced,
@@ -303,7 +391,8 @@ impl Sink {
     fn note_queue(&mut self, state: QueueState, figures: Option<QueueFigures>) {
         let queue = jobs_queue(self.manifest.ask.kind);
         let run = self.manifest.run.as_str();
-        self.metrics
+        self.files
+            .metrics
             .write(&points::queue(&queue, Some(run), &state, figures.as_ref()));
     }
 
@@ -337,13 +426,14 @@ impl Sink {
                 .field("compute_ms", microseconds(compute_ms / jobs as f64))
                 .field("candidates", candidates)
                 .field("redelivered", if origin.redelivered { jobs } else { 0 });
-            self.metrics.write(&point);
+            self.files.metrics.write(&point);
         }
     }
 }
 
 /// An answer that was read.
 struct Answered {
+    unit: u64,
     origin: Origin,
     rows: Vec<Row>,
     /// When it came.

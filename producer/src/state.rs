@@ -1,6 +1,7 @@
 //! What the parts of a run share and tell each other.
 
 use std::{
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Instant,
 };
@@ -15,7 +16,9 @@ pub enum Event {
     /// The results cannot be written or checked; why.
     SinkFailed(String),
     /// These units have no answer, and the queue that it would come to was gone for a while.
-    PublishAgain(Vec<u64>),
+    QueueLost(Vec<u64>),
+    /// The results of these units were wrong, at least in part: other nodes are to do them again.
+    DoAgain(Vec<u64>),
     /// Length of the job queue.
     Queue(QueueState),
 }
@@ -27,6 +30,8 @@ pub struct Shared {
     bounds: Vec<u64>,
     /// When this process first published a unit.
     published: Mutex<Vec<Option<Instant>>>,
+    /// Of units with wrong results: the nodes that these came from.
+    avoided: Mutex<HashMap<u64, Vec<String>>>,
     /// Confirmed units.
     pub units_published: AtomicU64,
     /// Jobs that have ended.
@@ -43,6 +48,7 @@ impl Shared {
         Self {
             bounds,
             published: Mutex::new(vec![None; units]),
+            avoided: Mutex::default(),
             units_published: AtomicU64::new(0),
             jobs_done: AtomicU64::new(0),
             jobs_not_ok: AtomicU64::new(0),
@@ -76,6 +82,21 @@ impl Shared {
     #[must_use]
     pub fn published_at(&self, unit: u64) -> Option<Instant> {
         self.published()[unit as usize]
+    }
+
+    /// Nodes that must not do this unit.
+    #[must_use]
+    pub fn avoided(&self, unit: u64) -> Vec<String> {
+        self.lock_avoided().get(&unit).cloned().unwrap_or_default()
+    }
+
+    /// Notes who must not do this unit.
+    pub fn avoid(&self, unit: u64, nodes: Vec<String>) {
+        self.lock_avoided().insert(unit, nodes);
+    }
+
+    fn lock_avoided(&self) -> MutexGuard<'_, HashMap<u64, Vec<String>>> {
+        self.avoided.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Units with a job that has not ended.

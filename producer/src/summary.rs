@@ -13,6 +13,7 @@ use crate::{
     cli::Verify,
     folder::Manifest,
     metrics::ReadBack,
+    progress::plural,
     row::{Origin, Row, RowOutcome},
 };
 
@@ -28,9 +29,11 @@ pub struct Tally {
     failed: u64,
     rejected: u64,
     /// Results of jobs that had one.
-    pub duplicates: u64,
+    duplicates: u64,
     /// Messages that were no answers of this run.
-    pub refused: u64,
+    refused: u64,
+    /// Jobs that were asked for again because their result was wrong, each as often as that happened.
+    pub done_again: u64,
     reasons: BTreeMap<String, u64>,
     last_arrival: Option<Instant>,
     nodes: BTreeMap<String, NodeTally>,
@@ -41,32 +44,50 @@ struct NodeTally {
     ok: u64,
     failed: u64,
     wrong: u64,
+    refused: u64,
+    duplicates: u64,
     busy_ms: f64,
     /// First and last sample of each process of that name.
     instances: BTreeMap<u64, (NodeSample, NodeSample)>,
     rss_bytes: u64,
 }
 
+/// Nodes that are told apart.
+const MOST_NODES: usize = 10_000;
+
+/// Name that stands for those above [`MOST_NODES`].
+const OTHER_NODES: &str = "(others)";
+
 /// Reasons of failures that a summary names.
 const REASONS: usize = 5;
 
 impl Tally {
+    fn node(&mut self, name: &str) -> &mut NodeTally {
+        // Whoever can send answers can make up names.
+        let is_one_too_many = self.nodes.len() >= MOST_NODES && !self.nodes.contains_key(name);
+        let name = if is_one_too_many { OTHER_NODES } else { name };
+        if !self.nodes.contains_key(name) {
+            self.nodes.insert(name.to_owned(), NodeTally::default());
+        }
+        self.nodes.entry(name.to_owned()).or_default()
+    }
+
     /// Counts the jobs of an answer that came at that time.
     pub fn add(&mut self, origin: &Origin, rows: &[Row], at: Instant) {
-        let node = self.nodes.entry(origin.node.clone()).or_default();
+        let node = self.node(&origin.node);
+        let ok = rows.iter().filter(|row| row.outcome == RowOutcome::Ok);
+        let ok = ok.count() as u64;
+        node.ok += ok;
+        node.failed += rows.len() as u64 - ok;
         for row in rows {
             match row.outcome {
                 RowOutcome::Ok => {
                     self.ok += 1;
-                    node.ok += 1;
                     self.compute_ms.push((row.compute_ms, 1));
                     self.candidates += row.candidates;
                 }
                 RowOutcome::Failed => self.failed += 1,
                 RowOutcome::Rejected => self.rejected += 1,
-            }
-            if row.outcome != RowOutcome::Ok {
-                node.failed += 1;
             }
             if let Some(reason) = &row.reason
                 && (self.reasons.len() < REASONS || self.reasons.contains_key(reason))
@@ -82,17 +103,42 @@ impl Tally {
 
     /// Counts a node's work on a unit.
     pub fn busy(&mut self, node: &str, compute_ms: f64) {
-        self.nodes.entry(node.to_owned()).or_default().busy_ms += compute_ms;
+        self.node(node).busy_ms += compute_ms;
     }
 
-    /// Counts a wrong result.
-    pub fn wrong(&mut self, node: &str) {
-        self.nodes.entry(node.to_owned()).or_default().wrong += 1;
+    /// Counts a wrong result; how many of this node there are now.
+    pub fn wrong(&mut self, node: &str) -> u64 {
+        let node = self.node(node);
+        node.wrong += 1;
+        node.wrong
+    }
+
+    /// Whether a result of this node was wrong.
+    #[must_use]
+    pub fn has_been_wrong(&self, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.wrong > 0)
+    }
+
+    /// Counts a message that is no answer of this run; how many there are now, of this node if it could be read.
+    pub fn refuse(&mut self, node: Option<&str>) -> u64 {
+        self.refused += 1;
+        let Some(node) = node else {
+            return self.refused;
+        };
+        let node = self.node(node);
+        node.refused += 1;
+        node.refused
+    }
+
+    /// Counts results of jobs that had one.
+    pub fn duplicate(&mut self, node: &str, jobs: u64) {
+        self.duplicates += jobs;
+        self.node(node).duplicates += jobs;
     }
 
     /// Notes a sample of a node.
     pub fn sample(&mut self, node: &str, sample: &NodeSample) {
-        let node = self.nodes.entry(node.to_owned()).or_default();
+        let node = self.node(node);
         node.rss_bytes = node.rss_bytes.max(sample.rss_bytes);
         let (first, last) = node
             .instances
@@ -167,8 +213,12 @@ pub struct NodeSummary {
     pub jobs_ok: u64,
     /// Jobs that it failed or rejected, wrong results included.
     pub jobs_failed: u64,
-    /// Results that the producer found wrong.
+    /// Results that the producer found wrong; other nodes did their jobs again.
     pub wrong_results: u64,
+    /// Messages that say that they come from it and were no answers of this run.
+    pub refused_messages: u64,
+    /// Results that came from it when their jobs had one already.
+    pub duplicates: u64,
     /// Seconds that its workers worked on this run.
     pub busy_s: f64,
     /// Busy time of the workers per time that they were there during the run.
@@ -208,6 +258,8 @@ pub struct Summary {
     pub duplicates: u64,
     /// Messages that were no answers of this run.
     pub refused_messages: u64,
+    /// How often a job was done again by another node because its result was wrong.
+    pub jobs_done_again: u64,
     /// Failed and rejected jobs per ended job.
     pub error_rate: f64,
     /// What went wrong, and how often.
@@ -283,6 +335,7 @@ impl Summary {
             jobs_missing: done.iter().filter(|done| !**done).count() as u64,
             duplicates: tally.duplicates,
             refused_messages: tally.refused,
+            jobs_done_again: tally.done_again,
             error_rate: per(tally.failed + tally.rejected, ended as f64),
             reasons: tally.reasons,
             units,
@@ -333,6 +386,8 @@ impl NodeTally {
             jobs_ok: self.ok,
             jobs_failed: self.failed,
             wrong_results: self.wrong,
+            refused_messages: self.refused,
+            duplicates: self.duplicates,
             busy_s,
             efficiency: (there_s > 0.0 && busy_s > 0.0).then(|| busy_s / there_s),
             pool_cpu_pct: percent(cpu_s, core_s),
@@ -391,6 +446,16 @@ impl fmt::Display for Summary {
             write!(f, "   foreign messages dropped: {}", self.refused_messages)?;
         }
         writeln!(f)?;
+        let liars: Vec<_> = self.nodes.iter().filter(|n| n.wrong_results > 0).collect();
+        if !liars.is_empty() {
+            let names: Vec<_> = liars.iter().map(|node| &*node.node).collect();
+            writeln!(
+                f,
+                "  WRONG        results of {}: a broken machine or a dishonest one; take it out of the pool. {} done again elsewhere",
+                names.join(", "),
+                plural(self.jobs_done_again, "job"),
+            )?;
+        }
         for (reason, count) in &self.reasons {
             writeln!(f, "               {count} × {reason}")?;
         }
@@ -446,8 +511,13 @@ impl Summary {
                 node.rss_bytes as f64 / 1e6,
                 percent(node.mem_pct),
             );
-            if node.wrong_results > 0 {
-                write!(line, "  {} wrong results!", node.wrong_results)?;
+            for (count, what) in [
+                (node.wrong_results, "wrong results!"),
+                (node.refused_messages, "refused messages!"),
+            ] {
+                if count > 0 {
+                    write!(line, "  {count} {what}")?;
+                }
             }
             writeln!(f, "{line}")?;
         }

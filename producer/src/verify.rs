@@ -15,6 +15,17 @@ use primepool_engine::{Engine, Error, Integer};
 
 use crate::{cli::Verify, plan::Ask};
 
+/// What a consumer says of a job.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The job.
+    pub job: u64,
+    /// Its result.
+    pub value: Option<&'a Integer>,
+    /// Whether to check it whatever the policy: its node has been wrong before.
+    pub always: bool,
+}
+
 /// Checks results of one run.
 pub struct Verifier {
     policy: Verify,
@@ -42,27 +53,23 @@ impl Verifier {
         }
     }
 
-    /// For each `(job, value)` nothing if it may count, else what is wrong with it.
+    /// For each claim nothing if it may count, else what is wrong with it.
     ///
     /// # Errors
     /// The operating system gives no random bits.
-    pub fn check(
-        &mut self,
-        ask: &Ask,
-        results: &[(u64, Option<&Integer>)],
-    ) -> Result<Vec<Option<String>>, Error> {
-        let mut verdicts = Vec::with_capacity(results.len());
+    pub fn check(&mut self, ask: &Ask, claims: &[Claim<'_>]) -> Result<Vec<Option<String>>, Error> {
+        let mut verdicts = Vec::with_capacity(claims.len());
         let mut numbers = Vec::new();
         let mut owners = Vec::new();
-        for (place, (job, value)) in results.iter().enumerate() {
-            let verdict = shape(ask, *job, *value);
-            if let (None, Some(value)) = (&verdict, value)
-                && self.is_chosen()?
+        for (place, claim) in claims.iter().enumerate() {
+            let verdict = shape(ask, claim.job, claim.value);
+            if let (None, Some(value)) = (&verdict, claim.value)
+                && (claim.always || self.is_chosen()?)
             {
-                numbers.push((*value).clone());
+                numbers.push(value.clone());
                 owners.push(place);
                 if ask.kind == JobKind::SafePrime {
-                    numbers.push(Integer::from(*value >> 1));
+                    numbers.push(Integer::from(value >> 1));
                     owners.push(place);
                 }
             }
@@ -155,11 +162,18 @@ mod tests {
         }
     }
 
+    fn claim(job: u64, value: &Integer) -> Claim<'_> {
+        Claim {
+            job,
+            value: Some(value),
+            always: false,
+        }
+    }
+
     fn verdict(policy: Verify, ask: &Ask, value: i64) -> Option<String> {
         let value = Integer::from(value);
-        let results = [(0, Some(&value))];
         Verifier::new(policy)
-            .check(ask, &results)
+            .check(ask, &[claim(0, &value)])
             .unwrap()
             .remove(0)
     }
@@ -203,7 +217,7 @@ mod tests {
             number += 2 * at + 1;
             numbers.push(number.clone());
         }
-        let results: Vec<_> = (0..).zip(numbers.iter().map(Some)).collect();
+        let results: Vec<_> = (0..).zip(&numbers).map(|(job, n)| claim(job, n)).collect();
         let mut verifier = Verifier::new(Verify::All);
         verifier.engines.resize_with(3, Engine::default);
         let verdicts = verifier.check(&ask(JobKind::Prime, 512), &results).unwrap();
@@ -221,7 +235,7 @@ mod tests {
     fn a_sample_finds_a_liar_sooner_or_later() {
         let ask = ask(JobKind::Prime, 7);
         let composite = Integer::from(91);
-        let results: Vec<_> = (0..100).map(|job| (job, Some(&composite))).collect();
+        let results: Vec<_> = (0..100).map(|job| claim(job, &composite)).collect();
         let mut verifier = Verifier::new(Verify::Sample);
         let found = (0..20).any(|_| {
             let verdicts = verifier.check(&ask, &results).unwrap();
@@ -229,5 +243,10 @@ mod tests {
             (1..100).contains(&caught)
         });
         assert!(found);
+        // From then on nothing of that node goes unchecked.
+        let mut caught = results.clone();
+        caught.iter_mut().for_each(|claim| claim.always = true);
+        let verdicts = verifier.check(&ask, &caught).unwrap();
+        assert_eq!(verdicts.iter().flatten().count(), 100);
     }
 }

@@ -439,6 +439,7 @@ fn noop(run: &str, unit: u64) -> WorkUnit {
         first: unit,
         published_ns: 0,
         seed: None,
+        avoid: Vec::new(),
         work: Work::Noop { count: 1 },
     }
 }

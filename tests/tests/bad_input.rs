@@ -261,56 +261,6 @@ fn jobs_above_a_consumers_limit_are_rejected() {
 }
 
 #[test]
-fn answers_that_are_wrong_do_not_count() {
-    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
-    let args = ["--count", "4", "--bits", "8", "--unit-size", "1"];
-    let producer = Process::start(Binary::Producer, dir.path(), &broker.url, &args);
-    let folder = wait_for("a run", || Results::folder(dir.path()));
-    let run = folder.file_name().unwrap().to_str().unwrap().to_owned();
-    let answer = |unit: u64, job: u64, value: &str| {
-        let body = format!(
-            r#"{{"version":1,"run":"{run}","unit":{unit},"published_ns":0,"redelivered":false,"node":"liar","worker":0,"first":{job},"values":["{value}"],"compute_us":[1],"candidates":[1]}}"#
-        );
-        broker.publish(
-            "primepool.results",
-            &run,
-            body.as_bytes(),
-            BasicProperties::default(),
-        );
-    };
-    answer(9, 9, "c1"); // no such unit
-    answer(0, 3, "c1"); // not its job
-    broker.publish(
-        "primepool.results",
-        &run,
-        b"noise",
-        BasicProperties::default(),
-    );
-    answer(0, 0, "c1"); // 193, a prime
-    answer(0, 0, "c5"); // again
-    answer(1, 1, "c3"); // 195, not a prime
-    answer(2, 2, "1f"); // a prime of 5 bits
-    answer(3, 3, "c5"); // 197, a prime
-    let done = producer.wait();
-    assert_eq!(done.code, Some(1), "{done:?}");
-    let results = Results::read(dir.path());
-    assert_eq!(results.rows.len(), 4);
-    for row in &results.rows {
-        let ok = row["job"] == 0 || row["job"] == 3;
-        assert_eq!(row["outcome"], if ok { "ok" } else { "failed" }, "{row}");
-    }
-    let summary = &results.summary;
-    assert_eq!(
-        (&summary["jobs_ok"], &summary["jobs_failed"]),
-        (&2.into(), &2.into()),
-        "{summary}"
-    );
-    assert_eq!(summary["refused_messages"], 3, "{summary}");
-    assert_eq!(summary["duplicates"], 1, "{summary}");
-    assert_eq!(summary["nodes"][0]["wrong_results"], 2, "{summary}");
-}
-
-#[test]
 fn the_disk_for_the_results_is_full() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumer = Consumer::start(dir.path(), &broker, "n1");

@@ -93,6 +93,7 @@ mod tests {
             first: 12,
             published_ns: 5,
             seed: Some(7),
+            avoid: vec![],
             work,
         }
     }

@@ -29,5 +29,16 @@ pub const MAX_UNIT_JOBS: u64 = 50_000;
 /// Largest number of bits of an integer in a message.
 pub const MAX_INTEGER_BITS: u32 = primepool_engine::MAX_BITS;
 
+/// Most nodes in a unit's `avoid`.
+pub const MAX_AVOIDED: usize = 16;
+
+/// Whether a text can be a node's name: 1 to 64 letters, digits, `-`, `_` or `.`, for it becomes a tag of metrics and part of
+/// tables.
+#[must_use]
+pub fn is_node_name(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=64).contains(&text.len()) && text.chars().all(fits)
+}
+
 /// `content_type` of every message.
 pub const CONTENT_TYPE: &str = "application/json";

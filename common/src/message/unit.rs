@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{HexInteger, MAX_UNIT_JOBS, RunId, VERSION};
+use super::{HexInteger, MAX_AVOIDED, MAX_UNIT_JOBS, RunId, VERSION};
 
 /// What a job asks for. Its name is the routing key, the message `type` and part of the queue's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -191,6 +191,9 @@ pub struct WorkUnit {
     /// Seed of the run: job `i` draws from the stream (seed, i). Without one the operating system is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// Nodes that must leave it to others: their results for it were wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub avoid: Vec<String>,
     /// What to do.
     #[serde(flatten)]
     pub work: Work,
@@ -213,6 +216,12 @@ impl WorkUnit {
         if !(1..=MAX_UNIT_JOBS).contains(&count) {
             return Err(format!(
                 "a unit of {count} jobs (1 to {MAX_UNIT_JOBS} are allowed)"
+            ));
+        }
+        if self.avoid.len() > MAX_AVOIDED {
+            return Err(format!(
+                "a unit that {} nodes must leave to others ({MAX_AVOIDED} at most)",
+                self.avoid.len()
             ));
         }
         if self.first.checked_add(count).is_none() {
