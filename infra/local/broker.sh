@@ -7,10 +7,13 @@ set -euo pipefail
 
 usage() {
 	cat <<'EOF'
-usage: broker.sh start DIR [--watch-pid PID [--remove]] [--management] [--first-of N | --join DIR]
+usage: broker.sh start DIR [--watch-pid PID [--remove]] [--management] [--tls CERTS [--mutual]] [--first-of N | --join DIR]
            start a broker with its data in DIR, or again on the same data, ports and credentials;
            with --watch-pid it is stopped when process PID ends, however that ends; --remove then deletes DIR too;
            with --management a new one has the management API, at the address in DIR/management-url;
+           with --tls a new one also speaks TLS, at the port in DIR/tls-port, as infra/rabbitmq/tls.conf says, and so does its
+           management API; the folder CERTS has ca.pem, head.pem and head.key; with --mutual it wants certificates of clients too,
+           which may log in by them alone (EXTERNAL: the common name is the user);
            with --first-of a new one is the first node of a cluster of N, with --join it is the next one of the cluster whose
            first node is in the other DIR (infra/local/cluster.sh starts three)
        broker.sh stop DIR        stop it; keeps the data
@@ -67,7 +70,8 @@ pick_ports() {
 	used_ports 06 # TIME_WAIT can be bound again
 	for ((block = 0; block < PRIMEPOOL_PORT_BLOCKS; block++)); do
 		base=$((PRIMEPOOL_PORT_BASE + block * PRIMEPOOL_PORT_STEP))
-		for offset in "$PRIMEPOOL_PORT_AMQP" "$PRIMEPOOL_PORT_DIST" "$PRIMEPOOL_PORT_EPMD" "$PRIMEPOOL_PORT_MANAGEMENT"; do
+		for offset in "$PRIMEPOOL_PORT_AMQP" "$PRIMEPOOL_PORT_DIST" "$PRIMEPOOL_PORT_EPMD" "$PRIMEPOOL_PORT_MANAGEMENT" \
+			"$PRIMEPOOL_PORT_TLS"; do
 			[[ ! ${used[base + offset]-} ]] || continue 2
 		done
 		epmd=$((base + PRIMEPOOL_PORT_EPMD))
@@ -117,6 +121,7 @@ log.file.level = info
 EOF
 		[[ ! $1 ]] || write_cluster "$1"
 		[[ ! $management ]] || write_management
+		[[ ! $tls ]] || write_tls
 	} >"$dir/rabbitmq.conf"
 }
 
@@ -129,9 +134,24 @@ write_cluster() { # NODES
 }
 
 write_management() {
-	local port=$((amqp_port - PRIMEPOOL_PORT_AMQP + PRIMEPOOL_PORT_MANAGEMENT))
-	printf '%s\n' 'management.tcp.ip = 127.0.0.1' "management.tcp.port = $port"
-	printf 'http://127.0.0.1:%s\n' "$port" >"$dir/management-url"
+	local port=$((amqp_port - PRIMEPOOL_PORT_AMQP + PRIMEPOOL_PORT_MANAGEMENT)) kind=tcp scheme=http
+	[[ ! $tls ]] || kind=ssl scheme=https
+	printf '%s\n' "management.$kind.ip = 127.0.0.1" "management.$kind.port = $port"
+	printf '%s://127.0.0.1:%s\n' "$scheme" "$port" >"$dir/management-url"
+}
+
+# As infra/rabbitmq/tls.conf has it, but for the addresses, which are all on 127.0.0.1.
+write_tls() {
+	local port=$((amqp_port - PRIMEPOOL_PORT_AMQP + PRIMEPOOL_PORT_TLS)) edits=()
+	printf '%s\n' "$port" >"$dir/tls-port"
+	edits=(-e '/^listeners\.tcp\./d' -e "s|^\(listeners\.ssl\.[a-z]* =\).*|\1 127.0.0.1:$port|" -e "s| /etc/rabbitmq/| $tls/|")
+	[[ ! $mutual ]] || edits+=(-e 's/^\(ssl_options\.fail_if_no_peer_cert =\).*/\1 true/')
+	sed "${edits[@]}" "$PRIMEPOOL_ROOT/infra/rabbitmq/tls.conf" | tee "$dir/tls.conf"
+	if [[ $mutual ]]; then
+		printf '%s\n' 'auth_mechanisms.1 = PLAIN' 'auth_mechanisms.2 = EXTERNAL' 'ssl_cert_login_from = common_name'
+	fi
+	# The management API has the same options under a name of its own.
+	[[ ! $management ]] || sed -n 's/^ssl_options\./management.ssl./p' "$dir/tls.conf"
 }
 
 # Writes the addresses, prints users and passwords. A node that joins a cluster takes the passwords of the first one.
@@ -175,7 +195,8 @@ make_dir() {
 		random_hex 20 >"$dir/home/.erlang.cookie"
 	fi
 	chmod 400 "$dir/home/.erlang.cookie"
-	printf '[%s].\n' "${management:+rabbitmq_management}" >"$dir/enabled_plugins"
+	local plugins=(${management:+rabbitmq_management} ${mutual:+rabbitmq_auth_mechanism_ssl})
+	printf '[%s].\n' "$(IFS=, && printf %s "${plugins[*]-}")" >"$dir/enabled_plugins"
 	pick_ports || die 3 "no free block of ports from $PRIMEPOOL_PORT_BASE on: set PRIMEPOOL_PORT_BASE to a free area"
 	node=primepool$amqp_port@localhost
 	users=$(write_users)
@@ -230,7 +251,7 @@ start() {
 	use_dir "${1-}"
 	shift
 	local watched='' remove='' vm
-	management='' first_of='' joined=''
+	management='' tls='' mutual='' first_of='' joined=''
 	while (($#)); do
 		case $1 in
 		--watch-pid)
@@ -244,6 +265,17 @@ start() {
 			;;
 		--management)
 			management=yes
+			shift
+			;;
+		--tls)
+			[[ -r ${2-}/ca.pem && -r $2/head.pem && -r $2/head.key ]] ||
+				die 2 "--tls: name a folder with ca.pem, head.pem and head.key (docs/OPERATIONS.md, TLS)"
+			tls=$2
+			[[ $tls == /* ]] || tls=$PWD/$tls
+			shift 2
+			;;
+		--mutual)
+			mutual=yes
 			shift
 			;;
 		--first-of)
@@ -261,6 +293,7 @@ start() {
 		esac
 	done
 	[[ $watched || ! $remove ]] || die 2 "broker.sh start: --remove needs --watch-pid"
+	[[ $tls || ! $mutual ]] || die 2 "broker.sh start: --mutual needs --tls"
 	[[ ! $first_of || ! $joined ]] || die 2 "broker.sh start: --first-of and --join exclude each other"
 	rabbitmq_sbin || die 3 "RabbitMQ is not installed: run infra/local/setup.sh"
 	local sbin=$REPLY

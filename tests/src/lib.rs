@@ -9,6 +9,7 @@
     reason = "a test ends with the first thing that goes wrong"
 )]
 
+mod authority;
 mod broker;
 mod database;
 mod docker;
@@ -20,6 +21,7 @@ mod results;
 mod sample_data;
 mod ssh;
 
+pub use authority::Authority;
 pub use broker::{Broker, Cluster, with_channel};
 pub use database::Database;
 pub use docker::DockerEngine;

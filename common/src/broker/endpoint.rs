@@ -214,6 +214,13 @@ impl Endpoint {
         }
     }
 
+    fn other_scheme(&self) -> &'static str {
+        match self.uri.scheme {
+            AMQPScheme::AMQP => "TLS: amqps://",
+            AMQPScheme::AMQPS => "a client certificate (--tls-cert, --tls-key) or no TLS (amqp://)",
+        }
+    }
+
     fn classify(&self, error: &lapin::Error) -> BrokerError {
         let broker = self.to_string();
         match error.kind() {
@@ -232,6 +239,11 @@ impl Endpoint {
                     reason: io.to_string(),
                 }
             }
+            ErrorKind::ParsingError(_) => BrokerError::NotAmqp { broker },
+            ErrorKind::IOError(io) if is_reset(io) => BrokerError::Unreachable {
+                broker,
+                reason: format!("{io} (perhaps the port wants {})", self.other_scheme()),
+            },
             _ => BrokerError::Unreachable {
                 broker,
                 reason: match error.kind() {
@@ -241,6 +253,14 @@ impl Endpoint {
             },
         }
     }
+}
+
+/// What a server does that cannot make sense of what it was told, or does not like the certificate that it was shown.
+fn is_reset(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+    )
 }
 
 /// rustls reports what it dislikes, about the peer or about this system's certificates, as I/O errors of these kinds.
