@@ -19,8 +19,9 @@ usage: broker.sh start DIR [--watch-pid PID [--remove]] [--management] [--tls CE
        broker.sh stop DIR        stop it; keeps the data
        broker.sh kill DIR        kill -9 the server, for tests of faults; keeps the data
        broker.sh vhost DIR NAME  make a virtual host (if it is not there) and print its AMQP URL
-       broker.sh user DIR NAME PASSWORD VHOST CONFIGURE WRITE READ
-                                 make a user with these permission patterns and print its AMQP URL
+       broker.sh user DIR NAME VHOST CONFIGURE WRITE READ <PASSWORD
+                                 make a user with these permission patterns, and the password that is the first line of standard
+                                 input, and print its AMQP URL
        broker.sh ctl DIR ARG...  run rabbitmqctl against it
 DIR holds these addresses (mode 600), and pid while the broker runs:
   amqp-url                    of a user who may do everything, in the default virtual host
@@ -437,10 +438,11 @@ ctl() {
 }
 
 # rabbitmqctl takes more than a second to load; erl_call, part of Erlang itself, takes milliseconds.
-# The expression comes from standard input, so that no password is on a command line.
+# The expression comes from standard input or a file, so that no password is on a command line.
 evaluate() { # ERLANG, which has to return ok
 	local answer
 	need_running
+	umask 077
 	if command -v erl_call >/dev/null; then
 		# Two calls at the same moment may take the same name for themselves; the server turns one away.
 		local tries=50
@@ -451,7 +453,9 @@ evaluate() { # ERLANG, which has to return ok
 			sleep 0.1
 		done
 	else
-		answer=$(ctl eval "$1" 2>&1) || true # nothing else takes it
+		printf '%s\n' "$1" >"$dir/expression"
+		answer=$(ctl eval_file "$dir/expression" 2>&1) || true # nothing else takes it
+		rm -f -- "$dir/expression"
 	fi
 	[[ $answer == "{ok, ok}" || $answer == ok ]] || die 3 "the broker in $dir did not do it: ${answer:0:300}"
 }
@@ -479,21 +483,25 @@ vhost() { # DIR NAME
 	printf '%s\n' "${url%/*}/$2"
 }
 
-add_user() { # DIR NAME PASSWORD VHOST CONFIGURE WRITE READ
+add_user() { # DIR NAME VHOST CONFIGURE WRITE READ
+	local name=$2 vhost=$3 configure=$4 write=$5 read=$6 password=''
 	load_dir "$1"
-	check_name user "$2"
-	check_name password "$3"
-	[[ $4 == / ]] || check_name "virtual host" "$4"
-	check_pattern "$5"
-	check_pattern "$6"
-	check_pattern "$7"
-	evaluate "case rabbit_auth_backend_internal:exists(<<\"$2\">>) of
-			true -> ok = rabbit_auth_backend_internal:change_password(<<\"$2\">>, <<\"$3\">>, <<\"broker.sh\">>);
-			false -> ok = rabbit_auth_backend_internal:add_user(<<\"$2\">>, <<\"$3\">>, <<\"broker.sh\">>)
+	read -r password || true
+	check_name user "$name"
+	# Its text is not repeated.
+	[[ $password =~ ^[A-Za-z0-9._-]+$ ]] ||
+		die 2 "password: only letters, digits, dot, dash and underscore, on the first line of standard input"
+	[[ $vhost == / ]] || check_name "virtual host" "$vhost"
+	check_pattern "$configure"
+	check_pattern "$write"
+	check_pattern "$read"
+	evaluate "case rabbit_auth_backend_internal:exists(<<\"$name\">>) of
+			true -> ok = rabbit_auth_backend_internal:change_password(<<\"$name\">>, <<\"$password\">>, <<\"broker.sh\">>);
+			false -> ok = rabbit_auth_backend_internal:add_user(<<\"$name\">>, <<\"$password\">>, <<\"broker.sh\">>)
 		end,
 		ok = rabbit_auth_backend_internal:set_permissions(
-			<<\"$2\">>, <<\"$4\">>, <<\"$5\">>, <<\"$6\">>, <<\"$7\">>, <<\"broker.sh\">>)."
-	print_url "$2" "$3" "$4"
+			<<\"$name\">>, <<\"$vhost\">>, <<\"$configure\">>, <<\"$write\">>, <<\"$read\">>, <<\"broker.sh\">>)."
+	print_url "$name" "$password" "$vhost"
 }
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -505,7 +513,7 @@ start:[1-9]*) start "$@" ;;
 stop:1) stop "$@" ;;
 kill:1) kill_server "$@" ;;
 vhost:2) vhost "$@" ;;
-user:7) add_user "$@" ;;
+user:6) add_user "$@" ;;
 ctl:[1-9]*)
 	load_dir "$1"
 	shift

@@ -130,18 +130,15 @@ impl Broker {
     pub fn user(&self, name: &str, [configure, write, read]: [&str; 3]) -> String {
         let vhost = self.url.rsplit('/').next().unwrap();
         let password = "other-password";
-        script(&[
-            "user",
-            path(&self.dir),
-            name,
-            password,
-            vhost,
-            configure,
-            write,
-            read,
-        ]);
+        let args = ["user", path(&self.dir), name, vhost, configure, write, read];
+        crate::script_with_input("broker.sh", &args, password);
         let at = self.url.find('@').unwrap();
         format!("amqp://{name}:{password}{}", &self.url[at..])
+    }
+
+    /// The folder that `broker.sh` was given.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The server's process.
