@@ -111,7 +111,7 @@ impl Secrets {
         if found.is_empty() {
             return;
         }
-        let text = String::from_utf8_lossy(text);
+        let text = String::from_utf8_lossy(text).replace('\0', " ");
         let line = text
             .lines()
             .find(|line| !self.found(line.as_bytes()).is_empty());
