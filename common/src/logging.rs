@@ -3,7 +3,14 @@
 use std::io::IsTerminal;
 
 use clap::Args;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing::Level;
+use tracing_subscriber::{
+    EnvFilter,
+    filter::filter_fn,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// `--log`, which both binaries have.
 #[derive(Debug, Clone, Args)]
@@ -20,7 +27,9 @@ pub struct LogArgs {
     pub filter: String,
 }
 
-/// Starts logging to `writer`, which ends at standard error. lapin's own errors are left out: the session that owns the connection reports each of them once.
+/// Starts logging to `writer`, which ends at standard error. lapin's own errors are left out unless the filter names lapin: the
+/// session that owns the connection reports each of them once. What it traces is never logged: frames as they are, that of the
+/// login with the password among them.
 ///
 /// # Errors
 /// The filter cannot be parsed; the message names it.
@@ -30,11 +39,17 @@ where
 {
     let filter = EnvFilter::try_new(format!("lapin=off,{}", args.filter))
         .map_err(|error| format!("--log {:?} is not a log filter: {error}", args.filter))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
+    let no_frames =
+        filter_fn(|event| *event.level() != Level::TRACE || !event.target().starts_with("lapin"));
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(no_frames)
+        .with(
+            fmt::layer()
+                .with_writer(writer)
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_target(false),
+        )
         .init();
     Ok(())
 }

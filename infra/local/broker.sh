@@ -7,17 +7,21 @@ set -euo pipefail
 
 usage() {
 	cat <<'EOF'
-usage: broker.sh start DIR [--watch-pid PID [--remove]] [--management] [--first-of N | --join DIR]
+usage: broker.sh start DIR [--watch-pid PID [--remove]] [--management] [--tls CERTS [--mutual]] [--first-of N | --join DIR]
            start a broker with its data in DIR, or again on the same data, ports and credentials;
            with --watch-pid it is stopped when process PID ends, however that ends; --remove then deletes DIR too;
            with --management a new one has the management API, at the address in DIR/management-url;
+           with --tls a new one also speaks TLS, at the port in DIR/tls-port, as infra/rabbitmq/tls.conf says, and so does its
+           management API; the folder CERTS has ca.pem, head.pem and head.key; with --mutual it wants certificates of clients too,
+           which may log in by them alone (EXTERNAL: the common name is the user);
            with --first-of a new one is the first node of a cluster of N, with --join it is the next one of the cluster whose
            first node is in the other DIR (infra/local/cluster.sh starts three)
        broker.sh stop DIR        stop it; keeps the data
        broker.sh kill DIR        kill -9 the server, for tests of faults; keeps the data
        broker.sh vhost DIR NAME  make a virtual host (if it is not there) and print its AMQP URL
-       broker.sh user DIR NAME PASSWORD VHOST CONFIGURE WRITE READ
-                                 make a user with these permission patterns and print its AMQP URL
+       broker.sh user DIR NAME VHOST CONFIGURE WRITE READ <PASSWORD
+                                 make a user with these permission patterns, and the password that is the first line of standard
+                                 input, and print its AMQP URL
        broker.sh ctl DIR ARG...  run rabbitmqctl against it
 DIR holds these addresses (mode 600), and pid while the broker runs:
   amqp-url                    of a user who may do everything, in the default virtual host
@@ -67,7 +71,8 @@ pick_ports() {
 	used_ports 06 # TIME_WAIT can be bound again
 	for ((block = 0; block < PRIMEPOOL_PORT_BLOCKS; block++)); do
 		base=$((PRIMEPOOL_PORT_BASE + block * PRIMEPOOL_PORT_STEP))
-		for offset in "$PRIMEPOOL_PORT_AMQP" "$PRIMEPOOL_PORT_DIST" "$PRIMEPOOL_PORT_EPMD" "$PRIMEPOOL_PORT_MANAGEMENT"; do
+		for offset in "$PRIMEPOOL_PORT_AMQP" "$PRIMEPOOL_PORT_DIST" "$PRIMEPOOL_PORT_EPMD" "$PRIMEPOOL_PORT_MANAGEMENT" \
+			"$PRIMEPOOL_PORT_TLS"; do
 			[[ ! ${used[base + offset]-} ]] || continue 2
 		done
 		epmd=$((base + PRIMEPOOL_PORT_EPMD))
@@ -117,6 +122,7 @@ log.file.level = info
 EOF
 		[[ ! $1 ]] || write_cluster "$1"
 		[[ ! $management ]] || write_management
+		[[ ! $tls ]] || write_tls
 	} >"$dir/rabbitmq.conf"
 }
 
@@ -129,9 +135,24 @@ write_cluster() { # NODES
 }
 
 write_management() {
-	local port=$((amqp_port - PRIMEPOOL_PORT_AMQP + PRIMEPOOL_PORT_MANAGEMENT))
-	printf '%s\n' 'management.tcp.ip = 127.0.0.1' "management.tcp.port = $port"
-	printf 'http://127.0.0.1:%s\n' "$port" >"$dir/management-url"
+	local port=$((amqp_port - PRIMEPOOL_PORT_AMQP + PRIMEPOOL_PORT_MANAGEMENT)) kind=tcp scheme=http
+	[[ ! $tls ]] || kind=ssl scheme=https
+	printf '%s\n' "management.$kind.ip = 127.0.0.1" "management.$kind.port = $port"
+	printf '%s://127.0.0.1:%s\n' "$scheme" "$port" >"$dir/management-url"
+}
+
+# As infra/rabbitmq/tls.conf has it, but for the addresses, which are all on 127.0.0.1.
+write_tls() {
+	local port=$((amqp_port - PRIMEPOOL_PORT_AMQP + PRIMEPOOL_PORT_TLS)) edits=()
+	printf '%s\n' "$port" >"$dir/tls-port"
+	edits=(-e '/^listeners\.tcp\./d' -e "s|^\(listeners\.ssl\.[a-z]* =\).*|\1 127.0.0.1:$port|" -e "s| /etc/rabbitmq/| $tls/|")
+	[[ ! $mutual ]] || edits+=(-e 's/^\(ssl_options\.fail_if_no_peer_cert =\).*/\1 true/')
+	sed "${edits[@]}" "$PRIMEPOOL_ROOT/infra/rabbitmq/tls.conf" | tee "$dir/tls.conf"
+	if [[ $mutual ]]; then
+		printf '%s\n' 'auth_mechanisms.1 = PLAIN' 'auth_mechanisms.2 = EXTERNAL' 'ssl_cert_login_from = common_name'
+	fi
+	# The management API has the same options under a name of its own.
+	[[ ! $management ]] || sed -n 's/^ssl_options\./management.ssl./p' "$dir/tls.conf"
 }
 
 # Writes the addresses, prints users and passwords. A node that joins a cluster takes the passwords of the first one.
@@ -175,7 +196,8 @@ make_dir() {
 		random_hex 20 >"$dir/home/.erlang.cookie"
 	fi
 	chmod 400 "$dir/home/.erlang.cookie"
-	printf '[%s].\n' "${management:+rabbitmq_management}" >"$dir/enabled_plugins"
+	local plugins=(${management:+rabbitmq_management} ${mutual:+rabbitmq_auth_mechanism_ssl})
+	printf '[%s].\n' "$(IFS=, && printf %s "${plugins[*]-}")" >"$dir/enabled_plugins"
 	pick_ports || die 3 "no free block of ports from $PRIMEPOOL_PORT_BASE on: set PRIMEPOOL_PORT_BASE to a free area"
 	node=primepool$amqp_port@localhost
 	users=$(write_users)
@@ -230,7 +252,7 @@ start() {
 	use_dir "${1-}"
 	shift
 	local watched='' remove='' vm
-	management='' first_of='' joined=''
+	management='' tls='' mutual='' first_of='' joined=''
 	while (($#)); do
 		case $1 in
 		--watch-pid)
@@ -244,6 +266,17 @@ start() {
 			;;
 		--management)
 			management=yes
+			shift
+			;;
+		--tls)
+			[[ -r ${2-}/ca.pem && -r $2/head.pem && -r $2/head.key ]] ||
+				die 2 "--tls: name a folder with ca.pem, head.pem and head.key (docs/OPERATIONS.md, TLS)"
+			tls=$2
+			[[ $tls == /* ]] || tls=$PWD/$tls
+			shift 2
+			;;
+		--mutual)
+			mutual=yes
 			shift
 			;;
 		--first-of)
@@ -261,6 +294,7 @@ start() {
 		esac
 	done
 	[[ $watched || ! $remove ]] || die 2 "broker.sh start: --remove needs --watch-pid"
+	[[ $tls || ! $mutual ]] || die 2 "broker.sh start: --mutual needs --tls"
 	[[ ! $first_of || ! $joined ]] || die 2 "broker.sh start: --first-of and --join exclude each other"
 	rabbitmq_sbin || die 3 "RabbitMQ is not installed: run infra/local/setup.sh"
 	local sbin=$REPLY
@@ -404,10 +438,11 @@ ctl() {
 }
 
 # rabbitmqctl takes more than a second to load; erl_call, part of Erlang itself, takes milliseconds.
-# The expression comes from standard input, so that no password is on a command line.
+# The expression comes from standard input or a file, so that no password is on a command line.
 evaluate() { # ERLANG, which has to return ok
 	local answer
 	need_running
+	umask 077
 	if command -v erl_call >/dev/null; then
 		# Two calls at the same moment may take the same name for themselves; the server turns one away.
 		local tries=50
@@ -418,7 +453,9 @@ evaluate() { # ERLANG, which has to return ok
 			sleep 0.1
 		done
 	else
-		answer=$(ctl eval "$1" 2>&1) || true # nothing else takes it
+		printf '%s\n' "$1" >"$dir/expression"
+		answer=$(ctl eval_file "$dir/expression" 2>&1) || true # nothing else takes it
+		rm -f -- "$dir/expression"
 	fi
 	[[ $answer == "{ok, ok}" || $answer == ok ]] || die 3 "the broker in $dir did not do it: ${answer:0:300}"
 }
@@ -446,21 +483,25 @@ vhost() { # DIR NAME
 	printf '%s\n' "${url%/*}/$2"
 }
 
-add_user() { # DIR NAME PASSWORD VHOST CONFIGURE WRITE READ
+add_user() { # DIR NAME VHOST CONFIGURE WRITE READ
+	local name=$2 vhost=$3 configure=$4 write=$5 read=$6 password=''
 	load_dir "$1"
-	check_name user "$2"
-	check_name password "$3"
-	[[ $4 == / ]] || check_name "virtual host" "$4"
-	check_pattern "$5"
-	check_pattern "$6"
-	check_pattern "$7"
-	evaluate "case rabbit_auth_backend_internal:exists(<<\"$2\">>) of
-			true -> ok = rabbit_auth_backend_internal:change_password(<<\"$2\">>, <<\"$3\">>, <<\"broker.sh\">>);
-			false -> ok = rabbit_auth_backend_internal:add_user(<<\"$2\">>, <<\"$3\">>, <<\"broker.sh\">>)
+	read -r password || true
+	check_name user "$name"
+	# Its text is not repeated.
+	[[ $password =~ ^[A-Za-z0-9._-]+$ ]] ||
+		die 2 "password: only letters, digits, dot, dash and underscore, on the first line of standard input"
+	[[ $vhost == / ]] || check_name "virtual host" "$vhost"
+	check_pattern "$configure"
+	check_pattern "$write"
+	check_pattern "$read"
+	evaluate "case rabbit_auth_backend_internal:exists(<<\"$name\">>) of
+			true -> ok = rabbit_auth_backend_internal:change_password(<<\"$name\">>, <<\"$password\">>, <<\"broker.sh\">>);
+			false -> ok = rabbit_auth_backend_internal:add_user(<<\"$name\">>, <<\"$password\">>, <<\"broker.sh\">>)
 		end,
 		ok = rabbit_auth_backend_internal:set_permissions(
-			<<\"$2\">>, <<\"$4\">>, <<\"$5\">>, <<\"$6\">>, <<\"$7\">>, <<\"broker.sh\">>)."
-	print_url "$2" "$3" "$4"
+			<<\"$name\">>, <<\"$vhost\">>, <<\"$configure\">>, <<\"$write\">>, <<\"$read\">>, <<\"broker.sh\">>)."
+	print_url "$name" "$password" "$vhost"
 }
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -472,7 +513,7 @@ start:[1-9]*) start "$@" ;;
 stop:1) stop "$@" ;;
 kill:1) kill_server "$@" ;;
 vhost:2) vhost "$@" ;;
-user:7) add_user "$@" ;;
+user:6) add_user "$@" ;;
 ctl:[1-9]*)
 	load_dir "$1"
 	shift

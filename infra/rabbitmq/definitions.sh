@@ -42,20 +42,21 @@ permission_line() { # NAME VHOST
 	printf '    {"user": "%s", "vhost": "%s", "configure": ".*", "write": ".*", "read": ".*"},' "$@"
 }
 
+# A script for sed, not arguments: these every user of the machine can read, and a hash is something to guess at.
 edits=()
 # shellcheck disable=SC1003 # the text of sed's command "a" begins after a backslash
 while read -r name password; do
 	[[ $password ]] || die 2 "no password for '$name'. $usage"
 	hash_of "$password"
 	if [[ $name == "$administrator" ]]; then
-		edits+=(-e '/^  "vhosts": \[/a\' -e '    {"name": "/"},')
-		edits+=(-e '/^  "users": \[/a\' -e "$(user_line "$name" "$REPLY" administrator)")
-		edits+=(-e '/^  "permissions": \[/a\' -e "$(permission_line "$name" /)\\" -e "$(permission_line "$name" primepool)")
+		edits+=('/^  "vhosts": \[/a\' '    {"name": "/"},')
+		edits+=('/^  "users": \[/a\' "$(user_line "$name" "$REPLY" administrator)")
+		edits+=('/^  "permissions": \[/a\' "$(permission_line "$name" /)\\" "$(permission_line "$name" primepool)")
 		administrator=''
 	else
 		grep -q "{\"name\": \"$name\", \"password_hash\"" "$template" || die 2 "there is no user '$name' in $template"
-		edits+=(-e "s|\(\"name\": \"$name\", \"password_hash\": \)\"\"|\1\"$REPLY\"|")
+		edits+=("s|\(\"name\": \"$name\", \"password_hash\": \)\"\"|\1\"$REPLY\"|")
 	fi
 done
 [[ ! $administrator ]] || die 2 "no password for the administrator. $usage"
-sed ${edits[@]+"${edits[@]}"} "$template"
+sed -f <(printf '%s\n' ${edits[@]+"${edits[@]}"}) "$template"

@@ -81,6 +81,20 @@ impl Broker {
         (broker, management)
     }
 
+    /// The same with TLS besides, at the port that comes with it, with the certificates in a folder; `mutual`: clients have to
+    /// show one too.
+    pub fn tls(certificates: &Path, mutual: bool) -> (Self, u16, String) {
+        let mut options = vec!["--management", "--tls", path(certificates)];
+        if mutual {
+            options.push("--mutual");
+        }
+        let broker = Self::private_with(&options);
+        let read = |name: &str| fs::read_to_string(broker.dir.join(name)).unwrap();
+        let port = read("tls-port").trim().parse().unwrap();
+        let management = read("management-url").trim().to_owned();
+        (broker, port, management)
+    }
+
     /// Address of the virtual host that is set up for the pool, for one of its users: `consumer`, `producer`, `monitoring`.
     pub fn pool_url(&self, user: &str) -> String {
         pool_url(&self.dir, user)
@@ -116,18 +130,15 @@ impl Broker {
     pub fn user(&self, name: &str, [configure, write, read]: [&str; 3]) -> String {
         let vhost = self.url.rsplit('/').next().unwrap();
         let password = "other-password";
-        script(&[
-            "user",
-            path(&self.dir),
-            name,
-            password,
-            vhost,
-            configure,
-            write,
-            read,
-        ]);
+        let args = ["user", path(&self.dir), name, vhost, configure, write, read];
+        crate::script_with_input("broker.sh", &args, password);
         let at = self.url.find('@').unwrap();
         format!("amqp://{name}:{password}{}", &self.url[at..])
+    }
+
+    /// The folder that `broker.sh` was given.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The server's process.

@@ -9,6 +9,7 @@
     reason = "a test ends with the first thing that goes wrong"
 )]
 
+mod authority;
 mod broker;
 mod database;
 mod docker;
@@ -20,6 +21,7 @@ mod results;
 mod sample_data;
 mod ssh;
 
+pub use authority::Authority;
 pub use broker::{Broker, Cluster, with_channel};
 pub use database::Database;
 pub use docker::DockerEngine;
@@ -34,6 +36,7 @@ pub use sample_data::{Recording, Span, fill_rarities, fill_trouble, find_primes}
 pub use ssh::SshServer;
 
 use std::{
+    io::{Seek, Write},
     path::PathBuf,
     process::{Command, Stdio},
     thread,
@@ -66,11 +69,23 @@ fn script(name: &str, args: &[&str]) -> String {
     script_of("local", name, args)
 }
 
+/// The same with a text as its standard input.
+fn script_with_input(name: &str, args: &[&str], input: &str) -> String {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    script_from("local", name, args, file.into())
+}
+
 /// Runs a script of a folder in `infra`; what it prints.
 fn script_of(folder: &str, name: &str, args: &[&str]) -> String {
+    script_from(folder, name, args, Stdio::null())
+}
+
+fn script_from(folder: &str, name: &str, args: &[&str], input: Stdio) -> String {
     let output = Command::new(workspace().join("infra").join(folder).join(name))
         .args(args)
-        .stdin(Stdio::null())
+        .stdin(input)
         .output()
         .unwrap();
     assert!(

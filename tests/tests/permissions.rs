@@ -10,10 +10,10 @@ use std::{
 use lapin::{
     BasicProperties, Channel, Error, ErrorKind, ExchangeKind,
     options::{
-        BasicGetOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions,
-        QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+        BasicGetOptions, BasicPublishOptions, ExchangeBindOptions, ExchangeDeclareOptions,
+        QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
     },
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 use primepool_common::{message::JobKind, topology};
 use primepool_tests::{Binary, Broker, Process, Results, wait_for, with_channel, workspace};
@@ -356,6 +356,252 @@ fn nobody_can_do_more() {
         assert_eq!(http(&management, &url, "GET", path, "").0, 200, "{path}");
     }
     assert_eq!(broker.ready(&jobs), Some(0));
+}
+
+/// Names as a run's queue has them, which producers may make.
+const OWN: &str = "primepool.results.9-own";
+
+#[test]
+fn a_name_that_may_be_made_leads_nowhere_else() {
+    let (broker, _) = Broker::pool();
+    let jobs = topology::jobs_queue(JobKind::Prime);
+    let (consumer, producer) = (broker.pool_url("consumer"), broker.pool_url("producer"));
+    let argument = |key: &'static str, value: &str| {
+        let mut table = FieldTable::default();
+        table.insert(key.into(), AMQPValue::LongString(value.into()));
+        table
+    };
+    let (queue, exchange) = (
+        QueueDeclareOptions::default,
+        ExchangeDeclareOptions::default,
+    );
+    // What is allowed, as a control: else the rest might fail for another reason.
+    with_channel(&producer, async |channel| {
+        let table = FieldTable::default;
+        channel
+            .queue_declare(OWN.into(), queue(), table())
+            .await
+            .unwrap();
+        let results = topology::RESULTS_EXCHANGE.into();
+        let key = "9-own".into();
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(OWN.into(), results, key, options, table())
+            .await
+            .unwrap();
+    });
+
+    // Dead letters of a queue, and what an exchange cannot route, would be published with nobody's permissions.
+    for target in ["", topology::DEAD_EXCHANGE, "amq.fanout"] {
+        assert_refused(
+            &producer,
+            &format!("dead letters to {target:?}"),
+            async |channel| {
+                let table = argument("x-dead-letter-exchange", target);
+                let name = "primepool.results.9-dead".into();
+                channel.queue_declare(name, queue(), table).await?;
+                Ok(())
+            },
+        );
+        if !target.is_empty() {
+            assert_refused(
+                &producer,
+                &format!("an alternate {target}"),
+                async |channel| {
+                    let table = argument("alternate-exchange", target);
+                    let name = "primepool.results.9-exchange".into();
+                    channel
+                        .exchange_declare(name, ExchangeKind::Fanout, exchange(), table)
+                        .await
+                },
+            );
+        }
+    }
+    // Copies of units, of dead letters, of answers that nobody waited for, of everything.
+    for source in [
+        topology::JOBS_EXCHANGE,
+        topology::DEAD_EXCHANGE,
+        topology::UNROUTED_EXCHANGE,
+        "amq.rabbitmq.trace",
+        "amq.topic",
+    ] {
+        for user in [&producer, &consumer] {
+            assert_refused(user, &format!("a binding to {source}"), async |channel| {
+                let (options, table) = (QueueBindOptions::default(), FieldTable::default());
+                channel
+                    .queue_bind(OWN.into(), source.into(), "#".into(), options, table)
+                    .await
+            });
+        }
+    }
+    // Ways into a queue of jobs past its exchange, and into another exchange.
+    for (destination, source) in [
+        (topology::JOBS_EXCHANGE, topology::RESULTS_EXCHANGE),
+        (topology::DEAD_EXCHANGE, topology::RESULTS_EXCHANGE),
+        (topology::RESULTS_EXCHANGE, topology::JOBS_EXCHANGE),
+        (topology::RESULTS_EXCHANGE, "amq.topic"),
+    ] {
+        for user in [&producer, &consumer] {
+            // A producer may publish units and read answers, so it may turn the one into the other: no unit is valid as both.
+            if user == &producer && destination == topology::JOBS_EXCHANGE {
+                continue;
+            }
+            let what = format!("{source} into {destination}");
+            assert_refused(user, &what, async |channel| {
+                let (options, table) = (ExchangeBindOptions::default(), FieldTable::default());
+                channel
+                    .exchange_bind(destination.into(), source.into(), "".into(), options, table)
+                    .await
+            });
+        }
+    }
+    for exchange in [
+        "amq.direct",
+        "amq.fanout",
+        "amq.headers",
+        "amq.match",
+        "amq.topic",
+        "amq.rabbitmq.trace",
+    ] {
+        for user in ["consumer", "producer", "monitoring"] {
+            assert_cannot_publish(&broker.pool_url(user), &[(exchange, jobs.as_str())]);
+        }
+    }
+}
+
+#[test]
+fn the_management_api_opens_nothing_more() {
+    let (broker, management) = Broker::pool();
+    let jobs = topology::jobs_queue(JobKind::Prime);
+    broker.publish(
+        topology::JOBS_EXCHANGE,
+        "prime",
+        b"no unit",
+        BasicProperties::default(),
+    );
+    with_channel(&broker.pool_url("producer"), async |channel| {
+        let (options, table) = (QueueDeclareOptions::default(), FieldTable::default());
+        channel
+            .queue_declare(OWN.into(), options, table)
+            .await
+            .unwrap();
+    });
+    let shovel = r#"{"value":{"src-protocol":"amqp091","src-uri":"amqp://","src-queue":"primepool.dead","dest-protocol":"amqp091","dest-uri":"amqp://","dest-queue":"mine"}}"#;
+    let get = r#"{"count":1,"ackmode":"ack_requeue_true","encoding":"auto"}"#;
+    let everything = r#"{"configure":".*","write":".*","read":".*"}"#;
+    let forbidden = [
+        ("GET", "/api/users", ""),
+        ("GET", "/api/permissions", ""),
+        ("GET", "/api/definitions/primepool", ""),
+        ("POST", "/api/definitions", "{}"),
+        ("PUT", "/api/vhosts/mine", "{}"),
+        ("DELETE", "/api/vhosts/primepool", ""),
+        (
+            "PUT",
+            "/api/vhost-limits/primepool/max-queues",
+            r#"{"value":0}"#,
+        ),
+        (
+            "PUT",
+            "/api/user-limits/consumer/max-connections",
+            r#"{"value":0}"#,
+        ),
+        ("PUT", "/api/parameters/shovel/primepool/mine", shovel),
+        ("PUT", "/api/global-parameters/mine", r#"{"value":"x"}"#),
+        (
+            "PUT",
+            "/api/operator-policies/primepool/mine",
+            r#"{"pattern":".*","definition":{"max-length":1}}"#,
+        ),
+        (
+            "PUT",
+            "/api/topic-permissions/primepool/consumer",
+            r#"{"exchange":"amq.topic","write":".*","read":".*"}"#,
+        ),
+        ("PUT", "/api/permissions/%2F/consumer", everything),
+        (
+            "PUT",
+            "/api/exchanges/primepool/mine",
+            r#"{"type":"fanout"}"#,
+        ),
+        ("DELETE", "/api/exchanges/primepool/primepool.jobs", ""),
+        (
+            "POST",
+            "/api/bindings/primepool/e/primepool.jobs/q/primepool.dead",
+            r#"{"routing_key":"prime"}"#,
+        ),
+        ("GET", "/api/aliveness-test/primepool", ""),
+        ("POST", "/api/queues/primepool/primepool.dead/get", get),
+        (
+            "POST",
+            "/api/queues/primepool/primepool.results.unrouted/get",
+            get,
+        ),
+        ("POST", "/api/queues/%2F/mine/get", get),
+    ];
+    for user in ["consumer", "producer", "monitoring"] {
+        let url = broker.pool_url(user);
+        for (method, path, body) in forbidden {
+            let (status, answer) = http(&management, &url, method, path, body);
+            let refused = matches!(status, 401 | 403 | 404 | 405)
+                || status == 400 && answer.contains("access to")
+                || status == 500 && answer.contains("access to");
+            assert!(refused, "{user}: {method} {path}: {status} {answer}");
+        }
+    }
+    // Nothing has become of all that.
+    let (_, vhosts) = http(&management, &broker.url, "GET", "/api/vhosts", "");
+    let vhosts: Vec<Value> = serde_json::from_str(&vhosts).unwrap();
+    assert_eq!(vhosts.len(), 2, "{vhosts:?}");
+    let policies = broker.ctl(&[
+        "list_policies",
+        "-p",
+        "primepool",
+        "--quiet",
+        "--no-table-headers",
+    ]);
+    assert_eq!(policies.lines().count(), 2, "{policies}");
+    assert_eq!(broker.ready(&jobs), Some(1));
+
+    // Answers are for producers, units for consumers, also here.
+    let path = format!("/api/queues/primepool/{OWN}/get");
+    for (user, allowed) in [
+        ("producer", true),
+        ("consumer", false),
+        ("monitoring", false),
+    ] {
+        let (status, answer) = http(&management, &broker.pool_url(user), "POST", &path, get);
+        assert_eq!(status == 200, allowed, "{user}: {status} {answer}");
+    }
+
+    // Whoever has a user's password can end the connections of that user, and of no other.
+    let dir = tempdir().unwrap();
+    let url = broker.pool_url("consumer");
+    let consumer = Process::start(Binary::Consumer, dir.path(), &url, &["--node", "n1"]);
+    consumer.wait_for_line("consuming broker");
+    let connections = wait_for("the consumer's connections", || {
+        let (_, text) = http(&management, &broker.url, "GET", "/api/connections", "");
+        let all: Vec<Value> = serde_json::from_str(&text).ok()?;
+        let own: Vec<String> = all
+            .iter()
+            .filter(|one| one["user"] == "consumer")
+            .filter_map(|one| Some(one["name"].as_str()?.to_owned()))
+            .collect();
+        (own.len() == 2).then_some(own)
+    });
+    let close = |user: &str, connection: &str| {
+        let name = connection.replace(' ', "%20").replace('>', "%3E");
+        let path = format!("/api/connections/{name}");
+        http(&management, &broker.pool_url(user), "DELETE", &path, "").0
+    };
+    for connection in &connections {
+        for user in ["producer", "monitoring"] {
+            assert!(matches!(close(user, connection), 401 | 403), "{user}");
+        }
+    }
+    assert!(!consumer.output().1.contains("lost the broker"));
+    assert_eq!(close("consumer", &connections[0]), 204);
+    consumer.wait_for_line("lost the broker"); // and it connects again
 }
 
 /// One request to the management API as the user of this AMQP address: status and body.

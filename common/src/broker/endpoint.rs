@@ -13,7 +13,7 @@ use lapin::{
 };
 use tracing::{info, warn};
 
-use super::{BrokerError, Management};
+use super::{BrokerError, Management, TlsFiles};
 
 /// Where the broker is.
 #[derive(Clone, Args)]
@@ -98,6 +98,22 @@ fn read_text(flag: &str, path: &Path) -> Result<String, String> {
         .map_err(|_| format!("{flag} {} is not a text", path.display()))
 }
 
+/// A PEM file that has to hold something with this word in its label; a wrong file would else show only when nobody trusts it.
+fn read_pem(flag: &str, path: &Path, what: &str) -> Result<String, String> {
+    let text = read_text(flag, path)?;
+    let found = text
+        .lines()
+        .any(|line| line.starts_with("-----BEGIN ") && line.contains(what));
+    if found {
+        return Ok(text);
+    }
+    Err(format!(
+        "{flag} {} holds no {} (PEM: a block that begins with -----BEGIN … {what}-----)",
+        path.display(),
+        what.to_lowercase()
+    ))
+}
+
 /// Seconds without a word from the peer after which a connection counts as dead. RabbitMQ's default of 60 would let a unit
 /// sit on a vanished machine for two minutes.
 const HEARTBEAT_S: u16 = 20;
@@ -113,8 +129,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Endpoint {
     uri: AMQPUri,
-    ca: Option<String>,
-    identity: Option<(Vec<u8>, Vec<u8>)>,
+    tls: TlsFiles,
     management: Option<Management>,
 }
 
@@ -135,25 +150,32 @@ impl Endpoint {
         let ca = args
             .tls_ca
             .as_ref()
-            .map(|path| read_text("--tls-ca", path))
+            .map(|path| read_pem("--tls-ca", path, "CERTIFICATE"))
             .transpose()?;
         let identity = match (&args.tls_cert, &args.tls_key) {
-            (Some(cert), Some(key)) => Some((read("--tls-cert", cert)?, read("--tls-key", key)?)),
+            (Some(cert), Some(key)) => Some((
+                read_pem("--tls-cert", cert, "CERTIFICATE")?.into_bytes(),
+                read_pem("--tls-key", key, "PRIVATE KEY")?.into_bytes(),
+            )),
             _ => None,
         };
-        if uri.scheme == AMQPScheme::AMQP && (ca.is_some() || identity.is_some()) {
+        let tls = TlsFiles { ca, identity };
+        let https = args
+            .management_url
+            .as_ref()
+            .is_some_and(|url| url.trim().starts_with("https://"));
+        if uri.scheme == AMQPScheme::AMQP && !https && !tls.is_empty() {
             return Err("--tls-… needs an address that starts with amqps://".to_owned());
         }
         let user = &uri.authority.userinfo;
         let management = args
             .management_url
             .as_ref()
-            .map(|url| Management::new(url, &user.username, &user.password, &uri.vhost))
+            .map(|url| Management::new(url, &user.username, &user.password, &uri.vhost, &tls))
             .transpose()?;
         Ok(Self {
             uri,
-            ca,
-            identity,
+            tls,
             management,
         })
     }
@@ -173,10 +195,11 @@ impl Endpoint {
             lapin::runtime::default_runtime().map_err(|e| BrokerError::from_session(&e))?;
         let tls = OwnedTLSConfig {
             identity: self
+                .tls
                 .identity
                 .clone()
                 .map(|(pem, key)| OwnedIdentity::PKCS8 { pem, key }),
-            cert_chain: self.ca.clone(),
+            cert_chain: self.tls.ca.clone(),
         };
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let attempt =
@@ -188,6 +211,13 @@ impl Endpoint {
                 broker: self.to_string(),
                 reason: format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
             }),
+        }
+    }
+
+    fn other_scheme(&self) -> &'static str {
+        match self.uri.scheme {
+            AMQPScheme::AMQP => "TLS: amqps://",
+            AMQPScheme::AMQPS => "a client certificate (--tls-cert, --tls-key) or no TLS (amqp://)",
         }
     }
 
@@ -209,6 +239,11 @@ impl Endpoint {
                     reason: io.to_string(),
                 }
             }
+            ErrorKind::ParsingError(_) => BrokerError::NotAmqp { broker },
+            ErrorKind::IOError(io) if is_reset(io) => BrokerError::Unreachable {
+                broker,
+                reason: format!("{io} (perhaps the port wants {})", self.other_scheme()),
+            },
             _ => BrokerError::Unreachable {
                 broker,
                 reason: match error.kind() {
@@ -218,6 +253,14 @@ impl Endpoint {
             },
         }
     }
+}
+
+/// What a server does that cannot make sense of what it was told, or does not like the certificate that it was shown.
+fn is_reset(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+    )
 }
 
 /// rustls reports what it dislikes, about the peer or about this system's certificates, as I/O errors of these kinds.

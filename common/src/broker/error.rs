@@ -13,6 +13,14 @@ pub enum BrokerError {
         /// What the system says.
         reason: String,
     },
+    /// Something else than a broker answers at the address.
+    #[error(
+        "what answers at {broker} does not speak AMQP. A port for TLS wants an address that starts with amqps://; else check host and port in --amqp-url (PRIMEPOOL_AMQP_URL)"
+    )]
+    NotAmqp {
+        /// The address, without the password.
+        broker: String,
+    },
     /// No TLS session could be agreed on.
     #[error(
         "no TLS session with the broker at {broker}: {reason}. Check the scheme (amqp:// or amqps://), --tls-ca, --tls-cert and --tls-key"
@@ -82,7 +90,8 @@ impl BrokerError {
             | Self::Vhost { .. }
             | Self::NotPermitted { .. }
             | Self::OtherArguments { .. }
-            | Self::Tls { .. } => true,
+            | Self::Tls { .. }
+            | Self::NotAmqp { .. } => true,
             Self::Unreachable { .. } | Self::NotFound { .. } | Self::Lost { .. } => false,
         }
     }

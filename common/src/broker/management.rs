@@ -1,11 +1,12 @@
 //! What only the broker's management API knows of a queue.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use reqwest::{Client, Url};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Url, redirect::Policy};
 use serde::Deserialize;
 use tokio::{
     sync::watch,
@@ -42,6 +43,52 @@ pub struct Management {
     told: Arc<Mutex<Option<ManagementError>>>,
 }
 
+/// What a TLS session needs besides the system's authorities: the contents of `--tls-ca`, `--tls-cert` and `--tls-key`.
+#[derive(Clone, Default)]
+pub struct TlsFiles {
+    /// Certificates (PEM) of authorities.
+    pub ca: Option<String>,
+    /// Certificate (PEM) to show, and its private key (PEM).
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl TlsFiles {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ca.is_none() && self.identity.is_none()
+    }
+
+    fn apply(&self, mut client: ClientBuilder) -> Result<ClientBuilder, String> {
+        let unusable =
+            |flag: &str, error: &reqwest::Error| format!("{flag} cannot be used: {error}");
+        if let Some(ca) = &self.ca {
+            let authorities = Certificate::from_pem_bundle(ca.as_bytes())
+                .map_err(|error| unusable("--tls-ca", &error))?;
+            for authority in authorities {
+                client = client.add_root_certificate(authority);
+            }
+        }
+        if let Some((certificate, key)) = &self.identity {
+            let both = [key.as_slice(), b"\n", certificate.as_slice()].concat();
+            let identity = Identity::from_pem(&both)
+                .map_err(|error| unusable("--tls-cert or --tls-key", &error))?;
+            client = client.identity(identity);
+        }
+        Ok(client)
+    }
+}
+
+/// A proxy on the way to this very machine would only see the password.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 /// Why the management API did not answer, for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the management API at {url}: {reason}")]
@@ -54,8 +101,14 @@ impl Management {
     /// Asks nothing yet. `url` is `http://HOST:PORT` or `https://…`, with a path where a proxy adds one.
     ///
     /// # Errors
-    /// The address is not one, or holds a password. The text never repeats it.
-    pub fn new(url: &str, user: &str, password: &str, vhost: &str) -> Result<Self, String> {
+    /// The address is not one, or holds a password; or `tls` cannot be used. The text never repeats the address.
+    pub fn new(
+        url: &str,
+        user: &str,
+        password: &str,
+        vhost: &str,
+        tls: &TlsFiles,
+    ) -> Result<Self, String> {
         let wrong = |reason: &str| {
             Err(format!(
                 "--management-url {reason}: write http://HOST:15672; user and password are those of the AMQP address"
@@ -73,10 +126,17 @@ impl Management {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        let client = Client::builder()
+        let mut client = Client::builder()
             .timeout(TIMEOUT)
-            .build()
-            .map_err(|error| error.to_string())?;
+            // A redirection could hand the password to somebody else.
+            .redirect(Policy::none());
+        if is_loopback(&url) {
+            client = client.no_proxy();
+        }
+        if url.scheme() == "https" {
+            client = tls.apply(client)?;
+        }
+        let client = client.build().map_err(|error| error.to_string())?;
         Ok(Self {
             client,
             url,
@@ -125,9 +185,10 @@ impl Management {
             .basic_auth(&self.user, Some(&self.password))
             .send()
             .await
-            .map_err(|e| error(e.without_url().to_string()))?;
+            .map_err(|e| error(causes(e)))?;
         if !answer.status().is_success() {
             let hint = match answer.status().as_u16() {
+                300..=399 => " (a redirection: write the address that it leads to)",
                 401 | 403 => " (the user needs the tag monitoring or management)",
                 _ => "",
             };
@@ -143,6 +204,21 @@ impl Management {
             deliver_rate: queue.message_stats.deliver_get_details.rate,
         })
     }
+}
+
+/// An error and what it comes from: reqwest's own text says of a certificate that is refused only that something failed.
+fn causes(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
 }
 
 impl Management {
@@ -206,7 +282,7 @@ mod tests {
             "amqp://broker:5672/s3cr3t",
             "http://u:s3cr3t@broker:15672",
         ] {
-            let error = Management::new(url, "u", "p", "/").unwrap_err();
+            let error = Management::new(url, "u", "p", "/", &TlsFiles::default()).unwrap_err();
             assert!(
                 !error.contains("s3cr3t") && error.contains("15672"),
                 "{error}"
@@ -216,7 +292,14 @@ mod tests {
 
     #[test]
     fn the_password_is_not_shown() {
-        let api = Management::new("http://broker:15672", "u", "s3cr3t", "/").unwrap();
+        let api = Management::new(
+            "http://broker:15672",
+            "u",
+            "s3cr3t",
+            "/",
+            &TlsFiles::default(),
+        )
+        .unwrap();
         assert_eq!(format!("{api:?}"), "Management(http://broker:15672/)");
     }
 }

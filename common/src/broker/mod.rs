@@ -13,4 +13,4 @@ pub use backoff::Backoff;
 pub use confirm::{MANDATORY, confirmed, refusal};
 pub use endpoint::{BrokerArgs, Endpoint, warn_when_blocked};
 pub use error::BrokerError;
-pub use management::{Management, ManagementError, QueueFigures};
+pub use management::{Management, ManagementError, QueueFigures, TlsFiles};
