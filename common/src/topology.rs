@@ -39,6 +39,16 @@ pub const DEAD_EXCHANGE: &str = "primepool.dead";
 /// Queue behind [`DEAD_EXCHANGE`], with the reason in header [`REASON_HEADER`].
 pub const DEAD_QUEUE: &str = "primepool.dead";
 
+/// Takes what everybody who works on a run has to know: that it was cancelled.
+pub const CONTROL_EXCHANGE: &str = "primepool.control";
+/// Stream behind [`CONTROL_EXCHANGE`]: each consumer reads all of it, so that one that comes later knows which of the units that
+/// still wait are not wanted.
+pub const CONTROL_STREAM: &str = "primepool.control";
+/// How long and how much of it is kept. It goes by whole segments.
+const CONTROL_AGE: &str = "7D";
+const CONTROL_BYTES: i64 = 8 << 20;
+const CONTROL_SEGMENT_BYTES: i64 = 1 << 20;
+
 /// Header of a message in [`DEAD_QUEUE`]: why it is there. Messages that the broker put there itself carry its `x-death`.
 pub const REASON_HEADER: &str = "x-primepool-reason";
 /// Header of a message in [`DEAD_QUEUE`]: the node that put it there.
@@ -113,7 +123,7 @@ pub async fn declare(connection: &Connection) -> Result<(), BrokerError> {
 /// Also says whether a queue was new.
 async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
     let mut declarer = Declarer::new(connection).await?;
-    for name in [UNROUTED_EXCHANGE, DEAD_EXCHANGE] {
+    for name in [UNROUTED_EXCHANGE, DEAD_EXCHANGE, CONTROL_EXCHANGE] {
         declarer
             .exchange(name, ExchangeKind::Fanout, FieldTable::default())
             .await?;
@@ -136,6 +146,18 @@ async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
     let dead = table([("x-queue-type", text("quorum"))]);
     declarer
         .queue(DEAD_QUEUE, dead, (DEAD_EXCHANGE, ""))
+        .await?;
+    let control = table([
+        ("x-queue-type", text("stream")),
+        ("x-max-age", text(CONTROL_AGE)),
+        ("x-max-length-bytes", AMQPValue::LongLongInt(CONTROL_BYTES)),
+        (
+            "x-stream-max-segment-size-bytes",
+            AMQPValue::LongLongInt(CONTROL_SEGMENT_BYTES),
+        ),
+    ]);
+    declarer
+        .queue(CONTROL_STREAM, control, (CONTROL_EXCHANGE, ""))
         .await?;
     // The last one made stands for all: a queue that is there already has been there with those before it.
     let mut is_new = false;

@@ -95,19 +95,20 @@ impl Compute for EngineCompute {
 /// are then done one at a time, each with a `Compute` that `renew` makes.
 ///
 /// # Errors
-/// Cancelled before the end; nothing of the unit counts then.
+/// Cancelled before the end: what there is.
 pub fn run_unit<C: Compute>(
     compute: &mut C,
     renew: impl Fn() -> C,
     unit: &WorkUnit,
     cancel: &Cancel,
 ) -> Result<Vec<JobAnswer>, Cancelled> {
+    let start = Instant::now();
     let count = unit.work.count();
     let whole = Jobs { offset: 0, count };
     let mut answers = Answers(vec![None; count as usize]);
     match attempt(compute, unit, whole, cancel, &mut answers) {
         Attempt::Done => return Ok(answers.finish()),
-        Attempt::Cancelled => return Err(Cancelled),
+        Attempt::Cancelled => return Err(Cancelled { answers, start }),
         Attempt::Unable(outcome) => {
             answers.answer_rest(whole, &outcome);
             return Ok(answers.finish());
@@ -122,7 +123,7 @@ pub fn run_unit<C: Compute>(
         let one = Jobs { offset, count: 1 };
         match attempt(compute, unit, one, cancel, &mut answers) {
             Attempt::Done => {}
-            Attempt::Cancelled => return Err(Cancelled),
+            Attempt::Cancelled => return Err(Cancelled { answers, start }),
             Attempt::Unable(outcome) => answers.answer_rest(one, &outcome),
             Attempt::Panicked(message) => {
                 let job = unit.first + offset;
@@ -137,6 +138,7 @@ pub fn run_unit<C: Compute>(
 }
 
 /// The answers to the jobs of a unit, as far as there are any.
+#[derive(Debug)]
 struct Answers(Vec<Option<JobAnswer>>);
 
 impl Answers {
@@ -178,9 +180,26 @@ impl Answers {
     }
 }
 
-/// The work was cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cancelled;
+/// The work was broken off.
+#[derive(Debug)]
+pub struct Cancelled {
+    answers: Answers,
+    start: Instant,
+}
+
+impl Cancelled {
+    /// The answers for somebody who does not try again: what is not done has failed for this reason. The time is shared out
+    /// among all.
+    #[must_use]
+    pub fn fail(self, reason: String) -> Vec<JobAnswer> {
+        let Self { mut answers, start } = self;
+        let count = answers.0.len() as u64;
+        let whole = Jobs { offset: 0, count };
+        answers.answer_rest(whole, &JobOutcome::Failed { reason });
+        answers.share_time(whole, start.elapsed().as_secs_f64() * 1e6);
+        answers.finish()
+    }
+}
 
 enum Attempt {
     Done,
@@ -253,6 +272,7 @@ mod tests {
             published_ns: 0,
             seed: Some(1),
             avoid: vec![],
+            deadline_ms: None,
             work,
         }
     }
@@ -388,11 +408,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_unit_has_no_answer() {
+    fn a_unit_that_is_broken_off_keeps_what_it_has() {
         let cancel = Cancel::new();
         cancel.cancel();
         let unit = unit(Work::Noop { count: 5 });
-        let answers = run_unit(&mut fragile(9), || fragile(9), &unit, &cancel);
-        assert_eq!(answers, Err(Cancelled));
+        let cancelled = run_unit(&mut fragile(9), || fragile(9), &unit, &cancel).unwrap_err();
+        let answers = cancelled.fail("too late".to_owned());
+        assert_eq!(answers.len(), 5);
+        let late = |answer: &JobAnswer| matches!(&answer.outcome, JobOutcome::Failed { reason } if reason == "too late");
+        assert!(answers.iter().all(late), "{answers:?}");
     }
 }

@@ -1,19 +1,23 @@
 //! The consuming side: subscribes to the queues, reads the units, hands them to the workers, and does so again whenever
 //! the connection or a subscription ends.
 
-use std::{pin::Pin, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use crossbeam_channel::Sender;
 use futures_util::{Stream, StreamExt, stream};
 use lapin::{
     Acker, Channel, Connection,
     message::Delivery,
-    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
 use primepool_common::{
-    broker::{Backoff, BrokerError, Endpoint},
-    message::{CONTENT_TYPE, decode_unit},
+    broker::{Backoff, BrokerError, ControlReader, Endpoint},
+    message::{CONTENT_TYPE, Control, decode_unit},
     topology,
 };
 use tokio::{
@@ -28,6 +32,7 @@ use crate::{
     ledger::{self, Ledger},
     metrics::Queues,
     node::Node,
+    running::Running,
     workers::Task,
 };
 
@@ -46,6 +51,8 @@ pub struct Intake {
     pub outgoing: UnboundedSender<Outgoing>,
     /// What is held.
     pub ledger: Ledger,
+    /// What is at work.
+    pub running: Running,
     /// Whose length is told to the metrics.
     pub queues: Queues,
     /// Becomes true when no more units are to be taken.
@@ -113,6 +120,8 @@ impl Intake {
         let name = format!("primepool consumer {} (consuming)", self.settings.node);
         let connection = self.endpoint.connect(&name).await?;
         topology::declare(&connection).await?;
+        // Before the first unit comes: it may be one of a run that was cancelled.
+        let mut control = ControlReader::open_or_warn(&connection).await;
         let channel = connection.create_channel().await?;
         channel
             .basic_qos(self.settings.prefetch, BasicQosOptions::default())
@@ -129,6 +138,7 @@ impl Intake {
         let mut stop = self.stop.clone();
         loop {
             tokio::select! {
+                message = ControlReader::next_of(&mut control) => self.heed(&message),
                 next = deliveries.next() => match next.flatten() {
                     Some(Ok(delivery)) => self.receive(delivery),
                     Some(Err(error)) => return Err(error.into()),
@@ -207,6 +217,14 @@ impl Intake {
             leave_to_others(delivery.acker, tried);
             return;
         }
+        if self.running.is_cancelled(&unit.run) {
+            debug!(run = %unit.run, unit = unit.unit, "dropped: its run was cancelled");
+            tokio::spawn(async move {
+                // Without a connection the unit comes back, and is dropped then.
+                let _ = delivery.acker.ack(BasicAckOptions::default()).await;
+            });
+            return;
+        }
         if !self.ledger.enter(key, delivery.acker.clone()) {
             debug!(run = %unit.run, unit = unit.unit, "redelivered while it is being worked on");
             return;
@@ -251,6 +269,17 @@ impl Intake {
             };
             // The workers hold the other end for as long as this process lives.
             let _ = self.tasks.send(task);
+        }
+    }
+
+    fn heed(&self, message: &Control) {
+        let run = &message.cancel;
+        if self.running.cancel_run(run) {
+            // Most are old ones that a new connection reads again.
+            debug!(%run, "the run was cancelled");
+            if self.ledger.holds(run) {
+                info!(%run, "the run was cancelled: drops its units");
+            }
         }
     }
 

@@ -61,6 +61,12 @@ impl Ledger {
         wanted
     }
 
+    /// Whether units of this run are held.
+    #[must_use]
+    pub fn holds(&self, run: &RunId) -> bool {
+        self.held().keys().any(|(held, _)| held == run)
+    }
+
     /// Units that are held.
     #[must_use]
     pub fn len(&self) -> usize {

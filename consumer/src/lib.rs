@@ -8,7 +8,7 @@
 //!
 //! [`service`] puts the parts together and drains them; [`intake`] and [`answers`] own a connection each, because lapin stops
 //! every write, acknowledgements too, on a connection that the broker blocks; [`ledger`] knows what this process has received
-//! and not yet acknowledged.
+//! and not yet acknowledged, [`running`] what its threads work on and how to stop them.
 
 pub mod answers;
 pub mod cgroup;
@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod machine;
 pub mod metrics;
 pub mod node;
+pub mod running;
 pub mod service;
 pub mod workers;
 

@@ -14,7 +14,7 @@ use primepool_common::{
     metrics::MetricsWriter,
     shutdown::StopSignals,
 };
-use primepool_engine::{Cancel, Kernel};
+use primepool_engine::Kernel;
 use tokio::{
     sync::{
         mpsc::{self, UnboundedReceiver, UnboundedSender},
@@ -32,6 +32,7 @@ use crate::{
     ledger::Ledger,
     metrics::{Queues, report_node, write_node},
     node::Node,
+    running::Running,
     workers::{self, Finished, Task},
 };
 
@@ -60,7 +61,7 @@ pub async fn run(
         kernel,
     ));
     let ledger = Ledger::default();
-    let cancel = Cancel::new();
+    let running = Running::new();
     let (tasks, waiting) = workers::channel();
     let (finished, done) = mpsc::unbounded_channel();
     workers::start(
@@ -69,7 +70,7 @@ pub async fn run(
         &waiting,
         &finished,
         &ledger,
-        &cancel,
+        &running,
     )
     .map_err(system)?;
     drop(finished);
@@ -97,6 +98,7 @@ pub async fn run(
         tasks,
         outgoing,
         ledger: ledger.clone(),
+        running: running.clone(),
         stop: stopped,
     };
     let mut intake = tokio::spawn(intake.run());
@@ -124,7 +126,7 @@ pub async fn run(
     let deadline = Instant::now() + settings.drain_timeout;
     let _ = stop.send(true);
     let session = timeout_at(deadline + GRACE, intake).await;
-    drain(&ledger, &waiting, &cancel, deadline).await;
+    drain(&ledger, &waiting, &running, deadline).await;
     // Ends once the workers are gone; they end with the channel of their tasks.
     drop(waiting);
     forward.abort();
@@ -195,13 +197,14 @@ async fn forward(
             Finished::Answered(answer) => {
                 let _ = outgoing.send(Outgoing::Answer(Box::new(answer)));
             }
-            Finished::Cancelled(key) => ledger.hand_back(&key).await,
+            Finished::HandBack(key) => ledger.hand_back(&key).await,
+            Finished::Drop(key) => ledger.acknowledge(&key).await,
         }
     }
 }
 
 /// Gives back what no worker has begun, waits for the rest until the deadline, then cancels it.
-async fn drain(ledger: &Ledger, waiting: &Receiver<Task>, cancel: &Cancel, deadline: Instant) {
+async fn drain(ledger: &Ledger, waiting: &Receiver<Task>, running: &Running, deadline: Instant) {
     let mut returned = 0;
     while let Ok(task) = waiting.try_recv() {
         ledger.hand_back(&task.key()).await;
@@ -215,7 +218,7 @@ async fn drain(ledger: &Ledger, waiting: &Receiver<Task>, cancel: &Cancel, deadl
             units = ledger.len(),
             "the drain time is over: gives back what is not finished"
         );
-        cancel.cancel();
+        running.stop_all();
         let _ = timeout(GRACE, ledger.settled()).await;
     }
 }

@@ -5,13 +5,13 @@ use std::{io, sync::Arc, sync::atomic::Ordering::Relaxed, thread};
 
 use crossbeam_channel::{Receiver, Sender};
 use primepool_common::message::{JobOutcome, UnitAnswer, VERSION, WorkUnit};
-use primepool_engine::Cancel;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     compute::{EngineCompute, run_unit},
     ledger::{Ledger, UnitKey},
     node::Node,
+    running::{Running, Stop},
 };
 
 /// A unit for the workers.
@@ -36,8 +36,10 @@ impl Task {
 pub enum Finished {
     /// It was worked on.
     Answered(UnitAnswer),
-    /// It was cancelled.
-    Cancelled(UnitKey),
+    /// It was broken off since this process ends: others are to do it.
+    HandBack(UnitKey),
+    /// Nobody wants it.
+    Drop(UnitKey),
 }
 
 /// Starts `count` threads that take from `tasks` until its senders are gone.
@@ -50,7 +52,7 @@ pub fn start(
     tasks: &Receiver<Task>,
     finished: &UnboundedSender<Finished>,
     ledger: &Ledger,
-    cancel: &Cancel,
+    running: &Running,
 ) -> io::Result<()> {
     for number in 0..count {
         let worker = Worker {
@@ -59,7 +61,7 @@ pub fn start(
             tasks: tasks.clone(),
             finished: finished.clone(),
             ledger: ledger.clone(),
-            cancel: cancel.clone(),
+            running: running.clone(),
         };
         thread::Builder::new()
             .name(format!("compute-{number}"))
@@ -81,7 +83,7 @@ struct Worker {
     tasks: Receiver<Task>,
     finished: UnboundedSender<Finished>,
     ledger: Ledger,
-    cancel: Cancel,
+    running: Running,
 }
 
 impl Worker {
@@ -91,7 +93,11 @@ impl Worker {
             if !self.ledger.claim(&task.key()) {
                 continue;
             }
-            let finished = self.work(&mut compute, task);
+            let finished = if self.running.is_cancelled(&task.unit.run) {
+                Finished::Drop(task.key())
+            } else {
+                self.work(&mut compute, task)
+            };
             if self.finished.send(finished).is_err() {
                 return;
             }
@@ -100,10 +106,18 @@ impl Worker {
 
     fn work(&self, compute: &mut EngineCompute, task: Task) -> Finished {
         let busy = self.node.busy(self.number as usize);
-        let done = run_unit(compute, EngineCompute::default, &task.unit, &self.cancel);
+        let cancel = self.running.begin(self.number, &task.unit);
+        let done = run_unit(compute, EngineCompute::default, &task.unit, &cancel);
+        let stop = self.running.end(self.number);
         drop(busy);
-        let Ok(jobs) = done else {
-            return Finished::Cancelled(task.key());
+        let jobs = match (done, stop) {
+            (Ok(jobs), _) => jobs,
+            (Err(cancelled), Some(Stop::Deadline)) => cancelled.fail(format!(
+                "not done within {} ms of a worker's time (--deadline)",
+                task.unit.deadline_ms.unwrap_or_default()
+            )),
+            (Err(_), Some(Stop::RunCancelled)) => return Finished::Drop(task.key()),
+            (Err(_), Some(Stop::Shutdown) | None) => return Finished::HandBack(task.key()),
         };
         let answer = UnitAnswer {
             version: VERSION,

@@ -22,6 +22,7 @@ Examples:
   producer --count 1000 --bits 256 --seed 7          the same thousand primes every time
   producer --count 1000000 --bits 512 --detach       publish and leave; collect later with:
   producer resume 20261122-201530-9f3c01ab           go on with a run, whatever ended it
+  producer cancel 20261122-201530-9f3c01ab           nobody wants it any more: workers drop it within seconds
 
 Each run has a folder, runs/<run>/: results.jsonl (a line a job), summary.json, metrics.lp (InfluxDB line protocol).
 
@@ -81,6 +82,11 @@ pub struct Cli {
     /// used, as a key needs
     #[arg(long, env = "PRIMEPOOL_SEED", value_name = "SEED")]
     seed: Option<u64>,
+
+    /// Longest time of a worker for a job; one that takes longer has failed. The jobs of a unit share their time: with
+    /// --unit-size 1 each has its own
+    #[arg(long, env = "PRIMEPOOL_DEADLINE", value_name = "TIME", value_parser = deadline)]
+    deadline: Option<Duration>,
 
     /// Jobs in one message; auto: 50 to 200 ms of work, less towards the end of the run
     #[arg(
@@ -150,6 +156,27 @@ struct Common {
 enum Command {
     /// Go on with a run: publish what the broker has not confirmed yet, collect the rest
     Resume(ResumeArgs),
+    /// Stop a run for good, wherever its producer is: consumers drop its units, those at work within a second, and a producer
+    /// that waits for it reports what is done and ends
+    Cancel(CancelArgs),
+}
+
+#[derive(Debug, Args)]
+struct CancelArgs {
+    /// The run, as `producer` named it
+    run: RunId,
+
+    /// Folder of the runs' folders: a run that is there cannot be resumed afterwards
+    #[arg(
+        long,
+        env = "PRIMEPOOL_RUNS_DIR",
+        value_name = "DIR",
+        default_value = "runs"
+    )]
+    runs_dir: PathBuf,
+
+    #[command(flatten)]
+    broker: BrokerArgs,
 }
 
 #[derive(Debug, Args)]
@@ -218,30 +245,60 @@ pub enum What {
     },
 }
 
+/// What the command line asks for.
+pub(crate) enum Task {
+    /// To work on a run.
+    Run(Box<Order>),
+    /// To stop one for good.
+    Cancel {
+        /// Its name.
+        run: RunId,
+        /// Folder of the runs' folders.
+        runs_dir: PathBuf,
+    },
+}
+
 impl Cli {
     fn common(&self) -> &Common {
         match &self.command {
             Some(Command::Resume(resume)) => &resume.common,
-            None => &self.common,
+            Some(Command::Cancel(_)) | None => &self.common,
         }
     }
 
     /// Where the broker is.
     pub(crate) fn broker(&self) -> &BrokerArgs {
-        &self.common().broker
+        match &self.command {
+            Some(Command::Cancel(cancel)) => &cancel.broker,
+            _ => &self.common().broker,
+        }
+    }
+
+    /// Brings the options together.
+    ///
+    /// # Errors
+    /// What [`Cli::order`] says.
+    pub(crate) fn task(&self) -> Result<Task, String> {
+        Ok(match &self.command {
+            Some(Command::Cancel(cancel)) => Task::Cancel {
+                run: cancel.run.clone(),
+                runs_dir: cancel.runs_dir.clone(),
+            },
+            _ => Task::Run(Box::new(self.order()?)),
+        })
     }
 
     /// Brings the options together.
     ///
     /// # Errors
     /// Options that do not go together, or a file of integers that cannot be read.
-    pub(crate) fn order(&self) -> Result<Order, String> {
+    fn order(&self) -> Result<Order, String> {
         let what = match &self.command {
             Some(Command::Resume(resume)) => What::Resume {
                 run: resume.run.clone(),
                 republish: resume.republish,
             },
-            None => What::New {
+            Some(Command::Cancel(_)) | None => What::New {
                 ask: self.ask()?,
                 unit_size: self.unit_size,
                 priority: self.priority,
@@ -289,6 +346,7 @@ impl Cli {
             },
             method: self.method,
             seed: self.seed,
+            deadline_ms: self.deadline.map(|limit| limit.as_millis() as u64),
             after,
         })
     }
@@ -308,4 +366,13 @@ impl Cli {
         }
         Ok(integers)
     }
+}
+
+/// Short enough for milliseconds in 64 bits, long enough to be polled for.
+fn deadline(text: &str) -> Result<Duration, String> {
+    let allowed = Duration::from_millis(10)..=Duration::from_secs(365 * 24 * 3600);
+    duration(text).and_then(|time| {
+        let fits = allowed.contains(&time).then_some(time);
+        fits.ok_or_else(|| "give a time from 10ms to 365d".to_owned())
+    })
 }

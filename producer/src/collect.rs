@@ -13,7 +13,7 @@ use lapin::{
     types::FieldTable,
 };
 use primepool_common::{
-    broker::{Backoff, BrokerError, Endpoint},
+    broker::{Backoff, BrokerError, ControlReader, Endpoint},
     clock::unix_ns,
     message::RunId,
     topology,
@@ -117,6 +117,7 @@ impl Collector {
                 FieldTable::default(),
             )
             .await?;
+        let mut control = ControlReader::open_or_warn(connection).await;
         backoff.reset();
         let jobs_queue = topology::jobs_queue(self.manifest.ask.kind);
         let management = self.endpoint.management();
@@ -142,6 +143,11 @@ impl Collector {
                         reason: "the subscription to the results ended".to_owned(),
                     }),
                 },
+                message = ControlReader::next_of(&mut control) => {
+                    if message.cancel == self.manifest.run {
+                        let _ = self.events.send(Event::Cancelled);
+                    }
+                }
                 Some(ackers) = self.settled.recv() => acknowledge(ackers).await,
                 stop = &mut self.stop => return Ok(stop.unwrap_or(false)),
                 _ = look.tick() => {

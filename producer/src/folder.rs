@@ -7,6 +7,7 @@
 //! | `results.jsonl` | a line for each job that has ended (`--output` puts it elsewhere) |
 //! | `metrics.lp` | the run's metrics, in InfluxDB's line protocol |
 //! | `summary.json` | the figures of the last session |
+//! | `cancelled` | there once the run was cancelled; empty |
 //! | `lock` | held by the producer that works on the run |
 
 use std::{
@@ -93,6 +94,14 @@ pub enum FolderError {
     /// The file for the results is there already.
     #[error("{} exists already: name another file with --output, or move that one away", .0.display())]
     OutputExists(PathBuf),
+    /// The run was cancelled.
+    #[error("run {run} was cancelled, and its jobs are no longer worked on. What it had found is in {}; start a new run for more", results.display())]
+    Cancelled {
+        /// The run.
+        run: RunId,
+        /// Its results.
+        results: PathBuf,
+    },
     /// Another producer is at work on this run.
     #[error("another producer is at work on run {0}: wait for it, or end it")]
     Busy(RunId),
@@ -181,6 +190,12 @@ impl Folder {
                 "it is another version's or another run's".to_owned(),
             ));
         }
+        if path.join(CANCELLED).exists() {
+            return Err(FolderError::Cancelled {
+                run: run.clone(),
+                results: manifest.output,
+            });
+        }
         let lock = lock(&path, run)?;
         Ok(Self {
             path,
@@ -228,6 +243,23 @@ impl Folder {
         let path = self.file("summary.json");
         write_whole(&path, summary).map_err(file_error("write", &path))
     }
+}
+
+/// Name of the file that says that a run was cancelled.
+const CANCELLED: &str = "cancelled";
+
+/// Notes that a run was cancelled, if its folder is here; whether it is.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn mark_cancelled(runs: &Path, run: &RunId) -> Result<bool, FolderError> {
+    let folder = runs.join(run.as_str());
+    if !folder.join("manifest.json").exists() {
+        return Ok(false);
+    }
+    let file = folder.join(CANCELLED);
+    File::create(&file).map_err(file_error("write", &file))?;
+    Ok(true)
 }
 
 fn lock(folder: &Path, run: &RunId) -> Result<File, FolderError> {
@@ -349,6 +381,7 @@ mod tests {
             count: 9,
             method: Method::Uniform,
             seed: Some(3),
+            deadline_ms: None,
             after: vec![],
         };
         let packing = Packing {

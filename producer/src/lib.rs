@@ -9,6 +9,7 @@
 //! [`run`] puts the parts together. [`folder`] is a run's folder: the manifest, from which every unit can be made again, and
 //! the journal of the units that the broker has confirmed; with them `producer resume` goes on after whatever happened.
 
+pub mod cancel;
 pub mod cli;
 pub mod collect;
 pub mod folder;
@@ -25,7 +26,7 @@ pub mod verify;
 
 use primepool_common::{broker::Endpoint, exit::Exit};
 
-use cli::Cli;
+use cli::{Cli, Task};
 
 /// Runs what the command line asks for.
 ///
@@ -34,10 +35,15 @@ use cli::Cli;
 pub fn main(cli: Cli) -> Result<Exit, (Exit, anyhow::Error)> {
     let usage = |error: String| (Exit::Usage, anyhow::Error::msg(error));
     let endpoint = Endpoint::from_args(cli.broker()).map_err(usage)?;
-    let order = cli.order().map_err(usage)?;
+    let task = cli.task().map_err(usage)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| (Exit::Incomplete, error.into()))?;
-    runtime.block_on(run::run(endpoint, order))
+    match task {
+        Task::Run(order) => runtime.block_on(run::run(endpoint, *order)),
+        Task::Cancel { run, runs_dir } => {
+            runtime.block_on(cancel::cancel(&endpoint, &run, &runs_dir))
+        }
+    }
 }

@@ -23,6 +23,9 @@ pub struct Ask {
     /// Seed of the jobs' random streams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// Milliseconds of a worker's time that each job may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
     /// For `next-prime`: where each job starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<HexInteger>,
@@ -184,6 +187,7 @@ impl Ask {
             published_ns,
             seed: self.seed,
             avoid: Vec::new(),
+            deadline_ms: self.deadline_ms,
             work,
         }
     }
@@ -218,6 +222,7 @@ mod tests {
             count,
             method: Method::Incremental,
             seed: None,
+            deadline_ms: None,
             after: vec![],
         }
     }

@@ -32,7 +32,7 @@ use tracing::{info, warn};
 use crate::{
     cli::{Order, What},
     collect::{self, Collector},
-    folder::{Folder, FolderError, Manifest},
+    folder::{Folder, FolderError, Manifest, mark_cancelled},
     metrics::{self, Metrics, ReadBack},
     plan::{Ask, Packing, UnitSize},
     progress::{Progress, plural},
@@ -80,9 +80,10 @@ fn broker_failure(error: BrokerError) -> Failure {
 fn folder_failure(error: FolderError) -> Failure {
     let exit = match error {
         FolderError::File { .. } | FolderError::Damaged { .. } => Exit::Incomplete,
-        FolderError::Unknown { .. } | FolderError::Busy(_) | FolderError::OutputExists(_) => {
-            Exit::Usage
-        }
+        FolderError::Unknown { .. }
+        | FolderError::Busy(_)
+        | FolderError::Cancelled { .. }
+        | FolderError::OutputExists(_) => Exit::Usage,
     };
     (exit, error.into())
 }
@@ -186,6 +187,7 @@ enum End {
     Complete,
     Interrupted(&'static str),
     TimedOut(Duration),
+    Cancelled,
     Failed(Failure),
 }
 
@@ -313,7 +315,11 @@ impl Ready {
             .context("the thread that writes the results panicked")
             .map_err(|error| (Exit::Incomplete, error))?;
         let complete = done.iter().all(|done| *done);
-        let _ = stop_collecting.send(complete);
+        let is_cancelled = matches!(end, End::Cancelled);
+        if is_cancelled && let Err(error) = mark_cancelled(&order.runs_dir, &manifest.run) {
+            warn!("{error}");
+        }
+        let _ = stop_collecting.send(complete || is_cancelled);
         if timeout(CLOSING, collecting).await.is_err() {
             info!(
                 "the broker did not answer the goodbye; the run's queue goes by itself when it expires"
@@ -394,6 +400,7 @@ async fn watch(
                 Event::DoAgain(units) => {
                     let _ = more_units.send(units);
                 }
+                Event::Cancelled => break End::Cancelled,
                 Event::Queue(state) => queue = Some(state),
             },
             ended = &mut publishing => break match ended {
@@ -462,6 +469,13 @@ fn conclude(
             tell(&format!("{signal}: {resume}"));
             Ok(Exit::Interrupted)
         }
+        End::Cancelled => {
+            tell(&format!(
+                "run {} was cancelled: its other jobs are no longer worked on",
+                manifest.run
+            ));
+            Ok(Exit::Incomplete)
+        }
         End::TimedOut(after) => {
             let after = humane(after);
             tell(&format!("not done after {after} (--timeout): {resume}"));
@@ -485,7 +499,7 @@ fn conclude_detached(end: End, manifest: &Manifest, shared: &Shared) -> Result<E
             tell(&format!("{signal}: {}", how_to_resume(manifest, shared)));
             Ok(Exit::Interrupted)
         }
-        End::TimedOut(_) => Ok(Exit::Incomplete),
+        End::TimedOut(_) | End::Cancelled => Ok(Exit::Incomplete),
         End::Failed((exit, error)) => Err((exit, error.context(how_to_resume(manifest, shared)))),
     }
 }

@@ -19,6 +19,8 @@ pub enum Event {
     QueueLost(Vec<u64>),
     /// The results of these units were wrong, at least in part: other nodes are to do them again.
     DoAgain(Vec<u64>),
+    /// Somebody has cancelled the run.
+    Cancelled,
     /// Length of the job queue.
     Queue(QueueState),
 }

@@ -158,6 +158,7 @@ mod tests {
             count: 100,
             method: Method::Incremental,
             seed: None,
+            deadline_ms: None,
             after: vec![HexInteger(90.into())],
         }
     }

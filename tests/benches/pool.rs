@@ -440,6 +440,7 @@ fn noop(run: &str, unit: u64) -> WorkUnit {
         published_ns: 0,
         seed: None,
         avoid: Vec::new(),
+        deadline_ms: None,
         work: Work::Noop { count: 1 },
     }
 }

@@ -105,7 +105,11 @@ impl BrokerError {
             return match amqp.get_id() {
                 403 => Self::NotPermitted { reason: text },
                 404 => Self::NotFound { reason: text },
-                // The same code also says that a unit outlasted the broker's acknowledgement timeout.
+                406 if text.contains("timed out") => Self::Lost {
+                    reason: format!(
+                        "a unit takes longer than the broker waits for its acknowledgement; the work on it goes on, but others may begin it too: raise consumer_timeout in the broker's configuration ({text})"
+                    ),
+                },
                 406 if text.contains("inequivalent") => Self::OtherArguments { reason: text },
                 _ => Self::Lost { reason: text },
             };

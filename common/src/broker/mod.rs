@@ -5,12 +5,14 @@
 
 mod backoff;
 mod confirm;
+mod control;
 mod endpoint;
 mod error;
 mod management;
 
 pub use backoff::Backoff;
 pub use confirm::{MANDATORY, confirmed, refusal};
+pub use control::ControlReader;
 pub use endpoint::{BrokerArgs, Endpoint, warn_when_blocked};
 pub use error::BrokerError;
 pub use management::{Management, ManagementError, QueueFigures, TlsFiles};

@@ -94,6 +94,7 @@ mod tests {
             published_ns: 5,
             seed: Some(7),
             avoid: vec![],
+            deadline_ms: None,
             work,
         }
     }

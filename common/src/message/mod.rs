@@ -3,6 +3,7 @@
 //! Unknown fields are ignored, so that a newer sender may add some; an unknown version or kind is refused.
 
 mod answer;
+mod control;
 mod decode;
 mod integer;
 mod run_id;
@@ -10,6 +11,7 @@ mod sample;
 mod unit;
 
 pub use answer::{JobAnswer, JobOutcome, UnitAnswer};
+pub use control::Control;
 pub use decode::{DecodeError, Envelope, decode_answer, decode_unit};
 pub use integer::HexInteger;
 pub use run_id::{InvalidRunId, RunId};
@@ -28,6 +30,9 @@ pub const MAX_UNIT_JOBS: u64 = 50_000;
 
 /// Largest number of bits of an integer in a message.
 pub const MAX_INTEGER_BITS: u32 = primepool_engine::MAX_BITS;
+
+/// Largest body of a [`Control`] in bytes.
+pub const MAX_CONTROL_BYTES: usize = 1 << 10;
 
 /// Most nodes in a unit's `avoid`.
 pub const MAX_AVOIDED: usize = 16;

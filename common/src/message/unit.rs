@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -194,6 +194,9 @@ pub struct WorkUnit {
     /// Nodes that must leave it to others: their results for it were wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub avoid: Vec<String>,
+    /// Milliseconds of a worker's time that each job may take. The jobs of a unit share theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
     /// What to do.
     #[serde(flatten)]
     pub work: Work,
@@ -204,6 +207,13 @@ impl WorkUnit {
     #[must_use]
     pub fn message_id(&self) -> String {
         format!("{}/{}", self.run, self.unit)
+    }
+
+    /// How long a worker may work on the unit, if there is a limit.
+    #[must_use]
+    pub fn time_limit(&self) -> Option<Duration> {
+        let all = self.deadline_ms?.saturating_mul(self.work.count());
+        Some(Duration::from_millis(all))
     }
 
     /// Whether the unit can be worked on by a consumer that takes numbers of up to `max_bits`.

@@ -210,6 +210,7 @@ fn round_trips(queue: &JobsQueue, count: u32) -> Result<RoundTrip> {
                 published_ns: u64::try_from(unix_time().as_nanos())?,
                 seed: None,
                 avoid: Vec::new(),
+                deadline_ms: None,
                 work: Work::Noop { count: 1 },
             })?;
             let properties = BasicProperties::default()

@@ -1,0 +1,67 @@
+use serde::{Deserialize, Serialize};
+
+use super::{DecodeError, MAX_CONTROL_BYTES, RunId, VERSION};
+
+/// A message to everybody who works on a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// Format of this message, see [`VERSION`].
+    pub version: u32,
+    /// The run that nobody wants any more.
+    pub cancel: RunId,
+}
+
+impl Control {
+    /// Cancels a run.
+    #[must_use]
+    pub fn cancel(run: RunId) -> Self {
+        Self {
+            version: VERSION,
+            cancel: run,
+        }
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// What is wrong with the body.
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        if body.len() > MAX_CONTROL_BYTES {
+            return Err(DecodeError::Oversized(body.len()));
+        }
+        let control: Self = serde_json::from_slice(body)
+            .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        if control.version == VERSION {
+            Ok(control)
+        } else {
+            Err(DecodeError::UnknownVersion(control.version))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_format_is_frozen() {
+        let control = Control::cancel("r1".parse().unwrap());
+        let body = serde_json::to_string(&control).unwrap();
+        assert_eq!(body, r#"{"version":1,"cancel":"r1"}"#);
+        assert_eq!(Control::decode(body.as_bytes()), Ok(control));
+    }
+
+    #[test]
+    fn others_are_refused() {
+        for body in [
+            &br#"{"version":2,"cancel":"r1"}"#[..],
+            br#"{"version":1,"cancel":"../r1"}"#,
+            br#"{"version":1}"#,
+            b"",
+            &[b' '; MAX_CONTROL_BYTES + 1],
+        ] {
+            assert!(Control::decode(body).is_err());
+        }
+    }
+}

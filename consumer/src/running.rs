@@ -1,0 +1,221 @@
+//! What the compute threads are working on, and the ways to stop them: the deadline of a unit, the end of a run, the end of
+//! this process.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use primepool_common::message::{RunId, WorkUnit};
+use primepool_engine::Cancel;
+use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
+
+/// Cancelled runs that are remembered; the broker forgets them as well.
+const RUNS_REMEMBERED: usize = 100_000;
+
+/// Why the work on a unit was broken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Its time is over.
+    Deadline,
+    /// Nobody wants its run any more.
+    RunCancelled,
+    /// This process ends.
+    Shutdown,
+}
+
+/// The units at work; clones share them.
+#[derive(Debug, Clone)]
+pub struct Running {
+    shared: Arc<Mutex<Shared>>,
+    /// Where the clocks of deadlines run.
+    runtime: Handle,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// By number of the worker.
+    units: HashMap<u32, Unit>,
+    cancelled: HashSet<RunId>,
+    /// In the order in which they were cancelled.
+    order: VecDeque<RunId>,
+    ends: bool,
+    /// Units begun so far.
+    begun: u64,
+}
+
+#[derive(Debug)]
+struct Unit {
+    /// Which one it is of those that were begun.
+    number: u64,
+    run: RunId,
+    cancel: Cancel,
+    stop: Option<Stop>,
+    clock: Option<AbortHandle>,
+}
+
+impl Unit {
+    /// The first reason counts.
+    fn stop(&mut self, why: Stop) {
+        self.stop.get_or_insert(why);
+        self.cancel.cancel();
+    }
+}
+
+impl Running {
+    /// Nothing yet; to be called within the runtime.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            shared: Arc::default(),
+            runtime: Handle::current(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        // Every critical section leaves the table whole, whatever thread panics elsewhere.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A worker begins a unit: the flag that tells it to stop.
+    #[must_use]
+    pub fn begin(&self, worker: u32, unit: &WorkUnit) -> Cancel {
+        let cancel = Cancel::new();
+        let mut shared = self.lock();
+        shared.begun += 1;
+        let number = shared.begun;
+        let limit = unit.time_limit();
+        let mut entry = Unit {
+            number,
+            run: unit.run.clone(),
+            cancel: cancel.clone(),
+            stop: None,
+            clock: limit.map(|limit| self.set_clock(worker, number, limit)),
+        };
+        if shared.ends {
+            entry.stop(Stop::Shutdown);
+        } else if shared.cancelled.contains(&unit.run) {
+            entry.stop(Stop::RunCancelled);
+        }
+        shared.units.insert(worker, entry);
+        cancel
+    }
+
+    fn set_clock(&self, worker: u32, number: u64, limit: Duration) -> AbortHandle {
+        let running = self.clone();
+        let clock = async move {
+            sleep(limit).await;
+            // The worker may just have gone on to its next unit.
+            if let Some(unit) = running.lock().units.get_mut(&worker)
+                && unit.number == number
+            {
+                unit.stop(Stop::Deadline);
+            }
+        };
+        self.runtime.spawn(clock).abort_handle()
+    }
+
+    /// The worker is done with its unit: why it was to stop, if it was.
+    pub fn end(&self, worker: u32) -> Option<Stop> {
+        let unit = self.lock().units.remove(&worker)?;
+        if let Some(clock) = unit.clock {
+            clock.abort();
+        }
+        unit.stop
+    }
+
+    /// Nobody wants this run any more. `true` if that is news.
+    pub fn cancel_run(&self, run: &RunId) -> bool {
+        let mut shared = self.lock();
+        if !shared.cancelled.insert(run.clone()) {
+            return false;
+        }
+        shared.order.push_back(run.clone());
+        if shared.order.len() > RUNS_REMEMBERED
+            && let Some(oldest) = shared.order.pop_front()
+        {
+            shared.cancelled.remove(&oldest);
+        }
+        for unit in shared.units.values_mut().filter(|unit| unit.run == *run) {
+            unit.stop(Stop::RunCancelled);
+        }
+        true
+    }
+
+    /// Whether a run was cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self, run: &RunId) -> bool {
+        self.lock().cancelled.contains(run)
+    }
+
+    /// This process ends: everything stops, and nothing is begun.
+    pub fn stop_all(&self) {
+        let mut shared = self.lock();
+        shared.ends = true;
+        for unit in shared.units.values_mut() {
+            unit.stop(Stop::Shutdown);
+        }
+    }
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use primepool_common::message::{VERSION, Work};
+
+    use super::*;
+
+    fn unit(run: &str, deadline_ms: Option<u64>) -> WorkUnit {
+        WorkUnit {
+            version: VERSION,
+            run: run.parse().unwrap(),
+            unit: 0,
+            first: 0,
+            published_ns: 0,
+            seed: None,
+            avoid: vec![],
+            deadline_ms,
+            work: Work::Noop { count: 2 },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deadline_stops_its_own_unit_only() {
+        let running = Running::new();
+        let late = running.begin(0, &unit("r", Some(100)));
+        let endless = running.begin(1, &unit("r", None));
+        sleep(Duration::from_millis(120)).await;
+        assert!(!late.is_cancelled(), "two jobs have twice the time");
+        sleep(Duration::from_millis(150)).await;
+        assert!(late.is_cancelled() && !endless.is_cancelled());
+        assert_eq!(running.end(0), Some(Stop::Deadline));
+        // A clock that is not needed any more does nothing to the next unit.
+        let _ = running.begin(0, &unit("r", Some(100)));
+        assert_eq!(running.end(0), None);
+        let next = running.begin(0, &unit("r", None));
+        sleep(Duration::from_millis(300)).await;
+        assert!(!next.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_run_stops_and_is_not_begun_again() {
+        let running = Running::new();
+        let one = running.begin(0, &unit("r", None));
+        let other = running.begin(1, &unit("s", None));
+        assert!(running.cancel_run(&"r".parse().unwrap()));
+        assert!(!running.cancel_run(&"r".parse().unwrap()));
+        assert!(one.is_cancelled() && !other.is_cancelled());
+        assert_eq!(running.end(0), Some(Stop::RunCancelled));
+        assert!(running.begin(0, &unit("r", None)).is_cancelled());
+        running.stop_all();
+        assert!(other.is_cancelled());
+        assert_eq!(running.end(1), Some(Stop::Shutdown));
+    }
+}

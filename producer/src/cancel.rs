@@ -1,0 +1,88 @@
+//! `producer cancel`: tells everybody that a run is not wanted any more.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use lapin::{
+    BasicProperties,
+    options::{BasicPublishOptions, QueueDeleteOptions},
+};
+use primepool_common::{
+    broker::{BrokerError, Endpoint, MANDATORY, refusal},
+    clock::unix_time,
+    exit::Exit,
+    message::{CONTENT_TYPE, Control, RunId},
+    topology::{self, CONTROL_EXCHANGE},
+};
+
+use crate::folder::mark_cancelled;
+
+/// Cancels a run: whoever works on it stops within about a second, units that wait are dropped as consumers come to them, a
+/// producer that waits for it ends. It need not be a run of this machine.
+///
+/// # Errors
+/// The broker cannot be reached, refuses, or does not confirm; or the run's folder cannot be written.
+pub async fn cancel(
+    endpoint: &Endpoint,
+    run: &RunId,
+    runs: &Path,
+) -> Result<Exit, (Exit, anyhow::Error)> {
+    let known = tell(endpoint, run)
+        .await
+        .map_err(|error| (Exit::Unreachable, anyhow!(error)))?;
+    let is_here = mark_cancelled(runs, run).map_err(|error| (Exit::Incomplete, anyhow!(error)))?;
+    let news = if known || is_here {
+        format!("run {run} is cancelled: consumers drop its units")
+    } else {
+        format!(
+            "run {run} is neither on this broker nor in {}: it was over, or never there. Units of it that turn up are dropped",
+            runs.display()
+        )
+    };
+    #[expect(clippy::print_stdout, reason = "the answer of this command")]
+    {
+        println!("{news}");
+    }
+    Ok(Exit::Ok)
+}
+
+/// Publishes the message and removes the queue of the answers, unless somebody reads it. Also says whether there was one.
+async fn tell(endpoint: &Endpoint, run: &RunId) -> Result<bool, BrokerError> {
+    let name = format!("primepool producer {run} (cancelling)");
+    let (connection, channel) = topology::open_publisher(endpoint, &name).await?;
+    // Plain data: it always has a JSON form.
+    let body = serde_json::to_vec(&Control::cancel(run.clone())).unwrap_or_default();
+    let properties = BasicProperties::default()
+        .with_content_type(CONTENT_TYPE.into())
+        .with_delivery_mode(2)
+        .with_app_id(concat!("primepool/", env!("CARGO_PKG_VERSION")).into())
+        .with_type("control".into())
+        .with_correlation_id(run.as_str().into())
+        .with_timestamp(unix_time().as_secs());
+    let options: BasicPublishOptions = MANDATORY;
+    let confirmation = channel
+        .basic_publish(
+            CONTROL_EXCHANGE.into(),
+            run.as_str().into(),
+            options,
+            &body,
+            properties,
+        )
+        .await?
+        .await?;
+    if let Some(error) = refusal(&confirmation) {
+        return Err(error);
+    }
+    let queue = topology::results_queue(run);
+    let known = topology::queue_state(&connection, &queue).await.is_ok();
+    if known {
+        let unless_read = QueueDeleteOptions {
+            if_unused: true,
+            ..QueueDeleteOptions::default()
+        };
+        // A producer that reads it deletes it itself.
+        let _ = channel.queue_delete(queue.into(), unless_read).await;
+    }
+    let _ = connection.close(200, "cancelled".into()).await;
+    Ok(known)
+}
