@@ -7,7 +7,7 @@
 //! | [`broker`] | how a connection is made, what its errors mean, and how long to wait before the next try |
 //! | [`metrics`] | points, the line protocol, the file that they go to, and the way to InfluxDB |
 //! | [`cli`] | groups of command-line options that both binaries have |
-//! | [`clock`], [`logging`], [`shutdown`], [`exit`] | the frame of a program |
+//! | [`clock`], [`logging`], [`shutdown`], [`stack`], [`exit`] | the frame of a program |
 
 pub mod broker;
 pub mod cli;
@@ -17,4 +17,5 @@ pub mod logging;
 pub mod message;
 pub mod metrics;
 pub mod shutdown;
+pub mod stack;
 pub mod topology;

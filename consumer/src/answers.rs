@@ -9,8 +9,10 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{
-    BasicProperties, Channel, Confirmation, PublisherConfirm, message::Delivery,
-    options::BasicAckOptions, types::AMQPValue,
+    BasicProperties, Channel, Confirmation, PublisherConfirm,
+    message::Delivery,
+    options::BasicAckOptions,
+    types::{AMQPValue, FieldTable},
 };
 use primepool_common::{
     broker::{Backoff, BrokerError, Endpoint, MANDATORY, confirmed, refusal},
@@ -90,6 +92,55 @@ fn refused_unit(node: &str, run: RunId, unit: u64, redelivered: bool) -> UnitAns
         first: 0,
         jobs: Vec::new(),
     }
+}
+
+/// Most headers of others that a dead letter keeps, and the most bytes of each: beside ours they have to fit into one frame, or
+/// the broker would end the connection over each attempt.
+const KEPT_HEADERS: usize = 16;
+const KEPT_HEADER_BYTES: usize = 255;
+
+/// Those headers of a message that can be kept.
+fn short_headers(properties: &BasicProperties) -> FieldTable {
+    let headers = properties.headers().iter().flat_map(FieldTable::inner);
+    let short = headers.filter(|(_, value)| match value {
+        AMQPValue::LongString(text) => text.len() <= KEPT_HEADER_BYTES,
+        AMQPValue::ByteArray(bytes) => bytes.len() <= KEPT_HEADER_BYTES,
+        AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_) => false,
+        _ => true,
+    });
+    let mut kept = FieldTable::default();
+    for (name, value) in short.take(KEPT_HEADERS) {
+        kept.insert(name.clone(), value.clone());
+    }
+    kept
+}
+
+/// Those properties of a message that only describe it. With somebody else's user id the broker refuses it, and with an
+/// expiration it would not stay where it is looked for.
+fn harmless(old: &BasicProperties) -> BasicProperties {
+    let mut new = BasicProperties::default();
+    if let Some(content_type) = old.content_type() {
+        new = new.with_content_type(content_type.clone());
+    }
+    if let Some(encoding) = old.content_encoding() {
+        new = new.with_content_encoding(encoding.clone());
+    }
+    if let Some(kind) = old.kind() {
+        new = new.with_type(kind.clone());
+    }
+    if let Some(id) = old.message_id() {
+        new = new.with_message_id(id.clone());
+    }
+    if let Some(id) = old.correlation_id() {
+        new = new.with_correlation_id(id.clone());
+    }
+    if let Some(reply_to) = old.reply_to() {
+        new = new.with_reply_to(reply_to.clone());
+    }
+    if let Some(time) = old.timestamp() {
+        new = new.with_timestamp(*time);
+    }
+    new
 }
 
 /// A message on its way to `primepool.dead`.
@@ -297,7 +348,7 @@ impl Answers {
             self.push_answer(&answer, Then::Nothing);
         }
         let text = |text: &str| AMQPValue::LongString(text.into());
-        let mut headers = delivery.properties.headers().clone().unwrap_or_default();
+        let mut headers = short_headers(&delivery.properties);
         headers.insert(REASON_HEADER.into(), text(&reason));
         headers.insert(NODE_HEADER.into(), text(&self.node.name));
         headers.insert(
@@ -308,9 +359,7 @@ impl Answers {
             "x-primepool-routing-key".into(),
             text(delivery.routing_key.as_str()),
         );
-        let properties = delivery
-            .properties
-            .clone()
+        let properties = harmless(&delivery.properties)
             .with_headers(headers)
             .with_delivery_mode(2)
             .with_app_id(app_id().into());

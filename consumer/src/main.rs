@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use primepool_common::{exit::Exit, logging};
+use primepool_common::{exit::Exit, logging, stack};
 use primepool_consumer::cli::Cli;
 
 fn main() -> ExitCode {
+    stack::make_room();
     let cli = Cli::parse();
     let outcome = logging::init(&cli.log, std::io::stderr)
         .map_err(|error| (Exit::Usage, anyhow::Error::msg(error)))

@@ -6,6 +6,7 @@ use clap::Parser;
 use primepool_experiment::cli::Cli;
 
 fn main() -> ExitCode {
+    primepool_common::stack::make_room();
     match primepool_experiment::main(Cli::parse()) {
         Ok(exit) => exit.into(),
         Err((exit, error)) => {

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use primepool_common::{exit::Exit, logging};
+use primepool_common::{exit::Exit, logging, stack};
 use primepool_producer::{cli::Cli, progress};
 
 fn main() -> ExitCode {
+    stack::make_room();
     let cli = Cli::parse();
     let outcome = logging::init(&cli.log, progress::log_writer)
         .map_err(|error| (Exit::Usage, anyhow::Error::msg(error)))

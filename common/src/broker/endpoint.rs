@@ -119,7 +119,8 @@ fn read_pem(flag: &str, path: &Path, what: &str) -> Result<String, String> {
 const HEARTBEAT_S: u16 = 20;
 
 /// Bytes of a frame. lapin keeps buffers of 32 frames each way: 16 MB a process with RabbitMQ's 128 KiB, 2 MB with this;
-/// longer messages take several frames.
+/// longer messages take several frames. primepool.conf tells the broker the same, so that no message gets in whose headers do
+/// not fit into one.
 const FRAME_MAX: u32 = 16 << 10;
 
 /// Longest time that making a connection may take.

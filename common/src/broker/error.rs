@@ -111,6 +111,12 @@ impl BrokerError {
                     ),
                 },
                 406 if text.contains("inequivalent") => Self::OtherArguments { reason: text },
+                501 if text.contains("frame too large") => Self::Lost {
+                    reason: format!(
+                        "{text}. A message has larger headers than this connection takes: set frame_max = 16384 in rabbitmq.conf, as \
+                         infra/rabbitmq/primepool.conf does, so that no other gets in; to take this one, add ?frame_max=131072 to --amqp-url"
+                    ),
+                },
                 _ => Self::Lost { reason: text },
             };
         }
