@@ -10,6 +10,7 @@
 )]
 
 mod broker;
+pub mod chaos;
 mod database;
 mod docker;
 mod grafana;
