@@ -10,7 +10,7 @@ use std::{
 use lapin::{
     BasicProperties,
     options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions},
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 use rug::{Integer, integer::IsPrime};
 use serde_json::Value;
@@ -101,6 +101,15 @@ fn state(site: &Site, queue: &str) -> Option<(u32, u32)> {
     })
 }
 
+/// Why a message is among the dead: a consumer says it, or the broker.
+fn reason(properties: &BasicProperties) -> String {
+    let headers = properties.headers().as_ref().map(FieldTable::inner);
+    match headers.and_then(|headers| headers.get("x-primepool-reason")) {
+        Some(AMQPValue::LongString(text)) => text.to_string(),
+        _ => format!("{headers:?}"),
+    }
+}
+
 /// Every poisonous message is among the dead, with its reason, and nothing else is.
 pub(super) fn poison(site: &mut Site, poison: &Poison, report: &mut Report) {
     let idle = eventually(|| state(site, JOBS).is_some_and(|(ready, _)| ready == 0));
@@ -113,7 +122,7 @@ pub(super) fn poison(site: &mut Site, poison: &Poison, report: &mut Report) {
             let options = BasicGetOptions { no_ack: true };
             while let Some(letter) = channel.basic_get(DEAD.into(), options).await.unwrap() {
                 let body = String::from_utf8_lossy(&letter.data).into_owned();
-                let reason = format!("{:?}", letter.properties.headers());
+                let reason = reason(&letter.properties);
                 found.entry(body).or_insert((0, reason)).0 += 1;
             }
         });
@@ -127,8 +136,10 @@ pub(super) fn poison(site: &mut Site, poison: &Poison, report: &mut Report) {
             None => site.break_promise(format!("poison is not in {DEAD}: {body:.80}")),
             Some((times, headers)) => {
                 report.letters_again += times - 1;
-                if !headers.contains("x-primepool-reason") || !headers.contains(reason) {
-                    site.break_promise(format!("{DEAD} does not say {reason:?}: {headers}"));
+                if !headers.contains(reason) {
+                    site.break_promise(format!(
+                        "{DEAD} does not say {reason:?} but {headers:?}: {body:.80}"
+                    ));
                 }
             }
         }
