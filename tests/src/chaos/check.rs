@@ -120,7 +120,8 @@ pub(super) fn poison(site: &mut Site, poison: &Poison, report: &mut Report) {
     eventually(|| {
         with_channel(&site.servers.admin(), async |channel| {
             let options = BasicGetOptions { no_ack: true };
-            while let Some(letter) = channel.basic_get(DEAD.into(), options).await.unwrap() {
+            // A queue whose nodes have just come back may refuse at first.
+            while let Ok(Some(letter)) = channel.basic_get(DEAD.into(), options).await {
                 let body = String::from_utf8_lossy(&letter.data).into_owned();
                 let reason = reason(&letter.properties);
                 found.entry(body).or_insert((0, reason)).0 += 1;

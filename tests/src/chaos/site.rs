@@ -17,6 +17,9 @@ use crate::{Binary, Broker, Cluster, Influx, Process, Results};
 /// Seconds after which a silent connection counts as dead; short, so that it is soon.
 pub(super) const HEARTBEAT_S: u64 = 3;
 
+/// Age of the queues before anything is done to the broker.
+const SETTLE: Duration = Duration::from_secs(2);
+
 /// What is done later to undo a fault.
 type Undo = Box<dyn FnOnce(&mut Site)>;
 
@@ -167,6 +170,8 @@ impl Site {
         } else {
             Servers::One(Arc::new(Broker::private()))
         };
+        // RabbitMQ 3.10 loses a quorum queue that is killed within a second of its making (topology.rs).
+        thread::sleep(SETTLE);
         let lane = |name: String, node: u8, user: &str| {
             let url = servers.url(node, user);
             let (head, tail) = url.split_once('@').unwrap();
