@@ -7,7 +7,7 @@ METRICS ?=
 export CONSUMERS CONCURRENCY RESUME METRICS
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs test test-compose check dashboards bench bench-pool bench-broker experiment compare clean
+.PHONY: help run up down logs test test-compose check dashboards bench bench-pool bench-broker experiment compare chaos clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -51,6 +51,9 @@ experiment: ## how the pool scales: a sweep of five minutes on a private broker,
 
 compare: ## beside Ray, Celery and Dask: the same work on the same cores, table and plot, six minutes
 	@infra/local/compare.sh $(ARGS)
+
+chaos: ## kill, freeze, cut and fill everything there is during runs, and check what is left: some 10 minutes
+	@infra/local/chaos.sh $(ARGS)
 
 clean: ## delete what was built and the state of private brokers; results in runs/ stay
 	@infra/local/clean.sh

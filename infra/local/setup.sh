@@ -90,6 +90,10 @@ look() {
 	[[ ! $tests ]] ||
 		need systemd "systemd-analyze, for the test of the service's unit" command -v systemd-analyze
 	[[ ! $tests ]] ||
+		need faketime "clocks that jump, for the test of faults" compgen -G '/usr/lib/*/faketime/libfaketime.so.1'
+	[[ ! $tests ]] ||
+		need util-linux "setpriv and unshare, so that what the tests start and mount goes with them" command -v unshare
+	[[ ! $tests ]] ||
 		need victoria-metrics "a database that speaks InfluxDB 2's protocol, for the tests of metrics" command -v victoria-metrics
 	need gcc "compiler and linker, $gmp" command -v gcc
 	need libc6-dev "C headers and libraries, $gmp" test -e /usr/include/stdio.h

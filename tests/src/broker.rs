@@ -141,6 +141,11 @@ impl Broker {
         &self.dir
     }
 
+    /// The server's log.
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("log/broker.log")
+    }
+
     /// The server's process.
     pub fn pid(&self) -> u32 {
         let pid = fs::read_to_string(self.dir.join("pid")).unwrap();
@@ -269,6 +274,17 @@ impl Cluster {
     /// Address of a node, 1 to 3, for one of the pool's users, in the pool's virtual host.
     pub fn url(&self, node: u8, user: &str) -> String {
         pool_url(&self.node(node), user)
+    }
+
+    /// The same for who may do everything.
+    pub fn admin_url(&self, node: u8) -> String {
+        let url = pool_url(&self.node(node), "amqp");
+        format!("{}/primepool", url.trim_end_matches("/%2f"))
+    }
+
+    /// The log of a node.
+    pub fn log(&self, node: u8) -> PathBuf {
+        self.node(node).join("log/broker.log")
     }
 
     /// Runs rabbitmqctl on a node.

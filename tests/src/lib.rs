@@ -11,6 +11,7 @@
 
 mod authority;
 mod broker;
+pub mod chaos;
 mod database;
 mod docker;
 mod grafana;

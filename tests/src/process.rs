@@ -25,9 +25,15 @@ impl Binary {
             Self::Consumer => "consumer",
             Self::Experiment => "experiment",
         };
-        // target/<profile>/deps/<this test>
-        let test = std::env::current_exe().unwrap();
-        let path = test.parent().unwrap().parent().unwrap().join(name);
+        // target/<profile>/deps/<this test>, or target/<profile>/<this program>
+        let this = std::env::current_exe().unwrap();
+        let folder = this.parent().unwrap();
+        let folder = if folder.ends_with("deps") {
+            folder.parent().unwrap()
+        } else {
+            folder
+        };
+        let path = folder.join(name);
         assert!(
             path.exists(),
             "{} is not built: run the tests with `make test`",
@@ -123,6 +129,11 @@ impl Process {
             .arg(self.child.id().to_string())
             .status();
         assert!(sent.unwrap().success());
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// kill -9.

@@ -1,0 +1,318 @@
+//! Runs during which things go wrong, by a schedule that follows from a seed, and what has to be true afterwards.
+//!
+//! `make chaos` runs it at length, `tests/tests/chaos.rs` for some seconds. [docs/RELIABILITY.md] says what is promised.
+
+mod check;
+mod memory;
+mod proxy;
+mod schedule;
+mod site;
+mod strike;
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs, panic,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+pub use schedule::{Fault, Strike, schedule};
+
+use crate::Results;
+use check::Poison;
+use memory::Growth;
+use site::Site;
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Work units of a run, of one job each.
+    pub units: u64,
+    /// Consumer processes, of one worker each.
+    pub consumers: usize,
+    /// Bits of the primes: how long a unit takes.
+    pub bits: u32,
+    /// Times that each fault strikes during a run.
+    pub hits: u64,
+    /// Goes on with further runs for so long.
+    pub soak: Duration,
+    /// Where logs and results are kept if a promise was broken.
+    pub evidence: PathBuf,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What went wrong.
+    pub name: String,
+    /// Times that each fault struck.
+    pub hits: BTreeMap<Fault, u64>,
+    /// Jobs asked for.
+    pub jobs: u64,
+    /// Distinct results.
+    pub results: u64,
+    /// Results that came again and were dropped, as far as a producer lived to tell.
+    pub duplicates: u64,
+    /// Results of units that were handed out more than once.
+    pub redelivered: u64,
+    /// Poisonous messages that reached the dead-letter queue more than once.
+    pub letters_again: u64,
+    /// The process whose memory grew most.
+    growth: Option<Growth>,
+    /// How long it took.
+    pub seconds: f64,
+    /// Promises that were broken.
+    pub broken: Vec<String>,
+    /// Where to see why.
+    pub evidence: Option<PathBuf>,
+}
+
+/// Longest time without a new result.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Does runs with these faults until the time is over, one at least, and looks at what they left.
+pub fn run(name: &str, faults: &[Fault], options: &Options) -> Report {
+    let folder = options.evidence.join(name);
+    fs::create_dir_all(&folder).unwrap();
+    let start = Instant::now();
+    let mut report = Report {
+        name: name.to_owned(),
+        hits: faults.iter().map(|fault| (*fault, 0)).collect(),
+        jobs: 0,
+        results: 0,
+        duplicates: 0,
+        redelivered: 0,
+        letters_again: 0,
+        growth: None,
+        seconds: 0.0,
+        broken: Vec::new(),
+        evidence: None,
+    };
+    let played = panic::catch_unwind(panic::AssertUnwindSafe(|| {
+        play(faults, options, &folder, &mut report);
+    }));
+    if let Err(panic) = played {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let text = text.unwrap_or_default();
+        report
+            .broken
+            .push(format!("the harness could not go on: {text}"));
+    }
+    report.seconds = start.elapsed().as_secs_f64();
+    if report.broken.is_empty() {
+        fs::remove_dir_all(&folder).unwrap();
+        let _ = fs::remove_dir(&options.evidence); // unless another one left something
+    } else {
+        report.evidence = Some(folder);
+    }
+    report
+}
+
+fn play(faults: &[Fault], options: &Options, folder: &Path, report: &mut Report) {
+    let start = Instant::now();
+    let mut site = Site::start(options, faults, folder);
+    let mut round = 0;
+    loop {
+        let seed = options.seed.wrapping_add(round);
+        let runs = site
+            .disk
+            .as_deref()
+            .unwrap_or(folder)
+            .join(format!("round-{round}"));
+        fs::create_dir(&runs).unwrap();
+        let complete = play_round(&mut site, faults, options, seed, &runs, report);
+        if complete {
+            check::round(&mut site, options, &runs, report);
+        }
+        round += 1;
+        if !complete || start.elapsed() >= options.soak {
+            break;
+        }
+    }
+    check::end(&mut site, report);
+    report.duplicates = site.duplicates;
+    report.broken.append(&mut site.broken);
+    if !report.broken.is_empty() {
+        site.servers.keep_logs(folder);
+        if let Some(disk) = &site.disk {
+            // It goes with its mount.
+            let kept = std::process::Command::new("cp")
+                .arg("-r")
+                .arg(disk)
+                .arg(folder.join("kept"))
+                .status();
+            assert!(kept.unwrap().success(), "cannot keep {}", disk.display());
+        }
+    }
+}
+
+/// One run; whether it came to its end.
+fn play_round(
+    site: &mut Site,
+    faults: &[Fault],
+    options: &Options,
+    seed: u64,
+    dir: &Path,
+    report: &mut Report,
+) -> bool {
+    let mut strikes = schedule(seed, faults, options.units, options.hits);
+    let poison = Poison::new(seed);
+    poison.publish(&site.servers.admin());
+    report.jobs += options.units;
+    let units = options.units.to_string();
+    let (bits, job_seed) = (options.bits.to_string(), seed.to_string());
+    let runs = dir.join("runs");
+    let runs_dir = ["--runs-dir", runs.to_str().unwrap()];
+    let new = ["--count", &units, "--unit-size", "1", "--bits", &bits];
+    let new = [&new[..], &["--seed", &job_seed], &runs_dir].concat();
+    site.results = 0;
+    site.say(&format!("a run of {units} units begins, seed {seed}"));
+    site.start_producer(&new);
+    let mut progress = (0, Instant::now());
+    let mut excuses = 0;
+    loop {
+        thread::sleep(Duration::from_millis(10));
+        site.mend();
+        site.look_at_consumers();
+        site.count(dir);
+        if site.results != progress.0 {
+            progress = (site.results, Instant::now());
+        } else if progress.1.elapsed() > PATIENCE {
+            let what = format!("no result for {PATIENCE:?}: {} of {units}", site.results);
+            site.break_promise(what);
+            let queues = site.servers.ctl(&[
+                "list_queues",
+                "-p",
+                "primepool",
+                "name",
+                "messages_ready",
+                "messages_unacknowledged",
+                "consumers",
+                "state",
+            ]);
+            site.say(&queues);
+            return false;
+        }
+        while strikes
+            .first()
+            .is_some_and(|next| next.at <= site.results as u64)
+        {
+            let next = strikes.remove(0);
+            if site.producer.process.is_some() || site.producer_held {
+                let struck = strike::strike(site, &next);
+                *report.hits.entry(next.fault).or_default() += u64::from(struck);
+            }
+        }
+        if let Some(status) = site.producer_ended() {
+            site.count(dir);
+            if status == 0 {
+                site.say("the run is complete");
+                check::count_duplicates(site, dir);
+                break;
+            }
+            check::count_duplicates(site, dir);
+            let excused = match status {
+                // There was no broker to be reached when it started.
+                3 => Instant::now() < site.trouble_until || !site.down.is_empty(),
+                // Its disk was full.
+                1 => site.disk.is_some(),
+                _ => false,
+            };
+            excuses += 1;
+            site.say(&format!("the producer ended with status {status}"));
+            if !excused {
+                site.break_promise(format!("the producer ended with status {status}"));
+            }
+            if excuses > 100 {
+                site.break_promise("the producer cannot go on".to_owned());
+                return false;
+            }
+            if !site.producer_held {
+                site.producer_held = true;
+                site.later(Duration::from_secs(1), |site| site.producer_held = false);
+            }
+        }
+        if site.producer.process.is_none() && !site.producer_held {
+            match Results::folder(dir) {
+                Some(folder) => {
+                    let run = folder.file_name().unwrap().to_str().unwrap().to_owned();
+                    site.say(&format!("producer resume {run}"));
+                    site.start_producer(&[&["resume", &run][..], &runs_dir].concat());
+                }
+                None => site.start_producer(&new),
+            }
+        }
+    }
+    while !site.mend() {
+        thread::sleep(Duration::from_millis(10));
+        site.look_at_consumers();
+    }
+    check::poison(site, &poison, report);
+    true
+}
+
+impl Report {
+    /// As a JSON object.
+    pub fn json(&self) -> Value {
+        let hits: serde_json::Map<_, _> = self
+            .hits
+            .iter()
+            .map(|(fault, hits)| (fault.name().to_owned(), json!(hits)))
+            .collect();
+        json!({
+            "name": self.name,
+            "hits": hits,
+            "jobs": self.jobs,
+            "results": self.results,
+            "duplicates": self.duplicates,
+            "redelivered": self.redelivered,
+            "letters_again": self.letters_again,
+            "largest_growth_kib": self.growth.as_ref().map(|growth| growth.kib),
+            "largest_growth_of": self.growth.as_ref().map(|growth| growth.name.clone()),
+            "seconds": self.seconds,
+            "broken": self.broken,
+            "evidence": self.evidence,
+        })
+    }
+}
+
+/// A table of what came of it.
+pub fn table(reports: &[Report]) -> String {
+    let mut text = format!(
+        "{:<16} {:>5} {:>8} {:>8} {:>10} {:>11} {:>11} {:>8}  verdict\n",
+        "fault", "hits", "jobs", "results", "duplicates", "redelivered", "RSS growth", "seconds"
+    );
+    for report in reports {
+        let growth = report.growth.as_ref().map_or_else(
+            || "-".to_owned(),
+            |growth| format!("{:.1} MiB", growth.kib as f64 / 1024.0),
+        );
+        let verdict = match &report.evidence {
+            None => "kept".to_owned(),
+            Some(folder) => format!("BROKEN, see {}", folder.display()),
+        };
+        let _ = writeln!(
+            text,
+            "{:<16} {:>5} {:>8} {:>8} {:>10} {:>11} {:>11} {:>8.1}  {verdict}",
+            report.name,
+            report.hits.values().sum::<u64>(),
+            report.jobs,
+            report.results,
+            report.duplicates,
+            report.redelivered,
+            growth,
+            report.seconds,
+        );
+        for broken in &report.broken {
+            let _ = writeln!(text, "    {broken}");
+        }
+    }
+    text
+}

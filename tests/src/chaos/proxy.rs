@@ -1,0 +1,172 @@
+//! The network between a process and its broker: passes bytes on, or does what networks do.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+/// How the network is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weather {
+    /// Passes everything on.
+    Fair,
+    /// New connections end at once, those that are there are cut.
+    Refuse,
+    /// Connections stay and pass nothing on.
+    Stall,
+    /// Everything comes so much later.
+    Delay(Duration),
+    /// A few bytes at a time, so that every frame comes in pieces.
+    Trickle,
+}
+
+/// A port that leads to the broker.
+#[derive(Debug)]
+pub(super) struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    to: String,
+    weather: Mutex<Weather>,
+    open: Mutex<Vec<TcpStream>>,
+    closed: AtomicBool,
+}
+
+/// Bytes that come through at once while it trickles, every [`DROP`].
+const DROPLET: usize = 512;
+const DROP: Duration = Duration::from_millis(5);
+
+impl Proxy {
+    /// A port of its own on 127.0.0.1 that leads to the address `to`.
+    pub(super) fn new(to: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            to: to.to_owned(),
+            weather: Mutex::new(Weather::Fair),
+            open: Mutex::default(),
+            closed: AtomicBool::new(false),
+        });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                if accepting.closed.load(Relaxed) {
+                    return;
+                }
+                if let Ok(client) = client {
+                    accepting.accept(client);
+                }
+            }
+        });
+        Self { port, shared }
+    }
+
+    /// The port.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Changes the weather; [`Weather::Refuse`] cuts what is there.
+    pub(super) fn set(&self, weather: Weather) {
+        *self.shared.weather.lock().unwrap() = weather;
+        if weather == Weather::Refuse {
+            self.cut();
+        }
+    }
+
+    /// Ends all connections.
+    pub(super) fn cut(&self) {
+        for stream in self.shared.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Relaxed);
+        self.cut();
+        // Wakes the thread that accepts, which then ends.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+impl Shared {
+    fn weather(&self) -> Weather {
+        *self.weather.lock().unwrap()
+    }
+
+    fn accept(self: &Arc<Self>, client: TcpStream) {
+        if self.weather() == Weather::Refuse {
+            return;
+        }
+        // A broker that does not run: the client sees its connection end.
+        let Ok(server) = TcpStream::connect(&self.to) else {
+            return;
+        };
+        let _ = client.set_nodelay(true);
+        let _ = server.set_nodelay(true);
+        let (Ok(from_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else {
+            return;
+        };
+        let mut open = self.open.lock().unwrap();
+        // Those that have ended at both sides are not kept.
+        open.retain(|stream| stream.peer_addr().is_ok());
+        open.extend(client.try_clone());
+        open.extend(server.try_clone());
+        drop(open);
+        for (from, to) in [(from_client, server), (from_server, client)] {
+            let this = Arc::clone(self);
+            thread::spawn(move || this.pass(from, to));
+        }
+    }
+
+    fn pass(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut buffer = [0; 65_536];
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            if !self.write(&mut to, &buffer[..length]) {
+                break;
+            }
+        }
+        let _ = from.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Both);
+    }
+
+    fn write(&self, to: &mut TcpStream, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let length = match self.weather() {
+                Weather::Fair => bytes.len(),
+                Weather::Refuse => return false,
+                Weather::Stall => {
+                    thread::sleep(Duration::from_millis(20));
+                    if to.peer_addr().is_err() || self.closed.load(Relaxed) {
+                        return false;
+                    }
+                    continue;
+                }
+                Weather::Delay(time) => {
+                    thread::sleep(time);
+                    bytes.len()
+                }
+                Weather::Trickle => {
+                    thread::sleep(DROP);
+                    bytes.len().min(DROPLET)
+                }
+            };
+            if to.write_all(&bytes[..length]).is_err() {
+                return false;
+            }
+            bytes = &bytes[length..];
+        }
+        true
+    }
+}
