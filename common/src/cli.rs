@@ -1,6 +1,6 @@
 //! Values that both command lines take.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// Reads a duration such as `30s`, `5m` or `1h30m`; a plain number is seconds.
 ///
@@ -12,6 +12,20 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
     humantime::parse_duration(text)
         .map_err(|_| format!("{text:?} is not a duration: write 30s, 5m or 1h30m"))
+}
+
+/// The same within bounds, which `hint` names.
+///
+/// # Errors
+/// What [`duration`] says, or the hint.
+pub fn duration_within(
+    text: &str,
+    allowed: RangeInclusive<Duration>,
+    hint: &str,
+) -> Result<Duration, String> {
+    let time = duration(text)?;
+    let fits = allowed.contains(&time).then_some(time);
+    fits.ok_or_else(|| hint.to_owned())
 }
 
 /// Reads a number of bytes such as `500kB`, `64MiB` or `2G`; a plain number is bytes, a single letter means the binary unit.

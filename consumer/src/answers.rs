@@ -15,12 +15,9 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use primepool_common::{
-    broker::{Backoff, BrokerError, Endpoint, MANDATORY, confirmed, refusal},
+    broker::{APP_ID, Backoff, BrokerError, Endpoint, MANDATORY, confirmed, properties, refusal},
     clock::unix_time,
-    message::{
-        CONTENT_TYPE, Envelope, JobAnswer, JobOutcome, NodeSample, RunId, UnitAnswer, VERSION,
-        WorkUnit,
-    },
+    message::{Envelope, JobAnswer, JobOutcome, NodeSample, RunId, UnitAnswer, VERSION, WorkUnit},
     topology::{self, NODE_HEADER, REASON_HEADER},
 };
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -362,7 +359,7 @@ impl Answers {
         let properties = harmless(&delivery.properties)
             .with_headers(headers)
             .with_delivery_mode(2)
-            .with_app_id(app_id().into());
+            .with_app_id(APP_ID.into());
         self.waiting.push_back(Letter {
             exchange: topology::DEAD_EXCHANGE,
             // Its fanout does not look at it.
@@ -376,14 +373,8 @@ impl Answers {
     fn push_answer(&mut self, answer: &UnitAnswer, then: Then) {
         // Plain data: it always has a JSON form.
         let body = serde_json::to_vec(answer).unwrap_or_default();
-        let properties = BasicProperties::default()
-            .with_content_type(CONTENT_TYPE.into())
-            .with_delivery_mode(2)
-            .with_app_id(app_id().into())
-            .with_type("answer".into())
-            .with_message_id(format!("{}/{}", answer.run, answer.unit).into())
-            .with_correlation_id(answer.run.as_str().into())
-            .with_timestamp(unix_time().as_secs());
+        let properties = properties("answer", &answer.run, unix_time().as_secs())
+            .with_message_id(format!("{}/{}", answer.run, answer.unit).into());
         self.waiting.push_back(Letter {
             exchange: topology::RESULTS_EXCHANGE,
             routing_key: answer.run.to_string(),
@@ -404,10 +395,6 @@ async fn send(channel: &Channel, letter: &Letter) -> Result<PublisherConfirm, la
             letter.properties.clone(),
         )
         .await
-}
-
-fn app_id() -> &'static str {
-    concat!("primepool/", env!("CARGO_PKG_VERSION"))
 }
 
 /// Which runs have had a sample of this node, and when.

@@ -5,7 +5,7 @@ use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use primepool_common::{
     broker::BrokerArgs,
-    cli::duration,
+    cli::{duration, duration_within},
     logging::LogArgs,
     message::{JobKind, is_node_name},
     metrics::InfluxArgs,
@@ -183,10 +183,7 @@ impl Cli {
 /// Often enough for a curve, and not so often that the samples cost anything.
 fn interval(text: &str) -> Result<Duration, String> {
     let allowed = Duration::from_millis(100)..=Duration::from_secs(3600);
-    duration(text).and_then(|time| {
-        let fits = allowed.contains(&time).then_some(time);
-        fits.ok_or_else(|| "give a time from 100ms to 1h".to_owned())
-    })
+    duration_within(text, allowed, "give a time from 100ms to 1h")
 }
 
 fn node_name(text: &str) -> Result<String, String> {

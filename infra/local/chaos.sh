@@ -19,12 +19,8 @@ attend TERM "$here/setup.sh" --test || exit $?
 ensure_cargo_on_path
 attend TERM cargo build --release --workspace --bins || die 1 "the build failed: see above"
 # Variables of the user's own pool are nothing for the private ones.
-for name in $(compgen -e PRIMEPOOL_); do
-	[[ $name == PRIMEPOOL_@(STATE|TOOLS|PORT_BASE) ]] || export -n "${name?}"
-done
-for name in $(compgen -e INFLUX_); do
-	export -n "${name?}"
-done
+forget PRIMEPOOL_ 'PRIMEPOOL_@(STATE|TOOLS|PORT_BASE)'
+forget INFLUX_
 status=0
 if (($#)); then
 	attend TERM "$PRIMEPOOL_RELEASE/chaos" "$@" || status=$?

@@ -27,9 +27,7 @@ PRIMEPOOL_AMQP_URL=$(<"$work/amqp-url")
 PRIMEPOOL_BROKER_PID=$(<"$work/pid")
 export PRIMEPOOL_AMQP_URL PRIMEPOOL_BROKER_PID PRIMEPOOL_PEERS_PYTHON
 # The others send metrics to nobody.
-for name in $(compgen -e INFLUX_); do
-	export -n "${name?}"
-done
+forget INFLUX_
 status=0
 attend INT "$PRIMEPOOL_RELEASE/experiment" compare "$@" || status=$?
 [[ ! $signalled ]] || status=$signalled

@@ -129,6 +129,15 @@ ensure_cargo_on_path() { # rustup's folder is often missing from the PATH of non
 
 # --- private servers --------------------------------------------------------------------------------------------------
 
+# Variables of the user's own pool are nothing for a private one.
+forget() { # PREFIX [PATTERN]: exports no variable of that prefix but those whose names fit the pattern
+	local name
+	for name in $(compgen -e "$1"); do
+		# shellcheck disable=SC2053 # a pattern
+		[[ ${2-} && $name == $2 ]] || export -n "${name?}"
+	done
+}
+
 use_dir() {
 	[[ $1 ]] || die 2 "${0##*/}: DIR is empty"
 	dir=$1

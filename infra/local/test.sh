@@ -24,12 +24,8 @@ attend TERM cargo build --release --workspace --bins || die 1 "the build failed:
 attend TERM "$here/broker.sh" start "$broker" --watch-pid $$ --remove || exit $?
 
 # Variables of the user's own pool would set flags in the tests, and show in the --help texts.
-for name in $(compgen -e PRIMEPOOL_); do
-	[[ $name == PRIMEPOOL_@(STATE|TOOLS|PORT_BASE|TEST_INFLUX2_*) ]] || export -n "${name?}"
-done
-for name in $(compgen -e INFLUX_); do
-	export -n "${name?}"
-done
+forget PRIMEPOOL_ 'PRIMEPOOL_@(STATE|TOOLS|PORT_BASE|TEST_INFLUX2_*)'
+forget INFLUX_
 export PRIMEPOOL_TEST_BROKER_DIR=$broker
 status=0
 attend TERM cargo test --release --workspace "$@" || status=$?

@@ -14,7 +14,5 @@ cd "$PRIMEPOOL_ROOT"
 "$PRIMEPOOL_ROOT/infra/local/setup.sh" --docker
 ensure_cargo_on_path
 # Variables of the user's own pool would be those of the one under test.
-for name in $(compgen -e PRIMEPOOL_); do
-	[[ $name == PRIMEPOOL_@(STATE|TOOLS|TEST_ENGINE_DIR) ]] || export -n "${name?}"
-done
+forget PRIMEPOOL_ 'PRIMEPOOL_@(STATE|TOOLS|TEST_ENGINE_DIR)'
 exec cargo test --release -p primepool-tests --test compose "$@" -- --ignored --nocapture

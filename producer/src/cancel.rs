@@ -3,15 +3,12 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use lapin::{
-    BasicProperties,
-    options::{BasicPublishOptions, QueueDeleteOptions},
-};
+use lapin::options::QueueDeleteOptions;
 use primepool_common::{
-    broker::{BrokerError, Endpoint, MANDATORY, refusal},
+    broker::{BrokerError, Endpoint, MANDATORY, properties, refusal},
     clock::unix_time,
     exit::Exit,
-    message::{CONTENT_TYPE, Control, RunId},
+    message::{Control, RunId},
     topology::{self, CONTROL_EXCHANGE},
 };
 
@@ -52,21 +49,13 @@ async fn tell(endpoint: &Endpoint, run: &RunId) -> Result<bool, BrokerError> {
     let (connection, channel) = topology::open_publisher(endpoint, &name).await?;
     // Plain data: it always has a JSON form.
     let body = serde_json::to_vec(&Control::cancel(run.clone())).unwrap_or_default();
-    let properties = BasicProperties::default()
-        .with_content_type(CONTENT_TYPE.into())
-        .with_delivery_mode(2)
-        .with_app_id(concat!("primepool/", env!("CARGO_PKG_VERSION")).into())
-        .with_type("control".into())
-        .with_correlation_id(run.as_str().into())
-        .with_timestamp(unix_time().as_secs());
-    let options: BasicPublishOptions = MANDATORY;
     let confirmation = channel
         .basic_publish(
             CONTROL_EXCHANGE.into(),
             run.as_str().into(),
-            options,
+            MANDATORY,
             &body,
-            properties,
+            properties("control", run, unix_time().as_secs()),
         )
         .await?
         .await?;

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use primepool_common::{
     broker::BrokerArgs,
-    cli::duration,
+    cli::{duration, duration_within},
     logging::LogArgs,
     message::{HexInteger, JobKind, Method, RunId},
     metrics::InfluxArgs,
@@ -135,6 +135,19 @@ struct Common {
     #[arg(long, env = "PRIMEPOOL_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 
+    #[command(flatten)]
+    runs: RunsDir,
+
+    #[command(flatten)]
+    broker: BrokerArgs,
+
+    #[command(flatten)]
+    influx: InfluxArgs,
+}
+
+/// Where runs are.
+#[derive(Debug, Clone, Args)]
+struct RunsDir {
     /// Folder of the runs' folders
     #[arg(
         long,
@@ -143,12 +156,6 @@ struct Common {
         default_value = "runs"
     )]
     runs_dir: PathBuf,
-
-    #[command(flatten)]
-    broker: BrokerArgs,
-
-    #[command(flatten)]
-    influx: InfluxArgs,
 }
 
 /// What `producer` does besides starting a run.
@@ -163,17 +170,11 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct CancelArgs {
-    /// The run, as `producer` named it
+    /// The run, as `producer` named it; it cannot be resumed afterwards
     run: RunId,
 
-    /// Folder of the runs' folders: a run that is there cannot be resumed afterwards
-    #[arg(
-        long,
-        env = "PRIMEPOOL_RUNS_DIR",
-        value_name = "DIR",
-        default_value = "runs"
-    )]
-    runs_dir: PathBuf,
+    #[command(flatten)]
+    runs: RunsDir,
 
     #[command(flatten)]
     broker: BrokerArgs,
@@ -282,7 +283,7 @@ impl Cli {
         Ok(match &self.command {
             Some(Command::Cancel(cancel)) => Task::Cancel {
                 run: cancel.run.clone(),
-                runs_dir: cancel.runs_dir.clone(),
+                runs_dir: cancel.runs.runs_dir.clone(),
             },
             _ => Task::Run(Box::new(self.order()?)),
         })
@@ -312,7 +313,7 @@ impl Cli {
             verify: common.verify,
             timeout: common.timeout,
             json: common.json,
-            runs_dir: common.runs_dir.clone(),
+            runs_dir: common.runs.runs_dir.clone(),
             influx: common.influx.clone(),
         })
     }
@@ -371,8 +372,5 @@ impl Cli {
 /// Short enough for milliseconds in 64 bits, long enough to be polled for.
 fn deadline(text: &str) -> Result<Duration, String> {
     let allowed = Duration::from_millis(10)..=Duration::from_secs(365 * 24 * 3600);
-    duration(text).and_then(|time| {
-        let fits = allowed.contains(&time).then_some(time);
-        fits.ok_or_else(|| "give a time from 10ms to 365d".to_owned())
-    })
+    duration_within(text, allowed, "give a time from 10ms to 365d")
 }

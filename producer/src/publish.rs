@@ -8,11 +8,10 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
+use lapin::{Channel, Confirmation, PublisherConfirm};
 use primepool_common::{
-    broker::{Backoff, BrokerError, Endpoint, MANDATORY, confirmed, refusal},
+    broker::{Backoff, BrokerError, Endpoint, MANDATORY, confirmed, properties, refusal},
     clock::unix_ns,
-    message::CONTENT_TYPE,
     topology,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -203,16 +202,11 @@ impl Publisher {
         // Plain data: it always has a JSON form.
         let body = serde_json::to_vec(&unit).unwrap_or_default();
         let kind = unit.work.kind();
-        let properties = BasicProperties::default()
-            .with_content_type(CONTENT_TYPE.into())
-            .with_delivery_mode(2)
+        let published_s = published_ns / 1_000_000_000;
+        let properties = properties(kind.as_str(), &manifest.run, published_s)
             .with_priority(manifest.priority)
-            .with_app_id(concat!("primepool/", env!("CARGO_PKG_VERSION")).into())
-            .with_type(kind.as_str().into())
             .with_message_id(unit.message_id().into())
-            .with_correlation_id(manifest.run.as_str().into())
-            .with_reply_to(topology::results_queue(&manifest.run).into())
-            .with_timestamp(published_ns / 1_000_000_000);
+            .with_reply_to(topology::results_queue(&manifest.run).into());
         self.shared.note_published(unit.unit, Instant::now());
         debug!(unit = unit.unit, jobs = end - first, "publishes");
         channel

@@ -66,9 +66,6 @@ impl Tally {
         // Whoever can send answers can make up names.
         let is_one_too_many = self.nodes.len() >= MOST_NODES && !self.nodes.contains_key(name);
         let name = if is_one_too_many { OTHER_NODES } else { name };
-        if !self.nodes.contains_key(name) {
-            self.nodes.insert(name.to_owned(), NodeTally::default());
-        }
         self.nodes.entry(name.to_owned()).or_default()
     }
 

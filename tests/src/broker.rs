@@ -12,8 +12,8 @@ use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, Queue,
     message::BasicGetMessage,
     options::{
-        BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
-        QueueDeleteOptions,
+        BasicGetOptions, BasicPublishOptions, BasicRejectOptions, ConfirmSelectOptions,
+        QueueDeclareOptions, QueueDeleteOptions,
     },
     types::FieldTable,
 };
@@ -183,23 +183,7 @@ impl Broker {
         body: &[u8],
         properties: BasicProperties,
     ) {
-        self.with_channel(async |channel| {
-            channel
-                .basic_publish(
-                    exchange.into(),
-                    routing_key.into(),
-                    BasicPublishOptions {
-                        mandatory: true,
-                        ..BasicPublishOptions::default()
-                    },
-                    body,
-                    properties,
-                )
-                .await
-                .unwrap()
-                .await
-                .unwrap();
-        });
+        publish(&self.url, exchange, routing_key, body, properties);
     }
 
     /// Takes one message out of a queue.
@@ -223,16 +207,26 @@ impl Broker {
     }
 
     fn look_at(&self, queue: &str) -> Option<Queue> {
+        look_at(&self.url, queue)
+    }
+
+    /// Takes messages out of a queue and returns them, as consumers do that die over their work, until one whose body holds this
+    /// text has been returned so often.
+    pub fn return_unit(&self, queue: &str, text: &str, times: u32) {
         self.with_channel(async |channel| {
-            let passive = QueueDeclareOptions {
-                passive: true,
-                ..QueueDeclareOptions::default()
-            };
-            channel
-                .queue_declare(queue.into(), passive, FieldTable::default())
-                .await
-                .ok()
-        })
+            let mut returned = 0;
+            while returned < times {
+                let options = BasicGetOptions { no_ack: false };
+                let got = channel.basic_get(queue.into(), options).await.unwrap();
+                let Some(message) = got else {
+                    continue;
+                };
+                let is_it = String::from_utf8_lossy(&message.data).contains(text);
+                let requeue = BasicRejectOptions { requeue: true };
+                message.reject(requeue).await.unwrap();
+                returned += u32::from(is_it);
+            }
+        });
     }
 
     /// Deletes a queue.
@@ -320,6 +314,47 @@ impl Drop for Cluster {
 fn pool_url(dir: &Path, user: &str) -> String {
     let url = fs::read_to_string(dir.join(format!("{user}-url"))).unwrap();
     url.trim().to_owned()
+}
+
+/// State of a queue of the virtual host at this address, if there is such a queue.
+pub(crate) fn look_at(url: &str, queue: &str) -> Option<Queue> {
+    with_channel(url, async |channel| {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        channel
+            .queue_declare(queue.into(), passive, FieldTable::default())
+            .await
+            .ok()
+    })
+}
+
+/// Publishes a body to an exchange of the virtual host at this address and waits for the broker's word.
+pub(crate) fn publish(
+    url: &str,
+    exchange: &str,
+    routing_key: &str,
+    body: &[u8],
+    properties: BasicProperties,
+) {
+    with_channel(url, async |channel| {
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let confirm = channel
+            .basic_publish(
+                exchange.into(),
+                routing_key.into(),
+                options,
+                body,
+                properties,
+            )
+            .await
+            .unwrap();
+        confirm.await.unwrap();
+    });
 }
 
 /// Does something with a channel (in confirm mode) on a connection to this address.

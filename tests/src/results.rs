@@ -7,6 +7,8 @@ use std::{
 use rug::{Integer, integer::IsPrime};
 use serde_json::Value;
 
+use crate::wait_for;
+
 /// What a run left in its folder.
 #[derive(Debug)]
 pub struct Results {
@@ -45,6 +47,14 @@ impl Results {
         let folder = runs.next()?.path();
         assert!(runs.next().is_none(), "more than one run");
         Some(folder)
+    }
+
+    /// Waits until there is a run below `dir/runs` that can be resumed; its name.
+    pub fn wait_for_run(dir: &Path) -> String {
+        let folder = wait_for("a run", || {
+            Self::folder(dir).filter(|folder| folder.join("manifest.json").exists())
+        });
+        folder.file_name().unwrap().to_str().unwrap().to_owned()
     }
 
     /// Name of the run.

@@ -306,11 +306,8 @@ fn results_are_never_written_over_another_file() {
 fn one_producer_at_a_time() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let first = Process::start(Binary::Producer, dir.path(), &broker.url, &["--bits", "64"]);
-    let folder = wait_for("a run", || {
-        Results::folder(dir.path()).filter(|folder| folder.join("manifest.json").exists())
-    });
-    let run = folder.file_name().unwrap().to_str().unwrap();
-    let second = produce(dir.path(), &broker.url, &["resume", run]);
+    let run = Results::wait_for_run(dir.path());
+    let second = produce(dir.path(), &broker.url, &["resume", &run]);
     assert_eq!(second.code, Some(2), "{second:?}");
     assert!(
         second.stderr.contains("another producer is at work"),

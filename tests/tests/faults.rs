@@ -327,25 +327,7 @@ fn a_unit_that_ends_its_consumers_is_given_up_with_an_answer() {
             .filter(|ready| *ready == 2)
     });
     // What a consumer that dies on the first unit looks like to the broker, ten times.
-    broker.with_channel(async |channel| {
-        use lapin::options::{BasicGetOptions, BasicRejectOptions};
-        let mut returned = 0;
-        while returned < 10 {
-            let queue = "primepool.jobs.prime".into();
-            let got = channel
-                .basic_get(queue, BasicGetOptions { no_ack: false })
-                .await;
-            let Some(message) = got.unwrap() else {
-                continue;
-            };
-            let body = String::from_utf8_lossy(&message.data).into_owned();
-            message
-                .reject(BasicRejectOptions { requeue: true })
-                .await
-                .unwrap();
-            returned += u32::from(body.contains(r#""unit":0"#));
-        }
-    });
+    broker.return_unit("primepool.jobs.prime", r#""unit":0"#, 10);
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
     let done = producer.wait();
     assert_eq!(done.code, Some(1), "{done:?}");

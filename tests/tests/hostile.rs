@@ -20,14 +20,10 @@ impl Peer {
     fn new(dir: &Path, args: &[&str]) -> Self {
         let broker = Broker::vhost();
         let producer = Process::start(Binary::Producer, dir, &broker.url, args);
-        let folder = wait_for("a run", || {
-            Results::folder(dir).filter(|folder| folder.join("manifest.json").exists())
-        });
-        let run = folder.file_name().unwrap().to_str().unwrap().to_owned();
         Self {
             broker,
             producer,
-            run,
+            run: Results::wait_for_run(dir),
         }
     }
 
@@ -138,24 +134,8 @@ fn a_unit_that_only_its_liar_could_take_fails_in_the_end() {
     wait_for("the unit", || {
         (peer.broker.ready("primepool.jobs.prime")? == 1).then_some(())
     });
-    peer.broker.with_channel(async |channel| {
-        use lapin::options::{BasicGetOptions, BasicRejectOptions};
-        let mut times = 0;
-        while times < 10 {
-            let got = channel
-                .basic_get(
-                    "primepool.jobs.prime".into(),
-                    BasicGetOptions { no_ack: false },
-                )
-                .await
-                .unwrap();
-            if let Some(message) = got {
-                let requeue = BasicRejectOptions { requeue: true };
-                message.reject(requeue).await.unwrap();
-                times += 1;
-            }
-        }
-    });
+    peer.broker
+        .return_unit("primepool.jobs.prime", r#""unit":0"#, 10);
     let _consumer = Consumer::start(dir.path(), &peer.broker, "n1");
     let done = peer.producer.wait();
     assert_eq!(done.code, Some(1), "{done:?}");

@@ -16,13 +16,6 @@ fn produce(dir: &Path, broker: &Broker, args: &[&str]) -> Process {
     Process::start(Binary::Producer, dir, &broker.url, args)
 }
 
-fn run_of(dir: &Path) -> String {
-    let folder = wait_for("a run", || {
-        Results::folder(dir).filter(|folder| folder.join("manifest.json").exists())
-    });
-    folder.file_name().unwrap().to_str().unwrap().to_owned()
-}
-
 fn cancel(dir: &Path, broker: &Broker, run: &str) -> Finished {
     let done = produce(dir, broker, &["cancel", run]).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -46,7 +39,7 @@ fn a_cancelled_run_ends_within_seconds_everywhere() {
     for consumer in &consumers {
         consumer.0.wait_for_line("works on a new run");
     }
-    let run = run_of(dir.path());
+    let run = Results::wait_for_run(dir.path());
     // From a machine that has not the run's folder.
     let elsewhere = tempdir().unwrap();
     let asked = Instant::now();
@@ -79,7 +72,7 @@ fn a_consumer_that_comes_later_knows_what_was_cancelled() {
     let args = [&ENDLESS[..], &["--count", "30", "--detach"]].concat();
     let detached = produce(dir.path(), &broker, &args).wait();
     assert_eq!(detached.code, Some(0), "{detached:?}");
-    let run = run_of(dir.path());
+    let run = Results::wait_for_run(dir.path());
     assert_eq!(broker.ready("primepool.jobs.safe-prime"), Some(30));
     cancel(dir.path(), &broker, &run);
     assert_eq!(
@@ -103,7 +96,7 @@ fn a_run_that_is_resumed_where_its_cancel_was_not_seen() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let args = [&ENDLESS[..], &["--count", "3", "--detach"]].concat();
     produce(dir.path(), &broker, &args).wait();
-    let run = run_of(dir.path());
+    let run = Results::wait_for_run(dir.path());
     let elsewhere = tempdir().unwrap();
     cancel(elsewhere.path(), &broker, &run);
     let resumed = produce(dir.path(), &broker, &["resume", &run]).wait();

@@ -9,6 +9,7 @@ mod control;
 mod endpoint;
 mod error;
 mod management;
+mod properties;
 
 pub use backoff::Backoff;
 pub use confirm::{MANDATORY, confirmed, refusal};
@@ -16,3 +17,4 @@ pub use control::ControlReader;
 pub use endpoint::{BrokerArgs, Endpoint, warn_when_blocked};
 pub use error::BrokerError;
 pub use management::{Management, ManagementError, QueueFigures, TlsFiles};
+pub use properties::{APP_ID, properties};

@@ -14,6 +14,7 @@ use std::{
 };
 
 use clap::Parser;
+use primepool_common::cli::duration;
 use primepool_tests::chaos::{Fault, Options, run, table};
 
 /// Breaks a pool in every way that it promises to survive, and looks at what is left.
@@ -65,20 +66,6 @@ struct Cli {
     /// Folder for logs and results of runs that broke a promise
     #[arg(long, value_name = "DIR", default_value = "runs/chaos")]
     evidence: PathBuf,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return Err("write a time as 90s, 30m or 2h".to_owned()),
-    };
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "write a time as 90s, 30m or 2h".to_owned())?;
-    Ok(Duration::from_secs(number.saturating_mul(seconds)))
 }
 
 /// Set in the mount namespace of our own.

@@ -9,14 +9,18 @@ use std::{
 
 use lapin::{
     BasicProperties,
-    options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions},
+    options::BasicGetOptions,
     types::{AMQPValue, FieldTable},
 };
 use rug::{Integer, integer::IsPrime};
 use serde_json::Value;
 
 use super::{Options, Report, memory::Growth, site::Site};
-use crate::{Results, with_channel};
+use crate::{
+    Results,
+    broker::{look_at, publish},
+    with_channel,
+};
 
 /// Most that the memory of a process may grow, in KiB; the producer keeps some bytes for each job besides.
 const GROWTH_KIB: i64 = 24 << 10;
@@ -49,28 +53,12 @@ impl Poison {
     }
 
     pub(super) fn publish(&self, url: &str) {
-        with_channel(url, async |channel| {
-            for (body, _) in &self.letters {
-                let properties = BasicProperties::default()
-                    .with_content_type("application/json".into())
-                    .with_delivery_mode(2);
-                let options = BasicPublishOptions {
-                    mandatory: true,
-                    ..BasicPublishOptions::default()
-                };
-                let confirm = channel
-                    .basic_publish(
-                        "primepool.jobs".into(),
-                        "prime".into(),
-                        options,
-                        body.as_bytes(),
-                        properties,
-                    )
-                    .await
-                    .unwrap();
-                confirm.await.unwrap();
-            }
-        });
+        for (body, _) in &self.letters {
+            let properties = BasicProperties::default()
+                .with_content_type("application/json".into())
+                .with_delivery_mode(2);
+            publish(url, "primepool.jobs", "prime", body.as_bytes(), properties);
+        }
     }
 }
 
@@ -88,17 +76,8 @@ fn eventually(mut is_so: impl FnMut() -> bool) -> bool {
 
 /// Messages that wait in a queue and its consumers, if there is such a queue.
 fn state(site: &Site, queue: &str) -> Option<(u32, u32)> {
-    with_channel(&site.servers.admin(), async |channel| {
-        let passive = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let queue = channel
-            .queue_declare(queue.into(), passive, FieldTable::default())
-            .await
-            .ok()?;
-        Some((queue.message_count(), queue.consumer_count()))
-    })
+    let queue = look_at(&site.servers.admin(), queue)?;
+    Some((queue.message_count(), queue.consumer_count()))
 }
 
 /// Why a message is among the dead: a consumer says it, or the broker.
