@@ -13,7 +13,7 @@ use std::{
 
 /// How the network is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Weather {
+pub enum Weather {
     /// Passes everything on.
     Fair,
     /// New connections end at once, those that are there are cut.
@@ -28,7 +28,7 @@ pub(super) enum Weather {
 
 /// A port that leads to the broker.
 #[derive(Debug)]
-pub(super) struct Proxy {
+pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,
 }
@@ -47,7 +47,7 @@ const DROP: Duration = Duration::from_millis(5);
 
 impl Proxy {
     /// A port of its own on 127.0.0.1 that leads to the address `to`.
-    pub(super) fn new(to: &str) -> Self {
+    fn new(to: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
@@ -70,13 +70,17 @@ impl Proxy {
         Self { port, shared }
     }
 
-    /// The port.
-    pub(super) fn port(&self) -> u16 {
-        self.port
+    /// One before the broker of an AMQP address, and the address that leads through it.
+    pub fn before(url: &str) -> (Self, String) {
+        let (head, tail) = url.split_once('@').unwrap();
+        let (address, vhost) = tail.split_once('/').unwrap();
+        let proxy = Self::new(address);
+        let url = format!("{head}@127.0.0.1:{}/{vhost}", proxy.port);
+        (proxy, url)
     }
 
     /// Changes the weather; [`Weather::Refuse`] cuts what is there.
-    pub(super) fn set(&self, weather: Weather) {
+    pub fn set(&self, weather: Weather) {
         *self.shared.weather.lock().unwrap() = weather;
         if weather == Weather::Refuse {
             self.cut();
@@ -84,7 +88,7 @@ impl Proxy {
     }
 
     /// Ends all connections.
-    pub(super) fn cut(&self) {
+    fn cut(&self) {
         for stream in self.shared.open.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
