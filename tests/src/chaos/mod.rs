@@ -20,6 +20,7 @@ use std::{
 
 use serde_json::{Value, json};
 
+pub use proxy::{Proxy, Weather};
 pub use schedule::{Fault, Strike, schedule};
 
 use crate::Results;
