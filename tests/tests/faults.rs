@@ -274,6 +274,56 @@ fn a_run_that_ends_without_a_connection_leaves_no_queue() {
 }
 
 #[test]
+fn the_producer_dies_when_it_has_made_a_lost_results_queue_again() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let user = "makes-queues";
+    let url = broker.user(user, [".*", ".*", ".*"]);
+    let args = ["--count", "20", "--bits", "64", "--unit-size", "1"];
+    let producer = Process::start(Binary::Producer, dir.path(), &url, &args);
+    let run = Results::wait_for_run(dir.path());
+    let queue = format!("primepool.results.{run}");
+    wait_for("20 confirmations", || {
+        let journal = Results::folder(dir.path())?.join("published");
+        let text = std::fs::read_to_string(journal).ok()?;
+        (text.lines().count() == 20).then_some(())
+    });
+    // While it does not look, its queue goes, and all answers go astray.
+    producer.signal("STOP");
+    broker.delete_queue(&queue);
+    let consumer = Consumer::start(dir.path(), &broker, "n1");
+    wait_for("answers that go astray", || {
+        (broker.ready("primepool.results.unrouted")? == 20).then_some(())
+    });
+    consumer.0.signal("TERM");
+    assert_eq!(consumer.0.wait().code, Some(0));
+    assert_eq!(broker.ready("primepool.jobs.prime"), Some(0));
+    // It makes the queue again, but gets no further: it may no longer publish.
+    let vhost = broker.url.rsplit('/').next().unwrap();
+    let queues_only = r"^(?!primepool\.jobs$).*";
+    broker.ctl(&[
+        "set_permissions",
+        "-p",
+        vhost,
+        user,
+        ".*",
+        queues_only,
+        ".*",
+    ]);
+    broker.ctl(&["close_all_user_connections", user, "test"]);
+    producer.signal("CONT");
+    producer.wait_for_line("results queue was gone");
+    producer.kill();
+    assert_eq!(broker.ready("primepool.jobs.prime"), Some(0));
+    assert_eq!(broker.ready(&queue), Some(0), "it is there again");
+
+    let _consumer = Consumer::start(dir.path(), &broker, "n2");
+    let args = ["resume", &run, "--timeout", "30s"];
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    Results::read(dir.path()).assert_primes(20, 64);
+}
+
+#[test]
 fn a_producer_that_is_gone_leaves_the_consumer_alive() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumer = Consumer::start(dir.path(), &broker, "n1");

@@ -20,6 +20,8 @@ pub enum Weather {
     Refuse,
     /// Connections stay and pass nothing on.
     Stall,
+    /// What goes to the broker comes through, what comes from it waits.
+    Mute,
     /// Everything comes so much later.
     Delay(Duration),
     /// A few bytes at a time, so that every frame comes in pieces.
@@ -47,7 +49,7 @@ const DROP: Duration = Duration::from_millis(5);
 
 impl Proxy {
     /// A port of its own on 127.0.0.1 that leads to the address `to`.
-    fn new(to: &str) -> Self {
+    pub fn new(to: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
@@ -79,6 +81,11 @@ impl Proxy {
         (proxy, url)
     }
 
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Changes the weather; [`Weather::Refuse`] cuts what is there.
     pub fn set(&self, weather: Weather) {
         *self.shared.weather.lock().unwrap() = weather;
@@ -88,7 +95,7 @@ impl Proxy {
     }
 
     /// Ends all connections.
-    fn cut(&self) {
+    pub fn cut(&self) {
         for stream in self.shared.open.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -128,16 +135,17 @@ impl Shared {
         open.extend(client.try_clone());
         open.extend(server.try_clone());
         drop(open);
-        for (from, to) in [(from_client, server), (from_server, client)] {
+        for (from, to, is_broker) in [(from_client, server, false), (from_server, client, true)] {
             let this = Arc::clone(self);
-            thread::spawn(move || this.pass(from, to));
+            thread::spawn(move || this.pass(from, to, is_broker));
         }
     }
 
-    fn pass(&self, mut from: TcpStream, mut to: TcpStream) {
+    /// `is_broker`: whether it comes from the broker.
+    fn pass(&self, mut from: TcpStream, mut to: TcpStream, is_broker: bool) {
         let mut buffer = [0; 65_536];
         while let Ok(length @ 1..) = from.read(&mut buffer) {
-            if !self.write(&mut to, &buffer[..length]) {
+            if !self.write(&mut to, &buffer[..length], is_broker) {
                 break;
             }
         }
@@ -145,12 +153,13 @@ impl Shared {
         let _ = to.shutdown(Shutdown::Both);
     }
 
-    fn write(&self, to: &mut TcpStream, mut bytes: &[u8]) -> bool {
+    fn write(&self, to: &mut TcpStream, mut bytes: &[u8], is_broker: bool) -> bool {
         while !bytes.is_empty() {
             let length = match self.weather() {
                 Weather::Fair => bytes.len(),
+                Weather::Mute if !is_broker => bytes.len(),
                 Weather::Refuse => return false,
-                Weather::Stall => {
+                Weather::Stall | Weather::Mute => {
                     thread::sleep(Duration::from_millis(20));
                     if to.peer_addr().is_err() || self.closed.load(Relaxed) {
                         return false;
