@@ -1,4 +1,4 @@
-//! The number theory of primepool: search for large primes and tests of primality.
+//! The number theory of primepool: search for large primes, tests of primality, and factoring ([`factor`]).
 //!
 //! The crate does arithmetic and nothing else: no input or output, no clock, no asynchrony, no global state. Every
 //! long computation takes a [`Cancel`] flag that it polls at least every 100 ms at any size up to [`MAX_BITS`].
@@ -72,6 +72,7 @@ mod cancel;
 mod engine;
 mod error;
 pub mod estimate;
+pub mod factor;
 mod fixed;
 mod kernel;
 #[doc(hidden)]
