@@ -514,8 +514,8 @@ impl Search<'_> {
                     done: 0,
                 };
             }
-            if next.done == 0 {
-                let b1 = ecm::P_MINUS_1_BOUND * level.b1;
+            if next.done == 0 && level.p_minus_1 > 0 {
+                let b1 = level.p_minus_1;
                 let divisor = self.stage(Stage::PMinus1 { b1 }, n, |search, done| {
                     *done = 1;
                     ecm::p_minus_1(n, b1, search.cancel)
