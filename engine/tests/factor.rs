@@ -135,7 +135,7 @@ fn a_thousand_random_numbers_are_factored_as_by_pari() {
     let mut state = 8;
     // Most of them small, as the time goes to the large ones.
     let sizes = (0..1000_u32).map(|i| match i % 20 {
-        0 => 161 + i / 20 % 40,
+        0 | 10 => 161 + i / 10 % 40,
         1..6 => 121 + i % 40,
         _ => 20 + i % 101,
     });
