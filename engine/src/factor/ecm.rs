@@ -46,8 +46,8 @@ const SHORT_LEVELS: [Level; 2] = [level(10, 0, 200, 15), level(13, 0, 1_000, 40)
 const SIEVE_FROM_BITS: u32 = 92;
 
 /// Milliseconds that the sieve takes for so many bits: on one core of an Intel Xeon at 2.8 GHz (Ice Lake) up to 256 bits, above from the
-/// time of a polynomial family and their number.
-const SIEVE_MS: [(u32, u64); 13] = [
+/// time of a polynomial family and their number, and beyond 320 from the figures that its authors give.
+const SIEVE_MS: [(u32, u64); 15] = [
     (92, 6),
     (112, 12),
     (128, 24),
@@ -61,6 +61,8 @@ const SIEVE_MS: [(u32, u64); 13] = [
     (256, 141_000),
     (288, 860_000),
     (320, 9_000_000),
+    (364, 70_000_000),
+    (400, 600_000_000),
 ];
 
 /// The share of the sieve's time that p − 1 and curves may take before it: a sixteenth. A composite of two factors of equal size
