@@ -29,8 +29,8 @@ impl Control {
         if body.len() > MAX_CONTROL_BYTES {
             return Err(DecodeError::Oversized(body.len()));
         }
-        let control: Self = serde_json::from_slice(body)
-            .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        let control: Self =
+            serde_json::from_slice(body).map_err(|error| DecodeError::from(&error))?;
         if control.version == VERSION {
             Ok(control)
         } else {

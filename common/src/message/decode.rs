@@ -1,8 +1,9 @@
 use serde::Deserialize;
 
-use super::{JobKind, MAX_BODY_BYTES, RunId, UnitAnswer, VERSION, WorkUnit};
+use super::{JobKind, MAX_BODY_BYTES, RunId, UnitAnswer, VERSION, WorkUnit, bounded};
+use crate::text::json_error;
 
-/// Why a body is not a message of ours. The text is the reason that goes to `primepool.dead`.
+/// Why a body is not a message of ours. The text is the reason that goes to `primepool.dead`; it is short whatever the body holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Larger than [`MAX_BODY_BYTES`]; it was not read.
@@ -19,6 +20,12 @@ pub enum DecodeError {
     UnknownKind(String),
 }
 
+impl From<&serde_json::Error> for DecodeError {
+    fn from(error: &serde_json::Error) -> Self {
+        Self::Malformed(json_error(error))
+    }
+}
+
 /// The fields that every version of a work unit has, so that even one that cannot be read can be answered.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Envelope {
@@ -28,7 +35,8 @@ pub struct Envelope {
     pub run: RunId,
     /// Number of the unit in its run.
     pub unit: u64,
-    /// Kind of the jobs.
+    /// Kind of the jobs, or its start: no name of one is longer.
+    #[serde(deserialize_with = "bounded::start_of_name")]
     pub kind: String,
 }
 
@@ -40,16 +48,16 @@ pub fn decode_unit(body: &[u8]) -> Result<WorkUnit, (DecodeError, Option<Envelop
     if body.len() > MAX_BODY_BYTES {
         return Err((DecodeError::Oversized(body.len()), None));
     }
-    let envelope: Envelope = serde_json::from_slice(body)
-        .map_err(|error| (DecodeError::Malformed(error.to_string()), None))?;
+    let envelope: Envelope =
+        serde_json::from_slice(body).map_err(|error| (DecodeError::from(&error), None))?;
     let refused = if envelope.version != VERSION {
         DecodeError::UnknownVersion(envelope.version)
     } else if envelope.kind.parse::<JobKind>().is_err() {
-        DecodeError::UnknownKind(envelope.kind.chars().take(64).collect())
+        DecodeError::UnknownKind(envelope.kind.clone())
     } else {
         match serde_json::from_slice(body) {
             Ok(unit) => return Ok(unit),
-            Err(error) => DecodeError::Malformed(error.to_string()),
+            Err(error) => DecodeError::from(&error),
         }
     };
     Err((refused, Some(envelope)))
@@ -75,7 +83,7 @@ pub fn decode_answer(body: &[u8]) -> Result<UnitAnswer, DecodeError> {
     };
     match (version, read) {
         (Ok(version), _) if version != VERSION => Err(DecodeError::UnknownVersion(version)),
-        (_, read) => read.map_err(|error| DecodeError::Malformed(error.to_string())),
+        (_, read) => read.map_err(|error| DecodeError::from(&error)),
     }
 }
 
@@ -193,6 +201,44 @@ mod tests {
         }
         let newer = decode_answer(br#"{"version":2,"something":"else"}"#);
         assert_eq!(newer, Err(DecodeError::UnknownVersion(2)));
+    }
+
+    #[test]
+    fn the_last_job_has_an_index() {
+        let last = br#"{"version":1,"run":"r","unit":0,"published_ns":0,"redelivered":false,"node":"n","worker":0,"first":18446744073709551615,"values":[null],"compute_us":[1],"candidates":[1]}"#;
+        let error = decode_answer(last).unwrap_err().to_string();
+        assert!(error.contains("job index"), "{error}");
+    }
+
+    #[test]
+    fn a_field_that_the_kind_needs_is_missed() {
+        for (work, missing) in [
+            (r#""kind":"prime","count":1"#, "bits"),
+            (r#""kind":"safe-prime","bits":9"#, "count"),
+            (r#""kind":"noop""#, "count"),
+            (r#""kind":"next-prime""#, "after"),
+        ] {
+            let body =
+                format!(r#"{{"version":1,"run":"r1","unit":0,"first":0,"published_ns":1,{work}}}"#);
+            let (error, envelope) = decode_unit(body.as_bytes()).unwrap_err();
+            assert!(
+                error.to_string().contains(&format!("`{missing}`")),
+                "{error}"
+            );
+            assert!(envelope.is_some());
+        }
+    }
+
+    #[test]
+    fn reasons_are_as_long_as_they_are_shown() {
+        let mut answer: UnitAnswer = decode_answer(
+            br#"{"version":1,"run":"r","unit":0,"published_ns":0,"redelivered":false,"node":"n","worker":0}"#,
+        )
+        .unwrap();
+        answer.rejected = Some("x\u{1b}".repeat(1000));
+        let body = serde_json::to_vec(&answer).unwrap();
+        let reason = decode_answer(&body).unwrap().rejected.unwrap();
+        assert_eq!(reason, "x ".repeat(150));
     }
 
     #[test]
