@@ -94,8 +94,12 @@ pub fn without_passwords(text: &str) -> Cow<'_, str> {
 /// follows would be taken for a path, which errors name.
 #[must_use]
 pub fn has_late_at(address: &str) -> bool {
-    let (_, rest) = address.split_once("://").unwrap_or(("", address));
-    rest.find(['/', '?', '#'])
+    let rest = match address.split_once("://") {
+        Some((scheme, rest)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => rest,
+        _ => address,
+    };
+    // Some readers of addresses take a backslash for a slash.
+    rest.find(['/', '\\', '?', '#'])
         .is_some_and(|end| rest[end..].contains('@'))
 }
 
@@ -140,6 +144,29 @@ mod tests {
             ("no address@all", "no address@all"),
         ] {
             assert_eq!(without_passwords(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_password_that_looks_like_a_path_is_found() {
+        for late in [
+            "amqp://u:1/s@h",
+            "amqp://u:1?s@h",
+            "amqp://u:1#s@h",
+            "http://u:1\\s@h",
+            "http:u://h:s@x",
+            "/@",
+        ] {
+            assert!(has_late_at(late), "{late}");
+        }
+        for good in [
+            "amqp://u:s@h:1/v",
+            "amqp://u:s@t@h",
+            "http://h/p?q",
+            "x@y",
+            "",
+        ] {
+            assert!(!has_late_at(good), "{good}");
         }
     }
 

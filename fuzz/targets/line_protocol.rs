@@ -64,11 +64,13 @@ fuzz_target!(|data: &[u8]| {
         !line.contains(['\n', '\r']),
         "one point is one line: {line}"
     );
-    let parts = split(line, ' ', true);
-    assert_eq!(parts.len(), 3, "{line}");
-    assert_eq!(parts[2].parse(), Ok(at_ns));
+    // Quotes are quotes after the series only.
+    let series = split(line, ' ', false)[0];
+    let parts = split(&line[series.len() + 1..], ' ', true);
+    assert_eq!(parts.len(), 2, "{line}");
+    assert_eq!(parts[1].parse(), Ok(at_ns));
 
-    let series = split(parts[0], ',', false);
+    let series = split(series, ',', false);
     assert_eq!(unescape(series[0], ", "), "a measure,ment");
     let special = ",= ";
     let tags: Vec<(String, String)> = series[1..]
@@ -84,7 +86,7 @@ fuzz_target!(|data: &[u8]| {
     expected.retain(|(_, value)| !value.is_empty());
     assert_eq!(tags, expected, "{line}");
 
-    let fields = split(parts[1], ',', true);
+    let fields = split(parts[0], ',', true);
     let mut fields = fields.iter().map(|field| pair(field, true));
     if float.is_finite() {
         let (key, value) = fields.next().expect("the float");

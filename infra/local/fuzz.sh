@@ -101,7 +101,7 @@ ensure_cargo_on_path
 host=$(rustc -vV | sed -n 's/^host: //p')
 export CARGO_TARGET_DIR=${PRIMEPOOL_RELEASE%/release}/fuzz
 built=$CARGO_TARGET_DIR/$host/release
-RUSTC_WRAPPER=$fuzz/rustc.sh attend TERM cargo build --release --locked --target "$host" --manifest-path "$fuzz/Cargo.toml" ||
+RUSTC_WRAPPER=$fuzz/rustc.sh attend TERM cargo build --release --target "$host" --manifest-path "$fuzz/Cargo.toml" ||
 	die 1 "the build failed: see above"
 for target in "${targets[@]}"; do
 	"$what" "$target"

@@ -6,9 +6,9 @@ use crate::text::json_error;
 /// Why a body is not a message of ours. The text is the reason that goes to `primepool.dead`; it is short whatever the body holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Larger than [`MAX_BODY_BYTES`]; it was not read.
-    #[error("oversized: {0} bytes, {MAX_BODY_BYTES} at most")]
-    Oversized(usize),
+    /// Larger than a message of its kind may be, which is the second number; it was not read.
+    #[error("oversized: {0} bytes, {1} at most")]
+    Oversized(usize, usize),
     /// Not JSON, or JSON of another shape.
     #[error("malformed: {0}")]
     Malformed(String),
@@ -40,22 +40,31 @@ pub struct Envelope {
     pub kind: String,
 }
 
+/// A body as the text that it has to be, all of it: serde does not look at the texts that it leaves out, and others who read the
+/// same message would refuse it.
+pub(super) fn text(body: &[u8], most: usize) -> Result<&str, DecodeError> {
+    if body.len() > most {
+        return Err(DecodeError::Oversized(body.len(), most));
+    }
+    str::from_utf8(body).map_err(|error| {
+        DecodeError::Malformed(format!("not UTF-8 from byte {} on", error.valid_up_to()))
+    })
+}
+
 /// Reads a work unit.
 ///
 /// # Errors
 /// What is wrong with the body, and its envelope if that much could be read.
 pub fn decode_unit(body: &[u8]) -> Result<WorkUnit, (DecodeError, Option<Envelope>)> {
-    if body.len() > MAX_BODY_BYTES {
-        return Err((DecodeError::Oversized(body.len()), None));
-    }
+    let body = text(body, MAX_BODY_BYTES).map_err(|error| (error, None))?;
     let envelope: Envelope =
-        serde_json::from_slice(body).map_err(|error| (DecodeError::from(&error), None))?;
+        serde_json::from_str(body).map_err(|error| (DecodeError::from(&error), None))?;
     let refused = if envelope.version != VERSION {
         DecodeError::UnknownVersion(envelope.version)
     } else if envelope.kind.parse::<JobKind>().is_err() {
         DecodeError::UnknownKind(envelope.kind.clone())
     } else {
-        match serde_json::from_slice(body) {
+        match serde_json::from_str(body) {
             Ok(unit) => return Ok(unit),
             Err(error) => DecodeError::from(&error),
         }
@@ -72,14 +81,12 @@ pub fn decode_answer(body: &[u8]) -> Result<UnitAnswer, DecodeError> {
     struct Version {
         version: u32,
     }
-    if body.len() > MAX_BODY_BYTES {
-        return Err(DecodeError::Oversized(body.len()));
-    }
+    let body = text(body, MAX_BODY_BYTES)?;
     // Read once where all is well: these are long, and many.
-    let read = serde_json::from_slice::<UnitAnswer>(body);
+    let read = serde_json::from_str::<UnitAnswer>(body);
     let version = match &read {
         Ok(answer) => Ok(answer.version),
-        Err(_) => serde_json::from_slice(body).map(|Version { version }| version),
+        Err(_) => serde_json::from_str(body).map(|Version { version }| version),
     };
     match (version, read) {
         (Ok(version), _) if version != VERSION => Err(DecodeError::UnknownVersion(version)),
@@ -265,7 +272,12 @@ mod tests {
         assert!(matches!(error, DecodeError::Malformed(_)));
         assert!(envelope.is_some());
         let (error, _) = decode_unit(&vec![b' '; MAX_BODY_BYTES + 1]).unwrap_err();
-        assert_eq!(error, DecodeError::Oversized(MAX_BODY_BYTES + 1));
+        assert_eq!(
+            error,
+            DecodeError::Oversized(MAX_BODY_BYTES + 1, MAX_BODY_BYTES)
+        );
+        let (error, _) = decode_unit(b"{\"x\":\"\xff\"}").unwrap_err();
+        assert_eq!(error.to_string(), "malformed: not UTF-8 from byte 6 on");
     }
 
     #[test]

@@ -3,6 +3,7 @@ use std::{fmt, str::FromStr, time::SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_NAME_BYTES, bounded::Name};
+use crate::text::shorten;
 
 /// Name of one run: what the jobs, the results queue and the run's folder are called by.
 ///
@@ -49,8 +50,7 @@ impl FromStr for RunId {
         if (1..=MAX_NAME_BYTES).contains(&text.len()) && text.chars().all(allowed) {
             Ok(Self(text.to_owned()))
         } else {
-            let start: String = text.chars().take(80).collect();
-            Err(InvalidRunId(start))
+            Err(InvalidRunId(shorten(text, 80)))
         }
     }
 }
