@@ -151,6 +151,8 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
             }
             let shared = Shared::new(folder.manifest.packing.bounds(ask.count));
             let mut units = shared.unanswered(&done);
+            // A damaged journal may name others.
+            confirmed.retain(|unit| *unit < shared.units());
             units.retain(|unit| !confirmed.contains(unit));
             shared
                 .units_published

@@ -265,7 +265,9 @@ impl Sink {
             |published| arrival.at.saturating_duration_since(published),
         );
         let latency_ms = latency.as_secs_f64() * 1e3;
-        let compute_us: u64 = jobs.iter().map(|job| job.compute_us).sum();
+        // Whoever sends answers can make up figures.
+        let compute_us = jobs.iter().map(|job| job.compute_us);
+        let compute_us = compute_us.fold(0, u64::saturating_add);
         let compute_ms = compute_us as f64 / 1e3;
         if published.is_some() {
             self.tally.busy(&answer.node, compute_ms);
@@ -403,11 +405,11 @@ impl Sink {
         let manifest = Arc::clone(&self.manifest);
         let bits = manifest.ask.bits.to_string();
         for outcome in [RowOutcome::Ok, RowOutcome::Failed, RowOutcome::Rejected] {
-            let (mut jobs, mut compute_ms, mut candidates) = (0_u64, 0.0, 0);
+            let (mut jobs, mut compute_ms, mut candidates) = (0_u64, 0.0, 0_u64);
             for row in rows.iter().filter(|row| row.outcome == outcome) {
                 jobs += 1;
                 compute_ms += row.compute_ms;
-                candidates += row.candidates;
+                candidates = candidates.saturating_add(row.candidates);
             }
             if jobs == 0 {
                 continue;
