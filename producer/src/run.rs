@@ -32,6 +32,7 @@ use tracing::{info, warn};
 use crate::{
     cli::{Order, What},
     collect::{self, Collector},
+    doubt::Doubt,
     folder::{Folder, FolderError, Manifest, mark_cancelled},
     metrics::{self, Metrics, ReadBack},
     plan::{Ask, Packing, UnitSize},
@@ -71,6 +72,8 @@ struct Ready {
     ok_before: u64,
     detach: bool,
     consumers: u32,
+    /// Whether answers may have gone astray before.
+    doubt: Doubt,
 }
 
 fn broker_failure(error: BrokerError) -> Failure {
@@ -124,6 +127,7 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
                 ok_before: 0,
                 detach: *detach,
                 consumers,
+                doubt: Doubt::new(false),
                 folder,
                 connection,
                 shared: Arc::new(shared),
@@ -162,6 +166,8 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
             shared.jobs_not_ok.store(ended - ok_before, Relaxed);
             Ok(Ready {
                 consumers: consumers(&connection, ask).await?,
+                // Nobody knows what has happened since its units were published.
+                doubt: Doubt::new(!confirmed.is_empty()),
                 units,
                 done,
                 ok_before,
@@ -209,6 +215,7 @@ impl Ready {
             ok_before,
             detach,
             consumers,
+            doubt,
         } = self;
         let manifest = Arc::new(folder.manifest.clone());
         let ask = &manifest.ask;
@@ -283,6 +290,8 @@ impl Ready {
         let collector = Collector {
             endpoint,
             manifest: Arc::clone(&manifest),
+            shared: Arc::clone(&shared),
+            doubt,
             sink: to_sink.clone(),
             settled: to_settle,
             events,
@@ -400,6 +409,10 @@ async fn watch(
                 }
                 Event::QueueLost(units) => {
                     progress.say("the run's results queue was gone: publishes again what has no result");
+                    let _ = more_units.send(units);
+                }
+                Event::Overdue(units) => {
+                    progress.say("answers may have gone astray while their queue was out of reach: publishes again what has no result");
                     let _ = more_units.send(units);
                 }
                 Event::DoAgain(units) => {
