@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs::File, io::BufReader, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use primepool_common::{
@@ -12,7 +12,7 @@ use primepool_common::{
 };
 use primepool_engine::MAX_BITS;
 
-use crate::plan::{Ask, UnitSize};
+use crate::plan::{Ask, MAX_COUNT, UnitSize, read_integers};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -117,9 +117,6 @@ pub struct Cli {
     pub log: LogArgs,
 }
 
-/// Most jobs in a run: what has come back is kept track of in memory, some 30 bytes a job.
-const MAX_COUNT: u64 = 1 << 32;
-
 /// Options of a new run and of `resume` alike.
 #[derive(Debug, Clone, Args)]
 struct Common {
@@ -198,6 +195,8 @@ struct ResumeArgs {
 pub enum Verify {
     /// Every one
     All,
+    /// Every one, so that no composite passes, even if somebody chose it in order to deceive: 32 times the work
+    Strict,
     /// One in sixteen, chosen at random
     Sample,
     /// None: only their size is checked
@@ -289,6 +288,14 @@ impl Cli {
         })
     }
 
+    /// Whether the options go together.
+    ///
+    /// # Errors
+    /// Why they do not, for people.
+    pub fn check(&self) -> Result<(), String> {
+        self.task().map(drop)
+    }
+
     /// Brings the options together.
     ///
     /// # Errors
@@ -355,15 +362,11 @@ impl Cli {
     fn integers(&self) -> Result<Vec<HexInteger>, String> {
         let mut integers = self.after.clone();
         if let Some(path) = &self.after_file {
-            let text = fs::read_to_string(path)
+            let file = File::open(path)
                 .map_err(|error| format!("cannot read --after-file {}: {error}", path.display()))?;
-            for (number, line) in (1..).zip(text.lines()) {
-                if !line.trim().is_empty() {
-                    let integer = HexInteger::parse_human(line)
-                        .map_err(|error| format!("{}:{number}: {error}", path.display()))?;
-                    integers.push(integer);
-                }
-            }
+            let read = read_integers(BufReader::new(file))
+                .map_err(|error| format!("--after-file {}: {error}", path.display()))?;
+            integers.extend(read);
         }
         Ok(integers)
     }

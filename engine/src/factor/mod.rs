@@ -22,9 +22,9 @@
 //! |---|---|---|---|---|---|
 //! | 128 | 0.024 | 10 | | | |
 //! | 160 | 0.17 | 10 | 2 | | |
-//! | 192 | 1.3 | 10 | 30 | 1 | |
-//! | 224 | 20 | 10 | 30 | 107 | |
-//! | 256 | 141 | 10 | 30 | 107 | 150 |
+//! | 192 | 1.3 | 10 | 30 | 2 | |
+//! | 224 | 20 | 10 | 30 | 105 | |
+//! | 256 | 141 | 10 | 30 | 107 | 153 |
 //!
 //! The thresholds are measured, on one core of an Intel Xeon at 2.8 GHz (Ice Lake): the sieve takes 7 to 13 ms from 66 to 96 bits, a
 //! curve with B1 = 1,000 0.1 to 0.4 ms, which finds a factor of 46 bits in some twenty. A sixteenth is what a composite of two factors of
