@@ -45,7 +45,7 @@ const SHORT_LEVELS: [Level; 2] = [level(10, 0, 200, 15), level(13, 0, 1_000, 40)
 /// From this many bits on the sieve is faster than the curves that find a factor of half the bits.
 const SIEVE_FROM_BITS: u32 = 92;
 
-/// Milliseconds that the sieve takes for so many bits: on one core of an Intel Xeon at 2.8 GHz (Ice Lake) up to 256 bits, above from the
+/// Milliseconds that the sieve takes for so many bits: measured on one core of a server up to 256 bits, above from the
 /// time of a polynomial family and their number, and beyond 320 from the figures that its authors give.
 const SIEVE_MS: [(u32, u64); 15] = [
     (92, 6),
@@ -161,7 +161,7 @@ fn sieve_ms(bits: u32) -> u64 {
     }
 }
 
-/// Microseconds that a curve takes, measured from 128 to 400 bits on the same processor.
+/// Microseconds that a curve takes, measured from 128 to 400 bits on one core of an AMD EPYC that other work shared.
 fn curve_us(b1: u32, bits: u32) -> u64 {
     let words = u64::from(bits.div_ceil(u64::BITS));
     40 + u64::from(b1) * (5 * words * words + 2 * words + 8) / 100

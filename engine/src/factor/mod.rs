@@ -26,7 +26,7 @@
 //! | 224 | 20 | 10 | 30 | 105 | |
 //! | 256 | 141 | 10 | 30 | 107 | 153 |
 //!
-//! The thresholds are measured, on one core of an Intel Xeon at 2.8 GHz (Ice Lake): the sieve takes 7 to 13 ms from 66 to 96 bits, a
+//! The thresholds are measured, on one core of a server, those of curves on an AMD EPYC beside other work: the sieve takes 7 to 13 ms from 66 to 96 bits, a
 //! curve with B1 = 1,000 0.1 to 0.4 ms, which finds a factor of 46 bits in some twenty. A sixteenth is what a composite of two factors of
 //! equal size loses at most. A random number gains more than that: its chance to have a prime factor between 2^a and
 //! 2^b is about 1 − a/b.
@@ -48,8 +48,8 @@
 //!
 //! # Cancellation
 //!
-//! Every stage looks at the flag. The longest time that it does not is, up to 256 bits, that of the sieve's linear algebra
-//! and of a polynomial family (some 60 ms at 256 bits, 0.2 s at 288, 2 s at 320). A sieve that is cancelled leaves its composite
+//! Every stage looks at the flag. The sieve does it between polynomial families (some 60 ms at 256 bits, 0.2 s at 288, 2 s at
+//! 320), but not during its linear algebra, a small part of its time at the end. A sieve that is cancelled leaves its composite
 //! whole, also where it had split it into smaller composites.
 
 mod ecm;
@@ -277,8 +277,8 @@ impl Engine {
     /// `observer` is told of stages, so that the caller can time them, count what they cost and show how far they are. What is
     /// found depends on the number and the limits alone.
     ///
-    /// A set [`Cancel`] flag ends the work within about 100 ms for numbers of up to 256 bits, and is no error: what
-    /// was found is in the result, with the rest as [`Factorization::composites`].
+    /// A set [`Cancel`] flag ends the work, within about 100 ms for numbers of up to 256 bits (see the module's documentation
+    /// for the exception), and is no error: what was found is in the result, with the rest as [`Factorization::composites`].
     ///
     /// # Errors
     ///
