@@ -383,6 +383,7 @@ mod tests {
             seed: Some(3),
             deadline_ms: None,
             after: vec![],
+            numbers: vec![],
         };
         let packing = Packing {
             most: 4,

@@ -29,6 +29,9 @@ pub struct Ask {
     /// For `next-prime`: where each job starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<HexInteger>,
+    /// For `factor`: the integers, a job each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numbers: Vec<HexInteger>,
 }
 
 /// `--unit-size`.
@@ -127,6 +130,13 @@ impl Packing {
     }
 }
 
+/// Expected seconds for an integer of so many bits, if it is a product of two primes of one size: measured, and between and beyond what
+/// was measured ten bits more take twice as long.
+fn factor_seconds(bits: u32) -> f64 {
+    let doublings = (f64::from(bits) - 128.0) / 10.0;
+    0.02 * doublings.exp2().clamp(1e-3, 1e9)
+}
+
 impl Ask {
     /// Expected seconds of one job.
     fn job_seconds(&self) -> f64 {
@@ -136,6 +146,7 @@ impl Ask {
         let (form, uniform) = match self.kind {
             JobKind::Prime | JobKind::NextPrime => (Form::Prime, 1.4),
             JobKind::SafePrime => (Form::SafePrime, 4.5),
+            JobKind::Factor => return factor_seconds(bits),
             JobKind::Noop => return 20e-6,
         };
         let slower = match self.method {
@@ -148,8 +159,9 @@ impl Ask {
     /// Bits of the largest number in question.
     #[must_use]
     pub fn largest_bits(&self) -> u32 {
-        let after = self.after.iter().map(|n| n.0.significant_bits());
-        after.max().unwrap_or(0).max(self.bits)
+        let given = self.after.iter().chain(&self.numbers);
+        let bits = given.map(|n| n.0.significant_bits());
+        bits.max().unwrap_or(0).max(self.bits)
     }
 
     /// The unit of jobs `first..end`.
@@ -177,6 +189,9 @@ impl Ask {
             JobKind::NextPrime => Work::NextPrime {
                 after: self.after[first as usize..end as usize].to_vec(),
             },
+            JobKind::Factor => Work::Factor {
+                numbers: self.numbers[first as usize..end as usize].to_vec(),
+            },
             JobKind::Noop => Work::Noop { count },
         };
         WorkUnit {
@@ -203,6 +218,7 @@ impl Ask {
             JobKind::Prime => format!("{method}primes of {} bits", self.bits),
             JobKind::SafePrime => format!("{method}safe primes of {} bits", self.bits),
             JobKind::NextPrime => "next primes".to_owned(),
+            JobKind::Factor => "factorisations".to_owned(),
             JobKind::Noop => "empty jobs".to_owned(),
         }
     }
@@ -224,6 +240,7 @@ mod tests {
             seed: None,
             deadline_ms: None,
             after: vec![],
+            numbers: vec![],
         }
     }
 

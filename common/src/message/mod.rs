@@ -5,6 +5,7 @@
 mod answer;
 mod control;
 mod decode;
+mod factorization;
 mod integer;
 mod run_id;
 mod sample;
@@ -13,6 +14,7 @@ mod unit;
 pub use answer::{JobAnswer, JobOutcome, UnitAnswer};
 pub use control::Control;
 pub use decode::{DecodeError, Envelope, decode_answer, decode_unit};
+pub use factorization::{Factorization, Power, StageCost};
 pub use integer::HexInteger;
 pub use run_id::{InvalidRunId, RunId};
 pub use sample::NodeSample;

@@ -14,13 +14,21 @@ pub enum JobKind {
     SafePrime,
     /// The least prime above a given integer.
     NextPrime,
+    /// The prime factors of a given integer.
+    Factor,
     /// Nothing at all: measures what dispatch costs.
     Noop,
 }
 
 impl JobKind {
     /// Every kind that this build knows.
-    pub const ALL: [Self; 4] = [Self::Prime, Self::SafePrime, Self::NextPrime, Self::Noop];
+    pub const ALL: [Self; 5] = [
+        Self::Prime,
+        Self::SafePrime,
+        Self::NextPrime,
+        Self::Factor,
+        Self::Noop,
+    ];
 
     /// The kind's name.
     #[must_use]
@@ -29,6 +37,7 @@ impl JobKind {
             Self::Prime => "prime",
             Self::SafePrime => "safe-prime",
             Self::NextPrime => "next-prime",
+            Self::Factor => "factor",
             Self::Noop => "noop",
         }
     }
@@ -48,7 +57,7 @@ impl FromStr for JobKind {
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| {
-                format!("{text:?} is not a kind of job: prime, safe-prime or next-prime")
+                format!("{text:?} is not a kind of job: prime, safe-prime, next-prime or factor")
             })
     }
 }
@@ -130,6 +139,11 @@ pub enum Work {
         /// The integers, a job each.
         after: Vec<HexInteger>,
     },
+    /// For each integer its prime factors.
+    Factor {
+        /// The integers, a job each.
+        numbers: Vec<HexInteger>,
+    },
     /// `count` times nothing.
     Noop {
         /// Jobs in this unit.
@@ -145,6 +159,7 @@ impl Work {
             Self::Prime { .. } => JobKind::Prime,
             Self::SafePrime { .. } => JobKind::SafePrime,
             Self::NextPrime { .. } => JobKind::NextPrime,
+            Self::Factor { .. } => JobKind::Factor,
             Self::Noop { .. } => JobKind::Noop,
         }
     }
@@ -156,7 +171,7 @@ impl Work {
             Self::Prime { count, .. } | Self::SafePrime { count, .. } | Self::Noop { count } => {
                 *count
             }
-            Self::NextPrime { after } => after.len() as u64,
+            Self::NextPrime { after: numbers } | Self::Factor { numbers } => numbers.len() as u64,
         }
     }
 
@@ -165,7 +180,7 @@ impl Work {
     pub fn bits(&self) -> u32 {
         match self {
             Self::Prime { bits, .. } | Self::SafePrime { bits, .. } => *bits,
-            Self::NextPrime { after } => after
+            Self::NextPrime { after: numbers } | Self::Factor { numbers } => numbers
                 .iter()
                 .map(|n| n.0.significant_bits())
                 .max()
@@ -240,7 +255,7 @@ impl WorkUnit {
         let smallest = match self.work.kind() {
             JobKind::Prime => 2,
             JobKind::SafePrime => 3,
-            JobKind::NextPrime | JobKind::Noop => 0,
+            JobKind::NextPrime | JobKind::Factor | JobKind::Noop => 0,
         };
         if bits < smallest {
             return Err(format!(
