@@ -7,7 +7,7 @@ METRICS ?=
 export CONSUMERS CONCURRENCY RESUME METRICS
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs test test-compose check dashboards bench bench-pool bench-broker experiment compare chaos clean
+.PHONY: help run up down logs test test-compose check dashboards bench bench-pool bench-broker experiment compare chaos fuzz clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -54,6 +54,9 @@ compare: ## beside Ray, Celery and Dask: the same work on the same cores, table 
 
 chaos: ## kill, freeze, cut and fill everything there is during runs, and check what is left: some 10 minutes
 	@infra/local/chaos.sh $(ARGS)
+
+fuzz: ## look for input that breaks what reads messages, files and command lines: a minute for each of 12 targets
+	@infra/local/fuzz.sh $(ARGS)
 
 clean: ## delete what was built and the state of private brokers; results in runs/ stay
 	@infra/local/clean.sh

@@ -131,6 +131,14 @@ pub struct Settings {
 }
 
 impl Cli {
+    /// Whether the options go together.
+    ///
+    /// # Errors
+    /// Why they do not, for people.
+    pub fn check(&self) -> Result<(), String> {
+        self.settings().map(drop)
+    }
+
     /// Fills in the defaults.
     ///
     /// # Errors

@@ -6,13 +6,14 @@
 #   setup.sh --peers        also the pools that ours is compared with: Ray, Celery and Dask, in a Python of their own
 #   setup.sh --dashboards   also what makes the dashboards: Grafana's SDK
 #   setup.sh --docker       also what runs the containers without a Docker of one's own: an engine, Compose, Buildx
+#   setup.sh --fuzz         also what builds the fuzz targets: a C++ compiler
 #   setup.sh --dev          also what the checks need: a pinned cargo-deny, and Grafana's SDK
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-dev='' dashboards='' tests='' metrics='' docker='' peers=''
+dev='' dashboards='' tests='' metrics='' docker='' peers='' fuzz=''
 case ${1-} in
 '') ;;
 --dev) dev=yes dashboards=yes ;;
@@ -21,7 +22,8 @@ case ${1-} in
 --test) tests=yes metrics=yes docker=yes peers=yes ;;
 --peers) peers=yes ;;
 --docker) docker=yes ;;
-*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --peers | --dashboards | --docker | --dev]" ;;
+--fuzz) fuzz=yes ;;
+*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --peers | --dashboards | --docker | --fuzz | --dev]" ;;
 esac
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -95,6 +97,8 @@ look() {
 		need util-linux "setpriv and unshare, so that what the tests start and mount goes with them" command -v unshare
 	[[ ! $tests ]] ||
 		need victoria-metrics "a database that speaks InfluxDB 2's protocol, for the tests of metrics" command -v victoria-metrics
+	[[ ! $fuzz ]] ||
+		need g++ "to build libFuzzer, which the fuzz targets run on" command -v c++
 	need gcc "compiler and linker, $gmp" command -v gcc
 	need libc6-dev "C headers and libraries, $gmp" test -e /usr/include/stdio.h
 	need make "$gmp" command -v make

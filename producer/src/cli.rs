@@ -1,7 +1,8 @@
 //! The command line.
 
 use std::{
-    fs,
+    fs::File,
+    io::BufReader,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use primepool_common::{
 use primepool_engine::MAX_BITS;
 
 use crate::{
-    plan::{Ask, UnitSize},
+    plan::{Ask, MAX_COUNT, UnitSize, read_integers},
     semiprime::semiprimes,
 };
 
@@ -148,9 +149,6 @@ impl NewRun {
     }
 }
 
-/// Most jobs in a run: what has come back is kept track of in memory, some 30 bytes a job.
-const MAX_COUNT: u64 = 1 << 32;
-
 /// Options of a new run and of `resume` alike.
 #[derive(Debug, Clone, Args)]
 struct Common {
@@ -274,6 +272,8 @@ struct ResumeArgs {
 pub enum Verify {
     /// Every one
     All,
+    /// Every one, so that no composite passes, even if somebody chose it in order to deceive: 32 times the work
+    Strict,
     /// One in sixteen, chosen at random
     Sample,
     /// None: only their size is checked
@@ -366,6 +366,14 @@ impl Cli {
         })
     }
 
+    /// Whether the options go together.
+    ///
+    /// # Errors
+    /// Why they do not, for people.
+    pub fn check(&self) -> Result<(), String> {
+        self.task().map(drop)
+    }
+
     /// Brings the options together.
     ///
     /// # Errors
@@ -431,31 +439,25 @@ impl Cli {
     fn integers(&self) -> Result<Vec<HexInteger>, String> {
         let mut integers = self.after.clone();
         if let Some(path) = &self.after_file {
-            read_integers("--after-file", path, &mut integers)?;
+            integers.extend(integers_of("--after-file", path)?);
         }
         Ok(integers)
     }
 }
 
-/// Appends the integers of a file, one a line.
-fn read_integers(option: &str, path: &Path, integers: &mut Vec<HexInteger>) -> Result<(), String> {
-    let text = fs::read_to_string(path)
+/// The integers of a file that an option names, one a line.
+fn integers_of(option: &str, path: &Path) -> Result<Vec<HexInteger>, String> {
+    let file = File::open(path)
         .map_err(|error| format!("cannot read {option} {}: {error}", path.display()))?;
-    for (number, line) in (1..).zip(text.lines()) {
-        if !line.trim().is_empty() {
-            let integer = HexInteger::parse_human(line)
-                .map_err(|error| format!("{}:{number}: {error}", path.display()))?;
-            integers.push(integer);
-        }
-    }
-    Ok(())
+    read_integers(BufReader::new(file))
+        .map_err(|error| format!("{option} {}: {error}", path.display()))
 }
 
 impl FactorArgs {
     fn ask(&self) -> Result<Ask, String> {
         let mut numbers = self.numbers.clone();
         if let Some(path) = &self.file {
-            read_integers("--file", path, &mut numbers)?;
+            numbers.extend(integers_of("--file", path)?);
         }
         if let (Some(count), Some(bits)) = (self.count, self.bits) {
             numbers.extend(semiprimes(count, bits, self.seed)?);

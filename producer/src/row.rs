@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt, io};
 
-use primepool_common::message::{Factorization, HexInteger, Power, StageCost};
+use primepool_common::{
+    message::{Factorization, HexInteger, Power, StageCost},
+    text::json_error,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 /// What a line of the results file says of its job; [`Origin`] gives the rest of the line.
@@ -248,8 +251,8 @@ pub fn read_back(text: &str, count: u64) -> Result<(Vec<bool>, u64), String> {
     let mut done = vec![false; count as usize];
     let mut ok = 0;
     for (number, line) in (1..).zip(text.lines()) {
-        let row: Ended =
-            serde_json::from_str(line).map_err(|error| format!("line {number}: {error}"))?;
+        let row: Ended = serde_json::from_str(line)
+            .map_err(|error| format!("line {number}: {}", json_error(&error)))?;
         let seen = done
             .get_mut(row.job as usize)
             .ok_or_else(|| format!("line {number}: the run has no job {}", row.job))?;

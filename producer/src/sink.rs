@@ -44,6 +44,8 @@ pub enum SinkInput {
     Queue(QueueState, Option<QueueFigures>),
     /// The queue of the answers was gone for a while, and what was in it with it.
     QueueLost,
+    /// Answers may have gone astray, and none is to be expected any more.
+    Overdue,
     /// The end: whatever comes later is left to the broker.
     End,
 }
@@ -134,13 +136,18 @@ impl Sink {
         'batches: while let Ok(first) = input.recv() {
             let mut next = Some(first);
             let mut ended = false;
+            let mut ask_again: Option<fn(Vec<u64>) -> Event> = None;
             while let Some(item) = next {
                 match item {
                     SinkInput::Arrival(arrival) => arrivals.push(arrival),
                     SinkInput::Queue(state, figures) => self.note_queue(state, figures),
                     SinkInput::QueueLost => {
-                        let missing = self.shared.unanswered(&self.done);
-                        let _ = self.events.send(Event::QueueLost(missing));
+                        ask_again = Some(Event::QueueLost);
+                        break;
+                    }
+                    SinkInput::Overdue => {
+                        ask_again = Some(Event::Overdue);
+                        break;
                     }
                     SinkInput::End => {
                         ended = true;
@@ -156,6 +163,11 @@ impl Sink {
                 // Nothing of this batch is acknowledged: the broker keeps it for `resume`.
                 let _ = self.events.send(Event::SinkFailed(reason));
                 break 'batches;
+            }
+            // With the answers that came before it.
+            if let Some(event) = ask_again {
+                let missing = self.shared.unanswered(&self.done);
+                let _ = self.events.send(event(missing));
             }
             if ended {
                 break;
@@ -265,8 +277,13 @@ impl Sink {
             |published| arrival.at.saturating_duration_since(published),
         );
         let latency_ms = latency.as_secs_f64() * 1e3;
-        let compute_us: u64 = jobs.iter().map(|job| job.compute_us).sum();
+        // Whoever sends answers can make up figures.
+        let compute_us = jobs.iter().map(|job| job.compute_us);
+        let compute_us = compute_us.fold(0, u64::saturating_add);
         let compute_ms = compute_us as f64 / 1e3;
+        // What a node says of itself is bounded by what we see.
+        self.shared
+            .note_unit(Duration::from_micros(compute_us).min(latency));
         if published.is_some() {
             self.tally.busy(&answer.node, compute_ms);
         }
@@ -405,11 +422,11 @@ impl Sink {
         let manifest = Arc::clone(&self.manifest);
         let bits = manifest.ask.bits.to_string();
         for outcome in RowOutcome::ALL {
-            let (mut jobs, mut compute_ms, mut candidates) = (0_u64, 0.0, 0);
+            let (mut jobs, mut compute_ms, mut candidates) = (0_u64, 0.0, 0_u64);
             for row in rows.iter().filter(|row| row.outcome == outcome) {
                 jobs += 1;
                 compute_ms += row.compute_ms;
-                candidates += row.candidates;
+                candidates = candidates.saturating_add(row.candidates);
             }
             if jobs == 0 {
                 continue;

@@ -82,7 +82,7 @@ impl Tally {
                 RowOutcome::Ok => {
                     self.ok += 1;
                     self.compute_ms.push((row.compute_ms, 1));
-                    self.candidates += row.candidates;
+                    self.candidates = self.candidates.saturating_add(row.candidates);
                 }
                 RowOutcome::Partial => self.partial += 1,
                 RowOutcome::Failed => self.failed += 1,

@@ -2,7 +2,10 @@ use std::num::TryFromIntError;
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
-use super::{Factorization, HexInteger, NodeSample, RunId};
+use super::{
+    Factorization, HexInteger, MAX_SAMPLES, MAX_UNIT_JOBS, NodeSample, RunId, bounded,
+};
+use crate::text::reason;
 
 /// How one job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,8 +98,12 @@ pub struct UnitAnswer {
 struct Problem {
     job: u64,
     outcome: Verdict,
+    #[serde(deserialize_with = "bounded::reason")]
     reason: String,
 }
+
+/// Most jobs of an answer.
+const MOST: usize = MAX_UNIT_JOBS as usize;
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -113,23 +120,24 @@ struct Columns {
     unit: u64,
     published_ns: u64,
     redelivered: bool,
+    #[serde(deserialize_with = "bounded::word")]
     node: String,
     worker: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::optional_reason")]
     rejected: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MAX_SAMPLES>")]
     samples: Vec<NodeSample>,
     #[serde(default)]
     first: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
     values: Vec<Option<HexInteger>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
     factorizations: Vec<Option<Factorization>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
     compute_us: Vec<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
     candidates: Vec<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
     problems: Vec<Problem>,
 }
 
@@ -150,8 +158,8 @@ impl Serialize for UnitAnswer {
         fields.serialize_field("redelivered", &self.redelivered)?;
         fields.serialize_field("node", &self.node)?;
         fields.serialize_field("worker", &self.worker)?;
-        if let Some(reason) = &self.rejected {
-            fields.serialize_field("rejected", reason)?;
+        if let Some(why) = &self.rejected {
+            fields.serialize_field("rejected", &reason(why))?;
         }
         if !self.samples.is_empty() {
             fields.serialize_field("samples", &self.samples)?;
@@ -177,15 +185,16 @@ impl Serialize for UnitAnswer {
 impl UnitAnswer {
     fn problems(&self) -> Vec<Problem> {
         let problem = |(job, answer): (u64, &JobAnswer)| {
-            let (outcome, reason) = match &answer.outcome {
+            let (outcome, why) = match &answer.outcome {
                 JobOutcome::Ok { .. } | JobOutcome::Factored(_) => return None,
-                JobOutcome::Failed { reason } => (Verdict::Failed, reason.clone()),
-                JobOutcome::Rejected { reason } => (Verdict::Rejected, reason.clone()),
+                JobOutcome::Failed { reason } => (Verdict::Failed, reason),
+                JobOutcome::Rejected { reason } => (Verdict::Rejected, reason),
             };
             Some(Problem {
                 job,
                 outcome,
-                reason,
+                // As much as the reader keeps, so that no answer is larger than the reader takes.
+                reason: reason(why),
             })
         };
         (self.first..).zip(&self.jobs).filter_map(problem).collect()
@@ -199,6 +208,8 @@ enum BadColumns {
     Lengths,
     #[error("a problem with job {0}, which is not of this unit")]
     ForeignJob(u64),
+    #[error("job index {0} is too large")]
+    Index(u64),
 }
 
 impl TryFrom<Columns> for UnitAnswer {
@@ -212,6 +223,9 @@ impl TryFrom<Columns> for UnitAnswer {
             || !factorizations.is_empty() && factorizations.len() != count
         {
             return Err(BadColumns::Lengths);
+        }
+        if columns.first.checked_add(count as u64).is_none() {
+            return Err(BadColumns::Index(columns.first));
         }
         let costs = columns.compute_us.into_iter().zip(columns.candidates);
         let answers = columns.values.into_iter().zip(costs);

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::HexInteger;
+use super::{HexInteger, MAX_INTEGER_BITS, bounded};
 
 /// An integer and how often it divides: `["1f", 2]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +10,7 @@ pub struct Power(pub HexInteger, pub u32);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageCost {
     /// Name of the stage, see [`primepool_engine::factor::Stage`].
+    #[serde(deserialize_with = "bounded::word")]
     pub stage: String,
     /// Microseconds of a worker's time.
     pub us: u64,
@@ -23,19 +24,38 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+/// Different factors that an integer can have: more, and it would have more bits.
+const MOST: usize = MAX_INTEGER_BITS as usize;
+
+/// Stages that can be told of.
+const MOST_STAGES: usize = 32;
+
 /// The answer to a `factor` job: the integer is its sign times all these powers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Factorization {
     /// The prime factors, in rising order.
+    #[serde(deserialize_with = "bounded::list::<_, _, MOST>")]
     pub factors: Vec<Power>,
     /// Composites that were not broken up, in rising order; none if the factorisation is complete.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::list::<_, _, MOST>"
+    )]
     pub composites: Vec<Power>,
     /// Why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "bounded::optional_reason"
+    )]
     pub reason: Option<String>,
     /// What it cost, in the order of the work.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::list::<_, _, MOST_STAGES>"
+    )]
     pub stages: Vec<StageCost>,
 }
 
