@@ -130,9 +130,7 @@ impl Packing {
     /// A fixed size whose answers would be too large for one message.
     pub fn choose(ask: &Ask, size: UnitSize, consumers: u32) -> Result<Self, String> {
         let bits = ask.largest_bits();
-        // Digits and columns of one job.
-        let answer_bytes = u64::from(bits) / 4 + 30;
-        let answer_limit = (ANSWER_BYTES / answer_bytes).clamp(1, MAX_UNIT_JOBS);
+        let answer_limit = (ANSWER_BYTES / ask.answer_bytes()).clamp(1, MAX_UNIT_JOBS);
         match size {
             UnitSize::Fixed(jobs) if jobs > answer_limit => Err(format!(
                 "--unit-size {jobs} makes the answers of {bits} bits too large for one message: {answer_limit} at most"
@@ -236,6 +234,17 @@ impl Ask {
             }
         }
         packing.validate()
+    }
+
+    /// Bytes of the answer to one job: digits and columns.
+    #[must_use]
+    pub fn answer_bytes(&self) -> u64 {
+        let bits = u64::from(self.largest_bits());
+        match self.kind {
+            // With many small factors the brackets, commas and exponents are more than the digits; the stages come on top.
+            JobKind::Factor => 2 * bits + 600,
+            _ => bits / 4 + 30,
+        }
     }
 
     /// Expected seconds of one job.

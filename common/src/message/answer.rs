@@ -2,9 +2,7 @@ use std::num::TryFromIntError;
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
-use super::{
-    Factorization, HexInteger, MAX_SAMPLES, MAX_UNIT_JOBS, NodeSample, RunId, bounded,
-};
+use super::{Factorization, HexInteger, MAX_SAMPLES, MAX_UNIT_JOBS, NodeSample, RunId, bounded};
 use crate::text::reason;
 
 /// How one job ended.
