@@ -12,6 +12,7 @@
 pub mod cancel;
 pub mod cli;
 pub mod collect;
+pub mod doubt;
 pub mod folder;
 pub mod metrics;
 pub mod plan;
@@ -19,6 +20,7 @@ pub mod progress;
 pub mod publish;
 pub mod row;
 pub mod run;
+pub mod semiprime;
 pub mod sink;
 pub mod state;
 pub mod summary;
