@@ -10,7 +10,7 @@ mod model;
 use std::{thread::available_parallelism, time::Instant};
 
 use model::{Protocol, Safeguard, State};
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, HasDiscoveries, Model, Path};
 
 const LOST: &str = "nothing is lost";
 const TWICE: &str = "no unit has two results";
@@ -73,7 +73,7 @@ fn goes_wrong(without: Safeguard, units: usize, faults: u8, property: &'static s
     .finish_when(HasDiscoveries::AnyOf([property].into()))
     .spawn_bfs()
     .join();
-    let path = checker.discovery(property).map(|path| path.into_actions());
+    let path = checker.discovery(property).map(Path::into_actions);
     println!("without {without:?}, {property:?} is not true after {path:?}");
     assert!(path.is_some(), "the model does well without {without:?}");
 }

@@ -10,13 +10,13 @@ use std::mem::take;
 use stateright::{Model, Property};
 
 /// Units of a run, of one job each, at most.
-pub const UNITS: usize = 2;
+const UNITS: usize = 2;
 /// Consumers at most.
-pub const CONSUMERS: usize = 2;
+const CONSUMERS: usize = 2;
 
 /// What the protocol does in order not to lose or double anything. The model can do without any one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Safeguard {
+pub(super) enum Safeguard {
     /// A consumer acknowledges a unit when its answer is confirmed, not when it is sent.
     UnitIsAcknowledgedAfterConfirmation,
     /// A confirmation acknowledges deliveries from before its answer was sent; for later ones it is sent again.
@@ -53,79 +53,79 @@ pub enum Safeguard {
 
 /// A run, and what may go wrong while it lasts.
 #[derive(Debug, Clone)]
-pub struct Protocol {
+pub(super) struct Protocol {
     /// Units, [`UNITS`] at most.
-    pub units: usize,
+    pub(super) units: usize,
     /// Consumers, [`CONSUMERS`] at most.
-    pub consumers: usize,
+    pub(super) consumers: usize,
     /// How often something goes wrong.
-    pub faults: u8,
+    pub(super) faults: u8,
     /// Takes out what is still under way for a unit once that has a result. It could only lead to further answers, which are
     /// dropped: that they are is seen without this, at a smaller size.
-    pub tidies: bool,
+    pub(super) tidies: bool,
     /// What is left out.
-    pub without: Option<Safeguard>,
+    pub(super) without: Option<Safeguard>,
 }
 
 type PerUnit<T> = [T; UNITS];
 
 /// Everything that is anywhere.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct State {
-    pub producer: Producer,
+pub(super) struct State {
+    producer: Producer,
     /// On disk: the units that the broker has confirmed.
-    pub journal: PerUnit<bool>,
+    journal: PerUnit<bool>,
     /// On disk: how many results each unit has.
-    pub results: PerUnit<u8>,
+    results: PerUnit<u8>,
     /// Messages that wait in the job queue.
-    pub jobs: PerUnit<u8>,
+    jobs: PerUnit<u8>,
     /// The run's results queue, if there is one.
-    pub answers: Option<AnswerQueue>,
+    answers: Option<AnswerQueue>,
     /// The ledger of each consumer.
-    pub consumers: [PerUnit<Option<Held>>; CONSUMERS],
+    consumers: [PerUnit<Option<Held>>; CONSUMERS],
     /// Faults still to come.
-    pub faults: u8,
+    faults: u8,
     /// A unit was acknowledged before its answer was safe with the broker.
-    pub was_early: bool,
+    was_early: bool,
 }
 
 /// How many right and wrong answers there are to each unit.
-pub type Answers = PerUnit<[u8; 2]>;
+type Answers = PerUnit<[u8; 2]>;
 const RIGHT: usize = 0;
 const WRONG: usize = 1;
 
 /// The run's results queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AnswerQueue {
-    pub ready: Answers,
+struct AnswerQueue {
+    ready: Answers,
     /// On the producer's disk, their acknowledgements on their way.
-    pub settled: Answers,
+    settled: Answers,
 }
 
 /// The producer's process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Producer {
-    pub collecting: Collecting,
+struct Producer {
+    collecting: Collecting,
     /// Whether it publishes yet.
-    pub is_publishing: bool,
+    is_publishing: bool,
     /// Nothing that is published counts for the journal.
-    pub journal_is_closed: bool,
+    journal_is_closed: bool,
     /// Answers were lost, which the publishing side is still to be told.
-    pub was_lost: bool,
+    was_lost: bool,
     /// Units that are to be published.
-    pub waiting: PerUnit<bool>,
+    waiting: PerUnit<bool>,
     /// Publications that the broker has taken and whose confirmations are on their way: those that do not count for the journal,
     /// and those that do.
-    pub unconfirmed: PerUnit<[u8; 2]>,
+    unconfirmed: PerUnit<[u8; 2]>,
     /// Units that it has results of.
-    pub done: PerUnit<bool>,
+    done: PerUnit<bool>,
     /// Answers that it has acknowledged too early.
-    pub received: Answers,
+    received: Answers,
 }
 
 /// What the collecting side is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Collecting {
+enum Collecting {
     /// To connect and look for the results queue.
     Look,
     /// There is none: to make it.
@@ -140,17 +140,17 @@ pub enum Collecting {
 
 /// A unit that a consumer holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Held {
-    pub progress: Progress,
+struct Held {
+    progress: Progress,
     /// Deliveries from before its answer was sent that can be acknowledged: their connection is there.
-    pub before: u8,
+    before: u8,
     /// Those that came later.
-    pub after: u8,
+    after: u8,
 }
 
 /// How far a consumer is with a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Progress {
+enum Progress {
     /// It waits for a worker.
     Waiting,
     /// A worker has begun it, or its answer is on its way: it is not given up any more.
@@ -161,7 +161,7 @@ pub enum Progress {
 
 /// A step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(super) enum Action {
     // The producer's collecting side.
     Look,
     Declare,
@@ -695,12 +695,12 @@ impl Producer {
 
 impl State {
     /// Whether every unit has a result.
-    pub fn is_complete(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.results.iter().all(|results| *results > 0)
     }
 
     /// One of those states that differ only in who is unit and consumer 0 and who is 1.
-    pub fn representative(&self) -> Self {
+    pub(super) fn representative(&self) -> Self {
         let mut this = self.clone();
         this.consumers.sort();
         let mut other = self.clone();
