@@ -7,7 +7,7 @@ METRICS ?=
 export CONSUMERS CONCURRENCY RESUME METRICS
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs test test-compose check dashboards bench bench-pool bench-broker experiment compare chaos clean
+.PHONY: help run up down logs test test-compose check dashboards bench bench-factor bench-pool bench-broker experiment compare chaos fuzz clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -40,6 +40,9 @@ dashboards: ## write Grafana's dashboards and alert rules from the code in grafa
 bench: ## primes per second on one core, beside gmpy2, GMP and OpenSSL: table and plot
 	@infra/local/bench.sh
 
+bench-factor: ## time to factor on one core, beside PARI's gp: table, some five minutes
+	@infra/local/bench-factor.sh
+
 bench-pool: ## the pool beside a bare loop of the engine, and the broker alone
 	@infra/local/bench-pool.sh
 
@@ -54,6 +57,9 @@ compare: ## beside Ray, Celery and Dask: the same work on the same cores, table 
 
 chaos: ## kill, freeze, cut and fill everything there is during runs, and check what is left: some 10 minutes
 	@infra/local/chaos.sh $(ARGS)
+
+fuzz: ## look for input that breaks what reads messages, files and command lines: a minute for each of 12 targets
+	@infra/local/fuzz.sh $(ARGS)
 
 clean: ## delete what was built and the state of private brokers; results in runs/ stay
 	@infra/local/clean.sh

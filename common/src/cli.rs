@@ -1,17 +1,65 @@
-//! Values that both command lines take.
+//! Values that both command lines take, and how these are read.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ffi::OsString, ops::RangeInclusive, process, time::Duration};
 
-/// Reads a duration such as `30s`, `5m` or `1h30m`; a plain number is seconds.
+use clap::{Parser, error::ErrorKind};
+
+use crate::text::{printable, shorten};
+
+/// Reads the command line and the environment; ends the program where they ask for help or are wrong.
+#[must_use]
+pub fn parse<C: Parser>() -> C {
+    C::try_parse().unwrap_or_else(|error| {
+        let text = error.to_string();
+        let shown = printable(&text);
+        if shown == text {
+            // With its colours.
+            error.exit();
+        }
+        #[expect(clippy::print_stderr, reason = "there is no log yet")]
+        {
+            eprint!("{shown}");
+        }
+        process::exit(error.exit_code())
+    })
+}
+
+/// The same of given arguments, the program's name among them; the error as [`parse`] prints it. Nothing where they ask for
+/// help.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn parse_from<C: Parser>(arguments: Vec<OsString>) -> Result<Option<C>, String> {
+    match C::try_parse_from(arguments) {
+        Ok(cli) => Ok(Some(cli)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(None),
+            _ => Err(printable(&error.to_string())),
+        },
+    }
+}
+
+/// Longest time that a command line can name. Far below what a clock can count to, so that it can be added to any time.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Reads a duration such as `30s`, `5m` or `1h30m`; a plain number is seconds. Ten years are the longest.
 ///
 /// # Errors
 /// Says how to write one.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
+    let time = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text).map_err(|_| {
+            format!(
+                "{:?} is not a duration: write 30s, 5m or 1h30m",
+                shorten(text, 80)
+            )
+        })?,
+    };
+    if time > LONGEST {
+        return Err("give a time of at most 3650 days".to_owned());
     }
-    humantime::parse_duration(text)
-        .map_err(|_| format!("{text:?} is not a duration: write 30s, 5m or 1h30m"))
+    Ok(time)
 }
 
 /// The same within bounds, which `hint` names.
@@ -33,7 +81,12 @@ pub fn duration_within(
 /// # Errors
 /// Says how to write one.
 pub fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is not a size: write 500kB, 64MiB or 2GiB");
+    let wrong = || {
+        format!(
+            "{:?} is not a size: write 500kB, 64MiB or 2GiB",
+            shorten(text, 80)
+        )
+    };
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let unit: u64 = match unit.trim().to_ascii_lowercase().as_str() {
@@ -69,7 +122,9 @@ mod tests {
         assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert!(duration("soon").is_err());
+        for wrong in ["soon", "", "18446744073709551615", "1000years"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(show_duration(Duration::from_millis(420)), "0.42 s");
         assert_eq!(show_duration(Duration::from_secs(72)), "1m 12s");
     }

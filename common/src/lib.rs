@@ -7,15 +7,18 @@
 //! | [`broker`] | how a connection is made, what its errors mean, and how long to wait before the next try |
 //! | [`metrics`] | points, the line protocol, the file that they go to, and the way to InfluxDB |
 //! | [`cli`] | groups of command-line options that both binaries have |
+//! | [`text`] | texts of others, made fit to be shown |
 //! | [`clock`], [`logging`], [`shutdown`], [`stack`], [`exit`] | the frame of a program |
 
 pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod exit;
+mod http;
 pub mod logging;
 pub mod message;
 pub mod metrics;
 pub mod shutdown;
 pub mod stack;
+pub mod text;
 pub mod topology;

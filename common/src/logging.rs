@@ -27,9 +27,20 @@ pub struct LogArgs {
     pub filter: String,
 }
 
-/// Starts logging to `writer`, which ends at standard error. lapin's own errors are left out unless the filter names lapin: the
-/// session that owns the connection reports each of them once. What it traces is never logged: frames as they are, that of the
-/// login with the password among them.
+impl LogArgs {
+    /// What is to be logged. lapin's own errors are left out unless the filter names lapin: the session that owns the connection
+    /// reports each of them once.
+    ///
+    /// # Errors
+    /// The filter cannot be parsed; the message names it.
+    pub fn filter(&self) -> Result<EnvFilter, String> {
+        EnvFilter::try_new(format!("lapin=off,{}", self.filter))
+            .map_err(|error| format!("--log {:?} is not a log filter: {error}", self.filter))
+    }
+}
+
+/// Starts logging to `writer`, which ends at standard error. What lapin traces is never logged: frames as they are, that of the login
+/// with the password among them.
 ///
 /// # Errors
 /// The filter cannot be parsed; the message names it.
@@ -37,8 +48,7 @@ pub fn init<W>(args: &LogArgs, writer: W) -> Result<(), String>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(format!("lapin=off,{}", args.filter))
-        .map_err(|error| format!("--log {:?} is not a log filter: {error}", args.filter))?;
+    let filter = args.filter()?;
     let no_frames =
         filter_fn(|event| *event.level() != Level::TRACE || !event.target().starts_with("lapin"));
     tracing_subscriber::registry()

@@ -47,7 +47,7 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_PREFETCH", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     prefetch: Option<u16>,
 
-    /// Kinds of jobs to take: prime, safe-prime, next-prime [default: all]
+    /// Kinds of jobs to take: prime, safe-prime, next-prime, factor [default: all]
     #[arg(
         long,
         env = "PRIMEPOOL_KINDS",
@@ -131,6 +131,14 @@ pub struct Settings {
 }
 
 impl Cli {
+    /// Whether the options go together.
+    ///
+    /// # Errors
+    /// Why they do not, for people.
+    pub fn check(&self) -> Result<(), String> {
+        self.settings().map(drop)
+    }
+
     /// Fills in the defaults.
     ///
     /// # Errors

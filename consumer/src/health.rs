@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use primepool_common::exit::Exit;
+use primepool_common::{exit::Exit, text::json_error};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::HealthArgs;
@@ -26,6 +26,14 @@ pub struct Health {
 }
 
 impl Health {
+    /// Reads what a file says.
+    ///
+    /// # Errors
+    /// It is none of this kind.
+    pub fn read(body: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(body).map_err(|error| json_error(&error))
+    }
+
     /// Puts this in place of what the file said, in one step.
     ///
     /// # Errors
@@ -45,7 +53,7 @@ pub fn check(args: &HealthArgs) -> Result<Exit, String> {
     let path = args.health_file.display();
     let body = fs::read(&args.health_file)
         .map_err(|error| format!("cannot read {path}: {error}; is the consumer running?"))?;
-    let health: Health = serde_json::from_slice(&body)
+    let health = Health::read(&body)
         .map_err(|error| format!("{path} is not a consumer's health file: {error}"))?;
     let age = health.at.elapsed().unwrap_or_default();
     if age > STALE_AFTER {

@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use primepool_common::{exit::Exit, logging, stack};
+use primepool_common::{cli, exit::Exit, logging, stack, text::printable};
 use primepool_consumer::cli::Cli;
 
 fn main() -> ExitCode {
     stack::make_room();
-    let cli = Cli::parse();
+    let cli: Cli = cli::parse();
     let outcome = logging::init(&cli.log, std::io::stderr)
         .map_err(|error| (Exit::Usage, anyhow::Error::msg(error)))
         .and_then(|()| primepool_consumer::main(cli));
@@ -17,7 +16,7 @@ fn main() -> ExitCode {
         Err((exit, error)) => {
             #[expect(clippy::print_stderr, reason = "the log may be off or not started")]
             {
-                eprintln!("consumer: {error:#}");
+                eprintln!("consumer: {}", printable(&format!("{error:#}")));
             }
             exit.into()
         }

@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use primepool_common::{cli, stack, text::printable};
 use primepool_experiment::cli::Cli;
 
 fn main() -> ExitCode {
-    primepool_common::stack::make_room();
-    match primepool_experiment::main(Cli::parse()) {
+    stack::make_room();
+    match primepool_experiment::main(cli::parse::<Cli>()) {
         Ok(exit) => exit.into(),
         Err((exit, error)) => {
-            primepool_experiment::run::complain(&format!("{error:#}"));
+            primepool_experiment::run::complain(&printable(&format!("{error:#}")));
             exit.into()
         }
     }

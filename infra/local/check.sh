@@ -9,6 +9,7 @@ cd "$PRIMEPOOL_ROOT"
 "$PRIMEPOOL_ROOT/infra/local/setup.sh" --dev
 ensure_cargo_on_path
 cargo fmt --all --check
+cargo fmt --manifest-path fuzz/Cargo.toml --check
 # The release profile, as everywhere: one build of GMP serves all.
 cargo clippy --release --workspace --all-targets -- -D warnings
 # cargo-deny reads the manifests of all dependencies, also of those that other systems need and no build here fetched.
@@ -16,5 +17,5 @@ cargo fetch --locked --offline >/dev/null 2>&1 || cargo fetch --locked
 "$PRIMEPOOL_CARGO_DENY/bin/cargo-deny" --offline check --hide-inclusion-graph -D unmatched-skip -D unnecessary-skip licenses bans sources
 "$PRIMEPOOL_ROOT/infra/local/dashboards.sh" --check
 if command -v shellcheck >/dev/null; then
-	shellcheck -x infra/local/*.sh infra/testing/*.sh infra/compose/*.sh infra/rabbitmq/*.sh infra/systemd/*.sh infra/kubernetes/*.sh .ci/run
+	shellcheck -x infra/local/*.sh infra/testing/*.sh infra/compose/*.sh infra/rabbitmq/*.sh infra/systemd/*.sh infra/kubernetes/*.sh fuzz/*.sh .ci/run
 fi

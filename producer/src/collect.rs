@@ -51,12 +51,12 @@ pub struct Collector {
     pub endpoint: Endpoint,
     /// What is asked for.
     pub manifest: Arc<Manifest>,
+    /// The confirmed units.
+    pub journal: Journal,
     /// Counters of the run.
     pub shared: Arc<Shared>,
     /// Whether answers may have gone astray.
     pub doubt: Doubt,
-    /// The confirmed units.
-    pub journal: Journal,
     /// Where the answers go.
     pub sink: std::sync::mpsc::Sender<SinkInput>,
     /// What the sink has on disk.

@@ -18,7 +18,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use primepool_common::message::{MAX_BODY_BYTES, RunId};
+use primepool_common::{
+    message::{MAX_BODY_BYTES, RunId},
+    text::json_error,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Ask, Packing};
@@ -45,11 +48,33 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Reads one: nothing of it is worked with that could not have been written.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(text: &[u8], run: &RunId) -> Result<Self, String> {
+        let manifest: Self = serde_json::from_slice(text).map_err(|error| json_error(&error))?;
+        if manifest.version != VERSION {
+            return Err(format!(
+                "it is of version {}, this build reads version {VERSION}",
+                manifest.version
+            ));
+        }
+        if manifest.run != *run {
+            return Err(format!("it is that of run {}", manifest.run));
+        }
+        if manifest.priority > 9 {
+            return Err(format!("priority {} (0 to 9)", manifest.priority));
+        }
+        manifest.ask.validate(&manifest.packing)?;
+        Ok(manifest)
+    }
+
     /// Most bytes of an answer to one of the run's units: digits and columns of its jobs, or why each was not done, and two
     /// samples.
     #[must_use]
     pub fn largest_answer(&self) -> usize {
-        let job = u64::from(self.ask.largest_bits()) / 4 + ANSWER_JOB_BYTES;
+        let job = self.ask.answer_bytes() + ANSWER_JOB_BYTES;
         let jobs = self.packing.most.saturating_mul(job);
         usize::try_from(jobs.saturating_add(ANSWER_HEAD_BYTES))
             .unwrap_or(usize::MAX)
@@ -57,7 +82,7 @@ impl Manifest {
     }
 }
 
-/// Bytes of an answer that come with each job, besides the digits of its value; most are for a reason why it failed.
+/// Bytes of an answer that come with each job, besides its result; most are for a reason why it failed.
 const ANSWER_JOB_BYTES: u64 = 512;
 
 /// Bytes of an answer without jobs.
@@ -85,7 +110,11 @@ pub enum FolderError {
         runs: PathBuf,
     },
     /// A file does not hold what it should.
-    #[error("{} is damaged: {reason}", path.display())]
+    #[error(
+        "{} is damaged: {reason}. Put back a copy of it if there is one; without it the run cannot go on, but the results that \
+         are there stay good: ask for the rest in a new run",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -180,17 +209,10 @@ impl Folder {
             }
             read => read.map_err(file_error("read", &file))?,
         };
-        let damaged = |reason: String| FolderError::Damaged {
+        let manifest = Manifest::read(&text, run).map_err(|reason| FolderError::Damaged {
             path: file.clone(),
             reason,
-        };
-        let manifest: Manifest =
-            serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-        if manifest.version != VERSION || manifest.run != *run {
-            return Err(damaged(
-                "it is another version's or another run's".to_owned(),
-            ));
-        }
+        })?;
         if path.join(CANCELLED).exists() {
             return Err(FolderError::Cancelled {
                 run: run.clone(),
@@ -307,8 +329,9 @@ fn write_whole(path: &Path, value: &impl Serialize) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
-/// Units whose last line says that the broker has them.
-fn confirmed(journal: &str) -> HashSet<u64> {
+/// The units of a journal that the broker has: those whose last line says so.
+#[must_use]
+pub fn confirmed(journal: &str) -> HashSet<u64> {
     let mut confirmed = HashSet::new();
     for line in journal.lines() {
         if let Some(unit) = line.strip_prefix('-') {
@@ -464,6 +487,7 @@ mod tests {
             seed: Some(3),
             deadline_ms: None,
             after: vec![],
+            numbers: vec![],
         };
         let packing = Packing {
             most: 4,
@@ -560,6 +584,43 @@ mod tests {
         fs::write(&output, "precious").unwrap();
         assert!(create(runs.path(), Some(&output)).is_err());
         assert_eq!(fs::read_to_string(&output).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_damaged_manifest_is_refused_with_what_to_do() {
+        let runs = tempfile::tempdir().unwrap();
+        let folder = create(runs.path(), None).unwrap();
+        let file = folder.file("manifest.json");
+        let run = folder.manifest.run.clone();
+        drop(folder);
+        let whole = fs::read_to_string(&file).unwrap();
+        for (good, bad) in [
+            ("\"workers\": 4", "\"workers\": 0"),
+            ("\"least\": 1", "\"least\": 0"),
+            ("\"least\": 1", "\"least\": 5"),
+            ("\"most\": 4", "\"most\": 18446744073709551615"),
+            ("\"count\": 9", "\"count\": 18446744073709551615"),
+            ("\"count\": 9", "\"count\": 0"),
+            ("\"bits\": 64", "\"bits\": 1"),
+            ("\"bits\": 64", "\"bits\": 4294967295"),
+            ("\"kind\": \"prime\"", "\"kind\": \"next-prime\""),
+            ("\"priority\": 0", "\"priority\": 10"),
+            ("\"version\": 1", "\"version\": 2"),
+            ("\"run\": \"r1\"", "\"run\": \"r2\""),
+            ("}", ""),
+        ] {
+            assert!(whole.contains(good), "{good}");
+            fs::write(&file, whole.replacen(good, bad, 1)).unwrap();
+            let error = Folder::open(runs.path(), &run).unwrap_err();
+            assert!(matches!(error, FolderError::Damaged { .. }), "{error}");
+            let text = error.to_string();
+            assert!(
+                text.contains("manifest.json") && text.contains("new run"),
+                "{text}"
+            );
+        }
+        fs::write(&file, whole).unwrap();
+        assert!(Folder::open(runs.path(), &run).is_ok());
     }
 
     #[test]

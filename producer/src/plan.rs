@@ -1,12 +1,20 @@
 //! From what is asked for to work units.
 
-use std::{ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{
+    io::{BufRead, Read},
+    ops::RangeInclusive,
+    str::FromStr,
+    time::Duration,
+};
 
 use primepool_common::message::{
-    HexInteger, JobKind, MAX_UNIT_JOBS, Method, RunId, VERSION, Work, WorkUnit,
+    HexInteger, JobKind, MAX_INTEGER_BITS, MAX_UNIT_JOBS, Method, RunId, VERSION, Work, WorkUnit,
 };
 use primepool_engine::{Form, Kernel, estimate};
 use serde::{Deserialize, Serialize};
+
+/// Most jobs in a run: what has come back is kept track of in memory, some 30 bytes a job.
+pub const MAX_COUNT: u64 = 1 << 32;
 
 /// What a run asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +37,44 @@ pub struct Ask {
     /// For `next-prime`: where each job starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<HexInteger>,
+    /// For `factor`: the integers, a job each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numbers: Vec<HexInteger>,
+}
+
+/// Longest line with an integer, in bytes: its decimal digits are the longest, and there is room for white space.
+const LONGEST_LINE: u64 = MAX_INTEGER_BITS as u64 / 3 + 1024;
+
+/// Reads integers, one a line. Lines are bounded while they are read, so that a file that is none of this kind is not read whole.
+///
+/// # Errors
+/// What is wrong, with the number of the line.
+pub fn read_integers(mut lines: impl BufRead) -> Result<Vec<HexInteger>, String> {
+    let mut integers = Vec::new();
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        let length = lines
+            .by_ref()
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut line)
+            .map_err(|error| error.to_string())?;
+        if length == 0 {
+            break;
+        }
+        if length as u64 == LONGEST_LINE {
+            return Err(format!(
+                "line {number} is longer than {LONGEST_LINE} bytes: write an integer a line"
+            ));
+        }
+        let text = str::from_utf8(&line).map_err(|_| format!("line {number} is not a text"))?;
+        if !text.trim().is_empty() {
+            let integer =
+                HexInteger::parse_human(text).map_err(|error| format!("line {number}: {error}"))?;
+            integers.push(integer);
+        }
+    }
+    Ok(integers)
 }
 
 /// `--unit-size`.
@@ -84,9 +130,7 @@ impl Packing {
     /// A fixed size whose answers would be too large for one message.
     pub fn choose(ask: &Ask, size: UnitSize, consumers: u32) -> Result<Self, String> {
         let bits = ask.largest_bits();
-        // Digits and columns of one job.
-        let answer_bytes = u64::from(bits) / 4 + 30;
-        let answer_limit = (ANSWER_BYTES / answer_bytes).clamp(1, MAX_UNIT_JOBS);
+        let answer_limit = (ANSWER_BYTES / ask.answer_bytes()).clamp(1, MAX_UNIT_JOBS);
         match size {
             UnitSize::Fixed(jobs) if jobs > answer_limit => Err(format!(
                 "--unit-size {jobs} makes the answers of {bits} bits too large for one message: {answer_limit} at most"
@@ -134,7 +178,75 @@ impl Packing {
     }
 }
 
+impl Packing {
+    /// Whether it packs anything.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn validate(&self) -> Result<(), String> {
+        let fits = 1 <= self.least && self.least <= self.most && self.most <= MAX_UNIT_JOBS;
+        if !fits || self.workers == 0 {
+            return Err(format!(
+                "units of {} to {} jobs for {} workers (1 to {MAX_UNIT_JOBS} jobs, a worker at least)",
+                self.least, self.most, self.workers
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Expected seconds for an integer of so many bits, if it is a product of two primes of one size: measured, and between and beyond what
+/// was measured ten bits more take twice as long.
+fn factor_seconds(bits: u32) -> f64 {
+    let doublings = (f64::from(bits) - 128.0) / 10.0;
+    0.02 * doublings.exp2().clamp(1e-3, 1e9)
+}
+
 impl Ask {
+    /// Whether there are such jobs, and whether they can be packed so.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub fn validate(&self, packing: &Packing) -> Result<(), String> {
+        if !(1..=MAX_COUNT).contains(&self.count) {
+            return Err(format!("{} jobs (1 to {MAX_COUNT})", self.count));
+        }
+        let sizes = match self.kind {
+            JobKind::Prime => 2..=MAX_INTEGER_BITS,
+            JobKind::SafePrime => 3..=MAX_INTEGER_BITS,
+            JobKind::NextPrime | JobKind::Factor | JobKind::Noop => 0..=0,
+        };
+        if !sizes.contains(&self.bits) {
+            return Err(format!("no {} has {} bits", self.kind, self.bits));
+        }
+        for (integers, kind, what) in [
+            (&self.after, JobKind::NextPrime, "start above"),
+            (&self.numbers, JobKind::Factor, "factor"),
+        ] {
+            let wanted = if self.kind == kind { self.count } else { 0 };
+            if integers.len() as u64 != wanted {
+                return Err(format!(
+                    "{} integers to {what} for {} jobs of kind {}",
+                    integers.len(),
+                    self.count,
+                    self.kind
+                ));
+            }
+        }
+        packing.validate()
+    }
+
+    /// Bytes of the answer to one job: digits and columns.
+    #[must_use]
+    pub fn answer_bytes(&self) -> u64 {
+        let bits = u64::from(self.largest_bits());
+        match self.kind {
+            // With many small factors the brackets, commas and exponents are more than the digits; the stages come on top.
+            JobKind::Factor => 2 * bits + 600,
+            _ => bits / 4 + 30,
+        }
+    }
+
     /// Expected seconds of one job.
     fn job_seconds(&self) -> f64 {
         let bits = self.largest_bits().max(2);
@@ -143,6 +255,7 @@ impl Ask {
         let (form, uniform) = match self.kind {
             JobKind::Prime | JobKind::NextPrime => (Form::Prime, 1.4),
             JobKind::SafePrime => (Form::SafePrime, 4.5),
+            JobKind::Factor => return factor_seconds(bits),
             JobKind::Noop => return 20e-6,
         };
         let slower = match self.method {
@@ -155,8 +268,9 @@ impl Ask {
     /// Bits of the largest number in question.
     #[must_use]
     pub fn largest_bits(&self) -> u32 {
-        let after = self.after.iter().map(|n| n.0.significant_bits());
-        after.max().unwrap_or(0).max(self.bits)
+        let given = self.after.iter().chain(&self.numbers);
+        let bits = given.map(|n| n.0.significant_bits());
+        bits.max().unwrap_or(0).max(self.bits)
     }
 
     /// The unit of jobs `first..end`.
@@ -184,6 +298,9 @@ impl Ask {
             JobKind::NextPrime => Work::NextPrime {
                 after: self.after[first as usize..end as usize].to_vec(),
             },
+            JobKind::Factor => Work::Factor {
+                numbers: self.numbers[first as usize..end as usize].to_vec(),
+            },
             JobKind::Noop => Work::Noop { count },
         };
         WorkUnit {
@@ -210,6 +327,7 @@ impl Ask {
             JobKind::Prime => format!("{method}primes of {} bits", self.bits),
             JobKind::SafePrime => format!("{method}safe primes of {} bits", self.bits),
             JobKind::NextPrime => "next primes".to_owned(),
+            JobKind::Factor => "factorisations".to_owned(),
             JobKind::Noop => "empty jobs".to_owned(),
         }
     }
@@ -231,6 +349,7 @@ mod tests {
             seed: None,
             deadline_ms: None,
             after: vec![],
+            numbers: vec![],
         }
     }
 
@@ -245,6 +364,18 @@ mod tests {
                 prop_assert!(pair[0] < pair[1] && pair[1] - pair[0] <= most);
             }
         }
+    }
+
+    #[test]
+    fn integers_are_read_line_by_line() {
+        let read = |text: &str| read_integers(text.as_bytes());
+        let three = read("5\n\n 0xff\r\n-1").unwrap();
+        assert_eq!(three, [5, 255, -1].map(|n| HexInteger(n.into())));
+        assert!(read("5\nx").unwrap_err().starts_with("line 2: "));
+        assert!(read_integers(&b"\xff"[..]).is_err());
+        // A file without end.
+        let endless = std::io::BufReader::new(std::io::repeat(b'1'));
+        assert!(read_integers(endless).unwrap_err().contains("longer than"));
     }
 
     #[test]

@@ -12,9 +12,9 @@ use anyhow::Context;
 use futures_util::future::OptionFuture;
 use lapin::Connection;
 use primepool_common::{
-    broker::{BrokerError, Endpoint},
+    broker::{BrokerError, ControlReader, Endpoint},
     exit::Exit,
-    message::RunId,
+    message::{JobKind, RunId},
     metrics::{LineProtocolFile, Source, Stats},
     shutdown::StopSignals,
     topology,
@@ -38,7 +38,7 @@ use crate::{
     plan::{Ask, Packing, UnitSize},
     progress::{Progress, plural},
     publish::{PublishError, Publisher},
-    row::read_back,
+    row::{factorizations, read_back},
     sink::{Ended, Files, Sink, SinkInput},
     state::{Event, Shared},
     summary::Summary,
@@ -169,6 +169,8 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
             }
             let shared = Shared::new(folder.manifest.packing.bounds(ask.count));
             let mut units = shared.unanswered(&done);
+            // A damaged journal may name others.
+            confirmed.retain(|unit| *unit < shared.units());
             units.retain(|unit| !confirmed.contains(unit));
             shared
                 .units_published
@@ -262,7 +264,10 @@ impl Ready {
         if detach {
             progress.finish();
             drop(more_units);
-            let end = publish_only(publishing, &mut signals).await;
+            let end = publish_only(publishing, &mut signals, &connection, &manifest.run).await;
+            if matches!(end, End::Cancelled) {
+                note_cancelled(order, &manifest.run);
+            }
             let _ = connection.close(200, "published".into()).await;
             return conclude_detached(end, &manifest, &shared);
         }
@@ -301,9 +306,9 @@ impl Ready {
         let collector = Collector {
             endpoint,
             manifest: Arc::clone(&manifest),
+            journal,
             shared: Arc::clone(&shared),
             doubt,
-            journal,
             sink: to_sink.clone(),
             settled: to_settle,
             events,
@@ -342,8 +347,8 @@ impl Ready {
             .map_err(|error| (Exit::Incomplete, error))?;
         let complete = done.iter().all(|done| *done);
         let is_cancelled = matches!(end, End::Cancelled);
-        if is_cancelled && let Err(error) = mark_cancelled(&order.runs_dir, &manifest.run) {
-            warn!("{error}");
+        if is_cancelled {
+            note_cancelled(order, &manifest.run);
         }
         let _ = stop_collecting.send(complete || is_cancelled);
         if timeout(CLOSING, collecting).await.is_err() {
@@ -366,7 +371,7 @@ impl Ready {
         let sent = tokio::task::spawn_blocking(move || metrics.close()).await;
         summary.influxdb = read_metrics(order, &manifest.run, sent.ok()).await;
         folder.write_summary(&summary).map_err(folder_failure)?;
-        show(&summary, order.json, &manifest);
+        show(&summary, order.json, &folder);
         conclude(end, &summary, &manifest, &shared)
     }
 }
@@ -447,12 +452,27 @@ async fn watch(
     end
 }
 
-/// `--detach`: waits until everything is published.
+fn note_cancelled(order: &Order, run: &RunId) {
+    if let Err(error) = mark_cancelled(&order.runs_dir, run) {
+        warn!("{error}");
+    }
+}
+
+/// `--detach`: waits until everything is published. A cancel is heard for as long as the first connection lives; later ones are
+/// heard by the consumers, and by `resume`.
 async fn publish_only(
     mut publishing: JoinHandle<Result<(), PublishError>>,
     signals: &mut StopSignals,
+    connection: &Connection,
+    run: &RunId,
 ) -> End {
+    let mut control = ControlReader::open_or_warn(connection).await;
+    let cancelled = async { while ControlReader::next_of(&mut control).await.cancel != *run {} };
     tokio::select! {
+        () = cancelled => {
+            publishing.abort();
+            End::Cancelled
+        }
         ended = &mut publishing => match ended {
             Ok(Ok(())) => End::Complete,
             Ok(Err(error)) => End::Failed(publish_failure(error)),
@@ -499,13 +519,7 @@ fn conclude(
             tell(&format!("{signal}: {resume}"));
             Ok(Exit::Interrupted)
         }
-        End::Cancelled => {
-            tell(&format!(
-                "run {} was cancelled: its other jobs are no longer worked on",
-                manifest.run
-            ));
-            Ok(Exit::Incomplete)
-        }
+        End::Cancelled => Ok(tell_cancelled(manifest)),
         End::TimedOut(after) => {
             let after = humane(after);
             tell(&format!("not done after {after} (--timeout): {resume}"));
@@ -513,6 +527,14 @@ fn conclude(
         }
         End::Failed((exit, error)) => Err((exit, error.context(resume))),
     }
+}
+
+fn tell_cancelled(manifest: &Manifest) -> Exit {
+    tell(&format!(
+        "run {} was cancelled: its other jobs are no longer worked on",
+        manifest.run
+    ));
+    Exit::Incomplete
 }
 
 fn conclude_detached(end: End, manifest: &Manifest, shared: &Shared) -> Result<Exit, Failure> {
@@ -529,7 +551,8 @@ fn conclude_detached(end: End, manifest: &Manifest, shared: &Shared) -> Result<E
             tell(&format!("{signal}: {}", how_to_resume(manifest, shared)));
             Ok(Exit::Interrupted)
         }
-        End::TimedOut(_) | End::Cancelled => Ok(Exit::Incomplete),
+        End::Cancelled => Ok(tell_cancelled(manifest)),
+        End::TimedOut(_) => Ok(Exit::Incomplete),
         End::Failed((exit, error)) => Err((exit, error.context(how_to_resume(manifest, shared)))),
     }
 }
@@ -538,16 +561,26 @@ fn humane(duration: Duration) -> String {
     primepool_common::cli::show_duration(duration)
 }
 
-fn show(summary: &Summary, json: bool, manifest: &Manifest) {
+/// Factorisations that are shown; who asks for more looks into the file.
+const SHOWN: u64 = 100;
+
+fn show(summary: &Summary, json: bool, folder: &Folder) {
     if json {
         // Plain data: it always has a JSON form.
         print(&serde_json::to_string_pretty(summary).unwrap_or_default());
-    } else {
-        print(&format!(
-            "{summary}\nresults  {}",
-            manifest.output.display()
-        ));
+        return;
     }
+    let Manifest { ask, output, .. } = &folder.manifest;
+    if ask.kind == JobKind::Factor
+        && ask.count <= SHOWN
+        && let Ok((_, text)) = folder.results()
+    {
+        for line in factorizations(&text) {
+            print(&line);
+        }
+        print("");
+    }
+    print(&format!("{summary}\nresults  {}", output.display()));
 }
 
 #[expect(clippy::print_stdout, reason = "the results of the program")]

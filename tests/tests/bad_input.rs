@@ -40,7 +40,10 @@ fn arguments() {
         (&["--bits", "65537"], "2..=65536"),
         (&["--bits", "many"], "invalid digit"),
         (&["--count", "0"], "1..="),
-        (&["--kind", "composite"], "prime, safe-prime or next-prime"),
+        (
+            &["--kind", "composite"],
+            "prime, safe-prime, next-prime or factor",
+        ),
         (
             &["--kind", "safe-prime", "--bits", "2"],
             "no safe prime has 2 bits",
@@ -89,7 +92,10 @@ fn arguments_of_the_consumer() {
     for (args, text) in [
         (["--concurrency", "0"], "1..=4096"),
         (["--prefetch", "0"], "1..=65535"),
-        (["--kinds", "prime,song"], "prime, safe-prime or next-prime"),
+        (
+            ["--kinds", "prime,song"],
+            "prime, safe-prime, next-prime or factor",
+        ),
         (["--node", "a b"], "a node's name has"),
         (["--max-bits", "1"], "2..=65536"),
         (["--drain-timeout", "soon"], "is not a duration"),
@@ -106,6 +112,59 @@ fn arguments_of_the_consumer() {
             "{text:?} is not in {}",
             done.stderr
         );
+    }
+}
+
+/// Somebody forgets the option, or takes the wrong one.
+#[test]
+fn an_address_at_the_wrong_place_does_not_tell_its_password() {
+    let dir = tempdir().unwrap();
+    let address = "amqp://pool:s3c@r3t/x@broker";
+    for (binary, args) in [
+        (Binary::Producer, vec![address]),
+        (Binary::Producer, vec!["--count", address]),
+        (Binary::Producer, vec!["--amqp-url-file", address]),
+        (Binary::Producer, vec!["--log", address]),
+        (Binary::Producer, vec!["resume", address]),
+        (Binary::Producer, vec!["--amqp-url", address]),
+        (
+            Binary::Producer,
+            vec![
+                "--amqp-url",
+                NOWHERE,
+                "--kind",
+                "next-prime",
+                "--after-file",
+                address,
+            ],
+        ),
+        (Binary::Consumer, vec![address]),
+        (Binary::Consumer, vec!["--node", address]),
+        (Binary::Consumer, vec!["--tls-ca", address]),
+        (Binary::Consumer, vec!["--kinds", address]),
+        (Binary::Consumer, vec!["health", "--health-file", address]),
+    ] {
+        let done = Process::start(binary, dir.path(), NOWHERE, &args).wait();
+        assert!(matches!(done.code, Some(1 | 2)), "{args:?}: {done:?}");
+        assert!(!done.stderr.is_empty(), "{args:?}");
+        for part in ["s3c", "r3t"] {
+            assert!(!done.stderr.contains(part), "{args:?}: {done:?}");
+        }
+    }
+}
+
+/// What an administrator or a disk has done to the file that `resume` goes by.
+#[test]
+fn a_damaged_manifest() {
+    let dir = tempdir().unwrap();
+    let run = dir.path().join("runs/r1");
+    fs::create_dir_all(&run).unwrap();
+    let manifest = r#"{"version":1,"run":"r1","kind":"prime","bits":64,"count":9,"packing":{"most":4,"least":1,"workers":0},"priority":0,"output":"o"}"#;
+    fs::write(run.join("manifest.json"), manifest).unwrap();
+    let done = produce(dir.path(), NOWHERE, &["resume", "r1"]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    for text in ["manifest.json is damaged", "0 workers", "new run"] {
+        assert!(done.stderr.contains(text), "{text:?}: {done:?}");
     }
 }
 

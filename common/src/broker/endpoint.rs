@@ -14,6 +14,7 @@ use lapin::{
 use tracing::{info, warn};
 
 use super::{BrokerError, Management, TlsFiles};
+use crate::text::has_late_at;
 
 /// Where the broker is.
 #[derive(Clone, Args)]
@@ -141,7 +142,8 @@ impl Endpoint {
     /// A file cannot be read, or the address is not one. The text never holds the address, which may hold a password.
     pub fn from_args(args: &BrokerArgs) -> Result<Self, String> {
         let url = args.address()?;
-        let mut uri: AMQPUri = url.trim().parse().map_err(|_| {
+        let url = url.trim();
+        let mut uri: AMQPUri = if has_late_at(url) { None } else { url.parse().ok() }.ok_or_else(|| {
             "the broker's address is not one: write amqp://USER:PASSWORD@HOST:PORT/VHOST, with special characters of the \
              password and a / in the virtual host percent-encoded (the default virtual host is %2f)"
                 .to_owned()
@@ -336,11 +338,19 @@ mod tests {
 
     #[test]
     fn an_address_that_is_none_is_not_repeated() {
-        let error = endpoint("http://alice:s3cr3t@broker").unwrap_err();
-        assert!(
-            !error.contains("s3cr3t") && error.contains("amqp://"),
-            "{error}"
-        );
+        for url in [
+            "http://alice:s3cr3t@broker",
+            // Passwords that look like a port and a virtual host.
+            "amqp://alice:12/s3cr3t@broker",
+            "amqp://alice:12?s3cr3t@broker",
+            "amqp://alice:12#s3cr3t@broker",
+        ] {
+            let error = endpoint(url).unwrap_err();
+            assert!(
+                !error.contains("s3cr3t") && error.contains("amqp://"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

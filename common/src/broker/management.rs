@@ -14,8 +14,16 @@ use tokio::{
 };
 use tracing::warn;
 
+use crate::{
+    http,
+    text::{has_late_at, json_error},
+};
+
 /// Longest time that an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest answer that is read, in bytes: the broker's own are some kilobytes.
+const LONGEST_ANSWER: usize = 4 << 20;
 
 /// How often the broker renews its figures.
 const EVERY: Duration = Duration::from_secs(5);
@@ -29,6 +37,40 @@ pub struct QueueFigures {
     pub publish_rate: f64,
     /// Messages handed out, per second.
     pub deliver_rate: f64,
+}
+
+impl QueueFigures {
+    /// Reads the API's answer about a queue. What it does not say is 0: rates are missing while there are none.
+    ///
+    /// # Errors
+    /// It is something else, in short.
+    pub fn read(body: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Queue {
+            #[serde(default)]
+            messages_unacknowledged: u64,
+            #[serde(default)]
+            message_stats: Stats,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Stats {
+            publish_details: Details,
+            deliver_get_details: Details,
+        }
+        #[derive(Default, Deserialize)]
+        struct Details {
+            rate: f64,
+        }
+
+        let queue: Queue = serde_json::from_slice(body)
+            .map_err(|error| format!("an answer that cannot be read: {}", json_error(&error)))?;
+        Ok(Self {
+            unacked: queue.messages_unacknowledged,
+            publish_rate: queue.message_stats.publish_details.rate,
+            deliver_rate: queue.message_stats.deliver_get_details.rate,
+        })
+    }
 }
 
 /// The management API of a broker, with the user and the virtual host of its AMQP address.
@@ -114,6 +156,9 @@ impl Management {
                 "--management-url {reason}: write http://HOST:15672; user and password are those of the AMQP address"
             ))
         };
+        if has_late_at(url) {
+            return wrong("holds a user or a password");
+        }
         let Ok(mut url) = Url::parse(url.trim()) else {
             return wrong("is not an address");
         };
@@ -152,24 +197,6 @@ impl Management {
     /// # Errors
     /// The API cannot be reached, refuses, or has no such queue.
     pub async fn queue(&self, queue: &str) -> Result<QueueFigures, ManagementError> {
-        #[derive(Deserialize)]
-        struct Queue {
-            #[serde(default)]
-            messages_unacknowledged: u64,
-            #[serde(default)]
-            message_stats: Stats,
-        }
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Stats {
-            publish_details: Details,
-            deliver_get_details: Details,
-        }
-        #[derive(Default, Deserialize)]
-        struct Details {
-            rate: f64,
-        }
-
         let error = |reason: String| ManagementError {
             url: self.url.to_string(),
             reason,
@@ -194,15 +221,11 @@ impl Management {
             };
             return Err(error(format!("{}{hint}", answer.status())));
         }
-        let queue: Queue = answer
-            .json()
+        let body = http::body(answer, LONGEST_ANSWER)
             .await
-            .map_err(|e| error(e.without_url().to_string()))?;
-        Ok(QueueFigures {
-            unacked: queue.messages_unacknowledged,
-            publish_rate: queue.message_stats.publish_details.rate,
-            deliver_rate: queue.message_stats.deliver_get_details.rate,
-        })
+            .map_err(|e| error(causes(e)))?
+            .ok_or_else(|| error(format!("an answer of more than {LONGEST_ANSWER} bytes")))?;
+        QueueFigures::read(&body).map_err(error)
     }
 }
 
@@ -281,6 +304,7 @@ mod tests {
             "s3cr3t",
             "amqp://broker:5672/s3cr3t",
             "http://u:s3cr3t@broker:15672",
+            "http://u:12/s3cr3t@broker",
         ] {
             let error = Management::new(url, "u", "p", "/", &TlsFiles::default()).unwrap_err();
             assert!(

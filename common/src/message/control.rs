@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{DecodeError, MAX_CONTROL_BYTES, RunId, VERSION};
+use super::{DecodeError, MAX_CONTROL_BYTES, RunId, VERSION, decode::text};
 
 /// A message to everybody who works on a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,11 +26,9 @@ impl Control {
     /// # Errors
     /// What is wrong with the body.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
-        if body.len() > MAX_CONTROL_BYTES {
-            return Err(DecodeError::Oversized(body.len()));
-        }
-        let control: Self = serde_json::from_slice(body)
-            .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        let body = text(body, MAX_CONTROL_BYTES)?;
+        let control: Self =
+            serde_json::from_str(body).map_err(|error| DecodeError::from(&error))?;
         if control.version == VERSION {
             Ok(control)
         } else {

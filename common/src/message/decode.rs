@@ -1,13 +1,14 @@
 use serde::Deserialize;
 
-use super::{JobKind, MAX_BODY_BYTES, RunId, UnitAnswer, VERSION, WorkUnit};
+use super::{JobKind, MAX_BODY_BYTES, RunId, UnitAnswer, VERSION, WorkUnit, bounded};
+use crate::text::json_error;
 
-/// Why a body is not a message of ours. The text is the reason that goes to `primepool.dead`.
+/// Why a body is not a message of ours. The text is the reason that goes to `primepool.dead`; it is short whatever the body holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Larger than [`MAX_BODY_BYTES`]; it was not read.
-    #[error("oversized: {0} bytes, {MAX_BODY_BYTES} at most")]
-    Oversized(usize),
+    /// Larger than a message of its kind may be, which is the second number; it was not read.
+    #[error("oversized: {0} bytes, {1} at most")]
+    Oversized(usize, usize),
     /// Not JSON, or JSON of another shape.
     #[error("malformed: {0}")]
     Malformed(String),
@@ -19,6 +20,12 @@ pub enum DecodeError {
     UnknownKind(String),
 }
 
+impl From<&serde_json::Error> for DecodeError {
+    fn from(error: &serde_json::Error) -> Self {
+        Self::Malformed(json_error(error))
+    }
+}
+
 /// The fields that every version of a work unit has, so that even one that cannot be read can be answered.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Envelope {
@@ -28,8 +35,20 @@ pub struct Envelope {
     pub run: RunId,
     /// Number of the unit in its run.
     pub unit: u64,
-    /// Kind of the jobs.
+    /// Kind of the jobs, or its start: no name of one is longer.
+    #[serde(deserialize_with = "bounded::start_of_name")]
     pub kind: String,
+}
+
+/// A body as the text that it has to be, all of it: serde does not look at the texts that it leaves out, and others who read the
+/// same message would refuse it.
+pub(super) fn text(body: &[u8], most: usize) -> Result<&str, DecodeError> {
+    if body.len() > most {
+        return Err(DecodeError::Oversized(body.len(), most));
+    }
+    str::from_utf8(body).map_err(|error| {
+        DecodeError::Malformed(format!("not UTF-8 from byte {} on", error.valid_up_to()))
+    })
 }
 
 /// Reads a work unit.
@@ -37,19 +56,17 @@ pub struct Envelope {
 /// # Errors
 /// What is wrong with the body, and its envelope if that much could be read.
 pub fn decode_unit(body: &[u8]) -> Result<WorkUnit, (DecodeError, Option<Envelope>)> {
-    if body.len() > MAX_BODY_BYTES {
-        return Err((DecodeError::Oversized(body.len()), None));
-    }
-    let envelope: Envelope = serde_json::from_slice(body)
-        .map_err(|error| (DecodeError::Malformed(error.to_string()), None))?;
+    let body = text(body, MAX_BODY_BYTES).map_err(|error| (error, None))?;
+    let envelope: Envelope =
+        serde_json::from_str(body).map_err(|error| (DecodeError::from(&error), None))?;
     let refused = if envelope.version != VERSION {
         DecodeError::UnknownVersion(envelope.version)
     } else if envelope.kind.parse::<JobKind>().is_err() {
-        DecodeError::UnknownKind(envelope.kind.chars().take(64).collect())
+        DecodeError::UnknownKind(envelope.kind.clone())
     } else {
-        match serde_json::from_slice(body) {
+        match serde_json::from_str(body) {
             Ok(unit) => return Ok(unit),
-            Err(error) => DecodeError::Malformed(error.to_string()),
+            Err(error) => DecodeError::from(&error),
         }
     };
     Err((refused, Some(envelope)))
@@ -64,18 +81,16 @@ pub fn decode_answer(body: &[u8]) -> Result<UnitAnswer, DecodeError> {
     struct Version {
         version: u32,
     }
-    if body.len() > MAX_BODY_BYTES {
-        return Err(DecodeError::Oversized(body.len()));
-    }
+    let body = text(body, MAX_BODY_BYTES)?;
     // Read once where all is well: these are long, and many.
-    let read = serde_json::from_slice::<UnitAnswer>(body);
+    let read = serde_json::from_str::<UnitAnswer>(body);
     let version = match &read {
         Ok(answer) => Ok(answer.version),
-        Err(_) => serde_json::from_slice(body).map(|Version { version }| version),
+        Err(_) => serde_json::from_str(body).map(|Version { version }| version),
     };
     match (version, read) {
         (Ok(version), _) if version != VERSION => Err(DecodeError::UnknownVersion(version)),
-        (_, read) => read.map_err(|error| DecodeError::Malformed(error.to_string())),
+        (_, read) => read.map_err(|error| DecodeError::from(&error)),
     }
 }
 
@@ -114,6 +129,9 @@ mod tests {
             },
             Work::NextPrime {
                 after: vec![HexInteger((-5).into()), HexInteger(255.into())],
+            },
+            Work::Factor {
+                numbers: vec![HexInteger((-12).into()), HexInteger(255.into())],
             },
             Work::Noop { count: 100 },
         ];
@@ -196,6 +214,44 @@ mod tests {
     }
 
     #[test]
+    fn the_last_job_has_an_index() {
+        let last = br#"{"version":1,"run":"r","unit":0,"published_ns":0,"redelivered":false,"node":"n","worker":0,"first":18446744073709551615,"values":[null],"compute_us":[1],"candidates":[1]}"#;
+        let error = decode_answer(last).unwrap_err().to_string();
+        assert!(error.contains("job index"), "{error}");
+    }
+
+    #[test]
+    fn a_field_that_the_kind_needs_is_missed() {
+        for (work, missing) in [
+            (r#""kind":"prime","count":1"#, "bits"),
+            (r#""kind":"safe-prime","bits":9"#, "count"),
+            (r#""kind":"noop""#, "count"),
+            (r#""kind":"next-prime""#, "after"),
+        ] {
+            let body =
+                format!(r#"{{"version":1,"run":"r1","unit":0,"first":0,"published_ns":1,{work}}}"#);
+            let (error, envelope) = decode_unit(body.as_bytes()).unwrap_err();
+            assert!(
+                error.to_string().contains(&format!("`{missing}`")),
+                "{error}"
+            );
+            assert!(envelope.is_some());
+        }
+    }
+
+    #[test]
+    fn reasons_are_as_long_as_they_are_shown() {
+        let mut answer: UnitAnswer = decode_answer(
+            br#"{"version":1,"run":"r","unit":0,"published_ns":0,"redelivered":false,"node":"n","worker":0}"#,
+        )
+        .unwrap();
+        answer.rejected = Some("x\u{1b}".repeat(1000));
+        let body = serde_json::to_vec(&answer).unwrap();
+        let reason = decode_answer(&body).unwrap().rejected.unwrap();
+        assert_eq!(reason, "x ".repeat(150));
+    }
+
+    #[test]
     fn unknown_fields_are_ignored() {
         let body = br#"{"version":1,"run":"r1","unit":0,"first":0,"published_ns":1,"kind":"noop","count":1,"colour":"red"}"#;
         assert!(decode_unit(body).is_ok());
@@ -219,7 +275,12 @@ mod tests {
         assert!(matches!(error, DecodeError::Malformed(_)));
         assert!(envelope.is_some());
         let (error, _) = decode_unit(&vec![b' '; MAX_BODY_BYTES + 1]).unwrap_err();
-        assert_eq!(error, DecodeError::Oversized(MAX_BODY_BYTES + 1));
+        assert_eq!(
+            error,
+            DecodeError::Oversized(MAX_BODY_BYTES + 1, MAX_BODY_BYTES)
+        );
+        let (error, _) = decode_unit(b"{\"x\":\"\xff\"}").unwrap_err();
+        assert_eq!(error.to_string(), "malformed: not UTF-8 from byte 6 on");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use primepool_engine::{Integer, Limb, Order};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::MAX_INTEGER_BITS;
+use crate::text::shorten;
 
 /// An integer that travels as a lower-case hexadecimal string with a `-` before a negative one, such as `"c3f1"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +35,8 @@ impl HexInteger {
         }
         if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
             return Err(format!(
-                "{trimmed:?} is not an integer: write it in decimal, or in hexadecimal after 0x"
+                "{:?} is not an integer: write it in decimal, or in hexadecimal after 0x",
+                shorten(trimmed, 80)
             ));
         }
         let magnitude =

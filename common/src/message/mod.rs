@@ -1,10 +1,15 @@
 //! Messages: JSON bodies with a `version`, big integers as lower-case hexadecimal strings.
 //!
 //! Unknown fields are ignored, so that a newer sender may add some; an unknown version or kind is refused.
+//!
+//! Whoever can reach the broker can send anything. What a message holds is bounded while it is read ([`bounded`]): lists by
+//! their number, texts and integers by their length, before there is memory for more.
 
 mod answer;
+mod bounded;
 mod control;
 mod decode;
+mod factorization;
 mod integer;
 mod run_id;
 mod sample;
@@ -13,6 +18,7 @@ mod unit;
 pub use answer::{JobAnswer, JobOutcome, UnitAnswer};
 pub use control::Control;
 pub use decode::{DecodeError, Envelope, decode_answer, decode_unit};
+pub use factorization::{Factorization, Power, StageCost};
 pub use integer::HexInteger;
 pub use run_id::{InvalidRunId, RunId};
 pub use sample::NodeSample;
@@ -34,6 +40,12 @@ pub const MAX_INTEGER_BITS: u32 = primepool_engine::MAX_BITS;
 /// Largest body of a [`Control`] in bytes.
 pub const MAX_CONTROL_BYTES: usize = 1 << 10;
 
+/// Most samples in an answer.
+pub const MAX_SAMPLES: usize = 2;
+
+/// Longest name of a run, a node or a kind of job, in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
+
 /// Most nodes in a unit's `avoid`.
 pub const MAX_AVOIDED: usize = 16;
 
@@ -42,7 +54,7 @@ pub const MAX_AVOIDED: usize = 16;
 #[must_use]
 pub fn is_node_name(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    (1..=64).contains(&text.len()) && text.chars().all(fits)
+    (1..=MAX_NAME_BYTES).contains(&text.len()) && text.chars().all(fits)
 }
 
 /// `content_type` of every message.

@@ -2,11 +2,14 @@ use std::{fmt, str::FromStr, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::{MAX_NAME_BYTES, bounded::Name};
+use crate::text::shorten;
+
 /// Name of one run: what the jobs, the results queue and the run's folder are called by.
 ///
 /// Lower-case letters, digits and `-`, at most 64, so that it is safe in a queue name, a routing key and a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Name", into = "String")]
 pub struct RunId(String);
 
 /// The text is not the name of a run.
@@ -44,20 +47,19 @@ impl FromStr for RunId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if (1..=64).contains(&text.len()) && text.chars().all(allowed) {
+        if (1..=MAX_NAME_BYTES).contains(&text.len()) && text.chars().all(allowed) {
             Ok(Self(text.to_owned()))
         } else {
-            let start: String = text.chars().take(80).collect();
-            Err(InvalidRunId(start))
+            Err(InvalidRunId(shorten(text, 80)))
         }
     }
 }
 
-impl TryFrom<String> for RunId {
+impl TryFrom<Name> for RunId {
     type Error = InvalidRunId;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+    fn try_from(name: Name) -> Result<Self, Self::Error> {
+        name.0.parse()
     }
 }
 

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
+
 /// State of a consumer and of the machine it runs on. Counters grow from the start of the process, so that any two samples
 /// give the mean between them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -7,6 +9,7 @@ pub struct NodeSample {
     /// Tells this process from an earlier one of the same node name: the time of its start, in ns since 1970.
     pub instance: u64,
     /// The engine's kernel: what the prime search runs on, see [`primepool_engine::Kernel`].
+    #[serde(deserialize_with = "bounded::word")]
     pub kernel: String,
     /// When the sample was taken: nanoseconds since 1970 on the node's clock.
     pub at_ns: u64,

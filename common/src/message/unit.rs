@@ -1,8 +1,9 @@
 use std::{fmt, str::FromStr, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{HexInteger, MAX_AVOIDED, MAX_UNIT_JOBS, RunId, VERSION};
+use super::{HexInteger, MAX_AVOIDED, MAX_UNIT_JOBS, RunId, VERSION, bounded};
+use crate::text::shorten;
 
 /// What a job asks for. Its name is the routing key, the message `type` and part of the queue's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -14,13 +15,21 @@ pub enum JobKind {
     SafePrime,
     /// The least prime above a given integer.
     NextPrime,
+    /// The prime factors of a given integer.
+    Factor,
     /// Nothing at all: measures what dispatch costs.
     Noop,
 }
 
 impl JobKind {
     /// Every kind that this build knows.
-    pub const ALL: [Self; 4] = [Self::Prime, Self::SafePrime, Self::NextPrime, Self::Noop];
+    pub const ALL: [Self; 5] = [
+        Self::Prime,
+        Self::SafePrime,
+        Self::NextPrime,
+        Self::Factor,
+        Self::Noop,
+    ];
 
     /// The kind's name.
     #[must_use]
@@ -29,6 +38,7 @@ impl JobKind {
             Self::Prime => "prime",
             Self::SafePrime => "safe-prime",
             Self::NextPrime => "next-prime",
+            Self::Factor => "factor",
             Self::Noop => "noop",
         }
     }
@@ -48,7 +58,10 @@ impl FromStr for JobKind {
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| {
-                format!("{text:?} is not a kind of job: prime, safe-prime or next-prime")
+                format!(
+                    "{:?} is not a kind of job: prime, safe-prime, next-prime or factor",
+                    shorten(text, 80)
+                )
             })
     }
 }
@@ -88,7 +101,12 @@ impl FromStr for Method {
         [Self::Incremental, Self::Uniform]
             .into_iter()
             .find(|method| method.to_string() == text)
-            .ok_or_else(|| format!("{text:?} is not a method: incremental or uniform"))
+            .ok_or_else(|| {
+                format!(
+                    "{:?} is not a method: incremental or uniform",
+                    shorten(text, 80)
+                )
+            })
     }
 }
 
@@ -102,7 +120,7 @@ impl From<Method> for primepool_engine::Method {
 }
 
 /// What the jobs of one unit ask for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Work {
     /// `count` random primes of `bits` bits.
@@ -112,7 +130,7 @@ pub enum Work {
         /// Jobs in this unit.
         count: u64,
         /// How each is chosen.
-        #[serde(default, skip_serializing_if = "Method::is_default")]
+        #[serde(skip_serializing_if = "Method::is_default")]
         method: Method,
     },
     /// `count` random safe primes of `bits` bits.
@@ -122,13 +140,18 @@ pub enum Work {
         /// Jobs in this unit.
         count: u64,
         /// How each is chosen.
-        #[serde(default, skip_serializing_if = "Method::is_default")]
+        #[serde(skip_serializing_if = "Method::is_default")]
         method: Method,
     },
     /// For each integer the least prime above it.
     NextPrime {
         /// The integers, a job each.
         after: Vec<HexInteger>,
+    },
+    /// For each integer its prime factors.
+    Factor {
+        /// The integers, a job each.
+        numbers: Vec<HexInteger>,
     },
     /// `count` times nothing.
     Noop {
@@ -145,6 +168,7 @@ impl Work {
             Self::Prime { .. } => JobKind::Prime,
             Self::SafePrime { .. } => JobKind::SafePrime,
             Self::NextPrime { .. } => JobKind::NextPrime,
+            Self::Factor { .. } => JobKind::Factor,
             Self::Noop { .. } => JobKind::Noop,
         }
     }
@@ -156,7 +180,7 @@ impl Work {
             Self::Prime { count, .. } | Self::SafePrime { count, .. } | Self::Noop { count } => {
                 *count
             }
-            Self::NextPrime { after } => after.len() as u64,
+            Self::NextPrime { after: numbers } | Self::Factor { numbers } => numbers.len() as u64,
         }
     }
 
@@ -165,7 +189,7 @@ impl Work {
     pub fn bits(&self) -> u32 {
         match self {
             Self::Prime { bits, .. } | Self::SafePrime { bits, .. } => *bits,
-            Self::NextPrime { after } => after
+            Self::NextPrime { after: numbers } | Self::Factor { numbers } => numbers
                 .iter()
                 .map(|n| n.0.significant_bits())
                 .max()
@@ -177,6 +201,7 @@ impl Work {
 
 /// One message of a job queue: jobs that one worker does in one go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Fields")]
 pub struct WorkUnit {
     /// Format of this message, see [`VERSION`].
     pub version: u32,
@@ -189,17 +214,96 @@ pub struct WorkUnit {
     /// When the producer published it: nanoseconds since 1970 on the producer's clock. Comes back in the answer.
     pub published_ns: u64,
     /// Seed of the run: job `i` draws from the stream (seed, i). Without one the operating system is asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// Nodes that must leave it to others: their results for it were wrong.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub avoid: Vec<String>,
     /// Milliseconds of a worker's time that each job may take. The jobs of a unit share theirs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
     /// What to do.
     #[serde(flatten)]
     pub work: Work,
+}
+
+/// A [`WorkUnit`] as it comes: one flat object. With the kinds told apart by serde (`flatten`, `tag`), all of it would be kept
+/// before anything is read, unknown fields too, at ten times its length and more.
+#[derive(Deserialize)]
+struct Fields {
+    version: u32,
+    run: RunId,
+    unit: u64,
+    first: u64,
+    published_ns: u64,
+    #[serde(default)]
+    seed: Option<u64>,
+    #[serde(default, deserialize_with = "bounded::words::<_, MAX_AVOIDED>")]
+    avoid: Vec<String>,
+    #[serde(default)]
+    deadline_ms: Option<u64>,
+    kind: JobKind,
+    #[serde(default)]
+    bits: Option<u32>,
+    #[serde(default)]
+    count: Option<u64>,
+    #[serde(default)]
+    method: Method,
+    #[serde(default, deserialize_with = "integers")]
+    after: Option<Vec<HexInteger>>,
+    #[serde(default, deserialize_with = "integers")]
+    numbers: Option<Vec<HexInteger>>,
+}
+
+fn integers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<HexInteger>>, D::Error> {
+    bounded::list::<_, _, { MAX_UNIT_JOBS as usize }>(deserializer).map(Some)
+}
+
+/// A field is not there that the kind of the unit has.
+#[derive(Debug, thiserror::Error)]
+#[error("missing field `{0}`")]
+struct Missing(&'static str);
+
+impl TryFrom<Fields> for WorkUnit {
+    type Error = Missing;
+
+    fn try_from(fields: Fields) -> Result<Self, Missing> {
+        let bits = fields.bits.ok_or(Missing("bits"));
+        let count = fields.count.ok_or(Missing("count"));
+        let method = fields.method;
+        let work = match fields.kind {
+            JobKind::Prime => Work::Prime {
+                bits: bits?,
+                count: count?,
+                method,
+            },
+            JobKind::SafePrime => Work::SafePrime {
+                bits: bits?,
+                count: count?,
+                method,
+            },
+            JobKind::NextPrime => Work::NextPrime {
+                after: fields.after.ok_or(Missing("after"))?,
+            },
+            JobKind::Factor => Work::Factor {
+                numbers: fields.numbers.ok_or(Missing("numbers"))?,
+            },
+            JobKind::Noop => Work::Noop { count: count? },
+        };
+        Ok(Self {
+            version: fields.version,
+            run: fields.run,
+            unit: fields.unit,
+            first: fields.first,
+            published_ns: fields.published_ns,
+            seed: fields.seed,
+            avoid: fields.avoid,
+            deadline_ms: fields.deadline_ms,
+            work,
+        })
+    }
 }
 
 impl WorkUnit {
@@ -240,7 +344,7 @@ impl WorkUnit {
         let smallest = match self.work.kind() {
             JobKind::Prime => 2,
             JobKind::SafePrime => 3,
-            JobKind::NextPrime | JobKind::Noop => 0,
+            JobKind::NextPrime | JobKind::Factor | JobKind::Noop => 0,
         };
         if bits < smallest {
             return Err(format!(

@@ -8,9 +8,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{InfluxTarget, MetricsError, server::builder};
+use crate::{http, text::reason};
 
 /// Longest time that an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest answer that is read, in bytes: a series of all points of a long sweep fits.
+const LONGEST_ANSWER: usize = 64 << 20;
 
 /// Reads from the database that an [`InfluxTarget`] names.
 pub struct MetricsReader {
@@ -111,19 +115,33 @@ impl MetricsReader {
         let describe = |error: reqwest::Error| error.without_url().to_string();
         let response = request.send().await.map_err(describe)?;
         let status = response.status();
-        let text = response.text().await.map_err(describe)?;
-        let answer: Answer = serde_json::from_str(&text).map_err(|_| status.to_string())?;
+        let body = http::body(response, LONGEST_ANSWER)
+            .await
+            .map_err(describe)?
+            .ok_or_else(|| format!("an answer of more than {LONGEST_ANSWER} bytes"))?;
+        Series::read(&body).unwrap_or_else(|| Err(status.to_string()))
+    }
+}
+
+impl Series {
+    /// Reads the answer to a query of one statement; nothing if it is none.
+    ///
+    /// # Errors
+    /// What the server says is wrong with the query, in short.
+    #[must_use]
+    pub fn read(body: &[u8]) -> Option<Result<Vec<Self>, String>> {
+        let answer: Answer = serde_json::from_slice(body).ok()?;
         if let Some(error) = answer.error {
-            return Err(error);
+            return Some(Err(reason(&error)));
         }
         let mut series = Vec::new();
         for statement in answer.results {
             match statement.error {
-                Some(error) => return Err(error),
+                Some(error) => return Some(Err(reason(&error))),
                 None => series.extend(statement.series),
             }
         }
-        Ok(series)
+        Some(Ok(series))
     }
 }
 

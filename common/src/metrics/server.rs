@@ -30,12 +30,16 @@ use reqwest::{
 };
 
 use super::{InfluxTarget, MetricsError};
+use crate::http;
 
 /// Bodies shorter than this are not worth compressing: they fit a packet or two.
 const GZIP_FROM: usize = 2048;
 
 /// Longest wait that `Retry-After` can ask for; a clock that is wrong must not silence the metrics for good.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// Longest answer that is read, in bytes; what a longer one says is left out.
+const LONGEST_ANSWER: usize = 1 << 20;
 
 /// Requests that looking for the bad lines of one batch may take: enough for some 80 of them. After that, parts that are
 /// refused are dropped whole.
@@ -413,9 +417,13 @@ pub(super) fn builder(target: &InfluxTarget, timeout: Duration) -> ClientBuilder
 async fn answer(request: RequestBuilder) -> Result<Answer, String> {
     let response = request.send().await.map_err(describe)?;
     let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+    let body = http::body(response, LONGEST_ANSWER)
+        .await
+        .map_err(describe)?
+        .unwrap_or_default();
     Ok(Answer {
         status,
-        text: response.text().await.map_err(describe)?,
+        text: String::from_utf8_lossy(&body).into_owned(),
         retry_after,
     })
 }

@@ -1,0 +1,130 @@
+//! What the fuzz targets share: how much memory a reader takes, what an error may look like, and the secret that none may tell.
+
+#![allow(clippy::missing_panics_doc)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    ffi::OsString,
+    os::unix::ffi::OsStringExt,
+};
+
+/// A password that must not be in anything that is shown.
+pub const SECRET: &str = "s3cr3tPassw0rd";
+
+thread_local! {
+    static NOW: Cell<usize> = const { Cell::new(0) };
+    static MOST: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn change(more: usize, less: usize) {
+    // Fails only while the thread ends.
+    let _ = NOW.try_with(|now| {
+        let bytes = now.get().wrapping_add(more);
+        let _ = MOST.try_with(|most| most.set(most.get().max(bytes)));
+        now.set(bytes.wrapping_sub(less));
+    });
+}
+
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract; counting does not
+// allocate, as the counters are initialised at compile time and need no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        change(layout.size(), 0);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        change(0, layout.size());
+        // SAFETY: the caller keeps the contract of `dealloc`, and the memory is from the same allocator.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // Both are there while the contents move.
+        change(size, layout.size());
+        // SAFETY: the caller keeps the contract of `realloc`, and the memory is from the same allocator.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Runs a reader of `body`, and fails if it takes more memory on the way than a message may. What it takes for a byte stays below
+/// 24: each list grows by doubling, and a number of two bytes has eight in memory.
+pub fn within_bounds<T>(body: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
+    let before = NOW.get();
+    MOST.set(before);
+    let result = read(body);
+    let taken = MOST.get().wrapping_sub(before);
+    let most = 24 * body.len() + (16 << 10);
+    assert!(
+        taken <= most,
+        "{taken} bytes of memory for {} of a message",
+        body.len()
+    );
+    result
+}
+
+/// An error that goes to a log: short, on one line, and with something in it.
+pub fn assert_brief(error: &str) {
+    assert!(!error.trim().is_empty(), "an error without a text");
+    assert!(error.len() <= 500, "{} bytes: {error}", error.len());
+    assert!(!error.contains(char::is_control), "{error:?}");
+}
+
+/// An error that a program ends with.
+pub fn assert_printable(error: &str) {
+    assert!(!error.trim().is_empty(), "an error without a text");
+    assert!(error.len() <= 9000, "{} bytes", error.len());
+    let is_bad = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    assert!(!error.contains(is_bad), "{error:?}");
+    assert_no_secret(error);
+}
+
+/// A text that the secret is not in.
+pub fn assert_no_secret(text: &str) {
+    assert!(!text.contains(SECRET), "{text:?}");
+}
+
+/// A command line of these bytes: arguments end with a 0, and a 1 stands for an address with the secret.
+pub fn command_line(program: &str, data: &[u8]) -> Vec<OsString> {
+    let mut line = vec![program.into()];
+    for argument in data.split(|byte| *byte == 0) {
+        let mut text = Vec::new();
+        for &byte in argument {
+            match byte {
+                1 => text.extend_from_slice(format!("amqp://pool:{SECRET}@h").as_bytes()),
+                byte => text.push(byte),
+            }
+        }
+        line.push(OsString::from_vec(text));
+    }
+    line
+}
+
+/// The next part of the input, up to a 0 or the end.
+pub fn next_part<'a>(data: &mut &'a [u8]) -> &'a [u8] {
+    let end = data.iter().position(|byte| *byte == 0);
+    let (part, rest) = data.split_at(end.unwrap_or(data.len()));
+    *data = rest.get(1..).unwrap_or_default();
+    part
+}
+
+/// The next part as a text.
+pub fn next_text(data: &mut &[u8]) -> String {
+    String::from_utf8_lossy(next_part(data)).into_owned()
+}
+
+/// The next eight bytes as a number, zeros where there are none.
+pub fn next_number(data: &mut &[u8]) -> u64 {
+    let (head, rest) = data.split_at(data.len().min(8));
+    *data = rest;
+    let mut bytes = [0; 8];
+    bytes[..head.len()].copy_from_slice(head);
+    u64::from_le_bytes(bytes)
+}

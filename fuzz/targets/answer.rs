@@ -1,0 +1,46 @@
+//! A message of a results queue.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use primepool_common::{
+    message::{
+        JobOutcome, MAX_INTEGER_BITS, MAX_NAME_BYTES, MAX_SAMPLES, MAX_UNIT_JOBS, VERSION,
+        decode_answer,
+    },
+    metrics::{encode, points},
+    text::MAX_REASON_BYTES,
+};
+use primepool_fuzz::{assert_brief, within_bounds};
+
+fuzz_target!(|body: &[u8]| {
+    let answer = match within_bounds(body, decode_answer) {
+        Ok(answer) => answer,
+        Err(error) => return assert_brief(&error.to_string()),
+    };
+    assert_eq!(answer.version, VERSION);
+    assert!(answer.node.len() <= MAX_NAME_BYTES);
+    assert!(answer.samples.len() <= MAX_SAMPLES);
+    assert!(answer.jobs.len() as u64 <= MAX_UNIT_JOBS);
+    assert!(answer.first.checked_add(answer.jobs.len() as u64).is_some());
+    let reasons = answer.jobs.iter().filter_map(|job| match &job.outcome {
+        JobOutcome::Ok { .. } => None,
+        JobOutcome::Failed { reason } | JobOutcome::Rejected { reason } => Some(reason),
+    });
+    for reason in reasons.chain(&answer.rejected) {
+        assert!(reason.len() <= MAX_REASON_BYTES);
+        assert!(!reason.contains(char::is_control));
+    }
+    for value in answer.jobs.iter().filter_map(|job| job.value()) {
+        assert!(value.0.significant_bits() <= MAX_INTEGER_BITS);
+    }
+    for sample in &answer.samples {
+        let mut line = String::new();
+        encode(&points::node(&answer.node, None, sample), &mut line);
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+    }
+    let written = serde_json::to_vec(&answer).expect("an answer has a JSON form");
+    let again = decode_answer(&written).expect("it can be read back");
+    // What is not as it is written without jobs.
+    assert!(again == answer || answer.jobs.is_empty() && again.first == 0);
+    assert_eq!(again.jobs, answer.jobs);
+});

@@ -1,0 +1,17 @@
+//! A message of the control stream.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use primepool_common::message::{Control, MAX_CONTROL_BYTES};
+use primepool_fuzz::{assert_brief, within_bounds};
+
+fuzz_target!(|body: &[u8]| {
+    match within_bounds(body, Control::decode) {
+        Ok(control) => {
+            assert!(body.len() <= MAX_CONTROL_BYTES);
+            let written = serde_json::to_vec(&control).expect("it has a JSON form");
+            assert_eq!(Control::decode(&written), Ok(control));
+        }
+        Err(error) => assert_brief(&error.to_string()),
+    }
+});

@@ -1,0 +1,100 @@
+//! What a run's folder holds, read back by `resume`: the first byte says which file.
+#![no_main]
+
+use std::collections::{HashMap, HashSet};
+
+use libfuzzer_sys::fuzz_target;
+use primepool_common::message::{MAX_BODY_BYTES, MAX_INTEGER_BITS, decode_unit};
+use primepool_fuzz::assert_brief;
+use primepool_producer::{
+    folder::{Manifest, confirmed},
+    row::{Origin, Row, read_back, write_lines},
+};
+
+fuzz_target!(|data: &[u8]| {
+    match data.split_first() {
+        Some((b'm', text)) => manifest(text),
+        Some((b'r', text)) => results(&String::from_utf8_lossy(text)),
+        Some((b'j', text)) => journal(&String::from_utf8_lossy(text)),
+        _ => {}
+    }
+});
+
+fn manifest(text: &[u8]) {
+    let run = "r1".parse().expect("a name");
+    let manifest = match Manifest::read(text, &run) {
+        Ok(manifest) => manifest,
+        Err(reason) => return assert_brief(&reason),
+    };
+    let written = serde_json::to_vec_pretty(&manifest).expect("it has a JSON form");
+    assert_eq!(Manifest::read(&written, &run).as_ref(), Ok(&manifest));
+    assert!(manifest.largest_answer() <= MAX_BODY_BYTES);
+    assert!(!manifest.ask.describe().is_empty());
+    let count = manifest.ask.count;
+    if count > 10_000 {
+        return;
+    }
+    let bounds = manifest.packing.bounds(count);
+    assert_eq!((bounds[0], bounds[bounds.len() - 1]), (0, count));
+    for (unit, pair) in (0..).zip(bounds.windows(2)) {
+        assert!(pair[0] < pair[1] && pair[1] - pair[0] <= manifest.packing.most);
+        if unit < 3 {
+            let unit = manifest.ask.unit(&run, unit, pair[0], pair[1], 1);
+            assert_eq!(unit.validate(MAX_INTEGER_BITS), Ok(()));
+            let body = serde_json::to_vec(&unit).expect("it has a JSON form");
+            assert_eq!(decode_unit(&body), Ok(unit));
+        }
+    }
+}
+
+fn results(text: &str) {
+    let count = 16;
+    let (done, ok) = match read_back(text, count) {
+        Ok(read) => read,
+        Err(reason) => return assert_brief(&reason),
+    };
+    let ended = done.iter().filter(|done| **done).count();
+    assert_eq!(ended, text.lines().count(), "a line for each job");
+    assert!(ok <= ended as u64);
+    let rows: Vec<Row> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("it was read before"))
+        .collect();
+    let origin = Origin {
+        node: "n".to_owned(),
+        worker: 0,
+        latency_ms: 1.5,
+        queue_wait_ms: 0.5,
+        redelivered: false,
+    };
+    let mut written = Vec::new();
+    write_lines(&origin, &rows, &mut written).expect("all of it has a JSON form");
+    let written = String::from_utf8(written).expect("a text");
+    assert_eq!(read_back(&written, count), Ok((done, ok)));
+    for (line, row) in written.lines().zip(&rows) {
+        assert_eq!(serde_json::from_str::<Row>(line).expect("a row"), *row);
+    }
+}
+
+fn journal(text: &str) {
+    let units = confirmed(text);
+    let mut last: HashMap<&str, bool> = HashMap::new();
+    for line in text.lines() {
+        let unit = line.strip_prefix('-').unwrap_or(line);
+        last.insert(unit, unit == line);
+    }
+    // Numbers have more than one form (007, +7); a journal that we have written has one of each.
+    let is_ours = |unit: &&str| unit.parse::<u64>().is_ok_and(|n| n.to_string() == **unit);
+    if text
+        .lines()
+        .all(|line| is_ours(&line.strip_prefix('-').unwrap_or(line)))
+    {
+        let expected: HashSet<u64> = last
+            .into_iter()
+            .filter(|(_, is_published)| *is_published)
+            .filter_map(|(unit, _)| unit.parse().ok())
+            .collect();
+        assert_eq!(units, expected);
+    }
+    assert!(units.len() <= text.lines().count());
+}

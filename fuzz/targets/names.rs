@@ -1,0 +1,53 @@
+//! Names of runs and nodes, kinds and methods of jobs.
+#![no_main]
+
+use std::path::Path;
+
+use libfuzzer_sys::fuzz_target;
+use primepool_common::{
+    message::{JobKind, Method, RunId, is_node_name},
+    metrics::{Point, encode, influxql_string},
+    topology,
+};
+use primepool_fuzz::assert_brief;
+
+fuzz_target!(|text: &str| {
+    match text.parse::<RunId>() {
+        Ok(run) => {
+            assert_eq!(run.to_string(), text);
+            // Nothing but a folder's name, a routing key and the end of a queue's name.
+            let parts = Path::new("runs").join(run.as_str());
+            assert_eq!(parts.components().count(), 2);
+            assert_eq!(parts.file_name().and_then(|name| name.to_str()), Some(text));
+            assert!(topology::results_queue(&run).len() <= 255);
+            assert!(is_node_name(text));
+        }
+        Err(error) => assert_brief(&error.to_string()),
+    }
+    if is_node_name(text) {
+        // A tag that needs no escapes.
+        let mut line = String::new();
+        encode(
+            &Point::new("x", 1).tag("node", text).field("y", true),
+            &mut line,
+        );
+        assert_eq!(line, format!("x,node={text} y=true 1\n"));
+    }
+    match text.parse::<JobKind>() {
+        Ok(kind) => assert_eq!(kind.to_string(), text),
+        Err(error) => assert_brief(&error),
+    }
+    match text.parse::<Method>() {
+        Ok(method) => assert_eq!(method.to_string(), text),
+        Err(error) => assert_brief(&error),
+    }
+    // What stands between its quotes ends where they do.
+    let quoted = influxql_string(text);
+    let inner = &quoted[1..quoted.len() - 1];
+    let mut is_escaped = false;
+    for c in inner.chars() {
+        assert!(c != '\'' || is_escaped, "{quoted}");
+        is_escaped = c == '\\' && !is_escaped;
+    }
+    assert!(!is_escaped, "{quoted}");
+});

@@ -1,0 +1,42 @@
+//! A message of a job queue.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use primepool_common::message::{
+    MAX_AVOIDED, MAX_INTEGER_BITS, MAX_NAME_BYTES, MAX_UNIT_JOBS, VERSION, Work, decode_unit,
+};
+use primepool_fuzz::{assert_brief, within_bounds};
+
+fuzz_target!(|body: &[u8]| {
+    let unit = match within_bounds(body, decode_unit) {
+        Ok(unit) => unit,
+        Err((error, envelope)) => {
+            assert_brief(&error.to_string());
+            if let Some(envelope) = envelope {
+                assert!(envelope.kind.len() <= MAX_NAME_BYTES);
+            }
+            return;
+        }
+    };
+    assert_eq!(unit.version, VERSION);
+    assert!(unit.avoid.len() <= MAX_AVOIDED);
+    assert!(unit.avoid.iter().all(|node| node.len() <= MAX_NAME_BYTES));
+    if let Work::NextPrime { after } = &unit.work {
+        assert!(after.len() as u64 <= MAX_UNIT_JOBS);
+        assert!(unit.work.bits() <= MAX_INTEGER_BITS);
+    }
+    let written = serde_json::to_vec(&unit).expect("a unit has a JSON form");
+    assert_eq!(decode_unit(&written).as_ref(), Ok(&unit));
+    // Whoever reads it by another way finds the same in it.
+    let value: serde_json::Value = serde_json::from_slice(body).expect("it is JSON");
+    assert_eq!(value["unit"], unit.unit);
+    assert_eq!(value["kind"], unit.work.kind().as_str());
+    match unit.validate(MAX_INTEGER_BITS) {
+        Ok(()) => {
+            assert!((1..=MAX_UNIT_JOBS).contains(&unit.work.count()));
+            assert!(unit.first.checked_add(unit.work.count()).is_some());
+            assert_eq!(unit.time_limit().is_some(), unit.deadline_ms.is_some());
+        }
+        Err(reason) => assert_brief(&reason),
+    }
+});
