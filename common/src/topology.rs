@@ -42,8 +42,8 @@ pub const DEAD_QUEUE: &str = "primepool.dead";
 /// Takes what everybody who works on a run has to know: that it was cancelled.
 pub const CONTROL_EXCHANGE: &str = "primepool.control";
 /// Stream behind [`CONTROL_EXCHANGE`]: each consumer reads all of it, so that one that comes later knows which of the units that
-/// still wait are not wanted.
-pub const CONTROL_STREAM: &str = "primepool.control";
+/// still wait are not wanted. Its name is not that of its exchange: who may write to the exchange could bind it to others.
+pub const CONTROL_STREAM: &str = "primepool.control.log";
 /// How long and how much of it is kept. It goes by whole segments.
 const CONTROL_AGE: &str = "7D";
 const CONTROL_BYTES: i64 = 8 << 20;

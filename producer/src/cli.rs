@@ -195,6 +195,8 @@ struct ResumeArgs {
 pub enum Verify {
     /// Every one
     All,
+    /// Every one, so that no composite passes, even if somebody chose it in order to deceive: 32 times the work
+    Strict,
     /// One in sixteen, chosen at random
     Sample,
     /// None: only their size is checked

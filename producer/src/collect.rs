@@ -16,21 +16,22 @@ use primepool_common::{
     broker::{Backoff, BrokerError, ControlReader, Endpoint},
     clock::unix_ns,
     message::RunId,
-    topology,
+    topology::{self, QueueState},
 };
 use tokio::{
     sync::{
         mpsc::{UnboundedReceiver, UnboundedSender},
         oneshot,
     },
-    time::interval,
+    time::{interval, sleep},
 };
 use tracing::info;
 
 use crate::{
+    doubt::Doubt,
     folder::Manifest,
     sink::{Arrival, SinkInput},
-    state::Event,
+    state::{Event, Shared},
 };
 
 /// Answers that the broker hands over before the first of them is acknowledged, and bytes that all of them may have.
@@ -40,6 +41,9 @@ const PREFETCH_BYTES: usize = 256 << 20;
 /// How often the length of the queues is asked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Time between attempts to connect once more only to delete the run's queue.
+const DELETE_EVERY: Duration = Duration::from_millis(300);
+
 /// What the collecting side works with.
 #[derive(Debug)]
 pub struct Collector {
@@ -47,6 +51,10 @@ pub struct Collector {
     pub endpoint: Endpoint,
     /// What is asked for.
     pub manifest: Arc<Manifest>,
+    /// Counters of the run.
+    pub shared: Arc<Shared>,
+    /// Whether answers may have gone astray.
+    pub doubt: Doubt,
     /// Where the answers go.
     pub sink: std::sync::mpsc::Sender<SinkInput>,
     /// What the sink has on disk.
@@ -75,18 +83,25 @@ impl Collector {
         let mut backoff = Backoff::new();
         loop {
             let mut error = match self.session(&connection, &mut backoff).await {
-                Ok(run_is_over) => return self.close(&connection, run_is_over).await,
+                Ok(run_is_over) => return self.close(connection, run_is_over).await,
                 Err(error) => error,
             };
             connection = loop {
                 tokio::select! {
                     () = backoff.pause("collecting", &error) => {}
-                    _ = &mut self.stop => return,
+                    stop = &mut self.stop => {
+                        if stop.unwrap_or(false) {
+                            self.delete_queue(None).await;
+                        }
+                        return;
+                    }
                 }
                 match open(&self.endpoint, &self.manifest.run).await {
                     Ok((connection, queue_is_new)) => {
                         if queue_is_new {
                             let _ = self.sink.send(SinkInput::QueueLost);
+                        } else {
+                            self.doubt.raise();
                         }
                         break connection;
                     }
@@ -124,16 +139,18 @@ impl Collector {
         let figures = management.map(|api| api.follow(jobs_queue.clone()));
         let mut look = interval(LOOK_EVERY);
         let mut looks = 0;
+        let mut last_answer = Instant::now();
         loop {
             tokio::select! {
                 answer = answers.next() => match answer {
                     Some(answer) => {
                         let mut delivery = answer?;
+                        last_answer = Instant::now();
                         let body = std::mem::take(&mut delivery.data);
                         let arrival = Arrival {
                             body: if body.len() <= largest { Ok(body) } else { Err(body.len()) },
                             acker: delivery.acker.clone(),
-                            at: Instant::now(),
+                            at: last_answer,
                             at_ns: unix_ns(),
                         };
                         // The sink ends first only when the run does.
@@ -159,22 +176,73 @@ impl Collector {
                         }
                         let figures = figures.as_ref().and_then(|latest| *latest.borrow());
                         let _ = self.sink.send(SinkInput::Queue(state, figures));
+                        self.ask_again_if_due(connection, state, last_answer.elapsed()).await;
                     }
                 }
             }
         }
     }
 
-    async fn close(&mut self, connection: &Connection, run_is_over: bool) {
+    /// Has units without a result published again if answers may have gone astray and none is to be expected any more.
+    async fn ask_again_if_due(
+        &mut self,
+        connection: &Connection,
+        jobs: QueueState,
+        silence: Duration,
+    ) {
+        let expected = self.manifest.packing.unit_time(&self.manifest.ask);
+        let unit = self.shared.unit_time().max(expected);
+        if !self.doubt.is_due(jobs, silence, unit) {
+            return;
+        }
+        let queue = topology::results_queue(&self.manifest.run);
+        let results = topology::queue_state(connection, &queue).await;
+        // What is there will still come.
+        if results.is_ok_and(|results| results.ready == 0) {
+            self.doubt.settle(jobs);
+            let _ = self.sink.send(SinkInput::Overdue);
+        }
+    }
+
+    async fn close(&mut self, connection: Connection, run_is_over: bool) {
         while let Ok(ackers) = self.settled.try_recv() {
             acknowledge(ackers).await;
         }
-        if run_is_over
-            && let Err(error) = topology::delete_results(connection, &self.manifest.run).await
-        {
-            info!("the run's results queue was not deleted: {error}");
+        if run_is_over {
+            self.delete_queue(Some(connection)).await;
+        } else {
+            let _ = connection.close(200, "collected".into()).await;
         }
-        let _ = connection.close(200, "collected".into()).await;
+    }
+
+    /// Deletes the run's queue; connects for it as often as it takes. The run does not wait for it for ever.
+    async fn delete_queue(&self, mut connection: Option<Connection>) {
+        let run = &self.manifest.run;
+        loop {
+            let deleted = match connection.take() {
+                Some(connection) => {
+                    let deleted = topology::delete_results(&connection, run).await;
+                    let _ = connection.close(200, "collected".into()).await;
+                    deleted
+                }
+                None => {
+                    let name = format!("primepool producer {run} (closing)");
+                    match self.endpoint.connect(&name).await {
+                        Ok(next) => {
+                            connection = Some(next);
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    }
+                }
+            };
+            let Err(error) = deleted else { return };
+            info!("the run's results queue was not deleted: {error}");
+            if error.needs_operator() {
+                return;
+            }
+            sleep(DELETE_EVERY).await;
+        }
     }
 }
 

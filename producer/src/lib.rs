@@ -12,6 +12,7 @@
 pub mod cancel;
 pub mod cli;
 pub mod collect;
+pub mod doubt;
 pub mod folder;
 pub mod metrics;
 pub mod plan;

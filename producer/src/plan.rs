@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, Read},
     ops::RangeInclusive,
     str::FromStr,
+    time::Duration,
 };
 
 use primepool_common::message::{
@@ -152,6 +153,13 @@ impl Packing {
                 })
             }
         }
+    }
+
+    /// Expected time of a full unit.
+    #[must_use]
+    pub fn unit_time(&self, ask: &Ask) -> Duration {
+        let seconds = ask.job_seconds() * self.most as f64;
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
     /// Index of each unit's first job, in order, and `count` at the end.

@@ -12,7 +12,7 @@ use anyhow::Context;
 use futures_util::future::OptionFuture;
 use lapin::Connection;
 use primepool_common::{
-    broker::{BrokerError, Endpoint},
+    broker::{BrokerError, ControlReader, Endpoint},
     exit::Exit,
     message::RunId,
     metrics::{LineProtocolFile, Source, Stats},
@@ -32,6 +32,7 @@ use tracing::{info, warn};
 use crate::{
     cli::{Order, What},
     collect::{self, Collector},
+    doubt::Doubt,
     folder::{Folder, FolderError, Manifest, mark_cancelled},
     metrics::{self, Metrics, ReadBack},
     plan::{Ask, Packing, UnitSize},
@@ -71,6 +72,8 @@ struct Ready {
     ok_before: u64,
     detach: bool,
     consumers: u32,
+    /// Whether answers may have gone astray before.
+    doubt: Doubt,
 }
 
 fn broker_failure(error: BrokerError) -> Failure {
@@ -124,6 +127,7 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
                 ok_before: 0,
                 detach: *detach,
                 consumers,
+                doubt: Doubt::new(false),
                 folder,
                 connection,
                 shared: Arc::new(shared),
@@ -162,6 +166,8 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
             shared.jobs_not_ok.store(ended - ok_before, Relaxed);
             Ok(Ready {
                 consumers: consumers(&connection, ask).await?,
+                // Nobody knows what has happened since its units were published.
+                doubt: Doubt::new(!confirmed.is_empty()),
                 units,
                 done,
                 ok_before,
@@ -209,6 +215,7 @@ impl Ready {
             ok_before,
             detach,
             consumers,
+            doubt,
         } = self;
         let manifest = Arc::new(folder.manifest.clone());
         let ask = &manifest.ask;
@@ -241,7 +248,10 @@ impl Ready {
         if detach {
             progress.finish();
             drop(more_units);
-            let end = publish_only(publishing, &mut signals).await;
+            let end = publish_only(publishing, &mut signals, &connection, &manifest.run).await;
+            if matches!(end, End::Cancelled) {
+                note_cancelled(order, &manifest.run);
+            }
             let _ = connection.close(200, "published".into()).await;
             return conclude_detached(end, &manifest, &shared);
         }
@@ -280,6 +290,8 @@ impl Ready {
         let collector = Collector {
             endpoint,
             manifest: Arc::clone(&manifest),
+            shared: Arc::clone(&shared),
+            doubt,
             sink: to_sink.clone(),
             settled: to_settle,
             events,
@@ -318,8 +330,8 @@ impl Ready {
             .map_err(|error| (Exit::Incomplete, error))?;
         let complete = done.iter().all(|done| *done);
         let is_cancelled = matches!(end, End::Cancelled);
-        if is_cancelled && let Err(error) = mark_cancelled(&order.runs_dir, &manifest.run) {
-            warn!("{error}");
+        if is_cancelled {
+            note_cancelled(order, &manifest.run);
         }
         let _ = stop_collecting.send(complete || is_cancelled);
         if timeout(CLOSING, collecting).await.is_err() {
@@ -399,6 +411,10 @@ async fn watch(
                     progress.say("the run's results queue was gone: publishes again what has no result");
                     let _ = more_units.send(units);
                 }
+                Event::Overdue(units) => {
+                    progress.say("answers may have gone astray while their queue was out of reach: publishes again what has no result");
+                    let _ = more_units.send(units);
+                }
                 Event::DoAgain(units) => {
                     let _ = more_units.send(units);
                 }
@@ -419,12 +435,27 @@ async fn watch(
     end
 }
 
-/// `--detach`: waits until everything is published.
+fn note_cancelled(order: &Order, run: &RunId) {
+    if let Err(error) = mark_cancelled(&order.runs_dir, run) {
+        warn!("{error}");
+    }
+}
+
+/// `--detach`: waits until everything is published. A cancel is heard for as long as the first connection lives; later ones are
+/// heard by the consumers, and by `resume`.
 async fn publish_only(
     mut publishing: JoinHandle<Result<(), PublishError>>,
     signals: &mut StopSignals,
+    connection: &Connection,
+    run: &RunId,
 ) -> End {
+    let mut control = ControlReader::open_or_warn(connection).await;
+    let cancelled = async { while ControlReader::next_of(&mut control).await.cancel != *run {} };
     tokio::select! {
+        () = cancelled => {
+            publishing.abort();
+            End::Cancelled
+        }
         ended = &mut publishing => match ended {
             Ok(Ok(())) => End::Complete,
             Ok(Err(error)) => End::Failed(publish_failure(error)),
@@ -471,13 +502,7 @@ fn conclude(
             tell(&format!("{signal}: {resume}"));
             Ok(Exit::Interrupted)
         }
-        End::Cancelled => {
-            tell(&format!(
-                "run {} was cancelled: its other jobs are no longer worked on",
-                manifest.run
-            ));
-            Ok(Exit::Incomplete)
-        }
+        End::Cancelled => Ok(tell_cancelled(manifest)),
         End::TimedOut(after) => {
             let after = humane(after);
             tell(&format!("not done after {after} (--timeout): {resume}"));
@@ -485,6 +510,14 @@ fn conclude(
         }
         End::Failed((exit, error)) => Err((exit, error.context(resume))),
     }
+}
+
+fn tell_cancelled(manifest: &Manifest) -> Exit {
+    tell(&format!(
+        "run {} was cancelled: its other jobs are no longer worked on",
+        manifest.run
+    ));
+    Exit::Incomplete
 }
 
 fn conclude_detached(end: End, manifest: &Manifest, shared: &Shared) -> Result<Exit, Failure> {
@@ -501,7 +534,8 @@ fn conclude_detached(end: End, manifest: &Manifest, shared: &Shared) -> Result<E
             tell(&format!("{signal}: {}", how_to_resume(manifest, shared)));
             Ok(Exit::Interrupted)
         }
-        End::TimedOut(_) | End::Cancelled => Ok(Exit::Incomplete),
+        End::Cancelled => Ok(tell_cancelled(manifest)),
+        End::TimedOut(_) => Ok(Exit::Incomplete),
         End::Failed((exit, error)) => Err((exit, error.context(how_to_resume(manifest, shared)))),
     }
 }

@@ -44,6 +44,8 @@ pub enum SinkInput {
     Queue(QueueState, Option<QueueFigures>),
     /// The queue of the answers was gone for a while, and what was in it with it.
     QueueLost,
+    /// Answers may have gone astray, and none is to be expected any more.
+    Overdue,
     /// The end: whatever comes later is left to the broker.
     End,
 }
@@ -134,13 +136,18 @@ impl Sink {
         'batches: while let Ok(first) = input.recv() {
             let mut next = Some(first);
             let mut ended = false;
+            let mut ask_again: Option<fn(Vec<u64>) -> Event> = None;
             while let Some(item) = next {
                 match item {
                     SinkInput::Arrival(arrival) => arrivals.push(arrival),
                     SinkInput::Queue(state, figures) => self.note_queue(state, figures),
                     SinkInput::QueueLost => {
-                        let missing = self.shared.unanswered(&self.done);
-                        let _ = self.events.send(Event::QueueLost(missing));
+                        ask_again = Some(Event::QueueLost);
+                        break;
+                    }
+                    SinkInput::Overdue => {
+                        ask_again = Some(Event::Overdue);
+                        break;
                     }
                     SinkInput::End => {
                         ended = true;
@@ -156,6 +163,11 @@ impl Sink {
                 // Nothing of this batch is acknowledged: the broker keeps it for `resume`.
                 let _ = self.events.send(Event::SinkFailed(reason));
                 break 'batches;
+            }
+            // With the answers that came before it.
+            if let Some(event) = ask_again {
+                let missing = self.shared.unanswered(&self.done);
+                let _ = self.events.send(event(missing));
             }
             if ended {
                 break;
@@ -269,6 +281,9 @@ impl Sink {
         let compute_us = jobs.iter().map(|job| job.compute_us);
         let compute_us = compute_us.fold(0, u64::saturating_add);
         let compute_ms = compute_us as f64 / 1e3;
+        // What a node says of itself is bounded by what we see.
+        self.shared
+            .note_unit(Duration::from_micros(compute_us).min(latency));
         if published.is_some() {
             self.tally.busy(&answer.node, compute_ms);
         }

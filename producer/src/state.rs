@@ -2,8 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
-    time::Instant,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use primepool_common::topology::QueueState;
@@ -17,6 +20,8 @@ pub enum Event {
     SinkFailed(String),
     /// These units have no answer, and the queue that it would come to was gone for a while.
     QueueLost(Vec<u64>),
+    /// These units have no answer, none is to be expected any more, and some may have gone astray.
+    Overdue(Vec<u64>),
     /// The results of these units were wrong, at least in part: other nodes are to do them again.
     DoAgain(Vec<u64>),
     /// Somebody has cancelled the run.
@@ -34,6 +39,9 @@ pub struct Shared {
     published: Mutex<Vec<Option<Instant>>>,
     /// Of units with wrong results: the nodes that these came from.
     avoided: Mutex<HashMap<u64, Vec<String>>>,
+    /// Answered units, and the milliseconds that workers have taken for them.
+    units_timed: AtomicU64,
+    unit_ms: AtomicU64,
     /// Confirmed units.
     pub units_published: AtomicU64,
     /// Jobs that have ended.
@@ -51,6 +59,8 @@ impl Shared {
             bounds,
             published: Mutex::new(vec![None; units]),
             avoided: Mutex::default(),
+            units_timed: AtomicU64::new(0),
+            unit_ms: AtomicU64::new(0),
             units_published: AtomicU64::new(0),
             jobs_done: AtomicU64::new(0),
             jobs_not_ok: AtomicU64::new(0),
@@ -84,6 +94,19 @@ impl Shared {
     #[must_use]
     pub fn published_at(&self, unit: u64) -> Option<Instant> {
         self.published()[unit as usize]
+    }
+
+    /// Notes how long a worker has taken for a unit.
+    pub fn note_unit(&self, time: Duration) {
+        self.units_timed.fetch_add(1, Relaxed);
+        self.unit_ms.fetch_add(time.as_millis() as u64, Relaxed);
+    }
+
+    /// How long workers take for a unit, on average; zero as long as nobody knows.
+    #[must_use]
+    pub fn unit_time(&self) -> Duration {
+        let units = self.units_timed.load(Relaxed).max(1);
+        Duration::from_millis(self.unit_ms.load(Relaxed) / units)
     }
 
     /// Nodes that must not do this unit.

@@ -2,7 +2,9 @@
 //!
 //! Each prime is put to a strong probable-prime (Miller–Rabin) test to a base that the consumer cannot know. A composite
 //! passes with a probability of at most 1/4 whatever a liar does, and of practically none if it came about by a fault: the
-//! consumer's own tests, which a fault would have to get past first, are far stronger. For `next-prime` it is checked that the
+//! consumer's own tests, which a fault would have to get past first, are far stronger. Who does not trust the consumers asks
+//! for [`STRICT_BASES`] bases, all independent, so that at most one composite in 2⁶⁴ passes (M. O. Rabin, Probabilistic algorithm
+//! for testing primality, J. Number Theory 12, 1980). For `next-prime` it is checked that the
 //! number is prime and above the start, not that nothing lies between: that would be the search again.
 //!
 //! A pool finds primes on many machines, and one core checks those of ten or twenty others. What has piled up is shared among the
@@ -39,6 +41,9 @@ const SHARE: f64 = 1e11;
 /// Numbers that the engine tests side by side at most; a share is a multiple of them.
 const SIDE_BY_SIDE: usize = 16;
 
+/// Bases with `--verify strict`.
+const STRICT_BASES: usize = 32;
+
 /// One in so many is checked with `--verify sample`.
 const SAMPLE_ONE_IN: u32 = 16;
 
@@ -60,7 +65,7 @@ impl Verifier {
     pub fn check(&mut self, ask: &Ask, claims: &[Claim<'_>]) -> Result<Vec<Option<String>>, Error> {
         let mut verdicts = Vec::with_capacity(claims.len());
         let mut numbers = Vec::new();
-        let mut owners = Vec::new();
+        let mut owners: Vec<usize> = Vec::new();
         for (place, claim) in claims.iter().enumerate() {
             let verdict = shape(ask, claim.job, claim.value);
             if let (None, Some(value)) = (&verdict, claim.value)
@@ -75,10 +80,20 @@ impl Verifier {
             }
             verdicts.push(verdict);
         }
-        for (place, is_prime) in owners.into_iter().zip(self.are_prime(&numbers)?) {
-            if !is_prime {
-                verdicts[place] = Some("it is not prime".to_owned());
+        let bases = if self.policy == Verify::Strict {
+            STRICT_BASES
+        } else {
+            1
+        };
+        for _ in 0..bases {
+            for (place, is_prime) in owners.iter().zip(self.are_prime(&numbers)?) {
+                if !is_prime {
+                    verdicts[*place] = Some("it is not prime".to_owned());
+                }
             }
+            let mut places = owners.iter();
+            numbers.retain(|_| places.next().is_some_and(|at| verdicts[*at].is_none()));
+            owners.retain(|place| verdicts[*place].is_none());
         }
         Ok(verdicts)
     }
@@ -114,7 +129,7 @@ impl Verifier {
 
     fn is_chosen(&self) -> Result<bool, Error> {
         Ok(match self.policy {
-            Verify::All => true,
+            Verify::All | Verify::Strict => true,
             Verify::None => false,
             // The engine's error says the same of its own bits: the system has none to give.
             Verify::Sample => getrandom::u32().map_err(Error::from)? % SAMPLE_ONE_IN == 0,
@@ -230,6 +245,34 @@ mod tests {
             primes += u32::from(is_prime);
         }
         assert!(primes > 2, "{primes}");
+    }
+
+    #[test]
+    fn a_composite_made_to_deceive_is_found_by_the_strict_check() {
+        // (2r + 1)(4r + 1) with both prime passes a strong test to 3 of 16 bases: nearly as many as any composite.
+        let mut r: Integer = (Integer::from(1) << 80) + 1;
+        let is_prime = |n: &Integer| n.is_probably_prime(30) != IsPrime::No;
+        let (p, q) = loop {
+            let (p, q) = (Integer::from(&r * 2) + 1, Integer::from(&r * 4) + 1);
+            if is_prime(&p) && is_prime(&q) {
+                break (p, q);
+            }
+            r += 2;
+        };
+        let prime = &p;
+        let composite = Integer::from(&p * &q);
+        let claims: Vec<_> = (0..200).map(|job| claim(job, &composite)).collect();
+        let passed = |policy| {
+            let ask = ask(JobKind::Prime, composite.significant_bits());
+            let verdicts = Verifier::new(policy).check(&ask, &claims).unwrap();
+            verdicts.iter().filter(|verdict| verdict.is_none()).count()
+        };
+        assert!((1..199).contains(&passed(Verify::All)));
+        assert_eq!(passed(Verify::Strict), 0);
+        let ask = ask(JobKind::Prime, prime.significant_bits());
+        let claims: Vec<_> = (0..200).map(|job| claim(job, prime)).collect();
+        let verdicts = Verifier::new(Verify::Strict).check(&ask, &claims).unwrap();
+        assert!(verdicts.iter().all(Option::is_none));
     }
 
     #[test]

@@ -175,6 +175,7 @@ fn assert_declares_nothing(url: &str) {
         jobs.as_str(),
         topology::DEAD_QUEUE,
         topology::UNROUTED_QUEUE,
+        topology::CONTROL_STREAM,
     ] {
         assert_refused(url, queue, async |channel| {
             let options = QueueDeleteOptions::default();
@@ -240,6 +241,7 @@ fn nobody_can_do_more() {
         &[
             (topology::JOBS_EXCHANGE, "prime"),
             (topology::UNROUTED_EXCHANGE, ""),
+            (topology::CONTROL_EXCHANGE, ""),
             ("", &jobs), // the default exchange leads to every queue
             ("", run),
             ("", topology::DEAD_QUEUE),

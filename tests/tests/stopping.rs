@@ -105,6 +105,22 @@ fn a_run_that_is_resumed_where_its_cancel_was_not_seen() {
 }
 
 #[test]
+fn a_producer_that_only_publishes_hears_it_too() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    // A minute of publishing.
+    let args = [&ENDLESS[..], &["--count", "2000000", "--detach"]].concat();
+    let producer = produce(dir.path(), &broker, &args);
+    let queue = "primepool.jobs.safe-prime";
+    wait_for("units", || (broker.ready(queue)? > 100).then_some(()));
+    let run = Results::wait_for_run(dir.path());
+    cancel(dir.path(), &broker, &run);
+    let ended = producer.wait();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("was cancelled"), "{ended:?}");
+    assert!(broker.ready(queue).unwrap() < 2_000_000, "it published on");
+}
+
+#[test]
 fn a_run_that_is_not_there_is_told_so() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let told = cancel(dir.path(), &broker, "r-unknown");

@@ -104,6 +104,8 @@ impl BrokerError {
             let text = reason(amqp.get_message().to_string());
             return match amqp.get_id() {
                 403 => Self::NotPermitted { reason: text },
+                // A classic queue whose node of a cluster does not run: it comes back with its messages.
+                404 if text.contains("down or inaccessible") => Self::Lost { reason: text },
                 404 => Self::NotFound { reason: text },
                 406 if text.contains("timed out") => Self::Lost {
                     reason: format!(
