@@ -7,7 +7,7 @@ METRICS ?=
 export CONSUMERS CONCURRENCY RESUME METRICS
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs test test-compose check dashboards bench bench-pool bench-broker experiment compare chaos fuzz clean
+.PHONY: help run up down logs test test-compose check dashboards bench bench-factor bench-pool bench-broker experiment compare chaos fuzz clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,6 +39,9 @@ dashboards: ## write Grafana's dashboards and alert rules from the code in grafa
 
 bench: ## primes per second on one core, beside gmpy2, GMP and OpenSSL: table and plot
 	@infra/local/bench.sh
+
+bench-factor: ## time to factor on one core, beside PARI's gp: table, some five minutes
+	@infra/local/bench-factor.sh
 
 bench-pool: ## the pool beside a bare loop of the engine, and the broker alone
 	@infra/local/bench-pool.sh

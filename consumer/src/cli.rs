@@ -47,7 +47,7 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_PREFETCH", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     prefetch: Option<u16>,
 
-    /// Kinds of jobs to take: prime, safe-prime, next-prime [default: all]
+    /// Kinds of jobs to take: prime, safe-prime, next-prime, factor [default: all]
     #[arg(
         long,
         env = "PRIMEPOOL_KINDS",

@@ -10,6 +10,8 @@ use primepool_common::message::{HexInteger, JobAnswer, JobOutcome, Method, Work,
 use primepool_engine::{Cancel, Engine, Error, Form, Found, Stream};
 use tracing::error;
 
+use crate::factor::factor;
+
 /// Works on the jobs of a unit; a compute thread has one.
 pub trait Compute {
     /// Works on jobs `first..first + count` of `unit` and hands out each answer as `(job, outcome, candidates)`.
@@ -78,6 +80,17 @@ impl Compute for EngineCompute {
                     let found = self.0.next_prime(&n.0, cancel)?;
                     let candidates = found.candidates;
                     answer(job, ok(found), candidates);
+                }
+                Ok(())
+            }
+            Work::Factor { numbers } => {
+                let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
+                for (job, n) in (first..).zip(&numbers[range]) {
+                    let (found, cancelled) = factor(&mut self.0, &n.0, cancel)?;
+                    answer(job, JobOutcome::Factored(Box::new(found)), 0);
+                    if cancelled {
+                        return Err(Error::Cancelled);
+                    }
                 }
                 Ok(())
             }
@@ -195,6 +208,13 @@ impl Cancelled {
         let Self { mut answers, start } = self;
         let count = answers.0.len() as u64;
         let whole = Jobs { offset: 0, count };
+        for answer in answers.0.iter_mut().flatten() {
+            if let JobOutcome::Factored(found) = &mut answer.outcome
+                && !found.is_complete()
+            {
+                found.reason.get_or_insert_with(|| reason.clone());
+            }
+        }
         answers.answer_rest(whole, &JobOutcome::Failed { reason });
         answers.share_time(whole, start.elapsed().as_secs_f64() * 1e6);
         answers.finish()
@@ -325,6 +345,11 @@ mod tests {
         };
         assert_eq!(answers[0].outcome, value(11));
         assert_eq!(answers[1].outcome, value(17));
+        let answers = run(Work::Factor {
+            numbers: vec![HexInteger(15.into()), HexInteger((-8).into())],
+        });
+        let factors = |answer: &JobAnswer| answer.factorization().unwrap().factors.len();
+        assert_eq!(answers.iter().map(factors).collect::<Vec<_>>(), [2, 1]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod answers;
 pub mod cgroup;
 pub mod cli;
 pub mod compute;
+pub mod factor;
 pub mod health;
 pub mod intake;
 pub mod ledger;

@@ -141,7 +141,11 @@ fn count_outcomes(node: &Node, answer: &UnitAnswer) {
     let ok = answer
         .jobs
         .iter()
-        .filter(|job| matches!(job.outcome, JobOutcome::Ok { .. }))
+        .filter(|job| match &job.outcome {
+            JobOutcome::Ok { .. } => true,
+            JobOutcome::Factored(found) => found.is_complete(),
+            JobOutcome::Failed { .. } | JobOutcome::Rejected { .. } => false,
+        })
         .count() as u64;
     node.jobs_ok.fetch_add(ok, Relaxed);
     node.jobs_failed

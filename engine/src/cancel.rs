@@ -30,6 +30,11 @@ impl Cancel {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// The flag for a library that polls it.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
     /// [`Error::Cancelled`] if the flag is set.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.is_cancelled() {

@@ -2,6 +2,7 @@
 
 use rug::{Assign, Integer};
 
+use crate::factor::Primes;
 use crate::kernel::{Ifma, Kernel, Search};
 use crate::plan::{plan, trial_bound};
 use crate::primality::Tester;
@@ -61,6 +62,8 @@ pub struct Engine {
     trial: Table,
     residues: Vec<u32>,
     tester: Tester,
+    /// What numbers to be factored are divided by.
+    small_primes: Primes,
     start: Integer,
     candidate: Integer,
     half: Integer,
@@ -98,6 +101,7 @@ impl Engine {
             trial: Table::default(),
             residues: Vec::new(),
             tester: Tester::default(),
+            small_primes: Primes::default(),
             start: Integer::new(),
             candidate: Integer::new(),
             half: Integer::new(),
@@ -112,6 +116,11 @@ impl Engine {
     /// there is not.
     pub fn kernel(&self) -> Result<Kernel, Error> {
         self.kernel.clone()
+    }
+
+    /// What factoring needs of the engine.
+    pub(crate) fn for_factoring(&mut self) -> (&mut Tester, &mut Primes) {
+        (&mut self.tester, &mut self.small_primes)
     }
 
     /// [`Engine::primes_by`] with [`Method::Incremental`].

@@ -21,6 +21,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// A result was wrong: by an error in the program or a library, or by a fault of the machine.
+    #[error("wrong result: {reason}")]
+    Fault {
+        /// What is wrong.
+        reason: String,
+    },
+
     /// The operating system's random number generator failed.
     #[error("the operating system's random number generator failed: {0}")]
     Randomness(#[from] getrandom::Error),
@@ -29,6 +36,12 @@ pub enum Error {
 impl Error {
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         Self::Invalid {
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn fault(reason: impl Into<String>) -> Self {
+        Self::Fault {
             reason: reason.into(),
         }
     }

@@ -1,7 +1,8 @@
-//! The number theory of primepool: search for large primes and tests of primality.
+//! The number theory of primepool: search for large primes, tests of primality, and factoring ([`factor`]).
 //!
 //! The crate does arithmetic and nothing else: no input or output, no clock, no asynchrony, no global state. Every
-//! long computation takes a [`Cancel`] flag that it polls at least every 100 ms at any size up to [`MAX_BITS`].
+//! long computation takes a [`Cancel`] flag that it polls at least every 100 ms at any size up to [`MAX_BITS`]; the exceptions of
+//! factoring stand in [`factor`].
 //!
 //! # Which prime a job gets
 //!
@@ -72,6 +73,7 @@ mod cancel;
 mod engine;
 mod error;
 pub mod estimate;
+pub mod factor;
 mod fixed;
 mod kernel;
 #[doc(hidden)]

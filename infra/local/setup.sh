@@ -2,7 +2,8 @@
 # Installs what is missing from the distribution's packages. Silent when nothing is.
 #   setup.sh                what a run without metrics needs
 #   setup.sh --metrics      also a database for them, if the distribution has it
-#   setup.sh --test         also what the tests need: that database, a second kind of it, an SSH server, and what --docker and --peers say
+#   setup.sh --test         also what the tests need: that database, a second kind of it, an SSH server, and what --docker, --factor and --peers say
+#   setup.sh --factor       also what factoring is checked against and compared with: gp, PARI's calculator
 #   setup.sh --peers        also the pools that ours is compared with: Ray, Celery and Dask, in a Python of their own
 #   setup.sh --dashboards   also what makes the dashboards: Grafana's SDK
 #   setup.sh --docker       also what runs the containers without a Docker of one's own: an engine, Compose, Buildx
@@ -13,17 +14,18 @@ set -euo pipefail
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-dev='' dashboards='' tests='' metrics='' docker='' peers='' fuzz=''
+dev='' dashboards='' tests='' metrics='' docker='' factor='' peers='' fuzz=''
 case ${1-} in
 '') ;;
 --dev) dev=yes dashboards=yes ;;
 --dashboards) dashboards=yes ;;
 --metrics) metrics=yes ;;
---test) tests=yes metrics=yes docker=yes peers=yes ;;
+--test) tests=yes metrics=yes docker=yes factor=yes peers=yes ;;
+--factor) factor=yes ;;
 --peers) peers=yes ;;
 --docker) docker=yes ;;
 --fuzz) fuzz=yes ;;
-*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --peers | --dashboards | --docker | --fuzz | --dev]" ;;
+*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --factor | --peers | --dashboards | --docker | --fuzz | --dev]" ;;
 esac
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -85,6 +87,8 @@ look() {
 		need python3-venv "Python 3.11 to 3.14, for the pools that ours is compared with" python3 -c 'import ensurepip'
 	[[ ! $peers ]] ||
 		need util-linux "setpriv, so that their processes end with ours" command -v setpriv
+	[[ ! $factor ]] ||
+		need pari-gp "gp, for the factors that ours are compared with" command -v gp
 	[[ ! $tests ]] ||
 		need openssh-server "an SSH server, for the test of nodes on other machines" test -x /usr/sbin/sshd
 	[[ ! $tests ]] ||

@@ -1,6 +1,11 @@
 //! The command line.
 
-use std::{fs::File, io::BufReader, path::PathBuf, time::Duration};
+use std::{
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use primepool_common::{
@@ -12,7 +17,10 @@ use primepool_common::{
 };
 use primepool_engine::MAX_BITS;
 
-use crate::plan::{Ask, MAX_COUNT, UnitSize, read_integers};
+use crate::{
+    plan::{Ask, MAX_COUNT, UnitSize, read_integers},
+    semiprime::semiprimes,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,6 +30,7 @@ Examples:
   producer --count 1000 --bits 256 --seed 7          the same thousand primes every time
   producer --count 1000000 --bits 512 --detach       publish and leave; collect later with:
   producer resume 20261122-201530-9f3c01ab           go on with a run, whatever ended it
+  producer factor 1000000016000000063 0xdeadbeef     their prime factors; more: producer factor --help
   producer cancel 20261122-201530-9f3c01ab           nobody wants it any more: workers drop it within seconds
 
 Each run has a folder, runs/<run>/: results.jsonl (a line a job), summary.json, metrics.lp (InfluxDB line protocol).
@@ -83,6 +92,20 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_SEED", value_name = "SEED")]
     seed: Option<u64>,
 
+    #[command(flatten)]
+    new_run: NewRun,
+
+    #[command(flatten)]
+    common: Common,
+
+    /// What to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Options of new runs of all kinds.
+#[derive(Debug, Clone, Args)]
+struct NewRun {
     /// Longest time of a worker for a job; one that takes longer has failed. The jobs of a unit share their time: with
     /// --unit-size 1 each has its own
     #[arg(long, env = "PRIMEPOOL_DEADLINE", value_name = "TIME", value_parser = deadline)]
@@ -108,13 +131,22 @@ pub struct Cli {
     /// Publish the jobs and leave; `producer resume RUN` collects the results, within seven days
     #[arg(long)]
     detach: bool,
+}
 
-    #[command(flatten)]
-    common: Common,
-
-    /// What to log.
-    #[command(flatten)]
-    pub log: LogArgs,
+impl NewRun {
+    fn of(&self, ask: Ask) -> What {
+        let limit = self.deadline.map(|limit| limit.as_millis() as u64);
+        What::New {
+            ask: Ask {
+                deadline_ms: limit,
+                ..ask
+            },
+            unit_size: self.unit_size,
+            priority: self.priority,
+            output: self.output.clone(),
+            detach: self.detach,
+        }
+    }
 }
 
 /// Options of a new run and of `resume` alike.
@@ -158,12 +190,57 @@ struct RunsDir {
 /// What `producer` does besides starting a run.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Find the prime factors of integers
+    #[command(max_term_width = 110)]
+    Factor(FactorArgs),
     /// Go on with a run: publish what the broker has not confirmed yet, collect the rest
     Resume(ResumeArgs),
     /// Stop a run for good, wherever its producer is: consumers drop its units, those at work within a second, and a producer
     /// that waits for it reports what is done and ends
     Cancel(CancelArgs),
 }
+
+#[derive(Debug, Args)]
+#[command(after_help = FACTOR_EXAMPLES)]
+struct FactorArgs {
+    /// Integers, decimal or 0x…; negative ones too
+    #[arg(value_name = "N", value_parser = HexInteger::parse_human, allow_hyphen_values = true)]
+    numbers: Vec<HexInteger>,
+
+    /// A file of integers, one a line
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    /// To measure: so many random products of two primes of equal size
+    #[arg(long, value_name = "K", requires = "bits", value_parser = clap::value_parser!(u64).range(1..=MAX_SEMIPRIMES))]
+    count: Option<u64>,
+
+    /// With --count: bits of each product
+    #[arg(long, value_name = "BITS", requires = "count", value_parser = clap::value_parser!(u32).range(6..=i64::from(MAX_BITS)))]
+    bits: Option<u32>,
+
+    /// With --count: the same products every time
+    #[arg(long, value_name = "SEED", requires = "count")]
+    seed: Option<u64>,
+
+    #[command(flatten)]
+    new_run: NewRun,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+const FACTOR_EXAMPLES: &str = "\
+Examples:
+  producer factor 1000000016000000063 0xdeadbeefcafe -360
+  producer factor --file numbers.txt --output factors.jsonl
+  producer factor --count 20 --bits 160              random products of two primes of 80 bits, to measure
+
+Each result is printed and written to runs/<run>/results.jsonl. Factors below 2^64 are proven primes, larger ones have passed the
+Baillie-PSW test. Composites that a deadline or their size left whole stand in brackets, and count as not done.";
+
+/// Most products that are made to measure.
+const MAX_SEMIPRIMES: u64 = 1_000_000;
 
 #[derive(Debug, Args)]
 struct CancelArgs {
@@ -261,6 +338,7 @@ pub(crate) enum Task {
 impl Cli {
     fn common(&self) -> &Common {
         match &self.command {
+            Some(Command::Factor(factor)) => &factor.common,
             Some(Command::Resume(resume)) => &resume.common,
             Some(Command::Cancel(_)) | None => &self.common,
         }
@@ -306,13 +384,8 @@ impl Cli {
                 run: resume.run.clone(),
                 republish: resume.republish,
             },
-            Some(Command::Cancel(_)) | None => What::New {
-                ask: self.ask()?,
-                unit_size: self.unit_size,
-                priority: self.priority,
-                output: self.output.clone(),
-                detach: self.detach,
-            },
+            Some(Command::Factor(factor)) => factor.new_run.of(factor.ask()?),
+            Some(Command::Cancel(_)) | None => self.new_run.of(self.ask()?),
         };
         let common = self.common();
         Ok(Order {
@@ -330,6 +403,9 @@ impl Cli {
         if self.kind == JobKind::NextPrime && after.is_empty() {
             return Err("--kind next-prime needs --after INTEGER or --after-file FILE".to_owned());
         }
+        if self.kind == JobKind::Factor {
+            return Err("factors are asked for with: producer factor N…".to_owned());
+        }
         if self.kind != JobKind::NextPrime && !after.is_empty() {
             return Err("--after and --after-file need --kind next-prime".to_owned());
         }
@@ -346,7 +422,7 @@ impl Cli {
             kind: self.kind,
             bits: match self.kind {
                 JobKind::Prime | JobKind::SafePrime => self.bits,
-                JobKind::NextPrime | JobKind::Noop => 0,
+                JobKind::NextPrime | JobKind::Factor | JobKind::Noop => 0,
             },
             count: match self.kind {
                 JobKind::NextPrime => after.len() as u64,
@@ -354,21 +430,54 @@ impl Cli {
             },
             method: self.method,
             seed: self.seed,
-            deadline_ms: self.deadline.map(|limit| limit.as_millis() as u64),
+            deadline_ms: None,
             after,
+            numbers: Vec::new(),
         })
     }
 
     fn integers(&self) -> Result<Vec<HexInteger>, String> {
         let mut integers = self.after.clone();
         if let Some(path) = &self.after_file {
-            let file = File::open(path)
-                .map_err(|error| format!("cannot read --after-file {}: {error}", path.display()))?;
-            let read = read_integers(BufReader::new(file))
-                .map_err(|error| format!("--after-file {}: {error}", path.display()))?;
-            integers.extend(read);
+            integers.extend(integers_of("--after-file", path)?);
         }
         Ok(integers)
+    }
+}
+
+/// The integers of a file that an option names, one a line.
+fn integers_of(option: &str, path: &Path) -> Result<Vec<HexInteger>, String> {
+    let file = File::open(path)
+        .map_err(|error| format!("cannot read {option} {}: {error}", path.display()))?;
+    read_integers(BufReader::new(file))
+        .map_err(|error| format!("{option} {}: {error}", path.display()))
+}
+
+impl FactorArgs {
+    fn ask(&self) -> Result<Ask, String> {
+        let mut numbers = self.numbers.clone();
+        if let Some(path) = &self.file {
+            numbers.extend(integers_of("--file", path)?);
+        }
+        if let (Some(count), Some(bits)) = (self.count, self.bits) {
+            numbers.extend(semiprimes(count, bits, self.seed)?);
+        }
+        if numbers.is_empty() {
+            return Err(
+                "say which integers: `producer factor N…`, --file FILE, or --count K --bits B"
+                    .to_owned(),
+            );
+        }
+        Ok(Ask {
+            kind: JobKind::Factor,
+            bits: 0,
+            count: numbers.len() as u64,
+            method: Method::default(),
+            seed: None,
+            deadline_ms: None,
+            after: Vec::new(),
+            numbers,
+        })
     }
 }
 

@@ -73,7 +73,7 @@ impl Manifest {
     /// samples.
     #[must_use]
     pub fn largest_answer(&self) -> usize {
-        let job = u64::from(self.ask.largest_bits()) / 4 + ANSWER_JOB_BYTES;
+        let job = self.ask.answer_bytes() + ANSWER_JOB_BYTES;
         let jobs = self.packing.most.saturating_mul(job);
         usize::try_from(jobs.saturating_add(ANSWER_HEAD_BYTES))
             .unwrap_or(usize::MAX)
@@ -81,7 +81,7 @@ impl Manifest {
     }
 }
 
-/// Bytes of an answer that come with each job, besides the digits of its value; most are for a reason why it failed.
+/// Bytes of an answer that come with each job, besides its result; most are for a reason why it failed.
 const ANSWER_JOB_BYTES: u64 = 512;
 
 /// Bytes of an answer without jobs.
@@ -406,6 +406,7 @@ mod tests {
             seed: Some(3),
             deadline_ms: None,
             after: vec![],
+            numbers: vec![],
         };
         let packing = Packing {
             most: 4,

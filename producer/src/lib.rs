@@ -20,6 +20,7 @@ pub mod progress;
 pub mod publish;
 pub mod row;
 pub mod run;
+pub mod semiprime;
 pub mod sink;
 pub mod state;
 pub mod summary;

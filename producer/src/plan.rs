@@ -37,6 +37,9 @@ pub struct Ask {
     /// For `next-prime`: where each job starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<HexInteger>,
+    /// For `factor`: the integers, a job each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numbers: Vec<HexInteger>,
 }
 
 /// Longest line with an integer, in bytes: its decimal digits are the longest, and there is room for white space.
@@ -127,9 +130,7 @@ impl Packing {
     /// A fixed size whose answers would be too large for one message.
     pub fn choose(ask: &Ask, size: UnitSize, consumers: u32) -> Result<Self, String> {
         let bits = ask.largest_bits();
-        // Digits and columns of one job.
-        let answer_bytes = u64::from(bits) / 4 + 30;
-        let answer_limit = (ANSWER_BYTES / answer_bytes).clamp(1, MAX_UNIT_JOBS);
+        let answer_limit = (ANSWER_BYTES / ask.answer_bytes()).clamp(1, MAX_UNIT_JOBS);
         match size {
             UnitSize::Fixed(jobs) if jobs > answer_limit => Err(format!(
                 "--unit-size {jobs} makes the answers of {bits} bits too large for one message: {answer_limit} at most"
@@ -194,6 +195,13 @@ impl Packing {
     }
 }
 
+/// Expected seconds for an integer of so many bits, if it is a product of two primes of one size: measured, and between and beyond what
+/// was measured ten bits more take twice as long.
+fn factor_seconds(bits: u32) -> f64 {
+    let doublings = (f64::from(bits) - 128.0) / 10.0;
+    0.02 * doublings.exp2().clamp(1e-3, 1e9)
+}
+
 impl Ask {
     /// Whether there are such jobs, and whether they can be packed so.
     ///
@@ -206,24 +214,37 @@ impl Ask {
         let sizes = match self.kind {
             JobKind::Prime => 2..=MAX_INTEGER_BITS,
             JobKind::SafePrime => 3..=MAX_INTEGER_BITS,
-            JobKind::NextPrime | JobKind::Noop => 0..=0,
+            JobKind::NextPrime | JobKind::Factor | JobKind::Noop => 0..=0,
         };
         if !sizes.contains(&self.bits) {
             return Err(format!("no {} has {} bits", self.kind, self.bits));
         }
-        let starts = match self.kind {
-            JobKind::NextPrime => self.count,
-            _ => 0,
-        };
-        if self.after.len() as u64 != starts {
-            return Err(format!(
-                "{} integers to start above for {} jobs of kind {}",
-                self.after.len(),
-                self.count,
-                self.kind
-            ));
+        for (integers, kind, what) in [
+            (&self.after, JobKind::NextPrime, "start above"),
+            (&self.numbers, JobKind::Factor, "factor"),
+        ] {
+            let wanted = if self.kind == kind { self.count } else { 0 };
+            if integers.len() as u64 != wanted {
+                return Err(format!(
+                    "{} integers to {what} for {} jobs of kind {}",
+                    integers.len(),
+                    self.count,
+                    self.kind
+                ));
+            }
         }
         packing.validate()
+    }
+
+    /// Bytes of the answer to one job: digits and columns.
+    #[must_use]
+    pub fn answer_bytes(&self) -> u64 {
+        let bits = u64::from(self.largest_bits());
+        match self.kind {
+            // With many small factors the brackets, commas and exponents are more than the digits; the stages come on top.
+            JobKind::Factor => 2 * bits + 600,
+            _ => bits / 4 + 30,
+        }
     }
 
     /// Expected seconds of one job.
@@ -234,6 +255,7 @@ impl Ask {
         let (form, uniform) = match self.kind {
             JobKind::Prime | JobKind::NextPrime => (Form::Prime, 1.4),
             JobKind::SafePrime => (Form::SafePrime, 4.5),
+            JobKind::Factor => return factor_seconds(bits),
             JobKind::Noop => return 20e-6,
         };
         let slower = match self.method {
@@ -246,8 +268,9 @@ impl Ask {
     /// Bits of the largest number in question.
     #[must_use]
     pub fn largest_bits(&self) -> u32 {
-        let after = self.after.iter().map(|n| n.0.significant_bits());
-        after.max().unwrap_or(0).max(self.bits)
+        let given = self.after.iter().chain(&self.numbers);
+        let bits = given.map(|n| n.0.significant_bits());
+        bits.max().unwrap_or(0).max(self.bits)
     }
 
     /// The unit of jobs `first..end`.
@@ -275,6 +298,9 @@ impl Ask {
             JobKind::NextPrime => Work::NextPrime {
                 after: self.after[first as usize..end as usize].to_vec(),
             },
+            JobKind::Factor => Work::Factor {
+                numbers: self.numbers[first as usize..end as usize].to_vec(),
+            },
             JobKind::Noop => Work::Noop { count },
         };
         WorkUnit {
@@ -301,6 +327,7 @@ impl Ask {
             JobKind::Prime => format!("{method}primes of {} bits", self.bits),
             JobKind::SafePrime => format!("{method}safe primes of {} bits", self.bits),
             JobKind::NextPrime => "next primes".to_owned(),
+            JobKind::Factor => "factorisations".to_owned(),
             JobKind::Noop => "empty jobs".to_owned(),
         }
     }
@@ -322,6 +349,7 @@ mod tests {
             seed: None,
             deadline_ms: None,
             after: vec![],
+            numbers: vec![],
         }
     }
 

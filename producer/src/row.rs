@@ -1,16 +1,19 @@
 //! The lines of a results file.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, fmt, io};
 
-use primepool_common::{message::HexInteger, text::json_error};
-use serde::{Deserialize, Deserializer, Serialize};
+use primepool_common::{
+    message::{Factorization, HexInteger, Power, StageCost},
+    text::json_error,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 /// What a line of the results file says of its job; [`Origin`] gives the rest of the line.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Row {
     /// Index of the job in its run.
     pub job: u64,
-    /// `ok`, `failed` or `rejected`.
+    /// `ok`, `partial`, `failed` or `rejected`.
     pub outcome: RowOutcome,
     /// The prime.
     #[serde(default)]
@@ -21,13 +24,83 @@ pub struct Row {
     /// For `next-prime`: the integer that was asked about.
     #[serde(default)]
     pub after: Option<Hex>,
-    /// Why there is no prime.
+    /// For `factor`: the integer and what it is the product of.
+    #[serde(default, flatten)]
+    pub factored: Option<Factored>,
+    /// Why there is no prime, or why not all factors are.
     #[serde(default)]
     pub reason: Option<String>,
     /// Time of a worker.
     pub compute_ms: f64,
     /// Numbers that were put to a probable-prime test.
     pub candidates: u64,
+}
+
+/// What a line says of a factorisation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Factored {
+    /// The integer.
+    pub n: Hex,
+    /// Its prime factors with their exponents, in rising order.
+    pub factors: Vec<(Hex, u32)>,
+    /// Composites that are left, with their exponents; none if the factorisation is complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub composites: Vec<(Hex, u32)>,
+    /// Whether all factors are proven primes; those above 2^64 are probable ones.
+    pub proven: bool,
+    /// What each stage cost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageCost>,
+}
+
+impl Factored {
+    /// What was found of `n`.
+    #[must_use]
+    pub fn new(n: HexInteger, found: Factorization) -> Self {
+        let hex = |powers: Vec<Power>| {
+            let powers = powers.into_iter();
+            powers
+                .map(|Power(value, exponent)| (Hex(value), exponent))
+                .collect()
+        };
+        let is_small = |power: &Power| power.0.0.significant_bits() <= PROVEN_BITS;
+        Self {
+            n: Hex(n),
+            proven: found.composites.is_empty() && found.factors.iter().all(is_small),
+            factors: hex(found.factors),
+            composites: hex(found.composites),
+            stages: found.stages,
+        }
+    }
+}
+
+/// Up to here the Baillie–PSW test proves (Feitsma and Galway's list of base-2 pseudoprimes, 2013).
+const PROVEN_BITS: u32 = 64;
+
+/// The factorisation as people write it, in decimal: `-360 = -1 · 2^3 · 3^2 · 5`. Composites that are left stand in brackets.
+impl fmt::Display for Factored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = &self.n.0.0;
+        write!(f, "{n} = ")?;
+        let mut parts = Vec::new();
+        if n.is_negative() {
+            parts.push("-1".to_owned());
+        }
+        let exponent = |exponent: u32| match exponent {
+            1 => String::new(),
+            more => format!("^{more}"),
+        };
+        for (prime, power) in &self.factors {
+            parts.push(format!("{}{}", prime.0.0, exponent(*power)));
+        }
+        for (composite, power) in &self.composites {
+            parts.push(format!("({}){}", composite.0.0, exponent(*power)));
+        }
+        if parts.is_empty() {
+            parts.push(n.to_string());
+        }
+        f.write_str(&parts.join(" · "))
+    }
 }
 
 /// What all lines of one answer have in common.
@@ -68,6 +141,12 @@ pub fn write_lines(origin: &Origin, rows: &[Row], text: &mut Vec<u8>) -> io::Res
         if let Some(after) = &row.after {
             push_hex(b",\"after\":\"", after, text);
         }
+        if let Some(factored) = &row.factored {
+            // One object of two: `…` and `{…}` become `…,…`.
+            let object = serde_json::to_vec(factored)?;
+            text.push(b',');
+            text.extend_from_slice(&object[1..object.len() - 1]);
+        }
         if let Some(reason) = &row.reason {
             text.extend_from_slice(b",\"reason\":");
             serde_json::to_writer(&mut *text, reason)?;
@@ -94,6 +173,14 @@ fn push_hex(key: &[u8], value: &Hex, text: &mut Vec<u8>) {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hex(pub HexInteger);
 
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = Vec::new();
+        self.0.push_human(&mut text);
+        serializer.serialize_str(str::from_utf8(&text).map_err(ser::Error::custom)?)
+    }
+}
+
 impl<'de> Deserialize<'de> for Hex {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <Cow<'de, str>>::deserialize(deserializer)?;
@@ -108,6 +195,8 @@ impl<'de> Deserialize<'de> for Hex {
 pub enum RowOutcome {
     /// Done.
     Ok,
+    /// A part of the factors was found.
+    Partial,
     /// The engine could not do it, or its result was wrong.
     Failed,
     /// The job is invalid.
@@ -115,15 +204,43 @@ pub enum RowOutcome {
 }
 
 impl RowOutcome {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Ok, Self::Partial, Self::Failed, Self::Rejected];
+
     /// The word that stands for it in results and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Partial => "partial",
             Self::Failed => "failed",
             Self::Rejected => "rejected",
         }
     }
+}
+
+/// What has to be known of a line to go on: a small part, since there may be millions.
+#[derive(Deserialize)]
+struct Ended {
+    job: u64,
+    outcome: RowOutcome,
+}
+
+/// The factorisations among results, as people write them, in the order of their jobs. Lines that cannot be read are left out.
+#[must_use]
+pub fn factorizations(text: &str) -> Vec<String> {
+    let rows = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let mut found: Vec<(u64, String)> = rows
+        .filter_map(|row: Row| {
+            let reason = row.reason.map(|reason| format!("   ({reason})"));
+            let line = format!("{}{}", row.factored?, reason.unwrap_or_default());
+            Some((row.job, line))
+        })
+        .collect();
+    found.sort_unstable_by_key(|(job, _)| *job);
+    found.into_iter().map(|(_, line)| line).collect()
 }
 
 /// Which jobs the results of earlier sessions answer, and how many of them well.
@@ -134,7 +251,7 @@ pub fn read_back(text: &str, count: u64) -> Result<(Vec<bool>, u64), String> {
     let mut done = vec![false; count as usize];
     let mut ok = 0;
     for (number, line) in (1..).zip(text.lines()) {
-        let row: Row = serde_json::from_str(line)
+        let row: Ended = serde_json::from_str(line)
             .map_err(|error| format!("line {number}: {}", json_error(&error)))?;
         let seen = done
             .get_mut(row.job as usize)
@@ -160,10 +277,51 @@ mod tests {
             prime: None,
             bits: None,
             after: None,
+            factored: None,
             reason: None,
             compute_ms: 0.25,
             candidates: 3,
         }
+    }
+
+    #[test]
+    fn factorisations_are_written_for_programs_and_for_people() {
+        let power = |value: i64, exponent| Power(HexInteger(value.into()), exponent);
+        let line = |n: i64, factors: &[(i64, u32)], composites: &[(i64, u32)]| {
+            let list = |powers: &[(i64, u32)]| powers.iter().map(|&(v, e)| power(v, e)).collect();
+            let found = Factorization {
+                factors: list(factors),
+                composites: list(composites),
+                reason: None,
+                stages: vec![],
+            };
+            let mut one = row(0, RowOutcome::Ok);
+            one.factored = Some(Factored::new(HexInteger(n.into()), found));
+            let origin = Origin {
+                node: "n".to_owned(),
+                worker: 0,
+                latency_ms: 1.0,
+                queue_wait_ms: 1.0,
+                redelivered: false,
+            };
+            let mut text = Vec::new();
+            write_lines(&origin, std::slice::from_ref(&one), &mut text).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            assert_eq!(serde_json::from_str::<Row>(&text).unwrap(), one);
+            text
+        };
+        let text = line(-360, &[(2, 3), (3, 2), (5, 1)], &[]);
+        assert!(
+            text.starts_with(r#"{"job":0,"outcome":"ok","n":"-0x168","factors":[["0x2",3],["0x3",2],["0x5",1]],"proven":true,"compute_ms":0.25,"#),
+            "{text}"
+        );
+        assert_eq!(factorizations(&text), ["-360 = -1 · 2^3 · 3^2 · 5"]);
+        assert_eq!(factorizations(&line(1, &[], &[])), ["1 = 1"]);
+        assert_eq!(factorizations(&line(-1, &[], &[])), ["-1 = -1"]);
+        assert_eq!(factorizations(&line(7, &[(7, 1)], &[])), ["7 = 7"]);
+        let text = line(2 * 91 * 91, &[(2, 1)], &[(91, 2)]);
+        assert_eq!(factorizations(&text), ["16562 = 2 · (91)^2"]);
+        assert!(text.contains(r#""proven":false"#), "{text}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use lapin::Connection;
 use primepool_common::{
     broker::{BrokerError, ControlReader, Endpoint},
     exit::Exit,
-    message::RunId,
+    message::{JobKind, RunId},
     metrics::{LineProtocolFile, Source, Stats},
     shutdown::StopSignals,
     topology,
@@ -38,7 +38,7 @@ use crate::{
     plan::{Ask, Packing, UnitSize},
     progress::{Progress, plural},
     publish::{PublishError, Publisher},
-    row::read_back,
+    row::{factorizations, read_back},
     sink::{Ended, Files, Sink, SinkInput},
     state::{Event, Shared},
     summary::Summary,
@@ -354,7 +354,7 @@ impl Ready {
         let sent = tokio::task::spawn_blocking(move || metrics.close()).await;
         summary.influxdb = read_metrics(order, &manifest.run, sent.ok()).await;
         folder.write_summary(&summary).map_err(folder_failure)?;
-        show(&summary, order.json, &manifest);
+        show(&summary, order.json, &folder);
         conclude(end, &summary, &manifest, &shared)
     }
 }
@@ -544,16 +544,26 @@ fn humane(duration: Duration) -> String {
     primepool_common::cli::show_duration(duration)
 }
 
-fn show(summary: &Summary, json: bool, manifest: &Manifest) {
+/// Factorisations that are shown; who asks for more looks into the file.
+const SHOWN: u64 = 100;
+
+fn show(summary: &Summary, json: bool, folder: &Folder) {
     if json {
         // Plain data: it always has a JSON form.
         print(&serde_json::to_string_pretty(summary).unwrap_or_default());
-    } else {
-        print(&format!(
-            "{summary}\nresults  {}",
-            manifest.output.display()
-        ));
+        return;
     }
+    let Manifest { ask, output, .. } = &folder.manifest;
+    if ask.kind == JobKind::Factor
+        && ask.count <= SHOWN
+        && let Ok((_, text)) = folder.results()
+    {
+        for line in factorizations(&text) {
+            print(&line);
+        }
+        print("");
+    }
+    print(&format!("{summary}\nresults  {}", output.display()));
 }
 
 #[expect(clippy::print_stdout, reason = "the results of the program")]

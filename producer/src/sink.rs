@@ -23,7 +23,7 @@ use tracing::warn;
 use crate::{
     folder::{Journal, Manifest},
     metrics::{self, Metrics},
-    row::{Hex, Origin, Row, RowOutcome, write_lines},
+    row::{Factored, Hex, Origin, Row, RowOutcome, write_lines},
     state::{Event, Shared},
     summary::Tally,
     verify::{Claim, Verifier},
@@ -338,11 +338,12 @@ impl Sink {
         for (i, Answered { origin, rows, .. }) in answered.iter().enumerate() {
             let has_been_wrong = self.tally.has_been_wrong(&origin.node);
             for (j, row) in rows.iter().enumerate() {
-                if row.outcome == RowOutcome::Ok {
+                if matches!(row.outcome, RowOutcome::Ok | RowOutcome::Partial) {
                     places.push((i, j));
                     results.push(Claim {
                         job: row.job,
                         value: row.prime.as_ref().map(|hex| &hex.0.0),
+                        factored: row.factored.as_ref(),
                         always: has_been_wrong,
                     });
                 }
@@ -372,6 +373,7 @@ impl Sink {
                 if is_last {
                     row.outcome = RowOutcome::Failed;
                     row.prime = None;
+                    row.factored = None;
                     row.bits = None;
                     row.reason = Some(format!(
                         "the results of {} were wrong: {reason}",
@@ -419,7 +421,7 @@ impl Sink {
         let now = unix_ns();
         let manifest = Arc::clone(&self.manifest);
         let bits = manifest.ask.bits.to_string();
-        for outcome in [RowOutcome::Ok, RowOutcome::Failed, RowOutcome::Rejected] {
+        for outcome in RowOutcome::ALL {
             let (mut jobs, mut compute_ms, mut candidates) = (0_u64, 0.0, 0_u64);
             for row in rows.iter().filter(|row| row.outcome == outcome) {
                 jobs += 1;
@@ -458,10 +460,25 @@ struct Answered {
 }
 
 fn row(manifest: &Manifest, job: u64, answer: JobAnswer) -> Row {
-    let (outcome, value, reason) = match answer.outcome {
-        JobOutcome::Ok { value } => (RowOutcome::Ok, value, None),
-        JobOutcome::Failed { reason } => (RowOutcome::Failed, None, Some(reason)),
-        JobOutcome::Rejected { reason } => (RowOutcome::Rejected, None, Some(reason)),
+    let (mut value, mut factored) = (None, None);
+    let (outcome, reason) = match answer.outcome {
+        JobOutcome::Ok { value: found } => {
+            value = found;
+            (RowOutcome::Ok, None)
+        }
+        JobOutcome::Factored(mut found) => {
+            let n = manifest.ask.numbers.get(job as usize);
+            let outcome = if found.is_complete() {
+                RowOutcome::Ok
+            } else {
+                RowOutcome::Partial
+            };
+            let reason = found.reason.take();
+            factored = n.map(|n| Factored::new(n.clone(), *found));
+            (outcome, reason)
+        }
+        JobOutcome::Failed { reason } => (RowOutcome::Failed, Some(reason)),
+        JobOutcome::Rejected { reason } => (RowOutcome::Rejected, Some(reason)),
     };
     let after = manifest.ask.after.get(job as usize);
     Row {
@@ -470,6 +487,7 @@ fn row(manifest: &Manifest, job: u64, answer: JobAnswer) -> Row {
         bits: value.as_ref().map(|value| value.0.significant_bits()),
         prime: value.map(Hex),
         after: after.map(|after| Hex(after.clone())),
+        factored,
         reason,
         compute_ms: answer.compute_us as f64 / 1e3,
         candidates: answer.candidates,

@@ -26,6 +26,7 @@ pub struct Tally {
     compute_ms: Vec<(f64, u64)>,
     candidates: u64,
     ok: u64,
+    partial: u64,
     failed: u64,
     rejected: u64,
     /// Results of jobs that had one.
@@ -83,6 +84,7 @@ impl Tally {
                     self.compute_ms.push((row.compute_ms, 1));
                     self.candidates = self.candidates.saturating_add(row.candidates);
                 }
+                RowOutcome::Partial => self.partial += 1,
                 RowOutcome::Failed => self.failed += 1,
                 RowOutcome::Rejected => self.rejected += 1,
             }
@@ -245,6 +247,8 @@ pub struct Summary {
     pub jobs_ok_before: u64,
     /// Jobs that ended well.
     pub jobs_ok: u64,
+    /// Factorisations that are not complete.
+    pub jobs_partial: u64,
     /// Jobs that the engine could not do or whose results were wrong.
     pub jobs_failed: u64,
     /// Jobs that are invalid.
@@ -257,7 +261,7 @@ pub struct Summary {
     pub refused_messages: u64,
     /// How often a job was done again by another node because its result was wrong.
     pub jobs_done_again: u64,
-    /// Failed and rejected jobs per ended job.
+    /// Jobs that did not end well per ended job.
     pub error_rate: f64,
     /// What went wrong, and how often.
     pub reasons: BTreeMap<String, u64>,
@@ -305,7 +309,7 @@ impl Summary {
             .last_arrival
             .map_or(Duration::ZERO, |last| last.saturating_duration_since(start));
         let elapsed_s = span.as_secs_f64();
-        let ended = tally.ok + tally.failed + tally.rejected;
+        let not_ok = tally.partial + tally.failed + tally.rejected;
         let per = |count: u64, whole: f64| {
             if whole > 0.0 {
                 count as f64 / whole
@@ -327,13 +331,14 @@ impl Summary {
             jobs: manifest.ask.count,
             jobs_ok_before: ok_before,
             jobs_ok: tally.ok,
+            jobs_partial: tally.partial,
             jobs_failed: tally.failed,
             jobs_rejected: tally.rejected,
             jobs_missing: done.iter().filter(|done| !**done).count() as u64,
             duplicates: tally.duplicates,
             refused_messages: tally.refused,
             jobs_done_again: tally.done_again,
-            error_rate: per(tally.failed + tally.rejected, ended as f64),
+            error_rate: per(not_ok, (tally.ok + not_ok) as f64),
             reasons: tally.reasons,
             units,
             elapsed_s,
@@ -406,10 +411,10 @@ impl fmt::Display for Summary {
             write!(f, ", {} of them", self.jobs_ok)?;
         }
         writeln!(f, " in {elapsed}   run {}\n", self.run)?;
-        let unit = if self.kind == "noop" {
-            "jobs/s"
-        } else {
-            "primes/s"
+        let unit = match &*self.kind {
+            "noop" => "jobs/s",
+            "factor" => "numbers/s",
+            _ => "primes/s",
         };
         writeln!(f, "  throughput   {} {unit}", figure(self.jobs_per_s))?;
         for (label, quantiles) in [

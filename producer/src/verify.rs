@@ -15,15 +15,21 @@ use std::{num::NonZero, thread};
 use primepool_common::message::JobKind;
 use primepool_engine::{Engine, Error, Integer};
 
-use crate::{cli::Verify, plan::Ask};
+use crate::{
+    cli::Verify,
+    plan::Ask,
+    row::{Factored, Hex},
+};
 
 /// What a consumer says of a job.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
     /// The job.
     pub job: u64,
-    /// Its result.
+    /// Its result, where that is one integer.
     pub value: Option<&'a Integer>,
+    /// Its result, where that is a factorisation.
+    pub factored: Option<&'a Factored>,
     /// Whether to check it whatever the policy: its node has been wrong before.
     pub always: bool,
 }
@@ -67,16 +73,20 @@ impl Verifier {
         let mut numbers = Vec::new();
         let mut owners: Vec<usize> = Vec::new();
         for (place, claim) in claims.iter().enumerate() {
-            let verdict = shape(ask, claim.job, claim.value);
-            if let (None, Some(value)) = (&verdict, claim.value)
-                && (claim.always || self.is_chosen()?)
-            {
-                numbers.push(value.clone());
-                owners.push(place);
-                if ask.kind == JobKind::SafePrime {
-                    numbers.push(Integer::from(value >> 1));
-                    owners.push(place);
+            let verdict = shape(ask, claim);
+            if verdict.is_none() && (claim.always || self.is_chosen()?) {
+                let before = numbers.len();
+                if let Some(value) = claim.value {
+                    numbers.push(value.clone());
+                    if ask.kind == JobKind::SafePrime {
+                        numbers.push(Integer::from(value >> 1));
+                    }
                 }
+                if let Some(factored) = claim.factored {
+                    let primes = factored.factors.iter().map(|(prime, _)| &prime.0.0);
+                    numbers.extend(primes.cloned());
+                }
+                owners.resize(owners.len() + numbers.len() - before, place);
             }
             verdicts.push(verdict);
         }
@@ -138,8 +148,21 @@ impl Verifier {
 }
 
 /// What can be seen without a test.
-fn shape(ask: &Ask, job: u64, value: Option<&Integer>) -> Option<String> {
+fn shape(ask: &Ask, claim: &Claim<'_>) -> Option<String> {
+    let Claim {
+        job,
+        value,
+        factored,
+        ..
+    } = *claim;
     let value = match (ask.kind, value) {
+        (JobKind::Factor, None) => {
+            return match factored {
+                Some(factored) => wrong_product(factored),
+                None => Some("the factors are missing".to_owned()),
+            };
+        }
+        (JobKind::Factor, Some(_)) => return Some("it has one value, not factors".to_owned()),
         (JobKind::Noop, None) => return None,
         (JobKind::Noop, Some(_)) => return Some("an empty job has no value".to_owned()),
         (_, None) => return Some("the value is missing".to_owned()),
@@ -158,10 +181,40 @@ fn shape(ask: &Ask, job: u64, value: Option<&Integer>) -> Option<String> {
     }
 }
 
+/// What is wrong with a factorisation, primality aside: each factor must be above 1, in rising order, and together they must be the
+/// number without its sign. Takes no more time than the size of the number allows, whatever the exponents say.
+fn wrong_product(factored: &Factored) -> Option<String> {
+    let Factored {
+        n,
+        factors,
+        composites,
+        ..
+    } = factored;
+    let is_rising =
+        |powers: &[(Hex, u32)]| powers.windows(2).all(|two| two[0].0.0.0 < two[1].0.0.0);
+    if !is_rising(factors) || !is_rising(composites) {
+        return Some("its factors are not in rising order".to_owned());
+    }
+    let mut left = Integer::from(n.0.0.abs_ref());
+    for (factor, exponent) in factors.iter().chain(composites) {
+        let factor = &factor.0.0;
+        if *factor <= 1 || *exponent == 0 {
+            return Some("it has a factor that is none".to_owned());
+        }
+        for _ in 0..*exponent {
+            if left == 0 || !left.is_divisible(factor) {
+                return Some("its factors do not multiply to the number".to_owned());
+            }
+            left.div_exact_mut(factor);
+        }
+    }
+    (left != 1).then(|| "its factors do not multiply to the number".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use primepool_common::message::{HexInteger, Method};
+    use primepool_common::message::{Factorization, HexInteger, Method, Power};
     use rug::integer::IsPrime;
 
     use super::*;
@@ -175,6 +228,7 @@ mod tests {
             seed: None,
             deadline_ms: None,
             after: vec![HexInteger(90.into())],
+            numbers: vec![],
         }
     }
 
@@ -182,6 +236,7 @@ mod tests {
         Claim {
             job,
             value: Some(value),
+            factored: None,
             always: false,
         }
     }
@@ -215,6 +270,65 @@ mod tests {
         let ask = ask(JobKind::NextPrime, 0);
         assert_eq!(verdict(Verify::All, &ask, 97), None);
         assert!(verdict(Verify::All, &ask, 89).is_some());
+    }
+
+    fn factored(n: i64, factors: &[(i64, u32)], composites: &[(i64, u32)]) -> Factored {
+        let powers = |list: &[(i64, u32)]| {
+            let list = list.iter();
+            list.map(|&(value, exponent)| Power(HexInteger(value.into()), exponent))
+                .collect()
+        };
+        let found = Factorization {
+            factors: powers(factors),
+            composites: powers(composites),
+            ..Factorization::default()
+        };
+        Factored::new(HexInteger(n.into()), found)
+    }
+
+    fn is_right(n: i64, factors: &[(i64, u32)], composites: &[(i64, u32)]) -> bool {
+        let factored = factored(n, factors, composites);
+        let claim = Claim {
+            job: 0,
+            value: None,
+            factored: Some(&factored),
+            always: false,
+        };
+        let verdicts = Verifier::new(Verify::All).check(&ask(JobKind::Factor, 0), &[claim]);
+        verdicts.unwrap() == [None]
+    }
+
+    #[test]
+    fn factors_multiply_to_the_number_and_are_prime() {
+        for (n, factors, composites) in [
+            (360, &[(2, 3), (3, 2), (5, 1)][..], &[][..]),
+            (-12, &[(2, 2), (3, 1)], &[]),
+            (1, &[], &[]),
+            (91, &[], &[(91, 1)]),
+            (2 * 91 * 91, &[(2, 1)], &[(91, 2)]),
+        ] {
+            assert!(is_right(n, factors, composites), "{n}");
+        }
+        for (n, factors) in [
+            (360, &[(2, 3), (3, 2)][..]),
+            (360, &[(2, 3), (3, 2), (5, 2)]),
+            (360, &[(2, 3), (45, 1)]),
+            (12, &[(3, 1), (2, 2)]),
+            (12, &[(2, 1), (2, 1), (3, 1)]),
+            (12, &[(2, 2), (3, 1), (7, 0)]),
+            (12, &[(1, 1), (2, 2), (3, 1)]),
+            (12, &[(-3, 1), (2, 2)]),
+            (4, &[(2, u32::MAX)]),
+            (1, &[(2, 1)]),
+            (0, &[(2, u32::MAX)]),
+            (0, &[]),
+        ] {
+            assert!(!is_right(n, factors, &[]), "{n} {factors:?}");
+        }
+        let prime = Integer::from(97);
+        let verdicts =
+            Verifier::new(Verify::All).check(&ask(JobKind::Factor, 0), &[claim(0, &prime)]);
+        assert_ne!(verdicts.unwrap(), [None], "an integer is no factorisation");
     }
 
     #[test]

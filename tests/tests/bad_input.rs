@@ -40,7 +40,10 @@ fn arguments() {
         (&["--bits", "65537"], "2..=65536"),
         (&["--bits", "many"], "invalid digit"),
         (&["--count", "0"], "1..="),
-        (&["--kind", "composite"], "prime, safe-prime or next-prime"),
+        (
+            &["--kind", "composite"],
+            "prime, safe-prime, next-prime or factor",
+        ),
         (
             &["--kind", "safe-prime", "--bits", "2"],
             "no safe prime has 2 bits",
@@ -89,7 +92,10 @@ fn arguments_of_the_consumer() {
     for (args, text) in [
         (["--concurrency", "0"], "1..=4096"),
         (["--prefetch", "0"], "1..=65535"),
-        (["--kinds", "prime,song"], "prime, safe-prime or next-prime"),
+        (
+            ["--kinds", "prime,song"],
+            "prime, safe-prime, next-prime or factor",
+        ),
         (["--node", "a b"], "a node's name has"),
         (["--max-bits", "1"], "2..=65536"),
         (["--drain-timeout", "soon"], "is not a duration"),

@@ -2,7 +2,7 @@ use std::num::TryFromIntError;
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
-use super::{HexInteger, MAX_SAMPLES, MAX_UNIT_JOBS, NodeSample, RunId, bounded};
+use super::{Factorization, HexInteger, MAX_SAMPLES, MAX_UNIT_JOBS, NodeSample, RunId, bounded};
 use crate::text::reason;
 
 /// How one job ended.
@@ -13,6 +13,8 @@ pub enum JobOutcome {
         /// What was found; nothing for a `noop`.
         value: Option<HexInteger>,
     },
+    /// A `factor` job: the factors, all or some of them.
+    Factored(Box<Factorization>),
     /// The engine could not do it.
     Failed {
         /// Why, for people.
@@ -42,7 +44,18 @@ impl JobAnswer {
     pub fn value(&self) -> Option<&HexInteger> {
         match &self.outcome {
             JobOutcome::Ok { value } => value.as_ref(),
-            JobOutcome::Failed { .. } | JobOutcome::Rejected { .. } => None,
+            JobOutcome::Factored(_) | JobOutcome::Failed { .. } | JobOutcome::Rejected { .. } => {
+                None
+            }
+        }
+    }
+
+    /// The factors that were found.
+    #[must_use]
+    pub fn factorization(&self) -> Option<&Factorization> {
+        match &self.outcome {
+            JobOutcome::Factored(factorization) => Some(factorization),
+            _ => None,
         }
     }
 }
@@ -50,7 +63,8 @@ impl JobAnswer {
 /// One message of a results queue: the answers to one work unit.
 ///
 /// The answers travel by columns, since a message may hold thousands of them: `values`, `compute_us` and `candidates` have an
-/// entry for each job of the unit, in order; `problems` names those that have not ended well, whose value is `null`.
+/// entry for each job of the unit, in order, and so has `factorizations` if they are `factor` jobs; `problems` names those that have
+/// not ended well, whose value is `null`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "Columns")]
 pub struct UnitAnswer {
@@ -116,6 +130,8 @@ struct Columns {
     #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
     values: Vec<Option<HexInteger>>,
     #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
+    factorizations: Vec<Option<Factorization>>,
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
     compute_us: Vec<u64>,
     #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
     candidates: Vec<u64>,
@@ -132,7 +148,7 @@ impl Serialize for UnitAnswer {
             }
         }
 
-        let mut fields = serializer.serialize_struct("UnitAnswer", 14)?;
+        let mut fields = serializer.serialize_struct("UnitAnswer", 15)?;
         fields.serialize_field("version", &self.version)?;
         fields.serialize_field("run", &self.run)?;
         fields.serialize_field("unit", &self.unit)?;
@@ -149,6 +165,10 @@ impl Serialize for UnitAnswer {
         if !self.jobs.is_empty() {
             fields.serialize_field("first", &self.first)?;
             fields.serialize_field("values", &Column(&self.jobs, JobAnswer::value))?;
+            if self.jobs.iter().any(|job| job.factorization().is_some()) {
+                let factorizations = Column(&self.jobs, JobAnswer::factorization);
+                fields.serialize_field("factorizations", &factorizations)?;
+            }
             fields.serialize_field("compute_us", &Column(&self.jobs, |job| job.compute_us))?;
             fields.serialize_field("candidates", &Column(&self.jobs, |job| job.candidates))?;
             let problems = self.problems();
@@ -164,7 +184,7 @@ impl UnitAnswer {
     fn problems(&self) -> Vec<Problem> {
         let problem = |(job, answer): (u64, &JobAnswer)| {
             let (outcome, why) = match &answer.outcome {
-                JobOutcome::Ok { .. } => return None,
+                JobOutcome::Ok { .. } | JobOutcome::Factored(_) => return None,
                 JobOutcome::Failed { reason } => (Verdict::Failed, reason),
                 JobOutcome::Rejected { reason } => (Verdict::Rejected, reason),
             };
@@ -182,7 +202,7 @@ impl UnitAnswer {
 /// The columns of an answer do not fit together.
 #[derive(Debug, thiserror::Error)]
 enum BadColumns {
-    #[error("values, compute_us and candidates are not of one length")]
+    #[error("values, factorizations, compute_us and candidates are not of one length")]
     Lengths,
     #[error("a problem with job {0}, which is not of this unit")]
     ForeignJob(u64),
@@ -195,7 +215,11 @@ impl TryFrom<Columns> for UnitAnswer {
 
     fn try_from(columns: Columns) -> Result<Self, BadColumns> {
         let count = columns.values.len();
-        if columns.compute_us.len() != count || columns.candidates.len() != count {
+        let factorizations = &columns.factorizations;
+        if columns.compute_us.len() != count
+            || columns.candidates.len() != count
+            || !factorizations.is_empty() && factorizations.len() != count
+        {
             return Err(BadColumns::Lengths);
         }
         if columns.first.checked_add(count as u64).is_none() {
@@ -210,6 +234,11 @@ impl TryFrom<Columns> for UnitAnswer {
                 candidates,
             })
             .collect();
+        for (job, factorization) in jobs.iter_mut().zip(columns.factorizations) {
+            if let Some(factorization) = factorization {
+                job.outcome = JobOutcome::Factored(Box::new(factorization));
+            }
+        }
         for Problem {
             job,
             outcome,

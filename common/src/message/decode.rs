@@ -130,6 +130,9 @@ mod tests {
             Work::NextPrime {
                 after: vec![HexInteger((-5).into()), HexInteger(255.into())],
             },
+            Work::Factor {
+                numbers: vec![HexInteger((-12).into()), HexInteger(255.into())],
+            },
             Work::Noop { count: 100 },
         ];
         for work in works {

@@ -15,13 +15,21 @@ pub enum JobKind {
     SafePrime,
     /// The least prime above a given integer.
     NextPrime,
+    /// The prime factors of a given integer.
+    Factor,
     /// Nothing at all: measures what dispatch costs.
     Noop,
 }
 
 impl JobKind {
     /// Every kind that this build knows.
-    pub const ALL: [Self; 4] = [Self::Prime, Self::SafePrime, Self::NextPrime, Self::Noop];
+    pub const ALL: [Self; 5] = [
+        Self::Prime,
+        Self::SafePrime,
+        Self::NextPrime,
+        Self::Factor,
+        Self::Noop,
+    ];
 
     /// The kind's name.
     #[must_use]
@@ -30,6 +38,7 @@ impl JobKind {
             Self::Prime => "prime",
             Self::SafePrime => "safe-prime",
             Self::NextPrime => "next-prime",
+            Self::Factor => "factor",
             Self::Noop => "noop",
         }
     }
@@ -50,7 +59,7 @@ impl FromStr for JobKind {
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| {
                 format!(
-                    "{:?} is not a kind of job: prime, safe-prime or next-prime",
+                    "{:?} is not a kind of job: prime, safe-prime, next-prime or factor",
                     shorten(text, 80)
                 )
             })
@@ -139,6 +148,11 @@ pub enum Work {
         /// The integers, a job each.
         after: Vec<HexInteger>,
     },
+    /// For each integer its prime factors.
+    Factor {
+        /// The integers, a job each.
+        numbers: Vec<HexInteger>,
+    },
     /// `count` times nothing.
     Noop {
         /// Jobs in this unit.
@@ -154,6 +168,7 @@ impl Work {
             Self::Prime { .. } => JobKind::Prime,
             Self::SafePrime { .. } => JobKind::SafePrime,
             Self::NextPrime { .. } => JobKind::NextPrime,
+            Self::Factor { .. } => JobKind::Factor,
             Self::Noop { .. } => JobKind::Noop,
         }
     }
@@ -165,7 +180,7 @@ impl Work {
             Self::Prime { count, .. } | Self::SafePrime { count, .. } | Self::Noop { count } => {
                 *count
             }
-            Self::NextPrime { after } => after.len() as u64,
+            Self::NextPrime { after: numbers } | Self::Factor { numbers } => numbers.len() as u64,
         }
     }
 
@@ -174,7 +189,7 @@ impl Work {
     pub fn bits(&self) -> u32 {
         match self {
             Self::Prime { bits, .. } | Self::SafePrime { bits, .. } => *bits,
-            Self::NextPrime { after } => after
+            Self::NextPrime { after: numbers } | Self::Factor { numbers } => numbers
                 .iter()
                 .map(|n| n.0.significant_bits())
                 .max()
@@ -236,6 +251,8 @@ struct Fields {
     method: Method,
     #[serde(default, deserialize_with = "integers")]
     after: Option<Vec<HexInteger>>,
+    #[serde(default, deserialize_with = "integers")]
+    numbers: Option<Vec<HexInteger>>,
 }
 
 fn integers<'de, D: Deserializer<'de>>(
@@ -269,6 +286,9 @@ impl TryFrom<Fields> for WorkUnit {
             },
             JobKind::NextPrime => Work::NextPrime {
                 after: fields.after.ok_or(Missing("after"))?,
+            },
+            JobKind::Factor => Work::Factor {
+                numbers: fields.numbers.ok_or(Missing("numbers"))?,
             },
             JobKind::Noop => Work::Noop { count: count? },
         };
@@ -324,7 +344,7 @@ impl WorkUnit {
         let smallest = match self.work.kind() {
             JobKind::Prime => 2,
             JobKind::SafePrime => 3,
-            JobKind::NextPrime | JobKind::Noop => 0,
+            JobKind::NextPrime | JobKind::Factor | JobKind::Noop => 0,
         };
         if bits < smallest {
             return Err(format!(

@@ -1,0 +1,106 @@
+use serde::{Deserialize, Serialize};
+
+use super::{HexInteger, MAX_INTEGER_BITS, bounded};
+
+/// An integer and how often it divides: `["1f", 2]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Power(pub HexInteger, pub u32);
+
+/// What a stage of a factorisation cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageCost {
+    /// Name of the stage, see [`primepool_engine::factor::Stage`].
+    #[serde(deserialize_with = "bounded::word")]
+    pub stage: String,
+    /// Microseconds of a worker's time.
+    pub us: u64,
+    /// Curves of ECM, relations of the sieve; 0 for other stages.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub count: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Different factors that an integer can have: more, and it would have more bits.
+const MOST: usize = MAX_INTEGER_BITS as usize;
+
+/// Stages that can be told of.
+const MOST_STAGES: usize = 32;
+
+/// The answer to a `factor` job: the integer is its sign times all these powers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Factorization {
+    /// The prime factors, in rising order.
+    #[serde(deserialize_with = "bounded::list::<_, _, MOST>")]
+    pub factors: Vec<Power>,
+    /// Composites that were not broken up, in rising order; none if the factorisation is complete.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::list::<_, _, MOST>"
+    )]
+    pub composites: Vec<Power>,
+    /// Why not.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "bounded::optional_reason"
+    )]
+    pub reason: Option<String>,
+    /// What it cost, in the order of the work.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::list::<_, _, MOST_STAGES>"
+    )]
+    pub stages: Vec<StageCost>,
+}
+
+impl Factorization {
+    /// Whether only primes are left.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.composites.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn powers(list: &[(i64, u32)]) -> Vec<Power> {
+        list.iter()
+            .map(|&(value, exponent)| Power(HexInteger(value.into()), exponent))
+            .collect()
+    }
+
+    #[test]
+    fn the_format_is_frozen() {
+        let mut factorization = Factorization {
+            factors: powers(&[(2, 3), (31, 1)]),
+            ..Factorization::default()
+        };
+        let text = serde_json::to_string(&factorization).unwrap();
+        assert_eq!(text, r#"{"factors":[["2",3],["1f",1]]}"#);
+        factorization.composites = powers(&[(91, 1)]);
+        factorization.reason = Some("why".to_owned());
+        factorization.stages = vec![StageCost {
+            stage: "sieve".to_owned(),
+            us: 5,
+            count: 7,
+        }];
+        let text = serde_json::to_string(&factorization).unwrap();
+        assert_eq!(
+            text,
+            r#"{"factors":[["2",3],["1f",1]],"composites":[["5b",1]],"reason":"why","stages":[{"stage":"sieve","us":5,"count":7}]}"#
+        );
+        assert_eq!(
+            serde_json::from_str::<Factorization>(&text).unwrap(),
+            factorization
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! One worker's time to factor balanced semiprimes beside PARI's `factorint`, by CPU time on one core.
+//!
+//! ```text
+//! cargo bench -p primepool-engine --bench factor -- [BITS...]
+//! ```
+//!
+//! Both factor the same numbers in turn, a batch at a time (small numbers are too quick for the clock of `gp`), and change
+//! places from one batch to the next. `gp` tells its own CPU time, without its start; ours is that of the process, whose only
+//! work it is. Which share of it each stage takes stands below the table.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use primepool_engine::factor::{Limits, Progress};
+use primepool_engine::{Cancel, Engine, Form, Integer, Stream};
+use rustix::time::{ClockId, clock_gettime};
+
+/// CPU time of all threads of this process in seconds.
+fn now() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32).as_secs_f64()
+}
+
+/// Batches of a size, and numbers in each.
+fn batches(bits: u32) -> (u64, u64) {
+    match bits {
+        0..150 => (7, 30),
+        150..180 => (7, 4),
+        180..210 => (7, 1),
+        210..240 => (3, 1),
+        _ => (1, 1),
+    }
+}
+
+/// A product of two primes of half the bits.
+fn semiprime(engine: &mut Engine, bits: u32, streams: &mut [Stream; 2]) -> Integer {
+    loop {
+        let mut n = Integer::from(1);
+        let mut multiply = |_, found: primepool_engine::Found| n *= found.prime;
+        engine
+            .primes(
+                Form::Prime,
+                bits / 2,
+                streams,
+                &Cancel::new(),
+                &mut multiply,
+            )
+            .unwrap();
+        if n.significant_bits() == bits && !n.is_perfect_square() {
+            return n;
+        }
+    }
+}
+
+/// Seconds, and the factors of each number in ascending order.
+type Measured = (f64, Vec<Vec<Integer>>);
+
+fn ours(engine: &mut Engine, numbers: &[Integer], stages: &mut BTreeMap<&str, f64>) -> Measured {
+    let start = now();
+    let factors = numbers.iter().map(|n| {
+        let mut begun = 0.0;
+        let mut observer = |progress: Progress<'_>| match progress {
+            Progress::Begun { .. } => begun = now(),
+            Progress::Ended { stage, .. } => {
+                *stages.entry(stage.as_str()).or_default() += now() - begun;
+            }
+            _ => {}
+        };
+        let found = engine
+            .factor(n, &Limits::default(), &Cancel::new(), &mut observer)
+            .unwrap();
+        found.factors.into_iter().map(|f| f.prime).collect()
+    });
+    let factors = factors.collect();
+    (now() - start, factors)
+}
+
+fn theirs(numbers: &[Integer]) -> Measured {
+    let mut gp = Command::new("gp")
+        .args(["-q", "-f", "-D", "parisizemax=1000000000"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("gp, of the package pari-gp");
+    let numbers: Vec<String> = numbers.iter().map(Integer::to_string).collect();
+    let script = format!(
+        "default(nbthreads,1);v=[{}];gettime();\
+         w=vector(#v,i,factorint(v[i])[,1]);t=gettime();print(t);\
+         for(i=1,#w,for(j=1,#w[i],print1(w[i][j],\" \"));print())\n",
+        numbers.join(",")
+    );
+    let mut input = gp.stdin.take().unwrap();
+    input.write_all(script.as_bytes()).unwrap();
+    drop(input);
+    let output = gp.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines = text.lines();
+    let milliseconds: f64 = lines.next().unwrap().parse().unwrap();
+    let factors = lines.map(|line| {
+        let factors = line.split_whitespace();
+        factors.map(|factor| factor.parse().unwrap()).collect()
+    });
+    (milliseconds / 1e3, factors.collect())
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    // Cargo adds `--bench`.
+    let mut sizes: Vec<u32> = env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
+    if sizes.is_empty() {
+        sizes = vec![128, 160, 192, 224];
+    }
+    let mut engine = Engine::new();
+    let mut notes = Vec::new();
+    println!("| bits | numbers | ours, s | gp, s | ours / gp |\n|---|---|---|---|---|");
+    for bits in sizes {
+        let (count, size) = batches(bits);
+        let mut streams = [
+            Stream::seeded(88, bits.into()),
+            Stream::seeded(89, bits.into()),
+        ];
+        let (mut our, mut their, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        let mut stages = BTreeMap::new();
+        for batch in 0..count {
+            let numbers: Vec<Integer> = (0..size)
+                .map(|_| semiprime(&mut engine, bits, &mut streams))
+                .collect();
+            let (a, b) = if batch % 2 == 0 {
+                let a = ours(&mut engine, &numbers, &mut stages);
+                (a, theirs(&numbers))
+            } else {
+                let b = theirs(&numbers);
+                (ours(&mut engine, &numbers, &mut stages), b)
+            };
+            assert_eq!(a.1, b.1, "{numbers:?}");
+            our.push(a.0 / size as f64);
+            their.push(b.0 / size as f64);
+            ratios.push(a.0 / b.0);
+        }
+        let (least, greatest) = ratios
+            .iter()
+            .fold((f64::MAX, 0.0_f64), |(a, b), &r| (a.min(r), b.max(r)));
+        println!(
+            "| {bits} | {} | {:.3} | {:.3} | {:.2} ({least:.2}–{greatest:.2}) |",
+            count * size,
+            median(&our),
+            median(&their),
+            median(&ratios),
+        );
+        let total: f64 = stages.values().sum();
+        let shares = stages
+            .iter()
+            .map(|(stage, seconds)| format!("{stage} {:.1} %", 100.0 * seconds / total));
+        notes.push(format!(
+            "{bits} bits: {}",
+            shares.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    println!("\n{}", notes.join("\n"));
+}

@@ -1,0 +1,36 @@
+//! Perfect powers.
+
+use rug::{Assign, Integer};
+
+use crate::{Cancel, Error};
+
+/// The root and the prime exponent if an odd `n` above 1 without prime factors below 2^`factor_bits` is a perfect power, and how
+/// many exponents were tried. The root may be a power again.
+pub(super) fn root(
+    n: &Integer,
+    factor_bits: u32,
+    cancel: &Cancel,
+) -> Result<(Option<(Integer, u32)>, u64), Error> {
+    let (mut root, mut remainder, mut tried) = (Integer::new(), Integer::new(), 0);
+    // The root has more than `factor_bits` bits.
+    for exponent in 2..=n.significant_bits() / factor_bits {
+        if !crate::small::is_prime(exponent.into()) {
+            continue;
+        }
+        cancel.check()?;
+        tried += 1;
+        if exponent == 2 {
+            // By its residues most numbers are found not to be a square without a root.
+            if n.is_perfect_square() {
+                root.assign(n.sqrt_ref());
+                return Ok((Some((root, 2)), tried));
+            }
+            continue;
+        }
+        (&mut root, &mut remainder).assign(n.root_rem_ref(exponent));
+        if remainder.is_zero() {
+            return Ok((Some((root, exponent)), tried));
+        }
+    }
+    Ok((None, tried))
+}

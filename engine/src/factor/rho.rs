@@ -1,0 +1,138 @@
+//! Pollard's rho method with Brent's way to find the cycle.
+
+use rug::{Assign, Integer};
+
+use crate::small::Montgomery;
+use crate::{Cancel, Error};
+
+/// Differences that are multiplied before their common divisor with the number is taken.
+const BATCH: u64 = 128;
+
+/// A proper divisor of an odd composite below 2^64 that is no square of a prime, and how many iterations it took.
+///
+/// It always ends: the sequences from different constants are tried until one does it.
+pub(super) fn split_word(n: u64, cancel: &Cancel) -> Result<(u64, u64), Error> {
+    let field = Montgomery::new(n);
+    let mut iterations = 0;
+    for constant in 1.. {
+        cancel.check()?;
+        if let Some(divisor) = walk_word(n, &field, constant, &mut iterations) {
+            return Ok((divisor, iterations));
+        }
+    }
+    Err(Error::fault("rho has not split a composite below 2^64"))
+}
+
+/// The walk y ↦ y² + c in Montgomery's form until a common divisor shows, which may be all of the number.
+fn walk_word(n: u64, field: &Montgomery, constant: u64, iterations: &mut u64) -> Option<u64> {
+    let step = |y: u64| {
+        let (sum, carry) = field.multiply(y, y).overflowing_add(constant);
+        if carry || sum >= n {
+            sum.wrapping_sub(n)
+        } else {
+            sum
+        }
+    };
+    let (mut y, mut length) = (2, 1);
+    loop {
+        let x = y;
+        for _ in 0..length {
+            y = step(y);
+        }
+        *iterations += length;
+        let mut done = 0;
+        while done < length {
+            let start = y;
+            let batch = BATCH.min(length - done);
+            let mut product = 1;
+            for _ in 0..batch {
+                y = step(y);
+                product = field.multiply(product, x.abs_diff(y));
+            }
+            *iterations += batch;
+            let mut divisor = gcd(product, n);
+            if divisor == n {
+                // Several factors at once, or the same: step by step. The cycle modulo n ends it at the latest.
+                y = start;
+                divisor = 1;
+                while divisor == 1 {
+                    y = step(y);
+                    *iterations += 1;
+                    divisor = gcd(x.abs_diff(y), n);
+                }
+                return (divisor != n).then_some(divisor);
+            }
+            if divisor != 1 {
+                return Some(divisor);
+            }
+            done += batch;
+        }
+        length *= 2;
+    }
+}
+
+/// The greatest common divisor; that with 0 is the other number.
+fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// A proper divisor of an odd composite if one is found in about so many iterations, and how many it took.
+pub(super) fn split(
+    n: &Integer,
+    limit: u64,
+    cancel: &Cancel,
+) -> Result<(Option<Integer>, u64), Error> {
+    let (mut x, mut y, mut start) = (Integer::new(), Integer::from(2), Integer::new());
+    let (mut product, mut difference) = (Integer::new(), Integer::new());
+    let step = |y: &mut Integer| {
+        y.square_mut();
+        *y += 1;
+        *y %= n;
+    };
+    let (mut iterations, mut length) = (0, 1);
+    while iterations < limit {
+        x.assign(&y);
+        for i in 0..length {
+            if i % BATCH == 0 {
+                cancel.check()?;
+            }
+            step(&mut y);
+        }
+        iterations += length;
+        let mut done = 0;
+        while done < length && iterations < limit {
+            cancel.check()?;
+            start.assign(&y);
+            product.assign(1);
+            let batch = BATCH.min(length - done);
+            for _ in 0..batch {
+                step(&mut y);
+                difference.assign(&x - &y);
+                product *= &difference;
+                product %= n;
+            }
+            iterations += batch;
+            done += batch;
+            product.gcd_mut(n);
+            if product == *n {
+                y.assign(&start);
+                product.assign(1);
+                while product == 1 {
+                    step(&mut y);
+                    iterations += 1;
+                    product.assign(&x - &y);
+                    product.gcd_mut(n);
+                }
+                return Ok(((product != *n).then_some(product), iterations));
+            }
+            if product != 1 {
+                return Ok((Some(product), iterations));
+            }
+        }
+        length *= 2;
+    }
+    Ok((None, iterations))
+}

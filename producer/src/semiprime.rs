@@ -1,0 +1,68 @@
+//! Random products of two primes of equal size: the hardest integers of their size to factor, for measuring.
+
+use primepool_common::message::HexInteger;
+use primepool_engine::{Cancel, Engine, Error, Form, Integer, Method, Stream};
+
+/// `count` products of exactly `bits` bits of two different primes whose sizes differ by one bit at most. The same seed gives the
+/// same ones.
+///
+/// # Errors
+/// The operating system gives no random bits, for people.
+pub fn semiprimes(count: u64, bits: u32, seed: Option<u64>) -> Result<Vec<HexInteger>, String> {
+    let mut engine = Engine::default();
+    let mut products = Vec::new();
+    // Each attempt draws two primes from streams of its own.
+    let mut attempt = 0;
+    while (products.len() as u64) < count {
+        let product = product(&mut engine, bits, seed, attempt).map_err(|e| e.to_string())?;
+        products.extend(product.map(HexInteger));
+        attempt += 1;
+    }
+    Ok(products)
+}
+
+/// Nothing if the two primes of this attempt do not have such a product: every second time or so.
+fn product(
+    engine: &mut Engine,
+    bits: u32,
+    seed: Option<u64>,
+    attempt: u64,
+) -> Result<Option<Integer>, Error> {
+    let mut prime = |bits, place| {
+        let stream = seed.map_or_else(Stream::os, |seed| Stream::seeded(seed, 2 * attempt + place));
+        let mut found = None;
+        engine.primes_by(
+            Method::Uniform,
+            Form::Prime,
+            bits,
+            &mut [stream],
+            &Cancel::new(),
+            &mut |_, one| found = Some(one.prime),
+        )?;
+        Ok::<_, Error>(found.unwrap_or_default())
+    };
+    let (p, q) = (prime(bits.div_ceil(2), 0)?, prime(bits / 2, 1)?);
+    let is_semiprime = p != q;
+    let n = p * q;
+    Ok((is_semiprime && n.significant_bits() == bits).then_some(n))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn products_have_their_size_and_their_seed() {
+        for bits in [6, 7, 20, 65, 160] {
+            let products = semiprimes(5, bits, Some(7)).unwrap();
+            assert_eq!(products.len(), 5);
+            assert!(products.iter().all(|n| n.0.significant_bits() == bits));
+            assert_eq!(products, semiprimes(5, bits, Some(7)).unwrap());
+        }
+        assert_ne!(
+            semiprimes(3, 64, None).unwrap(),
+            semiprimes(3, 64, None).unwrap()
+        );
+    }
+}
