@@ -21,8 +21,8 @@ fuzz_target!(|body: &[u8]| {
     assert_eq!(unit.version, VERSION);
     assert!(unit.avoid.len() <= MAX_AVOIDED);
     assert!(unit.avoid.iter().all(|node| node.len() <= MAX_NAME_BYTES));
-    if let Work::NextPrime { after } = &unit.work {
-        assert!(after.len() as u64 <= MAX_UNIT_JOBS);
+    if let Work::NextPrime { after: numbers } | Work::Factor { numbers } = &unit.work {
+        assert!(numbers.len() as u64 <= MAX_UNIT_JOBS);
         assert!(unit.work.bits() <= MAX_INTEGER_BITS);
     }
     let written = serde_json::to_vec(&unit).expect("a unit has a JSON form");
