@@ -180,14 +180,42 @@ async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
     Ok(is_new)
 }
 
-/// Declares the queue of a run's answers. `true` if it was not there before.
+/// Whether the queue of a run's answers is there. Its bindings are made sure of: whoever was to make it may have died in between.
+///
+/// # Errors
+/// The connection is lost, or the user may not.
+pub async fn find_results(connection: &Connection, run: &RunId) -> Result<bool, BrokerError> {
+    let name = results_queue(run);
+    let bound = in_time(async {
+        let channel = connection.create_channel().await?;
+        // It does not make what has just gone, as a declaration would.
+        channel
+            .queue_bind(
+                name.as_str().into(),
+                RESULTS_EXCHANGE.into(),
+                run.as_str().into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        let _ = channel.close(200, "found".into()).await;
+        Ok(())
+    })
+    .await;
+    match bound {
+        Ok(()) => Ok(true),
+        Err(BrokerError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Declares the queue of a run's answers.
 ///
 /// # Errors
 /// The queue exists with other properties, or the user may not make it.
-pub async fn declare_results(connection: &Connection, run: &RunId) -> Result<bool, BrokerError> {
+pub async fn declare_results(connection: &Connection, run: &RunId) -> Result<(), BrokerError> {
     let name = results_queue(run);
     in_time(async {
-        let existed = exists(connection, &name).await?;
         let mut declarer = Declarer::new(connection).await?;
         let arguments = table([
             ("x-queue-type", text("classic")),
@@ -197,7 +225,7 @@ pub async fn declare_results(connection: &Connection, run: &RunId) -> Result<boo
             .queue(&name, arguments, (RESULTS_EXCHANGE, run.as_str()))
             .await?;
         declarer.close().await;
-        Ok(!existed)
+        Ok(())
     })
     .await
 }

@@ -24,7 +24,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    ledger::{Ledger, UnitKey},
+    ledger::{Ledger, Moment, UnitKey},
     node::Node,
 };
 
@@ -233,7 +233,8 @@ impl Answers {
         debug!(broker = %self.endpoint, "publishing");
         let mut unconfirmed = HashMap::new();
         let ended = self.publish(&channel, &mut unconfirmed, backoff).await;
-        self.waiting.extend(unconfirmed.into_values());
+        let unconfirmed = unconfirmed.into_values();
+        self.waiting.extend(unconfirmed.map(|(letter, _)| letter));
         ended?;
         let _ = connection.close(200, "drained".into()).await;
         Ok(())
@@ -244,7 +245,7 @@ impl Answers {
     async fn publish(
         &mut self,
         channel: &Channel,
-        unconfirmed: &mut HashMap<u64, Letter>,
+        unconfirmed: &mut HashMap<u64, (Letter, Moment)>,
         backoff: &mut Backoff,
     ) -> Result<(), BrokerError> {
         let mut confirms = FuturesUnordered::new();
@@ -255,15 +256,16 @@ impl Answers {
                 && let Some(letter) = self.waiting.pop_front()
             {
                 number += 1;
+                let sent = self.ledger.now();
                 let confirm = send(channel, &letter).await;
-                unconfirmed.insert(number, letter);
+                unconfirmed.insert(number, (letter, sent));
                 confirms.push(confirmed(number, confirm?));
             }
             tokio::select! {
                 Some((number, confirmation)) = confirms.next() => {
                     let confirmation = confirmation?;
-                    if let Some(letter) = unconfirmed.remove(&number) {
-                        self.confirmed(letter, &confirmation).await?;
+                    if let Some((letter, sent)) = unconfirmed.remove(&number) {
+                        self.confirmed(letter, sent, &confirmation).await?;
                         // Only this shows that the broker takes what we send.
                         backoff.reset();
                     }
@@ -275,8 +277,8 @@ impl Answers {
                         // Only confirmations are left to wait for.
                         while let Some((number, confirmation)) = confirms.next().await {
                             let confirmation = confirmation?;
-                            if let Some(letter) = unconfirmed.remove(&number) {
-                                self.confirmed(letter, &confirmation).await?;
+                            if let Some((letter, sent)) = unconfirmed.remove(&number) {
+                                self.confirmed(letter, sent, &confirmation).await?;
                             }
                         }
                     }
@@ -292,6 +294,7 @@ impl Answers {
     async fn confirmed(
         &mut self,
         letter: Letter,
+        sent: Moment,
         confirmation: &Confirmation,
     ) -> Result<(), BrokerError> {
         if let Some(error) = refusal(confirmation) {
@@ -301,7 +304,12 @@ impl Answers {
             return Err(error);
         }
         match &letter.then {
-            Then::Settle(key) => self.ledger.acknowledge(key).await,
+            Then::Settle(key) => {
+                if self.ledger.confirm(key, sent).await {
+                    debug!(run = %key.0, unit = key.1, "came again while its answer was under way, which is sent again");
+                    self.waiting.push_back(letter);
+                }
+            }
             Then::Ack(acker) => {
                 let _ = acker.ack(BasicAckOptions::default()).await;
             }

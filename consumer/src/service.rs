@@ -198,7 +198,7 @@ async fn forward(
                 let _ = outgoing.send(Outgoing::Answer(Box::new(answer)));
             }
             Finished::HandBack(key) => ledger.hand_back(&key).await,
-            Finished::Drop(key) => ledger.acknowledge(&key).await,
+            Finished::Drop(key) => ledger.discard(&key).await,
         }
     }
 }

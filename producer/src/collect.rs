@@ -29,7 +29,7 @@ use tracing::info;
 
 use crate::{
     doubt::Doubt,
-    folder::Manifest,
+    folder::{FolderError, Journal, Manifest},
     sink::{Arrival, SinkInput},
     state::{Event, Shared},
 };
@@ -51,6 +51,8 @@ pub struct Collector {
     pub endpoint: Endpoint,
     /// What is asked for.
     pub manifest: Arc<Manifest>,
+    /// The confirmed units.
+    pub journal: Journal,
     /// Counters of the run.
     pub shared: Arc<Shared>,
     /// Whether answers may have gone astray.
@@ -65,16 +67,47 @@ pub struct Collector {
     pub stop: oneshot::Receiver<bool>,
 }
 
-/// Connects, and makes the run's queue. Also says whether the queue was new.
+/// Why the run's queue is not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The broker cannot be reached, or refuses.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The journal cannot be emptied.
+    #[error(transparent)]
+    Journal(#[from] FolderError),
+}
+
+/// Connects; everything but the run's queue is there then.
 ///
 /// # Errors
 /// The broker cannot be reached, or refuses.
-pub async fn open(endpoint: &Endpoint, run: &RunId) -> Result<(Connection, bool), BrokerError> {
+pub async fn connect(endpoint: &Endpoint, run: &RunId) -> Result<Connection, BrokerError> {
     let name = format!("primepool producer {run} (collecting)");
     let connection = endpoint.connect(&name).await?;
     topology::declare(&connection).await?;
-    let is_new = topology::declare_results(&connection, run).await?;
-    Ok((connection, is_new))
+    Ok(connection)
+}
+
+/// Connects, and sees to the queue of a run that has been there before. Also says whether it was lost, so that everything without a
+/// result is to be published again.
+///
+/// The journal forgets what was published before the queue is made again: whoever finds the queue there has to be able to rely on
+/// the journal. After an error the next attempt goes on from there, and still says that the queue was lost.
+///
+/// # Errors
+/// The broker cannot be reached, or refuses; or the journal cannot be written.
+pub async fn open(
+    endpoint: &Endpoint,
+    run: &RunId,
+    journal: &Journal,
+) -> Result<(Connection, bool), OpenError> {
+    let connection = connect(endpoint, run).await?;
+    if !topology::find_results(&connection, run).await? {
+        journal.forget()?;
+        topology::declare_results(&connection, run).await?;
+    }
+    Ok((connection, journal.reopen()))
 }
 
 impl Collector {
@@ -96,16 +129,20 @@ impl Collector {
                         return;
                     }
                 }
-                match open(&self.endpoint, &self.manifest.run).await {
-                    Ok((connection, queue_is_new)) => {
-                        if queue_is_new {
+                match open(&self.endpoint, &self.manifest.run, &self.journal).await {
+                    Ok((connection, was_lost)) => {
+                        if was_lost {
                             let _ = self.sink.send(SinkInput::QueueLost);
                         } else {
                             self.doubt.raise();
                         }
                         break connection;
                     }
-                    Err(next) => error = next,
+                    Err(OpenError::Broker(next)) => error = next,
+                    Err(OpenError::Journal(error)) => {
+                        let _ = self.events.send(Event::Failed(error.to_string()));
+                        return;
+                    }
                 }
             };
         }

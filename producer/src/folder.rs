@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `manifest.json` | what was asked for and how it is packed: every unit can be made again from it |
-//! | `published` | the numbers of the units that the broker has confirmed, a line each; with a `-` when one is to be done again |
+//! | `published` | the numbers of the units that the broker has confirmed, a line each; with a `-` when one is to be done again. The last word counts |
 //! | `results.jsonl` | a line for each job that has ended (`--output` puts it elsewhere) |
 //! | `metrics.lp` | the run's metrics, in InfluxDB's line protocol |
 //! | `summary.json` | the figures of the last session |
@@ -15,6 +15,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use primepool_common::{
@@ -238,14 +239,14 @@ impl Folder {
         &self.path
     }
 
-    /// Opens the journal of confirmed units; also gives those that are in it.
+    /// Opens the journal of confirmed units; also gives those that are in it. To be opened once: clones share it.
     ///
     /// # Errors
     /// The file cannot be used.
     pub fn journal(&self) -> Result<(Journal, HashSet<u64>), FolderError> {
         let path = self.file("published");
         let (file, text) = open_lines(&path).map_err(file_error("open", &path))?;
-        Ok((Journal { file, path }, confirmed(&text)))
+        Ok((Journal::new(file, path), confirmed(&text)))
     }
 
     /// Opens the results; also gives what is in them, as text.
@@ -328,42 +329,102 @@ fn write_whole(path: &Path, value: &impl Serialize) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
-/// The units of a journal that the broker has: those that it has been given more often than they came back to be done again. The two are counted, since the
-/// confirmation of a unit may be written after its first answer has been read.
+/// The units of a journal that the broker has: those whose last line says so.
 #[must_use]
 pub fn confirmed(journal: &str) -> HashSet<u64> {
-    let mut balance: HashMap<u64, i64> = HashMap::new();
+    let mut confirmed = HashSet::new();
     for line in journal.lines() {
-        let (step, unit) = match line.strip_prefix('-') {
-            Some(unit) => (-1, unit),
-            None => (1, line),
-        };
-        if let Ok(unit) = unit.parse() {
-            *balance.entry(unit).or_default() += step;
+        if let Some(unit) = line.strip_prefix('-') {
+            if let Ok(unit) = unit.parse::<u64>() {
+                confirmed.remove(&unit);
+            }
+        } else if let Ok(unit) = line.parse() {
+            confirmed.insert(unit);
         }
     }
-    balance.retain(|_, balance| *balance > 0);
-    balance.into_keys().collect()
+    confirmed
 }
 
-/// The journal of the units that the broker has confirmed.
+/// The journal of the units that the broker has confirmed; clones share it.
+///
+/// One side publishes and writes down what was confirmed, while the other finds that answers were lost or wrong, so that units are
+/// to be published again. A confirmation may come after that of a publication from before: it must not be written, or `resume` would
+/// wait for an answer that has been and gone. So each publication has a number, and only those count that were begun since.
+#[derive(Debug, Clone)]
+pub struct Journal(Arc<Mutex<Pages>>);
+
 #[derive(Debug)]
-pub struct Journal {
+struct Pages {
     file: File,
     path: PathBuf,
+    /// Number of the next publication.
+    next: u64,
+    /// First publication that counts; none does while answers are lost.
+    since: Option<u64>,
+    /// The same for units that are to be done again.
+    again: HashMap<u64, u64>,
+}
+
+/// That a unit was published once.
+#[derive(Debug, Clone, Copy)]
+pub struct Publication {
+    /// The unit.
+    pub unit: u64,
+    number: u64,
+}
+
+impl Pages {
+    fn counts(&self, publication: &Publication) -> bool {
+        let again = self.again.get(&publication.unit).copied();
+        self.since
+            .is_some_and(|since| publication.number >= since.max(again.unwrap_or_default()))
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        self.file.write_all(text.as_bytes())
+    }
 }
 
 impl Journal {
-    /// Adds units. They are safe from the death of this process then; a power cut may cost the last of them, whose jobs are
-    /// published a second time then.
+    fn new(file: File, path: PathBuf) -> Self {
+        Self(Arc::new(Mutex::new(Pages {
+            file,
+            path,
+            next: 0,
+            since: Some(0),
+            again: HashMap::new(),
+        })))
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        // Every critical section leaves it whole, whatever thread panics elsewhere.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A unit is about to be published.
+    #[must_use]
+    pub fn begin(&self, unit: u64) -> Publication {
+        let mut pages = self.pages();
+        let number = pages.next;
+        pages.next += 1;
+        Publication { unit, number }
+    }
+
+    /// The broker has confirmed these publications: adds their units, but for those that are to be published again. They are safe
+    /// from the death of this process then; a power cut may cost the last of them, whose jobs are published a second time then.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn add(&mut self, units: &[u64]) -> Result<(), FolderError> {
-        let text: String = units.iter().map(|unit| format!("{unit}\n")).collect();
-        self.file
-            .write_all(text.as_bytes())
-            .map_err(file_error("write", &self.path))
+    pub fn add(&self, publications: &[Publication]) -> Result<(), FolderError> {
+        let mut pages = self.pages();
+        let text: String = publications
+            .iter()
+            .filter(|publication| pages.counts(publication))
+            .map(|publication| format!("{}\n", publication.unit))
+            .collect();
+        pages
+            .write(&text)
+            .map_err(|error| file_error("write", &pages.path)(error))
     }
 
     /// Takes units out that are to be done again, before the answers that were wrong are acknowledged: a process that dies
@@ -371,22 +432,42 @@ impl Journal {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn retract(&mut self, units: &[u64]) -> Result<(), FolderError> {
+    pub fn retract(&self, units: &[u64]) -> Result<(), FolderError> {
+        let mut pages = self.pages();
+        let next = pages.next;
+        pages.again.extend(units.iter().map(|unit| (*unit, next)));
         let text: String = units.iter().map(|unit| format!("-{unit}\n")).collect();
-        self.file
-            .write_all(text.as_bytes())
-            .and_then(|()| self.file.sync_data())
-            .map_err(file_error("write", &self.path))
+        pages
+            .write(&text)
+            .and_then(|()| pages.file.sync_data())
+            .map_err(|error| file_error("write", &pages.path)(error))
     }
 
-    /// Forgets all of them: the broker has lost them.
+    /// Answers are lost: forgets all units, before anything else could make believe that they are still on their way. Nothing
+    /// counts until [`Journal::reopen`].
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn clear(&mut self) -> Result<(), FolderError> {
-        self.file
+    pub fn forget(&self) -> Result<(), FolderError> {
+        let mut pages = self.pages();
+        pages.since = None;
+        pages
+            .file
             .set_len(0)
-            .map_err(file_error("write", &self.path))
+            .and_then(|()| pages.file.sync_data())
+            .map_err(|error| file_error("write", &pages.path)(error))
+    }
+
+    /// Answers to what is published from now on arrive. `true` if they did not before: units without one are to be published
+    /// again.
+    #[must_use]
+    pub fn reopen(&self) -> bool {
+        let mut pages = self.pages();
+        let was_open = pages.since.is_some();
+        if !was_open {
+            pages.since = Some(pages.next);
+        }
+        !was_open
     }
 }
 
@@ -420,7 +501,8 @@ mod tests {
     fn a_run_can_be_opened_again() {
         let runs = tempfile::tempdir().unwrap();
         let folder = create(runs.path(), None).unwrap();
-        folder.journal().unwrap().0.add(&[0, 2]).unwrap();
+        let (journal, _) = folder.journal().unwrap();
+        journal.add(&publish(&journal, &[0, 2])).unwrap();
         let manifest = folder.manifest.clone();
         let run = manifest.run.clone();
         let busy = Folder::open(runs.path(), &run).unwrap_err();
@@ -431,21 +513,56 @@ mod tests {
         assert_eq!(again.journal().unwrap().1, HashSet::from([0, 2]));
     }
 
+    fn publish(journal: &Journal, units: &[u64]) -> Vec<Publication> {
+        units.iter().map(|unit| journal.begin(*unit)).collect()
+    }
+
     #[test]
     fn a_unit_to_be_done_again_is_not_published() {
         let runs = tempfile::tempdir().unwrap();
         let folder = create(runs.path(), None).unwrap();
-        let (mut publisher, _) = folder.journal().unwrap();
-        let (mut sink, _) = folder.journal().unwrap();
-        publisher.add(&[0, 1, 2]).unwrap();
-        sink.retract(&[1]).unwrap();
-        assert_eq!(folder.journal().unwrap().1, HashSet::from([0, 2]));
-        publisher.add(&[1]).unwrap();
-        assert_eq!(folder.journal().unwrap().1, HashSet::from([0, 1, 2]));
-        // An answer may be read before the confirmation of its unit.
-        sink.retract(&[3]).unwrap();
-        publisher.add(&[3]).unwrap();
-        assert_eq!(folder.journal().unwrap().1, HashSet::from([0, 1, 2]));
+        let (journal, _) = folder.journal().unwrap();
+        let written = || folder.journal().unwrap().1;
+        journal.add(&publish(&journal, &[0, 1, 2])).unwrap();
+        journal.retract(&[1]).unwrap();
+        assert_eq!(written(), HashSet::from([0, 2]));
+        journal.add(&publish(&journal, &[1])).unwrap();
+        assert_eq!(written(), HashSet::from([0, 1, 2]));
+        // An answer may be read before the confirmations of its unit, which may have been published twice.
+        let before = publish(&journal, &[3, 4, 3]);
+        journal.retract(&[3]).unwrap();
+        journal.add(&before).unwrap();
+        assert_eq!(written(), HashSet::from([0, 1, 2, 4]));
+        let twice = publish(&journal, &[3, 3]);
+        journal.add(&twice).unwrap();
+        assert_eq!(written(), HashSet::from([0, 1, 2, 3, 4]));
+        journal.retract(&[3]).unwrap();
+        journal.add(&twice[1..]).unwrap();
+        assert_eq!(written(), HashSet::from([0, 1, 2, 4]));
+    }
+
+    #[test]
+    fn what_was_published_before_answers_were_lost_does_not_count() {
+        let runs = tempfile::tempdir().unwrap();
+        let folder = create(runs.path(), None).unwrap();
+        let (journal, _) = folder.journal().unwrap();
+        let written = || folder.journal().unwrap().1;
+        assert!(!journal.reopen(), "nothing was lost");
+        journal.add(&publish(&journal, &[0])).unwrap();
+        let before = publish(&journal, &[1, 2]);
+        journal.forget().unwrap();
+        assert_eq!(written(), HashSet::new());
+        journal.add(&before[..1]).unwrap();
+        // There is no queue yet for the answer to this one.
+        let meanwhile = publish(&journal, &[3]);
+        journal.add(&meanwhile).unwrap();
+        assert!(journal.reopen());
+        journal.add(&before).unwrap();
+        journal.add(&meanwhile).unwrap();
+        assert_eq!(written(), HashSet::new());
+        journal.add(&publish(&journal, &[2])).unwrap();
+        assert_eq!(written(), HashSet::from([2]));
+        assert!(!journal.reopen(), "told once");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{debug, warn};
 
 use crate::{
-    folder::{FolderError, Journal, Manifest},
+    folder::{FolderError, Journal, Manifest, Publication},
     state::Shared,
 };
 
@@ -108,8 +108,8 @@ impl Publisher {
         let mut unconfirmed = HashMap::new();
         let ended = self.publish(&channel, &mut unconfirmed, backoff).await;
         // What is in doubt goes first; the broker may get it twice, the results are told apart by their jobs.
-        for unit in unconfirmed.into_values() {
-            self.waiting.push_front(unit);
+        for publication in unconfirmed.into_values() {
+            self.waiting.push_front(publication.unit);
         }
         ended?;
         let _ = connection.close(200, "published".into()).await;
@@ -119,7 +119,7 @@ impl Publisher {
     async fn publish(
         &mut self,
         channel: &Channel,
-        unconfirmed: &mut HashMap<u64, u64>,
+        unconfirmed: &mut HashMap<u64, Publication>,
         backoff: &mut Backoff,
     ) -> Result<(), PublishError> {
         let mut confirms = FuturesUnordered::new();
@@ -134,7 +134,7 @@ impl Publisher {
                 && let Some(unit) = self.waiting.pop_front()
             {
                 number += 1;
-                unconfirmed.insert(number, unit);
+                unconfirmed.insert(number, self.journal.begin(unit));
                 let confirm = self.send(channel, unit).await?;
                 confirms.push(confirmed(number, confirm));
             }
@@ -179,10 +179,10 @@ impl Publisher {
     }
 
     fn take_word(
-        unconfirmed: &mut HashMap<u64, u64>,
+        unconfirmed: &mut HashMap<u64, Publication>,
         number: u64,
         confirmation: Confirmation,
-        confirmed: &mut Vec<u64>,
+        confirmed: &mut Vec<Publication>,
     ) -> Result<(), PublishError> {
         if let Some(error) = refusal(&confirmation) {
             return Err(error.into());

@@ -31,9 +31,9 @@ use tracing::{info, warn};
 
 use crate::{
     cli::{Order, What},
-    collect::{self, Collector},
+    collect::{self, Collector, OpenError},
     doubt::Doubt,
-    folder::{Folder, FolderError, Manifest, mark_cancelled},
+    folder::{Folder, FolderError, Journal, Manifest, mark_cancelled},
     metrics::{self, Metrics, ReadBack},
     plan::{Ask, Packing, UnitSize},
     progress::{Progress, plural},
@@ -64,6 +64,7 @@ pub async fn run(endpoint: Endpoint, order: Order) -> Result<Exit, Failure> {
 /// A run that is ready to go.
 struct Ready {
     folder: Folder,
+    journal: Journal,
     connection: Connection,
     shared: Arc<Shared>,
     /// Units to publish now.
@@ -103,7 +104,10 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
             let run = RunId::generate().map_err(|e| (Exit::Incomplete, e.into()))?;
             // A wrong size is found before the broker is asked.
             choose(ask, *unit_size, 0)?;
-            let (connection, _) = collect::open(endpoint, &run)
+            let connection = collect::connect(endpoint, &run)
+                .await
+                .map_err(broker_failure)?;
+            topology::declare_results(&connection, &run)
                 .await
                 .map_err(broker_failure)?;
             let consumers = consumers(&connection, ask).await?;
@@ -120,6 +124,7 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
                 Ok(folder) => folder,
                 Err(error) => return Err(folder_failure(error)),
             };
+            let (journal, _) = folder.journal().map_err(folder_failure)?;
             let shared = Shared::new(packing.bounds(ask.count));
             Ok(Ready {
                 units: (0..shared.units()).collect(),
@@ -129,6 +134,7 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
                 consumers,
                 doubt: Doubt::new(false),
                 folder,
+                journal,
                 connection,
                 shared: Arc::new(shared),
             })
@@ -141,16 +147,24 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
                 let path = folder.manifest.output.clone();
                 folder_failure(FolderError::Damaged { path, reason })
             })?;
-            let (mut journal, mut confirmed) = folder.journal().map_err(folder_failure)?;
-            let (connection, queue_is_new) =
-                collect::open(endpoint, run).await.map_err(broker_failure)?;
-            if queue_is_new && !confirmed.is_empty() && !done.iter().all(|done| *done) {
+            let (journal, mut confirmed) = folder.journal().map_err(folder_failure)?;
+            let (connection, was_lost) =
+                collect::open(endpoint, run, &journal)
+                    .await
+                    .map_err(|error| match error {
+                        OpenError::Broker(error) => broker_failure(error),
+                        OpenError::Journal(error) => folder_failure(error),
+                    })?;
+            if was_lost && !confirmed.is_empty() && !done.iter().all(|done| *done) {
                 warn!(
                     "the broker no longer has the results queue of this run: publishes everything again that has no result"
                 );
             }
-            if queue_is_new || *republish {
-                journal.clear().map_err(folder_failure)?;
+            if *republish {
+                journal.forget().map_err(folder_failure)?;
+                let _ = journal.reopen();
+            }
+            if was_lost || *republish {
                 confirmed.clear();
             }
             let shared = Shared::new(folder.manifest.packing.bounds(ask.count));
@@ -173,6 +187,7 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
                 ok_before,
                 detach: false,
                 folder,
+                journal,
                 connection,
                 shared: Arc::new(shared),
             })
@@ -208,6 +223,7 @@ impl Ready {
     ) -> Result<Exit, Failure> {
         let Self {
             folder,
+            journal,
             connection,
             shared,
             units,
@@ -240,7 +256,7 @@ impl Ready {
             endpoint.clone(),
             Arc::clone(&manifest),
             Arc::clone(&shared),
-            folder.journal().map_err(folder_failure)?.0,
+            journal.clone(),
             units_to_come,
             units,
         );
@@ -276,7 +292,7 @@ impl Ready {
             Verifier::new(order.verify),
             Files {
                 results,
-                journal: folder.journal().map_err(folder_failure)?.0,
+                journal: journal.clone(),
                 metrics: Metrics::new(metrics, server),
             },
             done,
@@ -290,6 +306,7 @@ impl Ready {
         let collector = Collector {
             endpoint,
             manifest: Arc::clone(&manifest),
+            journal,
             shared: Arc::clone(&shared),
             doubt,
             sink: to_sink.clone(),
@@ -404,7 +421,7 @@ async fn watch(
         tokio::select! {
             Some(event) = what_happens.recv() => match event {
                 Event::Complete => break End::Complete,
-                Event::SinkFailed(reason) => {
+                Event::Failed(reason) => {
                     break End::Failed((Exit::Incomplete, anyhow::Error::msg(reason)));
                 }
                 Event::QueueLost(units) => {

@@ -161,7 +161,7 @@ impl Sink {
             }
             if let Err(reason) = self.take(&mut arrivals) {
                 // Nothing of this batch is acknowledged: the broker keeps it for `resume`.
-                let _ = self.events.send(Event::SinkFailed(reason));
+                let _ = self.events.send(Event::Failed(reason));
                 break 'batches;
             }
             // With the answers that came before it.

@@ -16,8 +16,8 @@ use primepool_common::topology::QueueState;
 pub enum Event {
     /// Every job has ended.
     Complete,
-    /// The results cannot be written or checked; why.
-    SinkFailed(String),
+    /// Results or journal cannot be written, or results not be checked; why.
+    Failed(String),
     /// These units have no answer, and the queue that it would come to was gone for a while.
     QueueLost(Vec<u64>),
     /// These units have no answer, none is to be expected any more, and some may have gone astray.

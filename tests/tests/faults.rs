@@ -1,9 +1,20 @@
 //! Runs in which something dies. Real processes, kill -9.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{path::Path, thread, time::Duration};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::Command,
+    thread,
+    time::Duration,
+};
 
-use primepool_tests::{Binary, Broker, Consumer, Finished, Process, Results, wait_for};
+use primepool_tests::{
+    Binary, Broker, Consumer, Finished, Process, Results,
+    chaos::{Proxy, Weather},
+    wait_for,
+};
 use tempfile::tempdir;
 
 /// A run that takes a second with the fastest kernel, and some ten with the portable one.
@@ -226,6 +237,90 @@ fn the_results_queue_is_deleted() {
     );
     assert_complete(dir.path(), &done);
     drop(consumer);
+}
+
+#[test]
+fn a_run_that_ends_without_a_connection_leaves_no_queue() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let (proxy, url) = Proxy::before(&broker.url);
+    // Results go no further than somebody reads them.
+    let pipe = dir.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let args = [&LONG[..], &["--output", "pipe"]].concat();
+    let producer = Process::start(Binary::Producer, dir.path(), &url, &args);
+    let run = Results::wait_for_run(dir.path());
+    let queue = format!("primepool.results.{run}");
+    let vhost = broker.url.rsplit('/').next().unwrap();
+    wait_for("all answers to be with the producer", || {
+        let columns = ["name", "messages", "messages_ready", "--quiet"];
+        let args = ["list_queues", "-p", vhost, "--no-table-headers"];
+        let text = broker.ctl(&[&args[..], &columns].concat());
+        let row = |name: &str| text.lines().find(|line| line.starts_with(name));
+        let idle = row("primepool.jobs.prime")?.ends_with("\t0\t0");
+        let held = row(&queue)?;
+        (idle && held.ends_with("\t0") && !held.ends_with("\t0\t0")).then_some(())
+    });
+    proxy.set(Weather::Refuse);
+    producer.wait_for_line("collecting: ");
+    let mut lines = BufReader::new(File::open(&pipe).unwrap()).lines();
+    assert_eq!(lines.by_ref().take(400).flatten().count(), 400);
+    thread::sleep(Duration::from_secs(1));
+    proxy.set(Weather::Fair);
+    let done = producer.wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(broker.ready(&queue), None);
+}
+
+#[test]
+fn the_producer_dies_when_it_has_made_a_lost_results_queue_again() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let user = "makes-queues";
+    let url = broker.user(user, [".*", ".*", ".*"]);
+    let args = ["--count", "20", "--bits", "64", "--unit-size", "1"];
+    let producer = Process::start(Binary::Producer, dir.path(), &url, &args);
+    let run = Results::wait_for_run(dir.path());
+    let queue = format!("primepool.results.{run}");
+    wait_for("20 confirmations", || {
+        let journal = Results::folder(dir.path())?.join("published");
+        let text = std::fs::read_to_string(journal).ok()?;
+        (text.lines().count() == 20).then_some(())
+    });
+    // While it does not look, its queue goes, and all answers go astray.
+    producer.signal("STOP");
+    broker.delete_queue(&queue);
+    let consumer = Consumer::start(dir.path(), &broker, "n1");
+    wait_for("answers that go astray", || {
+        (broker.ready("primepool.results.unrouted")? == 20).then_some(())
+    });
+    consumer.0.signal("TERM");
+    assert_eq!(consumer.0.wait().code, Some(0));
+    assert_eq!(broker.ready("primepool.jobs.prime"), Some(0));
+    // It makes the queue again, but gets no further: it may no longer publish.
+    let vhost = broker.url.rsplit('/').next().unwrap();
+    let queues_only = r"^(?!primepool\.jobs$).*";
+    broker.ctl(&[
+        "set_permissions",
+        "-p",
+        vhost,
+        user,
+        ".*",
+        queues_only,
+        ".*",
+    ]);
+    broker.ctl(&["close_all_user_connections", user, "test"]);
+    producer.signal("CONT");
+    producer.wait_for_line("results queue was gone");
+    producer.kill();
+    assert_eq!(broker.ready("primepool.jobs.prime"), Some(0));
+    assert_eq!(broker.ready(&queue), Some(0), "it is there again");
+
+    let _consumer = Consumer::start(dir.path(), &broker, "n2");
+    let args = ["resume", &run, "--timeout", "30s"];
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    Results::read(dir.path()).assert_primes(20, 64);
 }
 
 #[test]

@@ -13,13 +13,15 @@ use std::{
 
 /// How the network is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Weather {
+pub enum Weather {
     /// Passes everything on.
     Fair,
     /// New connections end at once, those that are there are cut.
     Refuse,
     /// Connections stay and pass nothing on.
     Stall,
+    /// What goes to the broker comes through, what comes from it waits.
+    Mute,
     /// Everything comes so much later.
     Delay(Duration),
     /// A few bytes at a time, so that every frame comes in pieces.
@@ -28,7 +30,7 @@ pub(super) enum Weather {
 
 /// A port that leads to the broker.
 #[derive(Debug)]
-pub(super) struct Proxy {
+pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,
 }
@@ -47,7 +49,7 @@ const DROP: Duration = Duration::from_millis(5);
 
 impl Proxy {
     /// A port of its own on 127.0.0.1 that leads to the address `to`.
-    pub(super) fn new(to: &str) -> Self {
+    pub fn new(to: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
@@ -70,13 +72,22 @@ impl Proxy {
         Self { port, shared }
     }
 
+    /// One before the broker of an AMQP address, and the address that leads through it.
+    pub fn before(url: &str) -> (Self, String) {
+        let (head, tail) = url.split_once('@').unwrap();
+        let (address, vhost) = tail.split_once('/').unwrap();
+        let proxy = Self::new(address);
+        let url = format!("{head}@127.0.0.1:{}/{vhost}", proxy.port);
+        (proxy, url)
+    }
+
     /// The port.
-    pub(super) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Changes the weather; [`Weather::Refuse`] cuts what is there.
-    pub(super) fn set(&self, weather: Weather) {
+    pub fn set(&self, weather: Weather) {
         *self.shared.weather.lock().unwrap() = weather;
         if weather == Weather::Refuse {
             self.cut();
@@ -84,7 +95,7 @@ impl Proxy {
     }
 
     /// Ends all connections.
-    pub(super) fn cut(&self) {
+    pub fn cut(&self) {
         for stream in self.shared.open.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -124,16 +135,17 @@ impl Shared {
         open.extend(client.try_clone());
         open.extend(server.try_clone());
         drop(open);
-        for (from, to) in [(from_client, server), (from_server, client)] {
+        for (from, to, is_broker) in [(from_client, server, false), (from_server, client, true)] {
             let this = Arc::clone(self);
-            thread::spawn(move || this.pass(from, to));
+            thread::spawn(move || this.pass(from, to, is_broker));
         }
     }
 
-    fn pass(&self, mut from: TcpStream, mut to: TcpStream) {
+    /// `is_broker`: whether it comes from the broker.
+    fn pass(&self, mut from: TcpStream, mut to: TcpStream, is_broker: bool) {
         let mut buffer = [0; 65_536];
         while let Ok(length @ 1..) = from.read(&mut buffer) {
-            if !self.write(&mut to, &buffer[..length]) {
+            if !self.write(&mut to, &buffer[..length], is_broker) {
                 break;
             }
         }
@@ -141,12 +153,13 @@ impl Shared {
         let _ = to.shutdown(Shutdown::Both);
     }
 
-    fn write(&self, to: &mut TcpStream, mut bytes: &[u8]) -> bool {
+    fn write(&self, to: &mut TcpStream, mut bytes: &[u8], is_broker: bool) -> bool {
         while !bytes.is_empty() {
             let length = match self.weather() {
                 Weather::Fair => bytes.len(),
+                Weather::Mute if !is_broker => bytes.len(),
                 Weather::Refuse => return false,
-                Weather::Stall => {
+                Weather::Stall | Weather::Mute => {
                     thread::sleep(Duration::from_millis(20));
                     if to.peer_addr().is_err() || self.closed.load(Relaxed) {
                         return false;

@@ -1,0 +1,743 @@
+//! The protocol as a state machine: what can be where, and every step that somebody can take next.
+//!
+//! A step is something that happens as a whole whatever dies: a message that the broker takes, a confirmation that is read, a
+//! result that is written and synced. Between any two steps others can take theirs, and faults can strike. A message that was sent
+//! and not taken is as if it were not sent: a connection that ends loses it, or the broker has taken it just before. A process that
+//! was killed starts again at once: it can take as long as it likes over its first step.
+
+use std::mem::take;
+
+use stateright::{Model, Property};
+
+/// Units of a run, of one job each, at most.
+const UNITS: usize = 2;
+/// Consumers at most.
+const CONSUMERS: usize = 2;
+
+/// What the protocol does in order not to lose or double anything. The model can do without any one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Safeguard {
+    /// A consumer acknowledges a unit when its answer is confirmed, not when it is sent.
+    UnitIsAcknowledgedAfterConfirmation,
+    /// A confirmation acknowledges deliveries from before its answer was sent; for later ones it is sent again.
+    ConfirmationSettlesNothingLater,
+    /// What was not confirmed when its connection ended is sent again, by consumers…
+    UnconfirmedAnswerIsSentAgain,
+    /// …and by the producer.
+    UnconfirmedUnitIsPublishedAgain,
+    /// A unit is in the journal when its publication is confirmed, not when it is begun.
+    UnitIsJournalledAfterConfirmation,
+    /// An answer is acknowledged when its result is on disk, not when it comes.
+    AnswerIsAcknowledgedAfterSync,
+    /// A second result of a job is dropped.
+    SecondResultIsDropped,
+    /// A producer that resumes knows the results that it has.
+    ResultsAreReadBack,
+    /// What has no result is published again after the loss of the results queue.
+    LostAnswersAreAskedForAgain,
+    /// That they were lost is remembered when the first attempt to make the queue again fails half-way.
+    LossIsRemembered,
+    /// The journal is emptied when the results queue was lost…
+    JournalIsEmptied,
+    /// …before the queue is made again.
+    JournalIsEmptiedFirst,
+    /// Afterwards no confirmation of a publication from before counts…
+    EarlierPublicationsDoNotCount,
+    /// …nor of one from before there was a queue again.
+    PublicationsWithoutQueueDoNotCount,
+    /// A unit whose answer was wrong is taken out of the journal before the answer is acknowledged.
+    WrongUnitIsRetracted,
+    /// Afterwards no confirmation of its publications from before counts.
+    PublicationsBeforeRetractionDoNotCount,
+}
+
+/// A run, and what may go wrong while it lasts.
+#[derive(Debug, Clone)]
+pub(super) struct Protocol {
+    /// Units, [`UNITS`] at most.
+    pub(super) units: usize,
+    /// Consumers, [`CONSUMERS`] at most.
+    pub(super) consumers: usize,
+    /// How often something goes wrong.
+    pub(super) faults: u8,
+    /// Takes out what is still under way for a unit once that has a result. It could only lead to further answers, which are
+    /// dropped: that they are is seen without this, at a smaller size.
+    pub(super) tidies: bool,
+    /// What is left out.
+    pub(super) without: Option<Safeguard>,
+}
+
+type PerUnit<T> = [T; UNITS];
+
+/// Everything that is anywhere.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct State {
+    producer: Producer,
+    /// On disk: the units that the broker has confirmed.
+    journal: PerUnit<bool>,
+    /// On disk: how many results each unit has.
+    results: PerUnit<u8>,
+    /// Messages that wait in the job queue.
+    jobs: PerUnit<u8>,
+    /// The run's results queue, if there is one.
+    answers: Option<AnswerQueue>,
+    /// The ledger of each consumer.
+    consumers: [PerUnit<Option<Held>>; CONSUMERS],
+    /// Faults still to come.
+    faults: u8,
+    /// A unit was acknowledged before its answer was safe with the broker.
+    was_early: bool,
+}
+
+/// How many right and wrong answers there are to each unit.
+type Answers = PerUnit<[u8; 2]>;
+const RIGHT: usize = 0;
+const WRONG: usize = 1;
+
+/// The run's results queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct AnswerQueue {
+    ready: Answers,
+    /// On the producer's disk, their acknowledgements on their way.
+    settled: Answers,
+}
+
+/// The producer's process.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Producer {
+    collecting: Collecting,
+    /// Whether it publishes yet.
+    is_publishing: bool,
+    /// Nothing that is published counts for the journal.
+    journal_is_closed: bool,
+    /// Answers were lost, which the publishing side is still to be told.
+    was_lost: bool,
+    /// Units that are to be published.
+    waiting: PerUnit<bool>,
+    /// Publications that the broker has taken and whose confirmations are on their way: those that do not count for the journal,
+    /// and those that do.
+    unconfirmed: PerUnit<[u8; 2]>,
+    /// Units that it has results of.
+    done: PerUnit<bool>,
+    /// Answers that it has acknowledged too early.
+    received: Answers,
+}
+
+/// What the collecting side is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Collecting {
+    /// To connect and look for the results queue.
+    Look,
+    /// There is none: to make it.
+    Declare,
+    /// To begin, with a queue that it has just made.
+    BeginWithNew,
+    /// The same with one that it has found.
+    BeginWithOld,
+    /// To take answers.
+    Collect,
+}
+
+/// A unit that a consumer holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Held {
+    progress: Progress,
+    /// Deliveries from before its answer was sent that can be acknowledged: their connection is there.
+    before: u8,
+    /// Those that came later.
+    after: u8,
+}
+
+/// How far a consumer is with a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Progress {
+    /// It waits for a worker.
+    Waiting,
+    /// A worker has begun it, or its answer is on its way: it is not given up any more.
+    Begun,
+    /// The broker has the answer; the confirmation is on its way.
+    Answered,
+}
+
+/// A step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    // The producer's collecting side.
+    Look,
+    Declare,
+    Begin,
+    SeeSubscriptionEnd,
+    KeepAnswer { unit: usize, kind: usize },
+    AcknowledgeAnswer { unit: usize, kind: usize },
+    // If it does not wait until a result is on disk, in place of KeepAnswer.
+    ReceiveAnswer { unit: usize, kind: usize },
+    KeepReceived { unit: usize, kind: usize },
+    // Its publishing side.
+    AskAgain,
+    Publish { unit: usize },
+    ReadConfirmation { unit: usize, counts: bool },
+    // A consumer.
+    Receive { consumer: usize, unit: usize },
+    BeginOrForget { consumer: usize, unit: usize },
+    Answer { consumer: usize, unit: usize },
+    ReadAnswerConfirmation { consumer: usize, unit: usize },
+    // Faults.
+    KillProducer,
+    KillConsumer { consumer: usize },
+    CutPublishing,
+    CutCollecting,
+    CutTaking { consumer: usize },
+    CutAnswering { consumer: usize },
+    LoseAcknowledgement { consumer: usize, unit: usize },
+    AnswerWrongly { consumer: usize, unit: usize },
+    LoseResultsQueue,
+    RestartBroker { loses_results_queue: bool },
+}
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let mut state = State {
+            producer: Producer::new(Default::default()),
+            journal: Default::default(),
+            results: Default::default(),
+            jobs: Default::default(),
+            answers: None,
+            consumers: Default::default(),
+            faults: self.faults,
+            was_early: false,
+        };
+        // What there is no unit for is done.
+        state.results[self.units..].fill(1);
+        state.producer.done[self.units..].fill(true);
+        vec![state]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        // The run ends, and whatever is still under way does not matter any more.
+        if state.is_complete() {
+            return;
+        }
+        self.work(state, actions);
+        if state.faults > 0 {
+            self.faults(state, actions);
+        }
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        let mut next = state.clone();
+        self.take_step(&mut next, action);
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            // When no fault comes any more, the run goes on until nothing can happen: then every unit has to have a result.
+            Property::always("nothing is lost", |protocol: &Self, state: &State| {
+                state.is_complete() || {
+                    let mut steps = Vec::new();
+                    protocol.work(state, &mut steps);
+                    !steps.is_empty()
+                }
+            }),
+            Property::always("no unit has two results", |_, state: &State| {
+                state.results.iter().all(|results| *results <= 1)
+            }),
+            Property::always("no unit is acknowledged early", |_, state: &State| {
+                !state.was_early
+            }),
+            // So that the others mean something.
+            Property::sometimes("a run ends well", |_, state: &State| state.is_complete()),
+            Property::sometimes("a unit is delivered twice", |_, state: &State| {
+                let mut held = state.consumers.iter().flatten().flatten();
+                held.any(|held| held.before + held.after > 1)
+            }),
+            Property::sometimes("answers were lost", |_, state: &State| {
+                state.producer.was_lost
+            }),
+        ]
+    }
+}
+
+impl Protocol {
+    fn has(&self, safeguard: Safeguard) -> bool {
+        self.without != Some(safeguard)
+    }
+
+    /// What can happen without a fault.
+    fn work(&self, state: &State, steps: &mut Vec<Action>) {
+        let producer = &state.producer;
+        steps.extend(match producer.collecting {
+            Collecting::Look => Some(Action::Look),
+            Collecting::Declare => Some(Action::Declare),
+            Collecting::BeginWithNew | Collecting::BeginWithOld => Some(Action::Begin),
+            Collecting::Collect => state
+                .answers
+                .is_none()
+                .then_some(Action::SeeSubscriptionEnd),
+        });
+        if producer.was_lost {
+            steps.push(Action::AskAgain);
+        }
+        for unit in 0..self.units {
+            if producer.is_publishing && producer.waiting[unit] {
+                steps.push(Action::Publish { unit });
+            }
+            for counts in [false, true] {
+                if producer.unconfirmed[unit][usize::from(counts)] > 0 {
+                    steps.push(Action::ReadConfirmation { unit, counts });
+                }
+            }
+            for kind in [RIGHT, WRONG] {
+                self.work_on_answers(state, unit, kind, steps);
+            }
+            for consumer in 0..self.consumers {
+                if state.jobs[unit] > 0 {
+                    steps.push(Action::Receive { consumer, unit });
+                }
+                if let Some(held) = &state.consumers[consumer][unit] {
+                    steps.push(match held.progress {
+                        Progress::Waiting => Action::BeginOrForget { consumer, unit },
+                        Progress::Begun => Action::Answer { consumer, unit },
+                        Progress::Answered => Action::ReadAnswerConfirmation { consumer, unit },
+                    });
+                }
+            }
+        }
+    }
+
+    fn work_on_answers(&self, state: &State, unit: usize, kind: usize, steps: &mut Vec<Action>) {
+        if let Some(answers) = &state.answers {
+            let is_subscribed = state.producer.collecting == Collecting::Collect;
+            if is_subscribed && answers.ready[unit][kind] > 0 {
+                steps.push(if self.has(Safeguard::AnswerIsAcknowledgedAfterSync) {
+                    Action::KeepAnswer { unit, kind }
+                } else {
+                    Action::ReceiveAnswer { unit, kind }
+                });
+            }
+            if answers.settled[unit][kind] > 0 {
+                steps.push(Action::AcknowledgeAnswer { unit, kind });
+            }
+        }
+        if state.producer.received[unit][kind] > 0 {
+            steps.push(Action::KeepReceived { unit, kind });
+        }
+    }
+
+    /// What can go wrong.
+    fn faults(&self, state: &State, steps: &mut Vec<Action>) {
+        steps.extend([
+            Action::KillProducer,
+            Action::CutPublishing,
+            Action::CutCollecting,
+            Action::RestartBroker {
+                loses_results_queue: false,
+            },
+        ]);
+        if state.answers.is_some() {
+            steps.extend([
+                Action::LoseResultsQueue,
+                Action::RestartBroker {
+                    loses_results_queue: true,
+                },
+            ]);
+        }
+        for consumer in 0..self.consumers {
+            for unit in 0..self.units {
+                match state.consumers[consumer][unit]
+                    .as_ref()
+                    .map(|held| held.progress)
+                {
+                    Some(Progress::Begun) => steps.push(Action::AnswerWrongly { consumer, unit }),
+                    Some(Progress::Answered) => {
+                        steps.push(Action::LoseAcknowledgement { consumer, unit });
+                    }
+                    Some(Progress::Waiting) | None => {}
+                }
+            }
+            if state.consumers[consumer].iter().any(Option::is_some) {
+                steps.extend([
+                    Action::KillConsumer { consumer },
+                    Action::CutTaking { consumer },
+                    Action::CutAnswering { consumer },
+                ]);
+            }
+        }
+    }
+
+    fn take_step(&self, state: &mut State, action: Action) {
+        match action {
+            Action::Look => self.look(state),
+            Action::Declare => {
+                state.answers.get_or_insert_default();
+                state.producer.collecting = Collecting::BeginWithNew;
+            }
+            Action::Begin => self.begin(state),
+            Action::SeeSubscriptionEnd => state.producer.collecting = Collecting::Look,
+            Action::KeepAnswer { unit, kind } => {
+                if let Some(answers) = &mut state.answers {
+                    answers.ready[unit][kind] -= 1;
+                    answers.settled[unit][kind] += 1;
+                }
+                self.keep(state, unit, kind);
+            }
+            Action::AcknowledgeAnswer { unit, kind } => {
+                if let Some(answers) = &mut state.answers {
+                    answers.settled[unit][kind] -= 1;
+                }
+            }
+            Action::ReceiveAnswer { unit, kind } => {
+                if let Some(answers) = &mut state.answers {
+                    answers.ready[unit][kind] -= 1;
+                    state.producer.received[unit][kind] += 1;
+                }
+            }
+            Action::KeepReceived { unit, kind } => {
+                state.producer.received[unit][kind] -= 1;
+                self.keep(state, unit, kind);
+            }
+            Action::AskAgain => {
+                state.producer.was_lost = false;
+                if self.has(Safeguard::LostAnswersAreAskedForAgain) {
+                    state.producer.ask_for_all();
+                }
+            }
+            Action::Publish { unit } => self.publish(state, unit),
+            Action::ReadConfirmation { unit, counts } => {
+                state.producer.unconfirmed[unit][usize::from(counts)] -= 1;
+                state.journal[unit] |= counts;
+            }
+            Action::Receive { consumer, unit } => receive(state, consumer, unit),
+            Action::BeginOrForget { consumer, unit } => {
+                self.begin_or_forget(state, consumer, unit);
+            }
+            Action::Answer { consumer, unit } => answer(state, consumer, unit, RIGHT),
+            Action::ReadAnswerConfirmation { consumer, unit } => {
+                self.settle(state, consumer, unit);
+            }
+            _ => {
+                state.faults -= 1;
+                self.strike(state, action);
+            }
+        }
+    }
+
+    /// The first half of `open` in producer/src/collect.rs.
+    fn look(&self, state: &mut State) {
+        let producer = &mut state.producer;
+        if state.answers.is_some() {
+            producer.collecting = Collecting::BeginWithOld;
+            return;
+        }
+        producer.collecting = Collecting::Declare;
+        // `Journal::forget`
+        producer.journal_is_closed = true;
+        if self.has(Safeguard::EarlierPublicationsDoNotCount) {
+            for unconfirmed in &mut producer.unconfirmed {
+                *unconfirmed = [unconfirmed[0] + unconfirmed[1], 0];
+            }
+        }
+        if self.has(Safeguard::JournalIsEmptied) && self.has(Safeguard::JournalIsEmptiedFirst) {
+            state.journal = Default::default();
+        }
+    }
+
+    /// The second half: the queue is there.
+    fn begin(&self, state: &mut State) {
+        let producer = &mut state.producer;
+        let was_lost = if self.has(Safeguard::LossIsRemembered) {
+            producer.journal_is_closed
+        } else {
+            producer.collecting == Collecting::BeginWithNew
+        };
+        producer.collecting = Collecting::Collect;
+        // `Journal::reopen`
+        producer.journal_is_closed = false;
+        if was_lost && !self.has(Safeguard::JournalIsEmptiedFirst) {
+            state.journal = Default::default();
+        }
+        if producer.is_publishing {
+            producer.was_lost |= was_lost;
+            return;
+        }
+        // `prepare` in producer/src/run.rs: a run that starts or is resumed.
+        producer.is_publishing = true;
+        producer.ask_for_all();
+        for (waiting, is_published) in producer.waiting.iter_mut().zip(state.journal) {
+            *waiting &= was_lost || !is_published;
+        }
+        if !self.has(Safeguard::UnitIsJournalledAfterConfirmation) {
+            state.journal = producer.waiting;
+        }
+    }
+
+    /// The broker takes a unit from the producer.
+    fn publish(&self, state: &mut State, unit: usize) {
+        let producer = &mut state.producer;
+        let is_too_soon = producer.journal_is_closed
+            && self.has(Safeguard::EarlierPublicationsDoNotCount)
+            && self.has(Safeguard::PublicationsWithoutQueueDoNotCount);
+        producer.waiting[unit] = false;
+        producer.unconfirmed[unit][usize::from(!is_too_soon)] += 1;
+        state.jobs[unit] += 1;
+    }
+
+    /// `Sink::take`: checks an answer, and writes and syncs its result.
+    fn keep(&self, state: &mut State, unit: usize, kind: usize) {
+        let producer = &mut state.producer;
+        if producer.done[unit] && self.has(Safeguard::SecondResultIsDropped) {
+            return;
+        }
+        if kind == RIGHT {
+            state.results[unit] += 1;
+            producer.done[unit] = true;
+            if self.tidies {
+                state.tidy(unit);
+            }
+            return;
+        }
+        producer.waiting[unit] = true;
+        // `Journal::retract`
+        if self.has(Safeguard::WrongUnitIsRetracted) {
+            state.journal[unit] = false;
+            if self.has(Safeguard::PublicationsBeforeRetractionDoNotCount) {
+                let unconfirmed = &mut producer.unconfirmed[unit];
+                *unconfirmed = [unconfirmed[0] + unconfirmed[1], 0];
+            }
+        }
+    }
+
+    /// `Ledger::claim`
+    fn begin_or_forget(&self, state: &mut State, consumer: usize, unit: usize) {
+        let place = &mut state.consumers[consumer][unit];
+        let Some(held) = place else { return };
+        if held.before == 0 {
+            // Its connection is gone, and the broker hands it out again.
+            *place = None;
+            return;
+        }
+        held.progress = Progress::Begun;
+        if !self.has(Safeguard::UnitIsAcknowledgedAfterConfirmation) {
+            held.before = 0;
+            state.was_early = true;
+        }
+    }
+
+    /// `Ledger::confirm`
+    fn settle(&self, state: &mut State, consumer: usize, unit: usize) {
+        let place = &mut state.consumers[consumer][unit];
+        let Some(later) = take(place)
+            .map(|held| held.after)
+            .filter(|later| *later > 0)
+        else {
+            return;
+        };
+        if self.has(Safeguard::ConfirmationSettlesNothingLater) {
+            *place = Some(Held {
+                progress: Progress::Begun,
+                before: later,
+                after: 0,
+            });
+        } else {
+            state.was_early = true;
+        }
+    }
+
+    fn strike(&self, state: &mut State, fault: Action) {
+        match fault {
+            Action::KillProducer => {
+                let done = state.results.map(|results| results > 0);
+                state.producer = Producer::new(if self.has(Safeguard::ResultsAreReadBack) {
+                    done
+                } else {
+                    Default::default()
+                });
+                give_answers_back(state);
+            }
+            Action::KillConsumer { consumer } => {
+                cut_taking(state, consumer);
+                state.consumers[consumer] = Default::default();
+            }
+            Action::CutPublishing => self.cut_publishing(&mut state.producer),
+            Action::CutCollecting => cut_collecting(state),
+            Action::CutTaking { consumer } => cut_taking(state, consumer),
+            Action::CutAnswering { consumer } => self.cut_answering(state, consumer),
+            Action::LoseAcknowledgement { consumer, unit } => {
+                let lost = state.consumers[consumer][unit]
+                    .as_ref()
+                    .map(|held| held.before);
+                self.settle(state, consumer, unit);
+                state.jobs[unit] += lost.unwrap_or_default();
+                cut_taking(state, consumer);
+            }
+            Action::AnswerWrongly { consumer, unit } => answer(state, consumer, unit, WRONG),
+            Action::LoseResultsQueue => state.answers = None,
+            Action::RestartBroker {
+                loses_results_queue,
+            } => {
+                if loses_results_queue {
+                    state.answers = None;
+                }
+                self.cut_publishing(&mut state.producer);
+                cut_collecting(state);
+                for consumer in 0..self.consumers {
+                    cut_taking(state, consumer);
+                    self.cut_answering(state, consumer);
+                }
+            }
+            _ => unreachable!("{fault:?} is no fault"),
+        }
+    }
+
+    /// The connection that units go by ends: what is on its way is lost, confirmations too.
+    fn cut_publishing(&self, producer: &mut Producer) {
+        if !self.has(Safeguard::UnconfirmedUnitIsPublishedAgain) {
+            producer.waiting = Default::default();
+            producer.unconfirmed = Default::default();
+            return;
+        }
+        for (waiting, unconfirmed) in producer.waiting.iter_mut().zip(&mut producer.unconfirmed) {
+            *waiting |= take(unconfirmed) != [0, 0];
+        }
+    }
+
+    /// The same for the connection that answers go by.
+    fn cut_answering(&self, state: &mut State, consumer: usize) {
+        for place in &mut state.consumers[consumer] {
+            let Some(held) = place else { continue };
+            if held.progress == Progress::Waiting {
+                continue;
+            }
+            held.progress = Progress::Begun;
+            held.before += take(&mut held.after);
+            if !self.has(Safeguard::UnconfirmedAnswerIsSentAgain) {
+                // Nobody acknowledges it either.
+                *place = None;
+            }
+        }
+    }
+}
+
+/// `Ledger::enter`
+fn receive(state: &mut State, consumer: usize, unit: usize) {
+    state.jobs[unit] -= 1;
+    let held = state.consumers[consumer][unit].get_or_insert(Held {
+        progress: Progress::Waiting,
+        before: 0,
+        after: 0,
+    });
+    match held.progress {
+        Progress::Waiting | Progress::Begun => held.before += 1,
+        Progress::Answered => held.after += 1,
+    }
+}
+
+/// The broker takes an answer: without the run's queue it goes astray, and is confirmed all the same.
+fn answer(state: &mut State, consumer: usize, unit: usize, kind: usize) {
+    if let Some(held) = &mut state.consumers[consumer][unit] {
+        held.progress = Progress::Answered;
+    }
+    if let Some(answers) = &mut state.answers {
+        answers.ready[unit][kind] += 1;
+    }
+}
+
+/// The connection that units come by ends: the broker hands out again what was not acknowledged.
+fn cut_taking(state: &mut State, consumer: usize) {
+    for (held, jobs) in state.consumers[consumer].iter_mut().zip(&mut state.jobs) {
+        if let Some(held) = held {
+            *jobs += take(&mut held.before) + take(&mut held.after);
+        }
+    }
+}
+
+/// The same for the connection that answers come by.
+fn cut_collecting(state: &mut State) {
+    give_answers_back(state);
+    state.producer.collecting = Collecting::Look;
+}
+
+fn give_answers_back(state: &mut State) {
+    if let Some(answers) = &mut state.answers {
+        for unit in 0..UNITS {
+            for kind in [RIGHT, WRONG] {
+                answers.ready[unit][kind] += take(&mut answers.settled[unit][kind]);
+            }
+        }
+    }
+}
+
+impl Producer {
+    /// A process that starts.
+    fn new(done: PerUnit<bool>) -> Self {
+        Self {
+            collecting: Collecting::Look,
+            is_publishing: false,
+            journal_is_closed: false,
+            was_lost: false,
+            waiting: Default::default(),
+            unconfirmed: Default::default(),
+            done,
+            received: Default::default(),
+        }
+    }
+
+    /// Everything without a result is to be published.
+    fn ask_for_all(&mut self) {
+        for (waiting, done) in self.waiting.iter_mut().zip(self.done) {
+            *waiting |= !done;
+        }
+    }
+}
+
+impl State {
+    /// Whether every unit has a result.
+    fn is_complete(&self) -> bool {
+        self.results.iter().all(|results| *results > 0)
+    }
+
+    /// One of those states that differ only in who is unit and consumer 0 and who is 1.
+    pub(super) fn representative(&self) -> Self {
+        let mut this = self.clone();
+        this.consumers.sort();
+        let mut other = self.clone();
+        other.swap_units();
+        other.consumers.sort();
+        this.min(other)
+    }
+
+    fn tidy(&mut self, unit: usize) {
+        self.producer.waiting[unit] = false;
+        self.producer.unconfirmed[unit] = [0, 0];
+        self.journal[unit] = false;
+        self.jobs[unit] = 0;
+        if let Some(answers) = &mut self.answers {
+            answers.ready[unit] = [0, 0];
+            answers.settled[unit] = [0, 0];
+        }
+        for held in &mut self.consumers {
+            held[unit] = None;
+        }
+    }
+
+    fn swap_units(&mut self) {
+        let producer = &mut self.producer;
+        producer.waiting.swap(0, 1);
+        producer.unconfirmed.swap(0, 1);
+        producer.done.swap(0, 1);
+        producer.received.swap(0, 1);
+        self.journal.swap(0, 1);
+        self.results.swap(0, 1);
+        self.jobs.swap(0, 1);
+        if let Some(answers) = &mut self.answers {
+            answers.ready.swap(0, 1);
+            answers.settled.swap(0, 1);
+        }
+        for held in &mut self.consumers {
+            held.swap(0, 1);
+        }
+    }
+}
