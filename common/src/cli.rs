@@ -16,9 +16,15 @@ pub fn parse<C: Parser>() -> C {
             // With its colours.
             error.exit();
         }
-        #[expect(clippy::print_stderr, reason = "there is no log yet")]
-        {
+        #[expect(
+            clippy::print_stdout,
+            clippy::print_stderr,
+            reason = "as clap does; there is no log yet"
+        )]
+        if error.use_stderr() {
             eprint!("{shown}");
+        } else {
+            print!("{shown}");
         }
         process::exit(error.exit_code())
     })

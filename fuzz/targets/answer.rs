@@ -24,6 +24,7 @@ fuzz_target!(|body: &[u8]| {
     assert!(answer.first.checked_add(answer.jobs.len() as u64).is_some());
     let reasons = answer.jobs.iter().filter_map(|job| match &job.outcome {
         JobOutcome::Ok { .. } => None,
+        JobOutcome::Factored(found) => found.reason.as_ref(),
         JobOutcome::Failed { reason } | JobOutcome::Rejected { reason } => Some(reason),
     });
     for reason in reasons.chain(&answer.rejected) {
@@ -32,6 +33,17 @@ fuzz_target!(|body: &[u8]| {
     }
     for value in answer.jobs.iter().filter_map(|job| job.value()) {
         assert!(value.0.significant_bits() <= MAX_INTEGER_BITS);
+    }
+    for found in answer.jobs.iter().filter_map(|job| job.factorization()) {
+        for power in found.factors.iter().chain(&found.composites) {
+            assert!(power.0.0.significant_bits() <= MAX_INTEGER_BITS);
+        }
+        assert!(
+            found
+                .stages
+                .iter()
+                .all(|stage| stage.stage.len() <= MAX_NAME_BYTES)
+        );
     }
     for sample in &answer.samples {
         let mut line = String::new();

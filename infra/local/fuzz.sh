@@ -64,7 +64,7 @@ minimise_one() { # TARGET
 	for input in "$work/$target"/*; do
 		[[ ! -f $input ]] || cmp -s "$input" "$fuzz/corpus/$target/${input##*/}" || cp -- "$input" "$fuzz/corpus/$target/"
 	done
-	say "$target: $(find "$fuzz/corpus/$target" -type f | wc -l) inputs, $(du -sb "$fuzz/corpus/$target" | cut -f 1) bytes"
+	say "$target: $(find "$fuzz/corpus/$target" -type f | wc -l) inputs, $(cat "$fuzz/corpus/$target"/* | wc -c) bytes"
 }
 
 what=fuzz_one seconds=60

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, io};
 
 use primepool_common::{
     message::{Factorization, HexInteger, Power, StageCost},
-    text::json_error,
+    text::{json_error, reason},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
@@ -234,7 +234,8 @@ pub fn factorizations(text: &str) -> Vec<String> {
         .filter_map(|line| serde_json::from_str(line).ok());
     let mut found: Vec<(u64, String)> = rows
         .filter_map(|row: Row| {
-            let reason = row.reason.map(|reason| format!("   ({reason})"));
+            // The file may be anybody's.
+            let reason = row.reason.map(|why| format!("   ({})", reason(&why)));
             let line = format!("{}{}", row.factored?, reason.unwrap_or_default());
             Some((row.job, line))
         })
@@ -319,6 +320,9 @@ mod tests {
         assert_eq!(factorizations(&line(1, &[], &[])), ["1 = 1"]);
         assert_eq!(factorizations(&line(-1, &[], &[])), ["-1 = -1"]);
         assert_eq!(factorizations(&line(7, &[(7, 1)], &[])), ["7 = 7"]);
+        let control =
+            line(7, &[(7, 1)], &[]).replace("\"proven\"", "\"reason\":\"a\\u001b\\nb\",\"proven\"");
+        assert_eq!(factorizations(&control), ["7 = 7   (a  b)"]);
         let text = line(2 * 91 * 91, &[(2, 1)], &[(91, 2)]);
         assert_eq!(factorizations(&text), ["16562 = 2 · (91)^2"]);
         assert!(text.contains(r#""proven":false"#), "{text}");

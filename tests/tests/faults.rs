@@ -1,9 +1,20 @@
 //! Runs in which something dies. Real processes, kill -9.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{path::Path, thread, time::Duration};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::Command,
+    thread,
+    time::Duration,
+};
 
-use primepool_tests::{Binary, Broker, Consumer, Finished, Process, Results, wait_for};
+use primepool_tests::{
+    Binary, Broker, Consumer, Finished, Process, Results,
+    chaos::{Proxy, Weather},
+    wait_for,
+};
 use tempfile::tempdir;
 
 /// A run that takes a second with the fastest kernel, and some ten with the portable one.
@@ -226,6 +237,40 @@ fn the_results_queue_is_deleted() {
     );
     assert_complete(dir.path(), &done);
     drop(consumer);
+}
+
+#[test]
+fn a_run_that_ends_without_a_connection_leaves_no_queue() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let (proxy, url) = Proxy::before(&broker.url);
+    // Results go no further than somebody reads them.
+    let pipe = dir.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let args = [&LONG[..], &["--output", "pipe"]].concat();
+    let producer = Process::start(Binary::Producer, dir.path(), &url, &args);
+    let run = Results::wait_for_run(dir.path());
+    let queue = format!("primepool.results.{run}");
+    let vhost = broker.url.rsplit('/').next().unwrap();
+    wait_for("all answers to be with the producer", || {
+        let columns = ["name", "messages", "messages_ready", "--quiet"];
+        let args = ["list_queues", "-p", vhost, "--no-table-headers"];
+        let text = broker.ctl(&[&args[..], &columns].concat());
+        let row = |name: &str| text.lines().find(|line| line.starts_with(name));
+        let idle = row("primepool.jobs.prime")?.ends_with("\t0\t0");
+        let held = row(&queue)?;
+        (idle && held.ends_with("\t0") && !held.ends_with("\t0\t0")).then_some(())
+    });
+    proxy.set(Weather::Refuse);
+    producer.wait_for_line("collecting: ");
+    let mut lines = BufReader::new(File::open(&pipe).unwrap()).lines();
+    assert_eq!(lines.by_ref().take(400).flatten().count(), 400);
+    thread::sleep(Duration::from_secs(1));
+    proxy.set(Weather::Fair);
+    let done = producer.wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(broker.ready(&queue), None);
 }
 
 #[test]

@@ -132,7 +132,7 @@ impl InfluxTarget {
     /// The address is not one; the text never repeats it.
     pub fn new(host: &str, org: &str, bucket: &str, token: &str) -> Result<Self, MetricsError> {
         let wrong = |reason| Err(MetricsError::Address { reason });
-        let Ok(mut url) = Url::parse(host.trim()) else {
+        let Ok(url) = Url::parse(host.trim()) else {
             return wrong("it cannot be read");
         };
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
@@ -142,10 +142,9 @@ impl InfluxTarget {
             return wrong("it holds a user or a password, which belong into INFLUX_TOKEN");
         }
         // influxdb2's client would leave them out in silence.
-        if url.path() != "/" || url.query().is_some() {
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             return wrong("it goes on after the port");
         }
-        url.set_fragment(None);
         let bucket = bucket.trim();
         if bucket.is_empty() {
             return Err(MetricsError::NoBucket);
@@ -238,6 +237,7 @@ mod tests {
             "http://user:s3cr3t@db:8086",
             "http://db:8086/s3cr3t",
             "http://db:8086?p=s3cr3t",
+            "http://db:8086#s3cr3t@x",
         ] {
             let args = args(&["--influx-host", host]);
             let error = args.target_with(None).unwrap_err().to_string();

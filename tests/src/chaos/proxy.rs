@@ -72,6 +72,15 @@ impl Proxy {
         Self { port, shared }
     }
 
+    /// One before the broker of an AMQP address, and the address that leads through it.
+    pub fn before(url: &str) -> (Self, String) {
+        let (head, tail) = url.split_once('@').unwrap();
+        let (address, vhost) = tail.split_once('/').unwrap();
+        let proxy = Self::new(address);
+        let url = format!("{head}@127.0.0.1:{}/{vhost}", proxy.port);
+        (proxy, url)
+    }
+
     /// The port.
     pub fn port(&self) -> u16 {
         self.port

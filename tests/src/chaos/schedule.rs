@@ -113,8 +113,8 @@ pub struct Strike {
     pub seed: u64,
 }
 
-/// The strikes of one run of `units` units, in the order of their moments: `hits` of each fault. A third of them come together
-/// with the one before.
+/// The strikes of one run of `units` units, in the order of their moments: `hits` of each fault. A third of those that
+/// follow another fault come together with it; the same one would find its victim down already.
 pub fn schedule(seed: u64, faults: &[Fault], units: u64, hits: u64) -> Vec<Strike> {
     let mut strikes = Vec::new();
     for fault in faults {
@@ -131,7 +131,7 @@ pub fn schedule(seed: u64, faults: &[Fault], units: u64, hits: u64) -> Vec<Strik
     strikes.sort_by_key(|strike| (strike.at, strike.fault));
     let mut dice = Dice::new(seed);
     for next in 1..strikes.len() {
-        if dice.below(3) == 0 {
+        if dice.below(3) == 0 && strikes[next].fault != strikes[next - 1].fault {
             strikes[next].at = strikes[next - 1].at;
         }
     }
@@ -152,6 +152,8 @@ mod tests {
         assert!(one.iter().all(|strike| (200..=8000).contains(&strike.at)));
         assert!(one.is_sorted_by_key(|strike| strike.at));
         assert!(one.windows(2).any(|pair| pair[0].at == pair[1].at));
+        let alone = schedule(7, &[Fault::BrokerKill], 10_000, 3);
+        assert!(alone.windows(2).all(|pair| pair[0].at < pair[1].at));
     }
 
     #[test]

@@ -174,13 +174,10 @@ impl Site {
         thread::sleep(SETTLE);
         let lane = |name: String, node: u8, user: &str| {
             let url = servers.url(node, user);
-            let (head, tail) = url.split_once('@').unwrap();
-            let (address, vhost) = tail.split_once('/').unwrap();
-            let proxy = Proxy::new(address);
-            let port = proxy.port();
+            let (proxy, url) = Proxy::before(&url);
             Lane {
                 name,
-                url: format!("{head}@127.0.0.1:{port}/{vhost}?heartbeat={HEARTBEAT_S}"),
+                url: format!("{url}?heartbeat={HEARTBEAT_S}"),
                 proxy,
                 process: None,
             }
