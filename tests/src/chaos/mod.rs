@@ -183,7 +183,8 @@ fn play_round(
         site.mend();
         site.look_at_consumers();
         site.count(dir);
-        if site.results != progress.0 {
+        // Without its broker nobody gets on; that it comes back in time is looked after elsewhere.
+        if site.results != progress.0 || !site.down.is_empty() {
             progress = (site.results, Instant::now());
         } else if progress.1.elapsed() > PATIENCE {
             let what = format!("no result for {PATIENCE:?}: {} of {units}", site.results);
@@ -208,6 +209,8 @@ fn play_round(
             let next = strikes.remove(0);
             if site.producer.process.is_some() || site.producer_held {
                 let struck = strike::strike(site, &next);
+                // It may have taken its time.
+                progress.1 = Instant::now();
                 *report.hits.entry(next.fault).or_default() += u64::from(struck);
             }
         }
