@@ -44,7 +44,7 @@ fn a_node_of_three_is_killed_in_the_middle_of_a_run() {
     };
     let (second, _third) = (consumer(2), consumer(3));
     // Nobody says what it holds until the run is at work; a run that takes seconds.
-    let args = ["--count", "1200", "--bits", "1536", "--unit-size", "2"];
+    let args = ["--count", "300", "--bits", "1536", "--unit-size", "2"];
     let url = cluster.url(1, "producer");
     let producer = Process::start(Binary::Producer, dir.path(), &url, &args);
     wait_for("results", || {
@@ -55,7 +55,7 @@ fn a_node_of_three_is_killed_in_the_middle_of_a_run() {
     let done = producer.wait();
     assert_eq!(done.code, Some(0), "{done:?}");
     let results = Results::read(dir.path());
-    results.assert_primes(1200, 1536);
+    results.assert_primes(300, 1536);
     let by = |node: &str| {
         results
             .rows
