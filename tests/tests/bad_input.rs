@@ -145,7 +145,8 @@ fn an_address_at_the_wrong_place_does_not_tell_its_password() {
         (Binary::Consumer, vec!["health", "--health-file", address]),
     ] {
         let done = Process::start(binary, dir.path(), NOWHERE, &args).wait();
-        assert!(matches!(done.code, Some(1 | 2)), "{args:?}: {done:?}");
+        // A log filter may name anything: with that one only the broker is missing.
+        assert!(matches!(done.code, Some(1..=3)), "{args:?}: {done:?}");
         assert!(!done.stderr.is_empty(), "{args:?}");
         for part in ["s3c", "r3t"] {
             assert!(!done.stderr.contains(part), "{args:?}: {done:?}");

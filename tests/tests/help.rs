@@ -21,6 +21,11 @@ fn producer_resume() {
 }
 
 #[test]
+fn producer_factor() {
+    insta::assert_snapshot!(help(Binary::Producer, &["factor", "--help"]));
+}
+
+#[test]
 fn consumer() {
     insta::assert_snapshot!(help(Binary::Consumer, &["--help"]));
 }
