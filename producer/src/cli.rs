@@ -203,8 +203,8 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = FACTOR_EXAMPLES)]
 struct FactorArgs {
-    /// Integers, decimal or 0x…; negative ones too
-    #[arg(value_name = "N", value_parser = HexInteger::parse_human, allow_hyphen_values = true)]
+    /// Integers, decimal or 0x…; negative ones too, in hexadecimal after --
+    #[arg(value_name = "N", value_parser = HexInteger::parse_human, allow_negative_numbers = true)]
     numbers: Vec<HexInteger>,
 
     /// A file of integers, one a line
