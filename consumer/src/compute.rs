@@ -86,8 +86,19 @@ impl Compute for EngineCompute {
             Work::Factor { numbers } => {
                 let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
                 for (job, n) in (first..).zip(&numbers[range]) {
-                    let (found, cancelled) = factor(&mut self.0, &n.0, cancel)?;
-                    answer(job, JobOutcome::Factored(Box::new(found)), 0);
+                    let (outcome, cancelled) = match factor(&mut self.0, &n.0, cancel) {
+                        Ok((found, cancelled)) => {
+                            (JobOutcome::Factored(Box::new(found)), cancelled)
+                        }
+                        // Of this number alone: the others of the unit have their own.
+                        Err(Error::Invalid { reason }) => (JobOutcome::Rejected { reason }, false),
+                        Err(error @ Error::Fault { .. }) => {
+                            let reason = error.to_string();
+                            (JobOutcome::Failed { reason }, false)
+                        }
+                        Err(error) => return Err(error),
+                    };
+                    answer(job, outcome, 0);
                     if cancelled {
                         return Err(Error::Cancelled);
                     }
@@ -346,10 +357,12 @@ mod tests {
         assert_eq!(answers[0].outcome, value(11));
         assert_eq!(answers[1].outcome, value(17));
         let answers = run(Work::Factor {
-            numbers: vec![HexInteger(15.into()), HexInteger((-8).into())],
+            numbers: [15, 0, -8].map(|n| HexInteger(n.into())).to_vec(),
         });
-        let factors = |answer: &JobAnswer| answer.factorization().unwrap().factors.len();
-        assert_eq!(answers.iter().map(factors).collect::<Vec<_>>(), [2, 1]);
+        let factors = |answer: &JobAnswer| answer.factorization().map(|found| found.factors.len());
+        let counts: Vec<_> = answers.iter().map(factors).collect();
+        assert_eq!(counts, [Some(2), None, Some(1)]);
+        assert!(matches!(answers[1].outcome, JobOutcome::Rejected { .. }));
     }
 
     #[test]

@@ -30,7 +30,7 @@ Examples:
   producer --count 1000 --bits 256 --seed 7          the same thousand primes every time
   producer --count 1000000 --bits 512 --detach       publish and leave; collect later with:
   producer resume 20261122-201530-9f3c01ab           go on with a run, whatever ended it
-  producer factor 1000000016000000063 0xdeadbeef     their prime factors; more: producer factor --help
+  producer factor 1000000016000000063 0xdeadbeef     their prime factors
   producer cancel 20261122-201530-9f3c01ab           nobody wants it any more: workers drop it within seconds
 
 Each run has a folder, runs/<run>/: results.jsonl (a line a job), summary.json, metrics.lp (InfluxDB line protocol).
@@ -203,8 +203,8 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = FACTOR_EXAMPLES)]
 struct FactorArgs {
-    /// Integers, decimal or 0x…; negative ones too
-    #[arg(value_name = "N", value_parser = HexInteger::parse_human, allow_hyphen_values = true)]
+    /// Integers, decimal or 0x…; negative ones too, in hexadecimal after --
+    #[arg(value_name = "N", value_parser = HexInteger::parse_human, allow_negative_numbers = true)]
     numbers: Vec<HexInteger>,
 
     /// A file of integers, one a line

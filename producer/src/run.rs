@@ -575,10 +575,10 @@ fn show(summary: &Summary, json: bool, folder: &Folder) {
         && ask.count <= SHOWN
         && let Ok((_, text)) = folder.results()
     {
-        for line in factorizations(&text) {
-            print(&line);
+        let lines = factorizations(&text);
+        if !lines.is_empty() {
+            print(&format!("{}\n", lines.join("\n")));
         }
-        print("");
     }
     print(&format!("{summary}\nresults  {}", output.display()));
 }

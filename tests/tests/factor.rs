@@ -88,7 +88,7 @@ fn integers_of_all_sorts() {
 fn zero_has_no_factors() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
-    let done = factor(dir.path(), &broker, &["0", "15"]).wait();
+    let done = factor(dir.path(), &broker, &["0", "15", "--unit-size", "2"]).wait();
     assert_eq!(done.code, Some(1), "{done:?}");
     assert_eq!(lines(&done), ["15 = 3 · 5"]);
     assert!(done.stdout.contains("1 × 0 "), "says why: {}", done.stdout);
@@ -172,7 +172,8 @@ fn wrong_usage_says_what_to_do() {
     for (args, told) in [
         (&[][..], "say which integers"),
         (&["12x"], "not an integer"),
-        (&["--file", "bad.txt"], "bad.txt:2"),
+        (&["--file", "bad.txt"], "bad.txt: line 2"),
+        (&["12", "-0xff"], "--"),
         (&["--file", "missing"], "missing"),
         (&["--count", "5"], "--bits"),
         (&["--bits", "64", "--count", "0"], "--count"),
