@@ -8,10 +8,15 @@ pub const MAX_REASON_BYTES: usize = 300;
 /// Most bytes of an error that a program ends with.
 const MAX_ERROR_BYTES: usize = 8 << 10;
 
-/// The start of a text that came from outside, without control characters, which could clear a screen or fake a line of a log.
+/// Bytes behind the end of a shortened text in which the end of a password is looked for.
+const LONGEST_PASSWORD: usize = 4 << 10;
+
+/// The start of a text that came from outside, without control characters, which could clear a screen or fake a line of a log, and
+/// without the passwords of addresses: where one is cut off before its `@`, nobody could tell it later.
 #[must_use]
 pub fn shorten(text: &str, most: usize) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let text = without_passwords(&text[..text.floor_char_boundary(most + LONGEST_PASSWORD)]);
     // Longer afterwards it cannot be: no character is replaced by a longer one.
     let start = &text[..text.floor_char_boundary(most)];
     start.chars().map(clean).collect()
@@ -175,6 +180,11 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\nc");
         assert!(printable(&"λ".repeat(1 << 20)).len() < MAX_ERROR_BYTES + 4);
         assert_eq!(reason("a\nb"), "a b");
+        let long = format!("{} amqp://pool:s3cret@host", "x".repeat(60));
+        assert_eq!(
+            shorten(&long, 80),
+            format!("{} amqp://pool:…@hos", "x".repeat(60))
+        );
         assert_eq!(reason(&"λ".repeat(1000)).len(), MAX_REASON_BYTES);
     }
 
