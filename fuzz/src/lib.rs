@@ -2,65 +2,22 @@
 
 #![allow(clippy::missing_panics_doc)]
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-    ffi::OsString,
-    os::unix::ffi::OsStringExt,
-};
+// One allocator for both: it is a file of the tests of `common`, which no crate can depend on.
+#[path = "../../common/tests/counting/mod.rs"]
+mod counting;
+
+use std::{ffi::OsString, os::unix::ffi::OsStringExt};
+
+use clap::Parser;
+use primepool_common::{cli::parse_from, text::printable};
 
 /// A password that must not be in anything that is shown.
 pub const SECRET: &str = "s3cr3tPassw0rd";
 
-thread_local! {
-    static NOW: Cell<usize> = const { Cell::new(0) };
-    static MOST: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn change(more: usize, less: usize) {
-    // Fails only while the thread ends.
-    let _ = NOW.try_with(|now| {
-        let bytes = now.get().wrapping_add(more);
-        let _ = MOST.try_with(|most| most.set(most.get().max(bytes)));
-        now.set(bytes.wrapping_sub(less));
-    });
-}
-
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract; counting does not
-// allocate, as the counters are initialised at compile time and need no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        change(layout.size(), 0);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        change(0, layout.size());
-        // SAFETY: the caller keeps the contract of `dealloc`, and the memory is from the same allocator.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both are there while the contents move.
-        change(size, layout.size());
-        // SAFETY: the caller keeps the contract of `realloc`, and the memory is from the same allocator.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// Runs a reader of `body`, and fails if it takes more memory on the way than a message may. What it takes for a byte stays below
 /// 24: each list grows by doubling, and a number of two bytes has eight in memory.
 pub fn within_bounds<T>(body: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
-    let before = NOW.get();
-    MOST.set(before);
-    let result = read(body);
-    let taken = MOST.get().wrapping_sub(before);
+    let (result, taken) = counting::measure(|| read(body));
     let most = 24 * body.len() + (16 << 10);
     assert!(
         taken <= most,
@@ -92,7 +49,7 @@ pub fn assert_no_secret(text: &str) {
 }
 
 /// A command line of these bytes: arguments end with a 0, and a 1 stands for an address with the secret.
-pub fn command_line(program: &str, data: &[u8]) -> Vec<OsString> {
+fn command_line(program: &str, data: &[u8]) -> Vec<OsString> {
     let mut line = vec![program.into()];
     for argument in data.split(|byte| *byte == 0) {
         let mut text = Vec::new();
@@ -105,6 +62,27 @@ pub fn command_line(program: &str, data: &[u8]) -> Vec<OsString> {
         line.push(OsString::from_vec(text));
     }
     line
+}
+
+/// A program's command line of these bytes, see [`command_line`]: whatever is wrong with it, by the parser or by what `check` looks
+/// at, is told in an error that can be printed.
+pub fn check_command_line<C: Parser>(
+    program: &str,
+    data: &[u8],
+    check: impl FnOnce(&C) -> [Result<(), String>; 2],
+) {
+    match parse_from::<C>(command_line(program, data)) {
+        Ok(Some(cli)) => {
+            for error in check(&cli).into_iter().filter_map(Result::err) {
+                assert_printable(&printable(&error));
+            }
+        }
+        Ok(None) => {}
+        Err(error) => {
+            assert!(error.starts_with("error: "), "{error}");
+            assert_printable(&error);
+        }
+    }
 }
 
 /// The next part of the input, up to a 0 or the end.

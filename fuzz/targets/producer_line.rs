@@ -2,23 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use primepool_common::{cli::parse_from, text::printable};
-use primepool_fuzz::{assert_printable, command_line};
+use primepool_fuzz::check_command_line;
 use primepool_producer::cli::Cli;
 
 fuzz_target!(|data: &[u8]| {
-    match parse_from::<Cli>(command_line("producer", data)) {
-        Ok(Some(cli)) => {
-            for checked in [cli.check(), cli.log.filter().map(drop)] {
-                if let Err(error) = checked {
-                    assert_printable(&printable(&error));
-                }
-            }
-        }
-        Ok(None) => {}
-        Err(error) => {
-            assert!(error.starts_with("error: "), "{error}");
-            assert_printable(&error);
-        }
-    }
+    check_command_line("producer", data, |cli: &Cli| {
+        [cli.check(), cli.log.filter().map(drop)]
+    });
 });

@@ -1,0 +1,60 @@
+//! An allocator that counts what a thread has taken: for the tests of memory, and for the fuzz targets.
+//!
+//! Only what goes through Rust's allocator is counted: the words of integers, which are GMP's, are bounded by the digits.
+
+#![allow(unsafe_code)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+
+thread_local! {
+    static NOW: Cell<usize> = const { Cell::new(0) };
+    static MOST: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn change(more: usize, less: usize) {
+    // Fails only while the thread ends.
+    let _ = NOW.try_with(|now| {
+        let bytes = now.get().wrapping_add(more);
+        let _ = MOST.try_with(|most| most.set(most.get().max(bytes)));
+        now.set(bytes.wrapping_sub(less));
+    });
+}
+
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract; counting does not
+// allocate, as the counters are initialised at compile time and need no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        change(layout.size(), 0);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        change(0, layout.size());
+        // SAFETY: the caller keeps the contract of `dealloc`, and the memory is from the same allocator.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // Both are there while the contents move.
+        change(size, layout.size());
+        // SAFETY: the caller keeps the contract of `realloc`, and the memory is from the same allocator.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most bytes that were there at one time during the work, beyond those before.
+pub(crate) fn measure<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = NOW.get();
+    MOST.set(before);
+    let result = work();
+    (result, MOST.get().wrapping_sub(before))
+}
