@@ -47,6 +47,9 @@ pub async fn cancel(
 async fn tell(endpoint: &Endpoint, run: &RunId) -> Result<bool, BrokerError> {
     let name = format!("primepool producer {run} (cancelling)");
     let (connection, channel) = topology::open_publisher(endpoint, &name).await?;
+    let queue = topology::results_queue(run);
+    // Before anybody is told: a producer that hears it removes its queue at once.
+    let known = topology::queue_state(&connection, &queue).await.is_ok();
     // Plain data: it always has a JSON form.
     let body = serde_json::to_vec(&Control::cancel(run.clone())).unwrap_or_default();
     let confirmation = channel
@@ -62,8 +65,6 @@ async fn tell(endpoint: &Endpoint, run: &RunId) -> Result<bool, BrokerError> {
     if let Some(error) = refusal(&confirmation) {
         return Err(error);
     }
-    let queue = topology::results_queue(run);
-    let known = topology::queue_state(&connection, &queue).await.is_ok();
     if known {
         let unless_read = QueueDeleteOptions {
             if_unused: true,
