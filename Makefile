@@ -7,7 +7,7 @@ METRICS ?=
 export CONSUMERS CONCURRENCY RESUME METRICS
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs test test-compose check dashboards bench bench-factor bench-pool bench-broker experiment compare chaos fuzz clean
+.PHONY: help run up down logs test test-compose check dashboards bench bench-factor bench-spread bench-pool bench-broker experiment compare chaos fuzz clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -42,6 +42,9 @@ bench: ## primes per second on one core, beside gmpy2, GMP and OpenSSL: table an
 
 bench-factor: ## time to factor on one core, beside PARI's gp: table, some five minutes
 	@infra/local/bench-factor.sh
+
+bench-spread: ## one hard number on several workers, beside one: table, some 20 minutes
+	@infra/local/bench-spread.sh
 
 bench-pool: ## the pool beside a bare loop of the engine, and the broker alone
 	@infra/local/bench-pool.sh

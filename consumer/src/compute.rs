@@ -7,10 +7,10 @@ use std::{
 };
 
 use primepool_common::message::{HexInteger, JobAnswer, JobOutcome, Method, Work, WorkUnit};
-use primepool_engine::{Cancel, Engine, Error, Form, Found, Stream};
+use primepool_engine::{Cancel, Engine, Error, Form, Found, Stream, factor::spread::Families};
 use tracing::error;
 
-use crate::factor::factor;
+use crate::factor;
 
 /// Works on the jobs of a unit; a compute thread has one.
 pub trait Compute {
@@ -38,7 +38,11 @@ pub struct Jobs {
 
 /// The engine.
 #[derive(Default)]
-pub struct EngineCompute(Engine);
+pub struct EngineCompute {
+    engine: Engine,
+    /// For the next share of the same sieve.
+    families: Option<Families>,
+}
 
 impl Compute for EngineCompute {
     fn run(
@@ -59,7 +63,7 @@ impl Compute for EngineCompute {
                         .map_or_else(Stream::os, |seed| Stream::seeded(seed, job))
                 })
                 .collect();
-            self.0.primes_by(
+            self.engine.primes_by(
                 method.into(),
                 form,
                 bits,
@@ -77,27 +81,45 @@ impl Compute for EngineCompute {
             Work::NextPrime { after } => {
                 let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
                 for (job, n) in (first..).zip(&after[range]) {
-                    let found = self.0.next_prime(&n.0, cancel)?;
+                    let found = self.engine.next_prime(&n.0, cancel)?;
                     let candidates = found.candidates;
                     answer(job, ok(found), candidates);
                 }
                 Ok(())
             }
-            Work::Factor { numbers } => {
+            Work::Factor {
+                numbers,
+                share: Some(share),
+                ..
+            } => {
+                for (job, n) in (first..).zip(numbers) {
+                    let (outcome, done) = factor::share(&mut self.families, &n.0, *share, cancel)?;
+                    answer(job, outcome, done);
+                }
+                Ok(())
+            }
+            Work::Factor {
+                numbers,
+                leave_above,
+                share: None,
+            } => {
                 let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
                 for (job, n) in (first..).zip(&numbers[range]) {
-                    let (outcome, cancelled) = match factor(&mut self.0, &n.0, cancel) {
-                        Ok((found, cancelled)) => {
-                            (JobOutcome::Factored(Box::new(found)), cancelled)
-                        }
-                        // Of this number alone: the others of the unit have their own.
-                        Err(Error::Invalid { reason }) => (JobOutcome::Rejected { reason }, false),
-                        Err(error @ Error::Fault { .. }) => {
-                            let reason = error.to_string();
-                            (JobOutcome::Failed { reason }, false)
-                        }
-                        Err(error) => return Err(error),
-                    };
+                    let (outcome, cancelled) =
+                        match factor::factor(&mut self.engine, &n.0, *leave_above, cancel) {
+                            Ok((found, cancelled)) => {
+                                (JobOutcome::Factored(Box::new(found)), cancelled)
+                            }
+                            // Of this number alone: the others of the unit have their own.
+                            Err(Error::Invalid { reason }) => {
+                                (JobOutcome::Rejected { reason }, false)
+                            }
+                            Err(error @ Error::Fault { .. }) => {
+                                let reason = error.to_string();
+                                (JobOutcome::Failed { reason }, false)
+                            }
+                            Err(error) => return Err(error),
+                        };
                     answer(job, outcome, 0);
                     if cancelled {
                         return Err(Error::Cancelled);
@@ -358,6 +380,8 @@ mod tests {
         assert_eq!(answers[1].outcome, value(17));
         let answers = run(Work::Factor {
             numbers: [15, 0, -8].map(|n| HexInteger(n.into())).to_vec(),
+            leave_above: None,
+            share: None,
         });
         let factors = |answer: &JobAnswer| answer.factorization().map(|found| found.factors.len());
         let counts: Vec<_> = answers.iter().map(factors).collect();

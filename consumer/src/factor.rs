@@ -2,31 +2,41 @@
 
 use std::time::Instant;
 
-use primepool_common::message::{Factorization, HexInteger, Power, StageCost};
+use primepool_common::message::{
+    Factorization, HexInteger, JobOutcome, Packet, Power, Share, StageCost,
+};
 use primepool_engine::{
     Cancel, Engine, Error, Integer,
-    factor::{Composite, Limits, MAX_SIEVE_BITS, Progress, Reason},
+    factor::{
+        Composite, Limits, MAX_SIEVE_BITS, Progress, Reason,
+        spread::{self, Families},
+    },
 };
 
 /// Factors `n`. What a cancel leaves is an answer too, without a reason: whoever cancelled knows it. Also says whether that happened.
+/// Composites of more than `leave_above` bits are left without a reason as well.
 ///
 /// # Errors
 /// What [`Engine::factor`] says.
 pub fn factor(
     engine: &mut Engine,
     n: &Integer,
+    leave_above: Option<u32>,
     cancel: &Cancel,
 ) -> Result<(Factorization, bool), Error> {
     let mut costs = Costs::default();
-    let found = engine.factor(n, &Limits::default(), cancel, &mut |progress| {
+    let limits = leave_above.map_or_else(Limits::default, Limits::before_spreading);
+    let found = engine.factor(n, &limits, cancel, &mut |progress| {
         costs.note(progress);
     })?;
     let cancelled = found.is_cancelled();
+    let is_asked_for = |left: &&Composite| leave_above.is_some() && left.reason == Reason::TooLarge;
+    let mut left = found.composites.iter();
     let factorization = Factorization {
         reason: if cancelled {
             None
         } else {
-            found.composites.first().map(why_left)
+            left.find(|left| !is_asked_for(left)).map(why_left)
         },
         factors: found
             .factors
@@ -50,6 +60,45 @@ fn why_left(left: &Composite) -> String {
             "a composite of {bits} bits is left: no curve found a factor, and the sieve takes {MAX_SIEVE_BITS} bits at most"
         ),
         reason => format!("a composite of {bits} bits is left: {}", reason.as_str()),
+    }
+}
+
+/// Does a share of the work on `n`; `families` keeps the sieve of one composite for the next share. Also gives the curves or families
+/// that it was.
+///
+/// # Errors
+/// [`Error::Cancelled`], or what [`spread`] says.
+pub fn share(
+    families: &mut Option<Families>,
+    n: &Integer,
+    share: Share,
+    cancel: &Cancel,
+) -> Result<(JobOutcome, u64), Error> {
+    match share {
+        Share::Curves {
+            b1,
+            p_minus_1,
+            first,
+            count,
+        } => {
+            let mut done = 0;
+            let range = first..first + count;
+            let divisor = spread::curves(n, b1, p_minus_1, range, cancel, &mut |curve| {
+                done = curve;
+            })?;
+            let value = divisor.map(HexInteger);
+            Ok((JobOutcome::Ok { value }, done))
+        }
+        Share::Sieve { first, count } => {
+            let sieve = match families.take().filter(|sieve| sieve.number() == n) {
+                Some(sieve) => sieve,
+                None => Families::new(n)?,
+            };
+            let done = sieve.sieve(first..first + u64::from(count), cancel);
+            *families = Some(sieve);
+            let (packet, done) = done?;
+            Ok((JobOutcome::Relations(Packet(packet)), done))
+        }
     }
 }
 
@@ -95,7 +144,7 @@ mod tests {
     fn an_answer_has_factors_and_what_they_cost() {
         // 2^3 · 3 · (10^9 + 7) · (10^9 + 9)
         let n = Integer::from(24) * 1_000_000_007 * 1_000_000_009;
-        let (found, cancelled) = factor(&mut Engine::default(), &n, &Cancel::new()).unwrap();
+        let (found, cancelled) = factor(&mut Engine::default(), &n, None, &Cancel::new()).unwrap();
         let powers: Vec<_> = found
             .factors
             .iter()
@@ -114,7 +163,56 @@ mod tests {
         let cancel = Cancel::new();
         cancel.cancel();
         let n = Integer::from(24) * 1_000_000_007;
-        let (found, cancelled) = factor(&mut Engine::default(), &n, &cancel).unwrap();
+        let (found, cancelled) = factor(&mut Engine::default(), &n, None, &cancel).unwrap();
         assert!(cancelled && !found.is_complete() && found.reason.is_none());
+    }
+
+    #[test]
+    fn what_is_left_to_others_has_no_reason() {
+        // 6 · (10^20 + 39) · (10^21 + 117)
+        let p = Integer::from(Integer::u_pow_u(10, 20)) + 39;
+        let q = Integer::from(Integer::u_pow_u(10, 21)) + 117;
+        let n = Integer::from(&p * &q) * 6;
+        let factor = |leave_above| {
+            let mut engine = Engine::default();
+            factor(&mut engine, &n, leave_above, &Cancel::new())
+                .unwrap()
+                .0
+        };
+        let left = factor(Some(100));
+        assert_eq!(left.factors.len(), 2);
+        let composite = HexInteger(Integer::from(&p * &q));
+        assert_eq!(left.composites, [Power(composite, 1)]);
+        assert_eq!(left.reason, None);
+        assert!(factor(Some(140)).is_complete());
+    }
+
+    #[test]
+    fn shares_are_done() {
+        let p = Integer::from(Integer::u_pow_u(10, 20)) + 39;
+        let q = Integer::from(Integer::u_pow_u(10, 21)) + 117;
+        let n = p * q;
+        let cancel = Cancel::new();
+        let mut families = None;
+        let mut sieve = |first| {
+            let range = Share::Sieve { first, count: 3 };
+            share(&mut families, &n, range, &cancel).unwrap()
+        };
+        let (JobOutcome::Relations(packet), 3) = sieve(5) else {
+            panic!()
+        };
+        assert!(!packet.0.is_empty());
+        assert_eq!(sieve(5).0, JobOutcome::Relations(packet));
+        let curves = Share::Curves {
+            b1: 200,
+            p_minus_1: 0,
+            first: 7,
+            count: 3,
+        };
+        let (JobOutcome::Ok { value: None }, 3) =
+            share(&mut families, &n, curves, &cancel).unwrap()
+        else {
+            panic!()
+        };
     }
 }

@@ -17,7 +17,7 @@ use lapin::{
 };
 use primepool_common::{
     broker::{Backoff, BrokerError, ControlReader, Endpoint},
-    message::{CONTENT_TYPE, Control, decode_unit},
+    message::{CONTENT_TYPE, Control, Instruction, decode_unit},
     topology,
 };
 use tokio::{
@@ -217,7 +217,7 @@ impl Intake {
             leave_to_others(delivery.acker, tried);
             return;
         }
-        if self.running.is_cancelled(&unit.run) {
+        if self.running.is_cancelled(&unit) {
             debug!(run = %unit.run, unit = unit.unit, "dropped: its run was cancelled");
             tokio::spawn(async move {
                 // Without a connection the unit comes back, and is dropped then.
@@ -273,11 +273,14 @@ impl Intake {
     }
 
     fn heed(&self, message: &Control) {
-        let run = &message.cancel;
-        if self.running.cancel_run(run) {
+        let (run, group) = match &message.instruction {
+            Instruction::Cancel(run) => (run, None),
+            Instruction::CancelGroup(run, group) => (run, Some(*group)),
+        };
+        if self.running.cancel(run, group) {
             // Most are old ones that a new connection reads again.
-            debug!(%run, "the run was cancelled");
-            if self.ledger.holds(run) {
+            debug!(%run, group, "cancelled");
+            if group.is_none() && self.ledger.holds(run) {
                 info!(%run, "the run was cancelled: drops its units");
             }
         }

@@ -11,7 +11,10 @@ use primepool_common::message::{RunId, WorkUnit};
 use primepool_engine::Cancel;
 use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
 
-/// Cancelled runs that are remembered; the broker forgets them as well.
+/// A run, or only one group of its units.
+type Cancelled = (RunId, Option<u32>);
+
+/// Cancelled runs and groups that are remembered; the broker forgets them as well.
 const RUNS_REMEMBERED: usize = 100_000;
 
 /// Why the work on a unit was broken off.
@@ -37,9 +40,9 @@ pub struct Running {
 struct Shared {
     /// By number of the worker.
     units: HashMap<u32, Unit>,
-    cancelled: HashSet<RunId>,
+    cancelled: HashSet<Cancelled>,
     /// In the order in which they were cancelled.
-    order: VecDeque<RunId>,
+    order: VecDeque<Cancelled>,
     ends: bool,
     /// Units begun so far.
     begun: u64,
@@ -50,9 +53,17 @@ struct Unit {
     /// Which one it is of those that were begun.
     number: u64,
     run: RunId,
+    group: u32,
     cancel: Cancel,
     stop: Option<Stop>,
     clock: Option<AbortHandle>,
+}
+
+impl Shared {
+    fn is_cancelled(&self, unit: &WorkUnit) -> bool {
+        let is_cancelled = |group| self.cancelled.contains(&(unit.run.clone(), group));
+        is_cancelled(None) || is_cancelled(Some(unit.group()))
+    }
 }
 
 impl Unit {
@@ -89,13 +100,14 @@ impl Running {
         let mut entry = Unit {
             number,
             run: unit.run.clone(),
+            group: unit.group(),
             cancel: cancel.clone(),
             stop: None,
             clock: limit.map(|limit| self.set_clock(worker, number, limit)),
         };
         if shared.ends {
             entry.stop(Stop::Shutdown);
-        } else if shared.cancelled.contains(&unit.run) {
+        } else if shared.is_cancelled(unit) {
             entry.stop(Stop::RunCancelled);
         }
         shared.units.insert(worker, entry);
@@ -125,28 +137,30 @@ impl Running {
         unit.stop
     }
 
-    /// Nobody wants this run any more. `true` if that is news.
-    pub fn cancel_run(&self, run: &RunId) -> bool {
+    /// Nobody wants this run any more, or only this group of its units. `true` if that is news.
+    pub fn cancel(&self, run: &RunId, group: Option<u32>) -> bool {
         let mut shared = self.lock();
-        if !shared.cancelled.insert(run.clone()) {
+        let cancelled = (run.clone(), group);
+        if !shared.cancelled.insert(cancelled.clone()) {
             return false;
         }
-        shared.order.push_back(run.clone());
+        shared.order.push_back(cancelled);
         if shared.order.len() > RUNS_REMEMBERED
             && let Some(oldest) = shared.order.pop_front()
         {
             shared.cancelled.remove(&oldest);
         }
-        for unit in shared.units.values_mut().filter(|unit| unit.run == *run) {
+        let units = shared.units.values_mut();
+        for unit in units.filter(|unit| unit.run == *run && group.is_none_or(|g| g == unit.group)) {
             unit.stop(Stop::RunCancelled);
         }
         true
     }
 
-    /// Whether a run was cancelled.
+    /// Whether the unit's run was cancelled, or its group.
     #[must_use]
-    pub fn is_cancelled(&self, run: &RunId) -> bool {
-        self.lock().cancelled.contains(run)
+    pub fn is_cancelled(&self, unit: &WorkUnit) -> bool {
+        self.lock().is_cancelled(unit)
     }
 
     /// This process ends: everything stops, and nothing is begun.
@@ -168,7 +182,7 @@ impl Default for Running {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use primepool_common::message::{VERSION, Work};
+    use primepool_common::message::{GROUP_UNITS, VERSION, Work};
 
     use super::*;
 
@@ -209,11 +223,18 @@ mod tests {
         let running = Running::new();
         let one = running.begin(0, &unit("r", None));
         let other = running.begin(1, &unit("s", None));
-        assert!(running.cancel_run(&"r".parse().unwrap()));
-        assert!(!running.cancel_run(&"r".parse().unwrap()));
+        assert!(running.cancel(&"r".parse().unwrap(), None));
+        assert!(!running.cancel(&"r".parse().unwrap(), None));
         assert!(one.is_cancelled() && !other.is_cancelled());
         assert_eq!(running.end(0), Some(Stop::RunCancelled));
         assert!(running.begin(0, &unit("r", None)).is_cancelled());
+        // A group of another run, and a group that the unit does not belong to.
+        assert!(running.cancel(&"t".parse().unwrap(), Some(0)));
+        assert!(running.cancel(&"s".parse().unwrap(), Some(1)));
+        assert!(!other.is_cancelled() && !running.is_cancelled(&unit("s", None)));
+        let mut grouped = unit("s", None);
+        grouped.unit = GROUP_UNITS + 5;
+        assert!(running.is_cancelled(&grouped) && running.begin(2, &grouped).is_cancelled());
         running.stop_all();
         assert!(other.is_cancelled());
         assert_eq!(running.end(1), Some(Stop::Shutdown));

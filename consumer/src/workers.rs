@@ -93,7 +93,7 @@ impl Worker {
             if !self.ledger.claim(&task.key()) {
                 continue;
             }
-            let finished = if self.running.is_cancelled(&task.unit.run) {
+            let finished = if self.running.is_cancelled(&task.unit) {
                 Finished::Drop(task.key())
             } else {
                 self.work(&mut compute, task)
@@ -142,8 +142,9 @@ fn count_outcomes(node: &Node, answer: &UnitAnswer) {
         .jobs
         .iter()
         .filter(|job| match &job.outcome {
-            JobOutcome::Ok { .. } => true,
-            JobOutcome::Factored(found) => found.is_complete(),
+            JobOutcome::Ok { .. } | JobOutcome::Relations(_) => true,
+            // What was left to others is no failure.
+            JobOutcome::Factored(found) => found.reason.is_none(),
             JobOutcome::Failed { .. } | JobOutcome::Rejected { .. } => false,
         })
         .count() as u64;

@@ -23,7 +23,7 @@ fuzz_target!(|body: &[u8]| {
     assert!(answer.jobs.len() as u64 <= MAX_UNIT_JOBS);
     assert!(answer.first.checked_add(answer.jobs.len() as u64).is_some());
     let reasons = answer.jobs.iter().filter_map(|job| match &job.outcome {
-        JobOutcome::Ok { .. } => None,
+        JobOutcome::Ok { .. } | JobOutcome::Relations(_) => None,
         JobOutcome::Factored(found) => found.reason.as_ref(),
         JobOutcome::Failed { reason } | JobOutcome::Rejected { reason } => Some(reason),
     });

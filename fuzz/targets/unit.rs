@@ -21,7 +21,7 @@ fuzz_target!(|body: &[u8]| {
     assert_eq!(unit.version, VERSION);
     assert!(unit.avoid.len() <= MAX_AVOIDED);
     assert!(unit.avoid.iter().all(|node| node.len() <= MAX_NAME_BYTES));
-    if let Work::NextPrime { after: numbers } | Work::Factor { numbers } = &unit.work {
+    if let Work::NextPrime { after: numbers } | Work::Factor { numbers, .. } = &unit.work {
         assert!(numbers.len() as u64 <= MAX_UNIT_JOBS);
         assert!(unit.work.bits() <= MAX_INTEGER_BITS);
     }

@@ -19,7 +19,7 @@ use primepool_engine::MAX_BITS;
 
 use crate::{
     plan::{Ask, MAX_COUNT, UnitSize, read_integers},
-    semiprime::semiprimes,
+    semiprime::Semiprimes,
 };
 
 const EXAMPLES: &str = "\
@@ -134,13 +134,14 @@ struct NewRun {
 }
 
 impl NewRun {
-    fn of(&self, ask: Ask) -> What {
+    fn of(&self, ask: Ask, semiprimes: Option<Semiprimes>) -> What {
         let limit = self.deadline.map(|limit| limit.as_millis() as u64);
         What::New {
             ask: Ask {
                 deadline_ms: limit,
                 ..ask
             },
+            semiprimes,
             unit_size: self.unit_size,
             priority: self.priority,
             output: self.output.clone(),
@@ -236,6 +237,8 @@ Examples:
   producer factor --file numbers.txt --output factors.jsonl
   producer factor --count 20 --bits 160              random products of two primes of 80 bits, to measure
 
+An integer that has a composite divisor of more than 200 bits is worked on by all consumers together.
+
 Each result is printed and written to runs/<run>/results.jsonl. Factors below 2^64 are proven primes, larger ones have passed the
 Baillie-PSW test. Composites that a deadline or their size left whole stand in brackets, and count as not done.";
 
@@ -304,6 +307,8 @@ pub enum What {
     New {
         /// The jobs.
         ask: Ask,
+        /// Integers to factor that are still to be made, beside those that are named.
+        semiprimes: Option<Semiprimes>,
         /// Jobs in a unit.
         unit_size: UnitSize,
         /// AMQP priority of the units.
@@ -384,8 +389,8 @@ impl Cli {
                 run: resume.run.clone(),
                 republish: resume.republish,
             },
-            Some(Command::Factor(factor)) => factor.new_run.of(factor.ask()?),
-            Some(Command::Cancel(_)) | None => self.new_run.of(self.ask()?),
+            Some(Command::Factor(factor)) => factor.new_run.of(factor.ask()?, factor.semiprimes()),
+            Some(Command::Cancel(_)) | None => self.new_run.of(self.ask()?, None),
         };
         let common = self.common();
         Ok(Order {
@@ -433,6 +438,7 @@ impl Cli {
             deadline_ms: None,
             after,
             numbers: Vec::new(),
+            is_balanced: false,
         })
     }
 
@@ -454,15 +460,19 @@ fn integers_of(option: &str, path: &Path) -> Result<Vec<HexInteger>, String> {
 }
 
 impl FactorArgs {
+    fn semiprimes(&self) -> Option<Semiprimes> {
+        let (count, bits) = self.count.zip(self.bits)?;
+        let seed = self.seed;
+        Some(Semiprimes { count, bits, seed })
+    }
+
     fn ask(&self) -> Result<Ask, String> {
         let mut numbers = self.numbers.clone();
         if let Some(path) = &self.file {
             numbers.extend(integers_of("--file", path)?);
         }
-        if let (Some(count), Some(bits)) = (self.count, self.bits) {
-            numbers.extend(semiprimes(count, bits, self.seed)?);
-        }
-        if numbers.is_empty() {
+        let is_balanced = numbers.is_empty();
+        if numbers.is_empty() && self.semiprimes().is_none() {
             return Err(
                 "say which integers: `producer factor N…`, --file FILE, or --count K --bits B"
                     .to_owned(),
@@ -477,6 +487,7 @@ impl FactorArgs {
             deadline_ms: None,
             after: Vec::new(),
             numbers,
+            is_balanced,
         })
     }
 }

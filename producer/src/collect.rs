@@ -198,7 +198,7 @@ impl Collector {
                     }),
                 },
                 message = ControlReader::next_of(&mut control) => {
-                    if message.cancel == self.manifest.run {
+                    if message.cancels(&self.manifest.run) {
                         let _ = self.events.send(Event::Cancelled);
                     }
                 }

@@ -7,6 +7,8 @@
 //! | `results.jsonl` | a line for each job that has ended (`--output` puts it elsewhere) |
 //! | `metrics.lp` | the run's metrics, in InfluxDB's line protocol |
 //! | `summary.json` | the figures of the last session |
+//! | `factor-<job>.jsonl` | what is known of an integer that the whole pool is at work on, see [`crate::spread`]; gone when it has its result |
+//! | `groups` | how many groups of units were made for such integers |
 //! | `cancelled` | there once the run was cancelled; empty |
 //! | `lock` | held by the producer that works on the run |
 
@@ -75,6 +77,10 @@ impl Manifest {
     #[must_use]
     pub fn largest_answer(&self) -> usize {
         let job = self.ask.answer_bytes() + ANSWER_JOB_BYTES;
+        if self.ask.is_spread() {
+            // Relations of the sieve.
+            return MAX_BODY_BYTES;
+        }
         let jobs = self.packing.most.saturating_mul(job);
         usize::try_from(jobs.saturating_add(ANSWER_HEAD_BYTES))
             .unwrap_or(usize::MAX)
@@ -137,7 +143,7 @@ pub enum FolderError {
     Busy(RunId),
 }
 
-fn file_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
+pub(crate) fn file_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
     let path = path.to_owned();
     move |error| FolderError::File { what, path, error }
 }
@@ -320,7 +326,7 @@ fn open_lines(path: &Path) -> io::Result<(File, String)> {
 }
 
 /// Writes a file so that it is there whole or not at all, also after a power cut.
-fn write_whole(path: &Path, value: &impl Serialize) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
     serde_json::to_writer_pretty(&mut file, value)?;
@@ -488,6 +494,7 @@ mod tests {
             deadline_ms: None,
             after: vec![],
             numbers: vec![],
+            is_balanced: false,
         };
         let packing = Packing {
             most: 4,

@@ -22,6 +22,7 @@ pub mod row;
 pub mod run;
 pub mod semiprime;
 pub mod sink;
+pub mod spread;
 pub mod state;
 pub mod summary;
 pub mod verify;
@@ -42,10 +43,13 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, anyhow::Error)> {
         .enable_all()
         .build()
         .map_err(|error| (Exit::Incomplete, error.into()))?;
-    match task {
+    let done = match task {
         Task::Run(order) => runtime.block_on(run::run(endpoint, *order)),
         Task::Cancel { run, runs_dir } => {
             runtime.block_on(cancel::cancel(&endpoint, &run, &runs_dir))
         }
-    }
+    };
+    // Whatever still computes is not waited for.
+    runtime.shutdown_background();
+    done
 }

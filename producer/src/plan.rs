@@ -13,6 +13,8 @@ use primepool_common::message::{
 use primepool_engine::{Form, Kernel, estimate};
 use serde::{Deserialize, Serialize};
 
+use crate::spread::SPREAD_ABOVE_BITS;
+
 /// Most jobs in a run: what has come back is kept track of in memory, some 30 bytes a job.
 pub const MAX_COUNT: u64 = 1 << 32;
 
@@ -40,6 +42,9 @@ pub struct Ask {
     /// For `factor`: the integers, a job each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub numbers: Vec<HexInteger>,
+    /// Whether each of them is known to be a product of two primes of one size.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_balanced: bool,
 }
 
 /// Longest line with an integer, in bytes: its decimal digits are the longest, and there is room for white space.
@@ -255,7 +260,8 @@ impl Ask {
         let (form, uniform) = match self.kind {
             JobKind::Prime | JobKind::NextPrime => (Form::Prime, 1.4),
             JobKind::SafePrime => (Form::SafePrime, 4.5),
-            JobKind::Factor => return factor_seconds(bits),
+            // Of what is above, a unit does no more than what is quickly done.
+            JobKind::Factor => return factor_seconds(bits.min(SPREAD_ABOVE_BITS)),
             JobKind::Noop => return 20e-6,
         };
         let slower = match self.method {
@@ -263,6 +269,12 @@ impl Ask {
             Method::Uniform => uniform,
         };
         slower * estimate::seconds(form, bits, kernel)
+    }
+
+    /// Whether there are integers for which the whole pool works together.
+    #[must_use]
+    pub fn is_spread(&self) -> bool {
+        self.kind == JobKind::Factor && self.largest_bits() > SPREAD_ABOVE_BITS
     }
 
     /// Bits of the largest number in question.
@@ -300,6 +312,8 @@ impl Ask {
             },
             JobKind::Factor => Work::Factor {
                 numbers: self.numbers[first as usize..end as usize].to_vec(),
+                leave_above: Some(SPREAD_ABOVE_BITS),
+                share: None,
             },
             JobKind::Noop => Work::Noop { count },
         };
@@ -350,6 +364,7 @@ mod tests {
             deadline_ms: None,
             after: vec![],
             numbers: vec![],
+            is_balanced: false,
         }
     }
 

@@ -73,13 +73,14 @@ impl Progress {
 
     /// Shows the state now.
     ///
-    /// `since`: when the first unit was published.
+    /// `since`: when the first unit was published. `standing`: how far one job is that takes long.
     pub fn update(
         &mut self,
         done: u64,
         failed: u64,
         queue: Option<QueueState>,
         since: Option<Instant>,
+        standing: Option<&str>,
     ) {
         let elapsed = since.map_or(Duration::ZERO, |since| since.elapsed());
         let rate = (done - self.done_before) as f64 / elapsed.as_secs_f64().max(1e-3);
@@ -95,6 +96,9 @@ impl Progress {
                 plural(queue.ready.into(), "unit"),
                 plural(queue.consumers.into(), "consumer")
             ));
+        }
+        if let Some(standing) = standing {
+            message = format!("{standing}; {message}");
         }
         if failed > 0 {
             message.push_str(&format!(", {failed} failed"));

@@ -8,10 +8,11 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use lapin::{Channel, Confirmation, PublisherConfirm};
+use lapin::{Channel, Confirmation, PublisherConfirm, options::BasicPublishOptions};
 use primepool_common::{
     broker::{Backoff, BrokerError, Endpoint, MANDATORY, confirmed, properties, refusal},
-    clock::unix_ns,
+    clock::{unix_ns, unix_time},
+    message::{Control, WorkUnit, group_of},
     topology,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -45,6 +46,15 @@ impl From<lapin::Error> for PublishError {
     }
 }
 
+/// What the publishing side is asked for.
+#[derive(Debug)]
+pub enum Request {
+    /// To publish these units, before all others.
+    Units(Vec<u64>),
+    /// To tell everybody that nobody wants the units of this group any more.
+    CancelGroup(u32),
+}
+
 /// What the publishing side works with.
 #[derive(Debug)]
 pub struct Publisher {
@@ -57,22 +67,24 @@ pub struct Publisher {
     /// The confirmed units.
     journal: Journal,
     /// Units to publish; more may be asked for at any time.
-    units: UnboundedReceiver<Vec<u64>>,
+    requests: UnboundedReceiver<Request>,
     /// Whether no more can be asked for.
-    units_ended: bool,
+    requests_ended: bool,
     /// Units that are to be published now.
     waiting: VecDeque<u64>,
+    /// Groups that everybody is to be told of now.
+    cancelled: Vec<u32>,
 }
 
 impl Publisher {
-    /// To publish `waiting`, and then whatever `units` brings.
+    /// To publish `waiting`, and then whatever `requests` brings.
     #[must_use]
     pub fn new(
         endpoint: Endpoint,
         manifest: Arc<Manifest>,
         shared: Arc<Shared>,
         journal: Journal,
-        units: UnboundedReceiver<Vec<u64>>,
+        requests: UnboundedReceiver<Request>,
         waiting: Vec<u64>,
     ) -> Self {
         Self {
@@ -80,13 +92,14 @@ impl Publisher {
             manifest,
             shared,
             journal,
-            units,
-            units_ended: false,
+            requests,
+            requests_ended: false,
             waiting: waiting.into(),
+            cancelled: Vec::new(),
         }
     }
 
-    /// Publishes until no more units can be asked for.
+    /// Publishes until nothing more can be asked for.
     ///
     /// # Errors
     /// The broker refuses in a way that only an operator can mend, or the journal cannot be written.
@@ -127,16 +140,25 @@ impl Publisher {
         let mut quiet = 0;
         let mut pulse = tokio::time::interval(Duration::from_secs(1));
         loop {
-            if self.units_ended && self.waiting.is_empty() && unconfirmed.is_empty() {
+            if self.requests_ended && self.waiting.is_empty() && unconfirmed.is_empty() {
                 return Ok(());
             }
             while unconfirmed.len() < WINDOW
                 && let Some(unit) = self.waiting.pop_front()
             {
+                let Some(unit) = self.unit(unit) else {
+                    continue;
+                };
                 number += 1;
-                unconfirmed.insert(number, self.journal.begin(unit));
-                let confirm = self.send(channel, unit).await?;
+                unconfirmed.insert(number, self.journal.begin(unit.unit));
+                let confirm = self.send(channel, &unit).await?;
                 confirms.push(confirmed(number, confirm));
+            }
+            while let Some(&group) = self.cancelled.last() {
+                number += 1;
+                let confirm = self.send_cancel(channel, group).await?;
+                confirms.push(confirmed(number, confirm));
+                self.cancelled.pop();
             }
             tokio::select! {
                 Some((number, confirmation)) = confirms.next() => {
@@ -148,13 +170,19 @@ impl Publisher {
                     }
                     quiet = 0;
                     backoff.reset();
+                    // Units of groups are made anew, as their work needs them.
+                    confirmed.retain(|publication| group_of(publication.unit) == 0);
                     self.journal.add(&confirmed)?;
                     self.shared.units_published.fetch_add(confirmed.len() as u64, Relaxed);
                 }
-                units = self.units.recv(), if !self.units_ended => match units {
+                request = self.requests.recv(), if !self.requests_ended => match request {
                     // They go first: somebody waits for them longest.
-                    Some(units) => self.put_first(units),
-                    None => self.units_ended = true,
+                    Some(Request::Units(units)) => self.put_first(units),
+                    Some(Request::CancelGroup(group)) => {
+                        self.waiting.retain(|unit| group_of(*unit) != group);
+                        self.cancelled.push(group);
+                    }
+                    None => self.requests_ended = true,
                 },
                 // A connection that broke while everything waits is seen here.
                 _ = pulse.tick() => {
@@ -191,24 +219,39 @@ impl Publisher {
         Ok(())
     }
 
-    async fn send(&self, channel: &Channel, unit: u64) -> Result<PublisherConfirm, lapin::Error> {
+    /// The unit of this number as it is published now; nothing if nobody wants it any more.
+    fn unit(&self, unit: u64) -> Option<WorkUnit> {
         let published_ns = unix_ns();
-        let manifest = &self.manifest;
+        if group_of(unit) > 0 {
+            let unit = self.shared.grouped(unit)?;
+            return Some(WorkUnit {
+                published_ns,
+                ..unit
+            });
+        }
+        let Manifest { ask, run, .. } = &*self.manifest;
         let (first, end) = self.shared.bounds(unit);
-        let mut unit = manifest
-            .ask
-            .unit(&manifest.run, unit, first, end, published_ns);
+        let mut unit = ask.unit(run, unit, first, end, published_ns);
         unit.avoid = self.shared.avoided(unit.unit);
+        Some(unit)
+    }
+
+    async fn send(
+        &self,
+        channel: &Channel,
+        unit: &WorkUnit,
+    ) -> Result<PublisherConfirm, lapin::Error> {
+        let manifest = &self.manifest;
         // Plain data: it always has a JSON form.
-        let body = serde_json::to_vec(&unit).unwrap_or_default();
+        let body = serde_json::to_vec(unit).unwrap_or_default();
         let kind = unit.work.kind();
-        let published_s = published_ns / 1_000_000_000;
+        let published_s = unit.published_ns / 1_000_000_000;
         let properties = properties(kind.as_str(), &manifest.run, published_s)
             .with_priority(manifest.priority)
             .with_message_id(unit.message_id().into())
             .with_reply_to(topology::results_queue(&manifest.run).into());
         self.shared.note_published(unit.unit, Instant::now());
-        debug!(unit = unit.unit, jobs = end - first, "publishes");
+        debug!(unit = unit.unit, jobs = unit.work.count(), "publishes");
         channel
             .basic_publish(
                 topology::JOBS_EXCHANGE.into(),
@@ -216,6 +259,27 @@ impl Publisher {
                 MANDATORY,
                 &body,
                 properties,
+            )
+            .await
+    }
+
+    async fn send_cancel(
+        &self,
+        channel: &Channel,
+        group: u32,
+    ) -> Result<PublisherConfirm, lapin::Error> {
+        let run = &self.manifest.run;
+        let control = Control::cancel_group(run.clone(), group);
+        // Plain data: it always has a JSON form.
+        let body = serde_json::to_vec(&control).unwrap_or_default();
+        channel
+            .basic_publish(
+                topology::CONTROL_EXCHANGE.into(),
+                run.as_str().into(),
+                // Who does not hear it only does more than is needed.
+                BasicPublishOptions::default(),
+                &body,
+                properties("control", run, unix_time().as_secs()),
             )
             .await
     }

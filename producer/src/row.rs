@@ -74,6 +74,24 @@ impl Factored {
     }
 }
 
+impl Factored {
+    /// What was found, without the integer.
+    #[must_use]
+    pub fn into_found(self) -> Factorization {
+        let powers = |list: Vec<(Hex, u32)>| {
+            let list = list.into_iter();
+            list.map(|(value, exponent)| Power(value.0, exponent))
+                .collect()
+        };
+        Factorization {
+            factors: powers(self.factors),
+            composites: powers(self.composites),
+            reason: None,
+            stages: self.stages,
+        }
+    }
+}
+
 /// Up to here the Baillie–PSW test proves (Feitsma and Galway's list of base-2 pseudoprimes, 2013).
 const PROVEN_BITS: u32 = 64;
 

@@ -3,7 +3,11 @@
 use std::{
     pin::pin,
     process,
-    sync::{Arc, atomic::Ordering::Relaxed, mpsc::channel},
+    sync::{
+        Arc,
+        atomic::Ordering::Relaxed,
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -37,9 +41,11 @@ use crate::{
     metrics::{self, Metrics, ReadBack},
     plan::{Ask, Packing, UnitSize},
     progress::{Progress, plural},
-    publish::{PublishError, Publisher},
+    publish::{PublishError, Publisher, Request},
     row::{factorizations, read_back},
+    semiprime::Semiprimes,
     sink::{Ended, Files, Sink, SinkInput},
+    spread::{Orders, Spread},
     state::{Event, Shared},
     summary::Summary,
     verify::Verifier,
@@ -73,6 +79,10 @@ struct Ready {
     ok_before: u64,
     detach: bool,
     consumers: u32,
+    to_sink: Sender<SinkInput>,
+    sink_input: Receiver<SinkInput>,
+    /// Integers at which the whole pool is at work.
+    spread: Spread,
     /// Whether answers may have gone astray before.
     doubt: Doubt,
 }
@@ -96,12 +106,14 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
     match &order.what {
         What::New {
             ask,
+            semiprimes,
             unit_size,
             priority,
             output,
             detach,
         } => {
             let run = RunId::generate().map_err(|e| (Exit::Incomplete, e.into()))?;
+            let ask = &with_semiprimes(ask.clone(), *semiprimes).await?;
             // A wrong size is found before the broker is asked.
             choose(ask, *unit_size, 0)?;
             let connection = collect::connect(endpoint, &run)
@@ -126,9 +138,16 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
             };
             let (journal, _) = folder.journal().map_err(folder_failure)?;
             let shared = Shared::new(packing.bounds(ask.count));
+            let mut done = vec![false; ask.count as usize];
+            let (to_sink, sink_input) = channel();
+            let spread =
+                Spread::open(&folder, &mut done, to_sink.clone()).map_err(folder_failure)?;
             Ok(Ready {
                 units: (0..shared.units()).collect(),
-                done: vec![false; ask.count as usize],
+                done,
+                to_sink,
+                sink_input,
+                spread,
                 ok_before: 0,
                 detach: *detach,
                 consumers,
@@ -143,7 +162,7 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
             let folder = Folder::open(&order.runs_dir, run).map_err(folder_failure)?;
             let ask = &folder.manifest.ask;
             let (_, text) = folder.results().map_err(folder_failure)?;
-            let (done, ok_before) = read_back(&text, ask.count).map_err(|reason| {
+            let (mut done, ok_before) = read_back(&text, ask.count).map_err(|reason| {
                 let path = folder.manifest.output.clone();
                 folder_failure(FolderError::Damaged { path, reason })
             })?;
@@ -168,6 +187,10 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
                 confirmed.clear();
             }
             let shared = Shared::new(folder.manifest.packing.bounds(ask.count));
+            let ended = done.iter().filter(|done| **done).count() as u64;
+            let (to_sink, sink_input) = channel();
+            let spread =
+                Spread::open(&folder, &mut done, to_sink.clone()).map_err(folder_failure)?;
             let mut units = shared.unanswered(&done);
             // A damaged journal may name others.
             confirmed.retain(|unit| *unit < shared.units());
@@ -175,7 +198,6 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
             shared
                 .units_published
                 .store(confirmed.len() as u64, Relaxed);
-            let ended = done.iter().filter(|done| **done).count() as u64;
             shared.jobs_done.store(ended, Relaxed);
             shared.jobs_not_ok.store(ended - ok_before, Relaxed);
             Ok(Ready {
@@ -184,6 +206,9 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
                 doubt: Doubt::new(!confirmed.is_empty()),
                 units,
                 done,
+                to_sink,
+                sink_input,
+                spread,
                 ok_before,
                 detach: false,
                 folder,
@@ -194,6 +219,26 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
         }
     }
 }
+
+/// Adds the products that are to be factored. Large ones take a while.
+async fn with_semiprimes(mut ask: Ask, made: Option<Semiprimes>) -> Result<Ask, Failure> {
+    let Some(semiprimes) = made else {
+        return Ok(ask);
+    };
+    let Semiprimes { count, bits, .. } = semiprimes;
+    if f64::from(bits).powi(3) * count as f64 > TOLD_WORK {
+        tell(&format!("makes {count} products of {bits} bits to factor"));
+    }
+    let products = tokio::task::spawn_blocking(move || semiprimes.make()).await;
+    let products = products.map_err(|panic| (Exit::Incomplete, panic.into()))?;
+    ask.numbers
+        .extend(products.map_err(|error| (Exit::Incomplete, anyhow::Error::msg(error)))?);
+    ask.count = ask.numbers.len() as u64;
+    Ok(ask)
+}
+
+/// Cubed bits of all products from which on somebody may wonder what takes so long: some seconds.
+const TOLD_WORK: f64 = 1e11;
 
 fn choose(ask: &Ask, size: UnitSize, consumers: u32) -> Result<Packing, Failure> {
     Packing::choose(ask, size, consumers).map_err(|e| (Exit::Usage, anyhow::Error::msg(e)))
@@ -231,6 +276,9 @@ impl Ready {
             ok_before,
             detach,
             consumers,
+            to_sink,
+            sink_input,
+            spread,
             doubt,
         } = self;
         let manifest = Arc::new(folder.manifest.clone());
@@ -251,19 +299,19 @@ impl Ready {
                 ask.kind
             ));
         }
-        let (more_units, units_to_come) = mpsc::unbounded_channel();
+        let (requests, to_publish) = mpsc::unbounded_channel();
         let publisher = Publisher::new(
             endpoint.clone(),
             Arc::clone(&manifest),
             Arc::clone(&shared),
             journal.clone(),
-            units_to_come,
+            to_publish,
             units,
         );
         let publishing = tokio::spawn(publisher.run());
         if detach {
             progress.finish();
-            drop(more_units);
+            drop(requests);
             let end = publish_only(publishing, &mut signals, &connection, &manifest.run).await;
             if matches!(end, End::Cancelled) {
                 note_cancelled(order, &manifest.run);
@@ -273,7 +321,6 @@ impl Ready {
         }
 
         let (events, mut what_happens) = mpsc::unbounded_channel();
-        let (to_sink, sink_input) = channel();
         let (settled, to_settle) = mpsc::unbounded_channel();
         let (stop_collecting, stop) = oneshot::channel();
         let (results, _) = folder.results().map_err(folder_failure)?;
@@ -295,6 +342,7 @@ impl Ready {
                 journal: journal.clone(),
                 metrics: Metrics::new(metrics, server),
             },
+            spread,
             done,
             settled,
             events.clone(),
@@ -322,7 +370,7 @@ impl Ready {
             ask.count,
             order.timeout,
             &mut what_happens,
-            &more_units,
+            &requests,
             publishing,
             &mut signals,
             &mut progress,
@@ -403,7 +451,7 @@ async fn watch(
     count: u64,
     give_up_after: Option<Duration>,
     what_happens: &mut UnboundedReceiver<Event>,
-    more_units: &UnboundedSender<Vec<u64>>,
+    requests: &UnboundedSender<Request>,
     mut publishing: JoinHandle<Result<(), PublishError>>,
     signals: &mut StopSignals,
     progress: &mut Progress,
@@ -426,14 +474,20 @@ async fn watch(
                 }
                 Event::QueueLost(units) => {
                     progress.say("the run's results queue was gone: publishes again what has no result");
-                    let _ = more_units.send(units);
+                    let _ = requests.send(Request::Units(units));
                 }
                 Event::Overdue(units) => {
                     progress.say("answers may have gone astray while their queue was out of reach: publishes again what has no result");
-                    let _ = more_units.send(units);
+                    let _ = requests.send(Request::Units(units));
                 }
                 Event::DoAgain(units) => {
-                    let _ = more_units.send(units);
+                    let _ = requests.send(Request::Units(units));
+                }
+                Event::Spread(Orders { units, cancel }) => {
+                    for group in cancel {
+                        let _ = requests.send(Request::CancelGroup(group));
+                    }
+                    let _ = requests.send(Request::Units(units.iter().map(|unit| unit.unit).collect()));
                 }
                 Event::Cancelled => break End::Cancelled,
                 Event::Queue(state) => queue = Some(state),
@@ -445,7 +499,13 @@ async fn watch(
             },
             signal = signals.next() => break End::Interrupted(signal),
             Some(()) = &mut too_late => break End::TimedOut(give_up_after.unwrap_or_default()),
-            _ = tick.tick() => progress.update(done, shared.jobs_not_ok.load(Relaxed), queue, shared.first_published()),
+            _ = tick.tick() => progress.update(
+                done,
+                shared.jobs_not_ok.load(Relaxed),
+                queue,
+                shared.first_published(),
+                shared.standing().as_deref(),
+            ),
         }
     };
     publishing.abort();
@@ -467,7 +527,7 @@ async fn publish_only(
     run: &RunId,
 ) -> End {
     let mut control = ControlReader::open_or_warn(connection).await;
-    let cancelled = async { while ControlReader::next_of(&mut control).await.cancel != *run {} };
+    let cancelled = async { while !ControlReader::next_of(&mut control).await.cancels(run) {} };
     tokio::select! {
         () = cancelled => {
             publishing.abort();

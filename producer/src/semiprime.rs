@@ -3,22 +3,34 @@
 use primepool_common::message::HexInteger;
 use primepool_engine::{Cancel, Engine, Error, Form, Integer, Method, Stream};
 
-/// `count` products of exactly `bits` bits of two different primes whose sizes differ by one bit at most. The same seed gives the
-/// same ones.
-///
-/// # Errors
-/// The operating system gives no random bits, for people.
-pub fn semiprimes(count: u64, bits: u32, seed: Option<u64>) -> Result<Vec<HexInteger>, String> {
-    let mut engine = Engine::default();
-    let mut products = Vec::new();
-    // Each attempt draws two primes from streams of its own.
-    let mut attempt = 0;
-    while (products.len() as u64) < count {
-        let product = product(&mut engine, bits, seed, attempt).map_err(|e| e.to_string())?;
-        products.extend(product.map(HexInteger));
-        attempt += 1;
+/// Such products, still to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Semiprimes {
+    /// How many.
+    pub count: u64,
+    /// Bits of each.
+    pub bits: u32,
+    /// The same seed gives the same ones.
+    pub seed: Option<u64>,
+}
+
+impl Semiprimes {
+    /// Makes them: products of exactly so many bits of two different primes whose sizes differ by one bit at most.
+    ///
+    /// # Errors
+    /// The operating system gives no random bits, for people.
+    pub fn make(&self) -> Result<Vec<HexInteger>, String> {
+        let mut engine = Engine::default();
+        let mut products = Vec::new();
+        // Each attempt draws two primes from streams of its own.
+        let mut attempt = 0;
+        while (products.len() as u64) < self.count {
+            let product = product(&mut engine, self.bits, self.seed, attempt);
+            products.extend(product.map_err(|e| e.to_string())?.map(HexInteger));
+            attempt += 1;
+        }
+        Ok(products)
     }
-    Ok(products)
 }
 
 /// Nothing if the two primes of this attempt do not have such a product: every second time or so.
@@ -52,17 +64,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn make(count: u64, bits: u32, seed: Option<u64>) -> Vec<HexInteger> {
+        Semiprimes { count, bits, seed }.make().unwrap()
+    }
+
     #[test]
     fn products_have_their_size_and_their_seed() {
         for bits in [6, 7, 20, 65, 160] {
-            let products = semiprimes(5, bits, Some(7)).unwrap();
+            let products = make(5, bits, Some(7));
             assert_eq!(products.len(), 5);
             assert!(products.iter().all(|n| n.0.significant_bits() == bits));
-            assert_eq!(products, semiprimes(5, bits, Some(7)).unwrap());
+            assert_eq!(products, make(5, bits, Some(7)));
         }
-        assert_ne!(
-            semiprimes(3, 64, None).unwrap(),
-            semiprimes(3, 64, None).unwrap()
-        );
+        assert_ne!(make(3, 64, None), make(3, 64, None));
     }
 }

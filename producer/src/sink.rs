@@ -13,7 +13,10 @@ use lapin::Acker;
 use primepool_common::{
     broker::QueueFigures,
     clock::unix_ns,
-    message::{JobAnswer, JobOutcome, decode_answer, is_node_name},
+    message::{
+        HexInteger, JobAnswer, JobOutcome, NodeSample, UnitAnswer, decode_answer, group_of,
+        is_node_name,
+    },
     metrics::{Point, points},
     topology::{QueueState, jobs_queue},
 };
@@ -24,6 +27,7 @@ use crate::{
     folder::{Journal, Manifest},
     metrics::{self, Metrics},
     row::{Factored, Hex, Origin, Row, RowOutcome, write_lines},
+    spread::{Answer, Concluded, POOL, Solved, Spread, Verdict},
     state::{Event, Shared},
     summary::Tally,
     verify::{Claim, Verifier},
@@ -46,6 +50,8 @@ pub enum SinkInput {
     QueueLost,
     /// Answers may have gone astray, and none is to be expected any more.
     Overdue,
+    /// The linear algebra of a sieve is over.
+    Solved(Box<Solved>),
     /// The end: whatever comes later is left to the broker.
     End,
 }
@@ -72,6 +78,7 @@ pub struct Sink {
     shared: Arc<Shared>,
     verifier: Verifier,
     files: Files,
+    spread: Spread,
     /// What is written next; kept for its memory.
     text: Vec<u8>,
     done: Vec<bool>,
@@ -104,11 +111,13 @@ pub struct Ended {
 impl Sink {
     /// A sink that goes on where `done` says.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "the parts of a run, used once")]
     pub fn new(
         manifest: Arc<Manifest>,
         shared: Arc<Shared>,
         verifier: Verifier,
         files: Files,
+        spread: Spread,
         done: Vec<bool>,
         settled: UnboundedSender<Vec<Acker>>,
         events: UnboundedSender<Event>,
@@ -118,6 +127,7 @@ impl Sink {
             shared,
             verifier,
             files,
+            spread,
             text: Vec::new(),
             done,
             tally: Tally::default(),
@@ -141,6 +151,7 @@ impl Sink {
                 match item {
                     SinkInput::Arrival(arrival) => arrivals.push(arrival),
                     SinkInput::Queue(state, figures) => self.note_queue(state, figures),
+                    SinkInput::Solved(solved) => self.spread.solved(*solved),
                     SinkInput::QueueLost => {
                         ask_again = Some(Event::QueueLost);
                         break;
@@ -173,6 +184,9 @@ impl Sink {
                 break;
             }
         }
+        for job in self.spread.jobs() {
+            self.done[job as usize] = false;
+        }
         Ended {
             tally: self.tally,
             done: self.done,
@@ -182,7 +196,7 @@ impl Sink {
 
     /// Checks, writes, syncs, and only then settles a batch.
     fn take(&mut self, arrivals: &mut Vec<Arrival>) -> Result<(), String> {
-        if arrivals.is_empty() {
+        if arrivals.is_empty() && !self.spread.is_active() {
             return Ok(());
         }
         let mut answered: Vec<Answered> = arrivals
@@ -192,12 +206,15 @@ impl Sink {
         let again = self
             .verify(&mut answered)
             .map_err(|error| format!("cannot verify results: {error}"))?;
+        self.hand_over(&mut answered)?;
+        let concluded = self.spread_on(&mut answered)?;
         self.write(&answered).map_err(|error| {
             format!(
                 "cannot write {}: {error}; make room for it",
                 self.manifest.output.display()
             )
         })?;
+        concluded.into_iter().for_each(Concluded::is_written);
         let (mut ended, mut not_ok) = (0, 0);
         if !again.is_empty() {
             self.files
@@ -244,6 +261,10 @@ impl Sink {
         if answer.run != self.manifest.run {
             return self.refuse(node, "it belongs to another run");
         }
+        if group_of(answer.unit) > 0 {
+            self.read_grouped(answer, arrival);
+            return None;
+        }
         let Some((first, end)) = self.shared.bounds_checked(answer.unit) else {
             return self.refuse(node, "the run has no such unit");
         };
@@ -262,15 +283,7 @@ impl Sink {
                 vec![rejected; count]
             }
         };
-        for sample in &answer.samples {
-            let manifest = Arc::clone(&self.manifest);
-            self.files.metrics.write(&points::node(
-                &answer.node,
-                Some(manifest.run.as_str()),
-                sample,
-            ));
-            self.tally.sample(&answer.node, sample);
-        }
+        self.note_samples(&answer.node, &answer.samples);
         let published = self.shared.published_at(answer.unit);
         let latency = published.map_or_else(
             || Duration::from_nanos(arrival.at_ns.saturating_sub(answer.published_ns)),
@@ -317,6 +330,194 @@ impl Sink {
         })
     }
 
+    fn note_samples(&mut self, node: &str, samples: &[NodeSample]) {
+        for sample in samples {
+            let run = Some(self.manifest.run.as_str());
+            self.files.metrics.write(&points::node(node, run, sample));
+            self.tally.sample(node, sample);
+        }
+        self.spread.note_node(node, samples, Instant::now());
+    }
+
+    /// Takes the answer to a unit of one integer at which the whole pool works.
+    fn read_grouped(&mut self, answer: UnitAnswer, arrival: &Arrival) {
+        let UnitAnswer {
+            node,
+            unit,
+            first: job,
+            ..
+        } = answer;
+        self.note_samples(&node, &answer.samples);
+        let published = self.shared.published_at(unit);
+        let is_one = answer.jobs.len() == 1;
+        let (outcome, done, us) = match (answer.rejected, answer.jobs.into_iter().next()) {
+            (Some(reason), _) => (JobOutcome::Rejected { reason }, 0, 0),
+            (None, Some(answer)) if is_one => {
+                (answer.outcome, answer.candidates, answer.compute_us)
+            }
+            (None, _) => {
+                self.refuse::<()>(Some(&node), "its jobs are not those of its unit");
+                return;
+            }
+        };
+        // What a node says of itself is bounded by what we see.
+        let latency = published.map_or(Duration::MAX, |published| {
+            arrival.at.saturating_duration_since(published)
+        });
+        let us = us.min(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+        if published.is_some() {
+            self.tally.busy(&node, us as f64 / 1e3);
+            self.shared.note_unit(Duration::from_micros(us));
+        }
+        let mut wrong = None;
+        let answer = match outcome {
+            JobOutcome::Ok { value } => Answer::Curves(value.map(|value| value.0)),
+            JobOutcome::Relations(packet) => Answer::Relations(packet.0),
+            JobOutcome::Factored(found) => {
+                let Some(divisor) = self.spread.divisor(job, unit) else {
+                    return;
+                };
+                let divisor = HexInteger(divisor.clone());
+                wrong = self.fault(
+                    job,
+                    &Factored::new(divisor, (*found).clone()),
+                    &found.reason,
+                );
+                Answer::TakenApart(*found)
+            }
+            JobOutcome::Failed { reason } | JobOutcome::Rejected { reason } => {
+                Answer::Failed(reason)
+            }
+        };
+        let verdict = match wrong {
+            Some(reason) => {
+                let failed = Answer::Failed(format!("the results of {node} were wrong: {reason}"));
+                self.spread.take(job, unit, failed, 0, us);
+                Verdict::Wrong(reason)
+            }
+            None => self.spread.take(job, unit, answer, done, us),
+        };
+        if verdict == Verdict::Good {
+            self.shared.end_grouped(unit);
+        }
+        if let Verdict::Wrong(reason) = verdict {
+            if self.tally.wrong(&node) <= REFUSALS_TOLD {
+                warn!(job, %node, "a result is wrong: {reason}");
+            }
+            self.spread.avoid(job, unit, &node);
+        }
+    }
+
+    /// What is wrong with a factorisation, if anything is.
+    fn fault(&mut self, job: u64, factored: &Factored, reason: &Option<String>) -> Option<String> {
+        let claim = Claim {
+            job,
+            value: None,
+            factored: Some(factored),
+            leaves_to_us: reason.is_none(),
+            always: true,
+        };
+        match self.verifier.check(&self.manifest.ask, &[claim]) {
+            Ok(verdicts) => verdicts.into_iter().next().flatten(),
+            Err(error) => Some(format!("it could not be checked: {error}")),
+        }
+    }
+
+    /// Takes out those integers of which one worker has left composites to us.
+    fn hand_over(&mut self, answered: &mut [Answered]) -> Result<(), String> {
+        let manifest = Arc::clone(&self.manifest);
+        for row in answered.iter_mut().flat_map(|answered| &mut answered.rows) {
+            if row.outcome == RowOutcome::Partial
+                && row.reason.is_none()
+                && let Some(factored) = row.factored.take()
+            {
+                let us = (row.compute_ms * 1e3) as u64;
+                self.spread
+                    .begin(&manifest, row.job, factored.into_found(), us)
+                    .map_err(|error| error.to_string())?;
+            }
+        }
+        for answered in answered {
+            let is_handed_over =
+                |row: &Row| row.outcome == RowOutcome::Partial && row.factored.is_none();
+            answered.rows.retain(|row| !is_handed_over(row));
+        }
+        Ok(())
+    }
+
+    /// Goes on with the integers at which the whole pool works; adds those that are done.
+    fn spread_on(&mut self, answered: &mut Vec<Answered>) -> Result<Vec<Concluded>, String> {
+        if !self.spread.is_active() {
+            return Ok(Vec::new());
+        }
+        let now = Instant::now();
+        let (orders, concluded) = self
+            .spread
+            .advance(&self.manifest, now)
+            .map_err(|error| error.to_string())?;
+        for Concluded {
+            job,
+            number,
+            found,
+            us,
+            ..
+        } in &concluded
+        {
+            let reason = found.reason.clone();
+            let factored = Factored::new(HexInteger(number.clone()), found.clone());
+            let mut row = Row {
+                job: *job,
+                outcome: if found.is_complete() {
+                    RowOutcome::Ok
+                } else {
+                    RowOutcome::Partial
+                },
+                prime: None,
+                bits: None,
+                after: None,
+                factored: None,
+                reason: reason.clone(),
+                compute_ms: *us as f64 / 1e3,
+                candidates: 0,
+            };
+            // Each part of it was checked when it came.
+            match self.fault(*job, &factored, &reason) {
+                None => row.factored = Some(factored),
+                Some(fault) => {
+                    row.outcome = RowOutcome::Failed;
+                    row.reason = Some(fault);
+                }
+            }
+            let latency = self.shared.first_published().map_or(0.0, |first| {
+                now.saturating_duration_since(first).as_secs_f64() * 1e3
+            });
+            answered.push(Answered {
+                unit: 0,
+                origin: Origin {
+                    node: POOL.to_owned(),
+                    worker: 0,
+                    latency_ms: microseconds(latency),
+                    queue_wait_ms: 0.0,
+                    redelivered: false,
+                },
+                rows: vec![row],
+                at: now,
+            });
+        }
+        self.spread.save().map_err(|error| error.to_string())?;
+        if !self.spread.is_active() {
+            self.shared.set_standing(None);
+        }
+        for group in &orders.cancel {
+            self.shared.drop_group(*group);
+        }
+        self.shared.add_grouped(&orders.units);
+        if !orders.units.is_empty() || !orders.cancel.is_empty() {
+            let _ = self.events.send(Event::Spread(orders));
+        }
+        Ok(concluded)
+    }
+
     /// `node`: where it says that it comes from.
     fn refuse<T>(&mut self, node: Option<&str>, reason: &str) -> Option<T> {
         let told = self.tally.refuse(node);
@@ -344,6 +545,7 @@ impl Sink {
                         job: row.job,
                         value: row.prime.as_ref().map(|hex| &hex.0.0),
                         factored: row.factored.as_ref(),
+                        leaves_to_us: row.reason.is_none(),
                         always: has_been_wrong,
                     });
                 }
@@ -408,8 +610,21 @@ impl Sink {
     }
 
     fn note_queue(&mut self, state: QueueState, figures: Option<QueueFigures>) {
+        self.spread.note_consumers(state.consumers);
         let queue = jobs_queue(self.manifest.ask.kind);
         let run = self.manifest.run.as_str();
+        if let Some((job, standing)) = self.spread.standing(Instant::now()) {
+            let point = standing.point(run, job);
+            let count = self.manifest.ask.count;
+            let number = if count > 1 {
+                format!("number {} of {count}, ", job + 1)
+            } else {
+                String::new()
+            };
+            let standing = format!("{number}{}", standing.describe());
+            self.shared.set_standing(Some(standing));
+            self.files.metrics.write(&point);
+        }
         self.files
             .metrics
             .write(&points::queue(&queue, Some(run), &state, figures.as_ref()));
@@ -466,6 +681,8 @@ fn row(manifest: &Manifest, job: u64, answer: JobAnswer) -> Row {
             value = found;
             (RowOutcome::Ok, None)
         }
+        // Nobody has asked for them.
+        JobOutcome::Relations(_) => (RowOutcome::Ok, None),
         JobOutcome::Factored(mut found) => {
             let n = manifest.ask.numbers.get(job as usize);
             let outcome = if found.is_complete() {

@@ -9,7 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use primepool_common::topology::QueueState;
+use primepool_common::{
+    message::{WorkUnit, group_of},
+    topology::QueueState,
+};
+
+use crate::spread::Orders;
 
 /// What the parts tell the run.
 #[derive(Debug)]
@@ -28,6 +33,8 @@ pub enum Event {
     Cancelled,
     /// Length of the job queue.
     Queue(QueueState),
+    /// Units that were made for integers at which the whole pool is at work, and groups of them that nobody wants any more.
+    Spread(Orders),
 }
 
 /// What the parts of a run share.
@@ -39,6 +46,10 @@ pub struct Shared {
     published: Mutex<Vec<Option<Instant>>>,
     /// Of units with wrong results: the nodes that these came from.
     avoided: Mutex<HashMap<u64, Vec<String>>>,
+    /// Units of groups, until they are answered or cancelled, and when they were published.
+    grouped: Mutex<HashMap<u64, (WorkUnit, Option<Instant>)>>,
+    /// How far the integer is that the whole pool works on, for people.
+    standing: Mutex<Option<String>>,
     /// Answered units, and the milliseconds that workers have taken for them.
     units_timed: AtomicU64,
     unit_ms: AtomicU64,
@@ -59,6 +70,8 @@ impl Shared {
             bounds,
             published: Mutex::new(vec![None; units]),
             avoided: Mutex::default(),
+            grouped: Mutex::default(),
+            standing: Mutex::default(),
             units_timed: AtomicU64::new(0),
             unit_ms: AtomicU64::new(0),
             units_published: AtomicU64::new(0),
@@ -85,14 +98,56 @@ impl Shared {
         (unit < self.units()).then(|| self.bounds(unit))
     }
 
+    /// Adds units of groups.
+    pub fn add_grouped(&self, units: &[WorkUnit]) {
+        let units = units.iter().map(|unit| (unit.unit, (unit.clone(), None)));
+        lock(&self.grouped).extend(units);
+    }
+
+    /// A unit of a group, unless nobody wants it any more.
+    #[must_use]
+    pub fn grouped(&self, unit: u64) -> Option<WorkUnit> {
+        lock(&self.grouped).get(&unit).map(|(unit, _)| unit.clone())
+    }
+
+    /// A unit of a group needs no publication any more.
+    pub fn end_grouped(&self, unit: u64) {
+        lock(&self.grouped).remove(&unit);
+    }
+
+    /// Nobody wants the units of this group any more.
+    pub fn drop_group(&self, group: u32) {
+        lock(&self.grouped).retain(|unit, _| group_of(*unit) != group);
+    }
+
+    /// Notes how far the work on one integer is.
+    pub fn set_standing(&self, standing: Option<String>) {
+        *lock(&self.standing) = standing;
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn standing(&self) -> Option<String> {
+        lock(&self.standing).clone()
+    }
+
     /// Notes when a unit was published, if it is the first time.
     pub fn note_published(&self, unit: u64, at: Instant) {
+        if group_of(unit) > 0 {
+            if let Some((_, published)) = lock(&self.grouped).get_mut(&unit) {
+                published.get_or_insert(at);
+            }
+            return;
+        }
         self.published()[unit as usize].get_or_insert(at);
     }
 
-    /// When this process published a unit first.
+    /// When this process published a unit first. Of groups, only those are known that are not answered.
     #[must_use]
     pub fn published_at(&self, unit: u64) -> Option<Instant> {
+        if group_of(unit) > 0 {
+            return lock(&self.grouped).get(&unit)?.1;
+        }
         self.published()[unit as usize]
     }
 
@@ -121,7 +176,7 @@ impl Shared {
     }
 
     fn lock_avoided(&self) -> MutexGuard<'_, HashMap<u64, Vec<String>>> {
-        self.avoided.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.avoided)
     }
 
     /// Units with a job that has not ended.
@@ -141,8 +196,11 @@ impl Shared {
     }
 
     fn published(&self) -> MutexGuard<'_, Vec<Option<Instant>>> {
-        self.published
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.published)
     }
+}
+
+/// Every critical section leaves its content whole, whatever thread panics elsewhere.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -501,16 +501,24 @@ impl Summary {
             let efficiency = node
                 .efficiency
                 .map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", 100.0 * value));
+            // Of those that have sent no sample, and of what many have done together, there is no more than the jobs.
+            let known = |value: String| {
+                if node.workers == 0 {
+                    "–".to_owned()
+                } else {
+                    value
+                }
+            };
             let mut line = format!(
-                "  {:<width$}  {:>7}  {:>6}  {:>6}  {:>10}  {:>8}  {:>8}  {:>8.1} MB  {:>11}",
+                "  {:<width$}  {:>7}  {:>6}  {:>6}  {:>10}  {:>8}  {:>8}  {:>11}  {:>11}",
                 node.node,
-                node.workers,
+                known(node.workers.to_string()),
                 node.jobs_ok,
                 node.jobs_failed,
                 efficiency,
                 percent(node.pool_cpu_pct),
                 percent(node.cpu_pct),
-                node.rss_bytes as f64 / 1e6,
+                known(format!("{:.1} MB", node.rss_bytes as f64 / 1e6)),
                 percent(node.mem_pct),
             );
             for (count, what) in [

@@ -19,6 +19,7 @@ use crate::{
     cli::Verify,
     plan::Ask,
     row::{Factored, Hex},
+    spread::SPREAD_ABOVE_BITS,
 };
 
 /// What a consumer says of a job.
@@ -30,6 +31,8 @@ pub struct Claim<'a> {
     pub value: Option<&'a Integer>,
     /// Its result, where that is a factorisation.
     pub factored: Option<&'a Factored>,
+    /// Whether composites that are left were left to be taken apart by the whole pool.
+    pub leaves_to_us: bool,
     /// Whether to check it whatever the policy: its node has been wrong before.
     pub always: bool,
 }
@@ -73,7 +76,13 @@ impl Verifier {
         let mut numbers = Vec::new();
         let mut owners: Vec<usize> = Vec::new();
         for (place, claim) in claims.iter().enumerate() {
-            let verdict = shape(ask, claim);
+            let mut verdict = shape(ask, claim);
+            if verdict.is_none()
+                && claim.leaves_to_us
+                && let Some(factored) = claim.factored
+            {
+                verdict = self.wrongly_left(factored)?;
+            }
             if verdict.is_none() && (claim.always || self.is_chosen()?) {
                 let before = numbers.len();
                 if let Some(value) = claim.value {
@@ -106,6 +115,18 @@ impl Verifier {
             owners.retain(|place| verdicts[*place].is_none());
         }
         Ok(verdicts)
+    }
+
+    /// What is wrong with composites that were left to be taken apart by the whole pool: they are too small for that, or prime.
+    fn wrongly_left(&mut self, factored: &Factored) -> Result<Option<String>, Error> {
+        let left = factored.composites.iter().map(|(left, _)| left.0.0.clone());
+        let left: Vec<Integer> = left.collect();
+        let bits = left.iter().map(Integer::significant_bits).min();
+        if let Some(bits) = bits.filter(|bits| *bits <= SPREAD_ABOVE_BITS) {
+            return Ok(Some(format!("it leaves a composite of {bits} bits")));
+        }
+        let is_prime = self.are_prime(&left)?.contains(&true);
+        Ok(is_prime.then(|| "it leaves a prime as a composite".to_owned()))
     }
 
     /// Tests on as many threads as the work is worth.
@@ -229,6 +250,7 @@ mod tests {
             deadline_ms: None,
             after: vec![HexInteger(90.into())],
             numbers: vec![],
+            is_balanced: false,
         }
     }
 
@@ -237,6 +259,7 @@ mod tests {
             job,
             value: Some(value),
             factored: None,
+            leaves_to_us: false,
             always: false,
         }
     }
@@ -292,6 +315,7 @@ mod tests {
             job: 0,
             value: None,
             factored: Some(&factored),
+            leaves_to_us: false,
             always: false,
         };
         let verdicts = Verifier::new(Verify::All).check(&ask(JobKind::Factor, 0), &[claim]);

@@ -25,7 +25,7 @@ use std::{
 };
 
 use primepool_common::{message::JobKind, topology};
-use primepool_tests::{Binary, Broker, Process, Results, wait_for};
+use primepool_tests::{Binary, Broker, Process, Results, cpu_seconds, loopback_bytes, wait_for};
 use tempfile::tempdir;
 
 /// Consumers that are started before it is waited for them: more at a time make the log of a slow machine hard to read.
@@ -101,26 +101,6 @@ struct Spent {
     cpu_s: f64,
     written: f64,
     network: f64,
-}
-
-/// CPU time of a process so far.
-fn cpu_seconds(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // After the name, which is in brackets: the twelfth and thirteenth field, in hundredths of a second.
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    ticks.map(|t| t.parse::<f64>().unwrap()).sum::<f64>() / 100.0
-}
-
-/// Bytes that went over the loopback device, headers included: all that producer, broker and consumers said to each other.
-fn loopback_bytes() -> f64 {
-    // Of this process's network; what /sys shows is that of whoever mounted it.
-    let devices = fs::read_to_string("/proc/self/net/dev").unwrap();
-    let line = devices
-        .lines()
-        .find_map(|l| l.trim().strip_prefix("lo:"))
-        .unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 /// Resident memory of a process, in bytes.

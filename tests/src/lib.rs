@@ -21,6 +21,7 @@ mod process;
 mod results;
 mod sample_data;
 mod ssh;
+mod usage;
 
 pub use authority::Authority;
 pub use broker::{Broker, Cluster, with_channel};
@@ -32,9 +33,10 @@ pub use grafana::{
 pub use influx::{Influx, Victoria, influx_sh};
 pub use influxql::{Choice, Context, expand};
 pub use process::{Binary, Consumer, Finished, Process};
-pub use results::{Results, primes};
+pub use results::{Results, assert_factored, integer, primes};
 pub use sample_data::{Recording, Span, fill_rarities, fill_trouble, find_primes};
 pub use ssh::SshServer;
+pub use usage::{cpu_seconds, loopback_bytes};
 
 use std::{
     io::{Seek, Write},

@@ -100,3 +100,26 @@ pub fn primes(rows: &[Value]) -> Vec<Integer> {
         })
         .collect()
 }
+
+/// An integer of a results file, `0x…`.
+#[must_use]
+pub fn integer(value: &Value) -> Integer {
+    let text = value.as_str().unwrap().replace("0x", "");
+    Integer::from_str_radix(&text, 16).unwrap()
+}
+
+/// Fails unless each row's factors are primes that multiply to its number.
+pub fn assert_factored(rows: &[Value]) {
+    for row in rows {
+        assert_eq!(row["outcome"], "ok", "{row}");
+        let mut product = Integer::from(1);
+        for power in row["factors"].as_array().unwrap() {
+            let prime = integer(&power[0]);
+            assert_ne!(prime.is_probably_prime(25), IsPrime::No);
+            for _ in 0..power[1].as_u64().unwrap() {
+                product *= &prime;
+            }
+        }
+        assert_eq!(product, integer(&row["n"]).abs(), "{row}");
+    }
+}

@@ -1,11 +1,12 @@
-//! Factoring: one number on one worker.
+//! Factoring: integers that one worker takes apart.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{fs, path::Path};
 
-use primepool_tests::{Binary, Broker, Consumer, Finished, Process, Results, wait_for};
+use primepool_tests::{
+    Binary, Broker, Consumer, Finished, Process, Results, assert_factored, integer, wait_for,
+};
 use rug::Integer;
-use serde_json::Value;
 use tempfile::tempdir;
 
 fn factor(dir: &Path, broker: &Broker, args: &[&str]) -> Process {
@@ -18,27 +19,6 @@ fn lines(done: &Finished) -> Vec<&str> {
         .lines()
         .take_while(|line| !line.is_empty())
         .collect()
-}
-
-fn integer(value: &Value) -> Integer {
-    let text = value.as_str().unwrap().replace("0x", "");
-    Integer::from_str_radix(&text, 16).unwrap()
-}
-
-/// Fails unless each row's factors are primes that multiply to its number.
-fn assert_complete(rows: &[Value]) {
-    for row in rows {
-        assert_eq!(row["outcome"], "ok", "{row}");
-        let mut product = Integer::from(1);
-        for power in row["factors"].as_array().unwrap() {
-            let prime = integer(&power[0]);
-            assert_ne!(prime.is_probably_prime(25), rug::integer::IsPrime::No);
-            for _ in 0..power[1].as_u64().unwrap() {
-                product *= &prime;
-            }
-        }
-        assert_eq!(product, integer(&row["n"]).abs(), "{row}");
-    }
 }
 
 #[test]
@@ -73,7 +53,7 @@ fn integers_of_all_sorts() {
         ]
     );
     let results = Results::read(dir.path());
-    assert_complete(&results.rows);
+    assert_factored(&results.rows);
     let proven = |job: u64| &results.rows.iter().find(|row| row["job"] == job).unwrap()["proven"];
     assert_eq!(*proven(4), true);
     assert_eq!(
@@ -104,7 +84,7 @@ fn random_products_of_two_primes() {
     let done = factor(dir.path(), &broker, &args).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
     let results = Results::read(dir.path());
-    assert_complete(&results.rows);
+    assert_factored(&results.rows);
     assert_eq!(results.rows.len(), 40);
     for row in &results.rows {
         let factors = row["factors"].as_array().unwrap();
@@ -161,7 +141,7 @@ fn a_killed_producer_goes_on() {
     assert_eq!(done.code, Some(0), "{done:?}");
     let results = Results::read(dir.path());
     assert_eq!(results.rows.len(), 60);
-    assert_complete(&results.rows);
+    assert_factored(&results.rows);
     assert_eq!(lines(&done).len(), 60, "those from before too");
 }
 

@@ -1,6 +1,7 @@
 use std::num::TryFromIntError;
 
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeStruct};
 
 use super::{Factorization, HexInteger, MAX_SAMPLES, MAX_UNIT_JOBS, NodeSample, RunId, bounded};
 use crate::text::reason;
@@ -15,6 +16,8 @@ pub enum JobOutcome {
     },
     /// A `factor` job: the factors, all or some of them.
     Factored(Box<Factorization>),
+    /// A share of the sieve: relations.
+    Relations(Packet),
     /// The engine could not do it.
     Failed {
         /// Why, for people.
@@ -25,6 +28,25 @@ pub enum JobOutcome {
         /// Why, for people.
         reason: String,
     },
+}
+
+/// Relations of the sieve, in the form of [`primepool_engine::factor::spread`]; base64 in JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet(pub Vec<u8>);
+
+impl Serialize for Packet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Packet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        bounded::read(deserializer, |text| {
+            let bytes = BASE64.decode(text);
+            bytes.map(Self).map_err(|_| "no base64".to_owned())
+        })
+    }
 }
 
 /// The answer to one job, and what it cost.
@@ -44,9 +66,10 @@ impl JobAnswer {
     pub fn value(&self) -> Option<&HexInteger> {
         match &self.outcome {
             JobOutcome::Ok { value } => value.as_ref(),
-            JobOutcome::Factored(_) | JobOutcome::Failed { .. } | JobOutcome::Rejected { .. } => {
-                None
-            }
+            JobOutcome::Factored(_)
+            | JobOutcome::Relations(_)
+            | JobOutcome::Failed { .. }
+            | JobOutcome::Rejected { .. } => None,
         }
     }
 
@@ -63,8 +86,8 @@ impl JobAnswer {
 /// One message of a results queue: the answers to one work unit.
 ///
 /// The answers travel by columns, since a message may hold thousands of them: `values`, `compute_us` and `candidates` have an
-/// entry for each job of the unit, in order, and so has `factorizations` if they are `factor` jobs; `problems` names those that have
-/// not ended well, whose value is `null`.
+/// entry for each job of the unit, in order, and so has `factorizations` if they are `factor` jobs; `relations` are those of the one job
+/// that is a share of the sieve; `problems` names those that have not ended well, whose value is `null`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "Columns")]
 pub struct UnitAnswer {
@@ -131,6 +154,8 @@ struct Columns {
     values: Vec<Option<HexInteger>>,
     #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
     factorizations: Vec<Option<Factorization>>,
+    #[serde(default)]
+    relations: Option<Packet>,
     #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
     compute_us: Vec<u64>,
     #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
@@ -148,7 +173,7 @@ impl Serialize for UnitAnswer {
             }
         }
 
-        let mut fields = serializer.serialize_struct("UnitAnswer", 15)?;
+        let mut fields = serializer.serialize_struct("UnitAnswer", 16)?;
         fields.serialize_field("version", &self.version)?;
         fields.serialize_field("run", &self.run)?;
         fields.serialize_field("unit", &self.unit)?;
@@ -169,6 +194,15 @@ impl Serialize for UnitAnswer {
                 let factorizations = Column(&self.jobs, JobAnswer::factorization);
                 fields.serialize_field("factorizations", &factorizations)?;
             }
+            if let [
+                JobAnswer {
+                    outcome: JobOutcome::Relations(packet),
+                    ..
+                },
+            ] = &self.jobs[..]
+            {
+                fields.serialize_field("relations", packet)?;
+            }
             fields.serialize_field("compute_us", &Column(&self.jobs, |job| job.compute_us))?;
             fields.serialize_field("candidates", &Column(&self.jobs, |job| job.candidates))?;
             let problems = self.problems();
@@ -184,7 +218,9 @@ impl UnitAnswer {
     fn problems(&self) -> Vec<Problem> {
         let problem = |(job, answer): (u64, &JobAnswer)| {
             let (outcome, why) = match &answer.outcome {
-                JobOutcome::Ok { .. } | JobOutcome::Factored(_) => return None,
+                JobOutcome::Ok { .. } | JobOutcome::Factored(_) | JobOutcome::Relations(_) => {
+                    return None;
+                }
                 JobOutcome::Failed { reason } => (Verdict::Failed, reason),
                 JobOutcome::Rejected { reason } => (Verdict::Rejected, reason),
             };
@@ -204,6 +240,8 @@ impl UnitAnswer {
 enum BadColumns {
     #[error("values, factorizations, compute_us and candidates are not of one length")]
     Lengths,
+    #[error("relations are those of one job, and here are {0}")]
+    Relations(usize),
     #[error("a problem with job {0}, which is not of this unit")]
     ForeignJob(u64),
     #[error("job index {0} is too large")]
@@ -238,6 +276,12 @@ impl TryFrom<Columns> for UnitAnswer {
             if let Some(factorization) = factorization {
                 job.outcome = JobOutcome::Factored(Box::new(factorization));
             }
+        }
+        if let Some(packet) = columns.relations {
+            let [job] = &mut jobs[..] else {
+                return Err(BadColumns::Relations(count));
+            };
+            job.outcome = JobOutcome::Relations(packet);
         }
         for Problem {
             job,

@@ -100,7 +100,7 @@ pub(super) fn optional_reason<'de, D: Deserializer<'de>>(
 }
 
 /// Makes something of a text without a copy of it.
-fn read<'de, D, T>(
+pub(super) fn read<'de, D, T>(
     deserializer: D,
     make: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<T, D::Error>

@@ -7,8 +7,19 @@ use super::{DecodeError, MAX_CONTROL_BYTES, RunId, VERSION, decode::text};
 pub struct Control {
     /// Format of this message, see [`VERSION`].
     pub version: u32,
-    /// The run that nobody wants any more.
-    pub cancel: RunId,
+    /// What to do.
+    #[serde(flatten)]
+    pub instruction: Instruction,
+}
+
+/// What to do, and with which run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Instruction {
+    /// Nobody wants this run any more.
+    Cancel(RunId),
+    /// Nobody wants the units of this group of the run any more, see [`super::GROUP_UNITS`]; the run goes on.
+    CancelGroup(RunId, u32),
 }
 
 impl Control {
@@ -17,8 +28,23 @@ impl Control {
     pub fn cancel(run: RunId) -> Self {
         Self {
             version: VERSION,
-            cancel: run,
+            instruction: Instruction::Cancel(run),
         }
+    }
+
+    /// Cancels a group of units.
+    #[must_use]
+    pub fn cancel_group(run: RunId, group: u32) -> Self {
+        Self {
+            version: VERSION,
+            instruction: Instruction::CancelGroup(run, group),
+        }
+    }
+
+    /// Whether it cancels this run.
+    #[must_use]
+    pub fn cancels(&self, run: &RunId) -> bool {
+        matches!(&self.instruction, Instruction::Cancel(cancelled) if cancelled == run)
     }
 
     /// Reads one.
@@ -47,6 +73,10 @@ mod tests {
         let control = Control::cancel("r1".parse().unwrap());
         let body = serde_json::to_string(&control).unwrap();
         assert_eq!(body, r#"{"version":1,"cancel":"r1"}"#);
+        assert_eq!(Control::decode(body.as_bytes()), Ok(control));
+        let control = Control::cancel_group("r1".parse().unwrap(), 3);
+        let body = serde_json::to_string(&control).unwrap();
+        assert_eq!(body, r#"{"version":1,"cancel-group":["r1",3]}"#);
         assert_eq!(Control::decode(body.as_bytes()), Ok(control));
     }
 

@@ -98,7 +98,7 @@ pub fn decode_answer(body: &[u8]) -> Result<UnitAnswer, DecodeError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::message::{HexInteger, JobAnswer, JobOutcome, Method, Work};
+    use crate::message::{HexInteger, JobAnswer, JobOutcome, Method, Packet, Share, Work};
 
     fn unit(work: Work) -> WorkUnit {
         WorkUnit {
@@ -132,6 +132,16 @@ mod tests {
             },
             Work::Factor {
                 numbers: vec![HexInteger((-12).into()), HexInteger(255.into())],
+                leave_above: Some(200),
+                share: None,
+            },
+            Work::Factor {
+                numbers: vec![HexInteger(255.into())],
+                leave_above: None,
+                share: Some(Share::Sieve {
+                    first: 1 << 40,
+                    count: 7,
+                }),
             },
             Work::Noop { count: 100 },
         ];
@@ -188,6 +198,74 @@ mod tests {
             r#"{"version":1,"run":"r1","unit":3,"published_ns":5,"redelivered":false,"node":"n","worker":0,"first":12,"values":["c3",null],"compute_us":[1500,20],"candidates":[9,0],"problems":[{"job":13,"outcome":"failed","reason":"why"}]}"#
         );
         assert_eq!(decode_answer(body.as_bytes()).unwrap(), answer);
+    }
+
+    #[test]
+    fn shares_of_one_factorisation_have_a_form() {
+        let body = serde_json::to_string(&unit(Work::Factor {
+            numbers: vec![HexInteger(255.into())],
+            leave_above: None,
+            share: Some(Share::Curves {
+                b1: 2000,
+                p_minus_1: 0,
+                first: 30,
+                count: 10,
+            }),
+        }))
+        .unwrap();
+        assert!(
+            body.ends_with(r#""kind":"factor","numbers":["ff"],"share":{"curves":{"b1":2000,"p_minus_1":0,"first":30,"count":10}}}"#),
+            "{body}"
+        );
+        let mut answer: UnitAnswer = decode_answer(
+            br#"{"version":1,"run":"r","unit":4294967296,"published_ns":0,"redelivered":false,"node":"n","worker":0,"first":3,"values":[null],"relations":"AAEC/w==","compute_us":[5],"candidates":[2]}"#,
+        )
+        .unwrap();
+        let packet = Packet(vec![0, 1, 2, 255]);
+        assert_eq!(answer.jobs[0].outcome, JobOutcome::Relations(packet));
+        assert_eq!(super::super::group_of(answer.unit), 1);
+        let body = serde_json::to_vec(&answer).unwrap();
+        assert_eq!(decode_answer(&body).unwrap(), answer);
+        answer.jobs.push(answer.jobs[0].clone());
+        let body = serde_json::to_string(&answer).unwrap();
+        assert!(!body.contains("relations"), "they are of one job: {body}");
+    }
+
+    #[test]
+    fn shares_are_bounded() {
+        let of = |bits: u32, share| {
+            let work = Work::Factor {
+                numbers: vec![HexInteger(primepool_engine::Integer::from(1) << (bits - 1))],
+                leave_above: None,
+                share: Some(share),
+            };
+            unit(work).validate(4096)
+        };
+        let sieve = |first, count| Share::Sieve { first, count };
+        assert_eq!(of(256, sieve(0, 1)), Ok(()));
+        for (bits, share) in [
+            (256, sieve(0, 0)),
+            (256, sieve(0, u32::MAX)),
+            (256, sieve(u64::MAX, 1)),
+            (100, sieve(0, 1)),
+            (401, sieve(0, 1)),
+        ] {
+            assert!(of(bits, share).is_err(), "{bits} {share:?}");
+        }
+        let curves = |b1, first, count| Share::Curves {
+            b1,
+            p_minus_1: 0,
+            first,
+            count,
+        };
+        assert_eq!(of(500, curves(11_000, 0, 100)), Ok(()));
+        for share in [
+            curves(0, 0, 1),
+            curves(u32::MAX, 0, 1),
+            curves(11_000, u32::MAX, 1),
+        ] {
+            assert!(of(500, share).is_err(), "{share:?}");
+        }
     }
 
     #[test]

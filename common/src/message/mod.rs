@@ -15,14 +15,14 @@ mod run_id;
 mod sample;
 mod unit;
 
-pub use answer::{JobAnswer, JobOutcome, UnitAnswer};
-pub use control::Control;
+pub use answer::{JobAnswer, JobOutcome, Packet, UnitAnswer};
+pub use control::{Control, Instruction};
 pub use decode::{DecodeError, Envelope, decode_answer, decode_unit};
 pub use factorization::{Factorization, Power, StageCost};
 pub use integer::HexInteger;
 pub use run_id::{InvalidRunId, RunId};
 pub use sample::NodeSample;
-pub use unit::{JobKind, Method, Work, WorkUnit};
+pub use unit::{GROUP_UNITS, JobKind, MAX_SHARE, Method, Share, Work, WorkUnit, group_of};
 
 /// Version of the message format that this build writes, and the only one it reads.
 pub const VERSION: u32 = 1;

@@ -1,5 +1,6 @@
 use std::{fmt, str::FromStr, time::Duration};
 
+use primepool_engine::factor::{MAX_SIEVE_BITS, spread};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{HexInteger, MAX_AVOIDED, MAX_UNIT_JOBS, RunId, VERSION, bounded};
@@ -119,6 +120,73 @@ impl From<Method> for primepool_engine::Method {
     }
 }
 
+/// A share of the work on one hard composite, see [`primepool_engine::factor::spread`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Share {
+    /// Elliptic curves. The answer's value is a divisor, or nothing; its `candidates` are the curves done.
+    Curves {
+        /// Bound of the curves.
+        b1: u32,
+        /// Bound of p − 1, which goes before the first curve.
+        p_minus_1: u32,
+        /// The first curve.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+    /// The quadratic sieve. The answer is a packet of relations; its `candidates` are the families done.
+    Sieve {
+        /// The first polynomial family.
+        first: u64,
+        /// How many.
+        count: u32,
+    },
+}
+
+impl Share {
+    /// Whether a consumer does this much.
+    fn validate(&self, bits: u32) -> Result<(), String> {
+        let (count, first_and_count) = match *self {
+            Self::Curves {
+                b1, first, count, ..
+            } => {
+                if !(1..=MAX_CURVE_BOUND).contains(&b1) {
+                    return Err(format!("curves with bound {b1} (1 to {MAX_CURVE_BOUND})"));
+                }
+                (count, first.checked_add(count).map(u64::from))
+            }
+            Self::Sieve { first, count } => {
+                let sizes = spread::MIN_BITS..=MAX_SIEVE_BITS;
+                if !sizes.contains(&bits) {
+                    return Err(format!(
+                        "{bits} bits are none for the sieve: it takes {} to {}",
+                        sizes.start(),
+                        sizes.end()
+                    ));
+                }
+                (count, first.checked_add(count.into()))
+            }
+        };
+        if !(1..=MAX_SHARE).contains(&count) || first_and_count.is_none() {
+            return Err(format!(
+                "{count} curves or families in one unit (1 to {MAX_SHARE})"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Largest bound of curves and of p − 1 that a consumer takes: seconds for one.
+const MAX_CURVE_BOUND: u32 = 50_000_000;
+
+/// Most curves or families of a unit.
+pub const MAX_SHARE: u32 = 100_000;
+
+/// Numbers of units of one group: the upper half of a unit's number is that of its group. Those of group 0 are the units that a run has from its
+/// start; each of the others is one stage of the work on one composite, and can be cancelled alone.
+pub const GROUP_UNITS: u64 = 1 << 32;
+
 /// What the jobs of one unit ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -152,6 +220,12 @@ pub enum Work {
     Factor {
         /// The integers, a job each.
         numbers: Vec<HexInteger>,
+        /// Composites of more bits are left to whoever asks, who has several workers at them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        leave_above: Option<u32>,
+        /// Only this share of the work on the one integer that there is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        share: Option<Share>,
     },
     /// `count` times nothing.
     Noop {
@@ -180,7 +254,9 @@ impl Work {
             Self::Prime { count, .. } | Self::SafePrime { count, .. } | Self::Noop { count } => {
                 *count
             }
-            Self::NextPrime { after: numbers } | Self::Factor { numbers } => numbers.len() as u64,
+            Self::NextPrime { after: numbers } | Self::Factor { numbers, .. } => {
+                numbers.len() as u64
+            }
         }
     }
 
@@ -189,7 +265,7 @@ impl Work {
     pub fn bits(&self) -> u32 {
         match self {
             Self::Prime { bits, .. } | Self::SafePrime { bits, .. } => *bits,
-            Self::NextPrime { after: numbers } | Self::Factor { numbers } => numbers
+            Self::NextPrime { after: numbers } | Self::Factor { numbers, .. } => numbers
                 .iter()
                 .map(|n| n.0.significant_bits())
                 .max()
@@ -253,6 +329,10 @@ struct Fields {
     after: Option<Vec<HexInteger>>,
     #[serde(default, deserialize_with = "integers")]
     numbers: Option<Vec<HexInteger>>,
+    #[serde(default)]
+    leave_above: Option<u32>,
+    #[serde(default)]
+    share: Option<Share>,
 }
 
 fn integers<'de, D: Deserializer<'de>>(
@@ -289,6 +369,8 @@ impl TryFrom<Fields> for WorkUnit {
             },
             JobKind::Factor => Work::Factor {
                 numbers: fields.numbers.ok_or(Missing("numbers"))?,
+                leave_above: fields.leave_above,
+                share: fields.share,
             },
             JobKind::Noop => Work::Noop { count: count? },
         };
@@ -306,11 +388,23 @@ impl TryFrom<Fields> for WorkUnit {
     }
 }
 
+/// The group of a unit with this number, see [`GROUP_UNITS`].
+#[must_use]
+pub fn group_of(unit: u64) -> u32 {
+    (unit / GROUP_UNITS) as u32
+}
+
 impl WorkUnit {
     /// AMQP `message_id` of this unit: `<run>/<unit>`.
     #[must_use]
     pub fn message_id(&self) -> String {
         format!("{}/{}", self.run, self.unit)
+    }
+
+    /// The unit's group, see [`GROUP_UNITS`].
+    #[must_use]
+    pub fn group(&self) -> u32 {
+        group_of(self.unit)
     }
 
     /// How long a worker may work on the unit, if there is a limit.
@@ -356,6 +450,15 @@ impl WorkUnit {
             return Err(format!(
                 "{bits} bits are above the limit of {max_bits} bits of this consumer (its --max-bits)"
             ));
+        }
+        if let Work::Factor {
+            share: Some(share), ..
+        } = &self.work
+        {
+            if count != 1 {
+                return Err(format!("a share of the work on {count} integers"));
+            }
+            share.validate(bits)?;
         }
         Ok(())
     }

@@ -9,14 +9,15 @@ use crate::{Cancel, Error};
 
 /// A run of p − 1, and curves with one bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Level {
+pub struct Level {
     /// Decimal digits of the factors that all the curves together find with probability 1 − 1/e.
-    pub(super) digits: u32,
+    pub digits: u32,
     /// Bound of p − 1; 0 for none.
-    pub(super) p_minus_1: u32,
+    pub p_minus_1: u32,
     /// Bound of the curves.
-    pub(super) b1: u32,
-    pub(super) curves: u32,
+    pub b1: u32,
+    /// How many.
+    pub curves: u32,
 }
 
 const fn level(digits: u32, p_minus_1: u32, b1: u32, curves: u32) -> Level {
@@ -150,7 +151,7 @@ pub(super) fn up_to(digits: u32) -> Vec<Level> {
 }
 
 /// See [`SIEVE_MS`], with a straight line between neighbours.
-fn sieve_ms(bits: u32) -> u64 {
+pub(super) fn sieve_ms(bits: u32) -> u64 {
     let after = SIEVE_MS.partition_point(|&(size, _)| size <= bits);
     match (SIEVE_MS.get(after.wrapping_sub(1)), SIEVE_MS.get(after)) {
         (Some(&(b0, t0)), Some(&(b1, t1))) => {
@@ -162,7 +163,7 @@ fn sieve_ms(bits: u32) -> u64 {
 }
 
 /// Microseconds that a curve takes, measured from 128 to 400 bits on one core of an AMD EPYC that other work shared.
-fn curve_us(b1: u32, bits: u32) -> u64 {
+pub(super) fn curve_us(b1: u32, bits: u32) -> u64 {
     let words = u64::from(bits.div_ceil(u64::BITS));
     40 + u64::from(b1) * (5 * words * words + 2 * words + 8) / 100
 }

@@ -31,6 +31,8 @@
 //! equal size loses at most. A random number gains more than that: its chance to have a prime factor between 2^a and
 //! 2^b is about 1 − a/b.
 //!
+//! For whoever has several workers for one composite: [`spread`].
+//!
 //! # Sources
 //!
 //! Pollard, *Theorems on factorization and primality testing*, 1974 (p − 1), and *A Monte Carlo method for factorization*, 1975
@@ -57,6 +59,7 @@ mod power;
 mod rho;
 mod sieve;
 mod small;
+pub mod spread;
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -173,6 +176,17 @@ pub struct Limits {
     /// On composites that the sieve is not put to, curves go on until a prime factor of so many decimal digits would have been
     /// found with probability 1 − 1/e: 10, 15, 20, 25, 30 or 35; 0 for no curves.
     pub curve_digits: u32,
+}
+
+impl Limits {
+    /// For who leaves composites above so many bits to several workers ([`spread`]): what one worker should try first.
+    #[must_use]
+    pub fn before_spreading(sieve_bits: u32) -> Self {
+        Self {
+            sieve_bits,
+            curve_digits: spread::TRIED_DIGITS,
+        }
+    }
 }
 
 impl Default for Limits {

@@ -1,0 +1,254 @@
+//! What is known of one hard integer, line by line, so that a producer that was killed goes on from there.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use primepool_common::message::{Factorization, HexInteger, Packet};
+use serde::{Deserialize, Serialize};
+
+use crate::folder::{FolderError, file_error};
+
+/// A line of the checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Entry {
+    /// A worker has taken a divisor apart as far as one worker does; the first one is the integer itself.
+    TakenApart {
+        /// The divisor.
+        of: HexInteger,
+        /// What it found.
+        found: Factorization,
+        /// Microseconds of its time.
+        us: u64,
+    },
+    /// A stage has begun, or goes on as another group of units.
+    Begun {
+        /// Its units' group.
+        group: u32,
+        /// The divisor that it is about.
+        of: HexInteger,
+        /// The stage.
+        stage: Stage,
+    },
+    /// Units of the stage were handed out, up to this one, with families or curves up to these.
+    Issued {
+        /// Units.
+        units: u32,
+        /// Families or curves.
+        upto: u64,
+    },
+    /// A unit of curves has found nothing.
+    Curves {
+        /// The unit in its group.
+        unit: u32,
+        /// Curves done.
+        done: u64,
+        /// Microseconds of a worker's time.
+        us: u64,
+    },
+    /// A unit of the sieve was answered.
+    Relations {
+        /// The unit in its group.
+        unit: u32,
+        /// Families done.
+        families: u64,
+        /// Microseconds of a worker's time.
+        us: u64,
+        /// What came of them.
+        packet: Packet,
+    },
+    /// A divisor is the product of two.
+    Split {
+        /// The divisor.
+        of: HexInteger,
+        /// One of the two.
+        divisor: HexInteger,
+        /// Microseconds that finding it took, beyond what units took before.
+        us: u64,
+    },
+    /// A divisor stays whole.
+    Left {
+        /// The divisor.
+        of: HexInteger,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What is done with a divisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Stage {
+    /// One worker takes it apart as far as one worker does.
+    TakeApart,
+    /// Curves of the level for factors of so many digits.
+    Curves {
+        /// Decimal digits.
+        digits: u32,
+    },
+    /// The quadratic sieve.
+    Sieve,
+}
+
+/// The file of one job.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    file: File,
+    path: PathBuf,
+    /// Lines that are not written yet.
+    text: Vec<u8>,
+}
+
+impl Checkpoint {
+    /// Name of a job's file in the folder of its run.
+    fn path(folder: &Path, job: u64) -> PathBuf {
+        folder.join(format!("factor-{job}.jsonl"))
+    }
+
+    /// Starts a new one.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub(super) fn create(folder: &Path, job: u64) -> Result<Self, FolderError> {
+        let path = Self::path(folder, job);
+        let file = File::create(&path).map_err(file_error("make", &path))?;
+        Ok(Self {
+            file,
+            path,
+            text: Vec::new(),
+        })
+    }
+
+    /// Opens a job's checkpoint, if there is one, and hands out its lines, oldest first. A last line without its end, which a killed
+    /// process left, is cut off.
+    ///
+    /// # Errors
+    /// The file cannot be used, or a line is none of ours.
+    pub(super) fn open(
+        folder: &Path,
+        job: u64,
+        mut each: impl FnMut(Entry) -> Result<(), String>,
+    ) -> Result<Option<Self>, FolderError> {
+        let path = Self::path(folder, job);
+        let opened = OpenOptions::new().read(true).write(true).open(&path);
+        let mut file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(file_error("open", &path))?,
+        };
+        let damaged = |number: u64, reason: &str| FolderError::Damaged {
+            path: path.clone(),
+            reason: format!("line {number}: {reason}"),
+        };
+        let mut lines = BufReader::new(&file);
+        let (mut line, mut whole) = (Vec::new(), 0);
+        for number in 1_u64.. {
+            line.clear();
+            let length = lines
+                .read_until(b'\n', &mut line)
+                .map_err(file_error("read", &path))?;
+            if line.pop() != Some(b'\n') {
+                break;
+            }
+            let entry = serde_json::from_slice(&line)
+                .map_err(|error| primepool_common::text::json_error(&error))
+                .and_then(&mut each);
+            entry.map_err(|reason| damaged(number, &reason))?;
+            whole += length as u64;
+        }
+        file.set_len(whole)
+            .and_then(|()| file.seek(SeekFrom::End(0)))
+            .map_err(file_error("write", &path))?;
+        Ok(Some(Self {
+            file,
+            path,
+            text: Vec::new(),
+        }))
+    }
+
+    /// Adds a line, on disk after the next [`Checkpoint::save`].
+    pub(super) fn add(&mut self, entry: &Entry) {
+        // Plain data: it always has a JSON form.
+        let _ = serde_json::to_writer(&mut self.text, entry);
+        self.text.push(b'\n');
+    }
+
+    /// Brings all lines to disk.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn save(&mut self) -> Result<(), FolderError> {
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        self.file
+            .write_all(&self.text)
+            .and_then(|()| self.file.sync_data())
+            .map_err(file_error("write", &self.path))?;
+        self.text.clear();
+        Ok(())
+    }
+
+    /// Removes the file: the job has its result.
+    pub(super) fn remove(self) {
+        // One that stays is ignored.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_was_saved_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = || {
+            let mut entries = Vec::new();
+            let opened = Checkpoint::open(folder.path(), 3, |entry| {
+                entries.push(entry);
+                Ok(())
+            });
+            (opened.unwrap().is_some(), entries)
+        };
+        assert_eq!(read(), (false, vec![]));
+        let mut checkpoint = Checkpoint::create(folder.path(), 3).unwrap();
+        let entries = [
+            Entry::Begun {
+                group: 2,
+                of: HexInteger(91.into()),
+                stage: Stage::Curves { digits: 20 },
+            },
+            Entry::Relations {
+                unit: 7,
+                families: 3,
+                us: 5,
+                packet: Packet(vec![1, 2, 3]),
+            },
+        ];
+        for entry in &entries {
+            checkpoint.add(entry);
+        }
+        checkpoint.save().unwrap();
+        assert_eq!(read(), (true, entries.to_vec()));
+        // Killed in the middle of a line: what comes after it is readable.
+        checkpoint.file.write_all(b"{\"curves\":").unwrap();
+        let mut again = Checkpoint::open(folder.path(), 3, |_| Ok(()))
+            .unwrap()
+            .unwrap();
+        again.add(&entries[0]);
+        again.save().unwrap();
+        assert_eq!(read().1.len(), 3);
+        let refused = Checkpoint::open(folder.path(), 3, |_| Err("no".to_owned()));
+        let error = refused.unwrap_err().to_string();
+        assert!(
+            error.contains("factor-3.jsonl") && error.contains("line 1: no"),
+            "{error}"
+        );
+        again.remove();
+        assert!(!read().0);
+    }
+}
