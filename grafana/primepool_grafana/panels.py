@@ -46,6 +46,14 @@ COLORS = {
     "dropped": "red",
     "refused": "orange",
     "errors": "dark-orange",
+    "take-apart": "yellow",
+    "ecm": "blue",
+    "curves": "blue",
+    "sieve": "green",
+    "relations": "green",
+    "linear-algebra": "purple",
+    "needed": "text",
+    "at most": "text",
 }
 
 # Thresholds: a list of (value, colour), the first value None.
@@ -58,6 +66,8 @@ NEUTRAL: Steps = [(None, "blue")]
 SHARE = "percentunit"
 PERCENT = "percent"
 JOBS_PER_S = "suffix:jobs/s"
+A_SECOND = "suffix:/s"
+BITS = "suffix:bits"
 
 
 def _thresholds(steps: Steps) -> builders.ThresholdsConfig:
@@ -75,6 +85,11 @@ def _property(name: str, value: object) -> models.DynamicConfigValue:
 def color(name: str) -> models.DynamicConfigValue:
     """The colour of a meaning, for overrides."""
     return _property("color", {"mode": "fixed", "fixedColor": COLORS[name]})
+
+
+def on_the_right(label: str) -> list[models.DynamicConfigValue]:
+    """An axis of its own, for overrides of a series of another magnitude."""
+    return [_property("custom.axisPlacement", "right"), _property("custom.axisLabel", label), _property("custom.fillOpacity", 0)]
 
 
 def _base(panel, title: str, description: str, queries: Sequence[Query], width: int, height: int):

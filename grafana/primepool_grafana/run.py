@@ -9,6 +9,21 @@ from .overview import PER_SECOND
 
 RUN = "\"run\" = '$run'"
 
+# The stages of factoring that are counted.
+CURVES = f"{RUN} AND \"stage\" = 'ecm' AND $timeFilter"
+RELATIONS = f"{RUN} AND \"stage\" = 'sieve' AND $timeFilter"
+LATEST = "ORDER BY time DESC LIMIT 1"
+
+
+def over_time(figure: str, condition: str, source: str = '"factor"') -> str:
+    return f"SELECT {figure} FROM {source} WHERE {condition} GROUP BY time($__interval) fill(null)"
+
+
+def time_left(done: str, condition: str) -> str:
+    """Seconds until all that is expected is done, at the pace of the last half minute."""
+    left = f'SELECT ("expected" - "{done}") / "rate" AS "left" FROM "factor" WHERE {condition} AND "rate" > 0'
+    return over_time('LAST("left")', "$timeFilter", f"({left})")
+
 
 def build() -> builders.Dashboard:
     return (
@@ -202,6 +217,140 @@ def build() -> builders.Dashboard:
                 width=12,
                 sort_by="jobs",
                 descending=True,
+            )
+        )
+        # Last, as it is empty unless the pool works at one integer.
+        .with_row(panels.row("Factoring of integers of more than 200 bits"))
+        .with_panel(
+            panels.numbers(
+                "Sieve, latest",
+                "The quadratic sieve in the last second that it was at work in the time shown: which of the run's integers, bits of the "
+                "composite, relations of those that are needed. The linear algebra follows, which takes seconds.",
+                table(
+                    'SELECT "job" + 1 AS "integer", "bits", "relations" / "expected" AS "done", "relations", "expected" AS "needed", '
+                    f'"rate" AS "pace" FROM "factor" WHERE {RELATIONS} {LATEST}'
+                ),
+                {
+                    "integer": ("none", panels.NEUTRAL),
+                    "bits": ("none", panels.NEUTRAL),
+                    "done": (panels.SHARE, [(None, "green")]),
+                    "relations": ("short", panels.NEUTRAL),
+                    "needed": ("short", panels.NEUTRAL),
+                    "pace": (panels.A_SECOND, panels.NEUTRAL),
+                },
+                width=12,
+                no_value="no sieve in the time shown",
+            )
+        )
+        .with_panel(
+            panels.numbers(
+                "Curves, latest",
+                "The elliptic curves in the last second that they were at work in the time shown: digits of the factors that they look "
+                "for, curves of those that are worth trying. They end early when one of them finds a factor.",
+                table(
+                    'SELECT "job" + 1 AS "integer", "bits", "digits", "curves" / "expected" AS "done", "curves", '
+                    f'"expected" AS "at most", "rate" AS "pace" FROM "factor" WHERE {CURVES} {LATEST}'
+                ),
+                {
+                    "integer": ("none", panels.NEUTRAL),
+                    "bits": ("none", panels.NEUTRAL),
+                    "digits": ("none", panels.NEUTRAL),
+                    "done": (panels.SHARE, [(None, "green")]),
+                    "curves": ("short", panels.NEUTRAL),
+                    "at most": ("short", panels.NEUTRAL),
+                    "pace": (panels.A_SECOND, panels.NEUTRAL),
+                },
+                width=12,
+                no_value="no curves in the time shown",
+            )
+        )
+        .with_panel(
+            panels.lines(
+                "Relations",
+                "Relations of the sieve, and how many are needed. The line gets steeper: large primes pair up more and more often.",
+                [
+                    series(over_time('LAST("relations")', RELATIONS), "relations"),
+                    series(over_time('LAST("expected")', RELATIONS), "needed"),
+                ],
+                "short",
+                names=["relations", "needed"],
+                calcs=["lastNotNull"],
+            )
+        )
+        .with_panel(
+            panels.lines(
+                "Curves",
+                "Elliptic curves of the level, and how many are worth trying; on the right, digits of the factors that the level looks "
+                "for. A level that has found nothing is followed by one for more digits, the last one by the sieve.",
+                [
+                    series(over_time('LAST("curves")', CURVES), "curves"),
+                    series(over_time('LAST("expected")', CURVES), "at most"),
+                    series(over_time('LAST("digits")', CURVES), "digits"),
+                ],
+                "short",
+                names=["curves", "at most"],
+                steps=True,
+                calcs=["lastNotNull"],
+            ).override_by_name("digits", panels.on_the_right("digits"))
+        )
+        .with_panel(
+            panels.lines(
+                "Pace",
+                "Relations and curves per second, each over half a minute. It falls when nodes leave, and to 0 when none is left. Curves "
+                "get slower with each level.",
+                [
+                    series(over_time('MEAN("rate")', RELATIONS), "relations"),
+                    series(over_time('MEAN("rate")', CURVES), "curves"),
+                ],
+                panels.A_SECOND,
+                names=["relations", "curves"],
+            )
+        )
+        .with_panel(
+            panels.lines(
+                "Time left",
+                "Of the sieve, and of the level of curves at most, at the pace of then. The sieve's falls faster than time goes by, as "
+                "relations come faster and faster. Nothing while the pace is 0.",
+                [
+                    series(time_left("relations", RELATIONS), "sieve"),
+                    series(time_left("curves", CURVES), "ecm"),
+                ],
+                "s",
+                names=["sieve", "ecm"],
+                calcs=["lastNotNull"],
+            )
+        )
+        .with_panel(
+            panels.lines(
+                "Stage",
+                "What the pool works at; the height is the size of the composite. take-apart: one worker looks for small factors; ecm: "
+                "elliptic curves; sieve: the quadratic sieve; linear-algebra: the producer makes factors of the relations.",
+                [
+                    series(
+                        f'SELECT LAST("bits") FROM "factor" WHERE {RUN} AND $timeFilter GROUP BY time($__interval), "stage" fill(none)',
+                        "[[tag_stage]]",
+                    )
+                ],
+                panels.BITS,
+                names=["take-apart", "ecm", "sieve", "linear-algebra"],
+                bars=True,
+                calcs=[],
+            )
+        )
+        .with_panel(
+            panels.lines(
+                "Units outstanding",
+                "Units that workers have or that wait for them: two for each worker while there are curves to run or families to sieve. "
+                "Fewer for long: the producer cannot keep up with the answers.",
+                [
+                    series(
+                        f'SELECT MEAN("outstanding") FROM "factor" WHERE {RUN} AND $timeFilter '
+                        'GROUP BY time($__interval), "stage" fill(null)',
+                        "[[tag_stage]]",
+                    )
+                ],
+                "short",
+                names=["take-apart", "ecm", "sieve", "linear-algebra"],
             )
         )
     )

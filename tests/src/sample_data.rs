@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use rug::{Integer, integer::IsPrime};
 use tempfile::tempdir;
 
 use crate::{Binary, Broker, Consumer, Database, Influx, Process, Results};
@@ -15,8 +16,8 @@ pub type Span = (u64, u64);
 /// Least time that the recording takes: longer than the longest interval that a query groups by outside of minutes.
 const LEAST: Duration = Duration::from_secs(48);
 
-/// What healthy runs have written to an InfluxDB: four of one size, on one node and then on two. After them an experiment, outside of
-/// the span.
+/// What healthy runs have written to an InfluxDB: four of one size, on one node and then on two, and two of integers at which the whole
+/// pool works. After them an experiment, outside of the span.
 #[derive(Debug)]
 pub struct Recording {
     influx: Influx,
@@ -25,7 +26,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Makes it on first use, which takes a minute: real producers and consumers, with RabbitMQ's management API.
+    /// Makes it on first use, which takes more than a minute: real producers and consumers, with RabbitMQ's management API.
     pub fn get() -> &'static Self {
         static RECORDING: OnceLock<Recording> = OnceLock::new();
         RECORDING.get_or_init(Self::make)
@@ -78,6 +79,11 @@ impl Recording {
         let end = Duration::from_secs(minute).max(start + LEAST);
         let left = end.saturating_sub(now()).as_secs_f64().max(8.0);
         find_primes(&broker, &dir.path().join("4"), 2.0 * left * rate, &server);
+        let semiprime = ["factor", "--count", "1", "--bits", "204", "--seed", "1"];
+        produce(&broker, &dir.path().join("5"), &semiprime, &server);
+        // The last one: the dashboard of runs opens with it, and has panels for each stage.
+        let staged = ["factor", &staged().to_string()];
+        produce(&broker, &dir.path().join("6"), &staged, &server);
         for consumer in [first, second] {
             consumer.0.signal("TERM");
             assert_eq!(consumer.0.wait().code, Some(0));
@@ -104,12 +110,37 @@ fn measure(broker: &Broker, dir: &Path, influx: &Influx) {
 
 /// Finds so many primes of 1024 bits, in a run below `dir`; how many in a second.
 pub fn find_primes(broker: &Broker, dir: &Path, count: f64, server: &[&str]) -> f64 {
-    std::fs::create_dir_all(dir).unwrap();
     let count = format!("{count:.0}");
-    let args = [&["--bits", "1024", "--count", &count][..], server].concat();
+    produce(broker, dir, &["--bits", "1024", "--count", &count], server);
+    Results::read(dir).summary["jobs_per_s"].as_f64().unwrap()
+}
+
+/// A run below `dir`, to its end.
+fn produce(broker: &Broker, dir: &Path, what: &[&str], server: &[&str]) {
+    std::fs::create_dir_all(dir).unwrap();
+    let args = [what, server].concat();
     let producer = Process::start(Binary::Producer, dir, &broker.url, &args).wait_long();
     assert_eq!(producer.code, Some(0), "{producer:?}");
-    Results::read(dir).summary["jobs_per_s"].as_f64().unwrap()
+}
+
+/// An integer that keeps the pool for seconds in each of its long stages, as points are a second apart. One of its three primes is too
+/// large for curves, but less 1 it has factors of 100,000 to 101,000 and smaller ones: the p − 1 that comes with the curves for 20
+/// digits does not see it, so that all of these are run, and that with the next ones does. The other two are left for the sieve.
+fn staged() -> Integer {
+    let mut prime = Integer::from(100_000);
+    let mut product = Integer::from(2);
+    for _ in 0..36 {
+        prime = prime.next_prime();
+        product *= &prime;
+    }
+    let large = (1_u32..)
+        .map(|k| Integer::from(&product * k) + 1_u32)
+        .find(|candidate| candidate.is_probably_prime(25) != IsPrime::No);
+    let [p, q] = [(3, 68), (5, 46)].map(|(base, power)| {
+        let power = Integer::from(Integer::u_pow_u(base, power));
+        power.next_prime()
+    });
+    large.unwrap() * p * q
 }
 
 fn now() -> Duration {

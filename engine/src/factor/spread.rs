@@ -67,7 +67,7 @@ pub fn levels(bits: u32) -> Vec<Level> {
 /// Factors of so many digits have been looked for by whoever left the composite; see [`Limits::before_spreading`].
 ///
 /// [`Limits::before_spreading`]: super::Limits::before_spreading
-pub(super) const TRIED_DIGITS: u32 = 15;
+pub(super) const TRIED_DIGITS: u32 = 10;
 
 /// Expected seconds of a curve with this bound.
 #[must_use]
@@ -86,7 +86,7 @@ pub fn sieve_seconds(bits: u32) -> f64 {
 pub fn family_seconds(bits: u32) -> f64 {
     match bits {
         0..=208 => 0.01,
-        209..=224 => 0.03,
+        209..=224 => 0.04,
         225..=248 => 0.05,
         249..=272 => 0.07,
         273..=304 => 0.2,
@@ -717,8 +717,8 @@ mod tests {
         // A factor of 17 digits.
         let p = next_prime(10, 16);
         let n = &p * next_prime(7, 70);
-        let level = levels(n.significant_bits())[0];
-        assert_eq!(level.digits, 20);
+        let levels = levels(n.significant_bits());
+        let level = levels.iter().find(|level| level.digits == 20).unwrap();
         let found = (0..level.curves).step_by(20).find_map(|first| {
             let range = first..first + 20;
             curves(

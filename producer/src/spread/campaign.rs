@@ -20,7 +20,7 @@ use primepool_engine::{
 use super::checkpoint::{Entry, Stage};
 
 /// Longest time of a worker for a unit, in seconds, that the sizes of units aim at; and the shortest.
-const UNIT_SECONDS: (f64, f64) = (0.5, 10.0);
+const UNIT_SECONDS: (f64, f64) = (0.1, 10.0);
 
 /// Units of each worker that what is left of a stage is cut into, so that the workers finish together.
 const UNITS_LEFT: f64 = 4.0;
@@ -577,7 +577,7 @@ impl Campaign {
             Work::TakeApart => self.outstanding.is_empty().then_some((None, 0)),
             Work::Curves { level, done } => {
                 let each = self.seconds_each(spread::curve_seconds(level.b1, bits));
-                let left = u64::from(level.curves).saturating_sub(*done) as f64;
+                let left = u64::from(level.curves).saturating_sub(self.upto.max(*done)) as f64;
                 let count = size(left * each, each, workers);
                 let share = Share::Curves {
                     b1: level.b1,
@@ -596,7 +596,9 @@ impl Campaign {
                 } else {
                     spread::sieve_seconds(bits)
                 };
-                let count = size((whole - self.seconds).max(0.0), each, workers);
+                // What is handed out already is not left.
+                let ahead = (self.upto as f64 - self.done).max(0.0) * each;
+                let count = size((whole - self.seconds - ahead).max(0.0), each, workers);
                 let share = Share::Sieve {
                     first: self.upto,
                     count,
