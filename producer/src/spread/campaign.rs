@@ -218,7 +218,8 @@ impl Campaign {
         };
         let mut composites: BTreeMap<&Integer, u32> = BTreeMap::new();
         for (value, exponent) in &self.left {
-            *composites.entry(value).or_default() += exponent;
+            let known = composites.entry(value).or_default();
+            *known = known.saturating_add(*exponent);
         }
         Factorization {
             factors: powers(self.primes.iter().map(|(p, e)| (p, *e)).collect()),
@@ -242,10 +243,11 @@ impl Campaign {
                 let staged: u64 = found.stages.iter().map(|cost| cost.us).sum();
                 self.add_cost("overhead", us.saturating_sub(staged), 0);
                 for Power(prime, exponent) in &found.factors {
-                    *self.primes.entry(prime.0.clone()).or_default() += exponent * part.exponent;
+                    let known = self.primes.entry(prime.0.clone()).or_default();
+                    *known = known.saturating_add(exponent.saturating_mul(part.exponent));
                 }
                 for Power(value, exponent) in &found.composites {
-                    let exponent = exponent * part.exponent;
+                    let exponent = exponent.saturating_mul(part.exponent);
                     match &found.reason {
                         None => self.open.push(Open {
                             value: value.0.clone(),
@@ -758,4 +760,255 @@ fn size(left_s: f64, each_s: f64, workers: f64) -> u32 {
     let (least, most) = UNIT_SECONDS;
     let seconds = (left_s / (workers * UNITS_LEFT)).clamp(least, most);
     ((seconds / each_s) as u32).clamp(1, MAX_SHARE)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use primepool_common::message::{Packet, group_of};
+    use primepool_engine::{Cancel, factor::spread::Families};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A product of two primes above 10^20 and 10^21.
+    fn semiprime() -> Integer {
+        let above = |digits| Integer::from(Integer::u_pow_u(10, digits)).next_prime();
+        above(20) * above(21)
+    }
+
+    /// A campaign whose sieve has begun, and what it has written of that.
+    fn at_the_sieve() -> Campaign {
+        let n = semiprime();
+        let mut campaign = Campaign::new(n.clone(), true);
+        let of = HexInteger(n);
+        let found = Factorization {
+            composites: vec![Power(of.clone(), 1)],
+            ..Factorization::default()
+        };
+        campaign.note(Entry::TakenApart { of, found, us: 5 });
+        let mut groups = 0..;
+        campaign.advance(|| groups.next().unwrap() + 1);
+        assert!(matches!(campaign.work, Work::Sieve(_)), "{campaign:?}");
+        campaign
+    }
+
+    fn issue(campaign: &mut Campaign, count: usize, at: Instant) -> Vec<Issue> {
+        campaign.issue(count, 1.0, at)
+    }
+
+    /// What an honest worker answers.
+    fn work(issue: &Issue) -> (Answer, u64) {
+        let Some(Share::Sieve { first, count }) = issue.share else {
+            // All divisors here are prime.
+            let found = Factorization {
+                factors: vec![Power(HexInteger(issue.number.clone()), 1)],
+                ..Factorization::default()
+            };
+            return (Answer::TakenApart(found), 1);
+        };
+        let families = Families::new(&issue.number).unwrap();
+        let range = first..first + u64::from(count.min(8));
+        let (packet, done) = families.sieve(range, &Cancel::new()).unwrap();
+        (Answer::Relations(packet), done)
+    }
+
+    fn answer(campaign: &mut Campaign, issue: &Issue, (answer, done): (Answer, u64)) -> Verdict {
+        let (group, unit) = (group_of(issue.unit), issue.unit as u32);
+        campaign.take(group, unit, answer, done, 1000)
+    }
+
+    /// To the end, by one worker who loses every third unit.
+    fn finish(campaign: &mut Campaign) {
+        let mut groups = 100..;
+        let mut now = Instant::now();
+        for turn in 0.. {
+            let (_, collector) = campaign.advance(|| groups.next().unwrap());
+            if let Some(mut collector) = collector {
+                let solved = collector.solve().map_err(|error| error.to_string());
+                campaign.solved(collector, solved, 7, || groups.next().unwrap());
+            }
+            if campaign.is_over() {
+                return;
+            }
+            for issue in issue(campaign, 1, now) {
+                if turn % 3 != 2 {
+                    let answered = work(&issue);
+                    assert_eq!(answer(campaign, &issue, answered), Verdict::Good);
+                }
+            }
+            now += PATIENCE;
+        }
+    }
+
+    #[test]
+    fn it_ends_with_the_factors_whatever_is_lost() {
+        let mut campaign = at_the_sieve();
+        finish(&mut campaign);
+        let found = campaign.factorization();
+        assert!(found.is_complete());
+        let product: Integer = found.factors.iter().map(|p| p.0.0.clone()).product();
+        assert_eq!((found.factors.len(), product), (2, semiprime()));
+        let stages: Vec<_> = found.stages.iter().map(|cost| &*cost.stage).collect();
+        assert_eq!(stages, ["overhead", "sieve", "linear-algebra"]);
+    }
+
+    #[test]
+    fn who_reads_the_checkpoint_goes_on_from_there() {
+        let mut campaign = at_the_sieve();
+        let units = issue(&mut campaign, 3, Instant::now());
+        let answered = work(&units[0]);
+        assert_eq!(answer(&mut campaign, &units[0], answered), Verdict::Good);
+        let mut again = Campaign::new(semiprime(), true);
+        for entry in campaign.take_entries() {
+            again.apply(&entry).unwrap();
+        }
+        let Some(Standing { done, .. }) = campaign.standing(Instant::now()) else {
+            panic!()
+        };
+        assert_eq!(again.standing(Instant::now()).unwrap().done, done);
+        assert_eq!(again.spent_us(), campaign.spent_us());
+        assert_eq!(again.factorization(), campaign.factorization());
+        // Answers to what was handed out before still count, once; what is handed out now is other work.
+        for (unit, verdict) in [(1, Verdict::Good), (1, Verdict::Late), (0, Verdict::Late)] {
+            let answered = work(&units[unit]);
+            assert_eq!(answer(&mut again, &units[unit], answered), verdict);
+        }
+        let next = issue(&mut again, 1, Instant::now());
+        assert_eq!(next[0].unit, units[2].unit + 1);
+        let first = |issue: &Issue| match issue.share {
+            Some(Share::Sieve { first, .. }) => first,
+            _ => panic!("{issue:?}"),
+        };
+        assert!(first(&next[0]) > first(&units[2]));
+        finish(&mut again);
+        assert!(again.factorization().is_complete());
+    }
+
+    #[test]
+    fn what_is_not_answered_is_replaced_and_still_welcome() {
+        let mut campaign = at_the_sieve();
+        let start = Instant::now();
+        let units = issue(&mut campaign, 2, start);
+        assert_eq!(units.len(), 2);
+        assert_eq!(issue(&mut campaign, 2, start), []);
+        let later = issue(&mut campaign, 2, start + PATIENCE);
+        assert_eq!(later.len(), 2);
+        let answered = work(&units[0]);
+        assert_eq!(answer(&mut campaign, &units[0], answered), Verdict::Good);
+    }
+
+    #[test]
+    fn wrong_answers_leave_room_for_right_ones() {
+        let mut campaign = at_the_sieve();
+        let units = issue(&mut campaign, 1, Instant::now());
+        for bad in [
+            Answer::Relations(vec![]),
+            Answer::Relations(vec![1; 100]),
+            Answer::Curves(None),
+            Answer::Curves(Some(semiprime())),
+            Answer::TakenApart(Factorization::default()),
+        ] {
+            let verdict = answer(&mut campaign, &units[0], (bad, 1));
+            assert!(matches!(verdict, Verdict::Wrong(_)), "{verdict:?}");
+        }
+        let answered = work(&units[0]);
+        assert_eq!(answer(&mut campaign, &units[0], answered), Verdict::Good);
+        // Units and groups that were never handed out.
+        for unit in [GROUP_UNITS + 99, 9 * GROUP_UNITS] {
+            let other = Issue {
+                unit,
+                ..units[0].clone()
+            };
+            let answered = work(&units[0]);
+            assert_eq!(answer(&mut campaign, &other, answered), Verdict::Late);
+        }
+    }
+
+    #[test]
+    fn who_gives_up_says_what_is_left() {
+        let mut campaign = at_the_sieve();
+        let group = campaign.group();
+        assert_eq!(campaign.give_up("too late"), None, "nobody is at work");
+        let mut campaign = at_the_sieve();
+        issue(&mut campaign, 1, Instant::now());
+        assert_eq!(campaign.give_up("too late"), Some(group));
+        assert!(campaign.is_over());
+        let found = campaign.factorization();
+        assert_eq!(found.composites, [Power(HexInteger(semiprime()), 1)]);
+        assert_eq!(found.reason.as_deref(), Some("too late"));
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_for_those_who_cannot() {
+        let mut campaign = at_the_sieve();
+        for _ in 0..MOST_FAILURES {
+            let units = issue(&mut campaign, 1, Instant::now());
+            let failed = Answer::Failed("no memory".to_owned());
+            assert_eq!(answer(&mut campaign, &units[0], (failed, 0)), Verdict::Good);
+        }
+        campaign.advance(|| 100);
+        assert!(campaign.is_over());
+        assert_eq!(
+            campaign.factorization().reason.as_deref(),
+            Some("no memory")
+        );
+    }
+
+    #[test]
+    fn a_number_of_unknown_shape_gets_all_levels() {
+        let n: Integer = Integer::from(Integer::u_pow_u(2, 500)) - 1;
+        let mut campaign = Campaign::new(n.clone(), false);
+        let of = HexInteger(n);
+        let composites = vec![Power(of.clone(), 1)];
+        let found = Factorization {
+            composites,
+            ..Factorization::default()
+        };
+        campaign.note(Entry::TakenApart { of, found, us: 0 });
+        let mut digits = Vec::new();
+        loop {
+            campaign.advance(|| 1);
+            let Work::Curves { level, .. } = campaign.work else {
+                break;
+            };
+            digits.push(level.digits);
+            let mut done = 0;
+            while done < level.curves {
+                let units = issue(&mut campaign, 1, Instant::now());
+                let Some(Share::Curves { first, count, .. }) = units[0].share else {
+                    panic!()
+                };
+                assert_eq!(first, done);
+                done += count;
+                let nothing = (Answer::Curves(None), count.into());
+                assert_eq!(answer(&mut campaign, &units[0], nothing), Verdict::Good);
+            }
+        }
+        assert_eq!(digits, [15, 20, 25, 30, 35]);
+        assert!(campaign.is_over(), "too large for the sieve");
+        assert!(!campaign.factorization().is_complete());
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_checkpoint_is_no_panic(kinds in proptest::collection::vec(0..7_u8, 0..6)) {
+            let of = HexInteger(semiprime());
+            let mut campaign = Campaign::new(semiprime(), true);
+            for kind in kinds {
+                let of = of.clone();
+                let entry = match kind {
+                    0 => Entry::TakenApart { of, found: Factorization::default(), us: 0 },
+                    1 => Entry::Begun { group: 1, of, stage: Stage::TakeApart },
+                    2 => Entry::Begun { group: 2, of, stage: Stage::Curves { digits: 20 } },
+                    3 => Entry::Issued { units: 1, upto: 5 },
+                    4 => Entry::Relations { unit: 0, families: 1, us: 1, packet: Packet(vec![1]) },
+                    5 => Entry::Split { of, divisor: HexInteger(7.into()), us: 0 },
+                    _ => Entry::Left { of, reason: String::new() },
+                };
+                let _ = campaign.apply(&entry);
+            }
+            let _ = campaign.factorization();
+        }
+    }
 }
