@@ -1,6 +1,8 @@
 //! Where the answers end: each job once, verified, on disk, counted. Runs on a thread of its own, since both the checks and the
 //! disk take time.
 
+mod hard;
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -13,10 +15,7 @@ use lapin::Acker;
 use primepool_common::{
     broker::QueueFigures,
     clock::unix_ns,
-    message::{
-        HexInteger, JobAnswer, JobOutcome, NodeSample, UnitAnswer, decode_answer, group_of,
-        is_node_name,
-    },
+    message::{JobAnswer, JobOutcome, NodeSample, decode_answer, group_of, is_node_name},
     metrics::{Point, points},
     topology::{QueueState, jobs_queue},
 };
@@ -27,7 +26,7 @@ use crate::{
     folder::{Journal, Manifest},
     metrics::{self, Metrics},
     row::{Factored, Hex, Origin, Row, RowOutcome, write_lines},
-    spread::{Answer, Concluded, POOL, Solved, Spread, Verdict},
+    spread::{Concluded, Solved, Spread},
     state::{Event, Shared},
     summary::Tally,
     verify::{Claim, Verifier},
@@ -86,6 +85,8 @@ pub struct Sink {
     settled: UnboundedSender<Vec<Acker>>,
     events: UnboundedSender<Event>,
     last_point_ns: u64,
+    /// The start of this session.
+    started: Instant,
 }
 
 /// What the sink writes to.
@@ -134,6 +135,7 @@ impl Sink {
             settled,
             events,
             last_point_ns: 0,
+            started: Instant::now(),
         }
     }
 
@@ -337,185 +339,6 @@ impl Sink {
             self.tally.sample(node, sample);
         }
         self.spread.note_node(node, samples, Instant::now());
-    }
-
-    /// Takes the answer to a unit of one integer at which the whole pool works.
-    fn read_grouped(&mut self, answer: UnitAnswer, arrival: &Arrival) {
-        let UnitAnswer {
-            node,
-            unit,
-            first: job,
-            ..
-        } = answer;
-        self.note_samples(&node, &answer.samples);
-        let published = self.shared.published_at(unit);
-        let is_one = answer.jobs.len() == 1;
-        let (outcome, done, us) = match (answer.rejected, answer.jobs.into_iter().next()) {
-            (Some(reason), _) => (JobOutcome::Rejected { reason }, 0, 0),
-            (None, Some(answer)) if is_one => {
-                (answer.outcome, answer.candidates, answer.compute_us)
-            }
-            (None, _) => {
-                self.refuse::<()>(Some(&node), "its jobs are not those of its unit");
-                return;
-            }
-        };
-        // What a node says of itself is bounded by what we see.
-        let latency = published.map_or(Duration::MAX, |published| {
-            arrival.at.saturating_duration_since(published)
-        });
-        let us = us.min(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
-        if published.is_some() {
-            self.tally.busy(&node, us as f64 / 1e3);
-            self.shared.note_unit(Duration::from_micros(us));
-        }
-        let mut wrong = None;
-        let answer = match outcome {
-            JobOutcome::Ok { value } => Answer::Curves(value.map(|value| value.0)),
-            JobOutcome::Relations(packet) => Answer::Relations(packet.0),
-            JobOutcome::Factored(found) => {
-                let Some(divisor) = self.spread.divisor(job, unit) else {
-                    return;
-                };
-                let divisor = HexInteger(divisor.clone());
-                wrong = self.fault(
-                    job,
-                    &Factored::new(divisor, (*found).clone()),
-                    &found.reason,
-                );
-                Answer::TakenApart(*found)
-            }
-            JobOutcome::Failed { reason } | JobOutcome::Rejected { reason } => {
-                Answer::Failed(reason)
-            }
-        };
-        let verdict = match wrong {
-            Some(reason) => {
-                let failed = Answer::Failed(format!("the results of {node} were wrong: {reason}"));
-                self.spread.take(job, unit, failed, 0, us);
-                Verdict::Wrong(reason)
-            }
-            None => self.spread.take(job, unit, answer, done, us),
-        };
-        if verdict == Verdict::Good {
-            self.shared.end_grouped(unit);
-        }
-        if let Verdict::Wrong(reason) = verdict {
-            if self.tally.wrong(&node) <= REFUSALS_TOLD {
-                warn!(job, %node, "a result is wrong: {reason}");
-            }
-            self.spread.avoid(job, unit, &node);
-        }
-    }
-
-    /// What is wrong with a factorisation, if anything is.
-    fn fault(&mut self, job: u64, factored: &Factored, reason: &Option<String>) -> Option<String> {
-        let claim = Claim {
-            job,
-            value: None,
-            factored: Some(factored),
-            leaves_to_us: reason.is_none(),
-            always: true,
-        };
-        match self.verifier.check(&self.manifest.ask, &[claim]) {
-            Ok(verdicts) => verdicts.into_iter().next().flatten(),
-            Err(error) => Some(format!("it could not be checked: {error}")),
-        }
-    }
-
-    /// Takes out those integers of which one worker has left composites to us.
-    fn hand_over(&mut self, answered: &mut [Answered]) -> Result<(), String> {
-        let manifest = Arc::clone(&self.manifest);
-        for row in answered.iter_mut().flat_map(|answered| &mut answered.rows) {
-            if row.outcome == RowOutcome::Partial
-                && row.reason.is_none()
-                && let Some(factored) = row.factored.take()
-            {
-                let us = (row.compute_ms * 1e3) as u64;
-                self.spread
-                    .begin(&manifest, row.job, factored.into_found(), us)
-                    .map_err(|error| error.to_string())?;
-            }
-        }
-        for answered in answered {
-            let is_handed_over =
-                |row: &Row| row.outcome == RowOutcome::Partial && row.factored.is_none();
-            answered.rows.retain(|row| !is_handed_over(row));
-        }
-        Ok(())
-    }
-
-    /// Goes on with the integers at which the whole pool works; adds those that are done.
-    fn spread_on(&mut self, answered: &mut Vec<Answered>) -> Result<Vec<Concluded>, String> {
-        if !self.spread.is_active() {
-            return Ok(Vec::new());
-        }
-        let now = Instant::now();
-        let (orders, concluded) = self
-            .spread
-            .advance(&self.manifest, now)
-            .map_err(|error| error.to_string())?;
-        for Concluded {
-            job,
-            number,
-            found,
-            us,
-            ..
-        } in &concluded
-        {
-            let reason = found.reason.clone();
-            let factored = Factored::new(HexInteger(number.clone()), found.clone());
-            let mut row = Row {
-                job: *job,
-                outcome: if found.is_complete() {
-                    RowOutcome::Ok
-                } else {
-                    RowOutcome::Partial
-                },
-                prime: None,
-                bits: None,
-                after: None,
-                factored: None,
-                reason: reason.clone(),
-                compute_ms: *us as f64 / 1e3,
-                candidates: 0,
-            };
-            // Each part of it was checked when it came.
-            match self.fault(*job, &factored, &reason) {
-                None => row.factored = Some(factored),
-                Some(fault) => {
-                    row.outcome = RowOutcome::Failed;
-                    row.reason = Some(fault);
-                }
-            }
-            let latency = self.shared.first_published().map_or(0.0, |first| {
-                now.saturating_duration_since(first).as_secs_f64() * 1e3
-            });
-            answered.push(Answered {
-                unit: 0,
-                origin: Origin {
-                    node: POOL.to_owned(),
-                    worker: 0,
-                    latency_ms: microseconds(latency),
-                    queue_wait_ms: 0.0,
-                    redelivered: false,
-                },
-                rows: vec![row],
-                at: now,
-            });
-        }
-        self.spread.save().map_err(|error| error.to_string())?;
-        if !self.spread.is_active() {
-            self.shared.set_standing(None);
-        }
-        for group in &orders.cancel {
-            self.shared.drop_group(*group);
-        }
-        self.shared.add_grouped(&orders.units);
-        if !orders.units.is_empty() || !orders.cancel.is_empty() {
-            let _ = self.events.send(Event::Spread(orders));
-        }
-        Ok(concluded)
     }
 
     /// `node`: where it says that it comes from.
