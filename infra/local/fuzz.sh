@@ -2,6 +2,7 @@
 # Coverage-guided fuzzing of everything that comes from outside (fuzz/targets): builds the targets, starts from the corpus that is
 # kept, and fails with the input that breaks a property.
 #   fuzz.sh [SECONDS [TARGET…]]    so long for each target, 60 unless given; 0: only what is kept, once
+#   fuzz.sh --short [TARGET…]      what is kept, and so many further inputs, the same ones every time
 #   fuzz.sh --minimise [TARGET…]   makes fuzz/corpus of it and of what earlier runs have found: what covers all that they do
 set -euo pipefail
 
@@ -13,6 +14,8 @@ fuzz=$PRIMEPOOL_ROOT/fuzz
 found=$PRIMEPOOL_STATE/fuzz
 faults=$fuzz/artifacts
 longest=4096
+# Further inputs of a short run.
+further=2000
 
 # shellcheck disable=SC2317 # called through attend_signals
 clean_up() {
@@ -44,12 +47,22 @@ fuzz_one() { # TARGET
 	*) dictionary='' ;;
 	esac
 	[[ ! $dictionary ]] || options+=(-dict="$fuzz/$dictionary.dict")
-	if ((seconds)); then
+	local corpora=("$fuzz/corpus/$target")
+	if [[ $seconds == short ]]; then
+		# What this machine has found before would change what comes next.
+		mkdir -p "$work/$target"
+		corpora=("$work/$target" "${corpora[@]}")
+		local kept
+		kept=$(find "$fuzz/corpus/$target" -type f | wc -l)
+		options+=(-seed=1 -runs=$((kept + further)))
+	elif ((seconds)); then
+		corpora=("$found/$target" "${corpora[@]}")
 		options+=(-max_total_time="$seconds")
 	else
+		corpora=("$found/$target" "${corpora[@]}")
 		options+=(-runs=0)
 	fi
-	run "$target" "${options[@]}" "$found/$target" "$fuzz/corpus/$target"
+	run "$target" "${options[@]}" "${corpora[@]}"
 	count=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log")
 	say "$target: $count inputs in $((SECONDS - began)) s, nothing found"
 }
@@ -69,12 +82,16 @@ minimise_one() { # TARGET
 
 what=fuzz_one seconds=60
 case ${1-} in
+--short)
+	seconds=short
+	shift
+	;;
 --minimise)
 	what=minimise_one
 	shift
 	;;
 '') ;;
-*[!0-9]*) die 2 "usage: infra/local/fuzz.sh [SECONDS [TARGET…]] | --minimise [TARGET…]" ;;
+*[!0-9]*) die 2 "usage: infra/local/fuzz.sh [SECONDS [TARGET…]] | --short [TARGET…] | --minimise [TARGET…]" ;;
 *)
 	seconds=$1
 	shift
