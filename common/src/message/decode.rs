@@ -259,6 +259,7 @@ mod tests {
             count,
         };
         assert_eq!(of(500, curves(11_000, 0, 100)), Ok(()));
+        assert!(of(2049, curves(11_000, 0, 100)).is_err());
         for share in [
             curves(0, 0, 1),
             curves(u32::MAX, 0, 1),

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr, time::Duration};
 
-use primepool_engine::factor::{MAX_SIEVE_BITS, spread};
+use primepool_engine::factor::{MAX_CURVE_BITS, MAX_SIEVE_BITS, spread};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{HexInteger, MAX_AVOIDED, MAX_UNIT_JOBS, RunId, VERSION, bounded};
@@ -149,10 +149,20 @@ impl Share {
     fn validate(&self, bits: u32) -> Result<(), String> {
         let (count, first_and_count) = match *self {
             Self::Curves {
-                b1, first, count, ..
+                b1,
+                p_minus_1,
+                first,
+                count,
             } => {
-                if !(1..=MAX_CURVE_BOUND).contains(&b1) {
-                    return Err(format!("curves with bound {b1} (1 to {MAX_CURVE_BOUND})"));
+                if bits > MAX_CURVE_BITS {
+                    return Err(format!(
+                        "curves on {bits} bits: they are run on {MAX_CURVE_BITS} at most"
+                    ));
+                }
+                if !(1..=MAX_CURVE_BOUND).contains(&b1) || p_minus_1 > MAX_CURVE_BOUND {
+                    return Err(format!(
+                        "curves with bound {b1}, p − 1 with {p_minus_1} (1 to {MAX_CURVE_BOUND})"
+                    ));
                 }
                 (count, first.checked_add(count).map(u64::from))
             }

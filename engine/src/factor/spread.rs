@@ -37,7 +37,7 @@ use rusqsieve_parts::low_level::{
 use rusqsieve_parts::qs::{AutoOr, MultiplierChoice, QsConfig, QsError, parameters};
 use rusqsieve_parts::{Natural, PARTS};
 
-use super::{MAX_SIEVE_BITS, ecm};
+use super::{MAX_CURVE_BITS, MAX_SIEVE_BITS, ecm};
 use crate::{Cancel, Error};
 
 /// The least number of bits of a composite that this is made for: the factor base below is too small to choose polynomials from.
@@ -50,19 +50,24 @@ const MAX_PACKET: usize = 6 << 20;
 pub use super::ecm::Level;
 
 /// What is worth trying on a composite of so many bits, of whose factors nothing is known, before the sieve is put to it; or instead of the
-/// sieve, if it is too large for that. What a worker has tried first is left out.
+/// sieve, if it is too large for that; nothing beyond [`MAX_CURVE_BITS`]. What a worker has tried first is left out.
 #[must_use]
 pub fn levels(bits: u32) -> Vec<Level> {
     let levels = if bits <= MAX_SIEVE_BITS {
         ecm::before_sieve(bits)
+    } else if bits <= MAX_CURVE_BITS {
+        ecm::up_to(MOST_DIGITS)
     } else {
-        ecm::up_to(35)
+        Vec::new()
     };
     levels
         .into_iter()
         .filter(|level| level.digits > TRIED_DIGITS)
         .collect()
 }
+
+/// Digits of the factors that are looked for in what the sieve does not take: some minutes of one core at 400 bits, half an hour at 1024.
+const MOST_DIGITS: u32 = 30;
 
 /// Factors of so many digits have been looked for by whoever left the composite; see [`Limits::before_spreading`].
 ///
