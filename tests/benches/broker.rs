@@ -25,7 +25,10 @@ use std::{
 };
 
 use primepool_common::{message::JobKind, topology};
-use primepool_tests::{Binary, Broker, Process, Results, cpu_seconds, loopback_bytes, wait_for};
+use primepool_tests::{
+    Binary, Broker, Process, Results, cpu_seconds, loopback_bytes, median_and_range, setting,
+    wait_for,
+};
 use tempfile::tempdir;
 
 /// Consumers that are started before it is waited for them: more at a time make the log of a slow machine hard to read.
@@ -55,10 +58,6 @@ fn main() {
     if !sizes.is_empty() {
         consumers(&sizes);
     }
-}
-
-fn setting(name: &str, default: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
 /// What has been used up to a moment.
@@ -119,17 +118,6 @@ fn open_files(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
-/// Median, least and largest, with so many digits.
-fn spread(mut values: Vec<f64>, digits: usize) -> String {
-    values.sort_unstable_by(f64::total_cmp);
-    let (median, least, most) = (
-        values[values.len() / 2],
-        values[0],
-        values[values.len() - 1],
-    );
-    format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
-}
-
 fn units(rounds: usize) {
     let (broker, _) = Broker::with_management();
     let dir = tempdir().unwrap();
@@ -181,7 +169,7 @@ fn units(rounds: usize) {
                 column.push(value);
             }
         }
-        let [rate, cpu, written, network] = columns.map(|column| spread(column, 0));
+        let [rate, cpu, written, network] = columns.map(|column| median_and_range(column, 0));
         println!("| {name} | {rate} | {cpu} | {written} | {network} |");
     }
     println!();

@@ -14,6 +14,7 @@ use std::{fs, thread, time::Duration};
 use primepool_experiment::share::Share;
 use primepool_tests::{
     Binary, Broker, Consumer, Process, Results, assert_factored, cpu_seconds, loopback_bytes,
+    median_and_range, setting,
 };
 use tempfile::tempdir;
 
@@ -33,10 +34,6 @@ fn main() {
     for bits in numbers("SHARED_BITS", "224") {
         compare(bits, &numbers("SHARED_WORKERS", "1,8"), Some(share), rounds);
     }
-}
-
-fn setting(name: &str, default: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
 fn numbers(name: &str, default: &str) -> Vec<u32> {
@@ -71,10 +68,10 @@ fn compare(bits: u32, workers: &[u32], share: Option<f64>, rounds: usize) {
         println!(
             "| {bits} | {count} | {} | {} | {} | {} | {} |",
             share.map_or("1".to_owned(), |share| share.to_string()),
-            spread(seconds.clone(), 1),
-            spread(ratios.collect(), 2),
-            spread(of(|taken| taken.producer_s), 1),
-            spread(of(|taken| taken.network / 1e6), 1),
+            median_and_range(seconds.clone(), 1),
+            median_and_range(ratios.collect(), 2),
+            median_and_range(of(|taken| taken.producer_s), 1),
+            median_and_range(of(|taken| taken.network / 1e6), 1),
         );
     }
 }
@@ -120,15 +117,4 @@ fn factor(bits: u32, workers: u32, share: Option<f64>) -> Taken {
         producer_s,
         network,
     }
-}
-
-/// Median, least and largest, with so many digits.
-fn spread(mut values: Vec<f64>, digits: usize) -> String {
-    values.sort_unstable_by(f64::total_cmp);
-    let (median, least, most) = (
-        values[values.len() / 2],
-        values[0],
-        values[values.len() - 1],
-    );
-    format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
 }

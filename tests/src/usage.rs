@@ -1,4 +1,4 @@
-//! What processes use, for benchmarks.
+//! What benchmarks share: what processes use, and how figures are shown.
 
 use std::fs;
 
@@ -22,4 +22,22 @@ pub fn loopback_bytes() -> f64 {
         .find_map(|l| l.trim().strip_prefix("lo:"))
         .unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Median, least and largest, with so many digits.
+#[must_use]
+pub fn median_and_range(mut values: Vec<f64>, digits: usize) -> String {
+    values.sort_unstable_by(f64::total_cmp);
+    let (median, least, most) = (
+        values[values.len() / 2],
+        values[0],
+        values[values.len() - 1],
+    );
+    format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
+}
+
+/// A variable of the environment, or what stands for it.
+#[must_use]
+pub fn setting(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }
