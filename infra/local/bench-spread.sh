@@ -7,19 +7,4 @@ set -euo pipefail
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-if [[ ${1-} == --measure ]]; then
-	[[ $2 == shared ]] || ip link set lo up
-	cd "$PRIMEPOOL_ROOT"
-	exec cargo bench --offline --workspace --bench spread
-fi
-
-cd "$PRIMEPOOL_ROOT"
-infra/local/setup.sh
-ensure_cargo_on_path
-cargo build --release --workspace --bins
-cargo bench --workspace --bench spread --no-run
-if command -v ip >/dev/null && unshare --net true 2>/dev/null; then
-	exec unshare --net -- "$PRIMEPOOL_ROOT/infra/local/bench-spread.sh" --measure own
-fi
-say "other traffic over the loopback device is counted too: a network apart needs root and iproute2"
-exec "$PRIMEPOOL_ROOT/infra/local/bench-spread.sh" --measure shared
+bench_on_loopback spread

@@ -47,19 +47,17 @@ fuzz_one() { # TARGET
 	*) dictionary='' ;;
 	esac
 	[[ ! $dictionary ]] || options+=(-dict="$fuzz/$dictionary.dict")
-	local corpora=("$fuzz/corpus/$target")
+	local corpora=("$found/$target" "$fuzz/corpus/$target")
 	if [[ $seconds == short ]]; then
 		# What this machine has found before would change what comes next.
 		mkdir -p "$work/$target"
-		corpora=("$work/$target" "${corpora[@]}")
+		corpora[0]=$work/$target
 		local kept
 		kept=$(find "$fuzz/corpus/$target" -type f | wc -l)
 		options+=(-seed=1 -runs=$((kept + further)))
 	elif ((seconds)); then
-		corpora=("$found/$target" "${corpora[@]}")
 		options+=(-max_total_time="$seconds")
 	else
-		corpora=("$found/$target" "${corpora[@]}")
 		options+=(-runs=0)
 	fi
 	run "$target" "${options[@]}" "${corpora[@]}"

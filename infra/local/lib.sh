@@ -122,6 +122,21 @@ fetch_debian_packages() { # FOLDER SUITE PACKAGE…: leaves FOLDER/*.deb
 	"${apt[@]}" update && (cd "$folder" && "${apt[@]}" download "$@")
 }
 
+bench_on_loopback() { # BENCHMARK: reads its traffic off the loopback device
+	cd "$PRIMEPOOL_ROOT"
+	infra/local/setup.sh
+	ensure_cargo_on_path
+	cargo build --release --workspace --bins
+	cargo bench --workspace --bench "$1" --no-run
+	local measure=(cargo bench --offline --workspace --bench "$1")
+	# In a network of its own nobody else's traffic is there; only root may make one.
+	if command -v ip >/dev/null && unshare --net true 2>/dev/null; then
+		exec unshare --net -- bash -c 'ip link set lo up && exec "$@"' bash "${measure[@]}"
+	fi
+	say "other traffic over the loopback device is counted too: a network apart needs root and iproute2"
+	exec "${measure[@]}"
+}
+
 ensure_cargo_on_path() { # rustup's folder is often missing from the PATH of non-login shells
 	command -v cargo >/dev/null || [[ ! -x ${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo ]] ||
 		PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH

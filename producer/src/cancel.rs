@@ -5,11 +5,10 @@ use std::path::Path;
 use anyhow::anyhow;
 use lapin::options::QueueDeleteOptions;
 use primepool_common::{
-    broker::{BrokerError, Endpoint, MANDATORY, properties, refusal},
-    clock::unix_time,
+    broker::{BrokerError, Endpoint, MANDATORY, publish_control, refusal},
     exit::Exit,
     message::{Control, RunId},
-    topology::{self, CONTROL_EXCHANGE},
+    topology,
 };
 
 use crate::folder::mark_cancelled;
@@ -50,16 +49,8 @@ async fn tell(endpoint: &Endpoint, run: &RunId) -> Result<bool, BrokerError> {
     let queue = topology::results_queue(run);
     // Before anybody is told: a producer that hears it removes its queue at once.
     let known = topology::queue_state(&connection, &queue).await.is_ok();
-    // Plain data: it always has a JSON form.
-    let body = serde_json::to_vec(&Control::cancel(run.clone())).unwrap_or_default();
-    let confirmation = channel
-        .basic_publish(
-            CONTROL_EXCHANGE.into(),
-            run.as_str().into(),
-            MANDATORY,
-            &body,
-            properties("control", run, unix_time().as_secs()),
-        )
+    let control = Control::cancel(run.clone());
+    let confirmation = publish_control(&channel, &control, MANDATORY)
         .await?
         .await?;
     if let Some(error) = refusal(&confirmation) {

@@ -15,7 +15,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -76,11 +76,11 @@ impl Manifest {
     /// samples.
     #[must_use]
     pub fn largest_answer(&self) -> usize {
-        let job = self.ask.answer_bytes() + ANSWER_JOB_BYTES;
         if self.ask.is_spread() {
             // Relations of the sieve.
             return MAX_BODY_BYTES;
         }
+        let job = self.ask.answer_bytes() + ANSWER_JOB_BYTES;
         let jobs = self.packing.most.saturating_mul(job);
         usize::try_from(jobs.saturating_add(ANSWER_HEAD_BYTES))
             .unwrap_or(usize::MAX)
@@ -313,16 +313,30 @@ fn open_lines(path: &Path) -> io::Result<(File, String)> {
         return Ok((file, String::new()));
     }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
-    if whole < bytes.len() {
-        file.set_len(whole as u64)?;
-        file.seek(SeekFrom::End(0))?;
-        bytes.truncate(whole);
-    }
+    read_lines(&mut file, |line| bytes.extend_from_slice(line))?;
     let text = String::from_utf8(bytes)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     Ok((file, text))
+}
+
+/// Hands out the lines of a file, each with its end, and leaves it ready for more of them: a last line without its end is cut off.
+pub(crate) fn read_lines(file: &mut File, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut lines = BufReader::new(&mut *file);
+    let (mut line, mut whole) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        lines.read_until(b'\n', &mut line)?;
+        if line.last() != Some(&b'\n') {
+            break;
+        }
+        each(&line);
+        whole += line.len() as u64;
+    }
+    if !line.is_empty() {
+        file.set_len(whole)?;
+    }
+    file.seek(SeekFrom::End(0))?;
+    Ok(())
 }
 
 /// Writes a file so that it is there whole or not at all, also after a power cut.

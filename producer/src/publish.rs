@@ -10,8 +10,10 @@ use std::{
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use lapin::{Channel, Confirmation, PublisherConfirm, options::BasicPublishOptions};
 use primepool_common::{
-    broker::{Backoff, BrokerError, Endpoint, MANDATORY, confirmed, properties, refusal},
-    clock::{unix_ns, unix_time},
+    broker::{
+        Backoff, BrokerError, Endpoint, MANDATORY, confirmed, properties, publish_control, refusal,
+    },
+    clock::unix_ns,
     message::{Control, WorkUnit, group_of},
     topology,
 };
@@ -156,7 +158,10 @@ impl Publisher {
             }
             while let Some(&group) = self.cancelled.last() {
                 number += 1;
-                let confirm = self.send_cancel(channel, group).await?;
+                let control = Control::cancel_group(self.manifest.run.clone(), group);
+                // Who does not hear it only does more than is needed.
+                let options = BasicPublishOptions::default();
+                let confirm = publish_control(channel, &control, options).await?;
                 confirms.push(confirmed(number, confirm));
                 self.cancelled.pop();
             }
@@ -259,27 +264,6 @@ impl Publisher {
                 MANDATORY,
                 &body,
                 properties,
-            )
-            .await
-    }
-
-    async fn send_cancel(
-        &self,
-        channel: &Channel,
-        group: u32,
-    ) -> Result<PublisherConfirm, lapin::Error> {
-        let run = &self.manifest.run;
-        let control = Control::cancel_group(run.clone(), group);
-        // Plain data: it always has a JSON form.
-        let body = serde_json::to_vec(&control).unwrap_or_default();
-        channel
-            .basic_publish(
-                topology::CONTROL_EXCHANGE.into(),
-                run.as_str().into(),
-                // Who does not hear it only does more than is needed.
-                BasicPublishOptions::default(),
-                &body,
-                properties("control", run, unix_time().as_secs()),
             )
             .await
     }

@@ -45,7 +45,7 @@ use crate::{
     row::{factorizations, read_back},
     semiprime::Semiprimes,
     sink::{Ended, Files, Sink, SinkInput},
-    spread::{Orders, Spread},
+    spread::Spread,
     state::{Event, Shared},
     summary::Summary,
     verify::Verifier,
@@ -480,14 +480,11 @@ async fn watch(
                     progress.say("answers may have gone astray while their queue was out of reach: publishes again what has no result");
                     let _ = requests.send(Request::Units(units));
                 }
-                Event::DoAgain(units) => {
+                Event::Publish(units) => {
                     let _ = requests.send(Request::Units(units));
                 }
-                Event::Spread(Orders { units, cancel }) => {
-                    for group in cancel {
-                        let _ = requests.send(Request::CancelGroup(group));
-                    }
-                    let _ = requests.send(Request::Units(units.iter().map(|unit| unit.unit).collect()));
+                Event::CancelGroup(group) => {
+                    let _ = requests.send(Request::CancelGroup(group));
                 }
                 Event::Cancelled => break End::Cancelled,
                 Event::Queue(state) => queue = Some(state),

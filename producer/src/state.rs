@@ -14,8 +14,6 @@ use primepool_common::{
     topology::QueueState,
 };
 
-use crate::spread::Orders;
-
 /// What the parts tell the run.
 #[derive(Debug)]
 pub enum Event {
@@ -27,14 +25,15 @@ pub enum Event {
     QueueLost(Vec<u64>),
     /// These units have no answer, none is to be expected any more, and some may have gone astray.
     Overdue(Vec<u64>),
-    /// The results of these units were wrong, at least in part: other nodes are to do them again.
-    DoAgain(Vec<u64>),
+    /// These units are to be published before all others: their results were wrong, so that other nodes are to do them again, or they
+    /// were made for an integer at which the whole pool works.
+    Publish(Vec<u64>),
+    /// Nobody wants the units of this group any more.
+    CancelGroup(u32),
     /// Somebody has cancelled the run.
     Cancelled,
     /// Length of the job queue.
     Queue(QueueState),
-    /// Units that were made for integers at which the whole pool is at work, and groups of them that nobody wants any more.
-    Spread(Orders),
 }
 
 /// What the parts of a run share.
@@ -99,8 +98,8 @@ impl Shared {
     }
 
     /// Adds units of groups.
-    pub fn add_grouped(&self, units: &[WorkUnit]) {
-        let units = units.iter().map(|unit| (unit.unit, (unit.clone(), None)));
+    pub fn add_grouped(&self, units: Vec<WorkUnit>) {
+        let units = units.into_iter().map(|unit| (unit.unit, (unit, None)));
         lock(&self.grouped).extend(units);
     }
 
@@ -139,7 +138,7 @@ impl Shared {
             }
             return;
         }
-        self.published()[unit as usize].get_or_insert(at);
+        lock(&self.published)[unit as usize].get_or_insert(at);
     }
 
     /// When this process published a unit first. Of groups, only those are known that are not answered.
@@ -148,7 +147,7 @@ impl Shared {
         if group_of(unit) > 0 {
             return lock(&self.grouped).get(&unit)?.1;
         }
-        self.published()[unit as usize]
+        lock(&self.published)[unit as usize]
     }
 
     /// Notes how long a worker has taken for a unit.
@@ -167,16 +166,12 @@ impl Shared {
     /// Nodes that must not do this unit.
     #[must_use]
     pub fn avoided(&self, unit: u64) -> Vec<String> {
-        self.lock_avoided().get(&unit).cloned().unwrap_or_default()
+        lock(&self.avoided).get(&unit).cloned().unwrap_or_default()
     }
 
     /// Notes who must not do this unit.
     pub fn avoid(&self, unit: u64, nodes: Vec<String>) {
-        self.lock_avoided().insert(unit, nodes);
-    }
-
-    fn lock_avoided(&self) -> MutexGuard<'_, HashMap<u64, Vec<String>>> {
-        lock(&self.avoided)
+        lock(&self.avoided).insert(unit, nodes);
     }
 
     /// Units with a job that has not ended.
@@ -192,11 +187,7 @@ impl Shared {
     /// When this process first published anything.
     #[must_use]
     pub fn first_published(&self) -> Option<Instant> {
-        self.published().iter().flatten().min().copied()
-    }
-
-    fn published(&self) -> MutexGuard<'_, Vec<Option<Instant>>> {
-        lock(&self.published)
+        lock(&self.published).iter().flatten().min().copied()
     }
 }
 

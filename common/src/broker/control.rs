@@ -4,14 +4,18 @@ use std::future::pending;
 
 use futures_util::StreamExt;
 use lapin::{
-    Channel, Connection, Consumer,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    Channel, Connection, Consumer, PublisherConfirm,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
 use tracing::{debug, warn};
 
-use super::BrokerError;
-use crate::{message::Control, topology::CONTROL_STREAM};
+use super::{BrokerError, properties};
+use crate::{
+    clock::unix_time,
+    message::Control,
+    topology::{CONTROL_EXCHANGE, CONTROL_STREAM},
+};
 
 /// Messages on their way at once.
 const PREFETCH: u16 = 100;
@@ -22,6 +26,29 @@ pub struct ControlReader {
     messages: Consumer,
     /// A channel ends when its handle is dropped.
     _channel: Channel,
+}
+
+/// Tells everybody; the confirmation says whether the broker has it.
+///
+/// # Errors
+/// The channel is closed.
+pub async fn publish_control(
+    channel: &Channel,
+    control: &Control,
+    options: BasicPublishOptions,
+) -> Result<PublisherConfirm, lapin::Error> {
+    let run = control.run();
+    // Plain data: it always has a JSON form.
+    let body = serde_json::to_vec(control).unwrap_or_default();
+    channel
+        .basic_publish(
+            CONTROL_EXCHANGE.into(),
+            run.as_str().into(),
+            options,
+            &body,
+            properties("control", run, unix_time().as_secs()),
+        )
+        .await
 }
 
 impl ControlReader {

@@ -13,7 +13,7 @@ mod properties;
 
 pub use backoff::Backoff;
 pub use confirm::{MANDATORY, confirmed, refusal};
-pub use control::ControlReader;
+pub use control::{ControlReader, publish_control};
 pub use endpoint::{BrokerArgs, Endpoint, warn_when_blocked};
 pub use error::BrokerError;
 pub use management::{Management, ManagementError, QueueFigures, TlsFiles};

@@ -41,6 +41,14 @@ impl Control {
         }
     }
 
+    /// The run that it is about.
+    #[must_use]
+    pub fn run(&self) -> &RunId {
+        match &self.instruction {
+            Instruction::Cancel(run) | Instruction::CancelGroup(run, _) => run,
+        }
+    }
+
     /// Whether it cancels this run.
     #[must_use]
     pub fn cancels(&self, run: &RunId) -> bool {

@@ -184,12 +184,14 @@ impl Sink {
         if !self.spread.is_active() {
             self.shared.set_standing(None);
         }
-        for group in &orders.cancel {
-            self.shared.drop_group(*group);
+        for group in orders.cancel {
+            self.shared.drop_group(group);
+            let _ = self.events.send(Event::CancelGroup(group));
         }
-        self.shared.add_grouped(&orders.units);
-        if !orders.units.is_empty() || !orders.cancel.is_empty() {
-            let _ = self.events.send(Event::Spread(orders));
+        if !orders.units.is_empty() {
+            let units = orders.units.iter().map(|unit| unit.unit).collect();
+            self.shared.add_grouped(orders.units);
+            let _ = self.events.send(Event::Publish(units));
         }
         Ok(concluded)
     }

@@ -223,7 +223,7 @@ impl Sink {
                 .journal
                 .retract(&again)
                 .map_err(|error| error.to_string())?;
-            let _ = self.events.send(Event::DoAgain(again));
+            let _ = self.events.send(Event::Publish(again));
         }
         for Answered {
             origin, rows, at, ..
@@ -423,6 +423,9 @@ impl Sink {
         self.text.clear();
         for Answered { origin, rows, .. } in answered {
             write_lines(origin, rows, &mut self.text)?;
+        }
+        if self.text.is_empty() {
+            return Ok(());
         }
         self.files.results.write_all(&self.text)?;
         match self.files.results.sync_data() {

@@ -70,12 +70,6 @@ enum Work {
     Solve,
 }
 
-/// A unit that was handed out.
-#[derive(Debug)]
-struct Outstanding {
-    at: Instant,
-}
-
 /// One hard integer.
 #[derive(Debug)]
 pub(super) struct Campaign {
@@ -96,7 +90,8 @@ pub(super) struct Campaign {
     units: u32,
     /// Families or curves that were handed out.
     upto: u64,
-    outstanding: HashMap<u32, Outstanding>,
+    /// Units that are waited for, and since when.
+    outstanding: HashMap<u32, Instant>,
     answered: HashSet<u32>,
     /// Families or curves of this stage that were answered, and the seconds that they took.
     done: f64,
@@ -153,7 +148,7 @@ pub struct Standing {
 }
 
 impl Campaign {
-    /// A new one, of which a worker has found this.
+    /// A new one, of which nothing is known yet.
     #[must_use]
     pub(super) fn new(number: Integer, is_balanced: bool) -> Self {
         Self {
@@ -282,12 +277,7 @@ impl Campaign {
                 packet,
             } => {
                 self.answered.insert(*unit);
-                self.count(*families, *us);
-                let Work::Sieve(collector) = &mut self.work else {
-                    return Err("relations without a sieve".to_owned());
-                };
-                let new = collector.add(&packet.0).new;
-                self.add_cost("sieve", *us, new);
+                self.add_relations(&packet.0, *families, *us)?;
             }
             Entry::Split { of, divisor, us } => {
                 let part = self.close(&of.0)?;
@@ -366,11 +356,18 @@ impl Campaign {
     }
 
     fn close(&mut self, value: &Integer) -> Result<Open, String> {
-        match self.open.last() {
-            Some(part) if part.value == *value => {}
-            _ => return Err("a divisor that is not worked on".to_owned()),
-        }
-        self.open.pop().ok_or_else(|| "nothing is open".to_owned())
+        let part = self.open.pop_if(|part| part.value == *value);
+        part.ok_or_else(|| "a divisor that is not worked on".to_owned())
+    }
+
+    fn add_relations(&mut self, packet: &[u8], families: u64, us: u64) -> Result<Added, String> {
+        let Work::Sieve(collector) = &mut self.work else {
+            return Err("relations without a sieve".to_owned());
+        };
+        let added = collector.add(packet);
+        self.count(families, us);
+        self.add_cost("sieve", us, added.new);
+        Ok(added)
     }
 
     fn count(&mut self, done: u64, us: u64) {
@@ -553,7 +550,7 @@ impl Campaign {
         let unit_s = self.seconds / (self.answered.len().max(1) as f64);
         let patience = PATIENCE.max(Duration::from_secs_f64((unit_s * TIMES_A_UNIT).min(1e6)));
         self.outstanding
-            .retain(|_, unit| now.duration_since(unit.at) < patience);
+            .retain(|_, since| now.duration_since(*since) < patience);
         let mut issues = Vec::new();
         while self.outstanding.len() < wanted {
             let Some((share, upto)) = self.next_share(workers) else {
@@ -566,7 +563,7 @@ impl Campaign {
                 number: part.value.clone(),
                 share,
             });
-            self.outstanding.insert(unit, Outstanding { at: now });
+            self.outstanding.insert(unit, now);
             self.note(Entry::Issued {
                 units: unit + 1,
                 upto,
@@ -640,7 +637,7 @@ impl Campaign {
             return Verdict::Late;
         };
         let of = HexInteger(part.value.clone());
-        let verdict = match (&mut self.work, answer) {
+        let verdict = match (&self.work, answer) {
             (Work::Idle | Work::Solve, _) => return Verdict::Late,
             (_, Answer::Failed(reason)) => {
                 self.add_cost("failed", us, 0);
@@ -669,10 +666,10 @@ impl Campaign {
                     Verdict::Wrong("it does not divide".to_owned())
                 }
             }
-            (Work::Sieve(collector), Answer::Relations(packet)) => {
-                let Added { new, known, wrong } = collector.add(&packet);
-                self.count(done, us);
-                self.add_cost("sieve", us, new);
+            (Work::Sieve(_), Answer::Relations(packet)) => {
+                let Ok(Added { new, known, wrong }) = self.add_relations(&packet, done, us) else {
+                    return Verdict::Late;
+                };
                 if new > 0 {
                     self.entries.push(Entry::Relations {
                         unit,

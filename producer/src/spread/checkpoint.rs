@@ -2,14 +2,17 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
-use primepool_common::message::{Factorization, HexInteger, Packet};
+use primepool_common::{
+    message::{Factorization, HexInteger, Packet},
+    text::json_error,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::folder::{FolderError, file_error};
+use crate::folder::{FolderError, file_error, read_lines};
 
 /// A line of the checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -138,29 +141,21 @@ impl Checkpoint {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(file_error("open", &path))?,
         };
-        let damaged = |number: u64, reason: &str| FolderError::Damaged {
-            path: path.clone(),
-            reason: format!("line {number}: {reason}"),
-        };
-        let mut lines = BufReader::new(&file);
-        let (mut line, mut whole) = (Vec::new(), 0);
-        for number in 1_u64.. {
-            line.clear();
-            let length = lines
-                .read_until(b'\n', &mut line)
-                .map_err(file_error("read", &path))?;
-            if line.pop() != Some(b'\n') {
-                break;
+        let (mut number, mut damage) = (0_u64, None);
+        let read = read_lines(&mut file, |line| {
+            number += 1;
+            if damage.is_none() {
+                let entry = serde_json::from_slice(line).map_err(|error| json_error(&error));
+                damage = entry.and_then(&mut each).err();
+                damage = damage
+                    .take()
+                    .map(|reason| format!("line {number}: {reason}"));
             }
-            let entry = serde_json::from_slice(&line)
-                .map_err(|error| primepool_common::text::json_error(&error))
-                .and_then(&mut each);
-            entry.map_err(|reason| damaged(number, &reason))?;
-            whole += length as u64;
+        });
+        read.map_err(file_error("read", &path))?;
+        if let Some(reason) = damage {
+            return Err(FolderError::Damaged { path, reason });
         }
-        file.set_len(whole)
-            .and_then(|()| file.seek(SeekFrom::End(0)))
-            .map_err(file_error("write", &path))?;
         Ok(Some(Self {
             file,
             path,

@@ -394,7 +394,8 @@ fn unit(
         run: manifest.run.clone(),
         unit: issue.unit,
         first: job,
-        published_ns: unix_ns(),
+        // Told when it is published.
+        published_ns: 0,
         seed: None,
         avoid: avoid.to_vec(),
         deadline_ms,
@@ -407,7 +408,7 @@ fn unit(
 }
 
 impl Standing {
-    /// For people: `sieve of 256 bits: 8123 of 20666 relations (39 %), 1m 20s left at this pace`.
+    /// For people: `256 bits: sieve, 8123 of 20666 relations (39 %), 80.0 s left at this pace`.
     #[must_use]
     pub fn describe(&self) -> String {
         let Self {
