@@ -5,8 +5,7 @@ use std::io::IsTerminal;
 use clap::Args;
 use tracing::Level;
 use tracing_subscriber::{
-    EnvFilter,
-    filter::filter_fn,
+    filter::{Targets, filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     util::SubscriberInitExt,
@@ -33,8 +32,9 @@ impl LogArgs {
     ///
     /// # Errors
     /// The filter cannot be parsed; the message names it.
-    pub fn filter(&self) -> Result<EnvFilter, String> {
-        EnvFilter::try_new(format!("lapin=off,{}", self.filter))
+    pub fn filter(&self) -> Result<Targets, String> {
+        format!("lapin=off,{}", self.filter)
+            .parse()
             .map_err(|error| format!("--log {:?} is not a log filter: {error}", self.filter))
     }
 }

@@ -10,4 +10,4 @@ read -ra bits <<<"${BITS:-128 160 192 224}"
 cd "$PRIMEPOOL_ROOT"
 infra/local/setup.sh --factor
 ensure_cargo_on_path
-cargo bench --package primepool-engine --bench factor -- "${bits[@]}"
+cargo bench --workspace --bench factor -- "${bits[@]}"

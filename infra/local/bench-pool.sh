@@ -10,5 +10,6 @@ set -euo pipefail
 cd "$PRIMEPOOL_ROOT"
 infra/local/setup.sh --metrics
 ensure_cargo_on_path
-cargo build --release --workspace --bins
+# In one go: the same features for both, and dependencies are compiled once.
+cargo build --release --workspace --bins --bench pool
 cargo bench --workspace --bench pool

@@ -126,8 +126,8 @@ bench_on_loopback() { # BENCHMARK: reads its traffic off the loopback device
 	cd "$PRIMEPOOL_ROOT"
 	infra/local/setup.sh
 	ensure_cargo_on_path
-	cargo build --release --workspace --bins
-	cargo bench --workspace --bench "$1" --no-run
+	# In one go: the same features for both, and dependencies are compiled once.
+	cargo build --release --workspace --bins --bench "$1"
 	local measure=(cargo bench --offline --workspace --bench "$1")
 	# In a network of its own nobody else's traffic is there; only root may make one.
 	if command -v ip >/dev/null && unshare --net true 2>/dev/null; then

@@ -19,8 +19,11 @@ cd "$PRIMEPOOL_ROOT"
 attend_signals clean_up
 attend TERM "$here/setup.sh" --test || exit $?
 ensure_cargo_on_path
-# The tests start the real binaries, which `cargo test` alone does not build.
-attend TERM cargo build --release --workspace --bins || die 1 "the build failed: see above"
+# The tests start the real binaries, which `cargo test` alone does not build. With tests among the targets, dependencies get the
+# features that tests want, here as there, and are compiled once.
+targets=(--tests)
+((!$#)) || targets=(--test help)
+attend TERM cargo build --release --workspace --bins "${targets[@]}" || die 1 "the build failed: see above"
 attend TERM "$here/broker.sh" start "$broker" --watch-pid $$ --remove || exit $?
 
 # Variables of the user's own pool would set flags in the tests, and show in the --help texts.
