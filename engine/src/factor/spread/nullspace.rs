@@ -1,0 +1,486 @@
+//! Linear algebra of the sieve: sets of sparse vectors over GF(2) whose sum is zero.
+//!
+//! First what is sparse: vectors with an entry that no other one has are dropped, and where only a few share an entry, the lightest of them is added to the
+//! others and dropped with the entry. What is left is dense and much smaller, and is taken to echelon form by the method of the four Russians, on
+//! several cores if it is large.
+//!
+//! # Sources
+//!
+//! Pomerance and Smith, *Reduction of huge, sparse matrices over finite fields via created catastrophes*, 1992; Cavallar, *Strategies in filtering in the
+//! number field sieve*, 2000; Albrecht, Bard and Hart, *Algorithm 898: Efficient multiplication of dense matrices over GF(2)*, 2010, for the tables.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// An entry is added away if at most so many vectors have it: more would make the others heavy.
+const MAX_MERGED: usize = 10;
+
+/// Entries of more vectors are in a dense part of each from the start.
+const MAX_LIGHT: u32 = 40;
+
+/// Rows that are added to others at a time, as one of the sums of all subsets of them.
+const TABLE_BITS: usize = 8;
+
+/// Words to be added for a table that are worth a thread: a millisecond.
+const WORDS_A_THREAD: usize = 1 << 21;
+
+/// Rows that a thread takes at a time.
+const ROWS_AT_A_TIME: usize = 256;
+
+/// Sets of vectors, each given by the indices of its entries that are 1 (rising, below `entries`), whose sum is zero: ascending
+/// numbers of vectors. At most `most`, and independent of each other; fewer if there are no more.
+pub(super) fn dependencies(vectors: &[Vec<u32>], entries: usize, most: usize) -> Vec<Vec<u32>> {
+    let alive = without_singletons(vectors, entries);
+    let mut merge = Merge::new(vectors, alive, entries);
+    merge.run();
+    let (rows, parts) = merge.into_dense();
+    let dependent = rows.dependencies(most);
+    let sets = dependent.into_iter().map(|rows| {
+        let mut odd = vec![false; vectors.len()];
+        for &part in rows.into_iter().flat_map(|row| &parts[row]) {
+            odd[part as usize] ^= true;
+        }
+        let all = (0..).zip(odd);
+        all.filter_map(|(vector, odd)| odd.then_some(vector))
+            .collect()
+    });
+    sets.collect()
+}
+
+/// The vectors that are left when those are dropped, again and again, that have an entry of their own.
+fn without_singletons(vectors: &[Vec<u32>], entries: usize) -> Vec<u32> {
+    let mut weights = vec![0_u32; entries];
+    for &entry in vectors.iter().flatten() {
+        weights[entry as usize] += 1;
+    }
+    let mut alive: Vec<u32> = (0..vectors.len() as u32).collect();
+    loop {
+        let before = alive.len();
+        alive.retain(|&vector| {
+            let vector = &vectors[vector as usize];
+            let is_wanted = vector.iter().all(|&entry| weights[entry as usize] > 1);
+            if !is_wanted {
+                for &entry in vector {
+                    weights[entry as usize] -= 1;
+                }
+            }
+            is_wanted
+        });
+        if alive.len() == before {
+            return alive;
+        }
+    }
+}
+
+/// A sum of vectors.
+struct Sum {
+    /// Its light entries, rising.
+    light: Vec<u32>,
+    /// Its other entries, as bits.
+    heavy: Vec<u64>,
+    /// Of which vectors, rising.
+    parts: Vec<u32>,
+}
+
+/// Vectors on their way to fewer.
+struct Merge {
+    /// `None`: dropped.
+    sums: Vec<Option<Sum>>,
+    /// Of each light entry, the sums that have it.
+    holders: Vec<Vec<u32>>,
+    /// How many these are, and the entry; also of times before.
+    queue: BinaryHeap<Reverse<(usize, u32)>>,
+    heavy: usize,
+}
+
+impl Merge {
+    fn new(vectors: &[Vec<u32>], alive: Vec<u32>, entries: usize) -> Self {
+        let mut weights = vec![0_u32; entries];
+        for &vector in &alive {
+            for &entry in &vectors[vector as usize] {
+                weights[entry as usize] += 1;
+            }
+        }
+        let mut bits = vec![None; entries];
+        let mut heavy = 0_usize;
+        for (bit, _) in bits
+            .iter_mut()
+            .zip(&weights)
+            .filter(|(_, w)| **w > MAX_LIGHT)
+        {
+            *bit = Some(heavy);
+            heavy += 1;
+        }
+        let mut holders = vec![Vec::new(); entries];
+        let mut sums = Vec::with_capacity(alive.len());
+        for vector in alive {
+            let mut sum = Sum {
+                light: Vec::new(),
+                heavy: vec![0; heavy.div_ceil(64)],
+                parts: vec![vector],
+            };
+            for &entry in &vectors[vector as usize] {
+                if let Some(bit) = bits[entry as usize] {
+                    sum.heavy[bit / 64] |= 1 << (bit % 64);
+                } else {
+                    sum.light.push(entry);
+                    holders[entry as usize].push(sums.len() as u32);
+                }
+            }
+            sums.push(Some(sum));
+        }
+        let mut merge = Self {
+            sums,
+            holders,
+            queue: BinaryHeap::new(),
+            heavy,
+        };
+        for entry in 0..entries as u32 {
+            merge.enqueue(entry);
+        }
+        merge
+    }
+
+    fn enqueue(&mut self, entry: u32) {
+        let weight = self.holders[entry as usize].len();
+        if (1..=MAX_MERGED).contains(&weight) {
+            self.queue.push(Reverse((weight, entry)));
+        }
+    }
+
+    /// Drops one sum after the other, with the entry that the fewest have.
+    fn run(&mut self) {
+        while let Some(Reverse((weight, entry))) = self.queue.pop() {
+            let holders = &self.holders[entry as usize];
+            if holders.len() != weight {
+                continue;
+            }
+            let weight_of = |sum: &u32| {
+                let sum = self.sums[*sum as usize].as_ref();
+                sum.map_or(usize::MAX, |sum| sum.light.len())
+            };
+            let Some(pivot) = holders.iter().copied().min_by_key(weight_of) else {
+                continue;
+            };
+            let others: Vec<u32> = holders
+                .iter()
+                .copied()
+                .filter(|sum| *sum != pivot)
+                .collect();
+            let Some(added) = self.sums[pivot as usize].take() else {
+                continue;
+            };
+            for other in others {
+                self.add(&added, other);
+            }
+            for &entry in &added.light {
+                self.holders[entry as usize].retain(|sum| *sum != pivot);
+            }
+            for &entry in &added.light {
+                self.enqueue(entry);
+            }
+        }
+    }
+
+    /// Adds a sum to another one.
+    fn add(&mut self, added: &Sum, to: u32) {
+        let Some(sum) = &mut self.sums[to as usize] else {
+            return;
+        };
+        for &entry in &added.light {
+            let holders = &mut self.holders[entry as usize];
+            match holders.iter().position(|holder| *holder == to) {
+                Some(at) => {
+                    holders.swap_remove(at);
+                }
+                None => holders.push(to),
+            }
+        }
+        sum.light = symmetric_difference(&sum.light, &added.light);
+        sum.parts = symmetric_difference(&sum.parts, &added.parts);
+        xor(&mut sum.heavy, &added.heavy);
+    }
+
+    /// What is left, as a dense matrix, and of which vectors each row is the sum.
+    fn into_dense(self) -> (Dense, Vec<Vec<u32>>) {
+        let mut columns = self.heavy;
+        let mut column_of = vec![0; self.holders.len()];
+        for (column, holders) in column_of.iter_mut().zip(&self.holders) {
+            if !holders.is_empty() {
+                *column = columns;
+                columns += 1;
+            }
+        }
+        let sums: Vec<Sum> = self.sums.into_iter().flatten().collect();
+        let mut dense = Dense::new(sums.len(), columns);
+        for (row, sum) in dense.rows.iter_mut().zip(&sums) {
+            row[..sum.heavy.len()].copy_from_slice(&sum.heavy);
+            for &entry in &sum.light {
+                let column = column_of[entry as usize];
+                row[column / 64] |= 1 << (column % 64);
+            }
+        }
+        (dense, sums.into_iter().map(|sum| sum.parts).collect())
+    }
+}
+
+/// A dense matrix, and beside it which of the rows at first each row is the sum of: bits of a row from a whole word on.
+struct Dense {
+    rows: Vec<Vec<u64>>,
+    columns: usize,
+}
+
+impl Dense {
+    fn new(rows: usize, columns: usize) -> Self {
+        let own = columns.div_ceil(64);
+        let row = |number: usize| {
+            let mut row = vec![0; own + rows.div_ceil(64)];
+            row[own + number / 64] |= 1 << (number % 64);
+            row
+        };
+        Self {
+            rows: (0..rows).map(row).collect(),
+            columns,
+        }
+    }
+
+    /// Sets of rows whose sum is zero.
+    fn dependencies(mut self, most: usize) -> Vec<Vec<usize>> {
+        let (mut done, mut column) = (0, 0);
+        while done < self.rows.len() && column < self.columns {
+            let first = column / 64;
+            let pivots = self.pivots(done, &mut column);
+            let (block, rest) = self.rows[done..].split_at_mut(pivots.len());
+            done += pivots.len();
+            if !pivots.is_empty() {
+                clear(block, &pivots, rest, first);
+            }
+        }
+        let own = self.columns.div_ceil(64);
+        let zero = self.rows[done..].iter().take(most);
+        zero.map(|row| {
+            let bits = row[own..].iter().enumerate();
+            bits.flat_map(|(word, bits)| {
+                (0..64).filter_map(move |bit| (bits >> bit & 1 == 1).then_some(64 * word + bit))
+            })
+            .collect()
+        })
+        .collect()
+    }
+
+    /// Brings up to [`TABLE_BITS`] rows to the place `from`, each with a column that the others of them do not have, and tells these. Goes on
+    /// at `column`.
+    fn pivots(&mut self, from: usize, column: &mut usize) -> Vec<usize> {
+        let mut pivots: Vec<usize> = Vec::with_capacity(TABLE_BITS);
+        while pivots.len() < TABLE_BITS && *column < self.columns {
+            let at = *column;
+            *column += 1;
+            let (block, rest) = self.rows[from..].split_at_mut(pivots.len());
+            // Rows with 1 in this column once the pivots before are added to clear theirs.
+            let selects: Vec<bool> = block.iter().map(|row| bit(row, at)).collect();
+            let found = rest.iter().position(|row| {
+                let mut one = bit(row, at);
+                for (&pivot, &select) in pivots.iter().zip(&selects) {
+                    one ^= select & bit(row, pivot);
+                }
+                one
+            });
+            let Some(found) = found else { continue };
+            rest.swap(0, found);
+            let new = &mut rest[0];
+            for (row, &pivot) in block.iter().zip(&pivots) {
+                if bit(new, pivot) {
+                    xor(new, row);
+                }
+            }
+            for row in block {
+                if bit(row, at) {
+                    xor(row, new);
+                }
+            }
+            pivots.push(at);
+        }
+        pivots
+    }
+}
+
+/// Clears the columns of pivots in all other rows; in words before `first` there is nothing to be added.
+fn clear(block: &[Vec<u64>], pivots: &[usize], rows: &mut [Vec<u64>], first: usize) {
+    let width = block[0].len() - first;
+    let mut table = vec![0; width << pivots.len()];
+    for subset in 1..1_usize << pivots.len() {
+        let (sums, sum) = table.split_at_mut(subset * width);
+        let sum = &mut sum[..width];
+        sum.copy_from_slice(&block[subset.trailing_zeros() as usize][first..]);
+        let others = (subset & (subset - 1)) * width;
+        xor(sum, &sums[others..others + width]);
+    }
+    let clear = |rows: &mut [Vec<u64>]| {
+        for row in rows {
+            let bits = pivots.iter().enumerate();
+            let subset: usize = bits
+                .map(|(at, &pivot)| usize::from(bit(row, pivot)) << at)
+                .sum();
+            if subset != 0 {
+                xor(&mut row[first..], &table[subset * width..][..width]);
+            }
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = (rows.len() * width / WORDS_A_THREAD).clamp(1, cores);
+    let chunks = Mutex::new(rows.chunks_mut(ROWS_AT_A_TIME));
+    let work = || {
+        while let Some(rows) = {
+            let mut chunks = chunks.lock().unwrap_or_else(PoisonError::into_inner);
+            chunks.next()
+        } {
+            clear(rows);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // Where the system gives no thread, the others do its part.
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
+}
+
+fn bit(row: &[u64], column: usize) -> bool {
+    row[column / 64] >> (column % 64) & 1 == 1
+}
+
+fn xor(row: &mut [u64], other: &[u64]) {
+    for (word, other) in row.iter_mut().zip(other) {
+        *word ^= other;
+    }
+}
+
+/// What is in exactly one of two rising sequences.
+fn symmetric_difference(a: &[u32], b: &[u32]) -> Vec<u32> {
+    let mut all = Vec::with_capacity(a.len() + b.len());
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    loop {
+        let next = match (a.peek(), b.peek()) {
+            (Some(x), Some(y)) if x == y => {
+                a.next();
+                b.next();
+                continue;
+            }
+            (Some(x), Some(y)) if x < y => a.next(),
+            (Some(_), None) => a.next(),
+            _ => b.next(),
+        };
+        match next {
+            Some(next) => all.push(*next),
+            None => return all,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// How many of the vectors are independent, by elimination as in any textbook.
+    fn rank(vectors: &[Vec<u32>], entries: usize) -> usize {
+        let mut basis: Vec<Option<Vec<bool>>> = vec![None; entries];
+        let mut rank = 0;
+        for vector in vectors {
+            let mut row = vec![false; entries];
+            for &entry in vector {
+                row[entry as usize] ^= true;
+            }
+            while let Some(lead) = row.iter().position(|bit| *bit) {
+                if let Some(other) = &basis[lead] {
+                    row.iter_mut().zip(other).for_each(|(a, b)| *a ^= b);
+                } else {
+                    basis[lead] = Some(row);
+                    rank += 1;
+                    break;
+                }
+            }
+        }
+        rank
+    }
+
+    fn check(vectors: &[Vec<u32>], entries: usize) {
+        let all = vectors.len() - rank(vectors, entries);
+        let sets = dependencies(vectors, entries, usize::MAX);
+        assert_eq!(sets.len(), all);
+        for set in &sets {
+            let mut sum = Vec::new();
+            for &vector in set {
+                sum = symmetric_difference(&sum, &vectors[vector as usize]);
+            }
+            assert!(!set.is_empty() && sum.is_empty(), "{set:?}");
+        }
+        assert_eq!(rank(&sets, vectors.len()), all);
+        assert_eq!(dependencies(vectors, entries, 2).len(), all.min(2));
+    }
+
+    /// As in a sieve: index 0 in half of the vectors, rarer the larger it is.
+    fn sieved(count: usize, entries: usize, mut random: impl FnMut() -> u32) -> Vec<Vec<u32>> {
+        let vector = |_| {
+            let entries = 0..entries as u32;
+            entries
+                .filter(|entry| random().is_multiple_of(entry + 2))
+                .collect()
+        };
+        (0..count).map(vector).collect()
+    }
+
+    #[test]
+    fn matrices_of_a_sieve() {
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as u32
+        };
+        for (count, entries) in [(340, 300), (700, 690), (50, 300), (1, 1), (3, 1)] {
+            check(&sieved(count, entries, &mut random), entries);
+        }
+        check(&[], 0);
+        check(&vec![vec![]; 3], 0);
+        check(&vec![vec![2]; 100], 5);
+    }
+
+    #[test]
+    fn large_ones_are_done_on_several_cores() {
+        let rows = 12_000;
+        let mut dense = Dense::new(rows, rows - 1);
+        let mut state = 1_u64;
+        for row in &mut dense.rows {
+            for word in &mut row[..(rows - 1) / 64] {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                *word = state;
+            }
+        }
+        let vectors: Vec<Vec<u64>> = dense.rows.clone();
+        assert!(rows * vectors[0].len() > 2 * WORDS_A_THREAD);
+        let set = dense.dependencies(1).remove(0);
+        let mut sum = vec![0; (rows - 1) / 64];
+        for row in set {
+            xor(&mut sum, &vectors[row]);
+        }
+        assert!(sum.iter().all(|word| *word == 0));
+    }
+
+    proptest! {
+        #[test]
+        fn any_vectors(
+            vectors in proptest::collection::vec(proptest::collection::btree_set(0_u32..30, 0..9), 0..60)
+        ) {
+            let vectors: Vec<Vec<u32>> = vectors.into_iter().map(|v| v.into_iter().collect()).collect();
+            check(&vectors, 30);
+        }
+    }
+}
