@@ -171,7 +171,7 @@ impl Collector {
         }
         let entries = entries_of_base as usize + large.len();
         drop(large);
-        for set in nullspace::dependencies(&vectors, entries, SPARE as usize) {
+        for set in nullspace::dependencies(&vectors, entries, MOST_TRIED) {
             let relations = set.into_iter().map(|at| {
                 let mut rest = &self.kept[starts[at as usize]..];
                 self.read(&mut rest)
@@ -225,6 +225,10 @@ impl Collector {
         Ok((x - y).gcd(number))
     }
 }
+
+/// Dependencies that are looked at before more relations are asked for. One of the first is enough, unless somebody has sent relations that
+/// hold and follow from others.
+const MOST_TRIED: usize = 256;
 
 /// Relations that are collected beyond those without which there may be no dependency: each of the dependencies gives a proper divisor
 /// with a probability of a half at least.

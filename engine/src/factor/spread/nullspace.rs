@@ -23,8 +23,8 @@ const MAX_LIGHT: u32 = 40;
 /// Rows that are added to others at a time, as one of the sums of all subsets of them.
 const TABLE_BITS: usize = 8;
 
-/// Words to be added for a table that are worth a thread: a millisecond.
-const WORDS_A_THREAD: usize = 1 << 21;
+/// Words to be added for a table that are worth a thread: some tenths of a millisecond.
+const WORDS_A_THREAD: usize = 1 << 19;
 
 /// Rows that a thread takes at a time.
 const ROWS_AT_A_TIME: usize = 256;
@@ -453,7 +453,7 @@ mod tests {
 
     #[test]
     fn large_ones_are_done_on_several_cores() {
-        let rows = 12_000;
+        let rows = 6_000;
         let mut dense = Dense::new(rows, rows - 1);
         let mut state = 1_u64;
         for row in &mut dense.rows {
