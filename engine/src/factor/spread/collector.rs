@@ -226,12 +226,11 @@ impl Collector {
     }
 }
 
-/// Dependencies that are looked at before more relations are asked for. One of the first is enough, unless somebody has sent relations that
-/// hold and follow from others.
-const MOST_TRIED: usize = 256;
+/// Dependencies that are looked at before more relations are asked for. They are sums at random of all that there are, so that each gives a proper
+/// divisor with a probability of a half at least, also when somebody has sent any number of relations that hold and say nothing.
+const MOST_TRIED: usize = 48;
 
-/// Relations that are collected beyond those without which there may be no dependency: each of the dependencies gives a proper divisor
-/// with a probability of a half at least.
+/// Relations that are collected beyond those without which there may be no dependency.
 const SPARE: u64 = 32;
 
 /// Relations to go on for when the linear algebra has found nothing.
@@ -420,6 +419,40 @@ mod tests {
         };
         assert_eq!(divisor, next_prime(2, 15));
         assert!(Families::new(&n).is_err());
+    }
+
+    #[test]
+    fn relations_that_say_nothing_do_not_hide_the_others() {
+        let (n, p) = semiprime();
+        let families = Families::new(&n).unwrap();
+        let mut collector = ready(&n);
+        // (Π primes)² = Π primes²
+        let mut junk = Vec::new();
+        for pair in 0..2 * collector.needed() as u32 {
+            let powers = vec![(1 + pair % 50, 2), (60 + pair / 50, 2)];
+            let prime = |(index, _): &(u32, u32)| Integer::from(collector.base[*index as usize]);
+            let relation = Relation {
+                root: powers.iter().map(prime).product(),
+                negative: false,
+                powers,
+                large: Vec::new(),
+            };
+            relation.write(width(&n), &mut junk);
+        }
+        let added = collector.add(&junk);
+        assert_eq!((added.new, added.wrong), (2 * collector.needed(), 0));
+        assert!(collector.is_ready());
+        let mut first = 0;
+        let divisor = loop {
+            if collector.is_ready()
+                && let Some(divisor) = collector.solve().unwrap()
+            {
+                break divisor;
+            }
+            collector.add(&families.sieve(first..first + 8, &Cancel::new()).unwrap().0);
+            first += 8;
+        };
+        assert!(divisor == p || divisor == n / p);
     }
 
     #[test]

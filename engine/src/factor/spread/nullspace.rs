@@ -14,6 +14,9 @@ use std::collections::BinaryHeap;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
 /// An entry is added away if at most so many vectors have it: more would make the others heavy.
 const MAX_MERGED: usize = 10;
 
@@ -30,7 +33,8 @@ const WORDS_A_THREAD: usize = 1 << 19;
 const ROWS_AT_A_TIME: usize = 256;
 
 /// Sets of vectors, each given by the indices of its entries that are 1 (rising, below `entries`), whose sum is zero: ascending
-/// numbers of vectors. At most `most`, and independent of each other; fewer if there are no more.
+/// numbers of vectors. If there are no more than `most` of them that are independent, these; else so many sums of them at random, so
+/// that what all of them have in common but a few shows all the same.
 pub(super) fn dependencies(vectors: &[Vec<u32>], entries: usize, most: usize) -> Vec<Vec<u32>> {
     let alive = without_singletons(vectors, entries);
     let mut merge = Merge::new(vectors, alive, entries);
@@ -259,15 +263,24 @@ impl Dense {
             }
         }
         let own = self.columns.div_ceil(64);
-        let zero = self.rows[done..].iter().take(most);
-        zero.map(|row| {
-            let bits = row[own..].iter().enumerate();
-            bits.flat_map(|(word, bits)| {
-                (0..64).filter_map(move |bit| (bits >> bit & 1 == 1).then_some(64 * word + bit))
-            })
-            .collect()
-        })
-        .collect()
+        let zero: Vec<&[u64]> = self.rows[done..].iter().map(|row| &row[own..]).collect();
+        if zero.len() <= most {
+            return zero.into_iter().map(ones).collect();
+        }
+        let mut random = ChaCha20Rng::seed_from_u64(0);
+        let sum = |_| {
+            let mut sum = vec![0; zero[0].len()];
+            for rows in zero.chunks(64) {
+                let chosen = random.next_u64();
+                for (at, row) in rows.iter().enumerate() {
+                    if chosen >> at & 1 == 1 {
+                        xor(&mut sum, row);
+                    }
+                }
+            }
+            ones(&sum)
+        };
+        (0..most).map(sum).collect()
     }
 
     /// Brings up to [`TABLE_BITS`] rows to the place `from`, each with a column that the others of them do not have, and tells these. Goes on
@@ -352,6 +365,17 @@ fn bit(row: &[u64], column: usize) -> bool {
     row[column / 64] >> (column % 64) & 1 == 1
 }
 
+/// The columns of a row that are 1.
+fn ones(row: &[u64]) -> Vec<usize> {
+    let words = row.iter().enumerate();
+    words
+        .flat_map(|(word, bits)| {
+            let bits = (0..64).filter(move |bit| bits >> bit & 1 == 1);
+            bits.map(move |bit| 64 * word + bit)
+        })
+        .collect()
+}
+
 fn xor(row: &mut [u64], other: &[u64]) {
     for (word, other) in row.iter_mut().zip(other) {
         *word ^= other;
@@ -408,19 +432,22 @@ mod tests {
         rank
     }
 
+    fn sum(vectors: &[Vec<u32>], set: &[u32]) -> Vec<u32> {
+        let vectors = set.iter().map(|vector| &vectors[*vector as usize]);
+        vectors.fold(Vec::new(), |sum, vector| symmetric_difference(&sum, vector))
+    }
+
     fn check(vectors: &[Vec<u32>], entries: usize) {
         let all = vectors.len() - rank(vectors, entries);
         let sets = dependencies(vectors, entries, usize::MAX);
         assert_eq!(sets.len(), all);
         for set in &sets {
-            let mut sum = Vec::new();
-            for &vector in set {
-                sum = symmetric_difference(&sum, &vectors[vector as usize]);
-            }
-            assert!(!set.is_empty() && sum.is_empty(), "{set:?}");
+            assert!(!set.is_empty() && sum(vectors, set).is_empty(), "{set:?}");
         }
         assert_eq!(rank(&sets, vectors.len()), all);
-        assert_eq!(dependencies(vectors, entries, 2).len(), all.min(2));
+        for set in dependencies(vectors, entries, 2) {
+            assert_eq!(sum(vectors, &set), [0_u32; 0]);
+        }
     }
 
     /// As in a sieve: index 0 in half of the vectors, rarer the larger it is.
