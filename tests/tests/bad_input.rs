@@ -99,7 +99,7 @@ fn arguments_of_the_consumer() {
         (["--node", "a b"], "a node's name has"),
         (["--max-bits", "1"], "2..=65536"),
         (["--drain-timeout", "soon"], "is not a duration"),
-        (["--log", "=,="], "is not a log filter"),
+        (["--log", "info,lapin=loud"], "is not a log filter"),
         (
             ["--tls-ca", "missing.pem"],
             "cannot read --tls-ca missing.pem",
