@@ -116,6 +116,7 @@ impl Collector {
         let mut added = Added::default();
         let mut rest = packet;
         while !rest.is_empty() {
+            let from = rest;
             let Some(relation) = Relation::read(width, &mut rest) else {
                 added.wrong += 1;
                 break;
@@ -123,7 +124,7 @@ impl Collector {
             if !relation.holds(&self.number, &self.base) {
                 added.wrong += 1;
             } else if self.seen.insert(relation.mark(&self.number)) {
-                relation.write(width, &mut self.kept);
+                self.kept.extend(&from[..from.len() - rest.len()]);
                 self.cycles.add(&relation.large);
                 added.new += 1;
             } else {
@@ -181,7 +182,7 @@ impl Collector {
                 return Ok(Some(divisor));
             }
         }
-        self.extra = (self.relations() + MORE).saturating_sub(self.needed() - self.extra);
+        self.extra += (self.relations() + MORE).saturating_sub(self.needed());
         Ok(None)
     }
 

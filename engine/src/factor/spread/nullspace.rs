@@ -36,8 +36,8 @@ const ROWS_AT_A_TIME: usize = 256;
 /// numbers of vectors. If there are no more than `most` of them that are independent, these; else so many sums of them at random, so
 /// that what all of them have in common but a few shows all the same.
 pub(super) fn dependencies(vectors: &[Vec<u32>], entries: usize, most: usize) -> Vec<Vec<u32>> {
-    let alive = without_singletons(vectors, entries);
-    let mut merge = Merge::new(vectors, alive, entries);
+    let (alive, weights) = without_singletons(vectors, entries);
+    let mut merge = Merge::new(vectors, alive, &weights);
     merge.run();
     let (rows, parts) = merge.into_dense();
     let dependent = rows.dependencies(most);
@@ -53,8 +53,9 @@ pub(super) fn dependencies(vectors: &[Vec<u32>], entries: usize, most: usize) ->
     sets.collect()
 }
 
-/// The vectors that are left when those are dropped, again and again, that have an entry of their own.
-fn without_singletons(vectors: &[Vec<u32>], entries: usize) -> Vec<u32> {
+/// The vectors that are left when those are dropped, again and again, that have an entry of their own; and how many of these
+/// have each entry.
+fn without_singletons(vectors: &[Vec<u32>], entries: usize) -> (Vec<u32>, Vec<u32>) {
     let mut weights = vec![0_u32; entries];
     for &entry in vectors.iter().flatten() {
         weights[entry as usize] += 1;
@@ -73,7 +74,7 @@ fn without_singletons(vectors: &[Vec<u32>], entries: usize) -> Vec<u32> {
             is_wanted
         });
         if alive.len() == before {
-            return alive;
+            return (alive, weights);
         }
     }
 }
@@ -100,22 +101,15 @@ struct Merge {
 }
 
 impl Merge {
-    fn new(vectors: &[Vec<u32>], alive: Vec<u32>, entries: usize) -> Self {
-        let mut weights = vec![0_u32; entries];
-        for &vector in &alive {
-            for &entry in &vectors[vector as usize] {
-                weights[entry as usize] += 1;
-            }
-        }
+    fn new(vectors: &[Vec<u32>], alive: Vec<u32>, weights: &[u32]) -> Self {
+        let entries = weights.len();
         let mut bits = vec![None; entries];
         let mut heavy = 0_usize;
-        for (bit, _) in bits
-            .iter_mut()
-            .zip(&weights)
-            .filter(|(_, w)| **w > MAX_LIGHT)
-        {
-            *bit = Some(heavy);
-            heavy += 1;
+        for (bit, weight) in bits.iter_mut().zip(weights) {
+            if *weight > MAX_LIGHT {
+                *bit = Some(heavy);
+                heavy += 1;
+            }
         }
         let mut holders = vec![Vec::new(); entries];
         let mut sums = Vec::with_capacity(alive.len());
