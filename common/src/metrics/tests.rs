@@ -451,7 +451,9 @@ fn a_batch_of_bad_lines_does_not_take_for_ever() {
     // What waits from before is one batch, however the threads are scheduled.
     let folder = dir.path().join("spool/p0");
     fs::create_dir_all(&folder).unwrap();
-    let lines: String = (0..4000).map(|n| format!("bad n={n}i {}\n", n + 1)).collect();
+    let lines: String = (0..4000)
+        .map(|n| format!("bad n={n}i {}\n", n + 1))
+        .collect();
     fs::write(folder.join("00000000000000000007.lp"), lines).unwrap();
     let writer = writer(&server, &dir);
     let stats = writer.close(LONG);

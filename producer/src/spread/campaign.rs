@@ -775,8 +775,13 @@ mod tests {
 
     /// A product of two primes above 10^20 and 10^21.
     fn semiprime() -> Integer {
+        product(20, 21)
+    }
+
+    /// Of the first primes with more than so many digits.
+    fn product(one: u32, other: u32) -> Integer {
         let above = |digits| Integer::from(Integer::u_pow_u(10, digits)).next_prime();
-        above(20) * above(21)
+        above(one) * above(other)
     }
 
     /// A campaign whose sieve has begun, and what it has written of that.
@@ -904,9 +909,15 @@ mod tests {
     fn wrong_answers_leave_room_for_right_ones() {
         let mut campaign = at_the_sieve();
         let units = issue(&mut campaign, 1, Instant::now());
+        // Right for another number.
+        let (of_other, _) = Families::new(&product(19, 22))
+            .unwrap()
+            .sieve(0..4, &Cancel::new())
+            .unwrap();
         for bad in [
             Answer::Relations(vec![]),
             Answer::Relations(vec![1; 100]),
+            Answer::Relations(of_other),
             Answer::Curves(None),
             Answer::Curves(Some(semiprime())),
             Answer::TakenApart(Factorization::default()),

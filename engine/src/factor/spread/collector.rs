@@ -9,7 +9,7 @@ use rug::Integer;
 use rusqsieve_parts::low_level::{EngineJob, execute_engine_job, prepare_siqs};
 use rusqsieve_parts::qs::{AutoOr, MultiplierChoice, QsConfig, QsError, parameters};
 
-use super::relation::{Raw, Relation};
+use super::relation::{Raw, Relation, unpack};
 use super::{Families, natural, nullspace, width};
 use crate::Error;
 
@@ -26,7 +26,7 @@ pub enum Start {
 pub struct Collector {
     number: Integer,
     base: Vec<u32>,
-    /// Relations that hold, as in a packet.
+    /// Relations that hold, one after the other as in a packet.
     kept: Vec<u8>,
     cycles: Cycles,
     /// Roots of the relations that it has, or rather 64 bits of each.
@@ -112,9 +112,16 @@ impl Collector {
 
     /// Takes the relations of a packet that hold and are new.
     pub fn add(&mut self, packet: &[u8]) -> Added {
+        let (relations, whole) = unpack(packet);
+        let mut added = self.take(&relations);
+        added.wrong = added.wrong.max((!whole).into()); // half a relation at the end counts already
+        added
+    }
+
+    fn take(&mut self, relations: &[u8]) -> Added {
         let width = width(&self.number);
         let mut added = Added::default();
-        let mut rest = packet;
+        let mut rest = relations;
         while !rest.is_empty() {
             let from = rest;
             let Some(relation) = Relation::read(width, &mut rest) else {
@@ -375,8 +382,9 @@ mod tests {
         let mut collector = ready(&n);
         let (packet, _) = families.sieve(0..4, &Cancel::new()).unwrap();
         let width = width(&n);
+        let (unpacked, _) = unpack(&packet);
         let mut relations = Vec::new();
-        let mut rest = &packet[..];
+        let mut rest = &unpacked[..];
         while !rest.is_empty() {
             relations.push(Relation::read(width, &mut rest).unwrap());
         }
@@ -391,15 +399,17 @@ mod tests {
         for change in changes {
             let mut bad = relations[0].clone();
             change(&mut bad);
-            let mut packet = Vec::new();
-            bad.write(width, &mut packet);
-            let added = collector.add(&packet);
+            let mut unpacked = Vec::new();
+            bad.write(width, &mut unpacked);
+            let added = collector.take(&unpacked);
             assert_eq!((added.new, added.known, added.wrong), (0, 0, 1), "{bad:?}");
         }
         assert_eq!(collector.relations(), 0);
         // What comes before the end of a packet that was cut counts.
-        let added = collector.add(&packet[..packet.len() - 1]);
+        let added = collector.take(&unpacked[..unpacked.len() - 1]);
         assert_eq!((added.new, added.wrong), (relations.len() as u64 - 1, 1));
+        let added = collector.add(&packet[..packet.len() - 1]);
+        assert_eq!((added.new, added.wrong), (1, 1));
     }
 
     trait AssignZero {
@@ -440,7 +450,7 @@ mod tests {
             };
             relation.write(width(&n), &mut junk);
         }
-        let added = collector.add(&junk);
+        let added = collector.take(&junk);
         assert_eq!((added.new, added.wrong), (2 * collector.needed(), 0));
         assert!(collector.is_ready());
         let mut first = 0;

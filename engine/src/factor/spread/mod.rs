@@ -20,15 +20,12 @@ use rusqsieve_parts::Natural;
 use rusqsieve_parts::low_level::{EngineContext, EngineJob, execute_engine_job, prepare_engine};
 
 pub use self::collector::{Added, Collector, Start};
-use self::relation::Raw;
+use self::relation::{FULL, Raw, pack};
 use super::{MAX_CURVE_BITS, MAX_SIEVE_BITS, ecm};
 use crate::{Cancel, Error};
 
 /// The least number of bits of a composite that this is made for: the factor base below is too small to choose polynomials from.
 pub const MIN_BITS: u32 = 128;
-
-/// Bytes of a packet above which a range of families ends early.
-const MAX_PACKET: usize = 6 << 20;
 
 /// A level of curves: a run of p − 1, and curves with one bound.
 pub use super::ecm::Level;
@@ -147,25 +144,27 @@ impl Families {
     ///
     /// [`Error::Cancelled`], and [`Error::Fault`] if what the sieve gives cannot be read.
     pub fn sieve(&self, families: Range<u64>, cancel: &Cancel) -> Result<(Vec<u8>, u64), Error> {
-        let mut packet = Vec::new();
+        let width = width(&self.number);
+        let mut relations = Vec::new();
         let mut done = 0;
         for family in families {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             let bytes = execute_engine_job(&self.context, EngineJob { family }).to_bytes();
-            let relations = Raw(&bytes)
+            let family = Raw(&bytes)
                 .family()
                 .ok_or_else(|| Error::fault("the sieve's relations cannot be read"))?;
-            let width = width(&self.number);
-            for relation in &relations {
-                relation.write(width, &mut packet);
+            for relation in &family {
+                relation.write(width, &mut relations);
             }
             done += 1;
-            if packet.len() > MAX_PACKET {
+            if relations.len() > FULL {
                 break;
             }
         }
+        let packet = pack(&relations)
+            .map_err(|error| Error::fault(format!("relations cannot be compressed: {error}")))?;
         Ok((packet, done))
     }
 }

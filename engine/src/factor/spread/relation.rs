@@ -2,7 +2,7 @@
 //!
 //! A relation is root² ≡ (−1)^sign · Π p^e · (large primes) modulo the composite, with primes p of the factor base. The collector checks
 //! each before it counts, so that nobody can spoil the sieve with wrong ones, and drops those that it has. A packet is a sequence of
-//! relations, each:
+//! relations, compressed as a stream of zlib (RFC 1950). Each of them:
 //!
 //! | bytes | meaning |
 //! |---|---|
@@ -12,15 +12,39 @@
 //! | LEB128 | number of pairs that follow |
 //! | LEB128 each | 2 · (distance from the index before) + (1 if an exponent other than 1 follows), then that exponent; indices rise |
 //!
-//! At 256 bits that is about a third of what the sieve's own form takes, and half of the rest are roots, which do not get smaller by
-//! compression.
+//! At 256 bits that is about a third of what the sieve's own form takes; zlib takes another third off.
 
+use std::io::{self, Read, Write};
+
+use flate2::{Compression, bufread::ZlibDecoder, write::ZlibEncoder};
 use rug::Integer;
 use rug::integer::Order;
 use rusqsieve_parts::PARTS;
 
 /// Largest exponent that a relation can have: numbers that are sieved have fewer bits.
 const MAX_EXPONENT: u32 = 1024;
+
+/// Bytes of a packet's relations from which on no family is added.
+pub(super) const FULL: usize = 6 << 20;
+
+/// Bytes of a packet's relations that are looked at: [`FULL`], and more than any family has.
+const MOST: u64 = 2 * FULL as u64;
+
+/// A packet of these relations.
+pub(super) fn pack(relations: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(relations)?;
+    encoder.finish()
+}
+
+/// The relations of a packet, and whether that is all of it: what cannot be read any further, or has more than a packet can have, ends early.
+pub(super) fn unpack(packet: &[u8]) -> (Vec<u8>, bool) {
+    let mut relations = Vec::new();
+    let read = ZlibDecoder::new(packet)
+        .take(MOST)
+        .read_to_end(&mut relations);
+    (relations, read.is_ok_and(|count| (count as u64) < MOST))
+}
 
 /// One relation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,19 +237,45 @@ impl Raw<'_> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
 
     use super::*;
 
+    #[test]
+    fn a_packet_needs_no_more_memory_than_it_may() {
+        let packet = pack(&vec![0; 10 * FULL]).unwrap();
+        assert!(packet.len() < FULL / 10);
+        let (relations, whole) = unpack(&packet);
+        assert_eq!((relations.len() as u64, whole), (MOST, false));
+    }
+
+    #[test]
+    fn what_comes_before_the_damage_is_unpacked() {
+        let relations: Vec<u8> = (0..100_000_u32)
+            .flat_map(|n| n.wrapping_mul(n).to_le_bytes())
+            .collect();
+        let packet = pack(&relations).unwrap();
+        let (read, whole) = unpack(&packet[..packet.len() / 2]);
+        assert!(!read.is_empty() && relations.starts_with(&read) && !whole);
+        assert_eq!(unpack(b""), (vec![], false));
+    }
+
     proptest! {
         #[test]
-        fn anything_can_come_as_a_packet(packet in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut rest = &packet[..];
+        fn anything_can_come_as_relations(relations in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut rest = &relations[..];
             while let Some(relation) = Relation::read(17, &mut rest) {
                 let mut again = Vec::new();
                 relation.write(17, &mut again);
                 prop_assert_eq!(Relation::read(17, &mut &again[..]), Some(relation));
             }
+        }
+
+        #[test]
+        fn what_was_packed_is_unpacked(relations in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let packet = pack(&relations).unwrap();
+            prop_assert_eq!(unpack(&packet), (relations, true));
         }
 
         #[test]
