@@ -14,7 +14,7 @@ use std::{fs, thread, time::Duration};
 use primepool_experiment::share::Share;
 use primepool_tests::{
     Binary, Broker, Consumer, Process, Results, assert_factored, cpu_seconds, loopback_bytes,
-    median_and_range, setting,
+    median_and_range, setting, thread_cpu_seconds,
 };
 use tempfile::tempdir;
 
@@ -26,7 +26,7 @@ fn main() {
     let rounds: usize = setting("ROUNDS", "3").parse().expect("ROUNDS: a number");
     let share: f64 = setting("SHARE", "0.2").parse().expect("SHARE: cores");
     println!(
-        "| bits | workers | cores for each | seconds | times as fast as one | producer's CPU, s | through the network, MB |\n|---|---|---|---|---|---|---|"
+        "| bits | workers | cores for each | seconds | times as fast as one | producer's CPU, s | of that collecting, s | through the network, MB |\n|---|---|---|---|---|---|---|---|"
     );
     for bits in numbers("BITS", "224,256") {
         compare(bits, &numbers("WORKERS", "1,2"), None, rounds);
@@ -48,6 +48,8 @@ fn numbers(name: &str, default: &str) -> Vec<u32> {
 struct Taken {
     seconds: f64,
     producer_s: f64,
+    /// Of its one thread that takes the answers.
+    collecting_s: f64,
     network: f64,
 }
 
@@ -66,11 +68,12 @@ fn compare(bits: u32, workers: &[u32], share: Option<f64>, rounds: usize) {
         // Of each round by itself: the machine may be faster in one than in the next.
         let ratios = one.iter().zip(&seconds).map(|(one, many)| one / many);
         println!(
-            "| {bits} | {count} | {} | {} | {} | {} | {} |",
+            "| {bits} | {count} | {} | {} | {} | {} | {} | {} |",
             share.map_or("1".to_owned(), |share| share.to_string()),
             median_and_range(seconds.clone(), 1),
             median_and_range(ratios.collect(), 2),
             median_and_range(of(|taken| taken.producer_s), 1),
+            median_and_range(of(|taken| taken.collecting_s), 2),
             median_and_range(of(|taken| taken.network / 1e6), 1),
         );
     }
@@ -97,12 +100,13 @@ fn factor(bits: u32, workers: u32, share: Option<f64>) -> Taken {
     let bits = bits.to_string();
     let args = ["factor", "--count", "1", "--bits", &bits, "--seed", "1"];
     let mut producer = Process::start(Binary::Producer, dir.path(), &broker.url, &args);
-    let mut producer_s = 0.0;
+    let (mut producer_s, mut collecting_s) = (0.0, 0.0);
     while producer.ended().is_none() {
         thread::sleep(Duration::from_millis(20));
         // Up to its last look: it is gone soon after.
         if let Ok(true) = fs::exists(format!("/proc/{}/stat", producer.pid())) {
             producer_s = f64::max(producer_s, cpu_seconds(producer.pid()));
+            collecting_s = f64::max(collecting_s, thread_cpu_seconds(producer.pid(), "sink"));
         }
     }
     let network = loopback_bytes() - network;
@@ -115,6 +119,7 @@ fn factor(bits: u32, workers: u32, share: Option<f64>) -> Taken {
     Taken {
         seconds: results.summary["elapsed_s"].as_f64().unwrap(),
         producer_s,
+        collecting_s,
         network,
     }
 }

@@ -5,7 +5,22 @@ use std::fs;
 /// CPU time of a process so far, in seconds.
 #[must_use]
 pub fn cpu_seconds(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    of_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).unwrap())
+}
+
+/// CPU time so far of those threads of a process that have this name, in seconds; of threads that have ended it is not known.
+#[must_use]
+pub fn thread_cpu_seconds(pid: u32, name: &str) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let stats =
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    stats
+        .filter(|stat| stat.contains(&format!("({name})")))
+        .map(|stat| of_stat(&stat))
+        .sum()
+}
+
+fn of_stat(stat: &str) -> f64 {
     // After the name, which is in brackets: the twelfth and thirteenth field, in hundredths of a second.
     let (_, fields) = stat.rsplit_once(')').unwrap();
     let ticks = fields.split_whitespace().skip(11).take(2);

@@ -131,7 +131,7 @@ impl Sink {
         let (orders, concluded) = self
             .spread
             .advance(&self.manifest, now)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| format!("{error:#}"))?;
         for Concluded {
             job,
             number,

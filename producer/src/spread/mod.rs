@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use primepool_common::{
     clock::unix_ns,
     message::{
@@ -232,12 +233,12 @@ impl Spread {
     /// Goes on wherever it can: what is to be published, and what is over.
     ///
     /// # Errors
-    /// The file of groups cannot be written.
+    /// The file of groups cannot be written, or there is no thread for the linear algebra.
     pub fn advance(
         &mut self,
         manifest: &Manifest,
         now: Instant,
-    ) -> Result<(Orders, Vec<Concluded>), FolderError> {
+    ) -> anyhow::Result<(Orders, Vec<Concluded>)> {
         let mut orders = Orders::default();
         let limit_us = manifest
             .ask
@@ -257,7 +258,8 @@ impl Spread {
             let (cancel, collector) = campaign.advance(|| groups.next());
             orders.cancel.extend(cancel);
             if let Some(collector) = collector {
-                solve(*job, collector, self.to_sink.clone());
+                solve(*job, collector, self.to_sink.clone())
+                    .context("no thread for the linear algebra")?;
             }
             if campaign.is_over() {
                 over.push(*job);
@@ -367,8 +369,8 @@ impl Groups {
 }
 
 /// On a thread of its own: it takes seconds.
-fn solve(job: u64, mut collector: Box<Collector>, to_sink: Sender<SinkInput>) {
-    thread::spawn(move || {
+fn solve(job: u64, mut collector: Box<Collector>, to_sink: Sender<SinkInput>) -> io::Result<()> {
+    let work = move || {
         let begun = Instant::now();
         let divisor = collector.solve().map_err(|error| error.to_string());
         let us = begun.elapsed().as_micros() as u64;
@@ -379,7 +381,11 @@ fn solve(job: u64, mut collector: Box<Collector>, to_sink: Sender<SinkInput>) {
             us,
         };
         let _ = to_sink.send(SinkInput::Solved(Box::new(solved)));
-    });
+    };
+    thread::Builder::new()
+        .name("linear-algebra".to_owned())
+        .spawn(work)?;
+    Ok(())
 }
 
 fn unit(
