@@ -330,7 +330,7 @@ impl<'a> Declarer<'a> {
         self.channel
             .exchange_declare(name.into(), kind, passive, FieldTable::default())
             .await
-            .map_err(|_| BrokerError::from_session(&refusal))
+            .map_err(|error| missing(&refusal, &error))
     }
 
     /// Declares and binds.
@@ -356,7 +356,7 @@ impl<'a> Declarer<'a> {
                 .queue_declare(name.into(), PASSIVE_QUEUE, FieldTable::default())
                 .await
                 .map(|_| ())
-                .map_err(|_| BrokerError::from_session(&refusal));
+                .map_err(|error| missing(&refusal, &error));
         }
         self.channel
             .queue_bind(
@@ -384,6 +384,15 @@ impl<'a> Declarer<'a> {
     async fn close(self) {
         // Nothing depends on it: the channel ends with its connection at the latest.
         let _ = self.channel.close(200, "declared".into()).await;
+    }
+}
+
+/// What we may not declare could not be found either: that somebody has to make it, unless it is only away for now, as a queue is until
+/// its node has started.
+fn missing(refusal: &lapin::Error, error: &lapin::Error) -> BrokerError {
+    match BrokerError::from_session(error) {
+        away @ BrokerError::Lost { .. } => away,
+        _ => BrokerError::from_session(refusal),
     }
 }
 

@@ -141,6 +141,29 @@ fn each_user_can_do_its_job() {
     );
 }
 
+/// As just after the broker was killed: it listens, and a queue is not up yet.
+#[test]
+fn a_queue_that_is_not_up_yet_is_waited_for() {
+    let ((broker, _), dir) = (Broker::pool(), tempdir().unwrap());
+    // The broker knows it, but not among those that are up.
+    let name = topology::CONTROL_STREAM;
+    broker.ctl(&[
+        "eval",
+        &format!(
+            r#"Name = rabbit_misc:r(<<"primepool">>, queue, <<"{name}">>), [Queue] = mnesia:dirty_read(rabbit_queue, Name), persistent_term:put(away, Queue), ok = mnesia:dirty_delete(rabbit_queue, Name)."#
+        ),
+    ]);
+    let url = broker.pool_url("consumer");
+    let consumer = Process::start(Binary::Consumer, dir.path(), &url, &[]);
+    consumer.wait_for_line("is down or inaccessible");
+    consumer.wait_for_line("attempt 2 follows in");
+    broker.ctl(&[
+        "eval",
+        "ok = mnesia:dirty_write(rabbit_queue, persistent_term:get(away)).",
+    ]);
+    consumer.wait_for_line("consuming broker");
+}
+
 /// Fails unless the broker refuses this with "you may not".
 fn assert_refused(url: &str, what: &str, act: impl AsyncFnOnce(&Channel) -> Result<(), Error>) {
     let done = with_channel(url, act);
