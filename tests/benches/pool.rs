@@ -40,7 +40,7 @@ use primepool_common::{
     topology,
 };
 use primepool_engine::{Cancel, Engine, Form, Kernel, Stream};
-use primepool_tests::{Binary, Broker, Consumer, Influx, Process, Results};
+use primepool_tests::{Binary, Broker, Consumer, Influx, Process, Results, cpu_seconds};
 use tempfile::tempdir;
 
 const SEED: u64 = 20_261_122;
@@ -201,12 +201,13 @@ fn metrics(broker: &Broker, workers: usize, count: u64, rounds: usize) -> String
         rate
     };
     let influxd = std::fs::read_to_string(influx.dir.join("pid")).unwrap();
+    let influxd = influxd.trim().parse().unwrap();
     // Its CPU time says more than the rates can on a machine that is shared.
     let mut server_shares = vec![];
     let mut with_metrics = |seed: &str| {
-        let (start, before) = (Instant::now(), cpu_seconds(influxd.trim()));
+        let (start, before) = (Instant::now(), cpu_seconds(influxd));
         let rate = measure(&server, seed);
-        let used = cpu_seconds(influxd.trim()) - before;
+        let used = cpu_seconds(influxd) - before;
         server_shares.push(used / (start.elapsed().as_secs_f64() * workers as f64));
         rate
     };
@@ -232,19 +233,6 @@ fn metrics(broker: &Broker, workers: usize, count: u64, rounds: usize) -> String
         Spread::of(ratios).percent(),
         Spread::of(server_shares).percent()
     )
-}
-
-/// CPU time of a process so far.
-fn cpu_seconds(pid: &str) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // After the name, which is in brackets: the twelfth and thirteenth field, in hundredths of a second.
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let ticks: f64 = fields[11..13]
-        .iter()
-        .map(|t| t.parse::<f64>().unwrap())
-        .sum();
-    ticks / 100.0
 }
 
 /// Primes per second of `workers` threads that take the jobs of a seeded run in turns.

@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant, SystemTime},
@@ -52,7 +52,15 @@ fn wait_for(what: &str, mut look: impl FnMut() -> bool) {
     }
 }
 
-fn segments(dir: &TempDir) -> Vec<std::path::PathBuf> {
+/// A segment as an earlier process leaves it; the folder that it is in.
+fn leave_behind(dir: &TempDir, lines: &str) -> PathBuf {
+    let folder = dir.path().join("spool/p0");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("00000000000000000007.lp"), lines).unwrap();
+    folder
+}
+
+fn segments(dir: &TempDir) -> Vec<PathBuf> {
     let Ok(folders) = fs::read_dir(dir.path().join("spool")) else {
         return Vec::new();
     };
@@ -269,7 +277,7 @@ fn what_waits_is_sent_in_order_when_the_server_is_back() {
     wait_for("a spool", || writer.stats().spooled == 20_000);
     let files = segments(&dir).len();
     assert!(
-        (4..=10).contains(&files),
+        (4..=6).contains(&files),
         "small ones are put together: {files}"
     );
     server.set(Mode::Well);
@@ -395,13 +403,7 @@ fn half_a_line_of_a_killed_process_is_left_out() {
         TestServer::start(Speaks::V2, Mode::Well),
         tempdir().unwrap(),
     );
-    let folder = dir.path().join("spool/p0");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(
-        folder.join("00000000000000000007.lp"),
-        "p n=0i 1\np n=1i 2\np n=",
-    )
-    .unwrap();
+    let folder = leave_behind(&dir, "p n=0i 1\np n=1i 2\np n=");
     fs::write(folder.join("00000000000000000007.new"), "p n=").unwrap();
     let writer = writer(&server, &dir);
     write(&writer, 2..4);
@@ -449,12 +451,10 @@ fn a_batch_of_bad_lines_does_not_take_for_ever() {
         tempdir().unwrap(),
     );
     // What waits from before is one batch, however the threads are scheduled.
-    let folder = dir.path().join("spool/p0");
-    fs::create_dir_all(&folder).unwrap();
     let lines: String = (0..4000)
         .map(|n| format!("bad n={n}i {}\n", n + 1))
         .collect();
-    fs::write(folder.join("00000000000000000007.lp"), lines).unwrap();
+    leave_behind(&dir, &lines);
     let writer = writer(&server, &dir);
     let stats = writer.close(LONG);
     // The writer's own metrics come last.
@@ -549,10 +549,16 @@ fn a_server_that_hangs_slows_nobody_and_close_keeps_its_limit() {
     let writer = writer(&server, &dir);
     write(&writer, 0..1);
     wait_for("the hanging request", || !server.requests().is_empty());
-    let (count, began) = (100_000, Instant::now());
-    write(&writer, 1..count);
-    // Well before the request is given up.
-    assert!(began.elapsed() < LONG / 2);
+    let (count, mut longest, began) = (100_000, Duration::ZERO, Instant::now());
+    for number in 1..count {
+        let before = Instant::now();
+        write(&writer, number..number + 1);
+        longest = longest.max(before.elapsed());
+    }
+    let mean = began.elapsed() / u32::try_from(count).unwrap();
+    assert!(mean < Duration::from_micros(100), "{mean:?}");
+    // Other processes may take the core away for a while; who waits for the server waits for 15 s.
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
     let began = Instant::now();
     let stats = writer.close(Duration::from_millis(500));
     let took = began.elapsed();
