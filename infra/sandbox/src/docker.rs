@@ -1,0 +1,451 @@
+//! A private Docker engine in namespaces of its own: it has its own network (bridges, firewall rules, ports), mounts and
+//! processes, so that it cannot meet an engine of the system, and the kernel removes all of it when the engine ends.
+//!
+//! The keeper's child is the host: it starts the engine in new namespaces and a network stack beside it (slirp4netns,
+//! which changes no rule, no route and no setting of this machine). In the namespaces the first process is ours too.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use rustix::process::{Signal, WaitOptions};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    error::{Result, failed, file_error, usage},
+    process::{self, ProcessId, descendants, tied_by, wait_for},
+    server::{Lifetime, Servers, read},
+    settings::{Kind, Launch},
+};
+
+/// A socket's address has room for 107 bytes.
+const LONGEST_DIR: usize = 90;
+const CGROUP: &str = "primepool-engine-";
+/// Where programs are that a user's PATH may lack.
+const SYSTEM: &str = "/usr/sbin:/sbin";
+
+/// A private Docker engine at `unix://DIR/docker.sock`. Needs root.
+#[derive(Debug)]
+pub struct DockerEngine {
+    servers: Servers,
+}
+
+impl DockerEngine {
+    /// Where processes and containers in the engine's network find this machine's 127.0.0.1.
+    pub const HOST: &str = "10.0.2.2";
+
+    /// Starts an engine with its data in a folder, or again on the same data.
+    ///
+    /// # Errors
+    /// The user is not root; a program is missing; the engine does not start; the folder holds something else.
+    pub fn start(dir: &Path, lifetime: &Lifetime) -> Result<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(usage(
+                "a private Docker engine needs root: run this with sudo",
+            ));
+        }
+        if dir.as_os_str().len() > LONGEST_DIR {
+            let dir = dir.display();
+            return Err(usage(format!(
+                "{dir} is too long for a socket: name a folder nearer to the root"
+            )));
+        }
+        if !Path::new("/dev/net/tun").exists() {
+            return Err(failed(
+                "there is no /dev/net/tun, which a network of its own needs: try modprobe tun",
+            ));
+        }
+        for program in [
+            "dockerd",
+            "docker",
+            "slirp4netns",
+            "iptables",
+            "ip",
+            "unshare",
+            "nsenter",
+        ] {
+            let path = format!("{}:{SYSTEM}", std::env::var("PATH").unwrap_or_default());
+            if !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+                return Err(failed(format!(
+                    "{program} is not installed: run infra/local/setup.sh --docker"
+                )));
+            }
+        }
+        let servers = Servers::keep(dir, || Ok(Kind::DockerEngine), lifetime)?;
+        servers.start(1)?;
+        Ok(Self { servers })
+    }
+
+    /// An engine that was started before.
+    ///
+    /// # Errors
+    /// There is none in that folder.
+    pub fn at(dir: &Path) -> Result<Self> {
+        Servers::at(dir).map(|servers| Self { servers })
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.servers.dir()
+    }
+
+    /// The number of the first process in its namespaces.
+    ///
+    /// # Errors
+    /// The engine does not run.
+    pub fn pid(&self) -> Result<u32> {
+        read(&self.dir().join("init"))?.parse().map_err(failed)
+    }
+
+    /// A command in the engine's network, with `docker` set to the engine: ports that containers publish on 127.0.0.1 are
+    /// there, and not on this machine's 127.0.0.1.
+    ///
+    /// # Errors
+    /// The engine does not run.
+    pub fn command(&self, program: &Path) -> Result<Command> {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/proc/{}/ns/net", self.pid()?))
+            .arg("--")
+            .arg(program)
+            .env(
+                "DOCKER_HOST",
+                format!("unix://{}", self.dir().join("docker.sock").display()),
+            )
+            .env("DOCKER_CONFIG", configuration())
+            .stdin(Stdio::null());
+        for name in ["DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
+            command.env_remove(name);
+        }
+        Ok(command)
+    }
+
+    /// Ends the engine and its containers with SIGKILL; keeps the data.
+    ///
+    /// # Errors
+    /// Nothing runs in its folder.
+    pub fn kill(&self) -> Result<()> {
+        self.servers.kill(1)
+    }
+
+    /// Starts the engine again after [`DockerEngine::kill`].
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart(&self) -> Result<()> {
+        self.servers.start(1)
+    }
+
+    /// Stops the engine and its containers; keeps the data: images, volumes, stopped containers.
+    ///
+    /// # Errors
+    /// Its keeper does not answer.
+    pub fn stop(&self) -> Result<()> {
+        self.servers.stop()
+    }
+
+    /// Stops the engine and deletes its folder.
+    ///
+    /// # Errors
+    /// Its keeper does not answer, or the folder cannot be deleted.
+    pub fn remove(&self) -> Result<()> {
+        self.stop()?;
+        fs::remove_dir_all(self.dir()).map_err(file_error("delete", self.dir()))
+    }
+
+    /// It goes on when its owner dies.
+    ///
+    /// # Errors
+    /// Its keeper does not answer.
+    pub fn release(&self) -> Result<()> {
+        self.servers.release()
+    }
+}
+
+/// Docker's client: a configuration of our own, with what `setup.sh` fetched of Compose and Buildx.
+fn configuration() -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let tools = variable("PRIMEPOOL_TOOLS")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| {
+            let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
+            let home =
+                || PathBuf::from(variable("HOME").unwrap_or_else(|| "/root".into())).join(".cache");
+            cache.unwrap_or_else(home).join("primepool/tools")
+        });
+    tools.join("docker")
+}
+
+pub(crate) fn launch(dir: &Path) -> Result<Launch> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    // Its data in `data`, so that a folder with settings but without data is a fresh one.
+    let data = dir.join("data");
+    fs::create_dir_all(&data).map_err(file_error("make", &data))?;
+    Ok(Launch::new("/proc/self/exe", dir.join("log/engine"))
+        .arguments(["engine".as_ref(), dir.as_os_str()])
+        .environment([("PATH", format!("{path}:{SYSTEM}"))]))
+}
+
+pub(crate) fn is_ready(dir: &Path) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(dir.join("docker.sock"))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"GET /_ping HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.") && answer.contains(" 200 "))
+}
+
+/// Deletes what a killed engine leaves outside of its namespaces: control groups, which belong to none, and files.
+pub(crate) fn clean_up(dir: &Path) {
+    if let Ok(name) = read(&dir.join("cgroup"))
+        && name.starts_with(CGROUP)
+    {
+        let _ = wait_for(Duration::from_secs(5), || {
+            let top = Path::new("/sys/fs/cgroup");
+            let mut groups = vec![top.to_owned()];
+            groups.extend(folders(top));
+            let mut found = groups
+                .into_iter()
+                .map(|group| group.join(&name))
+                .filter(|g| g.is_dir());
+            Ok(found.all(|group| remove_group(&group)).then_some(()))
+        });
+    }
+    for name in ["cgroup", "init", "docker.sock"] {
+        let _ = fs::remove_file(dir.join(name));
+    }
+}
+
+/// Removes empty control groups, the inner ones first; whether nothing is left.
+fn remove_group(group: &Path) -> bool {
+    for inner in folders(group) {
+        remove_group(&inner);
+    }
+    fs::remove_dir(group).is_ok()
+}
+
+fn folders(of: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(of).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir() && !path.is_symlink())
+        .collect()
+}
+
+/// The host: what the keeper starts.
+pub(crate) fn host(dir: &Path) -> Result<()> {
+    clean_up(dir); // after one that was killed
+    let cgroup = format!("{CGROUP}{}", std::process::id());
+    let write = |name: &str, text: &str| {
+        fs::write(dir.join(name), text).map_err(file_error("write", dir.join(name)))
+    };
+    write("cgroup", &cgroup)?;
+    // A SIGTERM is for the first process in the namespaces; the host ends when the engine has ended.
+    let inner = std::sync::Arc::new(AtomicU32::new(0));
+    on_terminate({
+        let inner = inner.clone();
+        move || match inner.load(Ordering::SeqCst) {
+            0 => {} // nothing runs yet
+            pid => process::signal(pid, Signal::TERM),
+        }
+    })?;
+    let this = std::env::current_exe().map_err(failed)?;
+    // Mounts of this machine get in (slave), those of the engine not out.
+    let mut unshare = tied_by("/proc/self/exe".into(), "unshare", Signal::KILL)
+        .args([
+            "--mount",
+            "--propagation",
+            "slave",
+            "--net",
+            "--ipc",
+            "--uts",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ])
+        .args([
+            this.as_os_str(),
+            "engine-init".as_ref(),
+            dir.as_os_str(),
+            cgroup.as_ref(),
+        ])
+        .spawn()
+        .map_err(file_error("start", "unshare"))?;
+    let pid = wait_for(Duration::from_secs(10), || {
+        if unshare.try_wait().is_ok_and(|status| status.is_some()) {
+            return Err(failed("unshare ended"));
+        }
+        Ok(first_inside(unshare.id()))
+    })?
+    .ok_or_else(|| failed("nothing started in the new namespaces"))?;
+    inner.store(pid, Ordering::SeqCst);
+    write("init", &pid.to_string())?;
+    let network =
+        fs::File::create(dir.join("log/network")).map_err(file_error("write", "log/network"))?;
+    let errors = network
+        .try_clone()
+        .map_err(file_error("write", "log/network"))?;
+    let mut slirp = tied_by("/proc/self/exe".into(), "slirp4netns", Signal::KILL)
+        .args(["--configure", "--mtu=65520", &pid.to_string(), "tap0"])
+        .stdout(network)
+        .stderr(errors)
+        .spawn()
+        .map_err(file_error("start", "slirp4netns"))?;
+    let status = unshare.wait().map_err(failed)?;
+    let _ = slirp.kill().and_then(|()| slirp.wait());
+    clean_up(dir);
+    if status.success() {
+        Ok(())
+    } else {
+        Err(failed(format!("the engine ended: {status}")))
+    }
+}
+
+/// The child that unshare has in the new namespaces, once it is this program.
+fn first_inside(unshare: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).ok();
+    let pid = match children {
+        Some(text) => text.split_whitespace().next()?.parse().ok()?,
+        // A kernel without that file.
+        None => descendants().into_iter().find(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains("engine-init")
+        })?,
+    };
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let is_ours = String::from_utf8_lossy(&line).contains("engine-init");
+    (is_ours && ProcessId::of(pid).is_some()).then_some(pid)
+}
+
+/// Does something at each SIGTERM, in a thread of its own.
+fn on_terminate(mut act: impl FnMut() + Send + 'static) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let mut terminate = {
+        let _entered = runtime.enter();
+        signal(SignalKind::terminate()).map_err(failed)?
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            while terminate.recv().await.is_some() {
+                act();
+            }
+        });
+    });
+    Ok(())
+}
+
+/// The first process in the namespaces: makes them a machine for the engine, and stays until the engine ends. At its end
+/// the kernel ends all others in there.
+pub(crate) fn init(dir: &Path, cgroup: &str) -> Result<()> {
+    let scratch = dir.join("data/.private");
+    run("mount", &["-t", "proc", "proc", "/proc"])?;
+    // What the engine and its helpers write to /run and /etc goes to memory.
+    fs::create_dir_all(&scratch).map_err(file_error("make", &scratch))?;
+    let path = |name: &str| scratch.join(name).display().to_string();
+    run(
+        "mount",
+        &["-t", "tmpfs", "-o", "mode=700", "tmpfs", &path("")],
+    )?;
+    for name in ["etc", "work"] {
+        fs::create_dir(scratch.join(name)).map_err(file_error("make", scratch.join(name)))?;
+    }
+    run("chmod", &["755", &path("etc")])?;
+    let overlay = format!(
+        "lowerdir=/etc,upperdir={},workdir={}",
+        path("etc"),
+        path("work")
+    );
+    run(
+        "mount",
+        &["-t", "overlay", "-o", &overlay, "overlay", "/etc"],
+    )?;
+    let _ = fs::remove_file("/etc/resolv.conf"); // may be a link into /run
+    // slirp4netns, which asks the servers that this machine asks.
+    fs::write("/etc/resolv.conf", "nameserver 10.0.2.3\n")
+        .map_err(file_error("write", "/etc/resolv.conf"))?;
+    run("mount", &["-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"])?;
+    for name in ["/run/lock", "/etc/docker"] {
+        fs::create_dir_all(name).map_err(file_error("make", name))?;
+    }
+    fs::write("/etc/docker/primepool.json", "{}\n")
+        .map_err(file_error("write", "/etc/docker/primepool.json"))?;
+    run("ip", &["link", "set", "lo", "up"])?;
+    let up = wait_for(Duration::from_secs(10), || {
+        let output = Command::new("ip")
+            .args(["-4", "route", "show", "default"])
+            .output();
+        Ok(output
+            .is_ok_and(|output| !output.stdout.is_empty())
+            .then_some(()))
+    })?;
+    up.ok_or_else(|| failed("the network did not come up: see log/network"))?;
+    let engine = start_engine(dir, cgroup)?;
+    let pid = engine.id();
+    on_terminate(move || process::signal(pid, Signal::TERM))?;
+    // As the first process this one also reaps what has lost its parent.
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((ended, status))) if u32::try_from(ended.as_raw_nonzero().get()) == Ok(pid) => {
+                return match status.exit_status() {
+                    Some(0) => Ok(()),
+                    _ => Err(failed(format!("dockerd ended: {status:?}"))),
+                };
+            }
+            Err(rustix::io::Errno::CHILD) => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+fn start_engine(dir: &Path, cgroup: &str) -> Result<Child> {
+    let option = |path: &str| dir.join(path).display().to_string();
+    let socket = format!("unix://{}", option("docker.sock"));
+    Command::new("dockerd")
+        .args([
+            "--config-file",
+            "/etc/docker/primepool.json",
+            "--data-root",
+            &option("data"),
+        ])
+        .args([
+            "--exec-root",
+            "/run/docker",
+            "--pidfile",
+            "/run/docker.pid",
+            "--host",
+            &socket,
+        ])
+        .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
+        .args([
+            "--cgroup-parent",
+            &format!("/{cgroup}"),
+            "--shutdown-timeout",
+            "30",
+        ])
+        .env("HOME", "/run")
+        .spawn()
+        .map_err(file_error("start", "dockerd"))
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    let status = Command::new(program).args(arguments).status();
+    let status = status.map_err(file_error("start", program))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(failed(format!("{program} {arguments:?}: {status}")))
+    }
+}

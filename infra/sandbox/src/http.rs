@@ -1,0 +1,62 @@
+//! Requests to servers on this machine.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ureq::http::Request;
+
+use crate::error::{Result, failed};
+
+/// What a server answered.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// The body as text.
+    pub body: String,
+}
+
+/// Sends a request, with the login `USER:PASSWORD` if there is one, and waits a minute at most.
+///
+/// # Errors
+/// Nobody answers, or not in HTTP. A status code is none, whichever it is.
+pub fn http(method: &str, url: &str, login: Option<&str>, body: &str) -> Result<Reply> {
+    let trouble = |error: &dyn std::fmt::Display| failed(format!("no answer from {url}: {error}"));
+    let mut request = Request::builder().method(method).uri(url);
+    if let Some(login) = login {
+        request = request.header("authorization", format!("Basic {}", STANDARD.encode(login)));
+    }
+    if body.starts_with(['{', '[']) {
+        request = request.header("content-type", "application/json");
+    }
+    let request = request.body(body).map_err(|error| trouble(&error))?;
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .proxy(None)
+        .allow_non_standard_methods(true)
+        .build()
+        .into();
+    let mut response = agent.run(request).map_err(|error| trouble(&error))?;
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(1 << 30)
+        .read_to_string()
+        .map_err(|error| trouble(&error))?;
+    Ok(Reply {
+        status: response.status().as_u16(),
+        body,
+    })
+}
+
+/// Percent-encodes text for a query.
+pub(crate) fn percent_encode(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}

@@ -1,0 +1,274 @@
+//! A private InfluxDB 1.x: ports, configuration, administrator and data of its own.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    error::{Result, failed, file_error, usage},
+    http::{Reply, http, percent_encode},
+    ports::Ports,
+    random_hex,
+    server::{Lifetime, Servers},
+    settings::{Kind, Launch, write_private},
+};
+
+const USER: &str = "primepool";
+
+/// A private InfluxDB 1.x. Its folder holds `influx-url` and `influx-token` (`USER:PASSWORD` of its administrator), both of
+/// mode 600.
+#[derive(Debug)]
+pub struct InfluxDb {
+    servers: Servers,
+}
+
+impl InfluxDb {
+    /// Starts a server with its data in a folder, or again on the same data with the credentials that it had.
+    ///
+    /// # Errors
+    /// InfluxDB 1.x is not installed or does not start; the folder holds something else.
+    pub fn start(dir: &Path, lifetime: &Lifetime) -> Result<Self> {
+        let make = || find().map(|_| Kind::InfluxDb);
+        let servers = Servers::keep(dir, make, lifetime)?;
+        servers.start(1)?;
+        let this = Self { servers };
+        if !this.token_file().exists() {
+            this.make_administrator()?;
+        }
+        Ok(this)
+    }
+
+    /// A server that was started before.
+    ///
+    /// # Errors
+    /// There is none in that folder.
+    pub fn at(dir: &Path) -> Result<Self> {
+        Servers::at(dir).map(|servers| Self { servers })
+    }
+
+    /// Whether this machine has an InfluxDB 1.x.
+    #[must_use]
+    pub fn is_installed() -> bool {
+        find().is_ok()
+    }
+
+    /// Only the first user can be made without one. Should another user of this machine have been quicker, this fails.
+    fn make_administrator(&self) -> Result<()> {
+        let password = random_hex(20)?;
+        let create = format!("CREATE USER {USER} WITH PASSWORD '{password}' WITH ALL PRIVILEGES");
+        let url = format!("{}/query", self.url()?);
+        let form = format!("q={}", percent_encode(&create));
+        let reply = post_form(&url, None, &form)?;
+        if reply.status != 200 || reply.body.contains("\"error\"") {
+            return Err(failed(format!(
+                "cannot make the administrator: {}",
+                reply.body
+            )));
+        }
+        write_private(
+            &self.token_file(),
+            format!("{USER}:{password}\n").as_bytes(),
+        )
+    }
+
+    /// `http://127.0.0.1:PORT`
+    ///
+    /// # Errors
+    /// The folder is gone.
+    pub fn url(&self) -> Result<String> {
+        self.servers.read("influx-url")
+    }
+
+    /// `USER:PASSWORD` of its administrator.
+    ///
+    /// # Errors
+    /// The folder is gone.
+    pub fn token(&self) -> Result<String> {
+        self.servers.read("influx-token")
+    }
+
+    /// The file that holds the token.
+    #[must_use]
+    pub fn token_file(&self) -> PathBuf {
+        self.servers.dir().join("influx-token")
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.servers.dir()
+    }
+
+    /// Runs a query on a database, which may be empty where the query needs none.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn query(&self, database: &str, influxql: &str) -> Result<Reply> {
+        let form = format!(
+            "db={}&q={}",
+            percent_encode(database),
+            percent_encode(influxql)
+        );
+        post_form(
+            &format!("{}/query", self.url()?),
+            Some(&self.token()?),
+            &form,
+        )
+    }
+
+    /// Writes line protocol with times in nanoseconds to a database, which is made if it is not there.
+    ///
+    /// # Errors
+    /// The server does not answer, or refuses the lines.
+    pub fn write(&self, database: &str, lines: &str) -> Result<()> {
+        if database.is_empty() || database.contains(['"', '\\', '\n']) {
+            return Err(usage(format!("'{database}' is not the name of a database")));
+        }
+        let url = format!(
+            "{}/write?precision=ns&db={}",
+            self.url()?,
+            percent_encode(database)
+        );
+        let token = self.token()?;
+        for reply in [
+            self.query("", &format!("CREATE DATABASE \"{database}\""))?,
+            http("POST", &url, Some(&token), lines)?,
+        ] {
+            if ![200, 204].contains(&reply.status) {
+                return Err(failed(format!(
+                    "InfluxDB refused the lines: {}",
+                    reply.body
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the server with SIGKILL. Its ports stay held.
+    ///
+    /// # Errors
+    /// Nothing runs in its folder.
+    pub fn kill(&self) -> Result<()> {
+        self.servers.kill(1)
+    }
+
+    /// Starts the server again after [`InfluxDb::kill`].
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart(&self) -> Result<()> {
+        self.servers.start(1)
+    }
+
+    /// Stops the server; keeps the data.
+    ///
+    /// # Errors
+    /// Its keeper does not answer.
+    pub fn stop(&self) -> Result<()> {
+        self.servers.stop()
+    }
+
+    /// It goes on when its owner dies.
+    ///
+    /// # Errors
+    /// Its keeper does not answer.
+    pub fn release(&self) -> Result<()> {
+        self.servers.release()
+    }
+}
+
+fn post_form(url: &str, login: Option<&str>, form: &str) -> Result<Reply> {
+    // Servers read a form from the query as well.
+    http("POST", &format!("{url}?{form}"), login, "")
+}
+
+/// InfluxDB 1.x: its database is made without the set-up that 2 and 3 ask for.
+fn find() -> Result<PathBuf> {
+    let named = env::var_os("PRIMEPOOL_INFLUXD").map(PathBuf::from);
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&paths).map(|folder| folder.join("influxd"));
+    let usual = ["/usr/bin/influxd", "/usr/local/bin/influxd"].map(PathBuf::from);
+    let mut candidates = named.into_iter().chain(usual).chain(on_path);
+    let is_1 = |path: &PathBuf| {
+        let output = Command::new(path).arg("version").output();
+        output.is_ok_and(|output| output.stdout.starts_with(b"InfluxDB v1."))
+    };
+    candidates
+        .find(is_1)
+        .ok_or_else(|| failed("InfluxDB 1.x is not installed: run infra/local/setup.sh --metrics"))
+}
+
+pub(crate) fn port_names() -> Vec<String> {
+    ["http", "backup"].map(str::to_owned).into()
+}
+
+pub(crate) fn write_files(dir: &Path, ports: &Ports) -> Result<()> {
+    let url = format!("http://127.0.0.1:{}\n", ports["http"]);
+    write_private(&dir.join("influx-url"), url.as_bytes())?;
+    // JSON's way to quote is TOML's too.
+    let quoted = |folder: &str| {
+        serde_json::to_string(&dir.join("data").join(folder))
+            .map_err(|error| usage(format!("the path {} is not UTF-8: {error}", dir.display())))
+    };
+    let text = format!(
+        "# Made at each start.
+reporting-disabled = true # nothing goes to the maker
+bind-address = \"127.0.0.1:{backup}\" # for influxd backup
+
+[meta]
+dir = {meta}
+
+[data]
+dir = {data}
+wal-dir = {wal}
+query-log-enabled = false
+cache-max-memory-size = 268435456
+max-concurrent-compactions = 1 # the cores belong to the workers
+# A run has a name of its own in a tag, so tags have many values in time.
+max-series-per-database = 0
+max-values-per-tag = 0
+
+[http]
+bind-address = \"127.0.0.1:{http}\"
+auth-enabled = true
+log-enabled = false
+pprof-enabled = false
+
+[monitor]
+store-enabled = false
+
+[continuous_queries]
+enabled = false
+
+[subscriber]
+enabled = false
+
+[logging]
+level = \"info\"
+suppress-logo = true
+",
+        backup = ports["backup"],
+        http = ports["http"],
+        meta = quoted("meta")?,
+        data = quoted("data")?,
+        wal = quoted("wal")?,
+    );
+    write_private(&dir.join("influxdb.conf"), text.as_bytes())
+}
+
+pub(crate) fn launch(dir: &Path) -> Result<Launch> {
+    let log = dir.join("log/influxd.log");
+    fs::write(&log, "").map_err(file_error("write", &log))?;
+    let arguments = ["run", "-config"].map(Into::into);
+    let configuration = dir.join("influxdb.conf").into_os_string();
+    Ok(Launch::new(find()?, log)
+        .arguments(arguments.into_iter().chain([configuration]))
+        .environment([("HOME", dir)]))
+}
+
+pub(crate) fn is_ready(ports: &Ports) -> bool {
+    let url = format!("http://127.0.0.1:{}/ping", ports["http"]);
+    http("GET", &url, None, "").is_ok_and(|reply| reply.status == 204)
+}

@@ -1,0 +1,495 @@
+//! The keeper: a process that holds the ports of the servers in one folder, starts and ends them as it is asked to, and
+//! ends them when their owner dies. Should it be killed itself, the kernel kills them.
+
+use std::{
+    fs,
+    io::Write,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    process::{PidfdFlags, Signal, WaitOptions},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixListener, UnixStream},
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    time::{interval, timeout},
+};
+
+use crate::{
+    error::{Result, failed, file_error},
+    ports::HeldPorts,
+    process::{self, ProcessId, descendants, tied_by},
+    settings::{Launch, Settings},
+};
+
+/// Time that a server has to end in good order.
+const GRACE: Duration = Duration::from_secs(45);
+/// Time that a client has to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a keeper is started.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) dir: PathBuf,
+    /// The servers end with this process.
+    pub(crate) owner: Option<ProcessId>,
+    /// A folder that is deleted when the owner has died.
+    pub(crate) remove: Option<PathBuf>,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Start a server (from 1 on) that does not run.
+    Start(usize),
+    /// What a server does: a [`State`].
+    State(usize),
+    /// End a server with SIGKILL.
+    Kill(usize),
+    /// End everything, the keeper too.
+    Stop,
+    /// Go on without an owner.
+    Release,
+}
+
+impl Request {
+    pub(crate) fn line(self) -> String {
+        match self {
+            Self::Start(number) => format!("start {number}"),
+            Self::State(number) => format!("state {number}"),
+            Self::Kill(number) => format!("kill {number}"),
+            Self::Stop => "stop".to_owned(),
+            Self::Release => "release".to_owned(),
+        }
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        let verb = words.next()?;
+        let number = words.next().and_then(|word| word.parse().ok());
+        match (verb, number) {
+            ("start", Some(number)) => Some(Self::Start(number)),
+            ("state", Some(number)) => Some(Self::State(number)),
+            ("kill", Some(number)) => Some(Self::Kill(number)),
+            ("stop", None) => Some(Self::Stop),
+            ("release", None) => Some(Self::Release),
+            _ => None,
+        }
+    }
+}
+
+/// What a server does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It was not started, or was killed on request.
+    Down,
+    /// It does not answer yet.
+    Starting,
+    /// It answers.
+    Ready,
+    /// It ended by itself, in this way.
+    Ended(String),
+}
+
+impl State {
+    fn line(&self) -> String {
+        match self {
+            Self::Down => "down".to_owned(),
+            Self::Starting => "starting".to_owned(),
+            Self::Ready => "ready".to_owned(),
+            Self::Ended(how) => format!("ended {how}"),
+        }
+    }
+
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        match line {
+            "down" => Some(Self::Down),
+            "starting" => Some(Self::Starting),
+            "ready" => Some(Self::Ready),
+            _ => line
+                .strip_prefix("ended ")
+                .map(|how| Self::Ended(how.to_owned())),
+        }
+    }
+}
+
+/// Runs the keeper of a folder until it is stopped or its owner dies.
+pub(crate) fn keep(options: &Options) -> Result<()> {
+    // Away from the terminal: its Ctrl-C is not for servers.
+    let _ = rustix::process::setsid();
+    // What loses its parent becomes a child of this process, so that it is found at the end.
+    rustix::process::set_child_subreaper(rustix::process::getpid().into())
+        .map_err(|error| failed(format!("cannot become a subreaper: {error}")))?;
+    let lock = options.dir.join("lock");
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&lock)
+        .map_err(file_error("open", &lock))?;
+    file.try_lock()
+        .map_err(|_| failed(format!("{} has a keeper already", options.dir.display())))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    runtime.block_on(Keeper::run(options))
+}
+
+/// A server's process.
+enum Server {
+    Down,
+    Started(Child),
+    Ended(String),
+}
+
+struct Keeper {
+    dir: PathBuf,
+    settings: Settings,
+    ports: HeldPorts,
+    helpers: Vec<Child>,
+    /// By number, from 1 on.
+    servers: Vec<Server>,
+}
+
+impl Keeper {
+    async fn run(options: &Options) -> Result<()> {
+        let mut settings = Settings::read(&options.dir)?;
+        let ports = HeldPorts::hold(&settings.port_names(), &settings.ports)?;
+        settings.ports = ports.numbers();
+        settings.write(&options.dir)?;
+        settings.write_files(&options.dir)?;
+        let mut keeper = Self {
+            dir: options.dir.clone(),
+            settings,
+            ports,
+            helpers: Vec::new(),
+            servers: Vec::new(),
+        };
+        let mut owner = options.owner.map(watch).transpose()?;
+        let signals = [
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+            SignalKind::hangup(),
+        ];
+        let [mut terminate, mut interrupt, mut hangup] = signals.map(signal);
+        let (Ok(terminate), Ok(interrupt), Ok(hangup)) =
+            (&mut terminate, &mut interrupt, &mut hangup)
+        else {
+            return Err(failed("cannot attend to signals"));
+        };
+        let control = listen(&options.dir)?;
+        keeper.start_helpers()?;
+        let mut stdout = std::io::stdout();
+        let _ = writeln!(stdout, "ok").and_then(|()| stdout.flush());
+
+        let mut tick = interval(Duration::from_secs(1));
+        let mut owner_died = false;
+        let stopped_by = loop {
+            tokio::select! {
+                () = died(owner.as_mut()) => {
+                    owner_died = true;
+                    break None;
+                }
+                _ = terminate.recv() => break None,
+                _ = interrupt.recv() => break None,
+                _ = hangup.recv() => break None,
+                _ = tick.tick() => {
+                    keeper.look();
+                    if !options.dir.exists() {
+                        break None;
+                    }
+                }
+                Ok((stream, _)) = control.accept() => {
+                    let mut client = Client(BufReader::new(stream));
+                    match client.request().await {
+                        None => client.reply("error: not a request").await,
+                        Some(Request::Stop) => break Some(client),
+                        Some(Request::Release) => {
+                            owner = None;
+                            client.reply("ok").await;
+                        }
+                        Some(request) => {
+                            let reply = keeper.answer(request).await;
+                            client.reply(&reply.unwrap_or_else(|e| format!("error: {e}"))).await;
+                        }
+                    }
+                }
+            }
+        };
+        let _ = fs::remove_file(options.dir.join("control"));
+        keeper
+            .end(if owner_died { Duration::ZERO } else { GRACE })
+            .await;
+        if let (true, Some(folder)) = (owner_died, &options.remove) {
+            remove(folder);
+        }
+        if let Some(mut client) = stopped_by {
+            client.reply("ok").await;
+        }
+        Ok(())
+    }
+
+    async fn answer(&mut self, request: Request) -> Result<String> {
+        match request {
+            Request::Start(number) => {
+                self.look();
+                if !matches!(
+                    self.servers.get(number.wrapping_sub(1)),
+                    Some(Server::Started(_))
+                ) {
+                    self.start(number)?;
+                }
+            }
+            Request::Kill(number) => {
+                if let Some(server) = self.servers.get_mut(number.wrapping_sub(1)) {
+                    if let Server::Started(child) = server {
+                        let _ = child.kill().await;
+                        self.settings.clean_up(&self.dir);
+                    }
+                    *server = Server::Down;
+                    let _ = fs::remove_file(self.pid_file(number));
+                }
+            }
+            Request::State(number) => return Ok(self.state(number).line()),
+            Request::Stop | Request::Release => {}
+        }
+        Ok("ok".to_owned())
+    }
+
+    fn start(&mut self, number: usize) -> Result<()> {
+        if self
+            .ports
+            .replace_taken(&self.settings.port_names_of(number))?
+        {
+            self.settings.ports = self.ports.numbers();
+            self.settings.write(&self.dir)?;
+            self.settings.write_files(&self.dir)?;
+        }
+        let Some(launch) = self.settings.launch(&self.dir, number)? else {
+            return Err(failed(format!("there is no server {number}")));
+        };
+        let child = spawn(&launch)?;
+        if let Some(pid) = child.id() {
+            fs::write(self.pid_file(number), format!("{pid}\n"))
+                .map_err(file_error("write", self.pid_file(number)))?;
+        }
+        while self.servers.len() < number {
+            self.servers.push(Server::Down);
+        }
+        self.servers[number - 1] = Server::Started(child);
+        Ok(())
+    }
+
+    fn start_helpers(&mut self) -> Result<()> {
+        for launch in self.settings.helpers(&self.dir) {
+            self.helpers.push(spawn(&launch)?);
+        }
+        Ok(())
+    }
+
+    fn state(&mut self, number: usize) -> State {
+        self.look();
+        match self.servers.get(number.wrapping_sub(1)) {
+            None | Some(Server::Down) => State::Down,
+            Some(Server::Ended(how)) => State::Ended(how.clone()),
+            Some(Server::Started(_)) if self.settings.is_ready(&self.dir, number) => State::Ready,
+            Some(Server::Started(_)) => State::Starting,
+        }
+    }
+
+    /// Notes servers that have ended.
+    fn look(&mut self) {
+        for index in 0..self.servers.len() {
+            if let Server::Started(child) = &mut self.servers[index]
+                && let Ok(Some(status)) = child.try_wait()
+            {
+                self.servers[index] = Server::Ended(status.to_string());
+                let _ = fs::remove_file(self.pid_file(index + 1));
+            }
+        }
+    }
+
+    fn pid_file(&self, number: usize) -> PathBuf {
+        self.settings.folder(&self.dir, number).join("pid")
+    }
+
+    /// Ends everything that this process has started.
+    async fn end(mut self, grace: Duration) {
+        self.look();
+        let mut children: Vec<Child> = Vec::new();
+        for (index, server) in std::mem::take(&mut self.servers).into_iter().enumerate() {
+            if let Server::Started(child) = server {
+                children.push(child);
+            }
+            let _ = fs::remove_file(self.pid_file(index + 1));
+        }
+        for child in &children {
+            if let Some(pid) = child.id().filter(|_| !grace.is_zero()) {
+                process::signal(pid, Signal::TERM);
+            }
+        }
+        let ended = async {
+            for child in &mut children {
+                let _ = child.wait().await;
+            }
+        };
+        let _ = timeout(grace, ended).await;
+        for child in children.iter_mut().chain(&mut self.helpers) {
+            let _ = child.kill().await;
+        }
+        // Their children, which are this process's now.
+        for _ in 0..100 {
+            let left = descendants();
+            if left.is_empty() {
+                break;
+            }
+            for pid in left {
+                process::signal(pid, Signal::KILL);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // The first process of a container may not do it.
+        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+        self.settings.clean_up(&self.dir);
+    }
+}
+
+/// A connection to the control socket.
+struct Client(BufReader<UnixStream>);
+
+impl Client {
+    async fn request(&mut self) -> Option<Request> {
+        let mut line = String::new();
+        let mut limited = (&mut self.0).take(100);
+        let read = limited.read_line(&mut line);
+        timeout(PATIENCE, read).await.ok()?.ok()?;
+        Request::parse(line.trim())
+    }
+
+    async fn reply(&mut self, text: &str) {
+        let line = format!("{}\n", text.replace('\n', " "));
+        let _ = timeout(PATIENCE, self.0.write_all(line.as_bytes())).await;
+    }
+}
+
+/// The control socket of a folder, as a path that fits into a socket's address however long the folder's own is. It is
+/// good as long as the file is open.
+pub(crate) fn control_path(dir: &Path) -> Result<(fs::File, PathBuf)> {
+    let folder = fs::File::open(dir).map_err(file_error("open", dir))?;
+    let path = format!("/proc/self/fd/{}/control", folder.as_raw_fd());
+    Ok((folder, path.into()))
+}
+
+fn listen(dir: &Path) -> Result<UnixListener> {
+    let (_folder, path) = control_path(dir)?;
+    let _ = fs::remove_file(&path); // of a keeper that was killed
+    UnixListener::bind(&path).map_err(file_error("listen on", dir.join("control")))
+}
+
+/// Ends when the process dies.
+fn watch(owner: ProcessId) -> Result<oneshot::Receiver<()>> {
+    let gone = || failed(format!("process {} is gone", owner.pid()));
+    let pid = i32::try_from(owner.pid())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .ok_or_else(gone)?;
+    let descriptor = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
+    // The number may have been used again before.
+    if !owner.is_alive() {
+        return Err(gone());
+    }
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut files = [PollFd::new(&descriptor, PollFlags::IN)];
+        while poll(&mut files, None) == Err(Errno::INTR) {}
+        let _ = sender.send(());
+    });
+    Ok(receiver)
+}
+
+async fn died(owner: Option<&mut oneshot::Receiver<()>>) {
+    match owner {
+        Some(owner) => drop(owner.await),
+        None => std::future::pending().await,
+    }
+}
+
+fn spawn(launch: &Launch) -> Result<Child> {
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&launch.log)
+        .map_err(file_error("open", &launch.log))?;
+    let log_of_errors = log.try_clone().map_err(file_error("open", &launch.log))?;
+    let mut command = tied_by("/proc/self/exe".into(), &launch.program, Signal::KILL);
+    command
+        .args(&launch.arguments)
+        .env_clear()
+        .envs(launch.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(log_of_errors);
+    // Signals of a terminal do not reach it, nor does the keeper's own end but by the kernel.
+    Command::from(command)
+        .process_group(0)
+        .spawn()
+        .map_err(file_error("start", Path::new(&launch.program)))
+}
+
+/// Deletes a folder in which another keeper may still be at work.
+fn remove(folder: &Path) {
+    for _ in 0..100 {
+        if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_states_are_read_as_they_are_written() {
+        let requests = [
+            Request::Start(1),
+            Request::State(3),
+            Request::Kill(2),
+            Request::Stop,
+            Request::Release,
+        ];
+        for request in requests {
+            assert_eq!(Request::parse(&request.line()), Some(request));
+        }
+        for line in ["", "start", "kill x", "stop 1x y", "destroy 1", "start -1"] {
+            assert!(
+                matches!(Request::parse(line), None | Some(Request::Stop)),
+                "{line}"
+            );
+        }
+        let states = [
+            State::Down,
+            State::Starting,
+            State::Ready,
+            State::Ended("exit status: 1".to_owned()),
+        ];
+        for state in states {
+            assert_eq!(State::parse(&state.line()), Some(state));
+        }
+        assert_eq!(State::parse("asleep"), None);
+    }
+}

@@ -1,0 +1,261 @@
+//! Processes: which one a number means, and how one ends together with another.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt, fs, io,
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::Command,
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+
+use crate::error::{Result, failed};
+
+/// Open files that a server may have: a container without a limit makes the Erlang VM reserve memory for a thousand million.
+const OPEN_FILES: u64 = 65_536;
+
+/// A process. Its start time tells it from a later one with the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessId {
+    pid: u32,
+    /// Clock ticks after boot.
+    started: u64,
+}
+
+impl ProcessId {
+    /// The process with this number, if it lives.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = Stat::of(pid)?;
+        (!stat.is_dead).then_some(Self {
+            pid,
+            started: stat.started,
+        })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it lives.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        Self::of(self.pid) == Some(self)
+    }
+}
+
+/// `PID:START`, for a command line.
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.pid, self.started)
+    }
+}
+
+/// A process number, or what `Display` writes.
+impl FromStr for ProcessId {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let number = |text: &str| text.parse::<u64>().ok();
+        let (pid, started) = match text.split_once(':') {
+            Some((pid, started)) => (pid, Some(number(started).ok_or("not a process")?)),
+            None => (text, None),
+        };
+        let pid = pid.parse().map_err(|_| "not the number of a process")?;
+        match started {
+            Some(started) => Ok(Self { pid, started }),
+            None => Self::of(pid).ok_or_else(|| format!("there is no process {pid}")),
+        }
+    }
+}
+
+/// What `/proc/PID/stat` says.
+struct Stat {
+    is_dead: bool,
+    parent: u32,
+    started: u64,
+}
+
+impl Stat {
+    fn of(pid: u32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name, in brackets, may contain anything.
+        let (_, fields) = text.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        Some(Self {
+            is_dead: matches!(*fields.first()?, "Z" | "X"),
+            parent: fields.get(1)?.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+/// The processes of this machine that descend from this one.
+pub(crate) fn descendants() -> Vec<u32> {
+    let mut parents = BTreeMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.parse().ok());
+        if let Some((pid, stat)) = pid.and_then(|pid| Some((pid, Stat::of(pid)?)))
+            && !stat.is_dead
+        {
+            parents.insert(pid, stat.parent);
+        }
+    }
+    let this = std::process::id();
+    let descends = |pid: u32| {
+        let mut next = parents.get(&pid);
+        while let Some(parent) = next.filter(|parent| **parent != this) {
+            next = parents.get(parent);
+        }
+        next.is_some()
+    };
+    parents
+        .keys()
+        .copied()
+        .filter(|pid| descends(*pid))
+        .collect()
+}
+
+/// Sends a signal to a process that is not waited for here.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// A command that ends with the process that starts it, however that ends: the program `sandbox` asks the kernel for a
+/// signal at the death of its parent and then becomes the command. The signal comes when the thread that started it ends.
+///
+/// # Errors
+/// The program `sandbox` is not beside this one.
+pub fn tied(program: impl Into<OsString>, at_death: Signal) -> Result<Command> {
+    Ok(tied_by(this_program()?, program, at_death))
+}
+
+pub(crate) fn tied_by(sandbox: PathBuf, program: impl Into<OsString>, at_death: Signal) -> Command {
+    let mut command = Command::new(sandbox);
+    command
+        .arg("exec")
+        .args(["--parent", &std::process::id().to_string()])
+        .args(["--signal", &at_death.as_raw().to_string(), "--"])
+        .arg(program.into());
+    command
+}
+
+/// The program `sandbox`: this one, or the one that was built beside it.
+///
+/// # Errors
+/// It is not there.
+pub fn this_program() -> Result<PathBuf> {
+    let this = std::env::current_exe()
+        .map_err(|error| failed(format!("the path of this program is unknown: {error}")))?;
+    if this
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with("sandbox"))
+        && this.parent().is_none_or(|folder| !folder.ends_with("deps"))
+    {
+        return Ok("/proc/self/exe".into()); // also when another build has replaced the file
+    }
+    // target/release/deps/TEST, target/release/PROGRAM
+    let mut folders = this
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("sandbox"));
+    folders.find(|path| path.is_file()).ok_or_else(|| {
+        failed(format!(
+            "the program sandbox is not beside {}: build it with cargo build --release --bins",
+            this.display()
+        ))
+    })
+}
+
+/// Becomes a command that the kernel signals when `parent` dies. Returns only if that fails.
+pub(crate) fn exec(parent: u32, at_death: i32, command: &[OsString]) -> io::Error {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let files = limit
+        .maximum
+        .map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+    let _ = rustix::process::setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(files),
+            ..limit
+        },
+    );
+    let Some(at_death) = Signal::from_named_raw(at_death) else {
+        return io::Error::other("not a signal");
+    };
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(at_death)) {
+        return error.into();
+    }
+    // It may have died before the kernel was asked.
+    if rustix::process::getppid()
+        .map(Pid::as_raw_nonzero)
+        .map(|pid| pid.get())
+        != i32::try_from(parent).ok()
+    {
+        return io::Error::other("the parent is gone");
+    }
+    match command {
+        [program, arguments @ ..] => Command::new(program).args(arguments).exec(),
+        [] => io::Error::other("no command"),
+    }
+}
+
+/// Looks until `look` finds something, or the time is over.
+pub(crate) fn wait_for<T>(
+    limit: Duration,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = look()? {
+            return Ok(Some(found));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_used_again_is_another_process() {
+        let this = ProcessId::of(std::process::id()).unwrap();
+        assert!(this.is_alive());
+        assert_eq!(this.to_string().parse(), Ok(this));
+        assert_eq!(this.pid().to_string().parse(), Ok(this));
+        let earlier = ProcessId {
+            started: this.started - 1,
+            ..this
+        };
+        assert!(!earlier.is_alive());
+        assert!("0x".parse::<ProcessId>().is_err());
+        assert!("1:x".parse::<ProcessId>().is_err());
+    }
+
+    #[test]
+    fn children_descend_from_this_process_and_its_parent_does_not() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let found = descendants();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(found.contains(&child.id()));
+        assert!(!found.contains(&1) && !found.contains(&std::process::id()));
+        assert!(!descendants().contains(&child.id()));
+    }
+}

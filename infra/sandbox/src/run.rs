@@ -1,0 +1,668 @@
+//! `make run`: one run on this machine, on a private broker and a private InfluxDB.
+
+use std::{
+    env, fs,
+    io::Read,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    broker::{Broker, BrokerOptions},
+    error::{Result, failed, file_error, usage},
+    influxdb::InfluxDb,
+    process::{self, ProcessId, this_program, tied_by},
+    repository,
+    server::Lifetime,
+    settings::make_private_dir,
+};
+
+/// Time that consumers have until they are connected.
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// Time that consumers have to end in good order; less when nobody waits for what they hold.
+const DRAIN: Duration = Duration::from_secs(10);
+const SHORT_DRAIN: Duration = Duration::from_secs(3);
+
+/// Sent to standard error, whatever becomes of it.
+fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "primepool: {text}");
+}
+
+/// What the variables of `make run` say.
+#[derive(Debug)]
+struct Variables {
+    consumers: u32,
+    concurrency: u32,
+    resume: Option<String>,
+    metrics: bool,
+}
+
+impl Variables {
+    fn read() -> Result<Self> {
+        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let number = |name: &str, most: u32| match variable(name) {
+            None => Ok(None),
+            Some(value) => match value.parse() {
+                Ok(number) if (1..=most).contains(&number) && !value.starts_with(['+', '0']) => {
+                    Ok(Some(number))
+                }
+                _ => Err(usage(format!(
+                    "{name} is '{value}': give a number from 1 to {most}"
+                ))),
+            },
+        };
+        let consumers = number("CONSUMERS", 999)?.unwrap_or(1);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = u32::try_from(cores).unwrap_or(u32::MAX);
+        let metrics = match variable("METRICS").as_deref() {
+            None | Some("on") => true,
+            Some("off") => false,
+            Some(other) => return Err(usage(format!("METRICS is '{other}': give on or off"))),
+        };
+        Ok(Self {
+            consumers,
+            concurrency: number("CONCURRENCY", 9999)?.unwrap_or((cores / consumers).max(1)),
+            resume: variable("RESUME"),
+            metrics,
+        })
+    }
+}
+
+/// What the producer is asked to do.
+#[derive(Debug, PartialEq, Eq)]
+struct Order {
+    arguments: Vec<String>,
+    runs_dir: PathBuf,
+    resume: Option<String>,
+}
+
+impl Order {
+    /// From the arguments for the producer, and the run that the variable RESUME names.
+    fn new(given: &[String], resume: Option<String>, runs_dir: PathBuf) -> Result<Self> {
+        let mut order = Self {
+            arguments: Vec::new(),
+            runs_dir,
+            resume,
+        };
+        let mut rest = given;
+        // As the producer has it.
+        if order.resume.is_none()
+            && let [verb, run, options @ ..] = given
+            && verb == "resume"
+        {
+            order.resume = Some(run.clone());
+            rest = options;
+        }
+        let mut before = "";
+        for argument in rest {
+            if argument == "--detach" {
+                return Err(usage(
+                    "--detach needs a broker that stays; the one of this run ends with it. Start one with \
+                     sandbox broker start",
+                ));
+            }
+            if argument.starts_with("--influx-") || argument.starts_with("--metrics-spool") {
+                let flag = argument.split('=').next().unwrap_or(argument);
+                return Err(usage(format!(
+                    "{flag} would reach the producer only: set INFLUX_HOST, INFLUX_TOKEN and INFLUX_BUCKET \
+                     instead, for the consumers too"
+                )));
+            }
+            if let Some(folder) = argument.strip_prefix("--runs-dir=") {
+                order.runs_dir = folder.into();
+            } else if before == "--runs-dir" {
+                order.runs_dir = argument.into();
+            }
+            before = argument;
+        }
+        if let Some(run) = &order.resume {
+            order.arguments = vec!["resume".to_owned(), run.clone()];
+            // The broker that knew the run is gone.
+            if !rest.iter().any(|argument| argument == "--republish") {
+                order.arguments.push("--republish".to_owned());
+            }
+        } else if rest.is_empty() {
+            order.arguments = ["--count", "100", "--bits", "1024"]
+                .map(str::to_owned)
+                .into();
+        }
+        order.arguments.extend(rest.iter().cloned());
+        Ok(order)
+    }
+}
+
+/// Runs the producer with these arguments; its exit status.
+///
+/// # Errors
+/// A variable or an argument is refused; a server or a consumer does not start.
+pub(crate) fn run(arguments: &[String], owner: Option<ProcessId>) -> Result<u8> {
+    let root = repository();
+    let state = env::var_os("PRIMEPOOL_STATE").map_or(root.join(".primepool"), PathBuf::from);
+    let runs_dir = env::var_os("PRIMEPOOL_RUNS_DIR").map_or(root.join("runs"), PathBuf::from);
+    let variables = Variables::read()?;
+    let order = Order::new(arguments, variables.resume.clone(), runs_dir)?;
+    let programs = programs()?;
+    env::set_current_dir(&root).map_err(file_error("enter", &root))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    // The thread that starts the programs is the one whose death they hear of: the main one.
+    runtime.block_on(async {
+        if let Some(status) = rehearse(&programs, &order).await? {
+            return Ok(status);
+        }
+        make_private_dir(&state)?;
+        let work = state.join(format!("run-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&work); // of an earlier process with this number
+        let mut session = Session {
+            variables,
+            order,
+            programs,
+            work,
+            state,
+            consumers: Vec::new(),
+            environment: Vec::new(),
+            kept_influxdb: None,
+            influxdb: None,
+            broker: None,
+            trouble: false,
+            owner,
+        };
+        let outcome = session.run().await;
+        session.clean_up(&outcome).await;
+        outcome
+    })
+}
+
+/// The folder of producer and consumer: `PRIMEPOOL_BIN`, or that of this program.
+fn programs() -> Result<PathBuf> {
+    let this = env::current_exe().map_err(failed)?;
+    let beside = this.parent().unwrap_or(Path::new("/")).to_owned();
+    let folder = env::var_os("PRIMEPOOL_BIN").map_or(beside, PathBuf::from);
+    let folder = std::path::absolute(&folder).map_err(file_error("find", &folder))?;
+    match ["producer", "consumer"]
+        .iter()
+        .find(|name| !folder.join(name).is_file())
+    {
+        None => Ok(folder),
+        Some(missing) => Err(usage(format!(
+            "there is no program {missing} in {}: build it with cargo build --release --bins",
+            folder.display()
+        ))),
+    }
+}
+
+/// Variables that would be flags of the programs.
+fn forget_own(command: &mut Command) {
+    for name in [
+        "PRIMEPOOL_AMQP_URL",
+        "PRIMEPOOL_AMQP_URL_FILE",
+        "PRIMEPOOL_HEALTH_FILE",
+    ] {
+        command.env_remove(name);
+    }
+}
+
+/// The producer reads its arguments before it looks for a broker: what is wrong with them shows before one is started.
+async fn rehearse(programs: &Path, order: &Order) -> Result<Option<u8>> {
+    let mut command = Command::new(programs.join("producer"));
+    forget_own(&mut command);
+    let output = command
+        .args(&order.arguments)
+        .env("PRIMEPOOL_AMQP_URL", "amqp://127.0.0.1:1")
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .map_err(file_error("start", programs.join("producer")))?;
+    match output.status.code() {
+        Some(status @ (0 | 2)) => {
+            use std::io::Write; // --help, or what is wrong
+            let _ = std::io::stdout().write_all(&output.stdout);
+            let _ = std::io::stderr().write_all(&output.stderr);
+            Ok(u8::try_from(status).ok())
+        }
+        _ => Ok(None),
+    }
+}
+
+struct Session {
+    variables: Variables,
+    order: Order,
+    programs: PathBuf,
+    state: PathBuf,
+    /// Folder of everything that ends with this session.
+    work: PathBuf,
+    broker: Option<Broker>,
+    influxdb: Option<InfluxDb>,
+    /// Where the data of the database is already, in the folder of a run that goes on.
+    kept_influxdb: Option<PathBuf>,
+    consumers: Vec<Child>,
+    /// What producer and consumers are told of the database.
+    environment: Vec<(&'static str, String)>,
+    /// Whether logs of the consumers may be wanted.
+    trouble: bool,
+    owner: Option<ProcessId>,
+}
+
+/// Signals that end a run, with the exit status for each.
+const ENDING: [(SignalKind, u8); 3] = [
+    (SignalKind::interrupt(), 130),
+    (SignalKind::terminate(), 143),
+    (SignalKind::hangup(), 129),
+];
+
+impl Session {
+    async fn run(&mut self) -> Result<u8> {
+        let began = Instant::now();
+        let Variables {
+            consumers,
+            concurrency,
+            ..
+        } = self.variables;
+        let own_influxdb =
+            self.variables.metrics && env::var_os("INFLUX_HOST").is_none_or(|host| host.is_empty());
+        say(&format!(
+            "starting a private RabbitMQ{} and {consumers} consumer(s) with {concurrency} compute thread(s) each",
+            if own_influxdb {
+                ", a private InfluxDB"
+            } else {
+                ""
+            }
+        ));
+        let lifetime = Lifetime::with_this_process(&self.work);
+        make_private_dir(&self.work)?;
+        let dir = self.work.join("broker");
+        self.broker = Some(Broker::start(&dir, BrokerOptions::default(), &lifetime)?);
+        if own_influxdb {
+            self.start_influxdb(&lifetime)?;
+        }
+        self.start_consumers().await?;
+        say(&format!(
+            "ready after {:.0} s",
+            began.elapsed().as_secs_f64()
+        ));
+        self.produce().await
+    }
+
+    fn start_influxdb(&mut self, lifetime: &Lifetime) -> Result<()> {
+        if !InfluxDb::is_installed() {
+            say(
+                "there is no InfluxDB 1.x on this machine: the metrics are in the run's metrics.lp alone",
+            );
+            return Ok(());
+        }
+        let kept = self
+            .order
+            .resume
+            .as_ref()
+            .map(|run| self.order.runs_dir.join(run).join("influxdb"));
+        let kept = kept.filter(|folder| folder.is_dir());
+        let lifetime = match (&kept, lifetime) {
+            // Its data stays.
+            (Some(_), Lifetime::Process { owner, .. }) => Lifetime::Process {
+                owner: *owner,
+                remove: None,
+            },
+            _ => lifetime.clone(),
+        };
+        let dir = kept.clone().unwrap_or_else(|| self.work.join("influxdb"));
+        let influxdb = InfluxDb::start(&dir, &lifetime)?;
+        self.environment = vec![
+            ("INFLUX_HOST", influxdb.url()?),
+            ("INFLUX_TOKEN", influxdb.token()?),
+            ("INFLUX_BUCKET", "primepool".to_owned()),
+            (
+                "PRIMEPOOL_METRICS_SPOOL",
+                self.work.join("metrics-spool").display().to_string(),
+            ),
+        ];
+        if env::var_os("PRIMEPOOL_METRICS_INTERVAL").is_none() {
+            self.environment
+                .push(("PRIMEPOOL_METRICS_INTERVAL", "500ms".to_owned())); // runs here are short
+        }
+        self.influxdb = Some(influxdb);
+        self.kept_influxdb = kept;
+        Ok(())
+    }
+
+    /// A program of ours, which ends with this process.
+    fn program(&self, name: &str, at_death: Signal) -> Result<Command> {
+        let mut command =
+            Command::from(tied_by(this_program()?, self.programs.join(name), at_death));
+        forget_own(&mut command);
+        for name in ["ARGS", "CONSUMERS", "CONCURRENCY", "RESUME", "METRICS"] {
+            command.env_remove(name);
+        }
+        if !self.variables.metrics {
+            command.env_remove("INFLUX_HOST");
+        } else if self.influxdb.is_some() {
+            command
+                .env_remove("INFLUX_TOKEN_FILE")
+                .env_remove("INFLUX_ORG");
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Ok(command)
+    }
+
+    fn broker_url(&self, user: &str) -> Result<String> {
+        match &self.broker {
+            Some(broker) => broker.url(user),
+            None => Err(failed("there is no broker")),
+        }
+    }
+
+    async fn start_consumers(&mut self) -> Result<()> {
+        // With no more rights than a consumer needs. By the environment: every user can read a command line.
+        let url = self.broker_url("consumer")?;
+        for number in 1..=self.variables.consumers {
+            let log = self.log_of(number);
+            let file = fs::File::create(&log).map_err(file_error("write", &log))?;
+            let errors = file.try_clone().map_err(file_error("write", &log))?;
+            let mut command = self.program("consumer", Signal::KILL)?;
+            command
+                .args(["--concurrency", &self.variables.concurrency.to_string()])
+                .args(["--node", &format!("local-{number}")])
+                .arg("--health-file")
+                .arg(self.health_file(number))
+                .env("PRIMEPOOL_AMQP_URL", &url)
+                // The terminal's Ctrl-C is for the producer, which ends first.
+                .process_group(0)
+                .stdin(Stdio::null())
+                .stdout(file)
+                .stderr(errors);
+            let child = command.spawn().map_err(file_error("start", "a consumer"))?;
+            self.consumers.push(child);
+        }
+        let deadline = Instant::now() + CONNECT_LIMIT;
+        for number in 1..=self.variables.consumers {
+            while !self.is_connected(number).await {
+                let index = usize::try_from(number - 1).unwrap_or_default();
+                let ended = self.consumers[index]
+                    .try_wait()
+                    .is_ok_and(|status| status.is_some());
+                let problem = if ended {
+                    "ended before it was ready"
+                } else if Instant::now() >= deadline {
+                    "is not ready after 30 s"
+                } else {
+                    sleep(Duration::from_millis(50)).await;
+                    continue;
+                };
+                return Err(failed(self.consumer_trouble(number, problem)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_connected(&self, number: u32) -> bool {
+        if !self.health_file(number).exists() {
+            return false;
+        }
+        let mut command = Command::new(self.programs.join("consumer"));
+        forget_own(&mut command);
+        command
+            .arg("health")
+            .arg("--health-file")
+            .arg(self.health_file(number));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.status().await.is_ok_and(|status| status.success())
+    }
+
+    fn log_of(&self, number: u32) -> PathBuf {
+        self.work.join(format!("consumer-{number}.log"))
+    }
+
+    fn health_file(&self, number: u32) -> PathBuf {
+        self.work.join(format!("consumer-{number}.health"))
+    }
+
+    /// What happened to a consumer, with the end of its log.
+    fn consumer_trouble(&mut self, number: u32, problem: &str) -> String {
+        self.trouble = true;
+        let mut text = String::new();
+        let _ =
+            fs::File::open(self.log_of(number)).and_then(|mut log| log.read_to_string(&mut text));
+        let lines: Vec<&str> = text.lines().collect();
+        let end = lines[lines.len().saturating_sub(10)..].join("\n");
+        format!("consumer {number} {problem}; the end of its log:\n{end}")
+    }
+
+    async fn produce(&mut self) -> Result<u8> {
+        let mut command = self.program("producer", Signal::INT)?;
+        command
+            .args(&self.order.arguments)
+            .env("PRIMEPOOL_AMQP_URL", self.broker_url("producer")?)
+            .env("PRIMEPOOL_RESUME_COMMAND", "make run RESUME={run}")
+            .env("PRIMEPOOL_RUNS_DIR", &self.order.runs_dir);
+        let [interrupt, terminate, hangup] = ENDING.map(|(kind, _)| signal(kind));
+        let mut interrupt = interrupt.map_err(failed)?;
+        let mut terminate = terminate.map_err(failed)?;
+        let mut hangup = hangup.map_err(failed)?;
+        let mut producer = command
+            .spawn()
+            .map_err(file_error("start", "the producer"))?;
+        let mut signalled = None;
+        let mut lonely = false;
+        let mut living: Vec<u32> = (1..=self.variables.consumers).collect();
+        let status = loop {
+            tokio::select! {
+                status = producer.wait() => break status.map_err(failed)?,
+                // The terminal has sent it to the producer too, and a second one would mean more than the first.
+                _ = interrupt.recv() => signalled = Some(130),
+                _ = terminate.recv() => {
+                    signalled = Some(143);
+                    interrupt_child(&producer);
+                }
+                _ = hangup.recv() => {
+                    signalled = Some(129);
+                    interrupt_child(&producer);
+                }
+                () = sleep(Duration::from_secs(1)) => {
+                    if self.owner.is_some_and(|owner| !owner.is_alive()) && signalled.is_none() {
+                        signalled = Some(129);
+                        interrupt_child(&producer);
+                    }
+                    let ended: Vec<u32> = living.iter().copied().filter(|number| self.has_ended(*number)).collect();
+                    for number in ended {
+                        living.retain(|other| *other != number);
+                        let text = self.consumer_trouble(number, "ended unexpectedly");
+                        say(&text);
+                    }
+                    if living.is_empty() && !lonely {
+                        lonely = true;
+                        say("no consumer is left: ending the producer");
+                        interrupt_child(&producer);
+                    }
+                }
+            }
+        };
+        let status = exit_status(status);
+        Ok(match signalled {
+            Some(signalled) if signalled != 130 => signalled,
+            _ if lonely => 1,
+            _ => status,
+        })
+    }
+
+    fn has_ended(&mut self, number: u32) -> bool {
+        let index = usize::try_from(number - 1).unwrap_or_default();
+        self.consumers[index]
+            .try_wait()
+            .is_ok_and(|status| status.is_some())
+    }
+
+    async fn clean_up(&mut self, outcome: &Result<u8>) {
+        let drain = match outcome {
+            Ok(129 | 130 | 143) => SHORT_DRAIN,
+            _ => DRAIN,
+        };
+        for consumer in &self.consumers {
+            if let Some(pid) = consumer.id() {
+                process::signal(pid, Signal::TERM);
+            }
+        }
+        let ended = async {
+            for consumer in &mut self.consumers {
+                let _ = consumer.wait().await;
+            }
+        };
+        let _ = timeout(drain, ended).await;
+        for consumer in &mut self.consumers {
+            let _ = consumer.kill().await;
+        }
+        if let Some(influxdb) = self.influxdb.take() {
+            self.keep_metrics(&influxdb);
+        }
+        if let Some(broker) = self.broker.take() {
+            let _ = broker.stop();
+        }
+        if self.trouble || !matches!(outcome, Ok(0 | 2 | 129 | 130 | 143)) {
+            self.keep_logs();
+        }
+        let _ = fs::remove_dir_all(&self.work);
+        let _ = fs::remove_dir(&self.state); // if nothing else is there
+    }
+
+    /// Stops the database and puts its data into the run's folder.
+    fn keep_metrics(&self, influxdb: &InfluxDb) {
+        // It knows this run only.
+        let query = "SHOW TAG VALUES FROM \"run\" WITH KEY = \"run\"";
+        let reply = influxdb.query("primepool", query).ok();
+        let answer =
+            reply.and_then(|reply| serde_json::from_str::<serde_json::Value>(&reply.body).ok());
+        let run = answer.as_ref().and_then(|answer| {
+            answer
+                .pointer("/results/0/series/0/values/0/1")
+                .and_then(|run| run.as_str())
+        });
+        if influxdb.stop().is_err() || self.kept_influxdb.is_some() {
+            return;
+        }
+        let Some(run) = run else { return };
+        let (folder, from) = (self.order.runs_dir.join(run), influxdb.dir());
+        let to = folder.join("influxdb");
+        let shown = to.strip_prefix(repository()).unwrap_or(&to).display();
+        if folder.is_dir() && !to.exists() && move_folder(from, &to) {
+            say(&format!(
+                "metrics: {shown}; look at them with: target/release/sandbox influxdb start {shown}"
+            ));
+        } else {
+            say(&format!(
+                "could not put the metrics into {shown}: those of this run are lost but for the summary"
+            ));
+        }
+    }
+
+    fn keep_logs(&self) {
+        let logs = self
+            .state
+            .join("logs")
+            .join(format!("run-{}", std::process::id()));
+        let mut kept = false;
+        for number in 1..=self.variables.consumers {
+            let log = self.log_of(number);
+            if log.exists() && fs::create_dir_all(&logs).is_ok() {
+                kept |= fs::rename(&log, logs.join(log.file_name().unwrap_or_default())).is_ok();
+            }
+        }
+        if kept {
+            say(&format!("logs of the consumers: {}", logs.display()));
+        }
+    }
+}
+
+/// Moves a folder, also to another file system.
+fn move_folder(from: &Path, to: &Path) -> bool {
+    let copy = || {
+        let copied = std::process::Command::new("cp")
+            .arg("-a")
+            .arg(from)
+            .arg(to)
+            .status();
+        copied.is_ok_and(|status| status.success())
+    };
+    fs::rename(from, to).is_ok() || copy()
+}
+
+fn interrupt_child(child: &Child) {
+    if let Some(pid) = child.id() {
+        process::signal(pid, Signal::INT);
+    }
+}
+
+fn exit_status(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    u8::try_from(code).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn order(arguments: &[&str], resume: Option<&str>) -> Result<Order> {
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .collect();
+        Order::new(&arguments, resume.map(str::to_owned), "runs".into())
+    }
+
+    #[test]
+    fn without_arguments_there_are_a_hundred_primes() {
+        let order = order(&[], None).unwrap();
+        assert_eq!(order.arguments, ["--count", "100", "--bits", "1024"]);
+        assert_eq!(order.runs_dir, Path::new("runs"));
+    }
+
+    #[test]
+    fn a_run_goes_on_by_variable_or_by_word() {
+        let expected = ["resume", "r1", "--republish", "--json"];
+        for order in [
+            order(&["--json"], Some("r1")),
+            order(&["resume", "r1", "--json"], None),
+        ] {
+            let order = order.unwrap();
+            assert_eq!(order.arguments, expected);
+            assert_eq!(order.resume.as_deref(), Some("r1"));
+        }
+        let order = order(&["resume", "r1", "--republish"], None).unwrap();
+        assert_eq!(order.arguments, ["resume", "r1", "--republish"]);
+    }
+
+    #[test]
+    fn the_folder_of_runs_is_where_the_producer_puts_it() {
+        for arguments in [["--runs-dir", "x"].as_slice(), &["--runs-dir=x"]] {
+            assert_eq!(order(arguments, None).unwrap().runs_dir, Path::new("x"));
+        }
+    }
+
+    #[test]
+    fn flags_that_would_go_astray_are_refused() {
+        for flag in [
+            "--detach",
+            "--influx-host=http://h",
+            "--influx-token-file",
+            "--metrics-spool",
+        ] {
+            assert!(order(&[flag, "x"], None).is_err(), "{flag}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! A private VictoriaMetrics, which speaks the write protocol of InfluxDB 2.
+
+use std::{ffi::OsString, path::Path};
+
+use crate::{
+    error::{Result, failed},
+    http::http,
+    ports::Ports,
+    server::{Lifetime, Servers},
+    settings::{Kind, Launch, write_private},
+};
+
+/// A private VictoriaMetrics.
+#[derive(Debug)]
+pub struct VictoriaMetrics {
+    servers: Servers,
+}
+
+impl VictoriaMetrics {
+    /// Starts a server with its data in a folder, or again on the same data.
+    ///
+    /// # Errors
+    /// VictoriaMetrics is not installed or does not start; the folder holds something else.
+    pub fn start(dir: &Path, lifetime: &Lifetime) -> Result<Self> {
+        let servers = Servers::keep(dir, || Ok(Kind::VictoriaMetrics), lifetime)?;
+        servers.start(1)?;
+        Ok(Self { servers })
+    }
+
+    /// `http://127.0.0.1:PORT`
+    ///
+    /// # Errors
+    /// The folder is gone.
+    pub fn url(&self) -> Result<String> {
+        self.servers.read("url")
+    }
+
+    /// Everything of the series whose names begin so: a line of JSON for each series.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn export(&self, prefix: &str) -> Result<String> {
+        let url = self.url()?;
+        let matching = format!("match[]={{__name__=~%22{prefix}.*%22}}");
+        let matching = matching.replace('{', "%7B").replace('}', "%7D");
+        let mut body = String::new();
+        for path in [
+            "internal/force_flush".to_owned(),
+            format!("api/v1/export?{matching}"),
+        ] {
+            let reply = http("GET", &format!("{url}/{path}"), None, "")?;
+            if reply.status != 200 {
+                return Err(failed(format!("VictoriaMetrics: {}", reply.body)));
+            }
+            body = reply.body;
+        }
+        Ok(body)
+    }
+
+    /// Ends the server with SIGKILL. Its port stays held.
+    ///
+    /// # Errors
+    /// Nothing runs in its folder.
+    pub fn kill(&self) -> Result<()> {
+        self.servers.kill(1)
+    }
+
+    /// Starts the server again after [`VictoriaMetrics::kill`].
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart(&self) -> Result<()> {
+        self.servers.start(1)
+    }
+
+    /// Stops the server; keeps the data.
+    ///
+    /// # Errors
+    /// Its keeper does not answer.
+    pub fn stop(&self) -> Result<()> {
+        self.servers.stop()
+    }
+}
+
+pub(crate) fn port_names() -> Vec<String> {
+    vec!["http".to_owned()]
+}
+
+pub(crate) fn write_files(dir: &Path, ports: &Ports) -> Result<()> {
+    let url = format!("http://127.0.0.1:{}\n", ports["http"]);
+    write_private(&dir.join("url"), url.as_bytes())
+}
+
+pub(crate) fn launch(dir: &Path, ports: &Ports) -> Launch {
+    let mut data = OsString::from("-storageDataPath=");
+    data.push(dir.join("data"));
+    let address = format!("-httpListenAddr=127.0.0.1:{}", ports["http"]);
+    let fixed = [
+        "-retentionPeriod=100y",
+        "-search.latencyOffset=0s",
+        "-memory.allowedBytes=67108864",
+        "-loggerLevel=WARN",
+    ];
+    Launch::new("victoria-metrics", dir.join("log/victoria-metrics.log"))
+        .arguments([address])
+        .arguments(fixed)
+        .arguments([data])
+}
+
+pub(crate) fn is_ready(ports: &Ports) -> bool {
+    let url = format!("http://127.0.0.1:{}/health", ports["http"]);
+    http("GET", &url, None, "").is_ok_and(|reply| reply.status == 200)
+}
