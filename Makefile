@@ -38,19 +38,19 @@ dashboards: ## write Grafana's dashboards and alert rules from the code in grafa
 	@infra/local/dashboards.sh
 
 bench: ## primes per second on one core, beside gmpy2, GMP and OpenSSL: table and plot
-	@infra/local/bench.sh
+	@infra/local/bench.sh primes
 
 bench-factor: ## time to factor on one core, beside PARI's gp: table, some five minutes
-	@infra/local/bench-factor.sh
+	@infra/local/bench.sh factor
 
 bench-spread: ## one hard number on several workers, beside one: table, some 20 minutes
-	@infra/local/bench-spread.sh
+	@infra/local/bench.sh spread
 
 bench-pool: ## the pool beside a bare loop of the engine, and the broker alone
-	@infra/local/bench-pool.sh
+	@infra/local/bench.sh pool
 
 bench-broker: ## what units and consumers cost the broker: with up to 1000 consumer processes
-	@infra/local/bench-broker.sh
+	@infra/local/bench.sh broker
 
 experiment: ## how the pool scales: a sweep of five minutes on a private broker, and its report
 	@infra/local/experiment.sh $(ARGS)

@@ -1,46 +1,75 @@
 #!/usr/bin/env bash
-# The prime search on one core beside gmpy2, GMP and OpenSSL; see engine/benches/primes.rs. Writes table and plot to
-# runs/bench-<date>/. About ten minutes.
-# Variables: BITS ("256 512 1024 2048 4096"); ROUNDS (5), how often everything is measured; SECONDS_EACH (1), how long.
+# Benchmarks, on an otherwise idle machine: bench.sh NAME. Each says in its source what it measures and which variables it reads.
+#   primes   the prime search on one core beside gmpy2, GMP and OpenSSL: engine/benches/primes.rs, ten minutes; leaves table and plot in
+#            runs/bench-<date>/. BITS ("256 512 1024 2048 4096"), ROUNDS (5), SECONDS_EACH (1)
+#   factor   factoring on one core beside PARI's gp: engine/benches/factor.rs, five minutes. BITS ("128 160 192 224")
+#   pool     the pool beside a bare loop of the engine, and beside lapin alone: tests/benches/pool.rs
+#   broker   what units and consumers cost the broker: tests/benches/broker.rs. CONSUMERS (1,10,100,200,500,1000)
+#   spread   one hard number on several workers, beside one: tests/benches/spread.rs, 20 minutes. Root, for shares of a core
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-read -ra bits <<<"${BITS:-256 512 1024 2048 4096}"
 cd "$PRIMEPOOL_ROOT"
-infra/local/setup.sh
 ensure_cargo_on_path
 
-# The rivals and the plot need a Python with some packages: one of our own, so that nobody's is touched.
-venv=$PRIMEPOOL_TOOLS/bench-python
-if [[ ! -x $venv/bin/python ]] || ! "$venv/bin/python" -c 'import gmpy2, matplotlib' 2>/dev/null; then
-	command -v python3 >/dev/null || die 2 "python3 is missing: the rivals are measured through it"
-	say "making a Python environment in $venv, with gmpy2 and matplotlib from PyPI"
-	mkdir -p "$PRIMEPOOL_TOOLS"
-	building=$(mktemp -d "$PRIMEPOOL_TOOLS/building.XXXXXX")
-	trap 'rm -rf -- "$building"' EXIT
-	python3 -m venv "$building" >&2 ||
-		die 2 "python3 cannot make environments: on Debian and Ubuntu install python3-venv"
-	# With the versions that the results in docs/RESULTS.md were measured with.
-	"$building/bin/pip" --quiet --disable-pip-version-check install 'gmpy2==2.3.2' 'matplotlib==3.11.2' ||
-		die 2 "pip could not install gmpy2 and matplotlib: see above"
-	rm -rf -- "$venv"
-	mv -T -- "$building" "$venv"
-	trap - EXIT
-fi
+on_loopback() { # BENCHMARK: reads its traffic off the loopback device
+	infra/local/setup.sh
+	cargo build --release --workspace --bins --bench "$1"
+	local measure=(cargo bench --offline --workspace --bench "$1")
+	# In a network apart there is no other traffic; only root may make one.
+	if command -v ip >/dev/null && unshare --net true 2>/dev/null; then
+		exec unshare --net -- bash -c 'ip link set lo up && exec "$@"' bash "${measure[@]}"
+	fi
+	say "other traffic over the loopback device is counted too: a network apart needs root and iproute2"
+	exec "${measure[@]}"
+}
 
-folder=$PRIMEPOOL_RUNS_DIR/bench-$(date +%Y-%m-%d-%H%M%S)
-mkdir -p "$folder"
-one_core=()
-if command -v taskset >/dev/null; then
-	# The last core that this process may use.
-	cores=$(taskset -pc $$)
-	cores=${cores##*[ ,-]}
-	one_core=(taskset -c "$cores")
-fi
-cargo bench --package primepool-engine --bench primes --no-run
-PYTHON=$venv/bin/python "${one_core[@]}" cargo bench --quiet --package primepool-engine --bench primes -- \
-	"${bits[@]}" --rounds "${ROUNDS:-5}" --seconds "${SECONDS_EACH:-1}" --records "$folder/records.tsv"
-"$venv/bin/python" engine/benches/report.py "$folder"
-say "table, plot and all measurements: $folder"
+primes() {
+	local bits venv=$PRIMEPOOL_TOOLS/bench-python building folder cores one_core=()
+	read -ra bits <<<"${BITS:-256 512 1024 2048 4096}"
+	infra/local/setup.sh
+	# The rivals and the plot need a Python with some packages: one of our own, in the versions of docs/RESULTS.md.
+	if [[ ! -x $venv/bin/python ]] || ! "$venv/bin/python" -c 'import gmpy2, matplotlib' 2>/dev/null; then
+		say "making a Python environment in $venv, with gmpy2 and matplotlib"
+		mkdir -p "$PRIMEPOOL_TOOLS"
+		building=$(mktemp -d "$PRIMEPOOL_TOOLS/building.XXXXXX")
+		python3 -m venv "$building" >&2 || die 2 "python3 cannot make environments: on Debian and Ubuntu install python3-venv"
+		"$building/bin/pip" --quiet --disable-pip-version-check install 'gmpy2==2.3.2' 'matplotlib==3.11.2' ||
+			die 2 "pip could not install gmpy2 and matplotlib: see above"
+		rm -rf -- "$venv"
+		mv -T -- "$building" "$venv"
+	fi
+	folder=$PRIMEPOOL_RUNS_DIR/bench-$(date +%Y-%m-%d-%H%M%S)
+	mkdir -p "$folder"
+	if command -v taskset >/dev/null; then
+		cores=$(taskset -pc $$) # the last core that this process may use
+		one_core=(taskset -c "${cores##*[ ,-]}")
+	fi
+	cargo bench --package primepool-engine --bench primes --no-run
+	PYTHON=$venv/bin/python "${one_core[@]}" cargo bench --quiet --package primepool-engine --bench primes -- \
+		"${bits[@]}" --rounds "${ROUNDS:-5}" --seconds "${SECONDS_EACH:-1}" --records "$folder/records.tsv"
+	"$venv/bin/python" engine/benches/report.py "$folder"
+	say "table, plot and all measurements: $folder"
+}
+
+case ${1-} in
+primes) primes ;;
+factor)
+	infra/local/setup.sh --factor
+	read -ra bits <<<"${BITS:-128 160 192 224}"
+	exec cargo bench --workspace --bench factor -- "${bits[@]}"
+	;;
+pool)
+	infra/local/setup.sh --metrics
+	cargo build --release --workspace --bins --bench pool
+	exec cargo bench --workspace --bench pool
+	;;
+broker)
+	ulimit -n "$(ulimit -Hn)" # two connections a consumer, and a file for each at the broker
+	on_loopback broker
+	;;
+spread) on_loopback spread ;;
+*) die 2 "usage: infra/local/bench.sh primes|factor|pool|broker|spread" ;;
+esac

@@ -5,30 +5,12 @@ set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
-here=$PRIMEPOOL_ROOT/infra/local
-work=$PRIMEPOOL_STATE/compare-$$
-
-# shellcheck disable=SC2317 # called through attend_signals
-clean_up() {
-	end_process "$child_mark" 45
-	"$here/broker.sh" stop "$work"
-	rm -rf -- "$work"
-}
 
 cd "$PRIMEPOOL_ROOT"
-attend_signals clean_up
-attend TERM "$here/setup.sh" --peers || exit $?
-ensure_cargo_on_path
-attend TERM cargo build --release --bins || die 1 "the build failed: see above"
-attend TERM "$here/broker.sh" start "$work" --watch-pid $$ --remove || exit $?
+infra/local/setup.sh --peers
+build --workspace --bins
 peers_python
-PRIMEPOOL_PEERS_PYTHON=$REPLY
-PRIMEPOOL_AMQP_URL=$(<"$work/amqp-url")
-PRIMEPOOL_BROKER_PID=$(<"$work/pid")
-export PRIMEPOOL_AMQP_URL PRIMEPOOL_BROKER_PID PRIMEPOOL_PEERS_PYTHON
-# The others send metrics to nobody.
+export PRIMEPOOL_PEERS_PYTHON=$REPLY
+# The others send metrics nowhere.
 forget INFLUX_
-status=0
-attend INT "$PRIMEPOOL_RELEASE/experiment" compare "$@" || status=$?
-[[ ! $signalled ]] || status=$signalled
-exit "$status"
+exec "$PRIMEPOOL_RELEASE/sandbox" with "$PRIMEPOOL_RELEASE/experiment" compare "$@"

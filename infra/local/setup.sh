@@ -73,14 +73,14 @@ candidate() { # PACKAGE → REPLY, the version that apt-get would install
 	[[ $REPLY ]]
 }
 
-has_broker() { rabbitmq_sbin && command -v erl && command -v epmd; }
+has_broker() { has_rabbitmq && command -v erl && command -v epmd; }
 
 look() {
 	local gmp="to build GMP, the arithmetic of the engine"
 	missing=() reasons=()
 	need rabbitmq-server "the message broker; a private one is started for each run" has_broker
 	[[ ! $metrics ]] ||
-		need influxdb "the database for metrics; a private one is started for each run" find_influxd
+		need influxdb "the database for metrics; a private one is started for each run" has_influxd
 	[[ ! $dashboards ]] ||
 		need python3-venv "Python 3.11 or newer, to make the dashboards from their code" python3 -c 'import ensurepip, enum; enum.StrEnum'
 	[[ ! $peers ]] ||

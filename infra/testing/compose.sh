@@ -3,7 +3,7 @@
 # root; minutes the first time. Leaves nothing.
 #   compose.sh [CARGO TEST ARGUMENT…]
 # With PRIMEPOOL_TEST_ENGINE_DIR the engine is in that folder and stays, with its images and caches: for work on these tests. End it with
-# infra/testing/engine.sh remove FOLDER.
+# target/release/sandbox docker remove FOLDER.
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The images that infra/Dockerfile and docker-compose.yml name, in the private engine of a folder (see engine.sh): pulled where there is
+# The images that infra/Dockerfile and docker-compose.yml name, in the private engine of a folder (sandbox docker start): pulled where there is
 # a registry, otherwise made from the distribution's packages, under the same names. Made ones carry the label primepool.stand-in.
 #   images.sh DIR            all; prints a line for each that is a stand-in or missing
 #   images.sh DIR NAME…      these
@@ -11,7 +11,7 @@ set -euo pipefail
 here=$PRIMEPOOL_ROOT/infra/testing
 
 (($#)) || die 2 "usage: infra/testing/images.sh DIR [NAME…]"
-use_dir "$1"
+dir=$(realpath -- "$1")
 shift
 ((EUID == 0)) || die 2 "making images needs root: run this with sudo"
 for program in docker debootstrap; do

@@ -1,5 +1,4 @@
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::id,
     sync::{
@@ -17,11 +16,13 @@ use lapin::{
     },
     types::FieldTable,
 };
+use primepool_sandbox::{BrokerCluster, BrokerOptions, Lifetime, Permissions};
 use tempfile::TempDir;
 
 /// A private broker, and one virtual host of it.
 #[derive(Debug)]
 pub struct Broker {
+    server: primepool_sandbox::Broker,
     dir: PathBuf,
     /// Address of the virtual host.
     pub url: String,
@@ -29,33 +30,28 @@ pub struct Broker {
     own: Option<TempDir>,
 }
 
+/// The folder of the broker that all tests share.
 static SHARED: OnceLock<PathBuf> = OnceLock::new();
 static VHOSTS: AtomicU32 = AtomicU32::new(0);
 
 impl Broker {
-    /// A fresh virtual host of the broker that all tests share.
+    /// A fresh virtual host of the broker that all tests share: the one of `sandbox with`, or one of this process.
     pub fn vhost() -> Self {
-        let dir = SHARED
-            .get_or_init(|| match std::env::var_os("PRIMEPOOL_TEST_BROKER_DIR") {
-                Some(dir) => dir.into(),
-                None => {
-                    // Ends with this process, by its watchdog.
-                    let dir = std::env::temp_dir().join(format!("primepool-tests-{}", id()));
-                    script(&[
-                        "start",
-                        path(&dir),
-                        "--watch-pid",
-                        &id().to_string(),
-                        "--remove",
-                    ]);
-                    dir
-                }
-            })
-            .clone();
+        let dir = SHARED.get_or_init(|| match std::env::var_os("PRIMEPOOL_BROKER_DIR") {
+            Some(dir) => dir.into(),
+            None => {
+                // Not a `TempDir`: one in a static is never dropped.
+                let dir = tempfile::tempdir().unwrap().keep();
+                start(&dir, BrokerOptions::default());
+                dir.join("broker")
+            }
+        });
+        let server = primepool_sandbox::Broker::at(dir).unwrap();
         let name = format!("test-{}-{}", id(), VHOSTS.fetch_add(1, Ordering::Relaxed));
-        let url = script(&["vhost", path(&dir), &name]);
+        let url = server.vhost(&name).unwrap();
         Self {
-            dir,
+            dir: server.dir(),
+            server,
             url,
             own: None,
         }
@@ -63,54 +59,52 @@ impl Broker {
 
     /// A broker for one test, to be killed.
     pub fn private() -> Self {
-        Self::private_with(&[])
+        Self::private_with(BrokerOptions::default())
     }
 
     /// The same with the management API, at the address that comes with it.
     pub fn with_management() -> (Self, String) {
-        let broker = Self::private_with(&["--management"]);
-        let url = fs::read_to_string(broker.dir.join("management-url")).unwrap();
-        (broker, url.trim().to_owned())
+        let broker = Self::private_with(BrokerOptions {
+            management: true,
+            ..BrokerOptions::default()
+        });
+        let url = broker.server.management_url().unwrap();
+        (broker, url)
     }
 
     /// A broker for one test, in the virtual host that is set up for the pool (infra/rabbitmq), as its administrator; and the
     /// address of its management API.
     pub fn pool() -> (Self, String) {
         let (mut broker, management) = Self::with_management();
-        broker.url = format!("{}/primepool", broker.url.trim_end_matches("/%2f"));
+        broker.url = in_pool(&broker.url);
         (broker, management)
     }
 
     /// The same with TLS besides, at the port that comes with it, with the certificates in a folder; `mutual`: clients have to
     /// show one too.
     pub fn tls(certificates: &Path, mutual: bool) -> (Self, u16, String) {
-        let mut options = vec!["--management", "--tls", path(certificates)];
-        if mutual {
-            options.push("--mutual");
-        }
-        let broker = Self::private_with(&options);
-        let read = |name: &str| fs::read_to_string(broker.dir.join(name)).unwrap();
-        let port = read("tls-port").trim().parse().unwrap();
-        let management = read("management-url").trim().to_owned();
+        let broker = Self::private_with(BrokerOptions {
+            management: true,
+            tls: Some(certificates.to_owned()),
+            mutual,
+        });
+        let port = broker.server.tls_port().unwrap();
+        let management = broker.server.management_url().unwrap();
         (broker, port, management)
     }
 
     /// Address of the virtual host that is set up for the pool, for one of its users: `consumer`, `producer`, `monitoring`.
     pub fn pool_url(&self, user: &str) -> String {
-        pool_url(&self.dir, user)
+        self.server.url(user).unwrap()
     }
 
-    fn private_with(options: &[&str]) -> Self {
+    fn private_with(options: BrokerOptions) -> Self {
         let own = tempfile::tempdir().unwrap();
-        let dir = own.path().join("broker");
-        let (dir_text, pid) = (path(&dir), id().to_string());
-        let mut args = vec!["start", dir_text, "--watch-pid", &pid, "--remove"];
-        args.extend(options);
-        script(&args);
-        let url = fs::read_to_string(dir.join("amqp-url")).unwrap();
+        let server = start(own.path(), options);
         Self {
-            dir,
-            url: url.trim().to_owned(),
+            url: server.url("amqp").unwrap(),
+            dir: server.dir(),
+            server,
             own: Some(own),
         }
     }
@@ -118,45 +112,44 @@ impl Broker {
     /// kill -9.
     pub fn kill(&self) {
         assert!(self.own.is_some(), "other tests use this broker");
-        script(&["kill", path(&self.dir)]);
+        self.server.kill().unwrap();
     }
 
     /// Starts it again after [`Broker::kill`], with its data.
     pub fn start_again(&self) {
-        script(&["start", path(&self.dir), "--watch-pid", &id().to_string()]);
+        self.server.restart().unwrap();
     }
 
     /// Another user of this virtual host with these permissions (patterns of names); its address.
     pub fn user(&self, name: &str, [configure, write, read]: [&str; 3]) -> String {
         let vhost = self.url.rsplit('/').next().unwrap();
-        let password = "other-password";
-        let args = ["user", path(&self.dir), name, vhost, configure, write, read];
-        crate::script_with_input("broker.sh", &args, password);
-        let at = self.url.find('@').unwrap();
-        format!("amqp://{name}:{password}{}", &self.url[at..])
+        let permissions = Permissions {
+            configure,
+            write,
+            read,
+        };
+        let user = self.server.user(name, "other-password", vhost, permissions);
+        user.unwrap()
     }
 
-    /// The folder that `broker.sh` was given.
+    /// The folder with its addresses and logs.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// The server's log.
     pub fn log(&self) -> PathBuf {
-        self.dir.join("log/broker.log")
+        self.server.log()
     }
 
     /// The server's process.
     pub fn pid(&self) -> u32 {
-        let pid = fs::read_to_string(self.dir.join("pid")).unwrap();
-        pid.trim().parse().unwrap()
+        self.server.pid().unwrap()
     }
 
     /// Runs rabbitmqctl.
     pub fn ctl(&self, args: &[&str]) -> String {
-        let mut all = vec!["ctl", path(&self.dir)];
-        all.extend(args);
-        script(&all)
+        self.server.ctl(args).unwrap()
     }
 
     /// The password of the broker's user.
@@ -243,77 +236,80 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         if self.own.is_some() {
-            script(&["stop", path(&self.dir)]);
+            let _ = self.server.stop();
         }
     }
+}
+
+/// Starts a broker in a folder of its own, which is deleted when this process ends.
+fn start(folder: &Path, options: BrokerOptions) -> primepool_sandbox::Broker {
+    let lifetime = Lifetime::with_this_process(folder);
+    primepool_sandbox::Broker::start(&folder.join("broker"), options, &lifetime).unwrap()
+}
+
+/// The same address in the virtual host that is set up for the pool.
+fn in_pool(url: &str) -> String {
+    format!("{}/primepool", url.trim_end_matches("/%2f"))
 }
 
 /// Three private nodes that are one cluster; stopped and deleted when this is dropped.
 #[derive(Debug)]
 pub struct Cluster {
-    folder: TempDir,
+    servers: BrokerCluster,
+    _own: TempDir,
 }
 
 impl Cluster {
     /// Starts one.
     pub fn private() -> Self {
-        let cluster = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
-        let (dir, pid) = (cluster.folder.path(), id().to_string());
-        crate::script("cluster.sh", &["start", path(dir), "--watch-pid", &pid]);
-        cluster
+        let own = tempfile::tempdir().unwrap();
+        let lifetime = Lifetime::with_this_process(own.path());
+        let folder = own.path().join("cluster");
+        Self {
+            servers: BrokerCluster::start(&folder, BrokerOptions::default(), &lifetime).unwrap(),
+            _own: own,
+        }
     }
 
     /// Address of a node, 1 to 3, for one of the pool's users, in the pool's virtual host.
     pub fn url(&self, node: u8, user: &str) -> String {
-        pool_url(&self.node(node), user)
+        self.node(node).url(user).unwrap()
     }
 
-    /// The same for who may do everything.
+    /// The same for the user who may do everything.
     pub fn admin_url(&self, node: u8) -> String {
-        let url = pool_url(&self.node(node), "amqp");
-        format!("{}/primepool", url.trim_end_matches("/%2f"))
+        in_pool(&self.url(node, "amqp"))
     }
 
     /// The log of a node.
     pub fn log(&self, node: u8) -> PathBuf {
-        self.node(node).join("log/broker.log")
+        self.node(node).log()
     }
 
     /// Runs rabbitmqctl on a node.
     pub fn ctl(&self, node: u8, args: &[&str]) -> String {
-        let dir = self.node(node);
-        let mut all = vec!["ctl", path(&dir)];
-        all.extend(args);
-        script(&all)
+        self.node(node).ctl(args).unwrap()
     }
 
     /// kill -9 of a node.
     pub fn kill(&self, node: u8) {
-        script(&["kill", path(&self.node(node))]);
+        self.node(node).kill().unwrap();
     }
 
     /// Starts a node again after [`Cluster::kill`], with its data.
     pub fn start_again(&self, node: u8) {
-        let pid = id().to_string();
-        script(&["start", path(&self.node(node)), "--watch-pid", &pid]);
+        self.node(node).restart().unwrap();
     }
 
-    fn node(&self, node: u8) -> PathBuf {
-        self.folder.path().join(node.to_string())
+    fn node(&self, node: u8) -> &primepool_sandbox::Broker {
+        self.servers.node(node.into())
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        crate::script("cluster.sh", &["stop", path(self.folder.path())]);
+        let _ = self.servers.stop();
     }
-}
-
-fn pool_url(dir: &Path, user: &str) -> String {
-    let url = fs::read_to_string(dir.join(format!("{user}-url"))).unwrap();
-    url.trim().to_owned()
 }
 
 /// State of a queue of the virtual host at this address, if there is such a queue.
@@ -378,13 +374,4 @@ async fn with_second_channel<T>(url: &str, act: impl AsyncFnOnce(&Channel) -> T)
     let result = act(&channel).await;
     let _ = connection.close(200, "done".into()).await;
     result
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// Runs `infra/local/broker.sh`; what it prints.
-fn script(args: &[&str]) -> String {
-    crate::script("broker.sh", args)
 }

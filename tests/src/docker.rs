@@ -2,24 +2,25 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio, id},
+    process::Command,
 };
 
+use primepool_sandbox::Lifetime;
 use tempfile::TempDir;
 
-use crate::{Binary, script_of, workspace};
+use crate::{Binary, script_of};
 
 /// A private Docker engine with a network of its own; stopped and deleted when this is dropped.
 #[derive(Debug)]
 pub struct DockerEngine {
-    dir: PathBuf,
+    server: primepool_sandbox::DockerEngine,
     /// Nothing if it is to stay, see [`DockerEngine::with_images`].
     own: Option<TempDir>,
 }
 
 impl DockerEngine {
     /// Where processes and containers in the engine's network find this machine's 127.0.0.1.
-    pub const HOST: &str = "10.0.2.2";
+    pub const HOST: &str = primepool_sandbox::DockerEngine::HOST;
 
     /// Starts one. Nothing for a user who may not: an engine needs root.
     pub fn private() -> Option<Self> {
@@ -29,13 +30,12 @@ impl DockerEngine {
             return None;
         }
         let own = tempfile::tempdir().unwrap();
-        let engine = Self {
-            dir: own.path().to_owned(),
+        let lifetime = Lifetime::with_this_process(own.path());
+        let folder = own.path().join("engine");
+        Some(Self {
+            server: primepool_sandbox::DockerEngine::start(&folder, &lifetime).unwrap(),
             own: Some(own),
-        };
-        let pid = id().to_string();
-        engine.script(&["start", engine.dir(), "--watch-pid", &pid, "--remove"]);
-        Some(engine)
+        })
     }
 
     /// One with the images that the Dockerfile and docker-compose.yml name, and a line for each that is made from packages or
@@ -44,24 +44,27 @@ impl DockerEngine {
     pub fn with_images() -> Option<(Self, String)> {
         let engine = match std::env::var_os("PRIMEPOOL_TEST_ENGINE_DIR") {
             Some(dir) => {
-                let engine = Self {
-                    dir: dir.into(),
+                let dir = PathBuf::from(dir);
+                let server = primepool_sandbox::DockerEngine::start(&dir, &Lifetime::Detached);
+                Self {
+                    server: server.unwrap(),
                     own: None,
-                };
-                engine.script(&["start", engine.dir()]);
-                engine
+                }
             }
             None => Self::private()?,
         };
-        let told = script_of("testing", "images.sh", &[engine.dir()]);
+        let told = script_of(
+            "testing",
+            "images.sh",
+            &[engine.server.dir().to_str().unwrap()],
+        );
         Some((engine, told))
     }
 
-    /// kill -9 of the first process of a container, as if it had crashed: for the engine nobody has asked for that.
+    /// kill -9 of the first process of a container, as if it had crashed: the engine was not asked for that.
     pub fn crash(&self, container: &str) {
         let pid = self.docker(&["inspect", "--format", "{{.State.Pid}}", container]);
-        let engine = fs::read_to_string(self.dir.join("pid")).unwrap();
-        let namespace = format!("--pid=/proc/{}/ns/pid", engine.trim());
+        let namespace = format!("--pid=/proc/{}/ns/pid", self.server.pid().unwrap());
         let killed = Command::new("nsenter")
             .args([&namespace, "--", "kill", "-KILL", &pid])
             .status();
@@ -70,17 +73,20 @@ impl DockerEngine {
 
     /// A command that runs in the engine's network, with `docker` set to the engine.
     pub fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(workspace().join("infra/testing/engine.sh"));
-        command.args(["run", self.dir()]).arg(program);
-        command.stdin(Stdio::null());
-        command
+        self.server.command(program).unwrap()
     }
 
     /// Runs docker; what it prints.
     pub fn docker(&self, args: &[&str]) -> String {
-        let mut all = vec!["run", self.dir(), "docker"];
-        all.extend(args);
-        self.script(&all)
+        let output = self
+            .command(Path::new("docker"))
+            .args(args)
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "docker {args:?}: {out}{err}");
+        out
     }
 
     /// Makes an image that holds these programs and the libraries that they need, and nothing else.
@@ -112,20 +118,12 @@ impl DockerEngine {
         assert!(made.unwrap().success());
         self.docker(&["import", archive.to_str().unwrap(), name]);
     }
-
-    fn dir(&self) -> &str {
-        self.dir.to_str().unwrap()
-    }
-
-    fn script(&self, args: &[&str]) -> String {
-        script_of("testing", "engine.sh", args)
-    }
 }
 
 impl Drop for DockerEngine {
     fn drop(&mut self) {
         if self.own.is_some() {
-            self.script(&["remove", self.dir()]);
+            let _ = self.server.stop();
         }
     }
 }

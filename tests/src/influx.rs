@@ -1,20 +1,17 @@
 use std::{
     fs,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio, id},
 };
 
+use primepool_sandbox::{InfluxDb, Lifetime, VictoriaMetrics};
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::{script, wait_for};
 
 /// A private InfluxDB 1.x, stopped when this is dropped.
 #[derive(Debug)]
 pub struct Influx {
-    /// The folder that `influx.sh` was given; it goes with the server, or with this process.
+    server: InfluxDb,
+    /// The folder with its addresses and data; it goes with the server, or with this process.
     pub dir: PathBuf,
     /// `http://127.0.0.1:PORT`
     pub url: String,
@@ -27,50 +24,62 @@ impl Influx {
     pub fn private() -> Self {
         // Not a `TempDir`: one in a static is never dropped.
         let dir = tempfile::tempdir().unwrap().keep();
-        let pid = id().to_string();
-        influx_sh(&["start", path(&dir), "--watch-pid", &pid, "--remove"]);
-        let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+        let server = InfluxDb::start(&dir, &Lifetime::with_this_process(&dir)).unwrap();
         Self {
-            url: read("influx-url").trim().to_owned(),
-            token: read("influx-token").trim().to_owned(),
+            url: server.url().unwrap(),
+            token: server.token().unwrap(),
+            server,
             dir,
         }
     }
 
     /// What tells a consumer or a producer to write to it.
     pub fn flags(&self) -> [String; 4] {
-        let token = self.dir.join("influx-token");
+        let token = self.server.token_file();
         [
             "--influx-host",
             &self.url,
             "--influx-token-file",
-            path(&token),
+            token.to_str().unwrap(),
         ]
         .map(str::to_owned)
     }
 
     /// kill -9.
     pub fn kill(&self) {
-        influx_sh(&["kill", path(&self.dir)]);
+        self.server.kill().unwrap();
     }
 
     /// Starts it again after [`Influx::kill`], with its data.
     pub fn start_again(&self) {
-        influx_sh(&["start", path(&self.dir)]);
+        self.server.restart().unwrap();
     }
 
     /// Runs a query; the series of its answer.
     pub fn query(&self, database: &str, influxql: &str) -> Vec<Value> {
-        let text = influx_sh(&["query", path(&self.dir), database, influxql]);
-        let answer: Value = serde_json::from_str(&text).unwrap();
+        let series = self.try_query(database, influxql);
+        series.unwrap_or_else(|error| panic!("{influxql}: {error}"))
+    }
+
+    /// Runs a query; the series of its answer, or what the server says against it.
+    pub fn try_query(&self, database: &str, influxql: &str) -> Result<Vec<Value>, String> {
+        let body = self.server.query(database, influxql).unwrap().body;
+        let answer: Value = serde_json::from_str(&body).map_err(|_| body)?;
         let result = &answer["results"][0];
-        assert!(result["error"].is_null(), "{influxql}: {answer}");
-        result["series"].as_array().cloned().unwrap_or_default()
+        match answer["error"].as_str().or(result["error"].as_str()) {
+            Some(error) => Err(error.to_owned()),
+            None => Ok(result["series"].as_array().cloned().unwrap_or_default()),
+        }
+    }
+
+    /// Writes line protocol, with times in nanoseconds.
+    pub fn write(&self, database: &str, lines: &str) {
+        self.server.write(database, lines).unwrap();
     }
 
     /// Writes a file of line protocol.
     pub fn import(&self, database: &str, file: &Path) {
-        influx_sh(&["import", path(&self.dir), database, path(file)]);
+        self.write(database, &fs::read_to_string(file).unwrap());
     }
 
     /// The values of a query's first series, row by row.
@@ -95,79 +104,36 @@ impl Influx {
 
 impl Drop for Influx {
     fn drop(&mut self) {
-        influx_sh(&["stop", path(&self.dir)]);
-        fs::remove_dir_all(&self.dir).unwrap();
+        let _ = self.server.stop();
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
-/// Runs `infra/local/influx.sh`; what it prints.
-pub fn influx_sh(args: &[&str]) -> String {
-    script("influx.sh", args)
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// A private VictoriaMetrics, which speaks InfluxDB 2's protocol. It is killed when this is dropped.
+/// A private VictoriaMetrics, which speaks InfluxDB 2's protocol. It is stopped when this is dropped.
 #[derive(Debug)]
 pub struct Victoria {
+    server: VictoriaMetrics,
     _own: TempDir,
-    server: Child,
-    address: String,
     /// `http://127.0.0.1:PORT`
     pub url: String,
 }
 
 impl Victoria {
-    /// Starts one on a port that is free.
+    /// Starts one.
     pub fn private() -> Self {
         let own = tempfile::tempdir().unwrap();
-        for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = port.local_addr().unwrap().to_string();
-            drop(port);
-            let log = fs::File::create(own.path().join("log")).unwrap();
-            // setpriv: it ends with this process, however that ends.
-            let mut server = Command::new("setpriv")
-                .args(["--pdeathsig", "KILL", "victoria-metrics"])
-                .arg(format!("-httpListenAddr={address}"))
-                .arg(format!("-storageDataPath={}", path(own.path())))
-                .args(["-retentionPeriod=100y", "-search.latencyOffset=0s"])
-                .args(["-memory.allowedBytes=67108864", "-loggerLevel=WARN"])
-                .env_clear()
-                .env("PATH", std::env::var_os("PATH").unwrap())
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-                .unwrap();
-            let ended = wait_for("VictoriaMetrics", || {
-                if let Some(status) = server.try_wait().unwrap() {
-                    return Some(Some(status));
-                }
-                (get(&address, "/health")? == "OK").then_some(None)
-            });
-            if let Some(status) = ended {
-                let log = fs::read_to_string(own.path().join("log")).unwrap();
-                assert!(log.contains("address already in use"), "{status}: {log}");
-                continue;
-            }
-            return Self {
-                _own: own,
-                server,
-                url: format!("http://{address}"),
-                address,
-            };
+        let lifetime = Lifetime::with_this_process(own.path());
+        let server = VictoriaMetrics::start(&own.path().join("victoria"), &lifetime).unwrap();
+        Self {
+            url: server.url().unwrap(),
+            server,
+            _own: own,
         }
-        panic!("no port for VictoriaMetrics");
     }
 
     /// Everything it has of the series whose names begin so, a line of JSON each.
     pub fn export(&self, prefix: &str) -> Vec<Value> {
-        get(&self.address, "/internal/force_flush").unwrap();
-        let query = format!("/api/v1/export?match[]={{__name__=~%22{prefix}.*%22}}");
-        let text = get(&self.address, &query).unwrap();
+        let text = self.server.export(prefix).unwrap();
         let lines = text.lines().map(serde_json::from_str);
         lines.collect::<Result<_, _>>().unwrap()
     }
@@ -175,19 +141,6 @@ impl Victoria {
 
 impl Drop for Victoria {
     fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        let _ = self.server.stop();
     }
-}
-
-/// The body that a GET gives; nothing if nobody answers.
-fn get(address: &str, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    // HTTP 1.0: the body ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    assert!(!head.contains("chunked"), "{head}");
-    Some(body.to_owned())
 }

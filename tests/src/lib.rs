@@ -30,7 +30,7 @@ pub use docker::DockerEngine;
 pub use grafana::{
     AlertRule, Dashboard, GrafanaQuery, Variable, alert_rules, dashboards, grafana_dir,
 };
-pub use influx::{Influx, Victoria, influx_sh};
+pub use influx::{Influx, Victoria};
 pub use influxql::{Choice, Context, expand};
 pub use process::{Binary, Consumer, Finished, Process};
 pub use results::{Results, assert_factored, integer, primes};
@@ -39,7 +39,6 @@ pub use ssh::SshServer;
 pub use usage::{cpu_seconds, loopback_bytes, median_and_range, setting, thread_cpu_seconds};
 
 use std::{
-    io::{Seek, Write},
     path::PathBuf,
     process::{Command, Stdio},
     thread,
@@ -67,28 +66,11 @@ pub fn workspace() -> PathBuf {
         .to_owned()
 }
 
-/// Runs a script of `infra/local`; what it prints.
-fn script(name: &str, args: &[&str]) -> String {
-    script_of("local", name, args)
-}
-
-/// The same with a text as its standard input.
-fn script_with_input(name: &str, args: &[&str], input: &str) -> String {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(input.as_bytes()).unwrap();
-    file.rewind().unwrap();
-    script_from("local", name, args, file.into())
-}
-
 /// Runs a script of a folder in `infra`; what it prints.
 fn script_of(folder: &str, name: &str, args: &[&str]) -> String {
-    script_from(folder, name, args, Stdio::null())
-}
-
-fn script_from(folder: &str, name: &str, args: &[&str], input: Stdio) -> String {
     let output = Command::new(workspace().join("infra").join(folder).join(name))
         .args(args)
-        .stdin(input)
+        .stdin(Stdio::null())
         .output()
         .unwrap();
     assert!(

@@ -8,7 +8,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use primepool_tests::{Influx, Results, influx_sh, wait_for};
+use primepool_sandbox::{InfluxDb, Lifetime};
+use primepool_tests::{Influx, Results, wait_for};
 use tempfile::{TempDir, tempdir};
 
 fn script(name: &str) -> PathBuf {
@@ -23,15 +24,15 @@ fn binaries() -> PathBuf {
     test.parent().unwrap().parent().unwrap().to_owned()
 }
 
-/// `make run` with its state and its runs in `dir`, in a process group of its own as a terminal would give it.
+/// What `make run` does once everything is built, with its state and its runs in `dir`, in a process group of its own as a terminal would give it.
 fn run(dir: &TempDir, variables: &[(&str, &str)], args: &[&str]) -> Child {
     let output = |name| fs::File::create(dir.path().join(name)).unwrap();
-    Command::new(script("run.sh"))
+    Command::new(binaries().join("sandbox"))
+        .arg("run")
         .args(args)
         .env("PRIMEPOOL_BIN", binaries())
         .env("PRIMEPOOL_STATE", dir.path().join("state"))
         .env("PRIMEPOOL_RUNS_DIR", dir.path().join("runs"))
-        .env_remove("PRIMEPOOL_TEST_BROKER_DIR")
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(output("out"))
@@ -116,15 +117,15 @@ fn from_nothing_to_results() {
 /// Starts the InfluxDB that a run has left in its folder, and counts the run's jobs in it.
 fn jobs_in_kept_influxdb(results: &Results) -> f64 {
     let kept = results.folder.join("influxdb");
-    let kept = kept.to_str().unwrap();
-    influx_sh(&["start", kept]);
+    let lifetime = Lifetime::with_this_process(&kept.join("none"));
+    let influxdb = InfluxDb::start(&kept, &lifetime).unwrap();
     let query = format!(
         "SELECT SUM(jobs) FROM job WHERE run = '{}' AND outcome = 'ok'",
         results.run()
     );
-    let answer = influx_sh(&["query", kept, "primepool", &query]);
-    influx_sh(&["stop", kept]);
-    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let answer = influxdb.query("primepool", &query).unwrap();
+    influxdb.stop().unwrap();
+    let answer: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     let sum = &answer["results"][0]["series"][0]["values"][0][1];
     sum.as_f64().expect("a sum")
 }
@@ -231,22 +232,32 @@ fn ctrl_c_leaves_nothing_but_what_is_done_and_the_run_can_go_on() {
 }
 
 #[test]
-fn a_killed_script_leaves_no_process() {
-    let dir = tempdir().unwrap();
-    let mut running = run(&dir, &[], &["--count", "5000", "--bits", "2048"]);
-    wait_for("a run", || Results::folder(dir.path()));
-    running.kill().unwrap();
-    running.wait().unwrap();
-    wait_for("the end of everything", || {
-        let name = dir.path().join("state");
-        let name = name.to_str().unwrap();
-        let lives = fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-            let read = |file: &str| fs::read(entry.path().join(file)).unwrap_or_default();
-            let text = [read("cmdline"), read("environ")].concat();
-            String::from_utf8_lossy(&text).contains(name)
-        });
-        (!lives).then_some(())
-    });
+fn killed_at_any_moment_it_leaves_no_process_and_no_port() {
+    // From before the broker starts until the run is well under way.
+    for tenths in [0, 3, 7, 13, 20, 32, 45, 58, 70, 90] {
+        let dir = tempdir().unwrap();
+        let mut running = run(&dir, &[], &["--count", "50000", "--bits", "2048"]);
+        std::thread::sleep(std::time::Duration::from_millis(100 * tenths));
+        running.kill().unwrap();
+        running.wait().unwrap();
+        let name = dir.path().to_str().unwrap().to_owned();
+        wait_for(
+            &format!("the end of everything, killed after {tenths} tenths"),
+            || {
+                let mut processes = fs::read_dir("/proc").unwrap().flatten();
+                let lives = processes.any(|entry| {
+                    let read = |file: &str| fs::read(entry.path().join(file)).unwrap_or_default();
+                    let text = [read("cmdline"), read("environ")].concat();
+                    String::from_utf8_lossy(&text).contains(&name)
+                });
+                let state = fs::read_dir(dir.path().join("state"))
+                    .into_iter()
+                    .flatten()
+                    .count();
+                (!lives && state == 0).then_some(())
+            },
+        );
+    }
 }
 
 #[test]
@@ -282,7 +293,7 @@ fn set_up_without_root_says_what_to_install() {
     let public = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(bin.path(), public).unwrap();
     // A copy, since nobody else may be able to read this checkout.
-    for file in ["setup.sh", "lib.sh", "layout.sh"] {
+    for file in ["setup.sh", "lib.sh"] {
         let folder = bin.path().join("infra/local");
         fs::create_dir_all(&folder).unwrap();
         fs::copy(script(file), folder.join(file)).unwrap();

@@ -4,12 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
-    env, fs,
+    env,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    os::unix::fs::MetadataExt,
+    net::TcpStream,
     path::Path,
-    process::Command,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -19,7 +17,7 @@ use primepool_common::{
     clock::unix_ns,
     metrics::{InfluxTarget, MetricsWriter, Point, Source, WriterOptions},
 };
-use primepool_tests::{Influx, Victoria, influx_sh, wait_for};
+use primepool_tests::{Influx, Victoria, wait_for};
 use tempfile::tempdir;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -261,79 +259,4 @@ fn influxdb_2_gives_back_what_was_written() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.contains(",3000"), "{answer}");
-}
-
-#[test]
-fn kept_data_is_served_from_other_ports_where_its_own_are_taken() {
-    let dir = tempdir().unwrap();
-    let folder = dir.path().join("kept");
-    let folder = folder.to_str().unwrap();
-    influx_sh(&["start", folder]);
-    influx_sh(&["query", folder, "", "CREATE DATABASE there"]);
-    influx_sh(&["stop", folder]);
-    let url = || fs::read_to_string(Path::new(folder).join("influx-url")).unwrap();
-    let before = url();
-    let _taken = TcpListener::bind(before.trim().strip_prefix("http://").unwrap()).unwrap();
-    influx_sh(&["start", folder]);
-    assert_ne!(url(), before);
-    let databases = influx_sh(&["query", folder, "", "SHOW DATABASES"]);
-    influx_sh(&["stop", folder]);
-    assert!(databases.contains("there"), "{databases}");
-}
-
-#[test]
-fn the_private_influxdb_is_private_and_leaves_nothing() {
-    let dir = tempdir().unwrap();
-    let folder = dir.path().join("with \"quotes\" and spaces");
-    let folder = folder.to_str().unwrap();
-    let mut watched = Command::new("sleep").arg("60").spawn().unwrap();
-    let pid = watched.id().to_string();
-    influx_sh(&["start", folder, "--watch-pid", &pid, "--remove"]);
-    let read = |name: &str| fs::read_to_string(Path::new(folder).join(name)).unwrap();
-    for name in ["influx-url", "influx-token", "influxdb.conf", "env"] {
-        let mode = fs::metadata(Path::new(folder).join(name)).unwrap().mode();
-        assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
-    }
-    let server = read("pid").trim().to_owned();
-    let arguments = fs::read_to_string(format!("/proc/{server}/cmdline")).unwrap();
-    let (_, password) = read("influx-token")
-        .trim()
-        .split_once(':')
-        .map(|(user, password)| (user.to_owned(), password.to_owned()))
-        .unwrap();
-    assert!(password.len() >= 32 && !arguments.contains(&password));
-    // Its two ports are on this machine only, and not those of a server of the system.
-    let ports: Vec<u16> = read("env")
-        .lines()
-        .map(|line| line.split_once('=').unwrap().1.parse().unwrap())
-        .collect();
-    assert_eq!(ports.len(), 2);
-    let table = fs::read_to_string("/proc/net/tcp").unwrap()
-        + &fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
-    for port in ports {
-        assert!(port > 1024 && ![8086, 8088].contains(&port));
-        let listening = table
-            .lines()
-            .filter(|line| line.contains(&format!(":{port:04X} ")) && line.contains(" 0A "));
-        for line in listening {
-            assert!(line.contains(&format!(" 0100007F:{port:04X} ")), "{line}");
-        }
-    }
-    // A second start finds it there; the queries need the password.
-    influx_sh(&["start", folder]);
-    assert_eq!(read("pid").trim(), server);
-    let open = InfluxTarget::new(read("influx-url").trim(), "", "x", "").unwrap();
-    let options = WriterOptions::new(Source::Consumer, "n1", dir.path().join("spool"));
-    let nobody = MetricsWriter::start(&open, options).unwrap();
-    write(&nobody, 1);
-    assert_eq!(nobody.close(Duration::from_secs(5)).spooled, 2);
-
-    watched.kill().unwrap();
-    watched.wait().unwrap();
-    wait_for("the end of the server", || {
-        (!Path::new("/proc").join(&server).exists()).then_some(())
-    });
-    wait_for("the end of its folder", || {
-        (!Path::new(folder).exists()).then_some(())
-    });
 }

@@ -361,7 +361,8 @@ fn the_programs_keep_them_to_themselves() {
 }
 
 /// Files of a private broker that hold a secret, and have to.
-const BROKER_KEEPS: [&str; 5] = [
+const BROKER_KEEPS: [&str; 6] = [
+    "settings.json",
     "amqp-url",
     "consumer-url",
     "producer-url",
@@ -379,13 +380,13 @@ fn the_scripts_keep_them_to_themselves() {
     let binaries = test.parent().unwrap().parent().unwrap();
     let output = |name| fs::File::create(dir.path().join(name)).unwrap();
     let state = dir.path().join("state");
-    let mut running = Command::new(workspace().join("infra/local/run.sh"))
+    let mut running = Command::new(binaries.join("sandbox"))
+        .arg("run")
         .args(["--count", "300", "--bits", "512"])
         .env("PRIMEPOOL_BIN", binaries)
         .env("PRIMEPOOL_STATE", &state)
         .env("PRIMEPOOL_RUNS_DIR", dir.path().join("runs"))
         .env("PRIMEPOOL_LOG", LOUD)
-        .env_remove("PRIMEPOOL_TEST_BROKER_DIR")
         .stdin(Stdio::null())
         .stdout(output("out"))
         .stderr(output("err"))
@@ -448,8 +449,5 @@ fn the_scripts_keep_them_to_themselves() {
         let (user, password) = line.split_once(' ').unwrap();
         secrets.login(user, password);
     }
-    watch.end(
-        &secrets,
-        &["run.sh", "broker.sh", "influx.sh", "beam", "influxd", "sed"],
-    );
+    watch.end(&secrets, &["sandbox", "beam", "influxd", "sed"]);
 }
