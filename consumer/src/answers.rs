@@ -220,7 +220,7 @@ impl Answers {
         let mut backoff = Backoff::new();
         loop {
             let ended = self.session(&mut backoff).await;
-            self.node.publishing.store(false, Relaxed);
+            self.node.set_publishing(false);
             let Err(error) = ended else { return };
             backoff.pause("publishing", &error).await;
         }
@@ -229,7 +229,7 @@ impl Answers {
     async fn session(&mut self, backoff: &mut Backoff) -> Result<(), BrokerError> {
         let name = format!("primepool consumer {} (publishing)", self.node.name);
         let (connection, channel) = topology::open_publisher(&self.endpoint, &name).await?;
-        self.node.publishing.store(true, Relaxed);
+        self.node.set_publishing(true);
         debug!(broker = %self.endpoint, "publishing");
         let mut unconfirmed = HashMap::new();
         let ended = self.publish(&channel, &mut unconfirmed, backoff).await;

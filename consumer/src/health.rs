@@ -1,4 +1,5 @@
-//! The answer to "is this consumer well?": a file that the consumer renews every second, and the check that reads it.
+//! The answer to "is this consumer well?": a file that the consumer renews every second and when its connection comes
+//! or goes, and the check that reads it.
 
 use std::{
     fs, io,

@@ -96,7 +96,7 @@ impl Intake {
         let mut was_connected = false;
         loop {
             let result = self.session(&mut backoff, &mut was_connected).await;
-            self.node.consuming.store(false, Relaxed);
+            self.node.set_consuming(false);
             let error = match result {
                 Ok(session) => return Ok(Some(session)),
                 Err(error) => error,
@@ -131,7 +131,7 @@ impl Intake {
             .map_err(|_| BrokerError::Lost {
                 reason: "no answer to a subscription".to_owned(),
             })??;
-        self.node.consuming.store(true, Relaxed);
+        self.node.set_consuming(true);
         *was_connected = true;
         backoff.reset();
         info!(broker = %self.endpoint, kinds = %tags.join(","), prefetch = self.settings.prefetch, "consuming");

@@ -10,6 +10,7 @@ use std::{
 
 use primepool_common::{clock::unix_ns, message::NodeSample};
 use primepool_engine::Kernel;
+use tokio::sync::Notify;
 
 use crate::machine::Machine;
 
@@ -30,6 +31,8 @@ pub struct Node {
     pub consuming: AtomicBool,
     /// Whether answers can be published.
     pub publishing: AtomicBool,
+    /// Notified when `consuming` or `publishing` changes; one task listens.
+    pub(crate) connection_changed: Notify,
     /// Units received and not acknowledged.
     pub in_flight: AtomicU32,
     machine: Mutex<Machine>,
@@ -57,6 +60,7 @@ impl Node {
             jobs_failed: AtomicU64::new(0),
             consuming: AtomicBool::new(false),
             publishing: AtomicBool::new(false),
+            connection_changed: Notify::new(),
             in_flight: AtomicU32::new(0),
             machine: Mutex::new(Machine::new()),
         }
@@ -66,6 +70,18 @@ impl Node {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.consuming.load(Relaxed) && self.publishing.load(Relaxed)
+    }
+
+    /// Notes whether the subscriptions stand.
+    pub(crate) fn set_consuming(&self, consuming: bool) {
+        self.consuming.store(consuming, Relaxed);
+        self.connection_changed.notify_one();
+    }
+
+    /// Notes whether answers can be published.
+    pub(crate) fn set_publishing(&self, publishing: bool) {
+        self.publishing.store(publishing, Relaxed);
+        self.connection_changed.notify_one();
     }
 
     /// A worker starts on a unit; it is busy until the guard is dropped.

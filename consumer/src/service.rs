@@ -223,13 +223,15 @@ async fn drain(ledger: &Ledger, waiting: &Receiver<Task>, running: &Running, dea
     }
 }
 
-/// Keeps the health file and the machine's figures fresh.
+/// Keeps the machine's figures fresh, and the health file: every second, and when the connection comes or goes.
 async fn report_health(node: Arc<Node>, settings: Settings) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut complained = false;
     loop {
-        second.tick().await;
-        node.refresh_machine();
+        tokio::select! {
+            _ = second.tick() => node.refresh_machine(),
+            () = node.connection_changed.notified() => {}
+        }
         let Some(file) = &settings.health_file else {
             continue;
         };

@@ -15,4 +15,4 @@ cd "$PRIMEPOOL_ROOT"
 ensure_cargo_on_path
 # Variables of the user's own pool would be those of the one under test.
 forget PRIMEPOOL_ 'PRIMEPOOL_@(STATE|TOOLS|TEST_ENGINE_DIR)'
-exec cargo test --release --workspace --test compose "$@" -- --ignored --nocapture
+exec cargo test --release -p primepool-tests --test e2e "$@" -- long::compose --nocapture

@@ -2,9 +2,12 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::{Broker, wait_for};
+use serde_json::Value;
+
+use crate::{Broker, cpu_seconds, wait_for};
 
 /// One of our programs.
 #[derive(Debug, Clone, Copy)]
@@ -110,10 +113,18 @@ impl Process {
         (read("out"), read("err"))
     }
 
-    /// Waits until its standard error holds a text.
+    /// Waits until its standard error holds a text: for a test of what it tells people, never for readiness.
     pub fn wait_for_line(&self, text: &str) {
         wait_for(&format!("{text:?} of {}", self.name), || {
             self.output().1.contains(text).then_some(())
+        });
+    }
+
+    /// Waits until it computes: until it has used a fifth of a second of CPU time from now on, far more than it uses while it waits.
+    pub fn wait_until_busy(&self) {
+        let before = cpu_seconds(self.pid());
+        wait_for(&format!("work of {}", self.name), || {
+            (cpu_seconds(self.pid()) - before > 0.2).then_some(())
         });
     }
 
@@ -177,9 +188,11 @@ impl Drop for Process {
     }
 }
 
-/// A consumer that is connected.
+/// A consumer, and the file in which it says whether it is connected.
 #[derive(Debug)]
-pub struct Consumer(pub Process);
+pub struct Consumer(pub Process, PathBuf);
+
+static HEALTH_FILES: AtomicU32 = AtomicU32::new(0);
 
 impl Consumer {
     /// Starts one with two workers and waits until it consumes.
@@ -189,8 +202,50 @@ impl Consumer {
 
     /// Starts one with these options and waits until it consumes.
     pub fn with(dir: &Path, broker: &Broker, args: &[&str]) -> Self {
-        let process = Process::start(Binary::Consumer, dir, &broker.url, args);
-        process.wait_for_line("consuming broker");
-        Self(process)
+        Self::at(dir, &broker.url, args)
+    }
+
+    /// Starts one at this address with these options and waits until it consumes.
+    pub fn at(dir: &Path, url: &str, args: &[&str]) -> Self {
+        let consumer = Self::begin(dir, url, args);
+        consumer.wait_until_connected();
+        consumer
+    }
+
+    /// Starts one at this address with these options.
+    pub fn begin(dir: &Path, url: &str, args: &[&str]) -> Self {
+        let number = HEALTH_FILES.fetch_add(1, Ordering::Relaxed);
+        let health = dir.join(format!("health-{number}"));
+        let args = [args, &["--health-file", health.to_str().unwrap()]].concat();
+        Self(Process::start(Binary::Consumer, dir, url, &args), health)
+    }
+
+    /// The file that it was given.
+    pub fn health_file(&self) -> &Path {
+        &self.1
+    }
+
+    /// Whether it says that it is connected; nothing if it has not said anything yet.
+    pub fn is_connected(&self) -> Option<bool> {
+        let health = fs::read(&self.1).ok()?;
+        let health: Value = serde_json::from_slice(&health).ok()?;
+        health["connected"].as_bool()
+    }
+
+    /// Waits until it is subscribed and can publish.
+    pub fn wait_until_connected(&self) {
+        self.wait_until(true);
+    }
+
+    /// Waits until it has no connection.
+    pub fn wait_until_disconnected(&self) {
+        self.wait_until(false);
+    }
+
+    fn wait_until(&self, connected: bool) {
+        wait_for(
+            &format!("connected: {connected} of {}", self.0.name),
+            || (self.is_connected() == Some(connected)).then_some(()),
+        );
     }
 }

@@ -476,3 +476,32 @@ impl Standing {
         point
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standing_says_how_far_it_is_and_what_is_left() {
+        let mut standing = Standing {
+            bits: 256,
+            stage: "sieve",
+            digits: 0,
+            done: 8123,
+            expected: 20_666,
+            rate: 156.8,
+            outstanding: 4,
+        };
+        assert_eq!(
+            standing.describe(),
+            "256 bits: sieve, 8123 of 20666 relations (39 %), 80.0 s left at this pace"
+        );
+        standing.rate = 0.0;
+        assert_eq!(
+            standing.describe(),
+            "256 bits: sieve, 8123 of 20666 relations (39 %)"
+        );
+        standing.stage = "linear-algebra";
+        assert_eq!(standing.describe(), "256 bits: linear algebra");
+    }
+}

@@ -1,6 +1,6 @@
 //! Runs during which things go wrong, by a schedule that follows from a seed, and what has to be true afterwards.
 //!
-//! `make chaos` runs it at length, `tests/tests/chaos.rs` for some seconds. [docs/RELIABILITY.md] says what is promised.
+//! `make chaos` runs it at length, `tests/tests/e2e/long/chaos.rs` for some seconds. [docs/RELIABILITY.md] says what is promised.
 
 mod check;
 mod memory;

@@ -5,7 +5,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
     time::Duration,
@@ -41,6 +41,7 @@ struct Shared {
     weather: Mutex<Weather>,
     open: Mutex<Vec<TcpStream>>,
     closed: AtomicBool,
+    accepted: AtomicUsize,
 }
 
 /// Bytes that come through at once while it trickles, every [`DROP`].
@@ -57,6 +58,7 @@ impl Proxy {
             weather: Mutex::new(Weather::Fair),
             open: Mutex::default(),
             closed: AtomicBool::new(false),
+            accepted: AtomicUsize::new(0),
         });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
@@ -84,6 +86,11 @@ impl Proxy {
     /// The port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Connections that were made so far, also those that were refused.
+    pub fn connections(&self) -> usize {
+        self.shared.accepted.load(Relaxed)
     }
 
     /// Changes the weather; [`Weather::Refuse`] cuts what is there.
@@ -117,6 +124,7 @@ impl Shared {
     }
 
     fn accept(self: &Arc<Self>, client: TcpStream) {
+        self.accepted.fetch_add(1, Relaxed);
         if self.weather() == Weather::Refuse {
             return;
         }

@@ -1,0 +1,440 @@
+//! Factoring: complete, equal to PARI's, and what is left after a cancellation.
+
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use primepool_engine::factor::{Factorization, Limits, MAX_SIEVE_BITS, Progress, Reason, Stage};
+use primepool_engine::{Cancel, Engine, Error, Form, Integer, MAX_BITS, Stream, primality};
+use proptest::prelude::*;
+use rug::integer::Order;
+use rug::ops::Pow;
+
+/// Random numbers, the same in every run: ChaCha20's, by way of the streams of seeded jobs.
+struct Random(Engine, Stream);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(Engine::new(), Stream::seeded(seed, 0))
+    }
+
+    /// A random prime with so many bits.
+    fn prime(&mut self, bits: u32) -> Integer {
+        let mut prime = None;
+        let mut found = |_, found: primepool_engine::Found| prime = Some(found.prime);
+        let stream = std::slice::from_mut(&mut self.1);
+        self.0
+            .primes(Form::Prime, bits, stream, &Cancel::new(), &mut found)
+            .unwrap();
+        prime.unwrap()
+    }
+
+    /// A product of two different primes of half the bits.
+    fn semiprime(&mut self, bits: u32) -> Integer {
+        loop {
+            let (p, q) = (self.prime(bits / 2), self.prime(bits - bits / 2));
+            let n = Integer::from(&p * &q);
+            if n.significant_bits() == bits && p != q {
+                return n;
+            }
+        }
+    }
+}
+
+/// A number with so many bits: a word of SplitMix64 (Steele, Lea & Flood 2014) for each 64 of them.
+fn number(bits: u32, state: &mut u64) -> Integer {
+    let words: Vec<u64> = (0..bits.div_ceil(64))
+        .map(|_| {
+            *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = *state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        })
+        .collect();
+    let mut n = Integer::from_digits(&words, Order::Lsf).keep_bits(bits);
+    n.set_bit(bits - 1, true);
+    n
+}
+
+fn power(base: u32, exponent: u32) -> Integer {
+    Integer::from(base).pow(exponent)
+}
+
+fn factor(n: &Integer) -> Factorization {
+    Engine::new()
+        .factor(n, &Limits::default(), &Cancel::new(), &mut |_| {})
+        .unwrap()
+}
+
+/// `p^e q^f …`, as the oracle's answer is written.
+fn line(found: &Factorization) -> String {
+    let factors = found.factors.iter();
+    let factors: Vec<String> = factors
+        .map(|factor| format!("{}^{}", factor.prime, factor.exponent))
+        .collect();
+    factors.join(" ")
+}
+
+/// PARI's `gp` at work on all the numbers.
+struct Oracle(Child, thread::JoinHandle<()>);
+
+impl Oracle {
+    fn ask(numbers: &[Integer]) -> Self {
+        let mut gp = Command::new("gp")
+            .args(["-q", "-f", "-D", "parisizemax=1000000000"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("gp, of the package pari-gp, which `infra/local/setup.sh --test` installs");
+        let mut input = gp.stdin.take().unwrap();
+        let mut script = "a(n)={my(f=factorint(n));for(i=1,#f~,print1(if(i>1,\" \",\"\"),f[i,1],\"^\",f[i,2]));print()};\n".to_owned();
+        for n in numbers {
+            script += &format!("a({n});\n");
+        }
+        let writer = thread::spawn(move || input.write_all(script.as_bytes()).unwrap());
+        Self(gp, writer)
+    }
+
+    fn answers(self) -> Vec<String> {
+        self.1.join().unwrap();
+        let output = self.0.wait_with_output().unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+/// Factors all of them and compares with the oracle.
+fn compare(numbers: &[Integer]) {
+    let oracle = Oracle::ask(numbers);
+    let mut engine = Engine::new();
+    let mut ours = Vec::new();
+    for n in numbers {
+        let found = engine.factor(n, &Limits::default(), &Cancel::new(), &mut |_| {});
+        let found = found.unwrap();
+        assert!(found.is_complete(), "{n}: {found:?}");
+        assert_eq!(found.product(), *n);
+        for factor in &found.factors {
+            assert_eq!(factor.proven, factor.prime < Integer::from(1) << 64, "{n}");
+        }
+        ours.push(line(&found));
+    }
+    let theirs = oracle.answers();
+    assert_eq!(ours.len(), theirs.len());
+    for ((n, ours), theirs) in numbers.iter().zip(&ours).zip(&theirs) {
+        assert_eq!(ours, theirs, "{n}");
+    }
+}
+
+#[test]
+fn a_thousand_random_numbers_are_factored_as_by_pari() {
+    let mut state = 8;
+    // Most of them small, as the time goes to the large ones.
+    let sizes = (0..1000_u32).map(|i| match i % 20 {
+        0 | 10 => 161 + i / 10 % 40,
+        1..6 => 121 + i % 40,
+        _ => 20 + i % 101,
+    });
+    let numbers: Vec<Integer> = sizes.map(|bits| number(bits, &mut state)).collect();
+    let bits = || numbers.iter().map(Integer::significant_bits);
+    assert_eq!(
+        (numbers.len(), bits().min(), bits().max()),
+        (1000, Some(20), Some(200))
+    );
+    compare(&numbers);
+}
+
+#[test]
+fn two_hundred_numbers_of_special_form_are_factored_as_by_pari() {
+    let mut random = Random::new(8);
+    let mut numbers = Vec::new();
+    // Squares of primes and of semiprimes, higher powers.
+    for i in 0..15 {
+        numbers.push(random.prime(10 + 5 * i).square());
+        numbers.push(random.semiprime(20 + 6 * i).square());
+        numbers.push(random.prime(8 + 3 * i).pow(3 + i % 5));
+        numbers.push(random.semiprime(34 + 2 * i).pow(3));
+    }
+    // Chernick's Carmichael numbers (6k + 1)(12k + 1)(18k + 1).
+    let mut k = 1_u64;
+    while numbers.len() < 90 {
+        let factors = [6, 12, 18].map(|m| Integer::from(k) * m + 1_u32);
+        let prime = |n: &Integer| primality::is_probable_prime(n, &Cancel::new()).unwrap();
+        if factors.iter().all(prime) {
+            numbers.push(Integer::from(Integer::product(factors.iter())));
+            k = k * 7 / 3;
+        }
+        k += 1;
+    }
+    // p²q, where p is the smaller and where it is the larger one.
+    for i in 0..15 {
+        numbers.push(random.prime(20 + 2 * i).square() * random.prime(30 + 5 * i));
+        numbers.push(random.prime(25 + 3 * i).square() * random.prime(18 + i));
+    }
+    // Smooth numbers, among them p with a smooth p − 1 times a prime.
+    for i in 1..=25 {
+        numbers.push(Integer::from(Integer::factorial(2 * i)));
+        let primes = (0..6).map(|j| random.prime(17 + (i + j) % 6));
+        numbers.push(primes.fold(Integer::from(1), |product, prime| product * prime));
+    }
+    for exponent in [61, 67, 83, 97, 101, 103, 109, 113, 120, 127, 128, 131, 144] {
+        numbers.push(power(2, exponent) - 1_u32);
+        numbers.push(power(2, exponent) + 1_u32);
+    }
+    // Repunits.
+    numbers.extend((2..=40).map(|digits| (power(10, digits) - 1_u32) / 9_u32));
+    assert!(numbers.len() >= 200, "{}", numbers.len());
+    compare(&numbers);
+}
+
+#[test]
+fn zero_one_and_negative_numbers() {
+    let mut engine = Engine::new();
+    let zero = engine.factor(
+        &Integer::new(),
+        &Limits::default(),
+        &Cancel::new(),
+        &mut |_| {},
+    );
+    assert!(matches!(zero, Err(Error::Invalid { .. })), "{zero:?}");
+    let large = engine.factor(
+        &(Integer::from(1) << MAX_BITS),
+        &Limits::default(),
+        &Cancel::new(),
+        &mut |_| {},
+    );
+    assert!(matches!(large, Err(Error::Invalid { .. })), "{large:?}");
+
+    assert_eq!(factor(&Integer::from(1)), Factorization::default());
+    let minus_one = factor(&Integer::from(-1));
+    assert!(minus_one.negative && minus_one.factors.is_empty() && minus_one.is_complete());
+    let negative = factor(&Integer::from(-360));
+    assert_eq!(
+        (negative.negative, line(&negative)),
+        (true, "2^3 3^2 5^1".into())
+    );
+    assert_eq!(negative.product(), -360);
+    for n in 2..5000 {
+        assert_eq!(factor(&Integer::from(n)).product(), n);
+    }
+    // 2^64 − 59 is the greatest prime below 2^64, 2^64 + 13 the first above.
+    for (n, proven) in [
+        (power(2, 64) - 59_u32, true),
+        (power(2, 64) + 13_u32, false),
+    ] {
+        let found = factor(&n);
+        assert_eq!(line(&found), format!("{n}^1"));
+        assert_eq!(found.factors[0].proven, proven);
+    }
+    let large: Integer = Integer::from(3).pow(20_000) * 7_u32;
+    assert_eq!(line(&factor(&large)), "3^20000 7^1");
+    let mersenne: Integer = power(2, 2203) - 1_u32;
+    assert_eq!(factor(&mersenne).factors[0].prime, mersenne);
+}
+
+#[test]
+fn what_is_beyond_reach_is_left_with_what_was_found() {
+    let mut random = Random::new(9);
+    let hard = random.semiprime(MAX_SIEVE_BITS + 20);
+    let limits = Limits {
+        curve_digits: 10,
+        ..Limits::default()
+    };
+    let n = Integer::from(&hard * 30_u32) * random.prime(20).square();
+    let found = Engine::new()
+        .factor(&n, &limits, &Cancel::new(), &mut |_| {})
+        .unwrap();
+    assert!(!found.is_complete() && !found.is_cancelled());
+    assert_eq!((found.factors.len(), found.product()), (4, n));
+    let left = &found.composites[0];
+    assert_eq!(
+        (&left.value, left.exponent, left.reason),
+        (&hard, 1, Reason::TooLarge)
+    );
+
+    // What the sieve may not do, which is how the pool leaves it to others, is left too, and what it may not do to a square, once.
+    let limits = Limits {
+        sieve_bits: 100,
+        curve_digits: 0,
+    };
+    let hard = random.semiprime(150);
+    for exponent in 1..3 {
+        let n = Integer::from((&hard).pow(exponent));
+        let found = Engine::new()
+            .factor(&n, &limits, &Cancel::new(), &mut |_| {})
+            .unwrap();
+        let left = &found.composites[0];
+        assert_eq!(
+            (&left.value, left.exponent, left.reason),
+            (&hard, exponent, Reason::TooLarge)
+        );
+    }
+}
+
+#[test]
+fn numbers_beyond_the_sieve_lose_their_middling_factors_to_curves() {
+    let mut random = Random::new(10);
+    let n = random.prime(50) * random.prime(55) * random.prime(450);
+    let found = factor(&n);
+    assert!(found.is_complete() && found.factors.len() == 3, "{found:?}");
+}
+
+/// Sets the flag when a stage begins and checks what is left.
+fn cancelled_at(n: &Integer, at: fn(Stage) -> bool) {
+    let (cancel, mut reached) = (Cancel::new(), false);
+    let found = Engine::new()
+        .factor(n, &Limits::default(), &cancel, &mut |progress| {
+            if let Progress::Begun { stage, .. } = progress {
+                assert!(!reached, "{stage:?} begins after the cancellation");
+                if at(stage) {
+                    reached = true;
+                    cancel.cancel();
+                }
+            }
+        })
+        .unwrap();
+    assert!(reached, "{n}");
+    assert!(found.is_cancelled(), "{n}: {found:?}");
+    assert_eq!(found.product(), *n);
+}
+
+#[test]
+fn every_stage_is_cancelled() {
+    let mut random = Random::new(11);
+    let hard = random.semiprime(200);
+    let n = Integer::from(&hard * 12_u32);
+    cancelled_at(&n, |stage| stage == Stage::TrialDivision);
+    cancelled_at(&n, |stage| stage == Stage::PerfectPower);
+    cancelled_at(&n, |stage| stage == Stage::Rho);
+    cancelled_at(&n, |stage| matches!(stage, Stage::PMinus1 { .. }));
+    cancelled_at(&n, |stage| matches!(stage, Stage::Ecm { .. }));
+    cancelled_at(&n, |stage| stage == Stage::Sieve);
+    // Below 2^64 too.
+    let word = Integer::from(1_000_003) * 1_000_033_u32;
+    cancelled_at(&word, |stage| stage == Stage::Rho);
+}
+
+#[test]
+fn a_cancellation_takes_effect_at_once() {
+    let mut random = Random::new(12);
+    // Ten times what is promised: other tests have the processor too.
+    let soon = Duration::from_secs(1);
+    for (n, wait) in [
+        (random.semiprime(256), 100),
+        (random.semiprime(256), 4000),
+        (random.semiprime(1000), 500),
+        (random.semiprime(2040), 1000),
+    ] {
+        let cancel = Cancel::new();
+        let flag = cancel.clone();
+        let canceller = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(wait));
+            flag.cancel();
+            Instant::now()
+        });
+        let found = Engine::new()
+            .factor(&n, &Limits::default(), &cancel, &mut |_| {})
+            .unwrap();
+        let took = canceller.join().unwrap().elapsed();
+        assert!(found.is_cancelled() && took < soon, "{took:?}: {found:?}");
+    }
+}
+
+#[test]
+fn stages_are_reported_in_pairs_and_count_what_they_do() {
+    let mut random = Random::new(13);
+    let n = random.semiprime(140) * 6_u32;
+    let (mut open, mut seen, mut primes) = (None, Vec::new(), Vec::new());
+    let mut relations = (0, 0);
+    Engine::new()
+        .factor(
+            &n,
+            &Limits::default(),
+            &Cancel::new(),
+            &mut |progress| match progress {
+                Progress::Begun { stage, .. } => assert_eq!(open.replace(stage), None),
+                Progress::Advanced {
+                    stage,
+                    done,
+                    expected,
+                } => {
+                    assert_eq!(open, Some(stage));
+                    if stage == Stage::Sieve {
+                        relations = (done, expected);
+                    }
+                }
+                Progress::Ended { stage, done } => {
+                    assert_eq!(open.take(), Some(stage));
+                    assert!(done > 0, "{stage:?}");
+                    seen.push(stage.as_str());
+                }
+                Progress::Found { prime, exponent } => primes.push((prime.clone(), exponent)),
+            },
+        )
+        .unwrap();
+    assert_eq!(seen.first(), Some(&"trial-division"));
+    assert_eq!(seen.last(), Some(&"sieve"));
+    assert!(
+        relations.1 > 0 && relations.0 >= relations.1,
+        "{relations:?}"
+    );
+    assert_eq!(primes.len(), 4);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Whenever it is cancelled: what is there multiplies to the number, primes are primes, what is left is none.
+    #[test]
+    fn a_cancelled_factorization_is_right_as_far_as_it_goes(
+        seed: u64,
+        sizes in prop::collection::vec(5_u32..60, 1..5),
+        powers in prop::collection::vec(1_u32..4, 5),
+        at in 0_u32..40,
+    ) {
+        let mut random = Random::new(seed);
+        let n: Integer = sizes
+            .iter()
+            .zip(powers)
+            .fold(Integer::from(1), |n, (&bits, power)| n * random.prime(bits).pow(power));
+        let (cancel, mut told) = (Cancel::new(), 0);
+        let limits = Limits { sieve_bits: 130, curve_digits: 15 };
+        let found = Engine::new().factor(&n, &limits, &cancel, &mut |_| {
+            if told == at {
+                cancel.cancel();
+            }
+            told += 1;
+        }).unwrap();
+        prop_assert_eq!(found.product(), n);
+        let mut last = Integer::new();
+        for factor in &found.factors {
+            prop_assert!(factor.prime > last && factor.exponent > 0);
+            prop_assert!(primality::is_probable_prime(&factor.prime, &Cancel::new()).unwrap());
+            last.clone_from(&factor.prime);
+        }
+        for left in &found.composites {
+            prop_assert!(!primality::is_probable_prime(&left.value, &Cancel::new()).unwrap());
+            prop_assert!(found.factors.iter().all(|factor| !left.value.is_divisible(&factor.prime)));
+            prop_assert!(left.reason != Reason::SieveFailed && left.reason != Reason::Untested);
+        }
+        prop_assert!(!found.is_cancelled() || cancel.is_cancelled());
+    }
+
+    /// What is found does not depend on luck.
+    #[test]
+    fn the_same_number_takes_the_same_way(bits in 66_u32..130, seed: u64) {
+        let n = number(bits, &mut seed.clone());
+        let way = || {
+            let mut way = Vec::new();
+            let found = Engine::new().factor(&n, &Limits::default(), &Cancel::new(), &mut |progress| {
+                if let Progress::Ended { stage, done } = progress {
+                    way.push((stage, done));
+                }
+            });
+            (found.unwrap(), way)
+        };
+        prop_assert_eq!(way(), way());
+    }
+}

@@ -1,0 +1,219 @@
+//! Experiments: real sweeps of real consumers.
+
+use std::{fs, path::Path, process::Command};
+
+use primepool_tests::{Binary, Broker, Consumer, Process, SshServer, wait_for};
+use serde_json::Value;
+use tempfile::tempdir;
+
+/// The records of the experiment `x` below `dir`.
+pub(crate) fn records(dir: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(dir.join("x/records.jsonl")).unwrap_or_default();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Whether a process lives that has this broker's address from an experiment.
+pub(crate) fn somebody_lives(broker: &Broker) -> bool {
+    let entry = format!("PRIMEPOOL_AMQP_URL={}\0", broker.url);
+    fs::read_dir("/proc").unwrap().flatten().any(|process| {
+        let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environment).contains(&entry)
+    })
+}
+
+/// Whether this text stands in the command line of any process.
+pub(crate) fn shows_in_a_command_line(text: &str) -> bool {
+    fs::read_dir("/proc").unwrap().flatten().any(|process| {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(text)
+    })
+}
+
+/// The processes that another one has started.
+fn children(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let child = |process: fs::DirEntry| {
+        let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+        let fields = stat.rsplit_once(')')?.1;
+        let is_child = fields.split_whitespace().nth(1)? == parent.to_string();
+        is_child.then(|| process.file_name().to_str()?.parse().ok())?
+    };
+    processes.filter_map(child).collect()
+}
+
+fn kill(pid: u32) {
+    let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
+    assert!(killed.unwrap().success());
+}
+
+#[test]
+fn a_sweep_measures_every_pair_and_reports() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let args = "run --nodes 1..2 --workers 1,2 --bits 256 --repeat 1 --min-time 1s --dir x";
+    let args: Vec<&str> = args.split(' ').collect();
+    let done = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait_long();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let mut pairs = Vec::new();
+    for record in records(dir.path()) {
+        let figures = &record["measured"];
+        assert!(figures["elapsed_s"].as_f64().unwrap() >= 1.0, "{record}");
+        assert!(figures["primes_per_s"].as_f64().unwrap() > 0.0, "{record}");
+        assert_eq!(figures["error_rate"], 0.0, "{record}");
+        let folder = dir
+            .path()
+            .join("x")
+            .join(figures["folder"].as_str().unwrap());
+        let summary = fs::read_to_string(folder.join("summary.json")).unwrap();
+        let summary: Value = serde_json::from_str(&summary).unwrap();
+        assert_eq!(summary["jobs_ok"], figures["jobs"]);
+        let nodes = figures["jobs_by_node"].as_array().unwrap();
+        assert_eq!(nodes.len() as u64, record["nodes"].as_u64().unwrap());
+        pairs.push((record["nodes"].as_u64(), record["workers"].as_u64()));
+    }
+    pairs.sort_unstable();
+    let expected = [(1, 1), (1, 2), (2, 1), (2, 2)].map(|(n, w)| (Some(n), Some(w)));
+    assert_eq!(pairs, expected);
+    let baseline = fs::read_to_string(dir.path().join("x/baseline.json")).unwrap();
+    let baseline: Value = serde_json::from_str(&baseline).unwrap();
+    assert!(baseline["primes_per_s"][0].as_f64().unwrap() > 0.0);
+    assert!(dir.path().join("x/report/report.html").exists());
+    assert!(!somebody_lives(&broker));
+
+    // A second one does not write over the first.
+    let again = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait();
+    assert_eq!(again.code, Some(2), "{again:?}");
+    assert!(again.stderr.contains("--resume"), "{again:?}");
+}
+
+#[test]
+fn an_interrupted_sweep_leaves_nobody_and_goes_on() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let args = "run --nodes 1 --workers 1,2 --bits 128 --repeat 2 --min-time 1s --dir x";
+    let args: Vec<&str> = args.split(' ').collect();
+    let running = Process::start(Binary::Experiment, dir.path(), &broker.url, &args);
+    wait_for("a record", || {
+        (!records(dir.path()).is_empty()).then_some(())
+    });
+    running.signal("INT");
+    let done = running.wait();
+    assert_eq!(done.code, Some(130), "{done:?}");
+    assert!(done.stderr.contains("experiment run --resume"), "{done:?}");
+    assert!(!somebody_lives(&broker));
+    let before = records(dir.path());
+    assert!(before.len() < 4);
+
+    let args = ["run", "--resume", "x"];
+    let done = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait_long();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let after = records(dir.path());
+    assert_eq!(after.len(), 4);
+    assert_eq!(after[..before.len()], before);
+}
+
+#[test]
+fn a_configuration_that_fails_is_reported_and_does_not_end_the_sweep() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let args = "run --nodes 1,2 --workers 1 --bits 128 --repeat 1 --min-time 2s --dir x";
+    let args: Vec<&str> = args.split(' ').collect();
+    let running = Process::start(Binary::Experiment, dir.path(), &broker.url, &args);
+    // The first measurement that has come to its run loses its node.
+    wait_for("a run that is measured", || {
+        let mut runs = fs::read_dir(dir.path().join("x/runs")).ok()?.flatten();
+        runs.any(|run| run.path().join("try-0").exists())
+            .then_some(())
+    });
+    let consumer = children(running.pid()).into_iter().find(|child| {
+        let line = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        line.contains("node-1")
+    });
+    kill(consumer.unwrap());
+    let done = running.wait_long();
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stdout.contains("FAILED: node-1 ended"), "{done:?}");
+    assert!(!somebody_lives(&broker));
+    let failed: Vec<bool> = records(dir.path())
+        .iter()
+        .map(|record| record.get("failed").is_some())
+        .collect();
+    assert_eq!(failed, [true, false]);
+    assert_eq!(broker.ready("primepool.jobs.prime"), Some(0));
+
+    let args = ["run", "--resume", "x"];
+    let done = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait_long();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let records = records(dir.path());
+    assert_eq!(records.len(), 3);
+    assert_eq!(records[2]["nodes"], records[0]["nodes"]);
+    assert!(records[2].get("measured").is_some());
+}
+
+#[test]
+fn a_broker_that_somebody_uses_is_left_alone() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let consumer = Consumer::start(dir.path(), &broker, "other");
+    let args = ["run", "--dir", "x"];
+    let done = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(
+        done.stderr.contains("1 consumer(s) of somebody else"),
+        "{done:?}"
+    );
+    consumer.0.kill();
+
+    let args = ["run", "--dir", "y"];
+    let nobody = "amqp://127.0.0.1:1/%2f";
+    let done = Process::start(Binary::Experiment, dir.path(), nobody, &args).wait();
+    assert_eq!(done.code, Some(3), "{done:?}");
+    assert!(done.stderr.contains("cannot reach the broker"), "{done:?}");
+}
+
+#[test]
+fn nodes_on_other_machines_are_started_through_ssh_and_go_with_the_experiment() {
+    let (broker, dir, keys) = (Broker::vhost(), tempdir().unwrap(), tempdir().unwrap());
+    let server = SshServer::start(keys.path());
+    let launcher = format!(
+        "ssh -F {} {{host}} {} --amqp-url-file -",
+        server.client_config().display(),
+        Binary::Consumer.path().display()
+    );
+    let start = |folder: &str, options: &str| {
+        let mut args = vec!["run", "--launcher", &launcher, "--dir", folder];
+        args.extend(options.split(' '));
+        Process::start(Binary::Experiment, dir.path(), &broker.url, &args)
+    };
+    let consumers = || broker.consumers("primepool.jobs.prime").unwrap_or(0);
+
+    let hosts = "--hosts 127.0.0.1,localhost";
+    let options = format!("--nodes 1,2 --bits 256 --repeat 1 --min-time 1s {hosts}");
+    let running = start("x", &options);
+    wait_for("two nodes", || (consumers() == 2).then_some(()));
+    assert!(!shows_in_a_command_line(broker.password()));
+    let done = running.wait_long();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(consumers(), 0);
+    for record in records(dir.path()) {
+        let figures = &record["measured"];
+        let nodes = figures["jobs_by_node"].as_array().unwrap().len();
+        assert_eq!(nodes as u64, record["nodes"].as_u64().unwrap(), "{record}");
+        assert!(
+            figures["consumer_cpu_s"].as_f64().unwrap() > 0.1,
+            "{record}"
+        );
+    }
+    let baseline = fs::read_to_string(dir.path().join("x/baseline.json")).unwrap();
+    let baseline: Value = serde_json::from_str(&baseline).unwrap();
+    assert!(baseline["together"]["2"][0].as_f64().unwrap() > 0.0);
+
+    // Killed: nothing that it could do is needed for the end of its nodes.
+    let options = format!("--nodes 2 --repeat 1 {hosts}");
+    let running = start("y", &options);
+    wait_for("two nodes", || (consumers() == 2).then_some(()));
+    running.kill();
+    wait_for("their end", || (consumers() == 0).then_some(()));
+
+    let done = start("z", "--nodes 3 --hosts 127.0.0.1,localhost").wait();
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("3 nodes need 3 hosts"), "{done:?}");
+}

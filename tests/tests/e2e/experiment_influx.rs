@@ -1,0 +1,112 @@
+//! An experiment that is read back from InfluxDB.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use primepool_tests::{Binary, Broker, Finished, Influx, Process};
+use tempfile::tempdir;
+
+/// An `experiment` that knows this InfluxDB.
+fn experiment(influx: &Influx, dir: &Path, url: &str, args: &str) -> Finished {
+    let mut command = Binary::Experiment.command();
+    command
+        .args(args.split(' '))
+        .env("PRIMEPOOL_AMQP_URL", url)
+        .env("INFLUX_HOST", &influx.url)
+        .env("INFLUX_TOKEN", &influx.token);
+    Process::spawn(command, "experiment", dir).wait_long()
+}
+
+/// The files below a folder, by their path in it.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(dir).unwrap().to_owned();
+                files.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+#[track_caller]
+fn assert_same(left: &Path, right: &Path) {
+    let (left, right) = (files(left), files(right));
+    let names = |files: &BTreeMap<PathBuf, _>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&left), names(&right));
+    for (name, text) in &left {
+        assert!(text == &right[name], "{} differs", name.display());
+    }
+}
+
+#[test]
+fn the_report_is_the_same_from_influxdb_and_from_the_folder() {
+    let (influx, broker, dir) = (Influx::private(), Broker::vhost(), tempdir().unwrap());
+    let args = "run --nodes 1,2 --workers 1 --bits 256 --repeat 1 --min-time 2s --dir x";
+    // An experiment of the same name before: it is not this one.
+    let sooner = tempdir().unwrap();
+    let done = experiment(
+        &influx,
+        sooner.path(),
+        &broker.url,
+        &args.replace("1,2", "1"),
+    );
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let done = experiment(&influx, dir.path(), &broker.url, args);
+    assert_eq!(done.code, Some(0), "{done:?}");
+
+    let folder = dir.path().join("x/report");
+    let page = fs::read_to_string(folder.join("report.html")).unwrap();
+    for chart in ["queue", "cpu", "latency"] {
+        let file = folder.join(format!("runs/nodes_2_workers_1/{chart}.svg"));
+        assert!(file.exists(), "{}", file.display());
+    }
+    assert!(!page.contains("no charts of its run"), "{page}");
+
+    // From the database, where the folder is not at hand.
+    let elsewhere = tempdir().unwrap();
+    let nobody = "amqp://127.0.0.1:1";
+    let done = experiment(&influx, elsewhere.path(), nobody, "report x --influx");
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains("x-report/report.html"), "{done:?}");
+    assert_same(&folder, &elsewhere.path().join("x-report"));
+
+    let done = experiment(&influx, elsewhere.path(), nobody, "report y --influx");
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains("knows no experiment y"), "{done:?}");
+}
+
+#[test]
+fn an_experiment_without_influxdb_can_be_imported_later() {
+    let (influx, broker, dir) = (Influx::private(), Broker::vhost(), tempdir().unwrap());
+    let args = "run --nodes 1 --workers 1,2 --bits 256 --repeat 1 --min-time 1s --dir x";
+    let args: Vec<&str> = args.split(' ').collect();
+    let done = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait_long();
+    assert_eq!(done.code, Some(0), "{done:?}");
+
+    let points: Vec<PathBuf> = files(&dir.path().join("x"))
+        .into_keys()
+        .filter(|file| file.ends_with("metrics.lp"))
+        .collect();
+    assert_eq!(points.len(), 3, "{points:?}");
+    for file in points {
+        influx.import("primepool", &dir.path().join("x").join(file));
+    }
+    let done = experiment(
+        &influx,
+        dir.path(),
+        "amqp://127.0.0.1:1",
+        "report x --influx",
+    );
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_same(&dir.path().join("x/report"), &dir.path().join("x-report"));
+}

@@ -1,0 +1,165 @@
+//! Factoring: integers that one worker takes apart.
+
+use std::{fs, path::Path};
+
+use primepool_tests::{
+    Binary, Broker, Consumer, Finished, Process, Results, assert_factored, integer, wait_for,
+};
+use rug::Integer;
+use tempfile::tempdir;
+
+fn factor(dir: &Path, broker: &Broker, args: &[&str]) -> Process {
+    let args = [&["factor"], args].concat();
+    Process::start(Binary::Producer, dir, &broker.url, &args)
+}
+
+fn lines(done: &Finished) -> Vec<&str> {
+    done.stdout
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .collect()
+}
+
+#[test]
+fn integers_of_all_sorts() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    fs::write(dir.path().join("numbers.txt"), "6\n\n 0x100 \n-7\n").unwrap();
+    let args = [
+        "-360",
+        "1",
+        "-1",
+        "1000000016000000063",
+        "0xffffffffffffffffffffffffffffffff",
+        "170141183460469231731687303715884105727",
+        "--file",
+        "numbers.txt",
+    ];
+    let done = factor(dir.path(), &broker, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(
+        lines(&done),
+        [
+            "-360 = -1 · 2^3 · 3^2 · 5",
+            "1 = 1",
+            "-1 = -1",
+            "1000000016000000063 = 1000000007 · 1000000009",
+            "340282366920938463463374607431768211455 = 3 · 5 · 17 · 257 · 641 · 65537 · 274177 · 6700417 · 67280421310721",
+            "170141183460469231731687303715884105727 = 170141183460469231731687303715884105727",
+            "6 = 2 · 3",
+            "256 = 2^8",
+            "-7 = -1 · 7",
+        ]
+    );
+    let results = Results::read(dir.path());
+    assert_factored(&results.rows);
+    let proven = |job: u64| &results.rows.iter().find(|row| row["job"] == job).unwrap()["proven"];
+    assert_eq!(*proven(4), true);
+    assert_eq!(
+        *proven(5),
+        false,
+        "a prime of 127 bits is a probable one here"
+    );
+    assert!(done.stdout.contains("9 of 9 factorisations"), "{done:?}");
+}
+
+#[test]
+fn zero_has_no_factors() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let done = factor(dir.path(), &broker, &["0", "15", "--unit-size", "2"]).wait();
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert_eq!(lines(&done), ["15 = 3 · 5"]);
+    assert!(done.stdout.contains("1 × 0 "), "says why: {}", done.stdout);
+    let results = Results::read(dir.path());
+    assert_eq!(results.summary["jobs_rejected"], 1);
+}
+
+#[test]
+fn random_products_of_two_primes() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumers = ["n1", "n2"].map(|node| Consumer::start(dir.path(), &broker, node));
+    let args = ["--count", "40", "--bits", "128", "--seed", "5"];
+    let done = factor(dir.path(), &broker, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let results = Results::read(dir.path());
+    assert_factored(&results.rows);
+    assert_eq!(results.rows.len(), 40);
+    for row in &results.rows {
+        let factors = row["factors"].as_array().unwrap();
+        assert_eq!(factors.len(), 2);
+        assert!(
+            factors
+                .iter()
+                .all(|power| integer(&power[0]).significant_bits() == 64)
+        );
+        let stages = row["stages"].as_array().unwrap();
+        assert!(stages.iter().any(|one| one["stage"] == "sieve"), "{row}");
+    }
+}
+
+#[test]
+fn a_part_of_the_factors_is_an_outcome_of_its_own() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    // Days of work: two primes of 160 bits, times 2^4 · 3.
+    let p = Integer::from(Integer::u_pow_u(2, 160)).next_prime();
+    let q = Integer::from(&p + 1_000_000_u32).next_prime();
+    let hard = Integer::from(&p * &q);
+    let n = Integer::from(&hard * 48).to_string();
+    let done = factor(dir.path(), &broker, &[&n, "--deadline", "2s"]).wait();
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let [line] = &lines(&done)[..] else {
+        panic!("{done:?}")
+    };
+    assert!(
+        line.starts_with(&format!("{n} = 2^4 · 3 · ({hard})   (")),
+        "{line}"
+    );
+    assert!(line.contains("--deadline"), "{line}");
+    let results = Results::read(dir.path());
+    assert_eq!(results.summary["jobs_partial"], 1, "{}", results.summary);
+    assert_eq!(results.rows[0]["outcome"], "partial");
+    assert_eq!(integer(&results.rows[0]["composites"][0][0]), hard);
+}
+
+#[test]
+fn a_killed_producer_goes_on() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let args = ["--count", "60", "--bits", "144", "--seed", "1"];
+    let producer = factor(dir.path(), &broker, &args);
+    wait_for("some results", || {
+        (Results::count(dir.path()) > 5).then_some(())
+    });
+    producer.signal("KILL");
+    producer.wait();
+    let run = Results::wait_for_run(dir.path());
+    let resume = ["resume", &run];
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &resume).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let results = Results::read(dir.path());
+    assert_eq!(results.rows.len(), 60);
+    assert_factored(&results.rows);
+    assert_eq!(lines(&done).len(), 60, "those from before too");
+}
+
+#[test]
+fn wrong_usage_says_what_to_do() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    fs::write(dir.path().join("bad.txt"), "12\ntwelve\n").unwrap();
+    for (args, told) in [
+        (&[][..], "say which integers"),
+        (&["12x"], "not an integer"),
+        (&["--file", "bad.txt"], "bad.txt: line 2"),
+        (&["12", "-0xff"], "--"),
+        (&["--file", "missing"], "missing"),
+        (&["--count", "5"], "--bits"),
+        (&["--bits", "64", "--count", "0"], "--count"),
+        (&["--seed", "5", "12"], "--count"),
+    ] {
+        let done = factor(dir.path(), &broker, args).wait();
+        assert_eq!(done.code, Some(2), "{args:?}: {done:?}");
+        assert!(done.stderr.contains(told), "{args:?}: {done:?}");
+    }
+}

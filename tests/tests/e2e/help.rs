@@ -1,0 +1,51 @@
+//! The help texts, frozen. After a change that is meant:
+//! `INSTA_UPDATE=always cargo test --release -p primepool-tests --test e2e help::`.
+
+use primepool_tests::Binary;
+
+fn help(binary: Binary, args: &[&str]) -> String {
+    let output = binary.command().args(args).output().unwrap();
+    assert!(output.status.success());
+    assert!(output.stderr.is_empty());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn producer() {
+    insta::assert_snapshot!(help(Binary::Producer, &["--help"]));
+}
+
+#[test]
+fn producer_resume() {
+    insta::assert_snapshot!(help(Binary::Producer, &["resume", "--help"]));
+}
+
+#[test]
+fn producer_factor() {
+    insta::assert_snapshot!(help(Binary::Producer, &["factor", "--help"]));
+}
+
+#[test]
+fn consumer() {
+    insta::assert_snapshot!(help(Binary::Consumer, &["--help"]));
+}
+
+#[test]
+fn consumer_health() {
+    insta::assert_snapshot!(help(Binary::Consumer, &["health", "--help"]));
+}
+
+#[test]
+fn experiment() {
+    insta::assert_snapshot!(help(Binary::Experiment, &["--help"]));
+}
+
+#[test]
+fn experiment_run() {
+    insta::assert_snapshot!(help(Binary::Experiment, &["run", "--help"]));
+}
+
+#[test]
+fn experiment_compare() {
+    insta::assert_snapshot!(help(Binary::Experiment, &["compare", "--help"]));
+}

@@ -1,0 +1,171 @@
+//! What a consumer acknowledges when: its publishing side on a real broker, with a network that holds up what the broker says.
+
+use std::{sync::Arc, thread};
+
+use lapin::{Acker, message::Delivery};
+use primepool_common::{
+    broker::{BrokerArgs, Endpoint},
+    message::{RunId, UnitAnswer, VERSION},
+    topology,
+};
+use primepool_consumer::{
+    answers::{Answers, Outgoing},
+    ledger::Ledger,
+    node::Node,
+};
+use primepool_engine::Kernel;
+use primepool_tests::{
+    Broker,
+    chaos::{Proxy, Weather},
+    wait_for,
+};
+use tokio::{runtime, sync::mpsc};
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(future)
+}
+
+fn endpoint(url: &str) -> Endpoint {
+    Endpoint::from_args(&BrokerArgs {
+        amqp_url: url.to_owned(),
+        amqp_url_file: None,
+        tls_ca: None,
+        tls_cert: None,
+        tls_key: None,
+        management_url: None,
+    })
+    .unwrap()
+}
+
+/// The publishing side of a consumer, a unit, and the queue that its answer goes to.
+struct Site {
+    broker: Broker,
+    /// Between the publishing side and the broker.
+    proxy: Proxy,
+    ledger: Ledger,
+    run: RunId,
+    queue: String,
+}
+
+impl Site {
+    /// An answer is on its way to the broker, whose confirmation is not on its way back.
+    fn with_unconfirmed_answer() -> (Self, Acker) {
+        let broker = Broker::vhost();
+        let (_, address) = broker.url.rsplit_once('@').unwrap();
+        let (host, _) = address.split_once('/').unwrap();
+        let proxy = Proxy::new(host);
+        let url = broker
+            .url
+            .replace(host, &format!("127.0.0.1:{}", proxy.port()));
+        let run = RunId::generate().unwrap();
+        let site = Self {
+            queue: topology::results_queue(&run),
+            ledger: Ledger::default(),
+            broker,
+            proxy,
+            run,
+        };
+        site.make_queue();
+        let node = Arc::new(Node::new("n1".to_owned(), 1, Kernel::choose().unwrap()));
+        let (outgoing, to_send) = mpsc::unbounded_channel();
+        let answers = Answers::new(
+            endpoint(&url),
+            Arc::clone(&node),
+            site.ledger.clone(),
+            to_send,
+        );
+        // It goes on until the test ends.
+        thread::spawn(move || block_on(answers.run()));
+        wait_for("the publishing side", || {
+            let is_connected = node.publishing.load(std::sync::atomic::Ordering::Relaxed);
+            is_connected.then_some(())
+        });
+        let first = site.deliver(true);
+        site.proxy.set(Weather::Mute);
+        outgoing
+            .send(Outgoing::Answer(Box::new(site.answer())))
+            .unwrap();
+        wait_for("the answer", || (site.answers() == 1).then_some(()));
+        assert!(
+            first.usable(),
+            "acknowledged before its answer was confirmed"
+        );
+        // The publishing side ends when nobody can send any more and everything is confirmed, which it is not.
+        drop(outgoing);
+        (site, first)
+    }
+
+    fn make_queue(&self) {
+        block_on(async {
+            let connection = endpoint(&self.broker.url).connect("test").await.unwrap();
+            topology::declare(&connection).await.unwrap();
+            topology::declare_results(&connection, &self.run)
+                .await
+                .unwrap();
+        });
+    }
+
+    /// The broker loses the queue with the answer in it, the producer makes it again and publishes the unit anew.
+    fn lose_the_answer(&self) -> Acker {
+        self.broker.delete_queue(&self.queue);
+        self.make_queue();
+        self.deliver(false)
+    }
+
+    fn deliver(&self, is_new: bool) -> Acker {
+        let acker = Delivery::mock(1, "".into(), "".into(), false, vec![]).acker;
+        assert_eq!(
+            self.ledger.enter((self.run.clone(), 0), acker.clone()),
+            is_new
+        );
+        acker
+    }
+
+    fn answer(&self) -> UnitAnswer {
+        UnitAnswer {
+            version: VERSION,
+            run: self.run.clone(),
+            unit: 0,
+            published_ns: 0,
+            redelivered: false,
+            node: "n1".to_owned(),
+            worker: 0,
+            rejected: None,
+            samples: Vec::new(),
+            first: 0,
+            jobs: Vec::new(),
+        }
+    }
+
+    fn answers(&self) -> u32 {
+        self.broker.ready(&self.queue).unwrap()
+    }
+
+    /// Both deliveries are acknowledged, and there is one answer for the second of them.
+    fn assert_answered(&self, first: &Acker, second: &Acker) {
+        wait_for("the acknowledgements", || {
+            (!first.usable() && !second.usable()).then_some(())
+        });
+        assert_eq!(self.answers(), 1);
+        wait_for("an empty ledger", || self.ledger.is_empty().then_some(()));
+    }
+}
+
+#[test]
+fn the_confirmation_of_a_lost_answer_settles_nothing_that_came_later() {
+    let (site, first) = Site::with_unconfirmed_answer();
+    let second = site.lose_the_answer();
+    site.proxy.set(Weather::Fair);
+    site.assert_answered(&first, &second);
+}
+
+#[test]
+fn an_answer_that_is_sent_again_settles_what_has_come_by_then() {
+    let (site, first) = Site::with_unconfirmed_answer();
+    let second = site.lose_the_answer();
+    // The confirmation never comes: the answer goes once more by a new connection, and that is enough for both.
+    site.proxy.cut();
+    site.proxy.set(Weather::Fair);
+    site.assert_answered(&first, &second);
+}

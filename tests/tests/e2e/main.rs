@@ -1,0 +1,40 @@
+//! The end-to-end tests: real processes on real servers. One binary, since linking is what most of them would cost.
+//!
+//! Modules are groups. `long::` is left to `make test-all`; `alone::` needs the machine to itself, and comes after the others with
+//! one thread. Everything else runs side by side. The same groups stand in `.config/nextest.toml`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test ends with the first thing that goes wrong"
+)]
+
+mod alone;
+mod long;
+
+mod bad_input;
+mod chaos;
+mod cluster;
+mod compare;
+mod compose;
+mod dashboards;
+mod deploy;
+mod experiment;
+mod experiment_influx;
+mod factor;
+mod faults;
+mod help;
+mod hostile;
+mod ledger;
+mod limits;
+mod make_run;
+mod metrics;
+mod metrics_faults;
+mod permissions;
+mod protocol;
+mod run;
+mod secrets;
+mod spread;
+mod stopping;
+mod tls;

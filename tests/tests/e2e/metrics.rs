@@ -1,0 +1,265 @@
+//! Metrics on real servers: InfluxDB 1.x, VictoriaMetrics, and InfluxDB 2 where one is named.
+//!
+//! What needs a server that misbehaves is tested in `common/src/metrics/tests.rs`.
+
+use std::{
+    env,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use primepool_common::{
+    clock::unix_ns,
+    metrics::{InfluxTarget, MetricsWriter, Point, Source, WriterOptions},
+};
+use primepool_tests::{Influx, Victoria, wait_for};
+use tempfile::tempdir;
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn writer(url: &str, bucket: &str, token: &str, spool: &Path) -> MetricsWriter {
+    let target = InfluxTarget::new(url, "primepool", bucket, token).unwrap();
+    let mut options = WriterOptions::new(Source::Consumer, "n1", spool.join("spool"));
+    options.interval = Duration::from_millis(100);
+    MetricsWriter::start(&target, options).unwrap()
+}
+
+fn write(writer: &MetricsWriter, count: u64) {
+    let first = unix_ns();
+    for number in 0..count {
+        writer.write(
+            &Point::new("job", first + number)
+                .tag("node", "n1")
+                .field("number", number),
+        );
+    }
+}
+
+/// The log of this thread and of the threads of writers that it starts.
+fn log() -> (Arc<Mutex<Vec<u8>>>, tracing::subscriber::DefaultGuard) {
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&log);
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || Sink(Arc::clone(&sink)))
+        .finish();
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+fn text(log: &Mutex<Vec<u8>>) -> String {
+    String::from_utf8(log.lock().unwrap().clone()).unwrap()
+}
+
+#[test]
+fn influxdb_1_gives_back_what_was_written() {
+    let (influx, dir) = (Influx::private(), tempdir().unwrap());
+    let writer = writer(&influx.url, "primepool", &influx.token, dir.path());
+    let said = "it's \"done\", C:\\new\\, a=b c";
+    writer.write(
+        &Point::new("run", 1_700_000_000_123_456_789)
+            .tag("run", "r 1,a=b")
+            .field("text", said.to_owned())
+            .field("float", 0.1)
+            .field("integer", u64::MAX)
+            .field("boolean", true),
+    );
+    write(&writer, 12_000);
+    let stats = writer.close(LONG);
+    assert_eq!((stats.written, stats.dropped), (12_002, 0), "{stats:?}");
+    let query = "SELECT text, \"float\", \"integer\", \"boolean\", run FROM run";
+    let row = &influx.rows("primepool", query)[0];
+    assert_eq!(row[0], "2023-11-14T22:13:20.123456789Z");
+    assert_eq!(row[1], said);
+    assert_eq!(row[2], 0.1);
+    assert_eq!(row[3], i64::MAX);
+    assert_eq!(row[4], true);
+    assert_eq!(row[5], "r 1,a=b");
+    assert_eq!(influx.count("primepool", "job", "number"), 12_000);
+    let query = "SELECT points_dropped FROM metrics WHERE source = 'consumer' AND node = 'n1'";
+    assert_eq!(influx.rows("primepool", query)[0][1], 0);
+}
+
+#[test]
+fn influxdb_1_is_killed_while_points_flow_and_none_is_lost() {
+    let (influx, dir) = (Influx::private(), tempdir().unwrap());
+    let (log, _guard) = log();
+    let writer = writer(&influx.url, "primepool", &influx.token, dir.path());
+    let (mut written, mut in_write) = (0, Duration::ZERO);
+    let mut flow = |time: Duration| {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            let before = Instant::now();
+            write(&writer, 50);
+            in_write += before.elapsed();
+            written += 50;
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    flow(Duration::from_millis(500));
+    influx.kill();
+    flow(Duration::from_millis(1500));
+    wait_for("a spool", || (writer.stats().spooled > 0).then_some(()));
+    influx.start_again();
+    flow(Duration::from_millis(1500));
+    let stats = writer.close(LONG);
+    assert_eq!((stats.spooled, stats.dropped, stats.refused), (0, 0, 0));
+    assert_eq!(influx.count("primepool", "job", "number"), written);
+    let each = in_write / u32::try_from(written).unwrap();
+    assert!(each < Duration::from_micros(200), "write() took {each:?}");
+    let text = text(&log);
+    assert_eq!(text.matches("cannot reach InfluxDB").count(), 1, "{text}");
+    assert_eq!(text.matches("takes metrics again").count(), 1, "{text}");
+}
+
+#[test]
+fn influxdb_1_refuses_a_wrong_token_and_gets_the_points_with_the_right_one() {
+    let (influx, dir) = (Influx::private(), tempdir().unwrap());
+    let (log, _guard) = log();
+    let wrong = writer(&influx.url, "primepool", "primepool:s3cr3t", dir.path());
+    for attempts in 1..=5 {
+        write(&wrong, 1000);
+        if attempts <= 2 {
+            wait_for("a refusal", || {
+                (wrong.stats().write_errors >= attempts).then_some(())
+            });
+        }
+    }
+    let stats = wrong.close(Duration::from_secs(5));
+    assert_eq!((stats.spooled, stats.written), (5001, 0), "{stats:?}");
+    assert!(stats.write_errors > 1);
+    let said = text(&log);
+    assert_eq!(said.matches("ERROR").count(), 1, "{said}");
+    assert!(said.contains("authorization failed") && said.contains("INFLUX_TOKEN"));
+    let right = writer(&influx.url, "primepool", &influx.token, dir.path());
+    assert_eq!(right.close(LONG).spooled, 0);
+    assert_eq!(influx.count("primepool", "job", "number"), 5000);
+    let said = text(&log);
+    assert!(!said.contains("s3cr3t") && !said.contains(&influx.token));
+}
+
+#[test]
+fn influxdb_1_with_a_user_who_may_only_write() {
+    let (influx, dir) = (Influx::private(), tempdir().unwrap());
+    for statement in [
+        "CREATE USER writer WITH PASSWORD 'w'",
+        "CREATE DATABASE there",
+        "GRANT WRITE ON there TO writer",
+    ] {
+        influx.query("", statement);
+    }
+    let there = writer(&influx.url, "there", "writer:w", dir.path());
+    write(&there, 10);
+    assert_eq!(there.close(LONG).written, 11);
+    let (log, _guard) = log();
+    for bucket in ["missing", "there/missing"] {
+        let spool = dir.path().join(bucket);
+        let missing = writer(&influx.url, bucket, "writer:w", &spool);
+        write(&missing, 10);
+        assert_eq!(missing.close(Duration::from_secs(5)).spooled, 11);
+    }
+    let said = text(&log);
+    assert_eq!(said.matches("ERROR").count(), 2, "{said}");
+    assert_eq!(said.matches("INFLUX_BUCKET").count(), 2, "{said}");
+}
+
+#[test]
+fn influxdb_1_leaves_out_a_field_of_another_type_and_keeps_the_rest() {
+    let (influx, dir) = (Influx::private(), tempdir().unwrap());
+    let writer = writer(&influx.url, "primepool", &influx.token, dir.path());
+    write(&writer, 100);
+    let at = unix_ns();
+    for number in 0..7 {
+        writer.write(&Point::new("job", at + number).field("number", "seven"));
+    }
+    write(&writer, 100);
+    let stats = writer.close(LONG);
+    assert_eq!((stats.refused, stats.written), (7, 201), "{stats:?}");
+    assert_eq!(influx.count("primepool", "job", "number"), 200);
+}
+
+#[test]
+fn the_v2_protocol_is_what_victoria_metrics_takes() {
+    let (victoria, dir) = (Victoria::private(), tempdir().unwrap());
+    let writer = writer(&victoria.url, "primepool", "any", dir.path());
+    write(&writer, 1);
+    wait_for("the first", || (writer.stats().written == 1).then_some(())); // not compressed
+    // It counts in milliseconds.
+    for number in 0..1000 {
+        let at = 1_700_000_000_000_000_000 + number * 1_000_000;
+        writer.write(
+            &Point::new("many", at)
+                .tag("run", "r 1,a=b")
+                .field("number", number)
+                .field("half", 0.5),
+        );
+    }
+    let stats = writer.close(LONG);
+    assert_eq!((stats.written, stats.write_errors), (1002, 0), "{stats:?}");
+    let mut series = wait_for("the points", || {
+        Some(victoria.export("many_")).filter(|series| series.len() == 2)
+    });
+    series.sort_by_key(|series| series["metric"]["__name__"].to_string());
+    for (series, name) in series.iter().zip(["many_half", "many_number"]) {
+        assert_eq!(series["metric"]["__name__"], name);
+        assert_eq!(series["metric"]["run"], "r 1,a=b");
+        assert_eq!(series["timestamps"][0], 1_700_000_000_000_u64);
+        let values = series["values"].as_array().unwrap();
+        assert_eq!(values.len(), 1000);
+        let last = if name == "many_half" { 0.5 } else { 999.0 };
+        assert_eq!(values[999].as_f64(), Some(last));
+    }
+    // What is new shows up only after a moment there, flushed or not.
+    wait_for("the first point", || {
+        (victoria.export("job_number").len() == 1).then_some(())
+    });
+}
+
+/// Runs where `PRIMEPOOL_TEST_INFLUX2_URL` (`http://…`) names an InfluxDB 2, with `PRIMEPOOL_TEST_INFLUX2_TOKEN`, `…_ORG` and
+/// `…_BUCKET`. The token has to read as well.
+#[test]
+fn influxdb_2_gives_back_what_was_written() {
+    let Ok(url) = env::var("PRIMEPOOL_TEST_INFLUX2_URL") else {
+        return;
+    };
+    let of = |name: &str| env::var(format!("PRIMEPOOL_TEST_INFLUX2_{name}")).unwrap();
+    let (token, org, bucket) = (of("TOKEN"), of("ORG"), of("BUCKET"));
+    let (run, dir) = (format!("test-{}", unix_ns()), tempdir().unwrap());
+    let target = InfluxTarget::new(&url, &org, &bucket, &token).unwrap();
+    let options = WriterOptions::new(Source::Producer, "n1", dir.path().join("spool"));
+    let writer = MetricsWriter::start(&target, options).unwrap();
+    for number in 0..3000_u64 {
+        let point = Point::new("job", unix_ns() + number).tag("run", run.as_str());
+        writer.write(&point.field("number", number).field("text", "a \"b\" \\ c"));
+    }
+    let stats = writer.close(LONG);
+    assert_eq!((stats.written, stats.refused), (3001, 0), "{stats:?}");
+
+    let flux = format!(
+        "from(bucket: \"{bucket}\") |> range(start: -1h) |> filter(fn: (r) => r.run == \"{run}\" and r._field == \"number\") |> count()"
+    );
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "POST /api/v2/query?org={org} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Token {token}\r\nContent-Type: application/vnd.flux\r\nContent-Length: {}\r\n\r\n{flux}",
+        flux.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains(",3000"), "{answer}");
+}

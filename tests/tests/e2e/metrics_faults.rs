@@ -1,0 +1,160 @@
+//! Runs whose InfluxDB is killed, refuses or is slow: the run does not care, and no point is lost.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use primepool_tests::{Binary, Broker, Consumer, Influx, Process, Results, find_primes, wait_for};
+use serde_json::Value;
+use tempfile::tempdir;
+
+/// The arguments that name a server, with its token in a file of `dir`.
+fn server(dir: &Path, url: &str, token: &str) -> Vec<String> {
+    let file = dir.join(format!("token-{}", token.len()));
+    fs::write(&file, token).unwrap();
+    [
+        "--influx-host",
+        url,
+        "--influx-token-file",
+        file.to_str().unwrap(),
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+fn consumer(dir: &Path, broker: &Broker, server: &[String]) -> Consumer {
+    let mut args = vec!["--node", "n1", "--concurrency", "1"];
+    args.extend(["--metrics-interval", "250ms", "--metrics-spool", "spool"]);
+    args.extend(server.iter().map(String::as_str));
+    Consumer::with(dir, broker, &args)
+}
+
+fn producer(dir: &Path, broker: &Broker, count: u64, server: &[String]) -> Process {
+    let count = count.to_string();
+    let mut args = vec!["--bits", "1024", "--count", &count];
+    args.extend(server.iter().map(String::as_str));
+    Process::start(Binary::Producer, dir, &broker.url, &args)
+}
+
+/// Jobs of all runs that the database knows.
+fn jobs(influx: &Influx) -> f64 {
+    let rows = influx.rows("primepool", "SELECT SUM(jobs) FROM job");
+    rows.first().map_or(0.0, |row| row[1].as_f64().unwrap())
+}
+
+#[test]
+fn killed_in_the_middle_of_a_run_and_started_again() {
+    let (broker, dir, influx) = (Broker::vhost(), tempdir().unwrap(), Influx::private());
+    let server = server(dir.path(), &influx.url, &influx.token);
+    let consumer = consumer(dir.path(), &broker, &server);
+    let probe = tempdir().unwrap();
+    let rate = find_primes(&broker, probe.path(), 100.0, &[]);
+    let count = (8.0 * rate) as u64;
+    let running = producer(dir.path(), &broker, count, &server);
+    let wait_for_share = |share: f64| {
+        wait_for("results", || {
+            (Results::count(dir.path()) as f64 > share * count as f64).then_some(())
+        });
+    };
+    wait_for_share(0.1);
+    influx.kill();
+    // More points than a second has, of both processes.
+    wait_for_share(0.6);
+    influx.start_again();
+    let done = running.wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let told = done.stderr.matches("cannot reach InfluxDB").count();
+    assert_eq!(told, 1, "{}", done.stderr);
+    consumer.0.signal("TERM");
+    assert_eq!(consumer.0.wait().code, Some(0));
+
+    assert_eq!(jobs(&influx), count as f64);
+    let events = influx.rows("primepool", "SELECT jobs, event FROM run");
+    let events: Vec<&Value> = events.iter().map(|row| &row[2]).collect();
+    assert_eq!(events, ["start", "end"]);
+    // The node went on telling how it was, and all of that arrived.
+    let query =
+        "SELECT MAX(elapsed) FROM (SELECT ELAPSED(alive_s, 1ms) FROM node WHERE \"run\" = '')";
+    let gap = influx.rows("primepool", query)[0][1].as_f64().unwrap();
+    assert!(gap < 3000.0, "{gap} ms without a point of the node");
+}
+
+#[test]
+fn a_wrong_token_costs_a_warning_and_the_next_run_delivers_the_points() {
+    let (broker, dir, influx) = (Broker::vhost(), tempdir().unwrap(), Influx::private());
+    let wrong = server(dir.path(), &influx.url, "primepool:s3cr3t");
+    let right = server(dir.path(), &influx.url, &influx.token);
+    influx.query("", "CREATE DATABASE primepool");
+    let consumer = consumer(dir.path(), &broker, &wrong);
+    let done = producer(dir.path(), &broker, 200, &wrong).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(done.stderr.matches(" ERROR ").count(), 1, "{}", done.stderr);
+    assert!(done.stderr.contains("INFLUX_TOKEN"), "{}", done.stderr);
+    assert!(!done.stderr.contains("s3cr3t"), "{}", done.stderr);
+    let folder = Results::folder(dir.path()).unwrap();
+    let summary = fs::read_to_string(folder.join("summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert!(summary["influxdb"].is_null(), "{summary}");
+    assert_eq!(jobs(&influx), 0.0);
+
+    let done = producer(dir.path(), &broker, 100, &right).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(jobs(&influx), 300.0);
+    drop(consumer);
+}
+
+#[test]
+fn answers_that_take_ten_seconds_hold_nobody_up() {
+    let (broker, dir, influx) = (Broker::vhost(), tempdir().unwrap(), Influx::private());
+    let slow = server(dir.path(), &slowed(&influx.url), &influx.token);
+    let consumer = consumer(dir.path(), &broker, &slow);
+    let probe = tempdir().unwrap();
+    let rate = find_primes(&broker, probe.path(), 100.0, &[]);
+    let (count, start) = ((3.0 * rate) as u64, Instant::now());
+    let done = producer(dir.path(), &broker, count, &slow).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    // Waiting for each answer would take minutes; there is a limit to what the end waits for them.
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    consumer.0.signal("TERM");
+    assert_eq!(consumer.0.wait().code, Some(0));
+
+    // What is left is delivered by the next, and what arrived without an answer is not counted twice.
+    let right = server(dir.path(), &influx.url, &influx.token);
+    let next = self::consumer(dir.path(), &broker, &right);
+    let done = producer(dir.path(), &broker, 50, &right).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(jobs(&influx), (count + 50) as f64);
+    drop(next);
+}
+
+/// Address of a server that passes everything on to `url`, and holds back what that says for ten seconds.
+fn slowed(url: &str) -> String {
+    let to = url.strip_prefix("http://").unwrap().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(&to).unwrap());
+            let (to_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || pass(client, to_server, Duration::ZERO));
+            thread::spawn(move || pass(server, to_client, Duration::from_secs(10)));
+        }
+    });
+    format!("http://{address}")
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, pause: Duration) {
+    let mut buffer = [0; 65_536];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        thread::sleep(pause);
+        if to.write_all(&buffer[..length]).is_err() {
+            return;
+        }
+    }
+}

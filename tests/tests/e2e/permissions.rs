@@ -1,0 +1,677 @@
+//! The broker as infra/rabbitmq sets it up: what it has is what the programs declare, and each user can do its job and no more.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use lapin::{
+    BasicProperties, Channel, Error, ErrorKind, ExchangeKind,
+    options::{
+        BasicGetOptions, BasicPublishOptions, ExchangeBindOptions, ExchangeDeclareOptions,
+        QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+use primepool_common::{message::JobKind, topology};
+use primepool_tests::{
+    Binary, Broker, Consumer, Process, Results, chaos::Proxy, wait_for, with_channel, workspace,
+};
+use serde_json::Value;
+use tempfile::tempdir;
+
+/// What rabbitmqctl lists, in an order of its own.
+fn list(broker: &Broker, vhost: &str, what: &[&str]) -> Vec<Value> {
+    let args = [what, &["-p", vhost, "--formatter", "json", "--quiet"]].concat();
+    let mut rows: Vec<Value> = serde_json::from_str(&broker.ctl(&args)).unwrap();
+    rows.sort_by_key(Value::to_string);
+    rows
+}
+
+#[test]
+fn definitions_are_what_the_programs_declare() {
+    let (broker, _) = Broker::pool();
+    // As a user who may declare everything in a virtual host of its own.
+    let dir = tempdir().unwrap();
+    let url = format!("{}/%2f", broker.url.trim_end_matches("/primepool"));
+    let _consumer = Consumer::at(dir.path(), &url, &[]);
+    for what in [
+        &["list_queues", "name", "durable", "auto_delete", "arguments"][..],
+        &[
+            "list_bindings",
+            "source_name",
+            "destination_name",
+            "routing_key",
+            "arguments",
+        ],
+        &[
+            "list_exchanges",
+            "name",
+            "type",
+            "durable",
+            "internal",
+            "auto_delete",
+            "arguments",
+        ],
+    ] {
+        let declared = list(&broker, "/", what);
+        assert!(declared.len() >= JobKind::ALL.len(), "{declared:?}");
+        assert_eq!(list(&broker, "primepool", what), declared);
+    }
+}
+
+#[test]
+fn policies_say_what_the_programs_say() {
+    let (broker, _) = Broker::pool();
+    let queues = list(&broker, "primepool", &["list_queues", "name", "policy"]);
+    let policy_of = |queue: &str| {
+        let row = queues.iter().find(|row| row["name"] == queue);
+        row.unwrap()["policy"].as_str().unwrap().to_owned()
+    };
+    for kind in JobKind::ALL {
+        assert_eq!(policy_of(&topology::jobs_queue(kind)), "primepool-jobs");
+    }
+    // RabbitMQ 4 drops what was looked at and put back twenty times, unless told otherwise.
+    assert_eq!(policy_of(topology::DEAD_QUEUE), "primepool-kept");
+    assert_eq!(policy_of(topology::UNROUTED_QUEUE), "primepool-kept");
+
+    let text = fs::read(workspace().join("infra/rabbitmq/definitions.json")).unwrap();
+    let definitions: Value = serde_json::from_slice(&text).unwrap();
+    let policies = definitions["policies"].as_array().unwrap();
+    let jobs = policies.iter().find(|one| one["name"] == "primepool-jobs");
+    let jobs = &jobs.unwrap()["definition"];
+    assert_eq!(jobs["delivery-limit"], topology::DELIVERY_LIMIT);
+    assert_eq!(jobs["dead-letter-routing-key"], topology::DEAD_QUEUE);
+    // As the queues' own arguments, which go before a policy.
+    let arguments = &definitions["queues"][0]["arguments"];
+    for (key, value) in jobs.as_object().unwrap() {
+        let argument = &arguments[format!("x-{key}")];
+        assert!(argument == value || key == "queue-leader-locator", "{key}");
+    }
+    // Passwords are put in by those who make them.
+    for user in definitions["users"].as_array().unwrap() {
+        assert_eq!(user["password_hash"], "", "{user}");
+    }
+}
+
+#[test]
+fn each_user_can_do_its_job() {
+    let ((broker, management), dir) = (Broker::pool(), tempdir().unwrap());
+    let address = ["--management-url", &management];
+    let url = broker.pool_url("consumer");
+    let args = [&["--node", "n1", "--concurrency", "2"][..], &address].concat();
+    let consumer = Consumer::at(dir.path(), &url, &args);
+
+    let url = broker.pool_url("producer");
+    let args = [&["--count", "300", "--bits", "256"][..], &address].concat();
+    let done = Process::start(Binary::Producer, dir.path(), &url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let results = Results::read(dir.path());
+    results.assert_primes(300, 256);
+    assert!(!done.stderr.contains("metrics lack"), "{done:?}");
+    // Also what comes after: the queue of the results is deleted.
+    let queue = format!("{}.{}", topology::RESULTS_EXCHANGE, results.run());
+    assert_eq!(broker.ready(&queue), None);
+
+    // And the first half of a run today, the other half tomorrow.
+    let dir = tempdir().unwrap();
+    let args = ["--count", "50", "--bits", "256", "--detach"];
+    let done = Process::start(Binary::Producer, dir.path(), &url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let run = Results::read(dir.path()).run().to_owned();
+    let done = Process::start(Binary::Producer, dir.path(), &url, &["resume", &run]).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    Results::read(dir.path()).assert_primes(50, 256);
+
+    broker.publish(
+        topology::JOBS_EXCHANGE,
+        "prime",
+        b"no unit",
+        BasicProperties::default(),
+    );
+    let dead = wait_for("a dead letter", || broker.take(topology::DEAD_QUEUE));
+    assert_eq!(dead.delivery.data, b"no unit");
+
+    let (_, log) = consumer.0.output();
+    assert!(
+        !log.contains("metrics lack") && !log.contains("ERROR"),
+        "{log}"
+    );
+}
+
+/// As just after the broker was killed: it listens, and a queue is not up yet.
+#[test]
+fn a_queue_that_is_not_up_yet_is_waited_for() {
+    let ((broker, _), dir) = (Broker::pool(), tempdir().unwrap());
+    // The broker knows it, but not among those that are up.
+    let name = topology::CONTROL_STREAM;
+    broker.ctl(&[
+        "eval",
+        &format!(
+            r#"Name = rabbit_misc:r(<<"primepool">>, queue, <<"{name}">>), [Queue] = mnesia:dirty_read(rabbit_queue, Name), persistent_term:put(away, Queue), ok = mnesia:dirty_delete(rabbit_queue, Name)."#
+        ),
+    ]);
+    let (proxy, url) = Proxy::before(&broker.pool_url("consumer"));
+    let consumer = Consumer::begin(dir.path(), &url, &[]);
+    // One that publishes, and three in vain to take units.
+    wait_for("further attempts", || {
+        (proxy.connections() >= 4).then_some(())
+    });
+    assert_eq!(consumer.is_connected(), Some(false));
+    broker.ctl(&[
+        "eval",
+        "ok = mnesia:dirty_write(rabbit_queue, persistent_term:get(away)).",
+    ]);
+    consumer.wait_until_connected();
+}
+
+/// Fails unless the broker refuses this with "you may not".
+fn assert_refused(url: &str, what: &str, act: impl AsyncFnOnce(&Channel) -> Result<(), Error>) {
+    let done = with_channel(url, act);
+    let error = done.expect_err(what);
+    let refused = matches!(error.kind(), ErrorKind::ProtocolError(amqp) if amqp.get_id() == 403);
+    assert!(refused, "{what}: {error:?}");
+}
+
+/// Fails unless this user may neither declare nor delete anything of the pool's, nor make anything of its own.
+fn assert_declares_nothing(url: &str) {
+    let table = FieldTable::default;
+    assert_refused(url, "a queue", async |channel| {
+        let options = QueueDeclareOptions::default();
+        channel
+            .queue_declare("mine".into(), options, table())
+            .await?;
+        Ok(())
+    });
+    assert_refused(url, "a queue of the server's naming", async |channel| {
+        let options = QueueDeclareOptions::default();
+        channel.queue_declare("".into(), options, table()).await?;
+        Ok(())
+    });
+    assert_refused(url, "an exchange", async |channel| {
+        let (kind, options) = (ExchangeKind::Fanout, ExchangeDeclareOptions::default());
+        channel
+            .exchange_declare("primepool.mine".into(), kind, options, table())
+            .await
+    });
+    let jobs = topology::jobs_queue(JobKind::Prime);
+    for queue in [
+        jobs.as_str(),
+        topology::DEAD_QUEUE,
+        topology::UNROUTED_QUEUE,
+        topology::CONTROL_STREAM,
+    ] {
+        assert_refused(url, queue, async |channel| {
+            let options = QueueDeleteOptions::default();
+            channel.queue_delete(queue.into(), options).await?;
+            Ok(())
+        });
+        assert_refused(url, queue, async |channel| {
+            let (exchange, options) = (topology::RESULTS_EXCHANGE, QueueBindOptions::default());
+            channel
+                .queue_bind(queue.into(), exchange.into(), "".into(), options, table())
+                .await
+        });
+    }
+}
+
+fn assert_cannot_publish(url: &str, targets: &[(&str, &str)]) {
+    for (exchange, key) in targets {
+        assert_refused(url, &format!("to {exchange:?}, {key}"), async |channel| {
+            let options = BasicPublishOptions::default();
+            let properties = BasicProperties::default();
+            channel
+                .basic_publish((*exchange).into(), (*key).into(), options, b"x", properties)
+                .await?
+                .await?;
+            Ok(())
+        });
+    }
+}
+
+fn assert_cannot_read(url: &str, queues: &[&str]) {
+    for queue in queues {
+        assert_refused(url, queue, async |channel| {
+            let options = BasicGetOptions::default();
+            channel.basic_get((*queue).into(), options).await?;
+            Ok(())
+        });
+        assert_refused(url, queue, async |channel| {
+            let options = QueuePurgeOptions::default();
+            channel.queue_purge((*queue).into(), options).await?;
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn nobody_can_do_more() {
+    let (broker, management) = Broker::pool();
+    let jobs = topology::jobs_queue(JobKind::Prime);
+    // The queue of a run's results.
+    let run = "primepool.results.20261122-201530-9f3c01ab";
+    with_channel(&broker.pool_url("producer"), async |channel| {
+        let options = QueueDeclareOptions::default();
+        channel
+            .queue_declare(run.into(), options, FieldTable::default())
+            .await
+            .unwrap();
+    });
+
+    let consumer = broker.pool_url("consumer");
+    assert_declares_nothing(&consumer);
+    assert_cannot_publish(
+        &consumer,
+        &[
+            (topology::JOBS_EXCHANGE, "prime"),
+            (topology::UNROUTED_EXCHANGE, ""),
+            (topology::CONTROL_EXCHANGE, ""),
+            ("", &jobs), // the default exchange leads to every queue
+            ("", run),
+            ("", topology::DEAD_QUEUE),
+        ],
+    );
+    assert_cannot_read(
+        &consumer,
+        &[topology::DEAD_QUEUE, topology::UNROUTED_QUEUE, run],
+    );
+
+    let producer = broker.pool_url("producer");
+    assert_declares_nothing(&producer);
+    assert_refused(&producer, "a queue of jobs", async |channel| {
+        let options = QueueDeclareOptions::default();
+        let name = "primepool.jobs.other".into();
+        channel
+            .queue_declare(name, options, FieldTable::default())
+            .await?;
+        Ok(())
+    });
+    assert_cannot_publish(
+        &producer,
+        &[
+            (topology::RESULTS_EXCHANGE, "20261122-201530-9f3c01ab"),
+            (topology::DEAD_EXCHANGE, ""),
+            ("", &jobs),
+        ],
+    );
+    assert_cannot_read(
+        &producer,
+        &[&jobs, topology::DEAD_QUEUE, topology::UNROUTED_QUEUE],
+    );
+
+    let monitoring = broker.pool_url("monitoring");
+    assert_declares_nothing(&monitoring);
+    assert_cannot_publish(
+        &monitoring,
+        &[
+            (topology::JOBS_EXCHANGE, "prime"),
+            (topology::RESULTS_EXCHANGE, "r"),
+            (topology::DEAD_EXCHANGE, ""),
+            ("", &jobs),
+        ],
+    );
+    assert_cannot_read(&monitoring, &[&jobs, topology::DEAD_QUEUE, run]);
+
+    let queue = format!("/api/queues/primepool/{jobs}");
+    let get = r#"{"count":1,"ackmode":"ack_requeue_false","encoding":"auto"}"#;
+    let publish =
+        r#"{"properties":{},"routing_key":"prime","payload":"x","payload_encoding":"string"}"#;
+    for user in ["monitoring", "consumer", "producer"] {
+        let url = broker.pool_url(user);
+        let ask = |method: &str, path: &str, body: &str| {
+            let (status, body) = http(&management, &url, method, path, body);
+            (
+                status,
+                serde_json::from_str::<Value>(&body).unwrap_or_default(),
+            )
+        };
+        let (status, told) = ask("GET", &queue, "");
+        assert_eq!(
+            (status, &told["name"]),
+            (200, &jobs.as_str().into()),
+            "{user}"
+        );
+        let mut forbidden = vec![
+            ("DELETE", queue.clone(), ""),
+            ("PUT", "/api/queues/primepool/mine".to_owned(), "{}"),
+            (
+                "PUT",
+                "/api/users/mine".to_owned(),
+                r#"{"password":"x","tags":"administrator"}"#,
+            ),
+            (
+                "PUT",
+                "/api/policies/primepool/mine".to_owned(),
+                r#"{"pattern":".*","definition":{"max-length":1}}"#,
+            ),
+            (
+                "PUT",
+                format!("/api/permissions/primepool/{user}"),
+                r#"{"configure":".*","write":".*","read":".*"}"#,
+            ),
+            ("GET", "/api/definitions".to_owned(), ""),
+        ];
+        if user != "consumer" {
+            forbidden.push(("POST", format!("{queue}/get"), get));
+            forbidden.push(("DELETE", format!("{queue}/contents"), ""));
+        }
+        if user != "producer" {
+            let path = format!(
+                "/api/exchanges/primepool/{}/publish",
+                topology::JOBS_EXCHANGE
+            );
+            forbidden.push(("POST", path, publish));
+        }
+        for (method, path, body) in forbidden {
+            let (status, answer) = ask(method, &path, body);
+            let told = answer.to_string();
+            // RabbitMQ 3.10 answers 400 where AMQP would refuse.
+            let refused =
+                matches!(status, 401 | 403) || status == 400 && told.contains("access to");
+            assert!(refused, "{user}: {method} {path}: {status} {told}");
+        }
+    }
+    // One who may look sees everything that matters.
+    let url = broker.pool_url("monitoring");
+    for path in [
+        "/api/overview",
+        "/api/nodes",
+        "/api/connections",
+        "/api/queues",
+    ] {
+        assert_eq!(http(&management, &url, "GET", path, "").0, 200, "{path}");
+    }
+    assert_eq!(broker.ready(&jobs), Some(0));
+}
+
+/// Names as a run's queue has them, which producers may make.
+const OWN: &str = "primepool.results.9-own";
+
+#[test]
+fn a_name_that_may_be_made_leads_nowhere_else() {
+    let (broker, _) = Broker::pool();
+    let jobs = topology::jobs_queue(JobKind::Prime);
+    let (consumer, producer) = (broker.pool_url("consumer"), broker.pool_url("producer"));
+    let argument = |key: &'static str, value: &str| {
+        let mut table = FieldTable::default();
+        table.insert(key.into(), AMQPValue::LongString(value.into()));
+        table
+    };
+    let (queue, exchange) = (
+        QueueDeclareOptions::default,
+        ExchangeDeclareOptions::default,
+    );
+    // What is allowed, as a control: else the rest might fail for another reason.
+    with_channel(&producer, async |channel| {
+        let table = FieldTable::default;
+        channel
+            .queue_declare(OWN.into(), queue(), table())
+            .await
+            .unwrap();
+        let results = topology::RESULTS_EXCHANGE.into();
+        let key = "9-own".into();
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(OWN.into(), results, key, options, table())
+            .await
+            .unwrap();
+    });
+
+    // Dead letters of a queue, and what an exchange cannot route, would be published with nobody's permissions.
+    for target in ["", topology::DEAD_EXCHANGE, "amq.fanout"] {
+        assert_refused(
+            &producer,
+            &format!("dead letters to {target:?}"),
+            async |channel| {
+                let table = argument("x-dead-letter-exchange", target);
+                let name = "primepool.results.9-dead".into();
+                channel.queue_declare(name, queue(), table).await?;
+                Ok(())
+            },
+        );
+        if !target.is_empty() {
+            assert_refused(
+                &producer,
+                &format!("an alternate {target}"),
+                async |channel| {
+                    let table = argument("alternate-exchange", target);
+                    let name = "primepool.results.9-exchange".into();
+                    channel
+                        .exchange_declare(name, ExchangeKind::Fanout, exchange(), table)
+                        .await
+                },
+            );
+        }
+    }
+    // Copies of units, of dead letters, of answers that nobody waited for, of everything.
+    for source in [
+        topology::JOBS_EXCHANGE,
+        topology::DEAD_EXCHANGE,
+        topology::UNROUTED_EXCHANGE,
+        "amq.rabbitmq.trace",
+        "amq.topic",
+    ] {
+        for user in [&producer, &consumer] {
+            assert_refused(user, &format!("a binding to {source}"), async |channel| {
+                let (options, table) = (QueueBindOptions::default(), FieldTable::default());
+                channel
+                    .queue_bind(OWN.into(), source.into(), "#".into(), options, table)
+                    .await
+            });
+        }
+    }
+    // Ways into a queue of jobs past its exchange, and into another exchange.
+    for (destination, source) in [
+        (topology::JOBS_EXCHANGE, topology::RESULTS_EXCHANGE),
+        (topology::DEAD_EXCHANGE, topology::RESULTS_EXCHANGE),
+        (topology::RESULTS_EXCHANGE, topology::JOBS_EXCHANGE),
+        (topology::RESULTS_EXCHANGE, "amq.topic"),
+    ] {
+        for user in [&producer, &consumer] {
+            // A producer may publish units and read answers, so it may turn the one into the other: no unit is valid as both.
+            if user == &producer && destination == topology::JOBS_EXCHANGE {
+                continue;
+            }
+            let what = format!("{source} into {destination}");
+            assert_refused(user, &what, async |channel| {
+                let (options, table) = (ExchangeBindOptions::default(), FieldTable::default());
+                channel
+                    .exchange_bind(destination.into(), source.into(), "".into(), options, table)
+                    .await
+            });
+        }
+    }
+    for exchange in [
+        "amq.direct",
+        "amq.fanout",
+        "amq.headers",
+        "amq.match",
+        "amq.topic",
+        "amq.rabbitmq.trace",
+    ] {
+        for user in ["consumer", "producer", "monitoring"] {
+            assert_cannot_publish(&broker.pool_url(user), &[(exchange, jobs.as_str())]);
+        }
+    }
+}
+
+#[test]
+fn the_management_api_opens_nothing_more() {
+    let (broker, management) = Broker::pool();
+    let jobs = topology::jobs_queue(JobKind::Prime);
+    broker.publish(
+        topology::JOBS_EXCHANGE,
+        "prime",
+        b"no unit",
+        BasicProperties::default(),
+    );
+    with_channel(&broker.pool_url("producer"), async |channel| {
+        let (options, table) = (QueueDeclareOptions::default(), FieldTable::default());
+        channel
+            .queue_declare(OWN.into(), options, table)
+            .await
+            .unwrap();
+    });
+    let shovel = r#"{"value":{"src-protocol":"amqp091","src-uri":"amqp://","src-queue":"primepool.dead","dest-protocol":"amqp091","dest-uri":"amqp://","dest-queue":"mine"}}"#;
+    let get = r#"{"count":1,"ackmode":"ack_requeue_true","encoding":"auto"}"#;
+    let everything = r#"{"configure":".*","write":".*","read":".*"}"#;
+    let forbidden = [
+        ("GET", "/api/users", ""),
+        ("GET", "/api/permissions", ""),
+        ("GET", "/api/definitions/primepool", ""),
+        ("POST", "/api/definitions", "{}"),
+        ("PUT", "/api/vhosts/mine", "{}"),
+        ("DELETE", "/api/vhosts/primepool", ""),
+        (
+            "PUT",
+            "/api/vhost-limits/primepool/max-queues",
+            r#"{"value":0}"#,
+        ),
+        (
+            "PUT",
+            "/api/user-limits/consumer/max-connections",
+            r#"{"value":0}"#,
+        ),
+        ("PUT", "/api/parameters/shovel/primepool/mine", shovel),
+        ("PUT", "/api/global-parameters/mine", r#"{"value":"x"}"#),
+        (
+            "PUT",
+            "/api/operator-policies/primepool/mine",
+            r#"{"pattern":".*","definition":{"max-length":1}}"#,
+        ),
+        (
+            "PUT",
+            "/api/topic-permissions/primepool/consumer",
+            r#"{"exchange":"amq.topic","write":".*","read":".*"}"#,
+        ),
+        ("PUT", "/api/permissions/%2F/consumer", everything),
+        (
+            "PUT",
+            "/api/exchanges/primepool/mine",
+            r#"{"type":"fanout"}"#,
+        ),
+        ("DELETE", "/api/exchanges/primepool/primepool.jobs", ""),
+        (
+            "POST",
+            "/api/bindings/primepool/e/primepool.jobs/q/primepool.dead",
+            r#"{"routing_key":"prime"}"#,
+        ),
+        ("GET", "/api/aliveness-test/primepool", ""),
+        ("POST", "/api/queues/primepool/primepool.dead/get", get),
+        (
+            "POST",
+            "/api/queues/primepool/primepool.results.unrouted/get",
+            get,
+        ),
+        ("POST", "/api/queues/%2F/mine/get", get),
+    ];
+    for user in ["consumer", "producer", "monitoring"] {
+        let url = broker.pool_url(user);
+        for (method, path, body) in forbidden {
+            let (status, answer) = http(&management, &url, method, path, body);
+            let refused = matches!(status, 401 | 403 | 404 | 405)
+                || status == 400 && answer.contains("access to")
+                || status == 500 && answer.contains("access to");
+            assert!(refused, "{user}: {method} {path}: {status} {answer}");
+        }
+    }
+    // Nothing has become of all that.
+    let (_, vhosts) = http(&management, &broker.url, "GET", "/api/vhosts", "");
+    let vhosts: Vec<Value> = serde_json::from_str(&vhosts).unwrap();
+    assert_eq!(vhosts.len(), 2, "{vhosts:?}");
+    let policies = broker.ctl(&[
+        "list_policies",
+        "-p",
+        "primepool",
+        "--quiet",
+        "--no-table-headers",
+    ]);
+    assert_eq!(policies.lines().count(), 2, "{policies}");
+    assert_eq!(broker.ready(&jobs), Some(1));
+
+    // Answers are for producers, units for consumers, also here.
+    let path = format!("/api/queues/primepool/{OWN}/get");
+    for (user, allowed) in [
+        ("producer", true),
+        ("consumer", false),
+        ("monitoring", false),
+    ] {
+        let (status, answer) = http(&management, &broker.pool_url(user), "POST", &path, get);
+        assert_eq!(status == 200, allowed, "{user}: {status} {answer}");
+    }
+
+    // Whoever has a user's password can end the connections of that user, and of no other.
+    let dir = tempdir().unwrap();
+    let url = broker.pool_url("consumer");
+    let _consumer = Consumer::at(dir.path(), &url, &["--node", "n1"]);
+    let connected = || {
+        wait_for("the consumer's connections", || {
+            let (_, text) = http(&management, &broker.url, "GET", "/api/connections", "");
+            let all: Vec<Value> = serde_json::from_str(&text).ok()?;
+            let own = all.iter().filter(|one| one["user"] == "consumer");
+            let own: BTreeSet<String> = own
+                .filter_map(|one| Some(one["name"].as_str()?.to_owned()))
+                .collect();
+            (own.len() == 2).then_some(own)
+        })
+    };
+    let connections = connected();
+    let close = |user: &str, connection: &str| {
+        let name = connection.replace(' ', "%20").replace('>', "%3E");
+        let path = format!("/api/connections/{name}");
+        http(&management, &broker.pool_url(user), "DELETE", &path, "").0
+    };
+    for connection in &connections {
+        for user in ["producer", "monitoring"] {
+            assert!(matches!(close(user, connection), 401 | 403), "{user}");
+        }
+    }
+    assert_eq!(connected(), connections);
+    let first = connections.first().unwrap();
+    assert_eq!(close("consumer", first), 204);
+    wait_for("another connection in its place", || {
+        (!connected().contains(first)).then_some(())
+    });
+}
+
+/// One request to the management API as the user of this AMQP address: status and body.
+fn http(server: &str, user: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+    let address = server.trim_start_matches("http://");
+    let (login, _) = user["amqp://".len()..].split_once('@').unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    // HTTP 1.0: the body ends with the connection.
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Basic {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        base64(login.as_bytes()),
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split_whitespace().nth(1).unwrap();
+    (status.parse().unwrap(), body.to_owned())
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let mut bits = [0; 3];
+        bits[..group.len()].copy_from_slice(group);
+        let number = u32::from_be_bytes([0, bits[0], bits[1], bits[2]]);
+        for digit in 0..4 {
+            if digit <= group.len() {
+                let index = number >> (18 - 6 * digit) & 63;
+                text.push(char::from(DIGITS[index as usize]));
+            } else {
+                text.push('=');
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,107 @@
+//! The protocol, model-checked: a small run in every order in which things can happen and go wrong. `model.rs` has its states and
+//! steps, docs/RELIABILITY.md says what follows from it and what does not.
+//!
+//! `cargo test --release -p primepool-tests --test e2e protocol -- --nocapture` prints how many states were seen, and what
+//! happens without each of the safeguards. The largest size is in `long/protocol.rs`.
+
+mod model;
+
+use std::{thread::available_parallelism, time::Instant};
+
+use model::{Protocol, Safeguard, State};
+use stateright::{Checker, HasDiscoveries, Model, Path};
+
+const LOST: &str = "nothing is lost";
+const TWICE: &str = "no unit has two results";
+const EARLY: &str = "no unit is acknowledged early";
+
+/// A protocol with all safeguards.
+fn protocol(units: usize, consumers: usize, faults: u8, tidies: bool) -> Protocol {
+    Protocol {
+        units,
+        consumers,
+        faults,
+        tidies,
+        without: None,
+    }
+}
+
+/// Fails unless it keeps its promises in every state.
+pub(crate) fn check(units: usize, consumers: usize, faults: u8, tidies: bool) {
+    let begin = Instant::now();
+    let protocol = protocol(units, consumers, faults, tidies);
+    let size = format!("{protocol:?}");
+    let checker = protocol
+        .checker()
+        .threads(available_parallelism().map_or(1, usize::from))
+        .symmetry_fn(State::representative)
+        .spawn_dfs()
+        .join();
+    println!(
+        "{size}: {} states, {} of them distinct, {} steps deep, {:.1} s",
+        checker.state_count(),
+        checker.unique_state_count(),
+        checker.max_depth(),
+        begin.elapsed().as_secs_f64()
+    );
+    checker.assert_properties();
+}
+
+#[test]
+fn one_unit_whatever_goes_wrong() {
+    check(1, 2, 2, false);
+    check(1, 1, 3, false);
+}
+
+#[test]
+fn two_units_that_share_a_run() {
+    check(2, 1, 1, false);
+}
+
+/// Looks for what goes wrong without a safeguard, and a way there.
+fn goes_wrong(without: Safeguard, units: usize, faults: u8, property: &'static str) {
+    let checker = Protocol {
+        without: Some(without),
+        ..protocol(units, 1, faults, false)
+    }
+    .checker()
+    .finish_when(HasDiscoveries::AnyOf([property].into()))
+    .spawn_bfs()
+    .join();
+    let path = checker.discovery(property).map(Path::into_actions);
+    println!("without {without:?}, {property:?} is not true after {path:?}");
+    assert!(path.is_some(), "the model does well without {without:?}");
+}
+
+#[test]
+fn no_safeguard_is_superfluous() {
+    use Safeguard::*;
+    for (safeguard, faults) in [
+        (UnitIsAcknowledgedAfterConfirmation, 1),
+        (ConfirmationSettlesNothingLater, 1),
+        (UnconfirmedAnswerIsSentAgain, 1),
+        (UnconfirmedUnitIsPublishedAgain, 1),
+        (UnitIsJournalledAfterConfirmation, 1),
+        (AnswerIsAcknowledgedAfterSync, 1),
+        (LostAnswersAreAskedForAgain, 1),
+        (LossIsRemembered, 2),
+        (JournalIsEmptied, 2),
+        (JournalIsEmptiedFirst, 2),
+        (EarlierPublicationsDoNotCount, 2),
+        (PublicationsWithoutQueueDoNotCount, 2),
+        (WrongUnitIsRetracted, 2),
+        (PublicationsBeforeRetractionDoNotCount, 2),
+    ] {
+        goes_wrong(safeguard, 1, faults, LOST);
+    }
+    for safeguard in [
+        UnitIsAcknowledgedAfterConfirmation,
+        ConfirmationSettlesNothingLater,
+    ] {
+        goes_wrong(safeguard, 1, 1, EARLY);
+    }
+    // A run of one unit ends with its first result.
+    for safeguard in [SecondResultIsDropped, ResultsAreReadBack] {
+        goes_wrong(safeguard, 2, 1, TWICE);
+    }
+}

@@ -1,0 +1,307 @@
+//! Runs that go well.
+
+use std::{collections::BTreeMap, fs};
+
+use primepool_tests::{Binary, Broker, Consumer, Influx, Process, Results, primes};
+use rug::{Integer, integer::IsPrime};
+use tempfile::tempdir;
+
+#[test]
+fn a_hundred_primes_of_1024_bits() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let args = ["--count", "100", "--bits", "1024"];
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(
+        done.stdout.contains("100 of 100 primes of 1024 bits"),
+        "{}",
+        done.stdout
+    );
+
+    let results = Results::read(dir.path());
+    results.assert_primes(100, 1024);
+    let summary = &results.summary;
+    for (field, expected) in [
+        ("jobs", 100),
+        ("jobs_ok", 100),
+        ("jobs_missing", 0),
+        ("duplicates", 0),
+    ] {
+        assert_eq!(summary[field], expected, "{summary}");
+    }
+    assert_eq!(summary["error_rate"], 0.0);
+    for figure in ["jobs_per_s", "efficiency", "elapsed_s"] {
+        assert!(
+            summary[figure].as_f64().unwrap() > 0.0,
+            "{figure}: {summary}"
+        );
+    }
+    for quantiles in ["latency_ms", "queue_wait_ms", "compute_ms"] {
+        let q = |name| summary[quantiles][name].as_f64().unwrap();
+        assert!(q("p50") <= q("p95") && q("p95") <= q("p99") && q("p99") <= q("max"));
+    }
+    let node = &summary["nodes"][0];
+    assert_eq!(node["node"], "n1");
+    assert_eq!(node["workers"], 2);
+    let rss = node["rss_bytes"].as_u64().unwrap();
+    assert!(
+        rss > 1_000_000 && rss < 30_000_000,
+        "resident memory of the consumer: {rss}"
+    );
+    assert!(node["pool_cpu_pct"].as_f64().unwrap() > 0.0);
+
+    // The broker has nothing left of the run.
+    assert_eq!(
+        broker.ready(&format!("primepool.results.{}", results.run())),
+        None
+    );
+    assert_eq!(broker.ready("primepool.jobs.prime"), Some(0));
+    assert_eq!(broker.ready("primepool.dead"), Some(0));
+}
+
+#[test]
+fn the_metrics_are_line_protocol() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let args = ["--count", "50", "--bits", "256"];
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let results = Results::read(dir.path());
+    let text = fs::read_to_string(results.folder.join("metrics.lp")).unwrap();
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut jobs_counted = 0;
+    for line in text.lines() {
+        // No tag here has a space, a text among the fields may.
+        let (series, rest) = line.split_once(' ').expect(line);
+        let (fields, at) = rest.rsplit_once(' ').expect(line);
+        at.parse::<u64>().expect(line);
+        let measurement = series.split(',').next().unwrap();
+        *counts.entry(measurement).or_default() += 1;
+        if measurement == "job" {
+            let tags = format!(
+                "job,run={},node=n1,kind=prime,bits=256,outcome=ok",
+                results.run()
+            );
+            assert_eq!(series, tags);
+            let jobs = fields
+                .strip_prefix("jobs=")
+                .and_then(|f| f.split_once("i,latency_ms="));
+            jobs_counted += jobs.expect(line).0.parse::<u32>().unwrap();
+        }
+    }
+    assert_eq!(jobs_counted, 50);
+    assert_eq!(counts["run"], 2, "{counts:?}");
+    assert!(counts["node"] >= 2 && counts["queue"] >= 1, "{counts:?}");
+}
+
+#[test]
+fn metrics_reach_influxdb_and_are_read_back() {
+    let (broker, dir, influx) = (Broker::vhost(), tempdir().unwrap(), Influx::private());
+    let flags = influx.flags();
+    let server = || flags.iter().map(String::as_str);
+    let mut consumer = vec!["--node", "n1", "--metrics-interval", "200ms"];
+    consumer.extend(server());
+    consumer.extend(["--metrics-spool", "spool"]);
+    let consumer = Consumer::with(dir.path(), &broker, &consumer);
+    let mut args = vec!["--count", "300", "--bits", "256"];
+    args.extend(server());
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains("read back from"), "{done:?}");
+    let results = Results::read(dir.path());
+    let read = &results.summary["influxdb"];
+    assert_eq!(read["jobs_ok"], 300, "{read}");
+    assert_eq!(read["points"], results.summary["units"], "{read}");
+    drop(consumer);
+}
+
+#[test]
+fn the_management_api_adds_what_amqp_does_not_tell() {
+    let ((broker, management), dir) = (Broker::with_management(), tempdir().unwrap());
+    let _consumer = Consumer::with(dir.path(), &broker, &["--node", "n1", "--concurrency", "1"]);
+    let run = |url: &str, seconds: &str| {
+        let dir = tempdir().unwrap();
+        let args = ["--count", "100000", "--bits", "1024", "--timeout", seconds];
+        let mut args = args.to_vec();
+        args.extend(["--management-url", url]);
+        let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait_long();
+        let folder = Results::read(dir.path()).folder;
+        let text = fs::read_to_string(folder.join("metrics.lp")).unwrap();
+        (done, text)
+    };
+    let (done, text) = run(&management, "13s"); // the broker renews its figures every five seconds
+    // Everything is published within the first second; handing out goes on.
+    let largest = |field: &str| {
+        let queue = text.lines().filter(|line| line.starts_with("queue,"));
+        let values = queue.filter_map(|line| {
+            let (_, value) = line.split_once(field)?;
+            value.split([',', ' ', 'i']).next()?.parse().ok()
+        });
+        values.fold(-1.0, f64::max)
+    };
+    assert!(largest("unacked=") > 0.0, "{done:?}\n{text}");
+    assert!(largest("deliver_rate=") > 0.0, "{done:?}\n{text}");
+    assert!(largest("publish_rate=") >= 0.0, "{done:?}\n{text}");
+
+    let wrong = format!("{management}/nowhere");
+    let (done, text) = run(&wrong, "8s");
+    assert_eq!(done.stderr.matches("metrics lack").count(), 1, "{done:?}");
+    assert!(text.contains("queue,") && !text.contains("unacked="));
+}
+
+#[test]
+fn safe_primes() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let args = ["--count", "10", "--bits", "128", "--kind", "safe-prime"];
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let results = Results::read(dir.path());
+    results.assert_primes(10, 128);
+    for prime in primes(&results.rows) {
+        assert_ne!((prime >> 1_u32).is_probably_prime(40), IsPrime::No);
+    }
+}
+
+#[test]
+fn next_primes() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    fs::write(
+        dir.path().join("starts"),
+        "100\n0xffffffffffffffffffffffff\n\n-7\n",
+    )
+    .unwrap();
+    let args = [
+        "--kind",
+        "next-prime",
+        "--after",
+        "7",
+        "--after",
+        "-0x5",
+        "--after-file",
+        "starts",
+    ];
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let large = Integer::from(u128::MAX >> 32);
+    let expected = [
+        11.into(),
+        2.into(),
+        101.into(),
+        large.next_prime(),
+        Integer::from(2),
+    ];
+    assert_eq!(primes(&Results::read(dir.path()).rows), expected);
+}
+
+#[test]
+fn a_seeded_run_repeats_itself_whatever_the_units() {
+    let broker = Broker::vhost();
+    let consumers = tempdir().unwrap();
+    let _first = Consumer::start(consumers.path(), &broker, "n1");
+    let _second = Consumer::with(
+        consumers.path(),
+        &broker,
+        &["--node", "n2", "--concurrency", "1"],
+    );
+    let run = |size: &str, seed: &str, method: &str| {
+        let dir = tempdir().unwrap();
+        let args = [
+            "--method",
+            method,
+            "--count",
+            "40",
+            "--bits",
+            "200",
+            "--seed",
+            seed,
+            "--unit-size",
+            size,
+        ];
+        let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+        assert_eq!(done.code, Some(0), "{done:?}");
+        primes(&Results::read(dir.path()).rows)
+    };
+    let once = run("1", "7", "incremental");
+    assert_eq!(once, run("13", "7", "incremental"));
+    assert_ne!(once, run("13", "8", "incremental"));
+    let uniform = run("13", "7", "uniform");
+    assert_ne!(once, uniform);
+    assert_eq!(uniform, run("40", "7", "uniform"));
+}
+
+#[test]
+fn empty_jobs_measure_dispatch() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let args = [
+        "--count",
+        "500",
+        "--kind",
+        "noop",
+        "--unit-size",
+        "1",
+        "--json",
+    ];
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let printed: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(printed["jobs_ok"], 500);
+    assert_eq!(printed["units"], 500);
+    assert_eq!(printed, Results::read(dir.path()).summary);
+}
+
+#[test]
+fn detached_and_collected_later() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let args = ["--count", "30", "--bits", "256", "--detach"];
+    let left = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(left.code, Some(0), "{left:?}");
+    let run = left.stdout.trim();
+    assert!(
+        left.stderr.contains(&format!("producer resume {run}")),
+        "{left:?}"
+    );
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let args = ["resume", run];
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let results = Results::read(dir.path());
+    results.assert_primes(30, 256);
+    assert_eq!(results.summary["duplicates"], 0);
+}
+
+#[test]
+fn each_kind_goes_to_those_who_take_it() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let only = |node, kinds| {
+        Consumer::with(
+            dir.path(),
+            &broker,
+            &["--node", node, "--concurrency", "1", "--kinds", kinds],
+        )
+    };
+    let (_primes, _safe) = (
+        only("primes", "prime,next-prime"),
+        only("safe", "safe-prime"),
+    );
+    let args = ["--count", "20", "--bits", "64", "--kind", "safe-prime"];
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let results = Results::read(dir.path());
+    assert!(results.rows.iter().all(|row| row["node"] == "safe"));
+}
+
+#[test]
+fn a_file_of_ones_own_for_the_results() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let args = ["--count", "5", "--bits", "64", "--output", "mine.jsonl"];
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let text = fs::read_to_string(dir.path().join("mine.jsonl")).unwrap();
+    assert_eq!(text.lines().count(), 5);
+    assert!(done.stdout.contains("mine.jsonl"), "{}", done.stdout);
+}
