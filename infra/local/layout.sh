@@ -36,5 +36,8 @@ PRIMEPOOL_PORT_TLS=6
 PRIMEPOOL_CARGO_DENY_VERSION=0.20.2
 PRIMEPOOL_CARGO_DENY=$PRIMEPOOL_TOOLS/cargo-deny-$PRIMEPOOL_CARGO_DENY_VERSION
 
+# A Python with the published types of Kubernetes and KEDA: infra/kubernetes/requirements.txt.
+PRIMEPOOL_KUBERNETES_TYPES=$PRIMEPOOL_TOOLS/kubernetes-types-1.32.1.3
+
 # Docker's client of private engines: its configuration, and what it has of Compose and Buildx beyond the system's.
 PRIMEPOOL_DOCKER_CONFIG=$PRIMEPOOL_TOOLS/docker
