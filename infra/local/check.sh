@@ -16,6 +16,7 @@ cargo clippy --release --workspace --all-targets -- -D warnings
 cargo fetch --locked --offline >/dev/null 2>&1 || cargo fetch --locked
 "$PRIMEPOOL_CARGO_DENY/bin/cargo-deny" --offline check --hide-inclusion-graph -D unmatched-skip -D unnecessary-skip licenses bans sources
 "$PRIMEPOOL_ROOT/infra/local/dashboards.sh" --check
+"$PRIMEPOOL_KUBERNETES_TYPES/bin/python" -B infra/kubernetes/check.py
 if command -v shellcheck >/dev/null; then
 	shellcheck -x infra/local/*.sh infra/testing/*.sh infra/compose/*.sh infra/rabbitmq/*.sh infra/systemd/*.sh infra/kubernetes/*.sh fuzz/*.sh .ci/run
 fi

@@ -19,6 +19,9 @@ PRIMEPOOL_RELEASE=${CARGO_TARGET_DIR:-$PRIMEPOOL_ROOT/target}/release
 PRIMEPOOL_CARGO_DENY_VERSION=0.20.2
 PRIMEPOOL_CARGO_DENY=$PRIMEPOOL_TOOLS/cargo-deny-$PRIMEPOOL_CARGO_DENY_VERSION
 
+# A Python with the published types of Kubernetes and KEDA: infra/kubernetes/requirements.txt.
+PRIMEPOOL_KUBERNETES_TYPES=$PRIMEPOOL_TOOLS/kubernetes-types-1.32.1.3
+
 # Configuration of Docker's client for private engines, with Compose and Buildx where the system has none.
 PRIMEPOOL_DOCKER_CONFIG=$PRIMEPOOL_TOOLS/docker
 

@@ -8,7 +8,7 @@
 #   setup.sh --dashboards   also what makes the dashboards: Grafana's SDK
 #   setup.sh --docker       also what runs the containers without a Docker of one's own: an engine, Compose, Buildx
 #   setup.sh --fuzz         also what builds the fuzz targets: a C++ compiler
-#   setup.sh --dev          also what the checks need: a pinned cargo-deny, and Grafana's SDK
+#   setup.sh --dev          also what the checks need: a pinned cargo-deny, Grafana's SDK, and the types of Kubernetes
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
@@ -284,6 +284,12 @@ sdk=''
 if [[ $sdk && ! -x $sdk/bin/python ]]; then
 	say "installing Grafana's SDK for the dashboards, once"
 	python_environment "$sdk" grafana/requirements.txt "Grafana's SDK"
+fi
+
+types=$PRIMEPOOL_KUBERNETES_TYPES
+if [[ $dev && ! -x $types/bin/python ]]; then
+	say "installing the types of Kubernetes and KEDA to check the manifests, once"
+	python_environment "$types" infra/kubernetes/requirements.txt "the types of Kubernetes"
 fi
 
 python=''
