@@ -1,35 +1,46 @@
 #!/usr/bin/env bash
-# Every test, against one private broker.
-#   test.sh [CARGO TEST ARGUMENT…]
+# The tests, with one private broker for all of them; goes on after a failure and ends with the list of what failed.
+#   test.sh [CARGO TEST ARGUMENT…]         what a change can break
+#   test.sh --all [CARGO TEST ARGUMENT…]   also what is long by nature, and all cases of what tries a sample otherwise
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
-here=$PRIMEPOOL_ROOT/infra/local
-broker=$PRIMEPOOL_STATE/test-$$
 
-# shellcheck disable=SC2317 # called through attend_signals
-clean_up() {
-	end_process "$child_mark" 5
-	"$here/broker.sh" stop "$broker"
-	rm -rf -- "$broker"
+all=''
+if [[ ${1-} == --all ]]; then
+	all=yes
+	shift
+fi
+cd "$PRIMEPOOL_ROOT"
+infra/local/setup.sh --test
+# The tests start the real programs, which `cargo test` alone does not build.
+targets=(--tests)
+((!$#)) || targets=()
+build --workspace --bins "${targets[@]}"
+forget PRIMEPOOL_ 'PRIMEPOOL_@(STATE|TOOLS|TEST_INFLUX2_*)'
+forget INFLUX_
+# They wait for processes and for time more than they compute.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
+[[ ! $all ]] || export PRIMEPOOL_TEST_FULL=1
+
+log=$(mktemp)
+trap 'rm -f -- "$log"' EXIT
+status=0
+tests() { # CARGO TEST ARGUMENT…
+	"$PRIMEPOOL_RELEASE/sandbox" with env -u PRIMEPOOL_AMQP_URL -u PRIMEPOOL_BROKER_PID \
+		cargo test --release --no-fail-fast "$@" 2>&1 | tee -a "$log" || status=$?
 }
 
-cd "$PRIMEPOOL_ROOT"
-attend_signals clean_up
-attend TERM "$here/setup.sh" --test || exit $?
-ensure_cargo_on_path
-# The tests start the real binaries, which `cargo test` alone does not build. With tests among the targets, dependencies get the
-# features that tests want, here as there, and are compiled once.
-targets=(--tests)
-((!$#)) || targets=(--test help)
-attend TERM cargo build --release --workspace --bins "${targets[@]}" || die 1 "the build failed: see above"
-attend TERM "$here/broker.sh" start "$broker" --watch-pid $$ --remove || exit $?
-
-# Variables of the user's own pool would set flags in the tests, and show in the --help texts.
-forget PRIMEPOOL_ 'PRIMEPOOL_@(STATE|TOOLS|PORT_BASE|TEST_INFLUX2_*)'
-forget INFLUX_
-export PRIMEPOOL_TEST_BROKER_DIR=$broker
-status=0
-attend TERM cargo test --release --workspace "$@" || status=$?
+if (($#)); then
+	tests --workspace "$@"
+else
+	# The groups are modules: see tests/tests/e2e/main.rs.
+	tests --workspace --tests -- --skip alone:: --skip long::
+	RUST_TEST_THREADS=1 tests --package primepool-tests --test e2e -- alone::
+	[[ ! $all ]] || RUST_TEST_THREADS=1 tests --package primepool-tests --test e2e -- long::
+fi
+if failed=$(grep -E '^test .* \.\.\. FAILED' "$log"); then
+	printf 'failed:\n%s\n' "$failed" >&2
+fi
 exit "$status"

@@ -3,6 +3,7 @@
 # a registry, otherwise made from the distribution's packages, under the same names. Made ones carry the label primepool.stand-in.
 #   images.sh DIR            all; prints a line for each that is a stand-in or missing
 #   images.sh DIR NAME…      these
+# With PRIMEPOOL_PROGRAMS the image is made from programs that are built already, and the compiler's is left out.
 # Exit status: 2 usage, 3 an image can neither be pulled nor made (Grafana's alone is let pass).
 set -euo pipefail
 
@@ -26,7 +27,9 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 named() { # → the names in the Dockerfile and in the compose file
-	sed -n 's/^ARG [A-Z]*_IMAGE=//p' "$PRIMEPOOL_ROOT/infra/Dockerfile"
+	local kinds='[A-Z]*'
+	[[ ! ${PRIMEPOOL_PROGRAMS-} ]] || kinds=RUNTIME
+	sed -n "s/^ARG ${kinds}_IMAGE=//p" "$PRIMEPOOL_ROOT/infra/Dockerfile"
 	[[ ! -f $PRIMEPOOL_ROOT/docker-compose.yml ]] ||
 		sed -n 's/^ *image: *\([^$]*\)$/\1/p' "$PRIMEPOOL_ROOT/docker-compose.yml"
 }

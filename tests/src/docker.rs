@@ -2,13 +2,13 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use primepool_sandbox::Lifetime;
 use tempfile::TempDir;
 
-use crate::{Binary, script_of};
+use crate::{Binary, workspace};
 
 /// A private Docker engine with a network of its own; stopped and deleted when this is dropped.
 #[derive(Debug)]
@@ -39,9 +39,9 @@ impl DockerEngine {
     }
 
     /// One with the images that the Dockerfile and docker-compose.yml name, and a line for each that is made from packages or
-    /// missing. With `PRIMEPOOL_TEST_ENGINE_DIR` the engine is in that folder and stays, with its images and caches: for work
-    /// on the tests.
-    pub fn with_images() -> Option<(Self, String)> {
+    /// missing. With a folder of programs that are built already, the compiler's is left out. With `PRIMEPOOL_TEST_ENGINE_DIR`
+    /// the engine is in that folder and stays, with its images and caches: for work on the tests.
+    pub fn with_images(programs: Option<&Path>) -> Option<(Self, String)> {
         let engine = match std::env::var_os("PRIMEPOOL_TEST_ENGINE_DIR") {
             Some(dir) => {
                 let dir = PathBuf::from(dir);
@@ -53,12 +53,16 @@ impl DockerEngine {
             }
             None => Self::private()?,
         };
-        let told = script_of(
-            "testing",
-            "images.sh",
-            &[engine.server.dir().to_str().unwrap()],
-        );
-        Some((engine, told))
+        let output = Command::new(workspace().join("infra/testing/images.sh"))
+            .arg(engine.server.dir())
+            .env("PRIMEPOOL_PROGRAMS", programs.unwrap_or(Path::new("")))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "images.sh: {out}{err}");
+        Some((engine, out))
     }
 
     /// kill -9 of the first process of a container, as if it had crashed: the engine was not asked for that.

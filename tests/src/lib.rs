@@ -40,7 +40,6 @@ pub use usage::{cpu_seconds, loopback_bytes, median_and_range, setting, thread_c
 
 use std::{
     path::PathBuf,
-    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -64,20 +63,4 @@ pub fn workspace() -> PathBuf {
         .parent()
         .expect("the crate is in the workspace")
         .to_owned()
-}
-
-/// Runs a script of a folder in `infra`; what it prints.
-fn script_of(folder: &str, name: &str, args: &[&str]) -> String {
-    let output = Command::new(workspace().join("infra").join(folder).join(name))
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{name} {args:?}: {}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use primepool_tests::{DockerEngine, Process, Results, wait_for, workspace};
+use primepool_tests::{Binary, DockerEngine, Process, Results, wait_for, workspace};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
@@ -19,14 +19,40 @@ struct Pool {
     engine: DockerEngine,
     /// A copy of what the image and the compose file need of this repository.
     folder: TempDir,
+    /// What goes into the image; without it the image is built from the sources.
+    programs: Option<TempDir>,
     began: Instant,
 }
 
+/// Authorities that this machine trusts.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// The programs under test, as infra/Dockerfile takes them. Nothing if `make test-all` builds the image from the sources.
+fn programs() -> Option<TempDir> {
+    if std::env::var_os("PRIMEPOOL_TEST_FULL").is_some() {
+        return None;
+    }
+    let folder = tempdir().unwrap();
+    for name in ["bin", "certs"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    for program in [Binary::Consumer, Binary::Producer, Binary::Experiment] {
+        let path = program.path();
+        fs::copy(
+            &path,
+            folder.path().join("bin").join(path.file_name().unwrap()),
+        )
+        .unwrap();
+    }
+    fs::copy(AUTHORITIES, folder.path().join("certs/ca-certificates.crt")).unwrap();
+    Some(folder)
+}
+
 impl Pool {
-    fn new(engine: DockerEngine) -> Self {
+    fn new(engine: DockerEngine, programs: Option<TempDir>) -> Self {
         let folder = tempdir().unwrap();
         let script = "tar --exclude=infra/compose/secrets --exclude=__pycache__ -c Cargo.* LICENSE* .dockerignore \
-                      docker-compose.yml infra grafana {common,consumer,engine,experiment,producer,tests}/Cargo.toml \
+                      docker-compose.yml infra grafana {common,consumer,engine,experiment,producer,tests}/Cargo.toml infra/sandbox/Cargo.toml \
                       {common,consumer,engine,experiment,producer}/src experiment/peers | tar -x -C \"$1\"";
         let copied = Command::new("bash")
             .args(["-o", "pipefail", "-c", script, "bash"])
@@ -37,6 +63,7 @@ impl Pool {
         Self {
             engine,
             folder,
+            programs,
             began: Instant::now(),
         }
     }
@@ -49,9 +76,11 @@ impl Pool {
         let mut command = self.engine.command(Path::new(program));
         command.args(args).current_dir(self.folder.path());
         // Where a proxy stands between this machine and the world.
-        let authorities = "/etc/ssl/certs/ca-certificates.crt";
-        if Path::new(authorities).exists() {
-            command.env("PRIMEPOOL_BUILD_CA", authorities);
+        if Path::new(AUTHORITIES).exists() {
+            command.env("PRIMEPOOL_BUILD_CA", AUTHORITIES);
+        }
+        if let Some(programs) = &self.programs {
+            command.env("PRIMEPOOL_PROGRAMS", programs.path());
         }
         command
     }
@@ -190,10 +219,12 @@ fn nodes(results: &Results) -> BTreeSet<String> {
 /// All of it in one: the image is built once, and each part goes on from where the one before ended.
 #[test]
 fn a_pool_in_containers() {
-    let Some((engine, stand_ins)) = DockerEngine::with_images() else {
+    let programs = programs();
+    let with = programs.as_ref().map(TempDir::path);
+    let Some((engine, stand_ins)) = DockerEngine::with_images(with) else {
         return;
     };
-    let pool = Pool::new(engine);
+    let pool = Pool::new(engine, programs);
 
     pool.stage("make up");
     let (ok, out, err) = pool.run("infra/compose/compose.sh", &["up", "consumer", "producer"]);
