@@ -7,7 +7,7 @@ METRICS ?=
 export CONSUMERS CONCURRENCY RESUME METRICS
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs test test-compose check dashboards bench bench-factor bench-spread bench-pool bench-broker experiment compare chaos fuzz clean
+.PHONY: help run up down logs test test-all test-compose check dashboards bench bench-factor bench-spread bench-pool bench-broker experiment compare chaos fuzz clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,8 +25,11 @@ down: ## stop and remove these containers; their data stays
 logs: ## follow their logs
 	@infra/compose/compose.sh logs $(ARGS)
 
-test: ## every test, on a private broker
+test: ## what a change can break, on real servers: ARGS are those of cargo test
 	@infra/local/test.sh $(ARGS)
+
+test-all: ## the same and what is long by nature: chaos, containers, other pools, large sieves, large counts
+	@infra/local/test.sh --all $(ARGS)
 
 test-compose: ## the pool in containers, on a private Docker engine: needs root and some minutes
 	@infra/testing/compose.sh $(ARGS)
