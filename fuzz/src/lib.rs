@@ -48,6 +48,12 @@ pub fn assert_no_secret(text: &str) {
     assert!(!text.contains(SECRET), "{text:?}");
 }
 
+/// Whether the secret is in the input itself.
+pub fn holds_secret(data: &[u8]) -> bool {
+    data.windows(SECRET.len())
+        .any(|part| part == SECRET.as_bytes())
+}
+
 /// A command line of these bytes: arguments end with a 0, and a 1 stands for an address with the secret.
 fn command_line(program: &str, data: &[u8]) -> Vec<OsString> {
     let mut line = vec![program.into()];
@@ -105,4 +111,12 @@ pub fn next_number(data: &mut &[u8]) -> u64 {
     let mut bytes = [0; 8];
     bytes[..head.len()].copy_from_slice(head);
     u64::from_le_bytes(bytes)
+}
+
+/// The input up to the first byte that is not UTF-8.
+pub fn valid_text(data: &[u8]) -> &str {
+    match str::from_utf8(data) {
+        Ok(text) => text,
+        Err(error) => str::from_utf8(&data[..error.valid_up_to()]).unwrap_or_default(),
+    }
 }

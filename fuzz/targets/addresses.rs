@@ -1,7 +1,5 @@
 //! Addresses of the broker, its management API and InfluxDB: no password of theirs is ever shown.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use primepool_common::{
     broker::{BrokerArgs, Endpoint, Management, TlsFiles},
     metrics::InfluxTarget,
@@ -9,7 +7,7 @@ use primepool_common::{
 };
 use primepool_fuzz::{SECRET, assert_no_secret, assert_printable, next_text};
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     let mut rest = data;
     let (before, after) = (next_text(&mut rest), next_text(&mut rest));
     let (head, tail) = (next_text(&mut rest), next_text(&mut rest));
@@ -48,4 +46,4 @@ fuzz_target!(|data: &[u8]| {
     }
     let once = without_passwords(&address).into_owned();
     assert_eq!(without_passwords(&once), once);
-});
+}

@@ -1,7 +1,5 @@
 //! A message of a results queue.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use primepool_common::{
     message::{
         JobOutcome, MAX_INTEGER_BITS, MAX_NAME_BYTES, MAX_SAMPLES, MAX_UNIT_JOBS, VERSION,
@@ -12,7 +10,7 @@ use primepool_common::{
 };
 use primepool_fuzz::{assert_brief, within_bounds};
 
-fuzz_target!(|body: &[u8]| {
+pub(crate) fn run(body: &[u8]) {
     let answer = match within_bounds(body, decode_answer) {
         Ok(answer) => answer,
         Err(error) => return assert_brief(&error.to_string()),
@@ -55,4 +53,4 @@ fuzz_target!(|body: &[u8]| {
     // What is not as it is written without jobs.
     assert!(again == answer || answer.jobs.is_empty() && again.first == 0);
     assert_eq!(again.jobs, answer.jobs);
-});
+}

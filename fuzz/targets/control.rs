@@ -1,11 +1,9 @@
 //! A message of the control stream.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use primepool_common::message::{Control, MAX_CONTROL_BYTES};
 use primepool_fuzz::{assert_brief, within_bounds};
 
-fuzz_target!(|body: &[u8]| {
+pub(crate) fn run(body: &[u8]) {
     match within_bounds(body, Control::decode) {
         Ok(control) => {
             assert!(body.len() <= MAX_CONTROL_BYTES);
@@ -14,4 +12,4 @@ fuzz_target!(|body: &[u8]| {
         }
         Err(error) => assert_brief(&error.to_string()),
     }
-});
+}

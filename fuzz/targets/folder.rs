@@ -1,9 +1,7 @@
 //! What a run's folder holds, read back by `resume`: the first byte says which file.
-#![no_main]
 
 use std::collections::{HashMap, HashSet};
 
-use libfuzzer_sys::fuzz_target;
 use primepool_common::message::{MAX_BODY_BYTES, MAX_INTEGER_BITS, decode_unit};
 use primepool_fuzz::assert_brief;
 use primepool_producer::{
@@ -11,14 +9,14 @@ use primepool_producer::{
     row::{Origin, Row, factorizations, read_back, write_lines},
 };
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     match data.split_first() {
         Some((b'm', text)) => manifest(text),
         Some((b'r', text)) => results(&String::from_utf8_lossy(text)),
         Some((b'j', text)) => journal(&String::from_utf8_lossy(text)),
         _ => {}
     }
-});
+}
 
 fn manifest(text: &[u8]) {
     let run = "r1".parse().expect("a name");

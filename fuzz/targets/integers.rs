@@ -1,7 +1,5 @@
 //! Integers of messages, of `--after` and of files.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use primepool_common::message::{HexInteger, MAX_INTEGER_BITS};
 use primepool_engine::Integer;
 use primepool_fuzz::{assert_brief, within_bounds};
@@ -12,7 +10,7 @@ fn gmp(text: &str, radix: i32) -> Integer {
     Integer::from_str_radix(text, radix).expect("GMP reads them too")
 }
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     let listed = within_bounds(data, |data| read_integers(data));
     if let Err(error) = &listed {
         assert_brief(error);
@@ -63,4 +61,4 @@ fuzz_target!(|data: &[u8]| {
         }
         Err(error) => assert_brief(&error),
     }
-});
+}

@@ -1,7 +1,5 @@
 //! Points that are written as lines, and read back as InfluxDB's description of its line protocol says.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use primepool_common::metrics::{FieldValue, Point, encode};
 use primepool_fuzz::{next_number, next_text};
 
@@ -41,7 +39,7 @@ fn pair(text: &str, quotes: bool) -> (&str, &str) {
     (parts[0], parts[1])
 }
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     let mut rest = data;
     let float = f64::from_bits(next_number(&mut rest));
     let integer = next_number(&mut rest) as i64;
@@ -107,4 +105,4 @@ fuzz_target!(|data: &[u8]| {
         Some(("boolean", if integer % 2 == 0 { "true" } else { "false" }))
     );
     assert_eq!(fields.next(), None);
-});
+}

@@ -1,17 +1,16 @@
 //! Names of runs and nodes, kinds and methods of jobs.
-#![no_main]
 
 use std::path::Path;
 
-use libfuzzer_sys::fuzz_target;
 use primepool_common::{
     message::{JobKind, Method, RunId, is_node_name},
     metrics::{Point, encode, influxql_string},
     topology,
 };
-use primepool_fuzz::assert_brief;
+use primepool_fuzz::{assert_brief, valid_text};
 
-fuzz_target!(|text: &str| {
+pub(crate) fn run(data: &[u8]) {
+    let text = valid_text(data);
     match text.parse::<RunId>() {
         Ok(run) => {
             assert_eq!(run.to_string(), text);
@@ -50,4 +49,4 @@ fuzz_target!(|text: &str| {
         is_escaped = c == '\\' && !is_escaped;
     }
     assert!(!is_escaped, "{quoted}");
-});
+}

@@ -1,9 +1,7 @@
 //! Small numbers, of which another method says whether they are prime, and products, which are not.
-#![no_main]
 
 use std::cell::RefCell;
 
-use libfuzzer_sys::fuzz_target;
 use primepool_engine::{Cancel, Engine, Integer, primality::is_probable_prime};
 use primepool_fuzz::next_number;
 
@@ -46,7 +44,7 @@ fn is_prime(n: u64) -> bool {
     })
 }
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     let mut rest = data;
     let (a, b) = (next_number(&mut rest), next_number(&mut rest));
     let cancel = Cancel::new();
@@ -72,4 +70,4 @@ fuzz_target!(|data: &[u8]| {
         assert!(next > start && is_prime(next));
         assert!((start + 1..next).all(|n| !is_prime(n)), "{start} {next}");
     });
-});
+}

@@ -1,17 +1,16 @@
 //! Times and sizes of command lines.
-#![no_main]
 
 use std::time::{Duration, Instant, SystemTime};
 
-use libfuzzer_sys::fuzz_target;
 use primepool_common::{
     cli::{duration, duration_within, show_duration, size},
     message::MAX_UNIT_JOBS,
 };
-use primepool_fuzz::assert_brief;
+use primepool_fuzz::{assert_brief, valid_text};
 use primepool_producer::plan::UnitSize;
 
-fuzz_target!(|text: &str| {
+pub(crate) fn run(data: &[u8]) {
+    let text = valid_text(data);
     match duration(text) {
         Ok(time) => {
             // It can be added to any clock.
@@ -49,4 +48,4 @@ fuzz_target!(|text: &str| {
         Ok(UnitSize::Auto) => assert_eq!(text, "auto"),
         Err(error) => assert_brief(&error),
     }
-});
+}

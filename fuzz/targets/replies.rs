@@ -1,12 +1,10 @@
 //! What servers and health files say: the first byte says which.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use primepool_common::{broker::QueueFigures, metrics::Series};
 use primepool_consumer::health::Health;
 use primepool_fuzz::{assert_brief, within_bounds};
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     match data.split_first() {
         Some((b'm', body)) => match within_bounds(body, QueueFigures::read) {
             Ok(figures) => {
@@ -36,4 +34,4 @@ fuzz_target!(|data: &[u8]| {
         },
         _ => {}
     }
-});
+}

@@ -1,13 +1,11 @@
 //! A message of a job queue.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use primepool_common::message::{
     MAX_AVOIDED, MAX_INTEGER_BITS, MAX_NAME_BYTES, MAX_UNIT_JOBS, VERSION, Work, decode_unit,
 };
 use primepool_fuzz::{assert_brief, within_bounds};
 
-fuzz_target!(|body: &[u8]| {
+pub(crate) fn run(body: &[u8]) {
     let unit = match within_bounds(body, decode_unit) {
         Ok(unit) => unit,
         Err((error, envelope)) => {
@@ -40,4 +38,4 @@ fuzz_target!(|body: &[u8]| {
         }
         Err(reason) => assert_brief(&reason),
     }
-});
+}

@@ -1,0 +1,49 @@
+//! The fuzzer: one program for all targets, since each program links everything that producers and
+//! consumers are made of. The variable FUZZ_TARGET names the target.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use primepool_fuzz::holds_secret;
+
+mod addresses;
+mod answer;
+mod consumer_line;
+mod control;
+mod folder;
+mod integers;
+mod line_protocol;
+mod names;
+mod primality;
+mod producer_line;
+mod quantities;
+mod replies;
+mod unit;
+
+static TARGET: LazyLock<fn(&[u8])> =
+    LazyLock::new(
+        || match std::env::var("FUZZ_TARGET").unwrap_or_default().as_str() {
+            "addresses" => addresses::run,
+            "answer" => answer::run,
+            "consumer_line" => consumer_line::run,
+            "control" => control::run,
+            "folder" => folder::run,
+            "integers" => integers::run,
+            "line_protocol" => line_protocol::run,
+            "names" => names::run,
+            "primality" => primality::run,
+            "producer_line" => producer_line::run,
+            "quantities" => quantities::run,
+            "replies" => replies::run,
+            "unit" => unit::run,
+            other => panic!("FUZZ_TARGET names no target: {other:?}"),
+        },
+    );
+
+fuzz_target!(init: LazyLock::force(&TARGET), |data: &[u8]| {
+    // The fuzzer learns the secret from comparisons with it and puts it where an error may show it.
+    if !holds_secret(data) {
+        TARGET(data);
+    }
+});
