@@ -1,18 +1,158 @@
-//! What HTTP servers answer, bounded while it is read.
+//! The HTTP client for InfluxDB and the management API: proxies, TLS, errors, and answers of bounded length.
 
-use reqwest::Response;
+use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
 
-/// The body of an answer; nothing if it is longer than `most`.
-pub(crate) async fn body(
-    mut answer: Response,
-    most: usize,
-) -> Result<Option<Vec<u8>>, reqwest::Error> {
+use reqwest::{Client, Response, Url, redirect::Policy};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+/// The error of a request that took longer than its limit.
+pub(crate) const NO_ANSWER: &str = "no answer in time";
+
+/// What each request says of its sender.
+pub(crate) const USER_AGENT: &str = concat!("primepool/", env!("CARGO_PKG_VERSION"));
+
+/// What a TLS session needs besides the system's authorities: the contents of `--tls-ca`, `--tls-cert` and `--tls-key`.
+#[derive(Clone, Default)]
+pub struct TlsFiles {
+    /// Certificates (PEM) of authorities.
+    pub ca: Option<String>,
+    /// Certificate (PEM) to show, and its private key (PEM).
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl TlsFiles {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ca.is_none() && self.identity.is_none()
+    }
+}
+
+/// A client for the server at `url`. `timeout` bounds a whole request, connecting included.
+///
+/// # Errors
+/// `url` is HTTPS, and a file in `tls` cannot be used or there is no authority to trust.
+pub(crate) fn client(url: &Url, timeout: Duration, tls: &TlsFiles) -> Result<Client, String> {
+    let (https, local) = (url.scheme() == "https", is_loopback(url));
+    let mut roots = RootCertStore::empty();
+    // For plain HTTP, only a proxy can need them.
+    if https || !local {
+        // Certificates that cannot be read are skipped: systems have some.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    if https && roots.is_empty() && tls.ca.is_none() {
+        return Err("the system has no certificates of authorities".to_owned());
+    }
+    let no_files = TlsFiles::default();
+    let config = tls_config(roots, if https { tls } else { &no_files })?;
+    let mut client = Client::builder()
+        .timeout(timeout)
+        // A redirected POST would become a GET, or hand a password or token to another server.
+        .redirect(Policy::none())
+        .user_agent(USER_AGENT)
+        .tls_backend_preconfigured(config);
+    if local {
+        client = client.no_proxy();
+    }
+    client.build().map_err(describe)
+}
+
+fn tls_config(mut roots: RootCertStore, files: &TlsFiles) -> Result<ClientConfig, String> {
+    if let Some(ca) = &files.ca {
+        for certificate in read_certificates(ca.as_bytes(), "--tls-ca")? {
+            roots
+                .add(certificate)
+                .map_err(|error| unusable("--tls-ca", &error))?;
+        }
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots);
+    let mut config = match &files.identity {
+        None => config.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = read_certificates(certificate, "--tls-cert")?;
+            let key = PrivateKeyDer::from_pem_slice(key)
+                .map_err(|error| unusable("--tls-key", &error))?;
+            config
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| unusable("--tls-cert or --tls-key", &error))?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn read_certificates(pem: &[u8], flag: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| unusable(flag, &error))
+}
+
+fn unusable(flag: &str, error: &dyn Error) -> String {
+    format!("{flag} cannot be used: {error}")
+}
+
+/// Whether the server is on this machine. No proxy is asked then: it would only see the password.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// An error and its causes, without the address. reqwest's own text for a refused certificate is no more than
+/// "error sending request".
+pub(crate) fn describe(error: reqwest::Error) -> String {
+    if error.is_timeout() {
+        return NO_ANSWER.to_owned();
+    }
+    causes(&error.without_url())
+}
+
+/// The texts of an error and its causes, each once.
+pub(crate) fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// The body of an answer; nothing if it is longer than `most` bytes.
+pub(crate) async fn body(mut answer: Response, most: usize) -> Result<Option<Vec<u8>>, String> {
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
+    while let Some(chunk) = answer.chunk().await.map_err(describe)? {
         if body.len() + chunk.len() > most {
             return Ok(None);
         }
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known() {
+        let local = |url: &str| is_loopback(&Url::parse(url).unwrap());
+        for url in ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost"] {
+            assert!(local(url), "{url}");
+        }
+        for url in ["http://db.example", "https://10.0.0.1:8086/"] {
+            assert!(!local(url), "{url}");
+        }
+    }
 }

@@ -1,12 +1,11 @@
 //! What only the broker's management API knows of a queue.
 
 use std::{
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use reqwest::{Certificate, Client, ClientBuilder, Identity, Url, redirect::Policy};
+use reqwest::{Client, Url};
 use serde::Deserialize;
 use tokio::{
     sync::watch,
@@ -15,7 +14,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    http,
+    http::{self, TlsFiles},
     text::{has_late_at, json_error},
 };
 
@@ -85,52 +84,6 @@ pub struct Management {
     told: Arc<Mutex<Option<ManagementError>>>,
 }
 
-/// What a TLS session needs besides the system's authorities: the contents of `--tls-ca`, `--tls-cert` and `--tls-key`.
-#[derive(Clone, Default)]
-pub struct TlsFiles {
-    /// Certificates (PEM) of authorities.
-    pub ca: Option<String>,
-    /// Certificate (PEM) to show, and its private key (PEM).
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl TlsFiles {
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ca.is_none() && self.identity.is_none()
-    }
-
-    fn apply(&self, mut client: ClientBuilder) -> Result<ClientBuilder, String> {
-        let unusable =
-            |flag: &str, error: &reqwest::Error| format!("{flag} cannot be used: {error}");
-        if let Some(ca) = &self.ca {
-            let authorities = Certificate::from_pem_bundle(ca.as_bytes())
-                .map_err(|error| unusable("--tls-ca", &error))?;
-            for authority in authorities {
-                client = client.add_root_certificate(authority);
-            }
-        }
-        if let Some((certificate, key)) = &self.identity {
-            let both = [key.as_slice(), b"\n", certificate.as_slice()].concat();
-            let identity = Identity::from_pem(&both)
-                .map_err(|error| unusable("--tls-cert or --tls-key", &error))?;
-            client = client.identity(identity);
-        }
-        Ok(client)
-    }
-}
-
-/// A proxy on the way to this very machine would only see the password.
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
 /// Why the management API did not answer, for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the management API at {url}: {reason}")]
@@ -171,19 +124,8 @@ impl Management {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        let mut client = Client::builder()
-            .timeout(TIMEOUT)
-            // A redirection could hand the password to somebody else.
-            .redirect(Policy::none());
-        if is_loopback(&url) {
-            client = client.no_proxy();
-        }
-        if url.scheme() == "https" {
-            client = tls.apply(client)?;
-        }
-        let client = client.build().map_err(|error| error.to_string())?;
         Ok(Self {
-            client,
+            client: http::client(&url, TIMEOUT, tls)?,
             url,
             user: user.to_owned(),
             password: password.to_owned(),
@@ -212,7 +154,7 @@ impl Management {
             .basic_auth(&self.user, Some(&self.password))
             .send()
             .await
-            .map_err(|e| error(causes(e)))?;
+            .map_err(|e| error(http::describe(e)))?;
         if !answer.status().is_success() {
             let hint = match answer.status().as_u16() {
                 300..=399 => " (a redirection: write the address that it leads to)",
@@ -223,25 +165,10 @@ impl Management {
         }
         let body = http::body(answer, LONGEST_ANSWER)
             .await
-            .map_err(|e| error(causes(e)))?
+            .map_err(error)?
             .ok_or_else(|| error(format!("an answer of more than {LONGEST_ANSWER} bytes")))?;
         QueueFigures::read(&body).map_err(error)
     }
-}
-
-/// An error and what it comes from: reqwest's own text says of a certificate that is refused only that something failed.
-fn causes(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 impl Management {

@@ -11,10 +11,11 @@ mod error;
 mod management;
 mod properties;
 
+pub use crate::http::TlsFiles;
 pub use backoff::Backoff;
 pub use confirm::{MANDATORY, confirmed, refusal};
 pub use control::{ControlReader, publish_control};
 pub use endpoint::{BrokerArgs, Endpoint, warn_when_blocked};
 pub use error::BrokerError;
-pub use management::{Management, ManagementError, QueueFigures, TlsFiles};
+pub use management::{Management, ManagementError, QueueFigures};
 pub use properties::{APP_ID, properties};

@@ -1,10 +1,16 @@
-use std::{env, fmt, path::PathBuf};
+use std::{env, fmt, path::PathBuf, time::Duration};
 
 use clap::Args;
-use reqwest::Url;
+use reqwest::{
+    Client, RequestBuilder, Url,
+    header::{AUTHORIZATION, HeaderValue},
+};
 
 use super::{MetricsError, MetricsWriter, Source, WriterOptions};
-use crate::cli::size;
+use crate::{
+    cli::size,
+    http::{self, TlsFiles},
+};
 
 /// Which InfluxDB metrics go to, and what is kept for it while it is away. Its token comes from the environment or a file
 /// only.
@@ -161,11 +167,23 @@ impl InfluxTarget {
         })
     }
 
-    /// Whether the server is on this machine, so that no proxy is asked.
-    pub(super) fn is_local(&self) -> bool {
-        let host = self.url.host_str().unwrap_or_default();
-        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    /// A request with the token as InfluxDB 2 and 3 want it.
+    pub(super) fn with_token(&self, request: RequestBuilder) -> RequestBuilder {
+        if self.token.is_empty() {
+            return request;
+        }
+        match HeaderValue::try_from(format!("Token {}", self.token)) {
+            Ok(mut token) => {
+                token.set_sensitive(true);
+                request.header(AUTHORIZATION, token)
+            }
+            Err(_) => request, // cannot be: `new` refuses such a token
+        }
+    }
+
+    /// A client for the server; it trusts the system's authorities.
+    pub(super) fn client(&self, timeout: Duration) -> Result<Client, MetricsError> {
+        http::client(&self.url, timeout, &TlsFiles::default()).map_err(MetricsError::Client)
     }
 }
 
@@ -247,14 +265,5 @@ mod tests {
         }
         let error = InfluxTarget::new("http://db:8086", "", "b", "s3cr3t\nx").unwrap_err();
         assert!(!error.to_string().contains("s3cr3t"));
-    }
-
-    #[test]
-    fn this_machine_is_known() {
-        let local = |host: &str| InfluxTarget::new(host, "", "b", "").unwrap().is_local();
-        assert!(
-            local("http://127.0.0.1:1") && local("http://[::1]:1") && local("http://localhost")
-        );
-        assert!(!local("http://db.example") && !local("https://10.0.0.1:8086/"));
     }
 }

@@ -7,7 +7,7 @@ use reqwest::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{InfluxTarget, MetricsError, server::builder};
+use super::{InfluxTarget, MetricsError};
 use crate::{http, text::reason};
 
 /// Longest time that an answer may take.
@@ -73,9 +73,7 @@ impl MetricsReader {
     /// # Errors
     /// There is no HTTP client for it.
     pub fn new(target: InfluxTarget) -> Result<Self, MetricsError> {
-        let http = builder(&target, TIMEOUT)
-            .build()
-            .map_err(|error| MetricsError::Client(error.without_url().to_string()))?;
+        let http = target.client(TIMEOUT)?;
         Ok(Self { target, http })
     }
 
@@ -109,15 +107,12 @@ impl MetricsReader {
         // Only the credentials of InfluxDB 1.x have a colon.
         request = match self.target.token.split_once(':') {
             Some((user, password)) => request.basic_auth(user, Some(password)),
-            None if self.target.token.is_empty() => request,
-            None => request.header("Authorization", format!("Token {}", self.target.token)),
+            None => self.target.with_token(request),
         };
-        let describe = |error: reqwest::Error| error.without_url().to_string();
-        let response = request.send().await.map_err(describe)?;
+        let response = request.send().await.map_err(http::describe)?;
         let status = response.status();
         let body = http::body(response, LONGEST_ANSWER)
-            .await
-            .map_err(describe)?
+            .await?
             .ok_or_else(|| format!("an answer of more than {LONGEST_ANSWER} bytes"))?;
         Series::read(&body).unwrap_or_else(|| Err(status.to_string()))
     }

@@ -1,14 +1,15 @@
 //! One server: which protocol it speaks, and what its answers mean.
 //!
-//! Servers with the `/api/v2/write` endpoint (InfluxDB 2 and 3, VictoriaMetrics) are written to by `influxdb2`'s client. Two
-//! things it does not offer are done around it:
+//! Over plain HTTP, `influxdb2`'s client writes to servers with the `/api/v2/write` endpoint (InfluxDB 2 and 3,
+//! VictoriaMetrics). Two things it does not offer are done around it:
 //!
 //! - It compresses only points of its own encoding, not line protocol. So there are two clients, one of which says
 //!   `Content-Encoding: gzip` with each request; the compression is ours.
-//! - It drops the answer's headers, and with them `Retry-After`. After a 429 or 503 the same address is asked with reqwest, for
-//!   an empty write: whatever limits the one limits the other.
+//! - It drops the answer's headers, and with them `Retry-After`. After a 429 or 503 our own client sends an empty write to the
+//!   same address: whatever limits the one limits the other.
 //!
-//! InfluxDB 1.x has another address, other credentials and databases instead of buckets: all that is plain reqwest.
+//! Our own client (`http`) sends everything else: every request over HTTPS, questions, and all requests to InfluxDB 1.x, which
+//! has another address, other credentials, and databases instead of buckets.
 
 use std::{
     collections::HashSet,
@@ -18,16 +19,13 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
-use influxdb2::{
-    RequestError,
-    api::organization::ListOrganizationRequest,
-    models::{PostBucketRequest, RetentionRule},
-};
+use influxdb2::RequestError;
 use reqwest::{
-    Client, ClientBuilder, RequestBuilder, Response,
-    header::{CONTENT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER},
-    redirect::Policy,
+    Client, Method, RequestBuilder, Response,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
 };
+use reqwest_0_11::header::{HeaderMap, HeaderValue};
+use serde_json::{Value, json};
 
 use super::{InfluxTarget, MetricsError};
 use crate::http;
@@ -111,30 +109,28 @@ impl Answer {
 pub(super) struct Server {
     target: InfluxTarget,
     http: Client,
-    plain: influxdb2::Client,
-    gzip: influxdb2::Client,
+    /// Only for plain HTTP: the client for bodies as they are, and the one for compressed bodies.
+    influxdb2: Option<[influxdb2::Client; 2]>,
     kind: Mutex<Option<Kind>>,
 }
 
 impl Server {
     pub(super) fn new(target: InfluxTarget, timeout: Duration) -> Result<Self, MetricsError> {
-        let text = |error: reqwest::Error| MetricsError::Client(error.without_url().to_string());
-        let client = |builder: ClientBuilder| -> Result<influxdb2::Client, MetricsError> {
-            influxdb2::ClientBuilder::with_builder(
-                builder,
-                target.url.as_str(),
-                target.org.as_str(),
-                target.token.as_str(),
-            )
-            .build()
-            .map_err(|error| MetricsError::Client(error.to_string()))
+        let influxdb2 = if target.url.scheme() == "http" {
+            let gzip = (
+                reqwest_0_11::header::CONTENT_ENCODING,
+                HeaderValue::from_static("gzip"),
+            );
+            Some([
+                influxdb2_client(&target, timeout, HeaderMap::new())?,
+                influxdb2_client(&target, timeout, HeaderMap::from_iter([gzip]))?,
+            ])
+        } else {
+            None
         };
-        let compressed =
-            HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
         Ok(Self {
-            http: builder(&target, timeout).build().map_err(text)?,
-            plain: client(builder(&target, timeout))?,
-            gzip: client(builder(&target, timeout).default_headers(compressed))?,
+            http: target.client(timeout)?,
+            influxdb2,
             kind: Mutex::new(None),
             target,
         })
@@ -226,50 +222,37 @@ impl Server {
         } else {
             None
         };
-        match kind {
-            Kind::V1 => {
-                let (database, policy) = self.database();
-                let mut query = vec![("db", database), ("precision", "ns")];
-                query.extend(policy.map(|policy| ("rp", policy)));
-                let mut request = self.v1("/write").query(&query);
-                if compressed.is_some() {
-                    request = request.header(CONTENT_ENCODING, "gzip");
-                }
-                let body = compressed.unwrap_or_else(|| lines.to_vec());
-                answer(request.body(body)).await
+        let gzip = compressed.is_some();
+        let body = compressed.unwrap_or_else(|| lines.to_vec());
+        let mut request = match (kind, &self.influxdb2) {
+            (Kind::V2, Some(clients)) => {
+                return self
+                    .write_by_influxdb2(&clients[usize::from(gzip)], body)
+                    .await;
             }
-            Kind::V2 => match compressed {
-                Some(body) => self.write_v2(&self.gzip, body).await,
-                None => self.write_v2(&self.plain, lines.to_vec()).await,
-            },
+            (Kind::V2, None) => self.v2_write(),
+            (Kind::V1, _) => self.v1_write(),
+        };
+        if gzip {
+            request = request.header(CONTENT_ENCODING, "gzip");
         }
+        answer(request.body(body)).await
     }
 
-    async fn write_v2(&self, client: &influxdb2::Client, body: Vec<u8>) -> Result<Answer, String> {
+    async fn write_by_influxdb2(
+        &self,
+        client: &influxdb2::Client,
+        body: Vec<u8>,
+    ) -> Result<Answer, String> {
         let InfluxTarget { org, bucket, .. } = &self.target;
         // Nanoseconds are its default.
-        let mut answer = v2_answer(client.write_line_protocol(org, bucket, body).await)?;
-        if matches!(answer.status, 429 | 503) {
-            answer.retry_after = self.ask_retry_after().await;
+        let written = client.write_line_protocol(org, bucket, body).await;
+        let mut written = influxdb2_answer(written)?;
+        if matches!(written.status, 429 | 503) {
+            let asked = answer(self.v2_write()).await.ok();
+            written.retry_after = asked.and_then(|asked| asked.retry_after);
         }
-        Ok(answer)
-    }
-
-    /// What `influxdb2` does not show of a 429 or 503.
-    async fn ask_retry_after(&self) -> Option<Duration> {
-        let query = [
-            ("bucket", self.target.bucket.as_str()),
-            ("org", self.target.org.as_str()),
-            ("precision", "ns"),
-        ];
-        let mut request = self.http.post(self.address("/api/v2/write")).query(&query);
-        if !self.target.token.is_empty() {
-            let mut token = HeaderValue::try_from(format!("Token {}", self.target.token)).ok()?;
-            token.set_sensitive(true);
-            request = request.header(reqwest::header::AUTHORIZATION, token);
-        }
-        let answer = answer(request.body("")).await.ok()?;
-        answer.retry_after
+        Ok(written)
     }
 
     // --- which kind of server -----------------------------------------------------------------------------------------
@@ -295,7 +278,7 @@ impl Server {
 
     async fn detect(&self) -> Result<Kind, Failure> {
         let ping = self.http.get(self.address("/ping")).send().await;
-        let ping = ping.map_err(|error| Failure::Away(describe(error)))?;
+        let ping = ping.map_err(|error| Failure::Away(http::describe(error)))?;
         if let Some(version) = ping.headers().get("x-influxdb-version") {
             let version = version.to_str().unwrap_or_default();
             // 1.8 has a v2 endpoint as well, but cannot make a missing database through it.
@@ -304,10 +287,7 @@ impl Server {
             }
         }
         // An empty write changes nothing.
-        let answer = self
-            .write_v2(&self.plain, Vec::new())
-            .await
-            .map_err(Failure::Away)?;
+        let answer = answer(self.v2_write()).await.map_err(Failure::Away)?;
         match answer.status {
             // A server without the endpoint says so in a page of text; one without the bucket says so in JSON.
             404 | 405 if !answer.says("\"code\"") => Ok(Kind::V1),
@@ -351,25 +331,25 @@ impl Server {
     }
 
     async fn make_v2_bucket(&self) -> Result<Answer, String> {
-        let request = ListOrganizationRequest {
-            org: Some(self.target.org.clone()),
-            ..ListOrganizationRequest::new()
-        };
-        let found = match self.plain.list_organizations(request).await {
-            Ok(found) => found,
-            Err(error) => return v2_answer(Err(error)),
-        };
-        let id = found.orgs.into_iter().find_map(|org| org.id);
-        let Some(id) = id else {
+        let InfluxTarget { org, bucket, .. } = &self.target;
+        let request = self.v2(Method::GET, "/api/v2/orgs");
+        let found = answer(request.query(&[("org", org)])).await?;
+        if !(200..300).contains(&found.status) {
+            return Ok(found);
+        }
+        let list: Value = serde_json::from_str(&found.text).unwrap_or_default();
+        let Some(id) = list["orgs"][0]["id"].as_str() else {
             return Ok(Answer {
                 status: 404,
-                text: format!("no organisation {:?}", self.target.org),
+                text: format!("no organisation {org:?}"),
                 retry_after: None,
             });
         };
-        let mut request = PostBucketRequest::new(id, self.target.bucket.clone());
-        request.retention_rules = Vec::<RetentionRule>::new(); // kept for ever
-        v2_answer(self.plain.create_bucket(Some(request)).await)
+        // Without a rule, points are kept for ever.
+        let bucket = json!({ "orgID": id, "name": bucket, "retentionRules": [] });
+        let request = self.v2(Method::POST, "/api/v2/buckets");
+        let request = request.header(CONTENT_TYPE, "application/json");
+        answer(request.body(bucket.to_string())).await
     }
 
     // --- requests -----------------------------------------------------------------------------------------------------
@@ -378,6 +358,27 @@ impl Server {
         let mut url = self.target.url.clone();
         url.set_path(path);
         url
+    }
+
+    /// A request with credentials as InfluxDB 2 wants them.
+    fn v2(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, self.address(path));
+        self.target.with_token(request)
+    }
+
+    /// A write without lines.
+    fn v2_write(&self) -> RequestBuilder {
+        let InfluxTarget { org, bucket, .. } = &self.target;
+        let query = [("bucket", bucket), ("org", org)];
+        let request = self.v2(Method::POST, "/api/v2/write").query(&query);
+        request.query(&[("precision", "ns")]).body("")
+    }
+
+    fn v1_write(&self) -> RequestBuilder {
+        let (database, policy) = self.database();
+        let mut query = vec![("db", database), ("precision", "ns")];
+        query.extend(policy.map(|policy| ("rp", policy)));
+        self.v1("/write").query(&query)
     }
 
     /// A request with credentials as InfluxDB 1.x wants them.
@@ -399,28 +400,34 @@ impl Server {
     }
 }
 
-pub(super) fn builder(target: &InfluxTarget, timeout: Duration) -> ClientBuilder {
-    let builder = ClientBuilder::new()
+/// A client of `influxdb2` that sends these headers with each request. It is built on reqwest 0.11 without TLS, whose HTTP/2 has
+/// a known hole (deny.toml): HTTP/1 only.
+fn influxdb2_client(
+    target: &InfluxTarget,
+    timeout: Duration,
+    headers: HeaderMap,
+) -> Result<influxdb2::Client, MetricsError> {
+    let mut builder = reqwest_0_11::ClientBuilder::new()
         .timeout(timeout)
-        // A redirected POST would become a GET, or hand the token to somebody else.
-        .redirect(Policy::none())
-        .user_agent(concat!("primepool/", env!("CARGO_PKG_VERSION")))
-        // Reading the system's certificates takes time, and may fail where there are none.
-        .tls_built_in_root_certs(target.url.scheme() == "https");
-    if target.is_local() {
-        builder.no_proxy()
-    } else {
-        builder
+        // A redirected POST would become a GET, or hand the token to another server.
+        .redirect(reqwest_0_11::redirect::Policy::none())
+        .user_agent(http::USER_AGENT)
+        .http1_only()
+        .default_headers(headers);
+    if http::is_loopback(&target.url) {
+        builder = builder.no_proxy();
     }
+    let (url, org, token) = (target.url.as_str(), &target.org, &target.token);
+    influxdb2::ClientBuilder::with_builder(builder, url, org, token)
+        .build()
+        .map_err(|error| MetricsError::Client(error.to_string()))
 }
 
 async fn answer(request: RequestBuilder) -> Result<Answer, String> {
-    let response = request.send().await.map_err(describe)?;
+    let response = request.send().await.map_err(http::describe)?;
     let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
-    let body = http::body(response, LONGEST_ANSWER)
-        .await
-        .map_err(describe)?
-        .unwrap_or_default();
+    let body = http::body(response, LONGEST_ANSWER).await?;
+    let body = body.unwrap_or_default();
     Ok(Answer {
         status,
         text: String::from_utf8_lossy(&body).into_owned(),
@@ -428,11 +435,16 @@ async fn answer(request: RequestBuilder) -> Result<Answer, String> {
     })
 }
 
-fn v2_answer(result: Result<(), RequestError>) -> Result<Answer, String> {
+fn influxdb2_answer(result: Result<(), RequestError>) -> Result<Answer, String> {
     let (status, text) = match result {
         Ok(()) => (204, String::new()),
         Err(RequestError::Http { status, text }) => (status.as_u16(), text),
-        Err(RequestError::ReqwestProcessing { source }) => return Err(describe(source)),
+        Err(RequestError::ReqwestProcessing { source }) if source.is_timeout() => {
+            return Err(http::NO_ANSWER.to_owned());
+        }
+        Err(RequestError::ReqwestProcessing { source }) => {
+            return Err(http::causes(&source.without_url()));
+        }
         Err(error) => return Err(one_line(&error.to_string())),
     };
     Ok(Answer {
@@ -440,13 +452,6 @@ fn v2_answer(result: Result<(), RequestError>) -> Result<Answer, String> {
         text,
         retry_after: None,
     })
-}
-
-fn describe(error: reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    one_line(&error.without_url().to_string())
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {

@@ -10,6 +10,11 @@ use std::{
 };
 
 use flate2::read::GzDecoder;
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    crypto::ring,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+};
 
 use crate::metrics::InfluxTarget;
 
@@ -65,13 +70,31 @@ struct State {
 
 #[derive(Debug)]
 pub(super) struct TestServer {
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     state: Arc<State>,
 }
 
 impl TestServer {
     /// One that has the bucket `b`.
     pub(super) fn start(speaks: Speaks, mode: Mode) -> Self {
+        Self::start_with(speaks, mode, None)
+    }
+
+    /// The same with TLS and a certificate for `name`; the certificate (PEM).
+    pub(super) fn start_tls(speaks: Speaks, name: &str) -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let server = Self::start_with(speaks, Mode::Well, Some(Arc::new(config)));
+        (server, made.cert.pem())
+    }
+
+    fn start_with(speaks: Speaks, mode: Mode, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
@@ -89,8 +112,17 @@ impl TestServer {
                 if *of_thread.ended.lock().unwrap() {
                     return;
                 }
-                let state = Arc::clone(&of_thread);
-                thread::spawn(move || state.serve(stream.unwrap()));
+                let (state, tls) = (Arc::clone(&of_thread), tls.clone());
+                thread::spawn(move || {
+                    let stream = stream.unwrap();
+                    match tls {
+                        None => state.serve(stream),
+                        Some(tls) => {
+                            let session = ServerConnection::new(tls).unwrap();
+                            state.serve(StreamOwned::new(session, stream));
+                        }
+                    }
+                });
             }
         });
         Self { address, state }
@@ -143,9 +175,8 @@ impl Drop for TestServer {
 }
 
 impl State {
-    fn serve(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let mut stream = stream;
+    fn serve(&self, stream: impl Read + Write) {
+        let mut reader = BufReader::new(stream);
         while let Some(request) = read_request(&mut reader) {
             let mode = self.mode.lock().unwrap().clone();
             match mode {
@@ -165,7 +196,8 @@ impl State {
             let length = text.len();
             let answer =
                 format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{headers}\r\n{text}");
-            if stream.write_all(answer.as_bytes()).is_err() {
+            let stream = reader.get_mut();
+            if stream.write_all(answer.as_bytes()).is_err() || stream.flush().is_err() {
                 return;
             }
         }
@@ -249,7 +281,7 @@ impl State {
     }
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
+fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     if reader.read_line(&mut line).ok()? == 0 {
         return None;
