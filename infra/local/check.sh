@@ -1,9 +1,31 @@
 #!/usr/bin/env bash
-# Formatting, lints, the rules for dependencies (deny.toml), and whether the dashboards are what their code makes. Needs `setup.sh --dev`.
+# Formatting, lints, the rules for dependencies (deny.toml), and whether the dashboards are what their code makes. Needs
+# `setup.sh --dev`.
+#
+# PRIMEPOOL_ADVISORY_DB names a clone of https://github.com/RustSec/advisory-db (branch main) to use instead of the network.
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+# Fetches RustSec's advisory database for cargo-deny. Where neither the network nor a clone has it, it says so and fails.
+fetch_advisories() {
+	local url=https://github.com/RustSec/advisory-db
+	local clone=${PRIMEPOOL_ADVISORY_DB:-} settings=(GIT_TERMINAL_PROMPT=0)
+	if [[ $clone ]]; then
+		# cargo-deny takes no local path; git takes one in place of the address.
+		settings+=(GIT_CONFIG_COUNT=1 GIT_CONFIG_VALUE_0="$url")
+		settings+=(GIT_CONFIG_KEY_0="url.file://$(realpath -- "$clone").insteadOf")
+	fi
+	if env "${settings[@]}" timeout 30 \
+		"$PRIMEPOOL_CARGO_DENY/bin/cargo-deny" --log-level off fetch db; then
+		return 0
+	fi
+	[[ ! $clone ]] || die 2 "PRIMEPOOL_ADVISORY_DB is not a clone of $url with its branch main: $clone"
+	say "known holes of dependencies are not checked: $url cannot be reached," \
+		"and PRIMEPOOL_ADVISORY_DB names no clone of it"
+	return 1
+}
 
 cd "$PRIMEPOOL_ROOT"
 "$PRIMEPOOL_ROOT/infra/local/setup.sh" --dev
@@ -14,7 +36,12 @@ cargo fmt --manifest-path fuzz/Cargo.toml --check
 cargo clippy --release --workspace --all-targets -- -D warnings
 # cargo-deny reads the manifests of all dependencies, also of those that other systems need and no build here fetched.
 cargo fetch --locked --offline >/dev/null 2>&1 || cargo fetch --locked
-"$PRIMEPOOL_CARGO_DENY/bin/cargo-deny" --offline check --hide-inclusion-graph -D unmatched-skip -D unnecessary-skip licenses bans sources
+deny_checks=(licenses bans sources)
+if fetch_advisories; then
+	deny_checks+=(advisories)
+fi
+"$PRIMEPOOL_CARGO_DENY/bin/cargo-deny" --offline check --hide-inclusion-graph -D unmatched-skip -D unnecessary-skip \
+	"${deny_checks[@]}"
 "$PRIMEPOOL_ROOT/infra/local/dashboards.sh" --check
 if command -v shellcheck >/dev/null; then
 	shellcheck -x infra/local/*.sh infra/testing/*.sh infra/compose/*.sh infra/rabbitmq/*.sh infra/systemd/*.sh infra/kubernetes/*.sh fuzz/*.sh .ci/run
