@@ -656,6 +656,7 @@ const HOST: &str = "PRIMEPOOL_TEST_HTTPS_HOST";
 /// The part of the tests of HTTPS that needs an environment of its own.
 #[test]
 #[ignore = "only for the tests of HTTPS, which start it with a server and SSL_CERT_FILE"]
+#[allow(clippy::print_stdout, reason = "the test that starts it reads it")]
 fn writes_3000_lines_in_a_process_of_its_own() {
     let (log, _guard) = Log::begin();
     let (host, dir) = (env::var(HOST).unwrap(), tempdir().unwrap());

@@ -297,7 +297,10 @@ fn the_programs_keep_them_to_themselves() {
     let done = start(Binary::Producer, &url, &args).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stderr.contains("TRACE"), "it is loud");
-    assert!(done.stderr.len() > 10_000, "it is loud");
+    assert!(
+        done.stderr.contains("starting new connection"),
+        "so is the HTTP client"
+    );
     Results::read(dir.path()).assert_primes(2000, 512);
     assert!(fs::read_to_string(dir.path().join("health")).is_ok());
 
