@@ -8,6 +8,8 @@ use primepool_engine::{
 };
 use proptest::prelude::*;
 
+use crate::cases;
+
 fn prime(form: Form, bits: u32, seed: u64, index: u64) -> Result<Found, Error> {
     let mut result = None;
     Engine::new().primes(
@@ -268,19 +270,22 @@ fn next_prime_across_large_gaps() {
         let found = engine.next_prime(&before, &Cancel::new()).unwrap();
         assert_eq!(found.prime, Integer::from(&before + gap));
     }
-    for n in [30_u32, 100, 200, 400] {
-        assert_next_prime(&mut engine, &(Integer::from(Integer::factorial(n)) + 1_u32));
+    for n in cases(&[30_u32, 100, 200][..], &[30, 100, 200, 400]) {
+        assert_next_prime(
+            &mut engine,
+            &(Integer::from(Integer::factorial(*n)) + 1_u32),
+        );
     }
 }
 
 #[test]
 fn next_prime_equals_gmps_on_many_inputs() {
     let mut engine = Engine::new();
-    for seed in 0..4000_u64 {
+    for seed in 0..cases(800, 4000_u64) {
         let bits = 1 + (seed % 200) as u32;
         assert_next_prime(&mut engine, &random(bits, seed));
     }
-    for seed in 0..300_u64 {
+    for seed in (0..300_u64).step_by(cases(7, 1)) {
         let bits = 200 + (seed % 300) as u32;
         assert_next_prime(&mut engine, &random(bits, seed));
     }

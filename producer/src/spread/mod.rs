@@ -414,7 +414,7 @@ fn unit(
 }
 
 impl Standing {
-    /// For people: `256 bits: sieve, 8123 of 20666 relations (39 %), 80.0 s left at this pace`.
+    /// For people: `256 bits: sieve, 8123 of 20666 relations (39 %), 42.00 s left at this pace`.
     #[must_use]
     pub fn describe(&self) -> String {
         let Self {
@@ -489,12 +489,12 @@ mod tests {
             digits: 0,
             done: 8123,
             expected: 20_666,
-            rate: 156.8,
+            rate: 300.0,
             outstanding: 4,
         };
         assert_eq!(
             standing.describe(),
-            "256 bits: sieve, 8123 of 20666 relations (39 %), 80.0 s left at this pace"
+            "256 bits: sieve, 8123 of 20666 relations (39 %), 42.00 s left at this pace"
         );
         standing.rate = 0.0;
         assert_eq!(

@@ -30,5 +30,5 @@ pub(crate) fn assert_kept(faults: &[Fault], units: u64, consumers: usize, least_
 #[test]
 fn processes_die_and_the_network_fails_in_one_run_and_nothing_is_lost() {
     let faults = [Fault::ConsumerKill, Fault::ProducerKill, Fault::NetworkCut];
-    assert_kept(&faults, 400, 2, 3);
+    assert_kept(&faults, 250, 2, 3);
 }

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use lapin::{
@@ -21,6 +22,13 @@ use primepool_tests::{
 };
 use serde_json::Value;
 use tempfile::tempdir;
+
+/// The broker of those tests here that leave it as they found it, one after the other.
+fn shared_pool() -> MutexGuard<'static, (Broker, String)> {
+    static POOL: OnceLock<Mutex<(Broker, String)>> = OnceLock::new();
+    let pool = POOL.get_or_init(|| Mutex::new(Broker::pool()));
+    pool.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What rabbitmqctl lists, in an order of its own.
 fn list(broker: &Broker, vhost: &str, what: &[&str]) -> Vec<Value> {
@@ -64,8 +72,9 @@ fn definitions_are_what_the_programs_declare() {
 
 #[test]
 fn policies_say_what_the_programs_say() {
-    let (broker, _) = Broker::pool();
-    let queues = list(&broker, "primepool", &["list_queues", "name", "policy"]);
+    let pool = shared_pool();
+    let broker = &pool.0;
+    let queues = list(broker, "primepool", &["list_queues", "name", "policy"]);
     let policy_of = |queue: &str| {
         let row = queues.iter().find(|row| row["name"] == queue);
         row.unwrap()["policy"].as_str().unwrap().to_owned()
@@ -98,8 +107,9 @@ fn policies_say_what_the_programs_say() {
 
 #[test]
 fn each_user_can_do_its_job() {
-    let ((broker, management), dir) = (Broker::pool(), tempdir().unwrap());
-    let address = ["--management-url", &management];
+    let (pool, dir) = (shared_pool(), tempdir().unwrap());
+    let (broker, management) = &*pool;
+    let address = ["--management-url", management];
     let url = broker.pool_url("consumer");
     let args = [&["--node", "n1", "--concurrency", "2"][..], &address].concat();
     let consumer = Consumer::at(dir.path(), &url, &args);
@@ -248,7 +258,8 @@ fn assert_cannot_read(url: &str, queues: &[&str]) {
 
 #[test]
 fn nobody_can_do_more() {
-    let (broker, management) = Broker::pool();
+    let pool = shared_pool();
+    let (broker, management) = &*pool;
     let jobs = topology::jobs_queue(JobKind::Prime);
     // The queue of a run's results.
     let run = "primepool.results.20261122-201530-9f3c01ab";
@@ -321,7 +332,7 @@ fn nobody_can_do_more() {
     for user in ["monitoring", "consumer", "producer"] {
         let url = broker.pool_url(user);
         let ask = |method: &str, path: &str, body: &str| {
-            let (status, body) = http(&management, &url, method, path, body);
+            let (status, body) = http(management, &url, method, path, body);
             (
                 status,
                 serde_json::from_str::<Value>(&body).unwrap_or_default(),
@@ -381,9 +392,10 @@ fn nobody_can_do_more() {
         "/api/connections",
         "/api/queues",
     ] {
-        assert_eq!(http(&management, &url, "GET", path, "").0, 200, "{path}");
+        assert_eq!(http(management, &url, "GET", path, "").0, 200, "{path}");
     }
     assert_eq!(broker.ready(&jobs), Some(0));
+    broker.delete_queue(run);
 }
 
 /// Names as a run's queue has them, which producers may make.
@@ -391,7 +403,8 @@ const OWN: &str = "primepool.results.9-own";
 
 #[test]
 fn a_name_that_may_be_made_leads_nowhere_else() {
-    let (broker, _) = Broker::pool();
+    let pool = shared_pool();
+    let broker = &pool.0;
     let jobs = topology::jobs_queue(JobKind::Prime);
     let (consumer, producer) = (broker.pool_url("consumer"), broker.pool_url("producer"));
     let argument = |key: &'static str, value: &str| {
@@ -495,11 +508,13 @@ fn a_name_that_may_be_made_leads_nowhere_else() {
             assert_cannot_publish(&broker.pool_url(user), &[(exchange, jobs.as_str())]);
         }
     }
+    broker.delete_queue(OWN);
 }
 
 #[test]
 fn the_management_api_opens_nothing_more() {
-    let (broker, management) = Broker::pool();
+    let pool = shared_pool();
+    let (broker, management) = &*pool;
     let jobs = topology::jobs_queue(JobKind::Prime);
     broker.publish(
         topology::JOBS_EXCHANGE,
@@ -570,7 +585,7 @@ fn the_management_api_opens_nothing_more() {
     for user in ["consumer", "producer", "monitoring"] {
         let url = broker.pool_url(user);
         for (method, path, body) in forbidden {
-            let (status, answer) = http(&management, &url, method, path, body);
+            let (status, answer) = http(management, &url, method, path, body);
             let refused = matches!(status, 401 | 403 | 404 | 405)
                 || status == 400 && answer.contains("access to")
                 || status == 500 && answer.contains("access to");
@@ -578,7 +593,7 @@ fn the_management_api_opens_nothing_more() {
         }
     }
     // Nothing has become of all that.
-    let (_, vhosts) = http(&management, &broker.url, "GET", "/api/vhosts", "");
+    let (_, vhosts) = http(management, &broker.url, "GET", "/api/vhosts", "");
     let vhosts: Vec<Value> = serde_json::from_str(&vhosts).unwrap();
     assert_eq!(vhosts.len(), 2, "{vhosts:?}");
     let policies = broker.ctl(&[
@@ -598,7 +613,7 @@ fn the_management_api_opens_nothing_more() {
         ("consumer", false),
         ("monitoring", false),
     ] {
-        let (status, answer) = http(&management, &broker.pool_url(user), "POST", &path, get);
+        let (status, answer) = http(management, &broker.pool_url(user), "POST", &path, get);
         assert_eq!(status == 200, allowed, "{user}: {status} {answer}");
     }
 
@@ -608,7 +623,7 @@ fn the_management_api_opens_nothing_more() {
     let _consumer = Consumer::at(dir.path(), &url, &["--node", "n1"]);
     let connected = || {
         wait_for("the consumer's connections", || {
-            let (_, text) = http(&management, &broker.url, "GET", "/api/connections", "");
+            let (_, text) = http(management, &broker.url, "GET", "/api/connections", "");
             let all: Vec<Value> = serde_json::from_str(&text).ok()?;
             let own = all.iter().filter(|one| one["user"] == "consumer");
             let own: BTreeSet<String> = own
@@ -621,7 +636,7 @@ fn the_management_api_opens_nothing_more() {
     let close = |user: &str, connection: &str| {
         let name = connection.replace(' ', "%20").replace('>', "%3E");
         let path = format!("/api/connections/{name}");
-        http(&management, &broker.pool_url(user), "DELETE", &path, "").0
+        http(management, &broker.pool_url(user), "DELETE", &path, "").0
     };
     for connection in &connections {
         for user in ["producer", "monitoring"] {
@@ -634,6 +649,7 @@ fn the_management_api_opens_nothing_more() {
     wait_for("another connection in its place", || {
         (!connected().contains(first)).then_some(())
     });
+    broker.delete_queue(OWN);
 }
 
 /// One request to the management API as the user of this AMQP address: status and body.

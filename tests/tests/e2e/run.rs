@@ -130,7 +130,7 @@ fn the_management_api_adds_what_amqp_does_not_tell() {
         let text = fs::read_to_string(folder.join("metrics.lp")).unwrap();
         (done, text)
     };
-    let (done, text) = run(&management, "13s"); // the broker renews its figures every five seconds
+    let (done, text) = run(&management, "11s"); // the broker renews its figures every five seconds
     // Everything is published within the first second; handing out goes on.
     let largest = |field: &str| {
         let queue = text.lines().filter(|line| line.starts_with("queue,"));
@@ -145,7 +145,7 @@ fn the_management_api_adds_what_amqp_does_not_tell() {
     assert!(largest("publish_rate=") >= 0.0, "{done:?}\n{text}");
 
     let wrong = format!("{management}/nowhere");
-    let (done, text) = run(&wrong, "8s");
+    let (done, text) = run(&wrong, "4s");
     assert_eq!(done.stderr.matches("metrics lack").count(), 1, "{done:?}");
     assert!(text.contains("queue,") && !text.contains("unacked="));
 }

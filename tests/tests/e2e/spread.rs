@@ -102,6 +102,12 @@ fn a_number_of_unknown_shape_gets_curves_first() {
     assert!(stage(&results, "ecm", "count") > 20, "{}", results.rows[0]);
 }
 
+/// A small sample of what `long/spread.rs` does: large enough that there is time for all of this.
+#[test]
+fn whoever_is_killed_the_relations_stay() {
+    kill_in_the_middle(220);
+}
+
 /// Units that two nodes of two workers have at most: each worker has one at work and the next.
 const IN_FLIGHT: usize = 8;
 

@@ -55,7 +55,7 @@ fn one_unit_whatever_goes_wrong() {
 
 #[test]
 fn two_units_that_share_a_run() {
-    check(2, 1, 1, false);
+    check(2, 1, 1, true);
 }
 
 /// Looks for what goes wrong without a safeguard, and a way there.
