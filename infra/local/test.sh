@@ -35,10 +35,10 @@ tests() { # CARGO TEST ARGUMENT…
 if (($#)); then
 	tests --workspace "$@"
 else
-	# The groups are modules: see tests/tests/e2e/main.rs.
+	# The groups are modules: see tests/tests/e2e/main.rs. One package alone would be built with other features.
 	tests --workspace --tests -- --skip alone:: --skip long::
-	RUST_TEST_THREADS=1 tests --package primepool-tests --test e2e -- alone::
-	[[ ! $all ]] || RUST_TEST_THREADS=1 tests --package primepool-tests --test e2e -- long::
+	RUST_TEST_THREADS=1 tests --workspace --test e2e -- alone::
+	[[ ! $all ]] || RUST_TEST_THREADS=1 tests --workspace --test e2e -- long::
 fi
 if failed=$(grep -E '^test .* \.\.\. FAILED' "$log"); then
 	printf 'failed:\n%s\n' "$failed" >&2

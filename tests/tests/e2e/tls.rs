@@ -10,7 +10,7 @@ use std::{
 };
 
 use primepool_common::broker::{BrokerArgs, Endpoint, QueueFigures};
-use primepool_tests::{Authority, Binary, Broker, Finished, Process, Results};
+use primepool_tests::{Authority, Binary, Broker, Consumer, Finished, Process, Results};
 use tempfile::{TempDir, tempdir};
 
 /// A file as an argument.
@@ -25,6 +25,10 @@ struct Pool {
     port: u16,
     management: String,
     authority: Authority,
+}
+
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
 }
 
 impl Pool {
@@ -76,19 +80,14 @@ impl Pool {
     /// Three primes by a consumer and a producer that reach the broker in this way; what they logged.
     fn run(&self, consumer: (&str, Vec<String>), producer: (&str, Vec<String>)) -> String {
         let dir = tempdir().unwrap();
-        let start = |binary, (url, flags): (&str, Vec<String>), own: &[&str]| {
-            let flags = flags.iter().map(String::as_str);
-            let args: Vec<&str> = own.iter().copied().chain(flags).collect();
-            Process::start(binary, dir.path(), url, &args)
+        let arguments = |own: &[&'static str], flags: &[String]| -> Vec<String> {
+            let own = own.iter().map(|flag| (*flag).to_owned());
+            own.chain(flags.iter().cloned()).collect()
         };
-        let consumer = start(Binary::Consumer, consumer, &["--node", "n1"]);
-        consumer.wait_for_line("consuming broker");
-        let done = start(
-            Binary::Producer,
-            producer,
-            &["--count", "300", "--bits", "256"],
-        )
-        .wait();
+        let args = arguments(&["--node", "n1"], &consumer.1);
+        let consumer = Consumer::at(dir.path(), consumer.0, &words(&args)).0;
+        let args = arguments(&["--count", "300", "--bits", "256"], &producer.1);
+        let done = Process::start(Binary::Producer, dir.path(), producer.0, &words(&args)).wait();
         assert_eq!(done.code, Some(0), "{done:?}");
         Results::read(dir.path()).assert_primes(300, 256);
         consumer.signal("TERM");
