@@ -32,7 +32,7 @@ test-all: ## the same and what is long by nature: chaos, containers, other pools
 	@infra/local/test.sh --all $(ARGS)
 
 test-compose: ## the pool in containers, on a private Docker engine: needs root and some minutes
-	@infra/testing/compose.sh $(ARGS)
+	@infra/local/test.sh --compose
 
 check: ## formatting, lints, licences and sources of dependencies
 	@infra/local/check.sh

@@ -45,5 +45,5 @@ fi
 "$PRIMEPOOL_ROOT/infra/local/dashboards.sh" --check
 "$PRIMEPOOL_KUBERNETES_TYPES/bin/python" -B infra/kubernetes/check.py
 if command -v shellcheck >/dev/null; then
-	shellcheck -x infra/local/*.sh infra/testing/*.sh infra/compose/*.sh infra/rabbitmq/*.sh infra/systemd/*.sh infra/kubernetes/*.sh fuzz/*.sh .ci/run
+	shellcheck -x infra/local/*.sh infra/compose/*.sh infra/rabbitmq/*.sh infra/systemd/*.sh infra/kubernetes/*.sh fuzz/*.sh .ci/run
 fi

@@ -2,23 +2,31 @@
 # The tests, with one private broker for all of them; goes on after a failure and ends with the list of what failed.
 #   test.sh [CARGO TEST ARGUMENT…]         what a change can break
 #   test.sh --all [CARGO TEST ARGUMENT…]   also what is long by nature, and all cases of what tries a sample otherwise
+#   test.sh --compose                      only docker-compose.yml on a private Docker engine, with an image of the built programs; root.
+#                                          With PRIMEPOOL_TEST_ENGINE_DIR the engine is in that folder and stays, for work on this test;
+#                                          target/release/sandbox docker remove FOLDER ends it
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-all=''
-if [[ ${1-} == --all ]]; then
+all='' needs=--test
+case ${1-} in
+--all)
 	all=yes
 	shift
-fi
+	;;
+--compose)
+	((EUID == 0)) || die 2 "a private Docker engine needs root: run this with sudo"
+	needs=--docker
+	set -- --test e2e -- long::compose --nocapture
+	;;
+esac
 cd "$PRIMEPOOL_ROOT"
-infra/local/setup.sh --test
+infra/local/setup.sh $needs
 # The tests start the real programs, which `cargo test` alone does not build.
-targets=(--tests)
-((!$#)) || targets=()
-build --workspace --bins "${targets[@]}"
-forget PRIMEPOOL_ 'PRIMEPOOL_@(STATE|TOOLS|TEST_INFLUX2_*)'
+build --workspace --bins --tests
+forget PRIMEPOOL_ 'PRIMEPOOL_@(STATE|TOOLS|TEST_*)'
 forget INFLUX_
 # They wait for processes and for time more than they compute.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}

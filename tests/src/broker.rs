@@ -35,7 +35,8 @@ static SHARED: OnceLock<PathBuf> = OnceLock::new();
 static VHOSTS: AtomicU32 = AtomicU32::new(0);
 
 impl Broker {
-    /// A fresh virtual host of the broker that all tests share: the one of `sandbox with`, or one of this process.
+    /// A fresh virtual host of the broker that all tests share: the one of `sandbox with`, or one
+    /// of this process.
     pub fn vhost() -> Self {
         let dir = SHARED.get_or_init(|| match std::env::var_os("PRIMEPOOL_BROKER_DIR") {
             Some(dir) => dir.into(),
@@ -72,16 +73,16 @@ impl Broker {
         (broker, url)
     }
 
-    /// A broker for one test, in the virtual host that is set up for the pool (infra/rabbitmq), as its administrator; and the
-    /// address of its management API.
+    /// A broker for one test, in the virtual host that is set up for the pool (infra/rabbitmq), as
+    /// its administrator; and the address of its management API.
     pub fn pool() -> (Self, String) {
         let (mut broker, management) = Self::with_management();
         broker.url = in_pool(&broker.url);
         (broker, management)
     }
 
-    /// The same with TLS besides, at the port that comes with it, with the certificates in a folder; `mutual`: clients have to
-    /// show one too.
+    /// The same with TLS besides, at the port that comes with it, with the certificates in a
+    /// folder; `mutual`: clients have to show one too.
     pub fn tls(certificates: &Path, mutual: bool) -> (Self, u16, String) {
         let broker = Self::private_with(BrokerOptions {
             management: true,
@@ -93,7 +94,8 @@ impl Broker {
         (broker, port, management)
     }
 
-    /// Address of the virtual host that is set up for the pool, for one of its users: `consumer`, `producer`, `monitoring`.
+    /// Address of the virtual host that is set up for the pool, for one of its users: `consumer`,
+    /// `producer`, `monitoring`.
     pub fn pool_url(&self, user: &str) -> String {
         self.server.url(user).unwrap()
     }
@@ -203,8 +205,8 @@ impl Broker {
         look_at(&self.url, queue)
     }
 
-    /// Takes messages out of a queue and returns them, as consumers do that die over their work, until one whose body holds this
-    /// text has been returned so often.
+    /// Takes messages out of a queue and returns them, as consumers do that die over their work,
+    /// until one whose body holds this text has been returned so often.
     pub fn return_unit(&self, queue: &str, text: &str, times: u32) {
         self.with_channel(async |channel| {
             let mut returned = 0;
@@ -326,7 +328,8 @@ pub(crate) fn look_at(url: &str, queue: &str) -> Option<Queue> {
     })
 }
 
-/// Publishes a body to an exchange of the virtual host at this address and waits for the broker's word.
+/// Publishes a body to an exchange of the virtual host at this address and waits for the broker's
+/// word.
 pub(crate) fn publish(
     url: &str,
     exchange: &str,

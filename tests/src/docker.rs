@@ -2,13 +2,13 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use primepool_sandbox::Lifetime;
 use tempfile::TempDir;
 
-use crate::{Binary, workspace};
+use crate::{Binary, images};
 
 /// A private Docker engine with a network of its own; stopped and deleted when this is dropped.
 #[derive(Debug)]
@@ -38,10 +38,11 @@ impl DockerEngine {
         })
     }
 
-    /// One with the images that the Dockerfile and docker-compose.yml name, and a line for each that is made from packages or
-    /// missing. With a folder of programs that are built already, the compiler's is left out. With `PRIMEPOOL_TEST_ENGINE_DIR`
-    /// the engine is in that folder and stays, with its images and caches: for work on the tests.
-    pub fn with_images(programs: Option<&Path>) -> Option<(Self, String)> {
+    /// One with the images that the Dockerfile and docker-compose.yml name, and a line for each
+    /// that is made from packages or missing; without the compiler's, unless it is asked for. With
+    /// `PRIMEPOOL_TEST_ENGINE_DIR` the engine is in that folder and stays, with its images and
+    /// caches: for work on the tests.
+    pub fn with_images(with_compiler: bool) -> Option<(Self, String)> {
         let engine = match std::env::var_os("PRIMEPOOL_TEST_ENGINE_DIR") {
             Some(dir) => {
                 let dir = PathBuf::from(dir);
@@ -53,19 +54,16 @@ impl DockerEngine {
             }
             None => Self::private()?,
         };
-        let output = Command::new(workspace().join("infra/testing/images.sh"))
-            .arg(engine.server.dir())
-            .env("PRIMEPOOL_PROGRAMS", programs.unwrap_or(Path::new("")))
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (out, err) = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success(), "images.sh: {out}{err}");
-        Some((engine, out))
+        let told = images::ensure(&engine, with_compiler);
+        Some((engine, told))
     }
 
-    /// kill -9 of the first process of a container, as if it had crashed: the engine was not asked for that.
+    pub(crate) fn dir(&self) -> &Path {
+        self.server.dir()
+    }
+
+    /// kill -9 of the first process of a container, as if it had crashed: the engine was not asked
+    /// for that.
     pub fn crash(&self, container: &str) {
         let pid = self.docker(&["inspect", "--format", "{{.State.Pid}}", container]);
         let namespace = format!("--pid=/proc/{}/ns/pid", self.server.pid().unwrap());

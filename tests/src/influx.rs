@@ -109,7 +109,8 @@ impl Drop for Influx {
     }
 }
 
-/// A private VictoriaMetrics, which speaks InfluxDB 2's protocol. It is stopped when this is dropped.
+/// A private VictoriaMetrics, which speaks InfluxDB 2's protocol. It is stopped when this is
+/// dropped.
 #[derive(Debug)]
 pub struct Victoria {
     server: VictoriaMetrics,

@@ -15,6 +15,7 @@ pub mod chaos;
 mod database;
 mod docker;
 mod grafana;
+mod images;
 mod influx;
 mod influxql;
 mod process;

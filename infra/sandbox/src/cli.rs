@@ -23,7 +23,8 @@ use crate::{
     server::Lifetime,
 };
 
-/// Private servers for runs, tests and benchmarks. Each has a folder DIR of its own and is on 127.0.0.1 only.
+/// Private servers for runs, tests and benchmarks. Each has a folder DIR of its own and is on
+/// 127.0.0.1 only.
 #[derive(Debug, Parser)]
 #[command(name = "sandbox", max_term_width = 100)]
 struct Cli {
@@ -33,7 +34,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// A run from nothing to results: `make run`. Variables: CONSUMERS, CONCURRENCY, RESUME, METRICS, PRIMEPOOL_BIN
+    /// A run from nothing to results: `make run`. Variables: CONSUMERS, CONCURRENCY, RESUME,
+    /// METRICS, PRIMEPOOL_BIN
     #[command(disable_help_flag = true)]
     Run {
         /// The run ends when this process does
@@ -43,7 +45,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// RabbitMQ. DIR gets its addresses: amqp-url (may do everything), consumer-url, producer-url, monitoring-url
+    /// RabbitMQ. DIR gets its addresses: amqp-url (may do everything), consumer-url, producer-url,
+    /// monitoring-url
     #[command(subcommand)]
     Broker(BrokerVerb),
     /// Three RabbitMQ nodes that are one cluster, in DIR/1 to DIR/3
@@ -55,7 +58,8 @@ enum Verb {
     /// A Docker engine in a network of its own, at unix://DIR/docker.sock. Needs root
     #[command(subcommand)]
     Docker(DockerVerb),
-    /// Run a command with a private broker (PRIMEPOOL_AMQP_URL, PRIMEPOOL_BROKER_DIR, PRIMEPOOL_BROKER_PID)
+    /// Run a command with a private broker (PRIMEPOOL_AMQP_URL, PRIMEPOOL_BROKER_DIR,
+    /// PRIMEPOOL_BROKER_PID)
     With {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
@@ -117,7 +121,8 @@ enum BrokerVerb {
     Kill { dir: PathBuf },
     /// Make a virtual host and print its address
     Vhost { dir: PathBuf, name: String },
-    /// Make a user with these permissions (patterns of names); the password is the first line of standard input
+    /// Make a user with these permissions (patterns of names); the password is the first line of
+    /// standard input
     User {
         dir: PathBuf,
         name: String,

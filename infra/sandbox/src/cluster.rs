@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    broker::{Broker, BrokerOptions, Settings},
+    broker::{Broker, BrokerOptions},
+    broker_node::Settings,
     error::{Result, failed},
     process::wait_for,
     server::{Lifetime, Servers},
@@ -18,14 +19,16 @@ const NODES: usize = 3;
 /// Time that nodes have to find each other.
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
 
-/// Three RabbitMQ nodes in the folders `1`, `2` and `3` of one folder, with the same users and passwords.
+/// Three RabbitMQ nodes in the folders `1`, `2` and `3` of one folder, with the same users and
+/// passwords.
 #[derive(Debug)]
 pub struct BrokerCluster {
     nodes: Vec<Broker>,
 }
 
 impl BrokerCluster {
-    /// Starts the nodes, or starts them again on the same data, and waits until they are one cluster.
+    /// Starts the nodes, or starts them again on the same data, and waits until they are one
+    /// cluster.
     ///
     /// # Errors
     /// RabbitMQ is not installed; a node does not start or does not join.

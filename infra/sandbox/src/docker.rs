@@ -1,8 +1,10 @@
-//! A private Docker engine in namespaces of its own: it has its own network (bridges, firewall rules, ports), mounts and
-//! processes, so that it cannot meet an engine of the system, and the kernel removes all of it when the engine ends.
+//! A private Docker engine in namespaces of its own: it has its own network (bridges, firewall
+//! rules, ports), mounts and processes, so that it cannot meet an engine of the system, and the
+//! kernel removes all of it when the engine ends.
 //!
-//! The keeper's child is the host: it starts the engine in new namespaces and a network stack beside it (slirp4netns,
-//! which changes no rule, no route and no setting of this machine). In the namespaces the first process is ours too.
+//! The keeper's child is the host: it starts the engine in new namespaces and a network stack
+//! beside it (slirp4netns, which changes no rule, no route and no setting of this machine). In the
+//! namespaces the first process is ours too.
 
 use std::{
     fs,
@@ -43,7 +45,8 @@ impl DockerEngine {
     /// Starts an engine with its data in a folder, or again on the same data.
     ///
     /// # Errors
-    /// The user is not root; a program is missing; the engine does not start; the folder holds something else.
+    /// The user is not root; a program is missing; the engine does not start; the folder holds
+    /// something else.
     pub fn start(dir: &Path, lifetime: &Lifetime) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
             return Err(usage(
@@ -104,8 +107,8 @@ impl DockerEngine {
         read(&self.dir().join("init"))?.parse().map_err(failed)
     }
 
-    /// A command in the engine's network, with `docker` set to the engine: ports that containers publish on 127.0.0.1 are
-    /// there, and not on this machine's 127.0.0.1.
+    /// A command in the engine's network, with `docker` set to the engine: ports that containers
+    /// publish on 127.0.0.1 are there, and not on this machine's 127.0.0.1.
     ///
     /// # Errors
     /// The engine does not run.
@@ -205,7 +208,8 @@ pub(crate) fn is_ready(dir: &Path) -> bool {
     ask().is_ok_and(|answer| answer.starts_with("HTTP/1.") && answer.contains(" 200 "))
 }
 
-/// Deletes what a killed engine leaves outside of its namespaces: control groups, which belong to none, and files.
+/// Deletes what a killed engine leaves outside of its namespaces: control groups, which belong to
+/// none, and files.
 pub(crate) fn clean_up(dir: &Path) {
     if let Ok(name) = read(&dir.join("cgroup"))
         && name.starts_with(CGROUP)
@@ -250,7 +254,8 @@ pub(crate) fn host(dir: &Path) -> Result<()> {
         fs::write(dir.join(name), text).map_err(file_error("write", dir.join(name)))
     };
     write("cgroup", &cgroup)?;
-    // A SIGTERM is for the first process in the namespaces; the host ends when the engine has ended.
+    // A SIGTERM is for the first process in the namespaces; the host ends when the engine has
+    // ended.
     let inner = std::sync::Arc::new(AtomicU32::new(0));
     on_terminate({
         let inner = inner.clone();
@@ -347,8 +352,8 @@ fn on_terminate(mut act: impl FnMut() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-/// The first process in the namespaces: makes them a machine for the engine, and stays until the engine ends. At its end
-/// the kernel ends all others in there.
+/// The first process in the namespaces: makes them a machine for the engine, and stays until the
+/// engine ends. At its end the kernel ends all others in there.
 pub(crate) fn init(dir: &Path, cgroup: &str) -> Result<()> {
     let scratch = dir.join("data/.private");
     run("mount", &["-t", "proc", "proc", "/proc"])?;

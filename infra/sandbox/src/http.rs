@@ -19,7 +19,7 @@ pub struct Reply {
 /// Sends a request, with the login `USER:PASSWORD` if there is one, and waits a minute at most.
 ///
 /// # Errors
-/// Nobody answers, or not in HTTP. A status code is none, whichever it is.
+/// The server does not answer, or not in HTTP. A status code is never an error.
 pub fn http(method: &str, url: &str, login: Option<&str>, body: &str) -> Result<Reply> {
     let trouble = |error: &dyn std::fmt::Display| failed(format!("no answer from {url}: {error}"));
     let mut request = Request::builder().method(method).uri(url);

@@ -12,24 +12,31 @@ use crate::{
     ports::Ports,
     random_hex,
     server::{Lifetime, Servers},
-    settings::{Kind, Launch, write_private},
+    settings::{Kind, Launch, Settings, write_private},
 };
 
 const USER: &str = "primepool";
 
-/// A private InfluxDB 1.x. Its folder holds `influx-url` and `influx-token` (`USER:PASSWORD` of its administrator), both of
-/// mode 600.
+/// A private InfluxDB 1.x. Its folder holds `influx-url` and `influx-token` (`USER:PASSWORD` of its
+/// administrator), both of mode 600.
 #[derive(Debug)]
 pub struct InfluxDb {
     servers: Servers,
 }
 
 impl InfluxDb {
-    /// Starts a server with its data in a folder, or again on the same data with the credentials that it had.
+    /// Starts a server with its data in a folder, or again on the same data with the credentials
+    /// that it had.
     ///
     /// # Errors
     /// InfluxDB 1.x is not installed or does not start; the folder holds something else.
     pub fn start(dir: &Path, lifetime: &Lifetime) -> Result<Self> {
+        if !Settings::exists(dir) && dir.join("influx-token").exists() && dir.join("data").is_dir()
+        {
+            // The run's folder of an earlier version, which had no settings there.
+            let (server, ports) = (Kind::InfluxDb, Ports::new());
+            Settings { server, ports }.write(dir)?;
+        }
         let make = || find().map(|_| Kind::InfluxDb);
         let servers = Servers::keep(dir, make, lifetime)?;
         servers.start(1)?;
@@ -54,7 +61,8 @@ impl InfluxDb {
         find().is_ok()
     }
 
-    /// Only the first user can be made without one. Should another user of this machine have been quicker, this fails.
+    /// Only the first user can be made without one. Should another user of this machine have been
+    /// quicker, this fails.
     fn make_administrator(&self) -> Result<()> {
         let password = random_hex(20)?;
         let create = format!("CREATE USER {USER} WITH PASSWORD '{password}' WITH ALL PRIVILEGES");
@@ -118,7 +126,8 @@ impl InfluxDb {
         )
     }
 
-    /// Writes line protocol with times in nanoseconds to a database, which is made if it is not there.
+    /// Writes line protocol with times in nanoseconds to a database, which is made if it is not
+    /// there.
     ///
     /// # Errors
     /// The server does not answer, or refuses the lines.

@@ -1,5 +1,6 @@
-//! The keeper: a process that holds the ports of the servers in one folder, starts and ends them as it is asked to, and
-//! ends them when their owner dies. Should it be killed itself, the kernel kills them.
+//! The keeper: a process that holds the ports of the servers in one folder, starts and ends them as
+//! it is asked to, and ends them when their owner dies. Should it be killed itself, the kernel
+//! kills them.
 
 use std::{
     fs,
@@ -383,8 +384,8 @@ impl Client {
     }
 }
 
-/// The control socket of a folder, as a path that fits into a socket's address however long the folder's own is. It is
-/// good as long as the file is open.
+/// The control socket of a folder, as a path that fits into a socket's address however long the
+/// folder's own is. It is good as long as the file is open.
 pub(crate) fn control_path(dir: &Path) -> Result<(fs::File, PathBuf)> {
     let folder = fs::File::open(dir).map_err(file_error("open", dir))?;
     let path = format!("/proc/self/fd/{}/control", folder.as_raw_fd());

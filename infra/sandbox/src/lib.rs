@@ -1,11 +1,12 @@
-//! Private servers for runs, tests and benchmarks: RabbitMQ, alone or as a cluster, InfluxDB 1.x, VictoriaMetrics and a
-//! Docker engine. Each has ports, credentials and data of its own, all on 127.0.0.1 and in one folder; none of a server
-//! of the system is touched.
+//! Private servers for runs, tests and benchmarks: RabbitMQ, alone or as a cluster, InfluxDB 1.x,
+//! VictoriaMetrics and a Docker engine. Each has ports, credentials and data of its own, all on
+//! 127.0.0.1 and in one folder; none of a server of the system is touched.
 //!
-//! A keeper process holds the ports of a folder's servers, starts and ends them, and ends them when their owner dies
-//! ([`Lifetime`]). Should the keeper be killed, the kernel ends its children.
+//! A keeper process holds the ports of a folder's servers, starts and ends them, and ends them when
+//! their owner dies ([`Lifetime`]). Should the keeper be killed, the kernel ends its children.
 
 mod broker;
+mod broker_node;
 mod cli;
 mod cluster;
 mod docker;
@@ -16,6 +17,7 @@ mod keeper;
 mod ports;
 mod process;
 mod run;
+mod run_request;
 mod server;
 mod settings;
 mod victoria_metrics;

@@ -1,4 +1,5 @@
-//! Ports of servers on 127.0.0.1. They come from the system and stay held while a server does not run.
+//! Ports of servers on 127.0.0.1. They come from the system and stay held while a server does not
+//! run.
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +15,9 @@ use crate::error::{Result, failed};
 /// Ports by name.
 pub(crate) type Ports = BTreeMap<String, u16>;
 
-/// Sockets that are bound but do not listen. Linux gives their ports to nobody who asks for any port, neither to listen
-/// on nor to connect from; a server that names the port and sets `SO_REUSEADDR`, as servers do, may listen on it.
+/// Sockets that are bound but do not listen. Linux gives their ports to no program that asks for
+/// any port, neither to listen on nor to connect from; a server that names the port and sets
+/// `SO_REUSEADDR`, as servers do, may listen on it.
 #[derive(Debug, Default)]
 pub(crate) struct HeldPorts(BTreeMap<String, Held>);
 
@@ -26,7 +28,7 @@ struct Held {
 }
 
 impl HeldPorts {
-    /// Holds a port for each name: the one it had before, if nobody has it now, or any other.
+    /// Holds a port for each name: the one it had before, if it is free, or any other.
     pub(crate) fn hold(names: &[String], before: &Ports) -> Result<Self> {
         let mut held = Self::default();
         for name in names {
@@ -39,8 +41,8 @@ impl HeldPorts {
         Ok(held)
     }
 
-    /// Replaces the ports among these on which another program listens; whether there were any. The servers of these
-    /// ports must not run.
+    /// Replaces the ports among these on which another program listens; whether there were any. The
+    /// servers of these ports must not run.
     pub(crate) fn replace_taken(&mut self, names: &[String]) -> Result<bool> {
         let mut replaced = false;
         for name in names {

@@ -15,7 +15,8 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use crate::error::{Result, failed};
 
-/// Open files that a server may have: a container without a limit makes the Erlang VM reserve memory for a thousand million.
+/// Open files that a server may have: a container without a limit makes the Erlang VM reserve
+/// memory for a thousand million.
 const OPEN_FILES: u64 = 65_536;
 
 /// A process. Its start time tells it from a later one with the same number.
@@ -130,8 +131,9 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// A command that ends with the process that starts it, however that ends: the program `sandbox` asks the kernel for a
-/// signal at the death of its parent and then becomes the command. The signal comes when the thread that started it ends.
+/// A command that ends with the process that starts it, however that ends: the program `sandbox`
+/// asks the kernel for a signal at the death of its parent and then becomes the command. The signal
+/// comes when the thread that started it ends.
 ///
 /// # Errors
 /// The program `sandbox` is not beside this one.

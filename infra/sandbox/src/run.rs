@@ -22,13 +22,15 @@ use crate::{
     influxdb::InfluxDb,
     process::{self, ProcessId, this_program, tied_by},
     repository,
+    run_request::{Order, Variables},
     server::Lifetime,
     settings::make_private_dir,
 };
 
 /// Time that consumers have until they are connected.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
-/// Time that consumers have to end in good order; less when nobody waits for what they hold.
+/// Time that consumers have to end in good order; less after a signal, when no producer waits for
+/// their results.
 const DRAIN: Duration = Duration::from_secs(10);
 const SHORT_DRAIN: Duration = Duration::from_secs(3);
 
@@ -36,109 +38,6 @@ const SHORT_DRAIN: Duration = Duration::from_secs(3);
 fn say(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "primepool: {text}");
-}
-
-/// What the variables of `make run` say.
-#[derive(Debug)]
-struct Variables {
-    consumers: u32,
-    concurrency: u32,
-    resume: Option<String>,
-    metrics: bool,
-}
-
-impl Variables {
-    fn read() -> Result<Self> {
-        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let number = |name: &str, most: u32| match variable(name) {
-            None => Ok(None),
-            Some(value) => match value.parse() {
-                Ok(number) if (1..=most).contains(&number) && !value.starts_with(['+', '0']) => {
-                    Ok(Some(number))
-                }
-                _ => Err(usage(format!(
-                    "{name} is '{value}': give a number from 1 to {most}"
-                ))),
-            },
-        };
-        let consumers = number("CONSUMERS", 999)?.unwrap_or(1);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let cores = u32::try_from(cores).unwrap_or(u32::MAX);
-        let metrics = match variable("METRICS").as_deref() {
-            None | Some("on") => true,
-            Some("off") => false,
-            Some(other) => return Err(usage(format!("METRICS is '{other}': give on or off"))),
-        };
-        Ok(Self {
-            consumers,
-            concurrency: number("CONCURRENCY", 9999)?.unwrap_or((cores / consumers).max(1)),
-            resume: variable("RESUME"),
-            metrics,
-        })
-    }
-}
-
-/// What the producer is asked to do.
-#[derive(Debug, PartialEq, Eq)]
-struct Order {
-    arguments: Vec<String>,
-    runs_dir: PathBuf,
-    resume: Option<String>,
-}
-
-impl Order {
-    /// From the arguments for the producer, and the run that the variable RESUME names.
-    fn new(given: &[String], resume: Option<String>, runs_dir: PathBuf) -> Result<Self> {
-        let mut order = Self {
-            arguments: Vec::new(),
-            runs_dir,
-            resume,
-        };
-        let mut rest = given;
-        // As the producer has it.
-        if order.resume.is_none()
-            && let [verb, run, options @ ..] = given
-            && verb == "resume"
-        {
-            order.resume = Some(run.clone());
-            rest = options;
-        }
-        let mut before = "";
-        for argument in rest {
-            if argument == "--detach" {
-                return Err(usage(
-                    "--detach needs a broker that stays; the one of this run ends with it. Start one with \
-                     sandbox broker start",
-                ));
-            }
-            if argument.starts_with("--influx-") || argument.starts_with("--metrics-spool") {
-                let flag = argument.split('=').next().unwrap_or(argument);
-                return Err(usage(format!(
-                    "{flag} would reach the producer only: set INFLUX_HOST, INFLUX_TOKEN and INFLUX_BUCKET \
-                     instead, for the consumers too"
-                )));
-            }
-            if let Some(folder) = argument.strip_prefix("--runs-dir=") {
-                order.runs_dir = folder.into();
-            } else if before == "--runs-dir" {
-                order.runs_dir = argument.into();
-            }
-            before = argument;
-        }
-        if let Some(run) = &order.resume {
-            order.arguments = vec!["resume".to_owned(), run.clone()];
-            // The broker that knew the run is gone.
-            if !rest.iter().any(|argument| argument == "--republish") {
-                order.arguments.push("--republish".to_owned());
-            }
-        } else if rest.is_empty() {
-            order.arguments = ["--count", "100", "--bits", "1024"]
-                .map(str::to_owned)
-                .into();
-        }
-        order.arguments.extend(rest.iter().cloned());
-        Ok(order)
-    }
 }
 
 /// Runs the producer with these arguments; its exit status.
@@ -157,7 +56,7 @@ pub(crate) fn run(arguments: &[String], owner: Option<ProcessId>) -> Result<u8> 
         .enable_all()
         .build()
         .map_err(failed)?;
-    // The thread that starts the programs is the one whose death they hear of: the main one.
+    // Programs get their signal at the death of the thread that starts them: the main one.
     runtime.block_on(async {
         if let Some(status) = rehearse(&programs, &order).await? {
             return Ok(status);
@@ -214,7 +113,8 @@ fn forget_own(command: &mut Command) {
     }
 }
 
-/// The producer reads its arguments before it looks for a broker: what is wrong with them shows before one is started.
+/// The producer reads its arguments before it looks for a broker: what is wrong with them shows
+/// before one is started.
 async fn rehearse(programs: &Path, order: &Order) -> Result<Option<u8>> {
     let mut command = Command::new(programs.join("producer"));
     forget_own(&mut command);
@@ -363,7 +263,8 @@ impl Session {
     }
 
     async fn start_consumers(&mut self) -> Result<()> {
-        // With no more rights than a consumer needs. By the environment: every user can read a command line.
+        // With no more rights than a consumer needs. By the environment: every user can read a
+        // command line.
         let url = self.broker_url("consumer")?;
         for number in 1..=self.variables.consumers {
             let log = self.log_of(number);
@@ -461,7 +362,8 @@ impl Session {
         let status = loop {
             tokio::select! {
                 status = producer.wait() => break status.map_err(failed)?,
-                // The terminal has sent it to the producer too, and a second one would mean more than the first.
+                // The terminal has sent it to the producer too, and a second one would mean more
+                // than the first.
                 _ = interrupt.recv() => signalled = Some(130),
                 _ = terminate.recv() => {
                     signalled = Some(143);
@@ -609,60 +511,4 @@ fn exit_status(status: ExitStatus) -> u8 {
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     u8::try_from(code).unwrap_or(1)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    fn order(arguments: &[&str], resume: Option<&str>) -> Result<Order> {
-        let arguments: Vec<String> = arguments
-            .iter()
-            .map(|argument| (*argument).to_owned())
-            .collect();
-        Order::new(&arguments, resume.map(str::to_owned), "runs".into())
-    }
-
-    #[test]
-    fn without_arguments_there_are_a_hundred_primes() {
-        let order = order(&[], None).unwrap();
-        assert_eq!(order.arguments, ["--count", "100", "--bits", "1024"]);
-        assert_eq!(order.runs_dir, Path::new("runs"));
-    }
-
-    #[test]
-    fn a_run_goes_on_by_variable_or_by_word() {
-        let expected = ["resume", "r1", "--republish", "--json"];
-        for order in [
-            order(&["--json"], Some("r1")),
-            order(&["resume", "r1", "--json"], None),
-        ] {
-            let order = order.unwrap();
-            assert_eq!(order.arguments, expected);
-            assert_eq!(order.resume.as_deref(), Some("r1"));
-        }
-        let order = order(&["resume", "r1", "--republish"], None).unwrap();
-        assert_eq!(order.arguments, ["resume", "r1", "--republish"]);
-    }
-
-    #[test]
-    fn the_folder_of_runs_is_where_the_producer_puts_it() {
-        for arguments in [["--runs-dir", "x"].as_slice(), &["--runs-dir=x"]] {
-            assert_eq!(order(arguments, None).unwrap().runs_dir, Path::new("x"));
-        }
-    }
-
-    #[test]
-    fn flags_that_would_go_astray_are_refused() {
-        for flag in [
-            "--detach",
-            "--influx-host=http://h",
-            "--influx-token-file",
-            "--metrics-spool",
-        ] {
-            assert!(order(&[flag, "x"], None).is_err(), "{flag}");
-        }
-    }
 }

@@ -61,7 +61,8 @@ impl Servers {
         Ok(Self { dir })
     }
 
-    /// Makes the folder if it is new, and starts a keeper if there is none. No server runs yet that did not before.
+    /// Makes the folder if it is new, and starts a keeper if there is none. No server runs yet that
+    /// did not before.
     pub(crate) fn keep(
         dir: &Path,
         make: impl FnOnce() -> Result<Kind>,
@@ -106,7 +107,7 @@ impl Servers {
             let _ = BufReader::new(output).read_line(&mut line);
         }
         if line.trim() == "ok" {
-            // Nobody waits for it but this thread, which so leaves no zombie behind.
+            // Reaps it when it ends.
             std::thread::spawn(move || keeper.wait());
             return Ok(());
         }
@@ -126,7 +127,8 @@ impl Servers {
             self.ask(Request::Start(number))?;
             match self.await_ready(number)? {
                 None => return Ok(()),
-                // Another program may have taken one of its ports at this very moment; the next try finds that.
+                // Another program may have taken one of its ports at this very moment; the next try
+                // finds that.
                 Some(how) if self.port_was_taken(number) && tries > 0 => {
                     tries -= 1;
                     let _ = how;
@@ -193,11 +195,11 @@ impl Servers {
 
     fn ask(&self, request: Request) -> Result<String> {
         let (_folder, path) = control_path(&self.dir)?;
-        let nobody = |_| failed(format!("nothing runs in {}", self.dir.display()));
-        let mut stream = UnixStream::connect(path).map_err(nobody)?;
-        writeln!(stream, "{}", request.line()).map_err(nobody)?;
+        let gone = |_| failed(format!("nothing runs in {}", self.dir.display()));
+        let mut stream = UnixStream::connect(path).map_err(gone)?;
+        writeln!(stream, "{}", request.line()).map_err(gone)?;
         let mut reply = String::new();
-        stream.read_to_string(&mut reply).map_err(nobody)?;
+        stream.read_to_string(&mut reply).map_err(gone)?;
         match reply.trim() {
             "" => Err(failed(format!(
                 "the keeper of {} ended",

@@ -1,5 +1,5 @@
-//! What a server's folder says about it. The folder holds `settings.json` (mode 600), and for the server's clients the
-//! addresses that its kind writes, `pid` while it runs, and logs in `log/`.
+//! What a server's folder says about it. The folder holds `settings.json` (mode 600), and for the
+//! server's clients the addresses that its kind writes, `pid` while it runs, and logs in `log/`.
 
 use std::{
     ffi::OsString,
@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    broker, docker,
+    broker_node, docker,
     error::{Result, failed, file_error, usage},
     influxdb,
     ports::Ports,
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    Broker(broker::Settings),
+    Broker(broker_node::Settings),
     InfluxDb,
     VictoriaMetrics,
     DockerEngine,

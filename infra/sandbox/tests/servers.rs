@@ -174,6 +174,12 @@ fn stopped_data_is_served_again_from_other_ports_where_its_own_are_taken() {
         "{answer:?}"
     );
     influxdb.stop().unwrap();
+    // The run's folder of an earlier version has no settings.
+    fs::remove_file(folder.join("settings.json")).unwrap();
+    let influxdb = InfluxDb::start(&folder, &lifetime).unwrap();
+    let answer = influxdb.query("there", "SELECT * FROM m").unwrap();
+    assert!(answer.body.contains("[\"1970-"), "{answer:?}");
+    influxdb.stop().unwrap();
 }
 
 #[test]

@@ -1,0 +1,166 @@
+//! What `make run` is asked for, by variables and by the producer's arguments.
+
+use std::{env, path::PathBuf};
+
+use crate::error::{Result, usage};
+
+/// What the variables of `make run` say.
+#[derive(Debug)]
+pub(crate) struct Variables {
+    pub(crate) consumers: u32,
+    pub(crate) concurrency: u32,
+    pub(crate) resume: Option<String>,
+    pub(crate) metrics: bool,
+}
+
+impl Variables {
+    pub(crate) fn read() -> Result<Self> {
+        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let number = |name: &str, most: u32| match variable(name) {
+            None => Ok(None),
+            Some(value) => match value.parse() {
+                Ok(number) if (1..=most).contains(&number) && !value.starts_with(['+', '0']) => {
+                    Ok(Some(number))
+                }
+                _ => Err(usage(format!(
+                    "{name} is '{value}': give a number from 1 to {most}"
+                ))),
+            },
+        };
+        let consumers = number("CONSUMERS", 999)?.unwrap_or(1);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = u32::try_from(cores).unwrap_or(u32::MAX);
+        let metrics = match variable("METRICS").as_deref() {
+            None | Some("on") => true,
+            Some("off") => false,
+            Some(other) => return Err(usage(format!("METRICS is '{other}': give on or off"))),
+        };
+        Ok(Self {
+            consumers,
+            concurrency: number("CONCURRENCY", 9999)?.unwrap_or((cores / consumers).max(1)),
+            resume: variable("RESUME"),
+            metrics,
+        })
+    }
+}
+
+/// What the producer is asked to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub(crate) arguments: Vec<String>,
+    pub(crate) runs_dir: PathBuf,
+    pub(crate) resume: Option<String>,
+}
+
+impl Order {
+    /// From the arguments for the producer, and the run that the variable RESUME names.
+    pub(crate) fn new(given: &[String], resume: Option<String>, runs_dir: PathBuf) -> Result<Self> {
+        let mut order = Self {
+            arguments: Vec::new(),
+            runs_dir,
+            resume,
+        };
+        let mut rest = given;
+        // As the producer has it.
+        if order.resume.is_none()
+            && let [verb, run, options @ ..] = given
+            && verb == "resume"
+        {
+            order.resume = Some(run.clone());
+            rest = options;
+        }
+        let mut before = "";
+        for argument in rest {
+            if argument == "--detach" {
+                return Err(usage(
+                    "--detach needs a broker that stays; the one of this run ends with it. Start one with \
+                     sandbox broker start",
+                ));
+            }
+            if argument.starts_with("--influx-") || argument.starts_with("--metrics-spool") {
+                let flag = argument.split('=').next().unwrap_or(argument);
+                return Err(usage(format!(
+                    "{flag} would reach the producer only: set INFLUX_HOST, INFLUX_TOKEN and INFLUX_BUCKET \
+                     instead, for the consumers too"
+                )));
+            }
+            if let Some(folder) = argument.strip_prefix("--runs-dir=") {
+                order.runs_dir = folder.into();
+            } else if before == "--runs-dir" {
+                order.runs_dir = argument.into();
+            }
+            before = argument;
+        }
+        if let Some(run) = &order.resume {
+            order.arguments = vec!["resume".to_owned(), run.clone()];
+            // The broker that knew the run is gone.
+            if !rest.iter().any(|argument| argument == "--republish") {
+                order.arguments.push("--republish".to_owned());
+            }
+        } else if rest.is_empty() {
+            order.arguments = ["--count", "100", "--bits", "1024"]
+                .map(str::to_owned)
+                .into();
+        }
+        order.arguments.extend(rest.iter().cloned());
+        Ok(order)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::Path;
+
+    use super::*;
+
+    fn order(arguments: &[&str], resume: Option<&str>) -> Result<Order> {
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .collect();
+        Order::new(&arguments, resume.map(str::to_owned), "runs".into())
+    }
+
+    #[test]
+    fn without_arguments_there_are_a_hundred_primes() {
+        let order = order(&[], None).unwrap();
+        assert_eq!(order.arguments, ["--count", "100", "--bits", "1024"]);
+        assert_eq!(order.runs_dir, Path::new("runs"));
+    }
+
+    #[test]
+    fn a_run_goes_on_by_variable_or_by_word() {
+        let expected = ["resume", "r1", "--republish", "--json"];
+        for order in [
+            order(&["--json"], Some("r1")),
+            order(&["resume", "r1", "--json"], None),
+        ] {
+            let order = order.unwrap();
+            assert_eq!(order.arguments, expected);
+            assert_eq!(order.resume.as_deref(), Some("r1"));
+        }
+        let order = order(&["resume", "r1", "--republish"], None).unwrap();
+        assert_eq!(order.arguments, ["resume", "r1", "--republish"]);
+    }
+
+    #[test]
+    fn the_folder_of_runs_is_where_the_producer_puts_it() {
+        for arguments in [["--runs-dir", "x"].as_slice(), &["--runs-dir=x"]] {
+            assert_eq!(order(arguments, None).unwrap().runs_dir, Path::new("x"));
+        }
+    }
+
+    #[test]
+    fn flags_that_would_go_astray_are_refused() {
+        for flag in [
+            "--detach",
+            "--influx-host=http://h",
+            "--influx-token-file",
+            "--metrics-spool",
+        ] {
+            assert!(order(&[flag, "x"], None).is_err(), "{flag}");
+        }
+    }
+}
