@@ -177,7 +177,11 @@ impl Keeper {
             helpers: Vec::new(),
             servers: Vec::new(),
         };
-        let mut owner = options.owner.map(watch).transpose()?;
+        let owner = options.owner.map(watch).transpose();
+        if let (Err(_), Some(folder)) = (&owner, &options.remove) {
+            remove(folder);
+        }
+        let mut owner = owner?;
         let signals = [
             SignalKind::terminate(),
             SignalKind::interrupt(),

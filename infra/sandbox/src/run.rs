@@ -62,6 +62,7 @@ pub(crate) fn run(arguments: &[String], owner: Option<ProcessId>) -> Result<u8> 
             return Ok(status);
         }
         make_private_dir(&state)?;
+        sweep(&state);
         let work = state.join(format!("run-{}", std::process::id()));
         let _ = fs::remove_dir_all(&work); // of an earlier process with this number
         let mut session = Session {
@@ -82,6 +83,19 @@ pub(crate) fn run(arguments: &[String], owner: Option<ProcessId>) -> Result<u8> 
         session.clean_up(&outcome).await;
         outcome
     })
+}
+
+/// Deletes the folders of processes that were killed before a keeper could look after them.
+fn sweep(state: &Path) {
+    for entry in fs::read_dir(state).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("run-")?.parse().ok());
+        if pid.is_some_and(|pid| ProcessId::of(pid).is_none()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// The folder of producer and consumer: `PRIMEPOOL_BIN`, or that of this program.
@@ -116,7 +130,11 @@ fn forget_own(command: &mut Command) {
 /// The producer reads its arguments before it looks for a broker: what is wrong with them shows
 /// before one is started.
 async fn rehearse(programs: &Path, order: &Order) -> Result<Option<u8>> {
-    let mut command = Command::new(programs.join("producer"));
+    let mut command = Command::from(tied_by(
+        this_program()?,
+        programs.join("producer"),
+        Signal::KILL,
+    ));
     forget_own(&mut command);
     let output = command
         .args(&order.arguments)

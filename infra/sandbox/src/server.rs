@@ -174,9 +174,17 @@ impl Servers {
     /// Ends everything. Nothing happens if nothing runs.
     pub(crate) fn stop(&self) -> Result<()> {
         match self.ask(Request::Stop) {
-            Err(_) if UnixStream::connect(self.dir.join("control")).is_err() => Ok(()),
-            result => result.map(drop),
+            Err(_) if UnixStream::connect(self.dir.join("control")).is_err() => return Ok(()),
+            result => result.map(drop)?,
         }
+        // The keeper holds the lock until its very end.
+        wait_for(Duration::from_secs(10), || {
+            let lock = fs::File::open(self.dir.join("lock"));
+            Ok(lock
+                .map_or(true, |lock| lock.try_lock().is_ok())
+                .then_some(()))
+        })?;
+        Ok(())
     }
 
     /// They go on when their owner dies.
