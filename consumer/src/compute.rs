@@ -80,7 +80,7 @@ impl Compute for EngineCompute {
             Work::SafePrime { bits, method, .. } => primes(*method, Form::SafePrime, *bits),
             Work::NextPrime { after } => {
                 let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
-                for (job, n) in (first..).zip(&after[range]) {
+                for (n, job) in after[range].iter().zip(first..) {
                     let found = self.engine.next_prime(&n.0, cancel)?;
                     let candidates = found.candidates;
                     answer(job, ok(found), candidates);
@@ -92,7 +92,7 @@ impl Compute for EngineCompute {
                 share: Some(share),
                 ..
             } => {
-                for (job, n) in (first..).zip(numbers) {
+                for (n, job) in numbers.iter().zip(first..) {
                     let (outcome, done) = factor::share(&mut self.families, &n.0, *share, cancel)?;
                     answer(job, outcome, done);
                 }
@@ -104,7 +104,7 @@ impl Compute for EngineCompute {
                 share: None,
             } => {
                 let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
-                for (job, n) in (first..).zip(&numbers[range]) {
+                for (n, job) in numbers[range].iter().zip(first..) {
                     let (outcome, cancelled) =
                         match factor::factor(&mut self.engine, &n.0, *leave_above, cancel) {
                             Ok((found, cancelled)) => {

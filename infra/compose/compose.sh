@@ -52,14 +52,11 @@ where_it_is() {
 }
 
 build_image() {
-	local log build=(docker compose build consumer)
-	# Programs that are built already: see infra/Dockerfile.
-	[[ ! ${PRIMEPOOL_PROGRAMS-} ]] || build=(docker buildx build --load --build-context "programs=$PRIMEPOOL_PROGRAMS"
-		--file infra/Dockerfile --tag "${PRIMEPOOL_IMAGE:-primepool}" .)
+	local log
 	if [[ -t 2 ]]; then
-		"${build[@]}" && return 0
+		docker compose build consumer && return 0
 	else
-		log=$(BUILDKIT_PROGRESS=plain "${build[@]}" 2>&1) && return 0
+		log=$(docker compose --progress plain build consumer 2>&1) && return 0
 		tail -n 40 <<<"$log" >&2
 	fi
 	die 1 "the image could not be built: see above"

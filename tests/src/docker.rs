@@ -112,10 +112,16 @@ impl DockerEngine {
             fs::create_dir_all(copy.parent().unwrap()).unwrap();
             fs::copy(library, copy).unwrap();
         }
+        self.import(&root, name);
+    }
+
+    /// Makes an image of a folder.
+    pub fn import(&self, root: &Path, name: &str) {
+        let folder = tempfile::tempdir().unwrap();
         let archive = folder.path().join("image.tar");
         let made = Command::new("tar")
             .arg("-cf")
-            .args([&archive, Path::new("-C"), &root, Path::new(".")])
+            .args([&archive, Path::new("-C"), root, Path::new(".")])
             .status();
         assert!(made.unwrap().success());
         self.docker(&["import", archive.to_str().unwrap(), name]);

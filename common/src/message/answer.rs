@@ -216,7 +216,7 @@ impl Serialize for UnitAnswer {
 
 impl UnitAnswer {
     fn problems(&self) -> Vec<Problem> {
-        let problem = |(job, answer): (u64, &JobAnswer)| {
+        let problem = |(answer, job): (&JobAnswer, u64)| {
             let (outcome, why) = match &answer.outcome {
                 JobOutcome::Ok { .. } | JobOutcome::Factored(_) | JobOutcome::Relations(_) => {
                     return None;
@@ -231,7 +231,12 @@ impl UnitAnswer {
                 reason: reason(why),
             })
         };
-        (self.first..).zip(&self.jobs).filter_map(problem).collect()
+        // The jobs come first: the numbers do not go on beyond the last of them, which may be the largest.
+        self.jobs
+            .iter()
+            .zip(self.first..)
+            .filter_map(problem)
+            .collect()
     }
 }
 

@@ -19,37 +19,34 @@ struct Pool {
     engine: DockerEngine,
     /// A copy of what the image and the compose file need of this repository.
     folder: TempDir,
-    /// What goes into the image; without it the image is built from the sources.
-    programs: Option<TempDir>,
+    /// The image is made of the programs under test, in place of the sources.
+    has_programs: bool,
     began: Instant,
 }
 
 /// Authorities that this machine trusts.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// The programs under test, as infra/Dockerfile takes them. Nothing if `make test-all` builds the image from the sources.
-fn programs() -> Option<TempDir> {
-    if std::env::var_os("PRIMEPOOL_TEST_FULL").is_some() {
-        return None;
-    }
+/// Name of the image with the programs under test.
+const PROGRAMS: &str = "primepool-programs";
+
+/// Makes an image of the programs under test, as infra/Dockerfile takes them.
+fn import_programs(engine: &DockerEngine) {
     let folder = tempdir().unwrap();
     for name in ["bin", "certs"] {
         fs::create_dir(folder.path().join(name)).unwrap();
     }
     for program in [Binary::Consumer, Binary::Producer, Binary::Experiment] {
         let path = program.path();
-        fs::copy(
-            &path,
-            folder.path().join("bin").join(path.file_name().unwrap()),
-        )
-        .unwrap();
+        let name = path.file_name().unwrap();
+        fs::copy(&path, folder.path().join("bin").join(name)).unwrap();
     }
     fs::copy(AUTHORITIES, folder.path().join("certs/ca-certificates.crt")).unwrap();
-    Some(folder)
+    engine.import(folder.path(), PROGRAMS);
 }
 
 impl Pool {
-    fn new(engine: DockerEngine, programs: Option<TempDir>) -> Self {
+    fn new(engine: DockerEngine, has_programs: bool) -> Self {
         let folder = tempdir().unwrap();
         let script = "tar --exclude=infra/compose/secrets --exclude=__pycache__ -c Cargo.* LICENSE* .dockerignore \
                       docker-compose.yml infra grafana {common,consumer,engine,experiment,producer,tests}/Cargo.toml infra/sandbox/Cargo.toml \
@@ -63,7 +60,7 @@ impl Pool {
         Self {
             engine,
             folder,
-            programs,
+            has_programs,
             began: Instant::now(),
         }
     }
@@ -79,8 +76,8 @@ impl Pool {
         if Path::new(AUTHORITIES).exists() {
             command.env("PRIMEPOOL_BUILD_CA", AUTHORITIES);
         }
-        if let Some(programs) = &self.programs {
-            command.env("PRIMEPOOL_PROGRAMS", programs.path());
+        if self.has_programs {
+            command.env("PRIMEPOOL_PROGRAMS", PROGRAMS);
         }
         command
     }
@@ -219,11 +216,15 @@ fn nodes(results: &Results) -> BTreeSet<String> {
 /// All of it in one: the image is built once, and each part goes on from where the one before ended.
 #[test]
 fn a_pool_in_containers() {
-    let programs = programs();
-    let Some((engine, stand_ins)) = DockerEngine::with_images(programs.is_none()) else {
+    // `make test-all` builds the image from the sources.
+    let has_programs = std::env::var_os("PRIMEPOOL_TEST_FULL").is_none();
+    let Some((engine, stand_ins)) = DockerEngine::with_images(!has_programs) else {
         return;
     };
-    let pool = Pool::new(engine, programs);
+    if has_programs {
+        import_programs(&engine);
+    }
+    let pool = Pool::new(engine, has_programs);
 
     pool.stage("make up");
     let (ok, out, err) = pool.run("infra/compose/compose.sh", &["up", "consumer", "producer"]);
