@@ -4,12 +4,13 @@ use std::{
     ffi::OsString,
     fs,
     io::{Read, Write},
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
 use clap::{Parser, Subcommand};
+use rustix::process::Signal;
 
 use crate::{
     broker::{Broker, BrokerOptions, Permissions},
@@ -232,8 +233,7 @@ impl Until {
             },
             // Until it is there, it is this command's: a Ctrl-C leaves nothing.
             None => Lifetime::Process {
-                owner: ProcessId::of(std::process::id())
-                    .ok_or_else(|| failed("this process is gone"))?,
+                owner: ProcessId::this(),
                 remove: None,
             },
         })
@@ -456,16 +456,13 @@ fn with_broker(command: &[OsString]) -> Result<u8> {
         BrokerOptions::default(),
         &Lifetime::with_this_process(dir.path()),
     )?;
-    let mut command = process::tied_by(process::this_program()?, program, process_signal());
+    let mut command = process::tied_by(process::this_program()?, program, Signal::INT);
     command
         .args(arguments)
         .env("PRIMEPOOL_BROKER_DIR", &folder)
         .env("PRIMEPOOL_BROKER_PID", broker.pid()?.to_string())
         .env("PRIMEPOOL_AMQP_URL", broker.url("amqp")?);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
+    let runtime = process::runtime()?;
     let status = runtime.block_on(async {
         use tokio::signal::unix::{SignalKind, signal};
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -479,20 +476,12 @@ fn with_broker(command: &[OsString]) -> Result<u8> {
                 _ = interrupt.recv() => {} // the terminal has sent it to the command too
                 _ = terminate.recv() => {
                     if let Some(pid) = child.id() {
-                        process::signal(pid, process_signal());
+                        process::signal(pid, Signal::INT);
                     }
                 }
             }
         }
     })?;
     broker.stop()?;
-    let code = status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    Ok(u8::try_from(code).unwrap_or(1))
-}
-
-/// What ends a command in good order.
-fn process_signal() -> rustix::process::Signal {
-    rustix::process::Signal::INT
+    Ok(process::exit_status(status))
 }

@@ -334,10 +334,7 @@ fn first_inside(unshare: u32) -> Option<u32> {
 
 /// Does something at each SIGTERM, in a thread of its own.
 fn on_terminate(mut act: impl FnMut() + Send + 'static) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
+    let runtime = process::runtime()?;
     let mut terminate = {
         let _entered = runtime.enter();
         signal(SignalKind::terminate()).map_err(failed)?

@@ -140,10 +140,7 @@ pub(crate) fn keep(options: &Options) -> Result<()> {
         .map_err(file_error("open", &lock))?;
     file.try_lock()
         .map_err(|_| failed(format!("{} has a keeper already", options.dir.display())))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
+    let runtime = process::runtime()?;
     runtime.block_on(Keeper::run(options))
 }
 

@@ -4,9 +4,9 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fmt, fs, io,
-    os::unix::process::CommandExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::PathBuf,
-    process::Command,
+    process::{Command, ExitStatus},
     str::FromStr,
     time::{Duration, Instant},
 };
@@ -36,6 +36,13 @@ impl ProcessId {
             pid,
             started: stat.started,
         })
+    }
+
+    /// This process.
+    #[must_use]
+    pub fn this() -> Self {
+        // A process that asks for itself is there.
+        Self::of(std::process::id()).unwrap_or_else(|| unreachable!())
     }
 
     /// Its number.
@@ -212,6 +219,22 @@ pub(crate) fn exec(parent: u32, at_death: i32, command: &[OsString]) -> io::Erro
     }
 }
 
+/// A runtime whose tasks run on the thread that calls it.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)
+}
+
+/// The exit status of a process as a shell tells it: 128 and the signal if one ended it.
+pub(crate) fn exit_status(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    u8::try_from(code).unwrap_or(1)
+}
+
 /// Looks until `look` finds something, or the time is over.
 pub(crate) fn wait_for<T>(
     limit: Duration,
@@ -237,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_used_again_is_another_process() {
-        let this = ProcessId::of(std::process::id()).unwrap();
+        let this = ProcessId::this();
         assert!(this.is_alive());
         assert_eq!(this.to_string().parse(), Ok(this));
         assert_eq!(this.pid().to_string().parse(), Ok(this));

@@ -3,9 +3,8 @@
 use std::{
     env, fs,
     io::Read,
-    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -52,10 +51,7 @@ pub(crate) fn run(arguments: &[String], owner: Option<ProcessId>) -> Result<u8> 
     let order = Order::new(arguments, variables.resume.clone(), runs_dir)?;
     let programs = programs()?;
     env::set_current_dir(&root).map_err(file_error("enter", &root))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
+    let runtime = process::runtime()?;
     // Programs get their signal at the death of the thread that starts them: the main one.
     runtime.block_on(async {
         if let Some(status) = rehearse(&programs, &order).await? {
@@ -410,7 +406,7 @@ impl Session {
                 }
             }
         };
-        let status = exit_status(status);
+        let status = process::exit_status(status);
         Ok(match signalled {
             Some(signalled) if signalled != 130 => signalled,
             _ if lonely => 1,
@@ -522,11 +518,4 @@ fn interrupt_child(child: &Child) {
     if let Some(pid) = child.id() {
         process::signal(pid, Signal::INT);
     }
-}
-
-fn exit_status(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    u8::try_from(code).unwrap_or(1)
 }

@@ -40,8 +40,7 @@ impl Lifetime {
     #[must_use]
     pub fn with_this_process(remove: &Path) -> Self {
         Self::Process {
-            // A process that asks for itself is there.
-            owner: ProcessId::of(std::process::id()).unwrap_or_else(|| unreachable!()),
+            owner: ProcessId::this(),
             remove: Some(remove.to_owned()),
         }
     }
@@ -129,10 +128,7 @@ impl Servers {
                 None => return Ok(()),
                 // Another program may have taken one of its ports at this very moment; the next try
                 // finds that.
-                Some(how) if self.port_was_taken(number) && tries > 0 => {
-                    tries -= 1;
-                    let _ = how;
-                }
+                Some(_) if self.port_was_taken(number) && tries > 0 => tries -= 1,
                 Some(how) => return Err(self.trouble(number, &format!("did not start ({how})"))),
             }
         }
