@@ -1,10 +1,19 @@
 //! Values that both command lines take, and how these are read.
 
-use std::{ffi::OsString, ops::RangeInclusive, process, time::Duration};
+use std::{
+    ffi::OsString,
+    io::{self, Write, stderr, stdout},
+    ops::RangeInclusive,
+    process,
+    time::Duration,
+};
 
 use clap::{Parser, error::ErrorKind};
 
-use crate::text::{printable, shorten};
+use crate::{
+    exit::Exit,
+    text::{printable, shorten},
+};
 
 /// Reads the command line and the environment; ends the program where they ask for help or are wrong.
 #[must_use]
@@ -12,21 +21,19 @@ pub fn parse<C: Parser>() -> C {
     C::try_parse().unwrap_or_else(|error| {
         let text = error.to_string();
         let shown = printable(&text);
-        if shown == text {
+        let written = if shown == text {
             // With its colours.
-            error.exit();
-        }
-        #[expect(
-            clippy::print_stdout,
-            clippy::print_stderr,
-            reason = "as clap does; there is no log yet"
-        )]
-        if error.use_stderr() {
-            eprint!("{shown}");
+            error.print()
+        } else if error.use_stderr() {
+            stderr().write_all(shown.as_bytes())
         } else {
-            print!("{shown}");
-        }
-        process::exit(error.exit_code())
+            stdout().write_all(shown.as_bytes())
+        };
+        let lost = written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
+        process::exit(match error.exit_code() {
+            0 if lost => Exit::Incomplete.code().into(),
+            code => code,
+        })
     })
 }
 

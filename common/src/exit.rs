@@ -1,6 +1,8 @@
-//! Exit statuses of the binaries.
+//! Exit statuses of the programs.
 
-use std::process::ExitCode;
+use std::{fmt::Display, process::ExitCode};
+
+use crate::{output::notice, text::printable};
 
 /// What a program's exit status says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,17 @@ impl Exit {
             Self::Interrupted => 130,
         }
     }
+}
+
+/// The end of a program: its exit status, after its error on standard error, where the log may be off or not started.
+#[must_use]
+pub fn conclude<E: Display>(program: &str, outcome: Result<Exit, (Exit, E)>) -> ExitCode {
+    outcome
+        .unwrap_or_else(|(exit, error)| {
+            notice(&format!("{program}: {}", printable(&format!("{error:#}"))));
+            exit
+        })
+        .into()
 }
 
 impl From<Exit> for ExitCode {

@@ -7,6 +7,7 @@
 //! | [`broker`] | how a connection is made, what its errors mean, and how long to wait before the next try |
 //! | [`metrics`] | points, the line protocol, the file that they go to, and the way to InfluxDB |
 //! | [`cli`] | groups of command-line options that both binaries have |
+//! | [`output`] | standard output and standard error |
 //! | [`text`] | texts of others, made fit to be shown |
 //! | [`clock`], [`logging`], [`shutdown`], [`stack`], [`exit`] | the frame of a program |
 
@@ -18,6 +19,7 @@ mod http;
 pub mod logging;
 pub mod message;
 pub mod metrics;
+pub mod output;
 pub mod shutdown;
 pub mod stack;
 pub mod text;

@@ -24,7 +24,7 @@ use std::{
 };
 
 use anyhow::{Context, Error, Result, bail};
-use primepool_common::{broker::BrokerError, clock::unix_time, exit::Exit};
+use primepool_common::{broker::BrokerError, clock::unix_time, exit::Exit, output::print};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
@@ -40,7 +40,7 @@ use crate::{
     queue::JobsQueue,
     record,
     report::png::Painter,
-    run::{complain, new_folder, say},
+    run::{complain, new_folder},
 };
 
 /// `experiment compare`.
@@ -153,10 +153,10 @@ fn rounds(args: &cli::CompareArgs, dir: &Path, stop: &Stop) -> Result<Exit> {
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
     if args.json {
-        say(&serde_json::to_string_pretty(&comparison)?);
+        print(&serde_json::to_string_pretty(&comparison)?)?;
     } else {
-        say(&table);
-        say(&format!("page: {}", dir.join("compare.html").display()));
+        print(&table)?;
+        print(&format!("page: {}", dir.join("compare.html").display()))?;
     }
     Ok(match comparison.failures().next() {
         None => Exit::Ok,

@@ -28,7 +28,7 @@ pub mod sweep;
 use std::{sync::Arc, thread};
 
 use anyhow::{Context, Error};
-use primepool_common::{exit::Exit, shutdown::StopSignals};
+use primepool_common::{exit::Exit, output::print, shutdown::StopSignals};
 
 use cli::{Cli, Command};
 use process::Stop;
@@ -59,7 +59,7 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, Error)> {
                 threads,
             };
             let text = serde_json::to_string(&measured).map_err(|error| failed(error.into()))?;
-            run::say(&text);
+            print(&text).map_err(|error| failed(error.into()))?;
             Ok(Exit::Ok)
         }
     }

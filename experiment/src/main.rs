@@ -2,16 +2,13 @@
 
 use std::process::ExitCode;
 
-use primepool_common::{cli, stack, text::printable};
+use primepool_common::{cli, exit, stack};
 use primepool_experiment::cli::Cli;
 
 fn main() -> ExitCode {
     stack::make_room();
-    match primepool_experiment::main(cli::parse::<Cli>()) {
-        Ok(exit) => exit.into(),
-        Err((exit, error)) => {
-            primepool_experiment::run::complain(&printable(&format!("{error:#}")));
-            exit.into()
-        }
-    }
+    exit::conclude(
+        "experiment",
+        primepool_experiment::main(cli::parse::<Cli>()),
+    )
 }

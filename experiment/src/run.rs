@@ -3,14 +3,19 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{IsTerminal, Write, stderr, stdout},
+    io::{IsTerminal, stderr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Error, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use primepool_common::{broker::BrokerError, clock::unix_time, exit::Exit};
+use primepool_common::{
+    broker::BrokerError,
+    clock::unix_time,
+    exit::Exit,
+    output::{notice, print},
+};
 
 use crate::{
     archive::{self, Archive},
@@ -27,9 +32,9 @@ use crate::{
 /// Longest time of a repetition of the ceiling, for each number of nodes.
 const BASELINE: Duration = Duration::from_secs(5);
 
-/// A line of result.
-pub fn say(text: &str) {
-    let _ = writeln!(stdout(), "{text}");
+/// A line of what a sweep has measured so far, which its folder holds too.
+fn say(text: &str) {
+    let _ = print(text);
 }
 
 /// The folder of what begins now, unless the user names one: `runs/<what>-<date>-<time>`.
@@ -42,7 +47,7 @@ pub fn new_folder(what: &str) -> PathBuf {
 
 /// A line of trouble.
 pub fn complain(text: &str) {
-    let _ = writeln!(stderr(), "experiment: {text}");
+    notice(&format!("experiment: {text}"));
 }
 
 /// `experiment run`.
@@ -116,16 +121,15 @@ fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> R
     if args.resume.is_none() {
         archive.settings(settings)?;
     }
-    if record::read::<Baseline>(&dir, Baseline::FILE)?.is_none()
-        && let Err(error) = measure_baseline(&dir, settings, &mut archive)
-    {
-        // Where nodes are processes of this machine, what stops the loop stops them too.
-        if settings.launcher.is_process() {
-            return Err(error);
+    if record::read::<Baseline>(&dir, Baseline::FILE)?.is_none() {
+        match measure_baseline(&dir, settings, &mut archive) {
+            Ok(ceiling) => say(&ceiling),
+            // Where nodes are processes of this machine, what stops the loop stops them too.
+            Err(error) if settings.launcher.is_process() => return Err(error),
+            Err(error) => complain(&format!(
+                "no ceiling, efficiency is told of the smallest configuration ({error:#}): does the program experiment stand beside consumer there?"
+            )),
         }
-        complain(&format!(
-            "no ceiling, efficiency is told of the smallest configuration ({error:#}): does the program experiment stand beside consumer there?"
-        ));
     }
     let done: BTreeMap<_, _> = Record::read_all(&dir)?
         .into_iter()
@@ -215,21 +219,22 @@ fn close(archive: Archive) {
     }
 }
 
-fn measure_baseline(dir: &Path, settings: &Settings, archive: &mut Archive) -> Result<()> {
+/// Measures the ceiling and keeps it; gives it as text.
+fn measure_baseline(dir: &Path, settings: &Settings, archive: &mut Archive) -> Result<String> {
     let time = Duration::from_secs_f64(settings.min_time_s).min(BASELINE);
     let ceiling = baseline::measure(settings, time)?;
     record::write(dir, Baseline::FILE, &ceiling)?;
     archive.baseline(&ceiling)?;
-    say(&format!(
+    let mut text = format!(
         "ceiling: {:.1} primes/s a core in a bare loop of {} thread(s) on {} core(s)",
         ceiling.per_core(),
         ceiling.threads,
         ceiling.cores
-    ));
+    );
     for (nodes, rate) in ceiling.per_core_together() {
-        say(&format!("         {rate:.1} in {nodes} of them at once"));
+        text.push_str(&format!("\n         {rate:.1} in {nodes} of them at once"));
     }
-    Ok(())
+    Ok(text)
 }
 
 /// `experiment baseline`.
@@ -240,8 +245,9 @@ pub fn baseline(dir: &Path) -> Result<Exit> {
     let settings = settings_of(dir)?;
     let dir = fs::canonicalize(dir).with_context(|| dir.display().to_string())?;
     let mut archive = Archive::open(&dir)?;
-    measure_baseline(&dir, &settings, &mut archive)?;
+    let ceiling = measure_baseline(&dir, &settings, &mut archive)?;
     close(archive);
+    print(&ceiling)?;
     Ok(Exit::Ok)
 }
 
@@ -266,8 +272,8 @@ pub fn report(args: &cli::ReportArgs) -> Result<Exit> {
 fn write_report(source: &Source, folder: &Path) -> Result<Exit> {
     let report = reporting::report(source, folder)?;
     for sentence in &report.words {
-        say(sentence);
+        print(sentence)?;
     }
-    say(&format!("report: {}", report.html.display()));
+    print(&format!("report: {}", report.html.display()))?;
     Ok(Exit::Ok)
 }

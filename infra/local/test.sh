@@ -48,7 +48,7 @@ else
 	RUST_TEST_THREADS=1 tests --workspace --test e2e -- alone::
 	[[ ! $all ]] || RUST_TEST_THREADS=1 tests --workspace --test e2e -- long::
 fi
-if failed=$(grep -E '^test .* \.\.\. FAILED' "$log"); then
+if failed=$(grep -E -A 3 '^test .* \.\.\. FAILED|^thread .* panicked at ' "$log"); then
 	printf 'failed:\n%s\n' "$failed" >&2
 fi
 exit "$status"

@@ -8,6 +8,7 @@ use primepool_common::{
     broker::{BrokerError, Endpoint, MANDATORY, publish_control, refusal},
     exit::Exit,
     message::{Control, RunId},
+    output::print,
     topology,
 };
 
@@ -35,10 +36,7 @@ pub async fn cancel(
             runs.display()
         )
     };
-    #[expect(clippy::print_stdout, reason = "the answer of this command")]
-    {
-        println!("{news}");
-    }
+    print(&news).map_err(|error| (Exit::Incomplete, anyhow!(error).context(news)))?;
     Ok(Exit::Ok)
 }
 

@@ -2,7 +2,11 @@
 
 use std::process::ExitCode;
 
-use primepool_common::{cli, exit::Exit, logging, stack, text::printable};
+use primepool_common::{
+    cli,
+    exit::{self, Exit},
+    logging, stack,
+};
 use primepool_producer::{cli::Cli, progress};
 
 fn main() -> ExitCode {
@@ -11,14 +15,5 @@ fn main() -> ExitCode {
     let outcome = logging::init(&cli.log, progress::log_writer)
         .map_err(|error| (Exit::Usage, anyhow::Error::msg(error)))
         .and_then(|()| primepool_producer::main(cli));
-    match outcome {
-        Ok(exit) => exit.into(),
-        Err((exit, error)) => {
-            #[expect(clippy::print_stderr, reason = "the log may be off or not started")]
-            {
-                eprintln!("producer: {}", printable(&format!("{error:#}")));
-            }
-            exit.into()
-        }
-    }
+    exit::conclude("producer", outcome)
 }

@@ -20,6 +20,7 @@ use primepool_common::{
     exit::Exit,
     message::{JobKind, RunId},
     metrics::{LineProtocolFile, Source, Stats},
+    output::{OutputError, notice, print},
     shutdown::StopSignals,
     topology,
 };
@@ -227,7 +228,7 @@ async fn with_semiprimes(mut ask: Ask, made: Option<Semiprimes>) -> Result<Ask, 
     };
     let Semiprimes { count, bits, .. } = semiprimes;
     if f64::from(bits).powi(3) * count as f64 > TOLD_WORK {
-        tell(&format!("makes {count} products of {bits} bits to factor"));
+        notice(&format!("makes {count} products of {bits} bits to factor"));
     }
     let products = tokio::task::spawn_blocking(move || semiprimes.make()).await;
     let products = products.map_err(|panic| (Exit::Incomplete, panic.into()))?;
@@ -417,15 +418,25 @@ impl Ready {
         );
         metrics.write(&metrics::end_point(&manifest, &summary));
         let sent = tokio::task::spawn_blocking(move || metrics.close()).await;
-        summary.influxdb = read_metrics(order, &manifest.run, sent.ok()).await;
+        summary.influxdb = read_metrics(order, &manifest.run, sent.ok(), summary.jobs_ok).await;
         folder.write_summary(&summary).map_err(folder_failure)?;
-        show(&summary, order.json, &folder);
-        conclude(end, &summary, &manifest, &shared)
+        let shown = show(&summary, order.json, &folder);
+        let exit = conclude(end, &summary, &manifest, &shared)?;
+        let results = folder.manifest.output.display();
+        let shown = shown.with_context(|| format!("the results are in {results}"));
+        shown.map_err(|error| (Exit::Incomplete, error))?;
+        Ok(exit)
     }
 }
 
-/// What the metrics server holds of the run, if there is one and it has taken everything.
-async fn read_metrics(order: &Order, run: &RunId, sent: Option<Stats>) -> Option<ReadBack> {
+/// Figures of the run as the metrics server holds them; none without a server, or while points wait for it. Warns if it holds
+/// fewer than the `jobs_ok` that this session has sent.
+async fn read_metrics(
+    order: &Order,
+    run: &RunId,
+    sent: Option<Stats>,
+    jobs_ok: u64,
+) -> Option<ReadBack> {
     let target = order.influx.target().ok()??;
     let server = target.to_string();
     let waiting = sent.map_or(0, |sent| sent.spooled);
@@ -435,10 +446,18 @@ async fn read_metrics(order: &Order, run: &RunId, sent: Option<Stats>) -> Option
         );
         return None;
     }
-    metrics::read_back(target, run)
+    let read = metrics::read_back(target, run)
         .await
         .inspect_err(|error| warn!("the metrics were not read back: {error}"))
-        .ok()
+        .ok()?;
+    if read.jobs_ok < jobs_ok {
+        warn!(
+            "{server} holds {} of the {jobs_ok} jobs of this run that are done: check --influx-host and --influx-bucket; all \
+             points are in metrics.lp of the run's folder too",
+            read.jobs_ok
+        );
+    }
+    Some(read)
 }
 
 /// Longest time that saying goodbye to the broker may take.
@@ -573,13 +592,13 @@ fn conclude(
         End::Complete if summary.is_complete() => Ok(Exit::Ok),
         End::Complete => Ok(Exit::Incomplete),
         End::Interrupted(signal) => {
-            tell(&format!("{signal}: {resume}"));
+            notice(&format!("{signal}: {resume}"));
             Ok(Exit::Interrupted)
         }
         End::Cancelled => Ok(tell_cancelled(manifest)),
         End::TimedOut(after) => {
             let after = humane(after);
-            tell(&format!("not done after {after} (--timeout): {resume}"));
+            notice(&format!("not done after {after} (--timeout): {resume}"));
             Ok(Exit::Incomplete)
         }
         End::Failed((exit, error)) => Err((exit, error.context(resume))),
@@ -587,7 +606,7 @@ fn conclude(
 }
 
 fn tell_cancelled(manifest: &Manifest) -> Exit {
-    tell(&format!(
+    notice(&format!(
         "run {} was cancelled: its other jobs are no longer worked on",
         manifest.run
     ));
@@ -597,15 +616,17 @@ fn tell_cancelled(manifest: &Manifest) -> Exit {
 fn conclude_detached(end: End, manifest: &Manifest, shared: &Shared) -> Result<Exit, Failure> {
     match end {
         End::Complete => {
-            tell(&format!(
+            let collect = format!(
                 "published; collect the results within seven days with: producer resume {}",
                 manifest.run
-            ));
-            print(manifest.run.as_str());
+            );
+            notice(&collect);
+            print(manifest.run.as_str())
+                .map_err(|error| (Exit::Incomplete, anyhow::Error::new(error).context(collect)))?;
             Ok(Exit::Ok)
         }
         End::Interrupted(signal) => {
-            tell(&format!("{signal}: {}", how_to_resume(manifest, shared)));
+            notice(&format!("{signal}: {}", how_to_resume(manifest, shared)));
             Ok(Exit::Interrupted)
         }
         End::Cancelled => Ok(tell_cancelled(manifest)),
@@ -621,11 +642,11 @@ fn humane(duration: Duration) -> String {
 /// Factorisations that are shown; who asks for more looks into the file.
 const SHOWN: u64 = 100;
 
-fn show(summary: &Summary, json: bool, folder: &Folder) {
+/// Writes what the run gave to standard output.
+fn show(summary: &Summary, json: bool, folder: &Folder) -> Result<(), OutputError> {
     if json {
         // Plain data: it always has a JSON form.
-        print(&serde_json::to_string_pretty(summary).unwrap_or_default());
-        return;
+        return print(&serde_json::to_string_pretty(summary).unwrap_or_default());
     }
     let Manifest { ask, output, .. } = &folder.manifest;
     if ask.kind == JobKind::Factor
@@ -634,18 +655,8 @@ fn show(summary: &Summary, json: bool, folder: &Folder) {
     {
         let lines = factorizations(&text);
         if !lines.is_empty() {
-            print(&format!("{}\n", lines.join("\n")));
+            print(&format!("{}\n", lines.join("\n")))?;
         }
     }
-    print(&format!("{summary}\nresults  {}", output.display()));
-}
-
-#[expect(clippy::print_stdout, reason = "the results of the program")]
-fn print(text: &str) {
-    println!("{text}");
-}
-
-#[expect(clippy::print_stderr, reason = "the log may be off")]
-fn tell(text: &str) {
-    eprintln!("{text}");
+    print(&format!("{summary}\nresults  {}", output.display()))
 }

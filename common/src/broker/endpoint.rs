@@ -11,6 +11,7 @@ use lapin::{
     tcp::{OwnedIdentity, OwnedTLSConfig},
     uri::{AMQPScheme, AMQPUri},
 };
+use reqwest::Url;
 use tracing::{info, warn};
 
 use super::{BrokerError, Management, TlsFiles};
@@ -143,9 +144,10 @@ impl Endpoint {
     pub fn from_args(args: &BrokerArgs) -> Result<Self, String> {
         let url = args.address()?;
         let url = url.trim();
-        let mut uri: AMQPUri = if has_late_at(url) { None } else { url.parse().ok() }.ok_or_else(|| {
+        let mut uri = parse(url).ok_or_else(|| {
             "the broker's address is not one: write amqp://USER:PASSWORD@HOST:PORT/VHOST, with special characters of the \
-             password and a / in the virtual host percent-encoded (the default virtual host is %2f)"
+             password and a / in the virtual host percent-encoded (the default virtual host is %2f), and an IPv6 address in \
+             brackets, without a zone"
                 .to_owned()
         })?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
@@ -258,6 +260,21 @@ impl Endpoint {
     }
 }
 
+/// Reads an address. `AMQPUri` by itself takes an IPv6 address, and an address without an authority, for `localhost`.
+fn parse(url: &str) -> Option<AMQPUri> {
+    let (_, rest) = url.split_once(':')?;
+    if !rest.starts_with("//") || has_late_at(url) {
+        return None;
+    }
+    let mut uri: AMQPUri = url.parse().ok()?;
+    let bracketed = Url::parse(url).ok()?;
+    if let Some(address) = bracketed.host_str().and_then(|host| host.strip_prefix('[')) {
+        // Sockets and TLS want it without the brackets.
+        uri.authority.host = address.trim_end_matches(']').to_owned();
+    }
+    Some(uri)
+}
+
 /// What a server does that cannot make sense of what it was told, or does not like the certificate that it was shown.
 fn is_reset(error: &io::Error) -> bool {
     matches!(
@@ -277,12 +294,17 @@ fn is_tls(error: &io::Error) -> bool {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = &self.uri.authority;
+        // A host name has no colon.
+        let host = match authority.host.contains(':') {
+            true => format!("[{}]", authority.host),
+            false => authority.host.clone(),
+        };
         write!(
             f,
             "{}://{}@{}:{}/{}",
             self.uri.scheme,
             authority.userinfo.username,
-            authority.host,
+            host,
             authority.port,
             self.uri.vhost.replace('/', "%2f")
         )
@@ -350,6 +372,60 @@ mod tests {
                 !error.contains("s3cr3t") && error.contains("amqp://"),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn every_form_of_a_host_is_the_one_that_is_connected_to() {
+        for (host, connects_to, shown) in [
+            ("broker.example", "broker.example", "broker.example"),
+            ("Broker.Example.", "Broker.Example.", "Broker.Example."),
+            ("brok%65r_1", "broker_1", "broker_1"),
+            ("br%C3%BCcke", "brücke", "brücke"),
+            ("127.0.0.1", "127.0.0.1", "127.0.0.1"),
+            ("127.1", "127.1", "127.1"),
+            ("[::1]", "::1", "[::1]"),
+            ("[2001:DB8:0::5]", "2001:db8::5", "[2001:db8::5]"),
+            ("[::ffff:10.0.0.1]", "::ffff:a00:1", "[::ffff:a00:1]"),
+            ("[::]", "::", "[::]"),
+        ] {
+            for (scheme, port) in [("amqp", 5672), ("amqps", 5671)] {
+                for (given, port) in [(String::new(), port), (":7000".to_owned(), 7000)] {
+                    let url = format!("{scheme}://u:p@{host}{given}/v");
+                    let endpoint = endpoint(&url).unwrap();
+                    assert_eq!(endpoint.uri.authority.host, connects_to, "{url}");
+                    assert_eq!(endpoint.uri.authority.port, port, "{url}");
+                    assert_eq!(
+                        endpoint.to_string(),
+                        format!("{scheme}://u@{shown}:{port}/v")
+                    );
+                }
+            }
+        }
+        // The AMQP URI specification: a host that is left out is up to the client.
+        let nowhere = endpoint("amqp:///v").unwrap();
+        assert_eq!(nowhere.to_string(), "amqp://guest@localhost:5672/v");
+    }
+
+    #[test]
+    fn hosts_that_are_none_are_refused() {
+        for url in [
+            "amqp:u:p@[::1]/v",
+            "amqp:[::1]",
+            "amqp:/v",
+            "amqp://u:p@/v",
+            "amqp://u:p@::1/v",
+            "amqp://u:p@[::1/v",
+            "amqp://u:p@::1]/v",
+            "amqp://u:p@[]/v",
+            "amqp://u:p@[fe80::1%25eth0]/v",
+            "amqp://u:p@[fe80::1%eth0]/v",
+            "amqp://u:p@[v1.fe:1]/v",
+            "amqp://u:p@[127.0.0.1]/v",
+            "amqp://u:p@[broker.example]/v",
+        ] {
+            let error = endpoint(url).map(|endpoint| endpoint.to_string());
+            assert!(error.unwrap_err().contains("brackets"), "{url}");
         }
     }
 

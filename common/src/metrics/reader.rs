@@ -8,7 +8,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{InfluxTarget, MetricsError};
-use crate::{http, text::reason};
+use crate::{
+    http,
+    text::{MAX_REASON_BYTES, reason},
+};
 
 /// Longest time that an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -114,7 +117,13 @@ impl MetricsReader {
         let body = http::body(response, LONGEST_ANSWER)
             .await?
             .ok_or_else(|| format!("an answer of more than {LONGEST_ANSWER} bytes"))?;
-        Series::read(&body).unwrap_or_else(|| Err(status.to_string()))
+        Series::read(&body).unwrap_or_else(|| {
+            let start = String::from_utf8_lossy(&body[..body.len().min(MAX_REASON_BYTES)]);
+            Err(format!(
+                "{status} with no answer to a query: {}",
+                reason(&start)
+            ))
+        })
     }
 }
 

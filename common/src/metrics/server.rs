@@ -39,6 +39,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// Longest answer that is read, in bytes; what a longer one says is left out.
 const LONGEST_ANSWER: usize = 1 << 20;
 
+/// The only status of a write whose lines are stored: InfluxDB 1, 2 and 3 document it, VictoriaMetrics sends it. A proxy's login
+/// page comes with 200.
+const STORED: u16 = 204;
+
 /// Requests that looking for the bad lines of one batch may take: enough for some 80 of them. After that, parts that are
 /// refused are dropped whole.
 const SEARCH_REQUESTS: u32 = 1000;
@@ -175,7 +179,7 @@ impl Server {
                 }
             };
             match answer.status {
-                200..=299 => delivery.written += count,
+                STORED => delivery.written += count,
                 // 422 is InfluxDB 2's word for a field of another type than before.
                 400 | 422 if answer.says("partial write") => {
                     let dropped = partly_refused(&answer.text).clamp(1, count);
@@ -205,7 +209,7 @@ impl Server {
                     continue;
                 }
                 status => {
-                    if status == 404 || status == 405 {
+                    if matches!(status, 200..=399 | 404 | 405) {
                         self.forget_kind(); // another server may have taken its place
                     }
                     return Some(failure(&answer));
@@ -295,8 +299,8 @@ impl Server {
                 "{}: name the organisation with --influx-org (INFLUX_ORG)",
                 answer.short()
             ))),
-            300..=399 | 429 | 500.. => Err(failure(&answer)),
-            _ => Ok(Kind::V2),
+            STORED | 400..=428 | 430..=499 => Ok(Kind::V2),
+            _ => Err(failure(&answer)),
         }
     }
 
@@ -437,7 +441,7 @@ async fn answer(request: RequestBuilder) -> Result<Answer, String> {
 
 fn influxdb2_answer(result: Result<(), RequestError>) -> Result<Answer, String> {
     let (status, text) = match result {
-        Ok(()) => (204, String::new()),
+        Ok(()) => (STORED, String::new()),
         Err(RequestError::Http { status, text }) => (status.as_u16(), text),
         Err(RequestError::ReqwestProcessing { source }) if source.is_timeout() => {
             return Err(http::NO_ANSWER.to_owned());
@@ -490,6 +494,10 @@ fn failure(answer: &Answer) -> Failure {
         )),
         404 => Failure::Refused(format!(
             "{reason}. Check --influx-host, --influx-org and --influx-bucket"
+        )),
+        200..=299 => Failure::Refused(format!(
+            "{reason}. InfluxDB answers a write with {STORED}; something else may answer in its place, such as the login page \
+             of a proxy. Check --influx-host (INFLUX_HOST)"
         )),
         _ => Failure::Refused(format!("{reason}. Check --influx-host (INFLUX_HOST)")),
     }

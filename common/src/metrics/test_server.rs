@@ -31,6 +31,8 @@ pub(super) enum Mode {
     Away,
     /// Says this status, text and `Retry-After`.
     Says(u16, &'static str, Option<String>),
+    /// Answers every request with a page, as a proxy does that wants a login.
+    LoginPage,
     /// Refuses a write that has a line with `bad`, and takes nothing of it.
     RefusesAll,
     /// The same, but takes the other lines, as InfluxDB 1.x does.
@@ -207,6 +209,10 @@ impl State {
         let none = String::new;
         let json = |status, text: &str| (status, none(), text.to_owned());
         let path = request.path.split('?').next().unwrap();
+        if matches!(mode, Mode::LoginPage) {
+            let page = "<html><title>Please log in</title></html>";
+            return (200, "Content-Type: text/html\r\n".into(), page.into());
+        }
         match (self.speaks, path) {
             (Speaks::V1, "/ping") => {
                 return (204, "X-Influxdb-Version: 1.6.7~rc0\r\n".into(), none());

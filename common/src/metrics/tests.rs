@@ -627,6 +627,61 @@ fn a_refusal_is_logged_once_and_no_secret_is() {
 }
 
 #[test]
+fn only_204_counts_as_stored() {
+    for speaks in [Speaks::V1, Speaks::V2] {
+        for (status, text) in [
+            (200, "<html>Please log in</html>"),
+            (200, ""),
+            (201, "{}"),
+            (202, ""),
+            (206, ""),
+            (302, ""),
+        ] {
+            let (log, _guard) = Log::begin();
+            let says = Mode::Says(status, text, None);
+            let (server, dir) = (TestServer::start(speaks, says), tempdir().unwrap());
+            let writer = writer(&server, &dir);
+            write(&writer, 0..100);
+            wait_for("a failure", || writer.stats().write_errors > 0);
+            wait_for("a spool", || writer.stats().spooled == 100);
+            assert_eq!(writer.stats().written, 0);
+            let said = log.text();
+            let came_back = format!("{status} {text}");
+            assert!(said.contains(came_back.trim()), "{said}");
+            assert!(said.contains("Check --influx-host"), "{said}");
+            server.set(Mode::Well);
+            let stats = writer.close(LONG);
+            assert_eq!(server.lines(), expected(0..100), "{speaks:?} {status}");
+            assert_eq!((stats.spooled, stats.dropped, stats.refused), (0, 0, 0));
+        }
+    }
+}
+
+#[test]
+fn a_login_page_takes_no_points_whenever_it_comes() {
+    for speaks in [Speaks::V1, Speaks::V2] {
+        let (log, _guard) = Log::begin();
+        let (server, dir) = (
+            TestServer::start(speaks, Mode::LoginPage),
+            tempdir().unwrap(),
+        );
+        let writer = writer(&server, &dir);
+        write(&writer, 0..100);
+        wait_for("a failure", || writer.stats().write_errors > 0);
+        assert!(log.text().contains("Please log in"), "{}", log.text());
+        server.set(Mode::Well);
+        wait_for("all points", || server.lines().len() == 100);
+        // It comes back when the kind of server is known.
+        server.set(Mode::LoginPage);
+        write(&writer, 100..200);
+        wait_for("a spool", || writer.stats().spooled >= 100);
+        server.set(Mode::Well);
+        assert_eq!(writer.close(LONG).spooled, 0);
+        assert_eq!(server.lines(), expected(0..200), "{speaks:?}");
+    }
+}
+
+#[test]
 fn a_spool_that_cannot_be_used_is_an_error_at_the_start() {
     let (server, dir) = (
         TestServer::start(Speaks::V2, Mode::Well),

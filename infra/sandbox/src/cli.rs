@@ -430,7 +430,11 @@ fn stop(dir: &Path, act: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
 }
 
 fn print(text: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{text}").map_err(file_error("write to", "standard output"))
+    match writeln!(std::io::stdout(), "{text}") {
+        // Its reader has all it wanted.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(file_error("write to", "standard output")),
+    }
 }
 
 fn become_command(command: &mut Command) -> Result<()> {

@@ -89,7 +89,11 @@ fn bind(port: u16) -> io::Result<Held> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::net::TcpListener;
+    use std::{
+        net::TcpListener,
+        thread,
+        time::{Duration, Instant},
+    };
 
     use super::*;
 
@@ -97,13 +101,27 @@ mod tests {
         ["a", "b"].map(str::to_owned).into()
     }
 
+    /// The standard library sets `SO_REUSEADDR`. A process that another test is starting may still have the last listener,
+    /// until it executes its program.
+    fn listen(port: u16) -> TcpListener {
+        let start = Instant::now();
+        loop {
+            match TcpListener::bind(("127.0.0.1", port)) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    assert!(start.elapsed() < Duration::from_secs(10), "{error}");
+                    thread::sleep(Duration::from_millis(1));
+                }
+                server => return server.unwrap(),
+            }
+        }
+    }
+
     #[test]
     fn a_server_may_listen_again_and_again_on_a_held_port_that_nobody_else_is_given() {
         let held = HeldPorts::hold(&names(), &Ports::new()).unwrap();
         let ports = held.numbers();
         for _ in 0..3 {
-            // The standard library sets SO_REUSEADDR.
-            let server = TcpListener::bind(("127.0.0.1", ports["a"])).unwrap();
+            let server = listen(ports["a"]);
             let client = TcpStream::connect(("127.0.0.1", ports["a"])).unwrap();
             drop((server.accept().unwrap(), server, client));
         }

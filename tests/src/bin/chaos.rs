@@ -1,10 +1,4 @@
 //! `make chaos`: runs during which things go wrong, and a verdict.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "what it finds is its output"
-)]
-
 use std::{
     fs,
     os::unix::process::CommandExt,
@@ -14,7 +8,10 @@ use std::{
 };
 
 use clap::Parser;
-use primepool_common::cli::duration;
+use primepool_common::{
+    cli::duration,
+    output::{notice, print},
+};
 use primepool_tests::chaos::{Fault, Options, run, table};
 
 /// Breaks a pool in every way that it promises to survive, and looks at what is left.
@@ -75,7 +72,7 @@ fn main() -> ExitCode {
     match chaos(&Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("chaos: {error}");
+            notice(&format!("chaos: {error}"));
             ExitCode::from(2)
         }
     }
@@ -118,23 +115,24 @@ fn chaos(cli: &Cli) -> Result<ExitCode, String> {
         soak: cli.soak,
         evidence: fs::canonicalize(&cli.evidence).map_err(|error| error.to_string())?,
     };
-    eprintln!("seed {seed}");
+    notice(&format!("seed {seed}"));
     let mut reports = Vec::new();
     if cli.together {
         reports.push(run("together", &faults, &options));
     } else {
         for fault in faults {
-            eprintln!("--- {fault}");
+            notice(&format!("--- {fault}"));
             reports.push(run(fault.name(), &[fault], &options));
         }
     }
-    println!("seed {seed}\n{}", table(&reports));
+    let printed = print(&format!("seed {seed}\n{}", table(&reports)));
     if let Some(path) = &cli.json {
         let all: Vec<_> = reports.iter().map(|report| report.json()).collect();
         let text = serde_json::json!({ "seed": seed, "units": cli.units, "reports": all });
         fs::write(path, format!("{text:#}\n"))
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
+    printed.map_err(|error| error.to_string())?;
     let kept = reports.iter().all(|report| report.broken.is_empty());
     Ok(if kept {
         ExitCode::SUCCESS

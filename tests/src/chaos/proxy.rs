@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -31,7 +31,7 @@ pub enum Weather {
 /// A port that leads to the broker.
 #[derive(Debug)]
 pub struct Proxy {
-    port: u16,
+    address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -51,8 +51,13 @@ const DROP: Duration = Duration::from_millis(5);
 impl Proxy {
     /// A port of its own on 127.0.0.1 that leads to the address `to`.
     pub fn new(to: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
+        Self::at(Ipv4Addr::LOCALHOST.into(), to)
+    }
+
+    /// A port of its own on an address of this machine.
+    pub fn at(here: IpAddr, to: &str) -> Self {
+        let listener = TcpListener::bind((here, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             to: to.to_owned(),
             weather: Mutex::new(Weather::Fair),
@@ -71,7 +76,7 @@ impl Proxy {
                 }
             }
         });
-        Self { port, shared }
+        Self { address, shared }
     }
 
     /// One before the broker of an AMQP address, and the address that leads through it.
@@ -79,13 +84,13 @@ impl Proxy {
         let (head, tail) = url.split_once('@').unwrap();
         let (address, vhost) = tail.split_once('/').unwrap();
         let proxy = Self::new(address);
-        let url = format!("{head}@127.0.0.1:{}/{vhost}", proxy.port);
+        let url = format!("{head}@127.0.0.1:{}/{vhost}", proxy.port());
         (proxy, url)
     }
 
     /// The port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// Connections that were made so far, also those that were refused.
@@ -114,7 +119,7 @@ impl Drop for Proxy {
         self.shared.closed.store(true, Relaxed);
         self.cut();
         // Wakes the thread that accepts, which then ends.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect(self.address);
     }
 }
 

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use primepool_common::output::notice;
+
 use super::{Options, memory::Watch, proxy::Proxy, schedule::Fault};
 use crate::{Binary, Broker, Cluster, Influx, Process, Results};
 
@@ -243,7 +245,7 @@ impl Site {
             self.started.elapsed().as_secs_f64(),
             self.results
         );
-        eprintln!("{line}");
+        notice(&line);
         let _ = writeln!(self.log, "{line}");
     }
 

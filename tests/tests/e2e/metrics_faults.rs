@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
     thread,
@@ -140,6 +140,66 @@ fn answers_that_take_ten_seconds_hold_nobody_up() {
     assert_eq!(done.code, Some(0), "{done:?}");
     assert_eq!(jobs(&influx), (count + 50) as f64);
     drop(next);
+}
+
+#[test]
+fn a_server_that_keeps_nothing_is_told_of() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let done = producer(
+        dir.path(),
+        &broker,
+        50,
+        &server(dir.path(), &forgetful(), "t"),
+    )
+    .wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(
+        done.stderr.contains("holds 0 of the 50 jobs"),
+        "{}",
+        done.stderr
+    );
+    assert!(done.stderr.contains("--influx-bucket"), "{}", done.stderr);
+    // A server that has them all gives no reason to warn.
+    let influx = Influx::private();
+    let server = server(dir.path(), &influx.url, &influx.token);
+    let done = producer(dir.path(), &broker, 50, &server).wait();
+    assert!(!done.stderr.contains(" WARN "), "{}", done.stderr);
+}
+
+/// Address of a server that takes every write and has no series to any question.
+fn forgetful() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = BufReader::new(client.unwrap());
+            let mut line = String::new();
+            let mut length = 0;
+            client.read_line(&mut line).unwrap();
+            let is_question = line.contains("/query?");
+            while !line.trim().is_empty() {
+                line.clear();
+                client.read_line(&mut line).unwrap();
+                let header = line.to_ascii_lowercase();
+                if let Some(value) = header.strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+            }
+            client.read_exact(&mut vec![0; length]).unwrap();
+            let answer = match is_question {
+                true => {
+                    "200 OK\r\nContent-Length: 36\r\nConnection: close\r\n\r\n{\"results\":[{\"statement_id\":0}]}    "
+                }
+                false => "204 No Content\r\nConnection: close\r\n\r\n",
+            };
+            let client = client.get_mut();
+            client
+                .write_all(format!("HTTP/1.1 {answer}").as_bytes())
+                .unwrap();
+        }
+    });
+    format!("http://{address}")
 }
 
 /// Address of a server that passes everything on to `url`, and holds back what that says for ten seconds.

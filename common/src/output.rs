@@ -1,0 +1,57 @@
+//! Standard output and standard error. Either may be a pipe that nobody reads any more, or a file on a full disk, where
+//! `println!` and `eprintln!` would panic.
+
+use std::io::{self, ErrorKind, Write};
+
+/// Standard output cannot be written: its disk is full, for instance.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output: {0}")]
+pub struct OutputError(#[from] io::Error);
+
+/// Writes a line of results to standard output. A closed pipe is no error: its reader has all it wanted.
+///
+/// # Errors
+/// Standard output is there and cannot be written.
+pub fn print(text: &str) -> Result<(), OutputError> {
+    Ok(write_line(&mut io::stdout().lock(), text)?)
+}
+
+/// Writes a line for people to standard error, if it can be written.
+pub fn notice(text: &str) {
+    let _ = write_line(&mut io::stderr().lock(), text);
+}
+
+pub(crate) fn write_line(to: &mut impl Write, text: &str) -> io::Result<()> {
+    // One call: other processes may write to the same pipe.
+    let written = to.write_all(format!("{text}\n").as_bytes());
+    match written.and_then(|()| to.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fails(ErrorKind);
+
+    impl Write for Fails {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_error_and_a_full_disk_is() {
+        assert!(write_line(&mut Fails(ErrorKind::BrokenPipe), "x").is_ok());
+        assert!(write_line(&mut Fails(ErrorKind::StorageFull), "x").is_err());
+        let mut text = Vec::new();
+        assert!(write_line(&mut text, "x").is_ok());
+        assert_eq!(text, b"x\n");
+    }
+}
