@@ -2,26 +2,27 @@
 //! units. Many confirmations are outstanding at once. What was not confirmed when a connection broke is sent again.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{
-    BasicProperties, Channel, Confirmation, PublisherConfirm,
+    BasicProperties,
     message::Delivery,
     options::BasicAckOptions,
     types::{AMQPValue, FieldTable},
 };
 use primepool_common::{
-    broker::{APP_ID, Backoff, BrokerError, Endpoint, MANDATORY, confirmed, properties, refusal},
+    broker::{
+        APP_ID, Backoff, BrokerError, ConfirmedPublisher, Endpoint, MANDATORY, Message, properties,
+    },
     clock::unix_time,
     message::{Envelope, JobAnswer, JobOutcome, NodeSample, RunId, UnitAnswer, VERSION, WorkUnit},
     topology::{self, NODE_HEADER, REASON_HEADER},
 };
 use tokio::sync::mpsc::UnboundedReceiver;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     ledger::{Ledger, Moment, UnitKey},
@@ -179,10 +180,7 @@ pub struct Answers {
 /// One message to publish, and what to do once it is confirmed.
 #[derive(Debug)]
 struct Letter {
-    exchange: &'static str,
-    routing_key: String,
-    body: Vec<u8>,
-    properties: BasicProperties,
+    message: Message,
     then: Then,
 }
 
@@ -231,78 +229,50 @@ impl Answers {
         let (connection, channel) = topology::open_publisher(&self.endpoint, &name).await?;
         self.node.set_publishing(true);
         debug!(broker = %self.endpoint, "publishing");
-        let mut unconfirmed = HashMap::new();
-        let ended = self.publish(&channel, &mut unconfirmed, backoff).await;
-        let unconfirmed = unconfirmed.into_values();
+        let mut publisher = ConfirmedPublisher::new(channel, WINDOW);
+        let ended = self.publish(&mut publisher, backoff).await;
+        let unconfirmed = publisher.into_unconfirmed();
         self.waiting.extend(unconfirmed.map(|(letter, _)| letter));
         ended?;
         let _ = connection.close(200, "drained".into()).await;
         Ok(())
     }
 
-    /// Publishes and waits for confirmations, until there is nothing left to send or an error. What is not confirmed stays in
-    /// `unconfirmed`.
+    /// Publishes and waits for confirms, until nothing is left to send or an error.
     async fn publish(
         &mut self,
-        channel: &Channel,
-        unconfirmed: &mut HashMap<u64, (Letter, Moment)>,
+        publisher: &mut ConfirmedPublisher<(Letter, Moment)>,
         backoff: &mut Backoff,
     ) -> Result<(), BrokerError> {
-        let mut confirms = FuturesUnordered::new();
-        let mut number = 0_u64;
-        let mut pulse = tokio::time::interval(Duration::from_secs(1));
+        let mut is_over = false;
         loop {
-            while unconfirmed.len() < WINDOW
+            while publisher.has_room()
                 && let Some(letter) = self.waiting.pop_front()
             {
-                number += 1;
-                let sent = self.ledger.now();
-                let confirm = send(channel, &letter).await;
-                unconfirmed.insert(number, (letter, sent));
-                confirms.push(confirmed(number, confirm?));
+                let (message, sent) = (letter.message.clone(), self.ledger.now());
+                publisher.publish(message, (letter, sent)).await?;
+            }
+            if is_over && publisher.is_idle() {
+                return Ok(());
             }
             tokio::select! {
-                Some((number, confirmation)) = confirms.next() => {
-                    let confirmation = confirmation?;
-                    if let Some((letter, sent)) = unconfirmed.remove(&number) {
-                        self.confirmed(letter, sent, &confirmation).await?;
-                        // Only this shows that the broker takes what we send.
-                        backoff.reset();
+                confirmed = publisher.next() => {
+                    let (letter, sent) = confirmed?;
+                    self.confirmed(letter, sent).await;
+                    // Only this shows that the broker takes messages.
+                    backoff.reset();
+                }
+                outgoing = self.outgoing.recv(), if !is_over && publisher.has_room() => {
+                    match outgoing {
+                        Some(outgoing) => self.prepare(outgoing),
+                        None => is_over = true,
                     }
                 }
-                outgoing = self.outgoing.recv(), if unconfirmed.len() < WINDOW => match outgoing {
-                    Some(outgoing) => self.prepare(outgoing),
-                    None if unconfirmed.is_empty() => return Ok(()),
-                    None => {
-                        // Only confirmations are left to wait for.
-                        while let Some((number, confirmation)) = confirms.next().await {
-                            let confirmation = confirmation?;
-                            if let Some((letter, sent)) = unconfirmed.remove(&number) {
-                                self.confirmed(letter, sent, &confirmation).await?;
-                            }
-                        }
-                    }
-                },
-                // An idle connection that broke would be noticed at the next answer only.
-                _ = pulse.tick() => if !channel.status().connected() {
-                    return Err(BrokerError::Lost { reason: "the channel is closed".to_owned() });
-                },
             }
         }
     }
 
-    async fn confirmed(
-        &mut self,
-        letter: Letter,
-        sent: Moment,
-        confirmation: &Confirmation,
-    ) -> Result<(), BrokerError> {
-        if let Some(error) = refusal(confirmation) {
-            error!(exchange = letter.exchange, routing_key = %letter.routing_key, "an answer was refused: {error}");
-            self.waiting.push_back(letter);
-            // A new session declares the topology again, after a pause.
-            return Err(error);
-        }
+    async fn confirmed(&mut self, letter: Letter, sent: Moment) {
         match &letter.then {
             Then::Settle(key) => {
                 if self.ledger.confirm(key, sent).await {
@@ -319,7 +289,6 @@ impl Answers {
             u32::try_from(self.ledger.len()).unwrap_or(u32::MAX),
             Relaxed,
         );
-        Ok(())
     }
 
     /// Turns what is to be sent into letters.
@@ -368,14 +337,16 @@ impl Answers {
             .with_headers(headers)
             .with_delivery_mode(2)
             .with_app_id(APP_ID.into());
-        self.waiting.push_back(Letter {
+        let message = Message {
             exchange: topology::DEAD_EXCHANGE,
             // Its fanout does not look at it.
             routing_key: topology::DEAD_QUEUE.to_owned(),
-            body: delivery.data,
+            options: MANDATORY,
             properties,
-            then: Then::Ack(delivery.acker),
-        });
+            body: Arc::new(delivery.data),
+        };
+        let then = Then::Ack(delivery.acker);
+        self.waiting.push_back(Letter { message, then });
     }
 
     fn push_answer(&mut self, answer: &UnitAnswer, then: Then) {
@@ -383,26 +354,15 @@ impl Answers {
         let body = serde_json::to_vec(answer).unwrap_or_default();
         let properties = properties("answer", &answer.run, unix_time().as_secs())
             .with_message_id(format!("{}/{}", answer.run, answer.unit).into());
-        self.waiting.push_back(Letter {
+        let message = Message {
             exchange: topology::RESULTS_EXCHANGE,
             routing_key: answer.run.to_string(),
-            body,
+            options: MANDATORY,
             properties,
-            then,
-        });
+            body: Arc::new(body),
+        };
+        self.waiting.push_back(Letter { message, then });
     }
-}
-
-async fn send(channel: &Channel, letter: &Letter) -> Result<PublisherConfirm, lapin::Error> {
-    channel
-        .basic_publish(
-            letter.exchange.into(),
-            letter.routing_key.as_str().into(),
-            MANDATORY,
-            &letter.body,
-            letter.properties.clone(),
-        )
-        .await
 }
 
 /// Which runs have had a sample of this node, and when.

@@ -62,7 +62,7 @@ struct Unit {
 impl Shared {
     fn is_cancelled(&self, unit: &WorkUnit) -> bool {
         let is_cancelled = |group| self.cancelled.contains(&(unit.run.clone(), group));
-        is_cancelled(None) || is_cancelled(Some(unit.group()))
+        is_cancelled(None) || is_cancelled(Some(unit.batch()))
     }
 }
 
@@ -100,7 +100,7 @@ impl Running {
         let mut entry = Unit {
             number,
             run: unit.run.clone(),
-            group: unit.group(),
+            group: unit.batch(),
             cancel: cancel.clone(),
             stop: None,
             clock: limit.map(|limit| self.set_clock(worker, number, limit)),
@@ -182,7 +182,7 @@ impl Default for Running {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use primepool_common::message::{GROUP_UNITS, VERSION, Work};
+    use primepool_common::message::{UnitId, VERSION, Work};
 
     use super::*;
 
@@ -233,7 +233,7 @@ mod tests {
         assert!(running.cancel(&"s".parse().unwrap(), Some(1)));
         assert!(!other.is_cancelled() && !running.is_cancelled(&unit("s", None)));
         let mut grouped = unit("s", None);
-        grouped.unit = GROUP_UNITS + 5;
+        grouped.unit = UnitId { batch: 1, index: 5 }.number();
         assert!(running.is_cancelled(&grouped) && running.begin(2, &grouped).is_cancelled());
         running.stop_all();
         assert!(other.is_cancelled());

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use lapin::options::QueueDeleteOptions;
 use primepool_common::{
-    broker::{BrokerError, Endpoint, MANDATORY, publish_control, refusal},
+    broker::{BrokerError, Endpoint, publish_control},
     exit::Exit,
     message::{Control, RunId},
     output::print,
@@ -48,12 +48,7 @@ async fn tell(endpoint: &Endpoint, run: &RunId) -> Result<bool, BrokerError> {
     // Before anybody is told: a producer that hears it removes its queue at once.
     let known = topology::queue_state(&connection, &queue).await.is_ok();
     let control = Control::cancel(run.clone());
-    let confirmation = publish_control(&channel, &control, MANDATORY)
-        .await?
-        .await?;
-    if let Some(error) = refusal(&confirmation) {
-        return Err(error);
-    }
+    publish_control(&channel, &control).await?;
     if known {
         let unless_read = QueueDeleteOptions {
             if_unused: true,

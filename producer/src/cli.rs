@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use primepool_common::{
     broker::BrokerArgs,
     cli::{duration, duration_within},
@@ -20,6 +20,7 @@ use primepool_engine::MAX_BITS;
 use crate::{
     plan::{Ask, MAX_COUNT, UnitSize, read_integers},
     semiprime::Semiprimes,
+    verify::Verify,
 };
 
 const EXAMPLES: &str = "\
@@ -268,19 +269,6 @@ struct ResumeArgs {
 
     #[command(flatten)]
     common: Common,
-}
-
-/// Which results are checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Verify {
-    /// Every one
-    All,
-    /// Every one, so that no composite passes, even if somebody chose it in order to deceive: 32 times the work
-    Strict,
-    /// One in sixteen, chosen at random
-    Sample,
-    /// None: only their size is checked
-    None,
 }
 
 /// What is to be done, options of both forms of the command brought together.

@@ -7,7 +7,7 @@
 //! | `results.jsonl` | a line for each job that has ended (`--output` puts it elsewhere) |
 //! | `metrics.lp` | the run's metrics, in InfluxDB's line protocol |
 //! | `summary.json` | the figures of the last session |
-//! | `factor-<job>.jsonl` | what is known of an integer that the whole pool is at work on, see [`crate::spread`]; gone when it has its result |
+//! | `factor-<job>.jsonl` | what is known of an integer that the whole pool is at work on, see [`crate::factoring`]; gone when it has its result |
 //! | `groups` | how many groups of units were made for such integers |
 //! | `cancelled` | there once the run was cancelled; empty |
 //! | `lock` | held by the producer that works on the run |

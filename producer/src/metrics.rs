@@ -10,10 +10,12 @@ use primepool_common::{
         influxql_string,
     },
 };
-use serde::Serialize;
 use tracing::warn;
 
-use crate::{folder::Manifest, summary::Summary};
+use crate::{
+    folder::Manifest,
+    summary::{ReadBack, Summary},
+};
 
 /// Longest time that the end of a run waits for the metrics server; what it does not take by then stays on disk.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -51,23 +53,6 @@ impl Metrics {
         }
         self.server.close(CLOSING)
     }
-}
-
-/// What the metrics server says of a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ReadBack {
-    /// The server and the database.
-    pub server: String,
-    /// Points of answers to jobs.
-    pub points: u64,
-    /// Jobs that ended well, by these points; in all sessions of the run.
-    pub jobs_ok: u64,
-    /// Median of the answers' latency.
-    pub latency_p50_ms: f64,
-    /// 95 % of the answers were faster.
-    pub latency_p95_ms: f64,
-    /// Mean of a worker's time for a job.
-    pub compute_ms: f64,
 }
 
 /// Asks the server for the run's figures; the query language is InfluxQL.

@@ -13,10 +13,11 @@ use primepool_common::message::{
 use primepool_engine::{Form, Kernel, estimate};
 use serde::{Deserialize, Serialize};
 
-use crate::spread::SPREAD_ABOVE_BITS;
-
 /// Most jobs in a run: what has come back is kept track of in memory, some 30 bytes a job.
 pub const MAX_COUNT: u64 = 1 << 32;
+
+/// A worker leaves composites of more bits to the pool: at this size one worker takes some seconds.
+pub const LEAVE_ABOVE_BITS: u32 = 200;
 
 /// What a run asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,7 +262,7 @@ impl Ask {
             JobKind::Prime | JobKind::NextPrime => (Form::Prime, 1.4),
             JobKind::SafePrime => (Form::SafePrime, 4.5),
             // Of what is above, a unit does no more than what is quickly done.
-            JobKind::Factor => return factor_seconds(bits.min(SPREAD_ABOVE_BITS)),
+            JobKind::Factor => return factor_seconds(bits.min(LEAVE_ABOVE_BITS)),
             JobKind::Noop => return 20e-6,
         };
         let slower = match self.method {
@@ -274,7 +275,7 @@ impl Ask {
     /// Whether there are integers for which the whole pool works together.
     #[must_use]
     pub fn is_spread(&self) -> bool {
-        self.kind == JobKind::Factor && self.largest_bits() > SPREAD_ABOVE_BITS
+        self.kind == JobKind::Factor && self.largest_bits() > LEAVE_ABOVE_BITS
     }
 
     /// Bits of the largest number in question.
@@ -312,7 +313,7 @@ impl Ask {
             },
             JobKind::Factor => Work::Factor {
                 numbers: self.numbers[first as usize..end as usize].to_vec(),
-                leave_above: Some(SPREAD_ABOVE_BITS),
+                leave_above: Some(LEAVE_ABOVE_BITS),
                 share: None,
             },
             JobKind::Noop => Work::Noop { count },

@@ -2,23 +2,23 @@
 //! Whatever was not when a connection broke is sent again.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use lapin::{Channel, Confirmation, PublisherConfirm, options::BasicPublishOptions};
+use lapin::options::BasicPublishOptions;
 use primepool_common::{
     broker::{
-        Backoff, BrokerError, Endpoint, MANDATORY, confirmed, properties, publish_control, refusal,
+        Backoff, BrokerError, ConfirmedPublisher, Endpoint, MANDATORY, Message, control_message,
+        properties,
     },
     clock::unix_ns,
-    message::{Control, WorkUnit, group_of},
+    message::{Control, UnitId, WorkUnit},
     topology,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::{
     folder::{FolderError, Journal, Manifest, Publication},
@@ -27,9 +27,6 @@ use crate::{
 
 /// Most units that wait for a confirmation at once.
 const WINDOW: usize = 1024;
-
-/// Seconds without a confirmation after which the log says so.
-const COMPLAIN_EVERY: u32 = 30;
 
 /// Why publishing ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -42,19 +39,20 @@ pub enum PublishError {
     Journal(#[from] FolderError),
 }
 
-impl From<lapin::Error> for PublishError {
-    fn from(error: lapin::Error) -> Self {
-        Self::Broker(error.into())
-    }
-}
-
 /// What the publishing side is asked for.
 #[derive(Debug)]
 pub enum Request {
     /// To publish these units, before all others.
     Units(Vec<u64>),
-    /// To tell everybody that nobody wants the units of this group any more.
-    CancelGroup(u32),
+    /// To tell the consumers that the units of this batch are not wanted any more.
+    CancelBatch(u32),
+}
+
+/// A message that waits for its confirm.
+#[derive(Debug)]
+enum Sent {
+    Unit(Publication),
+    Control,
 }
 
 /// What the publishing side works with.
@@ -74,7 +72,7 @@ pub struct Publisher {
     requests_ended: bool,
     /// Units that are to be published now.
     waiting: VecDeque<u64>,
-    /// Groups that everybody is to be told of now.
+    /// Batches whose cancellation is to be published now.
     cancelled: Vec<u32>,
 }
 
@@ -120,11 +118,13 @@ impl Publisher {
     async fn session(&mut self, backoff: &mut Backoff) -> Result<(), PublishError> {
         let name = format!("primepool producer {} (publishing)", self.manifest.run);
         let (connection, channel) = topology::open_publisher(&self.endpoint, &name).await?;
-        let mut unconfirmed = HashMap::new();
-        let ended = self.publish(&channel, &mut unconfirmed, backoff).await;
-        // What is in doubt goes first; the broker may get it twice, the results are told apart by their jobs.
-        for publication in unconfirmed.into_values() {
-            self.waiting.push_front(publication.unit);
+        let mut publisher = ConfirmedPublisher::new(channel, WINDOW);
+        let ended = self.publish(&mut publisher, backoff).await;
+        // Publish these first. The broker may get one twice; results are told apart by their jobs.
+        for sent in publisher.into_unconfirmed().rev() {
+            if let Sent::Unit(publication) = sent {
+                self.waiting.push_front(publication.unit);
+            }
         }
         ended?;
         let _ = connection.close(200, "published".into()).await;
@@ -133,74 +133,73 @@ impl Publisher {
 
     async fn publish(
         &mut self,
-        channel: &Channel,
-        unconfirmed: &mut HashMap<u64, Publication>,
+        publisher: &mut ConfirmedPublisher<Sent>,
         backoff: &mut Backoff,
     ) -> Result<(), PublishError> {
-        let mut confirms = FuturesUnordered::new();
-        let mut number = 0;
-        let mut quiet = 0;
-        let mut pulse = tokio::time::interval(Duration::from_secs(1));
         loop {
-            if self.requests_ended && self.waiting.is_empty() && unconfirmed.is_empty() {
+            if self.requests_ended && self.waiting.is_empty() && publisher.is_idle() {
                 return Ok(());
             }
-            while unconfirmed.len() < WINDOW
+            while publisher.has_room()
                 && let Some(unit) = self.waiting.pop_front()
             {
-                let Some(unit) = self.unit(unit) else {
-                    continue;
-                };
-                number += 1;
-                unconfirmed.insert(number, self.journal.begin(unit.unit));
-                let confirm = self.send(channel, &unit).await?;
-                confirms.push(confirmed(number, confirm));
+                if let Some(unit) = self.unit(unit) {
+                    let publication = self.journal.begin(unit.unit);
+                    let message = self.message(&unit);
+                    self.shared.note_published(unit.unit, Instant::now());
+                    debug!(unit = unit.unit, jobs = unit.work.count(), "publishes");
+                    publisher.publish(message, Sent::Unit(publication)).await?;
+                }
             }
-            while let Some(&group) = self.cancelled.last() {
-                number += 1;
-                let control = Control::cancel_group(self.manifest.run.clone(), group);
-                // Who does not hear it only does more than is needed.
-                let options = BasicPublishOptions::default();
-                let confirm = publish_control(channel, &control, options).await?;
-                confirms.push(confirmed(number, confirm));
+            while let Some(&batch) = self.cancelled.last() {
+                let control = Control::cancel_group(self.manifest.run.clone(), batch);
+                // Best effort: a consumer that misses this message only wastes work.
+                let message = control_message(&control, BasicPublishOptions::default());
+                publisher.publish(message, Sent::Control).await?;
                 self.cancelled.pop();
             }
             tokio::select! {
-                Some((number, confirmation)) = confirms.next() => {
-                    let mut confirmed = Vec::new();
-                    Self::take_word(unconfirmed, number, confirmation?, &mut confirmed)?;
-                    // Confirmations come in bursts: one write for each burst.
-                    while let Some(Some((number, confirmation))) = confirms.next().now_or_never() {
-                        Self::take_word(unconfirmed, number, confirmation?, &mut confirmed)?;
-                    }
-                    quiet = 0;
+                sent = publisher.next() => {
+                    let mut confirmed = vec![sent?];
+                    // Confirms come in bursts: one write for each burst.
+                    let burst_end = loop {
+                        match publisher.try_next() {
+                            Ok(Some(sent)) => confirmed.push(sent),
+                            Ok(None) => break Ok(()),
+                            Err(error) => break Err(error),
+                        }
+                    };
+                    self.note_confirmed(confirmed)?;
+                    burst_end?;
                     backoff.reset();
-                    // Units of groups are made anew, as their work needs them.
-                    confirmed.retain(|publication| group_of(publication.unit) == 0);
-                    self.journal.add(&confirmed)?;
-                    self.shared.units_published.fetch_add(confirmed.len() as u64, Relaxed);
                 }
                 request = self.requests.recv(), if !self.requests_ended => match request {
-                    // They go first: somebody waits for them longest.
+                    // Publish these first; they have waited longest.
                     Some(Request::Units(units)) => self.put_first(units),
-                    Some(Request::CancelGroup(group)) => {
-                        self.waiting.retain(|unit| group_of(*unit) != group);
-                        self.cancelled.push(group);
+                    Some(Request::CancelBatch(batch)) => {
+                        self.waiting.retain(|unit| UnitId::of(*unit).batch != batch);
+                        self.cancelled.push(batch);
                     }
                     None => self.requests_ended = true,
                 },
-                // A connection that broke while everything waits is seen here.
-                _ = pulse.tick() => {
-                    if !channel.status().connected() {
-                        return Err(BrokerError::Lost { reason: "the channel is closed".to_owned() }.into());
-                    }
-                    quiet = if unconfirmed.is_empty() { 0 } else { quiet + 1 };
-                    if quiet % COMPLAIN_EVERY == COMPLAIN_EVERY - 1 {
-                        warn!("the broker has confirmed nothing for {quiet} s: {} units wait for its word", unconfirmed.len());
-                    }
-                }
             }
         }
+    }
+
+    /// Writes confirmed units to the journal. Units of campaigns are not in it: a campaign issues
+    /// new ones as it needs them.
+    fn note_confirmed(&self, confirmed: Vec<Sent>) -> Result<(), FolderError> {
+        let units = confirmed.into_iter().filter_map(|sent| match sent {
+            Sent::Unit(publication) => Some(publication),
+            Sent::Control => None,
+        });
+        let of_run = |publication: &Publication| !UnitId::of(publication.unit).is_of_campaign();
+        let units: Vec<Publication> = units.filter(of_run).collect();
+        self.journal.add(&units)?;
+        self.shared
+            .units_published
+            .fetch_add(units.len() as u64, Relaxed);
+        Ok(())
     }
 
     fn put_first(&mut self, units: Vec<u64>) {
@@ -211,24 +210,11 @@ impl Publisher {
         }
     }
 
-    fn take_word(
-        unconfirmed: &mut HashMap<u64, Publication>,
-        number: u64,
-        confirmation: Confirmation,
-        confirmed: &mut Vec<Publication>,
-    ) -> Result<(), PublishError> {
-        if let Some(error) = refusal(&confirmation) {
-            return Err(error.into());
-        }
-        confirmed.extend(unconfirmed.remove(&number));
-        Ok(())
-    }
-
     /// The unit of this number as it is published now; nothing if nobody wants it any more.
     fn unit(&self, unit: u64) -> Option<WorkUnit> {
         let published_ns = unix_ns();
-        if group_of(unit) > 0 {
-            let unit = self.shared.grouped(unit)?;
+        if UnitId::of(unit).is_of_campaign() {
+            let unit = self.shared.campaign_unit(unit)?;
             return Some(WorkUnit {
                 published_ns,
                 ..unit
@@ -241,30 +227,21 @@ impl Publisher {
         Some(unit)
     }
 
-    async fn send(
-        &self,
-        channel: &Channel,
-        unit: &WorkUnit,
-    ) -> Result<PublisherConfirm, lapin::Error> {
+    fn message(&self, unit: &WorkUnit) -> Message {
         let manifest = &self.manifest;
-        // Plain data: it always has a JSON form.
-        let body = serde_json::to_vec(unit).unwrap_or_default();
         let kind = unit.work.kind();
         let published_s = unit.published_ns / 1_000_000_000;
         let properties = properties(kind.as_str(), &manifest.run, published_s)
             .with_priority(manifest.priority)
             .with_message_id(unit.message_id().into())
             .with_reply_to(topology::results_queue(&manifest.run).into());
-        self.shared.note_published(unit.unit, Instant::now());
-        debug!(unit = unit.unit, jobs = unit.work.count(), "publishes");
-        channel
-            .basic_publish(
-                topology::JOBS_EXCHANGE.into(),
-                kind.as_str().into(),
-                MANDATORY,
-                &body,
-                properties,
-            )
-            .await
+        Message {
+            exchange: topology::JOBS_EXCHANGE,
+            routing_key: kind.as_str().to_owned(),
+            options: MANDATORY,
+            properties,
+            // Plain data: it always has a JSON form.
+            body: Arc::new(serde_json::to_vec(unit).unwrap_or_default()),
+        }
     }
 }

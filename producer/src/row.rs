@@ -36,6 +36,16 @@ pub struct Row {
     pub candidates: u64,
 }
 
+impl Row {
+    /// Takes the factorisation out if the worker has left composites to the pool: then this is no
+    /// result yet.
+    pub fn take_left_to_pool(&mut self) -> Option<Factorization> {
+        let is_left = self.outcome == RowOutcome::Partial && self.reason.is_none();
+        let factored = if is_left { self.factored.take() } else { None };
+        factored.map(Factored::into_found)
+    }
+}
+
 /// What a line says of a factorisation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Factored {

@@ -38,17 +38,17 @@ use crate::{
     cli::{Order, What},
     collect::{self, Collector, OpenError},
     doubt::Doubt,
+    factoring::Factoring,
     folder::{Folder, FolderError, Journal, Manifest, mark_cancelled},
-    metrics::{self, Metrics, ReadBack},
+    metrics::{self, Metrics},
     plan::{Ask, Packing, UnitSize},
     progress::{Progress, plural},
     publish::{PublishError, Publisher, Request},
     row::{factorizations, read_back},
     semiprime::Semiprimes,
     sink::{Ended, Files, Sink, SinkInput},
-    spread::Spread,
     state::{Event, Shared},
-    summary::Summary,
+    summary::{ReadBack, Summary},
     verify::Verifier,
 };
 
@@ -83,7 +83,7 @@ struct Ready {
     to_sink: Sender<SinkInput>,
     sink_input: Receiver<SinkInput>,
     /// Integers at which the whole pool is at work.
-    spread: Spread,
+    factoring: Factoring,
     /// Whether answers may have gone astray before.
     doubt: Doubt,
 }
@@ -141,14 +141,13 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
             let shared = Shared::new(packing.bounds(ask.count));
             let mut done = vec![false; ask.count as usize];
             let (to_sink, sink_input) = channel();
-            let spread =
-                Spread::open(&folder, &mut done, to_sink.clone()).map_err(folder_failure)?;
+            let factoring = Factoring::open(&folder, &mut done).map_err(folder_failure)?;
             Ok(Ready {
                 units: (0..shared.units()).collect(),
                 done,
                 to_sink,
                 sink_input,
-                spread,
+                factoring,
                 ok_before: 0,
                 detach: *detach,
                 consumers,
@@ -190,8 +189,7 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
             let shared = Shared::new(folder.manifest.packing.bounds(ask.count));
             let ended = done.iter().filter(|done| **done).count() as u64;
             let (to_sink, sink_input) = channel();
-            let spread =
-                Spread::open(&folder, &mut done, to_sink.clone()).map_err(folder_failure)?;
+            let factoring = Factoring::open(&folder, &mut done).map_err(folder_failure)?;
             let mut units = shared.unanswered(&done);
             // A damaged journal may name others.
             confirmed.retain(|unit| *unit < shared.units());
@@ -209,7 +207,7 @@ async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
                 done,
                 to_sink,
                 sink_input,
-                spread,
+                factoring,
                 ok_before,
                 detach: false,
                 folder,
@@ -279,7 +277,7 @@ impl Ready {
             consumers,
             to_sink,
             sink_input,
-            spread,
+            factoring,
             doubt,
         } = self;
         let manifest = Arc::new(folder.manifest.clone());
@@ -343,8 +341,9 @@ impl Ready {
                 journal: journal.clone(),
                 metrics: Metrics::new(metrics, server),
             },
-            spread,
+            factoring,
             done,
+            to_sink.clone(),
             settled,
             events.clone(),
         );
@@ -502,8 +501,8 @@ async fn watch(
                 Event::Publish(units) => {
                     let _ = requests.send(Request::Units(units));
                 }
-                Event::CancelGroup(group) => {
-                    let _ = requests.send(Request::CancelGroup(group));
+                Event::CancelBatch(batch) => {
+                    let _ = requests.send(Request::CancelBatch(batch));
                 }
                 Event::Cancelled => break End::Cancelled,
                 Event::Queue(state) => queue = Some(state),

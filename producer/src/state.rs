@@ -10,7 +10,7 @@ use std::{
 };
 
 use primepool_common::{
-    message::{WorkUnit, group_of},
+    message::{UnitId, WorkUnit},
     topology::QueueState,
 };
 
@@ -28,8 +28,8 @@ pub enum Event {
     /// These units are to be published before all others: their results were wrong, so that other nodes are to do them again, or they
     /// were made for an integer at which the whole pool works.
     Publish(Vec<u64>),
-    /// Nobody wants the units of this group any more.
-    CancelGroup(u32),
+    /// The units of this batch are not wanted any more.
+    CancelBatch(u32),
     /// Somebody has cancelled the run.
     Cancelled,
     /// Length of the job queue.
@@ -45,8 +45,8 @@ pub struct Shared {
     published: Mutex<Vec<Option<Instant>>>,
     /// Of units with wrong results: the nodes that these came from.
     avoided: Mutex<HashMap<u64, Vec<String>>>,
-    /// Units of groups, until they are answered or cancelled, and when they were published.
-    grouped: Mutex<HashMap<u64, (WorkUnit, Option<Instant>)>>,
+    /// Units of campaigns, until they are answered or cancelled, and when they were published.
+    campaign_units: Mutex<HashMap<u64, (WorkUnit, Option<Instant>)>>,
     /// How far the integer is that the whole pool works on, for people.
     standing: Mutex<Option<String>>,
     /// Answered units, and the milliseconds that workers have taken for them.
@@ -69,7 +69,7 @@ impl Shared {
             bounds,
             published: Mutex::new(vec![None; units]),
             avoided: Mutex::default(),
-            grouped: Mutex::default(),
+            campaign_units: Mutex::default(),
             standing: Mutex::default(),
             units_timed: AtomicU64::new(0),
             unit_ms: AtomicU64::new(0),
@@ -97,26 +97,28 @@ impl Shared {
         (unit < self.units()).then(|| self.bounds(unit))
     }
 
-    /// Adds units of groups.
-    pub fn add_grouped(&self, units: Vec<WorkUnit>) {
+    /// Adds units of campaigns.
+    pub fn add_campaign_units(&self, units: Vec<WorkUnit>) {
         let units = units.into_iter().map(|unit| (unit.unit, (unit, None)));
-        lock(&self.grouped).extend(units);
+        lock(&self.campaign_units).extend(units);
     }
 
-    /// A unit of a group, unless nobody wants it any more.
+    /// A unit of a campaign, while it is wanted.
     #[must_use]
-    pub fn grouped(&self, unit: u64) -> Option<WorkUnit> {
-        lock(&self.grouped).get(&unit).map(|(unit, _)| unit.clone())
+    pub fn campaign_unit(&self, unit: u64) -> Option<WorkUnit> {
+        lock(&self.campaign_units)
+            .get(&unit)
+            .map(|(unit, _)| unit.clone())
     }
 
-    /// A unit of a group needs no publication any more.
-    pub fn end_grouped(&self, unit: u64) {
-        lock(&self.grouped).remove(&unit);
+    /// A unit of a campaign is answered: it needs no publication any more.
+    pub fn end_campaign_unit(&self, unit: u64) {
+        lock(&self.campaign_units).remove(&unit);
     }
 
-    /// Nobody wants the units of this group any more.
-    pub fn drop_group(&self, group: u32) {
-        lock(&self.grouped).retain(|unit, _| group_of(*unit) != group);
+    /// The units of this batch are not wanted any more.
+    pub fn drop_batch(&self, batch: u32) {
+        lock(&self.campaign_units).retain(|unit, _| UnitId::of(*unit).batch != batch);
     }
 
     /// Notes how far the work on one integer is.
@@ -132,8 +134,8 @@ impl Shared {
 
     /// Notes when a unit was published, if it is the first time.
     pub fn note_published(&self, unit: u64, at: Instant) {
-        if group_of(unit) > 0 {
-            if let Some((_, published)) = lock(&self.grouped).get_mut(&unit) {
+        if UnitId::of(unit).is_of_campaign() {
+            if let Some((_, published)) = lock(&self.campaign_units).get_mut(&unit) {
                 published.get_or_insert(at);
             }
             return;
@@ -141,11 +143,12 @@ impl Shared {
         lock(&self.published)[unit as usize].get_or_insert(at);
     }
 
-    /// When this process published a unit first. Of groups, only those are known that are not answered.
+    /// When this process published a unit first. Units of campaigns are known
+    /// only until they are answered.
     #[must_use]
     pub fn published_at(&self, unit: u64) -> Option<Instant> {
-        if group_of(unit) > 0 {
-            return lock(&self.grouped).get(&unit)?.1;
+        if UnitId::of(unit).is_of_campaign() {
+            return lock(&self.campaign_units).get(&unit)?.1;
         }
         lock(&self.published)[unit as usize]
     }

@@ -10,12 +10,28 @@ use primepool_common::{cli::show_duration, message::NodeSample};
 use serde::Serialize;
 
 use crate::{
-    cli::Verify,
     folder::Manifest,
-    metrics::ReadBack,
     progress::plural,
     row::{Origin, Row, RowOutcome},
+    verify::Verify,
 };
+
+/// What the metrics server says of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReadBack {
+    /// The server and the database.
+    pub server: String,
+    /// Points of answers to jobs.
+    pub points: u64,
+    /// Jobs that ended well, by these points; in all sessions of the run.
+    pub jobs_ok: u64,
+    /// Median of the answers' latency.
+    pub latency_p50_ms: f64,
+    /// 95 % of the answers were faster.
+    pub latency_p95_ms: f64,
+    /// Mean of a worker's time for a job.
+    pub compute_ms: f64,
+}
 
 /// What is counted while results come in.
 #[derive(Debug, Default)]

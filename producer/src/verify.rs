@@ -12,15 +12,27 @@
 
 use std::{num::NonZero, thread};
 
+use clap::ValueEnum;
 use primepool_common::message::JobKind;
 use primepool_engine::{Engine, Error, Integer};
 
 use crate::{
-    cli::Verify,
-    plan::Ask,
+    plan::{Ask, LEAVE_ABOVE_BITS},
     row::{Factored, Hex},
-    spread::SPREAD_ABOVE_BITS,
 };
+
+/// Which results are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Verify {
+    /// Every one
+    All,
+    /// Every one, so that no composite passes, even if somebody chose it in order to deceive: 32 times the work
+    Strict,
+    /// One in sixteen, chosen at random
+    Sample,
+    /// None: only their size is checked
+    None,
+}
 
 /// What a consumer says of a job.
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +134,7 @@ impl Verifier {
         let left = factored.composites.iter().map(|(left, _)| left.0.0.clone());
         let left: Vec<Integer> = left.collect();
         let bits = left.iter().map(Integer::significant_bits).min();
-        if let Some(bits) = bits.filter(|bits| *bits <= SPREAD_ABOVE_BITS) {
+        if let Some(bits) = bits.filter(|bits| *bits <= LEAVE_ABOVE_BITS) {
             return Ok(Some(format!("it leaves a composite of {bits} bits")));
         }
         let is_prime = self.are_prime(&left)?.contains(&true);

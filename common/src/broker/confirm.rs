@@ -1,4 +1,4 @@
-use lapin::{Confirmation, PublisherConfirm, options::BasicPublishOptions};
+use lapin::{Confirmation, options::BasicPublishOptions};
 
 use super::BrokerError;
 
@@ -8,21 +8,20 @@ pub const MANDATORY: BasicPublishOptions = BasicPublishOptions {
     immediate: false,
 };
 
-/// Waits for the broker's word on message `number`, for a set of many that are outstanding.
-pub async fn confirmed(
-    number: u64,
-    confirm: PublisherConfirm,
-) -> (u64, Result<Confirmation, lapin::Error>) {
-    (number, confirm.await)
-}
-
 /// Why the broker does not have the message; nothing if it has.
 #[must_use]
 pub fn refusal(confirmation: &Confirmation) -> Option<BrokerError> {
     let reason = match confirmation {
         // An unroutable message is returned and then acknowledged.
         Confirmation::Ack(None) => return None,
-        Confirmation::Ack(Some(_)) => "the broker has no queue for a message",
+        Confirmation::Ack(Some(returned)) => {
+            let (exchange, key) = (&returned.delivery.exchange, &returned.delivery.routing_key);
+            return Some(BrokerError::Lost {
+                reason: format!(
+                    "the broker has no queue for a message to {exchange:?} with routing key {key:?}"
+                ),
+            });
+        }
         Confirmation::Nack(_) => {
             "the broker did not take a message (its queue is full or not available)"
         }

@@ -1,16 +1,16 @@
 //! The stream of messages to everybody: each reader gets all of them, those from before it came too.
 
-use std::future::pending;
+use std::{future::pending, sync::Arc};
 
 use futures_util::StreamExt;
 use lapin::{
-    Channel, Connection, Consumer, PublisherConfirm,
+    Channel, Connection, Consumer,
     options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
 use tracing::{debug, warn};
 
-use super::{BrokerError, properties};
+use super::{BrokerError, ConfirmChannel, MANDATORY, Message, properties};
 use crate::{
     clock::unix_time,
     message::Control,
@@ -28,27 +28,27 @@ pub struct ControlReader {
     _channel: Channel,
 }
 
-/// Tells everybody; the confirmation says whether the broker has it.
+/// A message to everybody. `options` say whether a queue has to take it.
+#[must_use]
+pub fn control_message(control: &Control, options: BasicPublishOptions) -> Message {
+    let run = control.run();
+    Message {
+        exchange: CONTROL_EXCHANGE,
+        routing_key: run.as_str().to_owned(),
+        options,
+        properties: properties("control", run, unix_time().as_secs()),
+        // Plain data: it always has a JSON form.
+        body: Arc::new(serde_json::to_vec(control).unwrap_or_default()),
+    }
+}
+
+/// Tells everybody, and waits until the broker has it.
 ///
 /// # Errors
-/// The channel is closed.
-pub async fn publish_control(
-    channel: &Channel,
-    control: &Control,
-    options: BasicPublishOptions,
-) -> Result<PublisherConfirm, lapin::Error> {
-    let run = control.run();
-    // Plain data: it always has a JSON form.
-    let body = serde_json::to_vec(control).unwrap_or_default();
-    channel
-        .basic_publish(
-            CONTROL_EXCHANGE.into(),
-            run.as_str().into(),
-            options,
-            &body,
-            properties("control", run, unix_time().as_secs()),
-        )
-        .await
+/// The channel is closed, or no queue takes the message.
+pub async fn publish_control(channel: &Channel, control: &Control) -> Result<(), BrokerError> {
+    let message = control_message(control, MANDATORY);
+    channel.send(message).await?.await
 }
 
 impl ControlReader {

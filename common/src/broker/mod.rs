@@ -10,12 +10,14 @@ mod endpoint;
 mod error;
 mod management;
 mod properties;
+mod publisher;
 
 pub use crate::http::TlsFiles;
 pub use backoff::Backoff;
-pub use confirm::{MANDATORY, confirmed, refusal};
-pub use control::{ControlReader, publish_control};
+pub use confirm::{MANDATORY, refusal};
+pub use control::{ControlReader, control_message, publish_control};
 pub use endpoint::{BrokerArgs, Endpoint, warn_when_blocked};
 pub use error::BrokerError;
 pub use management::{Management, ManagementError, QueueFigures};
 pub use properties::{APP_ID, properties};
+pub use publisher::{Confirm, ConfirmChannel, ConfirmedPublisher, Message};

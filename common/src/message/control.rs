@@ -18,7 +18,7 @@ pub struct Control {
 pub enum Instruction {
     /// Nobody wants this run any more.
     Cancel(RunId),
-    /// Nobody wants the units of this group of the run any more, see [`super::GROUP_UNITS`]; the run goes on.
+    /// The units of this batch of the run are not wanted any more, see [`super::UnitId`]; the run goes on.
     CancelGroup(RunId, u32),
 }
 

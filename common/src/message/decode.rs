@@ -223,7 +223,7 @@ mod tests {
         .unwrap();
         let packet = Packet(vec![0, 1, 2, 255]);
         assert_eq!(answer.jobs[0].outcome, JobOutcome::Relations(packet));
-        assert_eq!(super::super::group_of(answer.unit), 1);
+        assert_eq!(super::super::UnitId::of(answer.unit).batch, 1);
         let body = serde_json::to_vec(&answer).unwrap();
         assert_eq!(decode_answer(&body).unwrap(), answer);
         answer.jobs.push(answer.jobs[0].clone());

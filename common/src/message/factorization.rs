@@ -65,6 +65,13 @@ impl Factorization {
     pub fn is_complete(&self) -> bool {
         self.composites.is_empty()
     }
+
+    /// Whether a worker has left composites to the pool: it took the integer apart as far as one
+    /// worker does, and gives no reason to stop there.
+    #[must_use]
+    pub fn is_left_to_pool(&self) -> bool {
+        !self.is_complete() && self.reason.is_none()
+    }
 }
 
 #[cfg(test)]

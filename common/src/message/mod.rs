@@ -22,7 +22,7 @@ pub use factorization::{Factorization, Power, StageCost};
 pub use integer::HexInteger;
 pub use run_id::{InvalidRunId, RunId};
 pub use sample::NodeSample;
-pub use unit::{GROUP_UNITS, JobKind, MAX_SHARE, Method, Share, Work, WorkUnit, group_of};
+pub use unit::{JobKind, MAX_SHARE, Method, Share, UnitId, Work, WorkUnit};
 
 /// Version of the message format that this build writes, and the only one it reads.
 pub const VERSION: u32 = 1;

@@ -193,9 +193,40 @@ const MAX_CURVE_BOUND: u32 = 50_000_000;
 /// Most curves or families of a unit.
 pub const MAX_SHARE: u32 = 100_000;
 
-/// Numbers of units of one group: the upper half of a unit's number is that of its group. Those of group 0 are the units that a run has from its
-/// start; each of the others is one stage of the work on one composite, and can be cancelled alone.
-pub const GROUP_UNITS: u64 = 1 << 32;
+/// A unit of a run: its batch and its index in the batch. Messages carry both as one number.
+///
+/// Batch 0 is the units that a run has from its start. Each other batch is the units of one stage
+/// of a campaign, and can be cancelled alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UnitId {
+    /// Number of the batch.
+    pub batch: u32,
+    /// Index in the batch.
+    pub index: u32,
+}
+
+impl UnitId {
+    /// The unit with this number.
+    #[must_use]
+    pub fn of(number: u64) -> Self {
+        Self {
+            batch: (number >> 32) as u32,
+            index: number as u32,
+        }
+    }
+
+    /// Its number in messages: `batch · 2^32 + index`.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        (u64::from(self.batch) << 32) | u64::from(self.index)
+    }
+
+    /// Whether it is a unit of a campaign.
+    #[must_use]
+    pub fn is_of_campaign(self) -> bool {
+        self.batch > 0
+    }
+}
 
 /// What the jobs of one unit ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -398,12 +429,6 @@ impl TryFrom<Fields> for WorkUnit {
     }
 }
 
-/// The group of a unit with this number, see [`GROUP_UNITS`].
-#[must_use]
-pub fn group_of(unit: u64) -> u32 {
-    (unit / GROUP_UNITS) as u32
-}
-
 impl WorkUnit {
     /// AMQP `message_id` of this unit: `<run>/<unit>`.
     #[must_use]
@@ -411,10 +436,10 @@ impl WorkUnit {
         format!("{}/{}", self.run, self.unit)
     }
 
-    /// The unit's group, see [`GROUP_UNITS`].
+    /// The unit's batch, see [`UnitId`].
     #[must_use]
-    pub fn group(&self) -> u32 {
-        group_of(self.unit)
+    pub fn batch(&self) -> u32 {
+        UnitId::of(self.unit).batch
     }
 
     /// How long a worker may work on the unit, if there is a limit.

@@ -1,13 +1,17 @@
 //! Where the answers end: each job once, verified, on disk, counted. Runs on a thread of its own, since both the checks and the
 //! disk take time.
 
-mod hard;
+mod campaigns;
 
 use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Write},
-    sync::{Arc, atomic::Ordering::Relaxed, mpsc::Receiver},
+    sync::{
+        Arc,
+        atomic::Ordering::Relaxed,
+        mpsc::{Receiver, Sender},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,7 +19,7 @@ use lapin::Acker;
 use primepool_common::{
     broker::QueueFigures,
     clock::unix_ns,
-    message::{JobAnswer, JobOutcome, NodeSample, decode_answer, group_of, is_node_name},
+    message::{JobAnswer, JobOutcome, NodeSample, UnitId, decode_answer, is_node_name},
     metrics::{Point, points},
     topology::{QueueState, jobs_queue},
 };
@@ -23,10 +27,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use crate::{
+    factoring::{Concluded, Factoring, Solved},
     folder::{Journal, Manifest},
     metrics::{self, Metrics},
     row::{Factored, Hex, Origin, Row, RowOutcome, write_lines},
-    spread::{Concluded, Solved, Spread},
     state::{Event, Shared},
     summary::Tally,
     verify::{Claim, Verifier},
@@ -77,7 +81,9 @@ pub struct Sink {
     shared: Arc<Shared>,
     verifier: Verifier,
     files: Files,
-    spread: Spread,
+    factoring: Factoring,
+    /// For what is worked out on other threads.
+    to_self: Sender<SinkInput>,
     /// What is written next; kept for its memory.
     text: Vec<u8>,
     done: Vec<bool>,
@@ -118,8 +124,9 @@ impl Sink {
         shared: Arc<Shared>,
         verifier: Verifier,
         files: Files,
-        spread: Spread,
+        factoring: Factoring,
         done: Vec<bool>,
+        to_self: Sender<SinkInput>,
         settled: UnboundedSender<Vec<Acker>>,
         events: UnboundedSender<Event>,
     ) -> Self {
@@ -128,7 +135,8 @@ impl Sink {
             shared,
             verifier,
             files,
-            spread,
+            factoring,
+            to_self,
             text: Vec::new(),
             done,
             tally: Tally::default(),
@@ -153,7 +161,7 @@ impl Sink {
                 match item {
                     SinkInput::Arrival(arrival) => arrivals.push(arrival),
                     SinkInput::Queue(state, figures) => self.note_queue(state, figures),
-                    SinkInput::Solved(solved) => self.spread.solved(*solved),
+                    SinkInput::Solved(solved) => self.factoring.on_solved(*solved),
                     SinkInput::QueueLost => {
                         ask_again = Some(Event::QueueLost);
                         break;
@@ -186,7 +194,7 @@ impl Sink {
                 break;
             }
         }
-        for job in self.spread.jobs() {
+        for job in self.factoring.jobs() {
             self.done[job as usize] = false;
         }
         Ended {
@@ -198,7 +206,7 @@ impl Sink {
 
     /// Checks, writes, syncs, and only then settles a batch.
     fn take(&mut self, arrivals: &mut Vec<Arrival>) -> Result<(), String> {
-        if arrivals.is_empty() && !self.spread.is_active() {
+        if arrivals.is_empty() && !self.factoring.is_active() {
             return Ok(());
         }
         let mut answered: Vec<Answered> = arrivals
@@ -209,7 +217,7 @@ impl Sink {
             .verify(&mut answered)
             .map_err(|error| format!("cannot verify results: {error}"))?;
         self.hand_over(&mut answered)?;
-        let concluded = self.spread_on(&mut answered)?;
+        let concluded = self.advance_factoring(&mut answered)?;
         self.write(&answered).map_err(|error| {
             format!(
                 "cannot write {}: {error}; make room for it",
@@ -263,8 +271,8 @@ impl Sink {
         if answer.run != self.manifest.run {
             return self.refuse(node, "it belongs to another run");
         }
-        if group_of(answer.unit) > 0 {
-            self.read_grouped(answer, arrival);
+        if UnitId::of(answer.unit).is_of_campaign() {
+            self.read_campaign_unit(answer, arrival);
             return None;
         }
         let Some((first, end)) = self.shared.bounds_checked(answer.unit) else {
@@ -338,7 +346,7 @@ impl Sink {
             self.files.metrics.write(&points::node(node, run, sample));
             self.tally.sample(node, sample);
         }
-        self.spread.note_node(node, samples, Instant::now());
+        self.factoring.note_node(node, samples, Instant::now());
     }
 
     /// `node`: where it says that it comes from.
@@ -436,18 +444,18 @@ impl Sink {
     }
 
     fn note_queue(&mut self, state: QueueState, figures: Option<QueueFigures>) {
-        self.spread.note_consumers(state.consumers);
+        self.factoring.note_consumers(state.consumers);
         let queue = jobs_queue(self.manifest.ask.kind);
         let run = self.manifest.run.as_str();
-        if let Some((job, standing)) = self.spread.standing(Instant::now()) {
-            let point = standing.point(run, job);
+        if let Some((job, progress)) = self.factoring.stage_progress(Instant::now()) {
+            let point = progress.point(run, job);
             let count = self.manifest.ask.count;
             let number = if count > 1 {
                 format!("number {} of {count}, ", job + 1)
             } else {
                 String::new()
             };
-            let standing = format!("{number}{}", standing.describe());
+            let standing = format!("{number}{}", progress.describe());
             self.shared.set_standing(Some(standing));
             self.files.metrics.write(&point);
         }

@@ -1,4 +1,4 @@
-//! What is known of one hard integer, line by line, so that a producer that was killed goes on from there.
+//! The file that keeps a campaign's entries, a line each.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -6,95 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use primepool_common::{
-    message::{Factorization, HexInteger, Packet},
-    text::json_error,
-};
-use serde::{Deserialize, Serialize};
+use primepool_common::text::json_error;
 
+use super::entry::Entry;
 use crate::folder::{FolderError, file_error, read_lines};
-
-/// A line of the checkpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Entry {
-    /// A worker has taken a divisor apart as far as one worker does; the first one is the integer itself.
-    TakenApart {
-        /// The divisor.
-        of: HexInteger,
-        /// What it found.
-        found: Factorization,
-        /// Microseconds of its time.
-        us: u64,
-    },
-    /// A stage has begun, or goes on as another group of units.
-    Begun {
-        /// Its units' group.
-        group: u32,
-        /// The divisor that it is about.
-        of: HexInteger,
-        /// The stage.
-        stage: Stage,
-    },
-    /// Units of the stage were handed out, up to this one, with families or curves up to these.
-    Issued {
-        /// Units.
-        units: u32,
-        /// Families or curves.
-        upto: u64,
-    },
-    /// A unit of curves has found nothing.
-    Curves {
-        /// The unit in its group.
-        unit: u32,
-        /// Curves done.
-        done: u64,
-        /// Microseconds of a worker's time.
-        us: u64,
-    },
-    /// A unit of the sieve was answered.
-    Relations {
-        /// The unit in its group.
-        unit: u32,
-        /// Families done.
-        families: u64,
-        /// Microseconds of a worker's time.
-        us: u64,
-        /// What came of them.
-        packet: Packet,
-    },
-    /// A divisor is the product of two.
-    Split {
-        /// The divisor.
-        of: HexInteger,
-        /// One of the two.
-        divisor: HexInteger,
-        /// Microseconds that finding it took, beyond what units took before.
-        us: u64,
-    },
-    /// A divisor stays whole.
-    Left {
-        /// The divisor.
-        of: HexInteger,
-        /// Why.
-        reason: String,
-    },
-}
-
-/// What is done with a divisor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Stage {
-    /// One worker takes it apart as far as one worker does.
-    TakeApart,
-    /// Curves of the level for factors of so many digits.
-    Curves {
-        /// Decimal digits.
-        digits: u32,
-    },
-    /// The quadratic sieve.
-    Sieve,
-}
 
 /// The file of one job.
 #[derive(Debug)]
@@ -196,7 +111,39 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
+    use primepool_common::message::{HexInteger, Packet};
+
+    use super::{super::entry::Stage, *};
+
+    #[test]
+    fn lines_of_earlier_versions_are_read() {
+        for (line, entry) in [
+            (
+                r#"{"begun":{"group":3,"of":"5b","stage":{"curves":{"digits":20}}}}"#,
+                Entry::Begun {
+                    batch: 3,
+                    of: HexInteger(91.into()),
+                    stage: Stage::Curves { digits: 20 },
+                    us: 0,
+                },
+            ),
+            (
+                r#"{"left":{"of":"5b","reason":"no memory"}}"#,
+                Entry::Left {
+                    of: HexInteger(91.into()),
+                    reason: "no memory".to_owned(),
+                    us: 0,
+                },
+            ),
+            (
+                r#"{"issued":{"units":2,"upto":7}}"#,
+                Entry::Issued { units: 2, upto: 7 },
+            ),
+        ] {
+            assert_eq!(serde_json::from_str::<Entry>(line).unwrap(), entry);
+            assert_eq!(serde_json::to_string(&entry).unwrap(), line);
+        }
+    }
 
     #[test]
     fn what_was_saved_is_read_back() {
@@ -213,9 +160,10 @@ mod tests {
         let mut checkpoint = Checkpoint::create(folder.path(), 3).unwrap();
         let entries = [
             Entry::Begun {
-                group: 2,
+                batch: 2,
                 of: HexInteger(91.into()),
                 stage: Stage::Curves { digits: 20 },
+                us: 0,
             },
             Entry::Relations {
                 unit: 7,

@@ -1,0 +1,327 @@
+//! Publishing with publisher confirms: many messages may wait for theirs at once.
+
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use lapin::{BasicProperties, Channel, options::BasicPublishOptions};
+use tokio::time::{Interval, interval};
+use tracing::warn;
+
+use super::{BrokerError, refusal};
+
+/// How often the publisher looks whether its channel is still open.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// Pulses without a confirm after which the log says so.
+const COMPLAIN_EVERY: u32 = 30;
+
+/// A message to publish.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The exchange.
+    pub exchange: &'static str,
+    /// The routing key.
+    pub routing_key: String,
+    /// [`MANDATORY`](super::MANDATORY) if a queue has to take it.
+    pub options: BasicPublishOptions,
+    /// Its properties.
+    pub properties: BasicProperties,
+    /// Its body.
+    pub body: Arc<Vec<u8>>,
+}
+
+/// A publisher confirm that is waited for: whether the broker has the message.
+pub type Confirm = Pin<Box<dyn Future<Output = Result<(), BrokerError>> + Send>>;
+
+/// What a [`ConfirmedPublisher`] needs of a channel in confirm mode.
+pub trait ConfirmChannel {
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// The channel is closed.
+    fn send(&self, message: Message) -> impl Future<Output = Result<Confirm, BrokerError>> + Send;
+
+    /// Whether the channel is open.
+    fn is_open(&self) -> bool;
+}
+
+impl ConfirmChannel for Channel {
+    async fn send(&self, message: Message) -> Result<Confirm, BrokerError> {
+        let Message {
+            exchange,
+            routing_key,
+            options,
+            properties,
+            body,
+        } = message;
+        let confirm = self
+            .basic_publish(
+                exchange.into(),
+                routing_key.into(),
+                options,
+                &body,
+                properties,
+            )
+            .await?;
+        Ok(Box::pin(async move {
+            match refusal(&confirm.await?) {
+                None => Ok(()),
+                Some(error) => Err(error),
+            }
+        }))
+    }
+
+    fn is_open(&self) -> bool {
+        self.status().connected()
+    }
+}
+
+/// Publishes messages and waits for their confirms. `T` is what the caller keeps of a message until
+/// then. It lives as long as its channel: after an error, [`ConfirmedPublisher::into_unconfirmed`]
+/// gives what is to be published again on the next one.
+pub struct ConfirmedPublisher<T, C = Channel> {
+    channel: C,
+    window: usize,
+    last: u64,
+    unconfirmed: BTreeMap<u64, T>,
+    confirms: FuturesUnordered<Pin<Box<dyn Future<Output = Outcome> + Send>>>,
+    pulse: Interval,
+    quiet: u32,
+}
+
+/// The number of a message, and whether the broker has it.
+type Outcome = (u64, Result<(), BrokerError>);
+
+impl<T, C: ConfirmChannel> ConfirmedPublisher<T, C> {
+    /// A publisher on a channel in confirm mode. Up to `window` messages wait for their confirms.
+    #[must_use]
+    pub fn new(channel: C, window: usize) -> Self {
+        Self {
+            channel,
+            window,
+            last: 0,
+            unconfirmed: BTreeMap::new(),
+            confirms: FuturesUnordered::new(),
+            pulse: interval(PULSE),
+            quiet: 0,
+        }
+    }
+
+    /// Whether another message fits into the window.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.unconfirmed.len() < self.window
+    }
+
+    /// Whether every message is confirmed.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.unconfirmed.is_empty()
+    }
+
+    /// Sends a message. It counts as unconfirmed even if that fails.
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub async fn publish(&mut self, message: Message, kept: T) -> Result<(), BrokerError> {
+        self.last += 1;
+        let number = self.last;
+        self.unconfirmed.insert(number, kept);
+        let confirm = self.channel.send(message).await?;
+        let confirm = confirm.map(move |outcome| (number, outcome));
+        self.confirms.push(Box::pin(confirm));
+        Ok(())
+    }
+
+    /// Waits for the next confirm; for ever, if none is outstanding and the channel stays open.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// The broker did not take the message, which stays unconfirmed, or the channel is closed.
+    pub async fn next(&mut self) -> Result<T, BrokerError> {
+        loop {
+            tokio::select! {
+                Some(outcome) = self.confirms.next() => {
+                    if let Some(kept) = self.settle(outcome)? {
+                        return Ok(kept);
+                    }
+                }
+                // A channel that is closed while nothing is sent is noticed here.
+                _ = self.pulse.tick() => self.on_pulse()?,
+            }
+        }
+    }
+
+    /// The next confirm, if it is there already.
+    ///
+    /// # Errors
+    /// As [`ConfirmedPublisher::next`].
+    pub fn try_next(&mut self) -> Result<Option<T>, BrokerError> {
+        while let Some(Some(outcome)) = self.confirms.next().now_or_never() {
+            if let Some(kept) = self.settle(outcome)? {
+                return Ok(Some(kept));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What was kept of the messages without a confirm, oldest first. The broker may have them.
+    pub fn into_unconfirmed(self) -> impl DoubleEndedIterator<Item = T> {
+        self.unconfirmed.into_values()
+    }
+
+    fn settle(&mut self, (number, outcome): Outcome) -> Result<Option<T>, BrokerError> {
+        outcome?;
+        self.quiet = 0;
+        Ok(self.unconfirmed.remove(&number))
+    }
+
+    fn on_pulse(&mut self) -> Result<(), BrokerError> {
+        if !self.channel.is_open() {
+            return Err(BrokerError::Lost {
+                reason: "the channel is closed".to_owned(),
+            });
+        }
+        self.quiet = if self.is_idle() { 0 } else { self.quiet + 1 };
+        if self.quiet % COMPLAIN_EVERY == COMPLAIN_EVERY - 1 {
+            let (quiet, waiting) = (self.quiet, self.unconfirmed.len());
+            warn!("no publisher confirm for {quiet} s: {waiting} messages wait for theirs");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{
+        collections::VecDeque,
+        future::pending,
+        sync::{
+            Mutex,
+            atomic::{AtomicBool, Ordering::Relaxed},
+        },
+    };
+
+    use super::*;
+
+    /// What becomes of a message.
+    #[derive(Debug, Clone, Copy)]
+    enum Fate {
+        Acked,
+        /// The broker confirms it after some time.
+        AckedAfter(Duration),
+        /// Negatively acknowledged, or returned.
+        Refused,
+        /// A broker that is blocked confirms nothing.
+        Blocked,
+        /// The connection breaks while it is sent.
+        Lost,
+    }
+
+    #[derive(Default)]
+    struct FakeChannel {
+        fates: Mutex<VecDeque<Fate>>,
+        is_closed: AtomicBool,
+    }
+
+    fn lost(reason: &str) -> BrokerError {
+        BrokerError::Lost {
+            reason: reason.to_owned(),
+        }
+    }
+
+    impl ConfirmChannel for &FakeChannel {
+        async fn send(&self, _: Message) -> Result<Confirm, BrokerError> {
+            let fate = self.fates.lock().unwrap().pop_front();
+            Ok(match fate.unwrap_or(Fate::Acked) {
+                Fate::Acked => Box::pin(async { Ok(()) }),
+                Fate::AckedAfter(time) => Box::pin(async move {
+                    tokio::time::sleep(time).await;
+                    Ok(())
+                }),
+                Fate::Refused => Box::pin(async { Err(lost("refused")) }),
+                Fate::Blocked => Box::pin(pending()),
+                Fate::Lost => return Err(lost("broken")),
+            })
+        }
+
+        fn is_open(&self) -> bool {
+            !self.is_closed.load(Relaxed)
+        }
+    }
+
+    fn message() -> Message {
+        Message {
+            exchange: "e",
+            routing_key: "k".to_owned(),
+            options: BasicPublishOptions::default(),
+            properties: BasicProperties::default(),
+            body: Arc::default(),
+        }
+    }
+
+    /// A publisher that has published a message of each fate, numbered from 0.
+    async fn published<'c>(
+        channel: &'c FakeChannel,
+        window: usize,
+        fates: &[Fate],
+    ) -> ConfirmedPublisher<usize, &'c FakeChannel> {
+        channel.fates.lock().unwrap().extend(fates);
+        let mut publisher = ConfirmedPublisher::new(channel, window);
+        for number in 0..fates.len() {
+            let _ = publisher.publish(message(), number).await;
+        }
+        publisher
+    }
+
+    #[tokio::test]
+    async fn confirms_come_in_the_order_of_the_broker() {
+        let channel = FakeChannel::default();
+        let late = Fate::AckedAfter(Duration::from_millis(20));
+        let mut publisher = published(&channel, 3, &[late, Fate::Acked, Fate::Acked]).await;
+        assert!(!publisher.has_room() && !publisher.is_idle());
+        let mut order = vec![publisher.next().await.unwrap()];
+        assert!(publisher.has_room());
+        order.extend(publisher.try_next().unwrap());
+        assert_eq!(
+            publisher.try_next().unwrap(),
+            None,
+            "the late one is still to come"
+        );
+        order.push(publisher.next().await.unwrap());
+        assert_eq!((order[2], publisher.is_idle()), (0, true));
+    }
+
+    #[tokio::test]
+    async fn a_refused_message_is_to_be_published_again() {
+        let channel = FakeChannel::default();
+        let fates = [Fate::Blocked, Fate::Acked, Fate::Refused];
+        let mut publisher = published(&channel, 10, &fates).await;
+        assert_eq!(publisher.next().await.unwrap(), 1);
+        let error = publisher.next().await.unwrap_err();
+        assert!(error.to_string().contains("refused"), "{error}");
+        assert_eq!(publisher.into_unconfirmed().collect::<Vec<_>>(), [0, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_was_not_sent_is_to_be_published_again() {
+        let channel = FakeChannel::default();
+        let publisher = published(&channel, 10, &[Fate::Acked, Fate::Lost]).await;
+        assert_eq!(publisher.into_unconfirmed().collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_closed_channel_is_noticed_while_nothing_is_sent_or_confirmed() {
+        for fates in [&[][..], &[Fate::Blocked]] {
+            let channel = FakeChannel::default();
+            let mut publisher = published(&channel, 10, fates).await;
+            let moment = Duration::from_millis(20);
+            let waited = tokio::time::timeout(moment, publisher.next()).await;
+            assert!(waited.is_err(), "a blocked broker is waited for");
+            channel.is_closed.store(true, Relaxed);
+            let error = publisher.next().await.unwrap_err();
+            assert!(error.to_string().contains("closed"), "{error}");
+        }
+    }
+}

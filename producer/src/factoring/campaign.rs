@@ -1,0 +1,322 @@
+//! One hard integer, from what a single worker has left of it to its prime factors: its state, and
+//! what this session knows besides.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+    time::{Duration, Instant},
+};
+
+use primepool_common::message::{Factorization, HexInteger, MAX_AVOIDED, Packet, Share, UnitId};
+use primepool_engine::{
+    Integer,
+    factor::spread::{Added, Collector},
+};
+
+use super::{
+    decide::Step,
+    entry::Entry,
+    progress::StageProgress,
+    state::{Progress, State},
+};
+
+/// A unit without an answer after so long, or after so many times as long as others take, is
+/// replaced by another one.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+const TIMES_A_UNIT: f64 = 20.0;
+
+/// Time over which the rate of a stage is measured.
+const PACE: Duration = Duration::from_secs(30);
+
+/// Work for a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Issue {
+    pub(super) unit: UnitId,
+    /// The divisor to work on.
+    pub(super) number: Integer,
+    /// Its share of the stage; none: to take the divisor apart as far as one worker does.
+    pub(super) share: Option<Share>,
+}
+
+/// The judgement on an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It counts.
+    Good,
+    /// The unit is answered already, or its stage is over.
+    Late,
+    /// It is wrong; why.
+    Wrong(String),
+}
+
+/// An answer to a unit.
+#[derive(Debug)]
+pub enum Answer {
+    /// A whole divisor, as far as one worker takes it apart. The caller has verified it.
+    TakenApart(Factorization),
+    /// Curves: a divisor or none.
+    Curves(Option<Integer>),
+    /// A packet of relations.
+    Relations(Vec<u8>),
+    /// The worker could not do it; why.
+    Failed(String),
+}
+
+/// One campaign. Its state changes by entries only, each of which goes to the checkpoint.
+#[derive(Debug)]
+pub(super) struct Campaign {
+    state: State,
+    /// Units that are waited for, and since when.
+    outstanding: HashMap<u32, Instant>,
+    /// The last batch whose units nobody wants any more.
+    ended_batch: u32,
+    /// Whether an answer has ended the current stage; it is not among the answered units then.
+    is_ended_by_answer: bool,
+    /// Nodes whose answers were wrong.
+    avoid: Vec<String>,
+    /// Curves or relations at points in time.
+    pace: VecDeque<(Instant, u64)>,
+    /// Entries that are not in the checkpoint yet.
+    entries: Vec<Entry>,
+}
+
+impl Campaign {
+    /// A campaign at its start.
+    pub(super) fn new(number: Integer, is_balanced: bool) -> Self {
+        Self {
+            state: State::new(number, is_balanced),
+            outstanding: HashMap::new(),
+            ended_batch: 0,
+            is_ended_by_answer: false,
+            avoid: Vec::new(),
+            pace: VecDeque::new(),
+            entries: Vec::new(),
+        }
+    }
+
+    /// Takes an entry of the checkpoint.
+    ///
+    /// # Errors
+    /// It does not follow from those before it.
+    pub(super) fn replay(&mut self, entry: &Entry) -> Result<(), String> {
+        self.state.apply(entry, None).map(|_| ())
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(super) fn take_entries(&mut self) -> Vec<Entry> {
+        mem::take(&mut self.entries)
+    }
+
+    /// Nodes whose answers were wrong.
+    pub(super) fn avoided(&self) -> &[String] {
+        &self.avoid
+    }
+
+    /// Number of units that were issued and are waited for.
+    pub(super) fn outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    /// A worker has taken the integer itself apart as far as one worker does.
+    pub(super) fn begin(&mut self, found: Factorization, us: u64) {
+        if let Some(part) = self.state.current() {
+            let of = HexInteger(part.value.clone());
+            self.commit(Entry::TakenApart { of, found, us });
+        }
+    }
+
+    /// Takes an answer. `done` are curves or families, `us` is worker time in microseconds.
+    pub(super) fn on_answer(
+        &mut self,
+        unit: UnitId,
+        answer: Answer,
+        done: u64,
+        us: u64,
+    ) -> Verdict {
+        if unit.batch != self.state.batch {
+            return Verdict::Late;
+        }
+        let entries = match self.state.on_answer(unit.index, answer, done, us) {
+            Ok(entries) => entries,
+            Err(verdict) => return verdict,
+        };
+        for entry in entries {
+            let verdict = match entry {
+                Entry::Relations { .. } => self.commit_relations(entry),
+                entry => self.commit(entry),
+            };
+            if verdict != Verdict::Good {
+                // A wrong answer can come from anybody: the unit stays with its worker.
+                return verdict;
+            }
+        }
+        self.outstanding.remove(&unit.index);
+        self.is_ended_by_answer = matches!(self.state.progress, Progress::Idle);
+        Verdict::Good
+    }
+
+    fn commit(&mut self, step: impl Into<Step>) -> Verdict {
+        let Step { entry, prepared } = step.into();
+        match self.state.apply(&entry, prepared) {
+            Ok(_) => {
+                if matches!(entry, Entry::Begun { .. }) {
+                    self.outstanding.clear();
+                    self.pace.clear();
+                    self.is_ended_by_answer = false;
+                }
+                self.entries.push(entry);
+                Verdict::Good
+            }
+            Err(reason) => Verdict::Wrong(reason),
+        }
+    }
+
+    /// Relations that were all known need not be kept, only what they cost.
+    fn commit_relations(&mut self, mut entry: Entry) -> Verdict {
+        let added = match self.state.apply(&entry, None) {
+            Ok(added) => added,
+            Err(reason) => return Verdict::Wrong(reason),
+        };
+        let Added { new, known, wrong } = added;
+        if let Entry::Relations { packet, .. } = &mut entry
+            && new == 0
+        {
+            *packet = Packet(Vec::new());
+        }
+        if new > 0 || (known > 0 && wrong == 0) {
+            self.entries.push(entry);
+        }
+        match (new + known + wrong, wrong) {
+            (0, _) => Verdict::Wrong("it has no relations".to_owned()),
+            (_, 0) => Verdict::Good,
+            (all, wrong) => Verdict::Wrong(format!("{wrong} of {all} relations do not hold")),
+        }
+    }
+
+    /// A node's answer was wrong: it gets no more units of this integer. Another unit takes the
+    /// place of this one, once for each node; otherwise each forged answer would trigger a unit.
+    pub(super) fn avoid(&mut self, unit: UnitId, node: &str) {
+        if self.avoid.len() < MAX_AVOIDED && !self.avoid.iter().any(|avoided| avoided == node) {
+            self.avoid.push(node.to_owned());
+            self.outstanding.remove(&unit.index);
+        }
+    }
+
+    /// Goes on to the next stages where the ones before are over. Gives the batches that nobody
+    /// wants any more, and the collector when it has enough relations.
+    pub(super) fn advance(
+        &mut self,
+        mut next_batch: impl FnMut() -> u32,
+    ) -> (Vec<u32>, Option<Box<Collector>>) {
+        let mut ended = Vec::new();
+        while self.state.is_stage_over() {
+            ended.extend(self.end_batch());
+            let Some(step) = self.state.next_stage(next_batch()) else {
+                break;
+            };
+            if self.commit(step) != Verdict::Good {
+                break;
+            }
+        }
+        let collector = self.state.lend_collector();
+        if collector.is_some() || self.state.is_over() {
+            ended.extend(self.end_batch());
+        }
+        (ended, collector)
+    }
+
+    /// No more units of this batch are waited for: gives it if some are not answered.
+    fn end_batch(&mut self) -> Option<u32> {
+        let State {
+            batch,
+            units,
+            answered,
+            ..
+        } = &self.state;
+        self.outstanding.clear();
+        let answered = answered.len() + usize::from(self.is_ended_by_answer);
+        let is_wanted = self.ended_batch != *batch && answered < *units as usize;
+        self.ended_batch = *batch;
+        is_wanted.then_some(*batch)
+    }
+
+    /// The linear algebra is over. `batch` is for more of the sieve where it has found nothing.
+    pub(super) fn on_solved(
+        &mut self,
+        collector: Box<Collector>,
+        solved: Result<Option<Integer>, String>,
+        us: u64,
+        batch: u32,
+    ) {
+        self.state.return_collector(collector);
+        if let Some(entry) = self.state.on_solved(solved, us, batch) {
+            self.commit(entry);
+        }
+    }
+
+    /// Gives up every open divisor; gives the batch that nobody wants any more.
+    pub(super) fn give_up(&mut self, reason: &str) -> Option<u32> {
+        let batch = self.end_batch();
+        for entry in self.state.give_up(reason) {
+            self.commit(entry);
+        }
+        batch
+    }
+
+    /// Units to publish, so that `workers` have `wanted` of them.
+    pub(super) fn issue(&mut self, wanted: usize, workers: f64, now: Instant) -> Vec<Issue> {
+        let unit_s = self.state.seconds / (self.state.answered.len().max(1) as f64);
+        let patience = Duration::from_secs_f64((unit_s * TIMES_A_UNIT).min(1e6)).max(PATIENCE);
+        self.outstanding
+            .retain(|_, since| now.duration_since(*since) < patience);
+        let mut issues = Vec::new();
+        while self.outstanding.len() < wanted {
+            let next = self.state.next_unit(self.outstanding.len(), workers);
+            let (Some((share, entry)), Some(part)) = (next, self.state.current()) else {
+                break;
+            };
+            let (batch, index) = (self.state.batch, self.state.units);
+            issues.push(Issue {
+                unit: UnitId { batch, index },
+                number: part.value.clone(),
+                share,
+            });
+            self.outstanding.insert(index, now);
+            self.commit(entry);
+        }
+        issues
+    }
+
+    /// How far the current stage is.
+    pub(super) fn stage_progress(&mut self, now: Instant) -> Option<StageProgress> {
+        let bits = self.state.current()?.value.significant_bits();
+        let (stage, digits, done, expected) = match &self.state.progress {
+            Progress::Idle | Progress::TakeApart => ("take-apart", 0, 0, 1),
+            Progress::Curves { level, done } => ("ecm", level.digits, *done, level.curves.into()),
+            Progress::Sieve(Some(collector)) => {
+                ("sieve", 0, collector.relations(), collector.needed())
+            }
+            Progress::Sieve(None) => ("linear-algebra", 0, 0, 1),
+        };
+        self.pace.push_back((now, done));
+        while self.pace.len() > 2 && now.duration_since(self.pace[1].0) > PACE {
+            self.pace.pop_front();
+        }
+        let rate = self.pace.front().map_or(0.0, |&(at, before)| {
+            let seconds = now.duration_since(at).as_secs_f64();
+            done.saturating_sub(before) as f64 / seconds.max(1e-3)
+        });
+        Some(StageProgress {
+            bits,
+            stage,
+            digits,
+            done,
+            expected,
+            rate,
+            outstanding: self.outstanding.len(),
+        })
+    }
+}

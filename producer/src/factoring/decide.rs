@@ -1,0 +1,269 @@
+//! The decisions of a campaign: from its state and what has happened to entries. Nothing here
+//! changes anything.
+
+use primepool_common::message::{HexInteger, MAX_SHARE, Packet, Share};
+use primepool_engine::{
+    Integer,
+    factor::{
+        MAX_CURVE_BITS, MAX_SIEVE_BITS,
+        spread::{self, Collector, Start},
+    },
+};
+
+use super::{
+    campaign::{Answer, Verdict},
+    entry::{Entry, Stage},
+    state::{Progress, State},
+};
+
+/// Shortest and longest worker time that the size of a unit aims at, in seconds.
+const UNIT_SECONDS: (f64, f64) = (0.1, 10.0);
+
+/// Units of each worker that the rest of a stage is cut into, so that the workers finish together.
+const UNITS_LEFT: f64 = 4.0;
+
+/// Failed answers in a row after which a divisor is given up.
+pub(super) const MOST_FAILURES: u32 = 12;
+
+/// A decision: the next entry. `prepared` is the collector of a sieve that begins with it, since
+/// making one takes up to some seconds.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) entry: Entry,
+    pub(super) prepared: Option<Box<Collector>>,
+}
+
+impl From<Entry> for Step {
+    fn from(entry: Entry) -> Self {
+        Self {
+            entry,
+            prepared: None,
+        }
+    }
+}
+
+impl State {
+    /// The entries that an answer to the unit `unit` of the current batch makes. `done` are curves
+    /// or families, `us` is worker time in microseconds.
+    ///
+    /// # Errors
+    /// The answer is late or wrong. Whether relations hold shows only when they are applied.
+    pub(super) fn on_answer(
+        &self,
+        unit: u32,
+        answer: Answer,
+        done: u64,
+        us: u64,
+    ) -> Result<Vec<Entry>, Verdict> {
+        if unit >= self.units || self.answered.contains(&unit) {
+            return Err(Verdict::Late);
+        }
+        let Some(part) = self.current() else {
+            return Err(Verdict::Late);
+        };
+        let of = HexInteger(part.value.clone());
+        let wrong = |reason: &str| Err(Verdict::Wrong(reason.to_owned()));
+        Ok(match (&self.progress, answer) {
+            (Progress::Idle | Progress::Sieve(None), _) => return Err(Verdict::Late),
+            (_, Answer::Failed(reason)) => {
+                let mut entries = vec![Entry::Failed { unit, us }];
+                if self.failures + 1 >= MOST_FAILURES {
+                    entries.push(Entry::Left { of, reason, us: 0 });
+                }
+                entries
+            }
+            (Progress::TakeApart, Answer::TakenApart(found)) => {
+                vec![Entry::TakenApart { of, found, us }]
+            }
+            (Progress::Curves { .. }, Answer::Curves(None)) => {
+                vec![Entry::Curves { unit, done, us }]
+            }
+            (Progress::Curves { .. }, Answer::Curves(Some(divisor))) => {
+                if divisor <= 1 || divisor >= of.0 || !of.0.is_divisible(&divisor) {
+                    return wrong("it does not divide");
+                }
+                let divisor = HexInteger(divisor);
+                vec![Entry::Split { of, divisor, us }]
+            }
+            // Each family has some.
+            (Progress::Sieve(_), Answer::Relations(packet)) if packet.is_empty() => {
+                return wrong("it has no relations");
+            }
+            (Progress::Sieve(_), Answer::Relations(packet)) => vec![Entry::Relations {
+                unit,
+                families: done,
+                us,
+                packet: Packet(packet),
+            }],
+            _ => return wrong("it is not of the kind that was asked for"),
+        })
+    }
+
+    /// Whether the current stage is over, so that [`State::next_stage`] is to be taken.
+    pub(super) fn is_stage_over(&self) -> bool {
+        match &self.progress {
+            Progress::Idle => !self.is_over(),
+            Progress::Curves { level, done } => *done >= u64::from(level.curves),
+            Progress::TakeApart | Progress::Sieve(_) => false,
+        }
+    }
+
+    /// The stage after the current one, with the number of its batch.
+    pub(super) fn next_stage(&self, batch: u32) -> Option<Step> {
+        let part = self.current()?;
+        let of = HexInteger(part.value.clone());
+        let begun = |of, stage| Entry::Begun {
+            batch,
+            of,
+            stage,
+            us: 0,
+        };
+        if !part.is_hard {
+            return Some(begun(of, Stage::TakeApart).into());
+        }
+        let after = match &self.progress {
+            Progress::Curves { level, .. } => level.digits,
+            _ => 0,
+        };
+        let bits = part.value.significant_bits();
+        let levels = if self.is_balanced && self.primes.is_empty() {
+            Vec::new()
+        } else {
+            spread::levels(bits)
+        };
+        if let Some(level) = levels.into_iter().find(|level| level.digits > after) {
+            let digits = level.digits;
+            return Some(begun(of, Stage::Curves { digits }).into());
+        }
+        let left = |of, why: String| {
+            let reason = format!("a composite of {bits} bits is left: {why}");
+            Step::from(Entry::Left { of, reason, us: 0 })
+        };
+        if bits > MAX_SIEVE_BITS {
+            let curves = if bits > MAX_CURVE_BITS {
+                format!("curves are run on {MAX_CURVE_BITS} at most")
+            } else {
+                "no curve found a factor".to_owned()
+            };
+            let why = format!("{curves}, and the sieve takes {MAX_SIEVE_BITS} bits at most");
+            return Some(left(of, why));
+        }
+        Some(match Collector::start(&of.0) {
+            Ok(Start::Divisor(divisor)) => Entry::Split {
+                of,
+                divisor: HexInteger(divisor),
+                us: 0,
+            }
+            .into(),
+            Ok(Start::Ready(collector)) => Step {
+                entry: begun(of, Stage::Sieve),
+                prepared: Some(collector),
+            },
+            Err(error) => left(of, error.to_string()),
+        })
+    }
+
+    /// The entry that the end of a linear algebra makes; `batch` is for more of the sieve where it
+    /// has found nothing.
+    pub(super) fn on_solved(
+        &self,
+        solved: Result<Option<Integer>, String>,
+        us: u64,
+        batch: u32,
+    ) -> Option<Entry> {
+        let of = HexInteger(self.current()?.value.clone());
+        Some(match solved {
+            Ok(Some(divisor)) => Entry::Split {
+                of,
+                divisor: HexInteger(divisor),
+                us,
+            },
+            Ok(None) => Entry::Begun {
+                batch,
+                of,
+                stage: Stage::Sieve,
+                us,
+            },
+            Err(reason) => Entry::Left { of, reason, us },
+        })
+    }
+
+    /// The entries that give up every open divisor.
+    pub(super) fn give_up(&self, reason: &str) -> Vec<Entry> {
+        let open = self.open.iter().rev();
+        open.map(|part| Entry::Left {
+            of: HexInteger(part.value.clone()),
+            reason: reason.to_owned(),
+            us: 0,
+        })
+        .collect()
+    }
+
+    /// Whether units of the current stage are wanted.
+    pub(super) fn wants_units(&self) -> bool {
+        !matches!(self.progress, Progress::Idle | Progress::Sieve(None))
+    }
+
+    /// The next unit's share of the stage (none: the whole divisor), and the entry that issues it.
+    /// `outstanding` units are at work, `workers` share the rest of the stage.
+    pub(super) fn next_unit(
+        &self,
+        outstanding: usize,
+        workers: f64,
+    ) -> Option<(Option<Share>, Entry)> {
+        let bits = self.current()?.value.significant_bits();
+        let (share, upto) = match &self.progress {
+            Progress::Idle | Progress::Sieve(None) => return None,
+            // One at a time.
+            Progress::TakeApart if outstanding > 0 => return None,
+            Progress::TakeApart => (None, 0),
+            Progress::Curves { level, done } => {
+                let each = self.seconds_each(spread::curve_seconds(level.b1, bits));
+                let left = u64::from(level.curves).saturating_sub(self.upto.max(*done)) as f64;
+                let count = size(left * each, each, workers);
+                let share = Share::Curves {
+                    b1: level.b1,
+                    p_minus_1: level.p_minus_1,
+                    first: u32::try_from(self.upto).ok()?,
+                    count,
+                };
+                (Some(share), self.upto + u64::from(count))
+            }
+            Progress::Sieve(Some(collector)) => {
+                let each = self.seconds_each(spread::family_seconds(bits));
+                let share = collector.relations() as f64 / collector.needed() as f64;
+                // The first relations say little about the rest.
+                let whole = if share > 0.1 {
+                    self.seconds / share
+                } else {
+                    spread::sieve_seconds(bits)
+                };
+                let ahead = (self.upto as f64 - self.done).max(0.0) * each;
+                let count = size((whole - self.seconds - ahead).max(0.0), each, workers);
+                let share = Share::Sieve {
+                    first: self.upto,
+                    count,
+                };
+                (Some(share), self.upto + u64::from(count))
+            }
+        };
+        let units = self.units.checked_add(1)?;
+        Some((share, Entry::Issued { units, upto }))
+    }
+
+    /// Seconds of a curve or a family.
+    fn seconds_each(&self, expected: f64) -> f64 {
+        if self.done > 0.0 && self.seconds > 0.0 {
+            self.seconds / self.done
+        } else {
+            expected
+        }
+    }
+}
+
+/// Curves or families of a unit, when so many seconds of them are left.
+fn size(left_s: f64, each_s: f64, workers: f64) -> u32 {
+    let (least, most) = UNIT_SECONDS;
+    let seconds = (left_s / (workers * UNITS_LEFT)).clamp(least, most);
+    ((seconds / each_s) as u32).clamp(1, MAX_SHARE)
+}

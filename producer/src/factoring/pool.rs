@@ -1,0 +1,327 @@
+//! All campaigns of a run, and how the pool's workers are shared among them.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use primepool_common::message::{
+    Factorization, HexInteger, NodeSample, UnitId, VERSION, Work, WorkUnit,
+};
+use primepool_engine::{Integer, factor::spread::Collector};
+
+use super::{
+    batches::Batches,
+    campaign::{Answer, Campaign, Issue, Verdict},
+    checkpoint::Checkpoint,
+    progress::StageProgress,
+    workers::Workers,
+};
+use crate::{
+    folder::{Folder, FolderError, Manifest},
+    plan::LEAVE_ABOVE_BITS,
+};
+
+/// Units that each worker has at a time: one at work, and the next.
+const UNITS_A_WORKER: f64 = 2.0;
+
+/// The campaigns of a run.
+pub struct Factoring {
+    folder: PathBuf,
+    campaigns: BTreeMap<u64, (Campaign, Checkpoint)>,
+    batches: Batches,
+    workers: Workers,
+}
+
+/// What the caller is to do, in this order.
+#[derive(Debug)]
+pub enum Command {
+    /// Tell the consumers that nobody wants the units of this batch any more.
+    CancelBatch(u32),
+    /// Solve, and hand the result to [`Factoring::on_solved`].
+    Solve(LinearAlgebra),
+    /// Publish these units.
+    Publish(Vec<WorkUnit>),
+    /// Write the result of a job that is over.
+    Conclude(Concluded),
+}
+
+/// The linear algebra of a sieve. It takes seconds.
+#[derive(Debug)]
+pub struct LinearAlgebra {
+    job: u64,
+    collector: Box<Collector>,
+}
+
+/// The end of a linear algebra.
+#[derive(Debug)]
+pub struct Solved {
+    job: u64,
+    collector: Box<Collector>,
+    divisor: Result<Option<Integer>, String>,
+    time: Duration,
+}
+
+impl LinearAlgebra {
+    /// Solves.
+    #[must_use]
+    pub fn solve(mut self) -> Solved {
+        let begun = Instant::now();
+        let divisor = self.collector.solve().map_err(|error| error.to_string());
+        Solved {
+            job: self.job,
+            collector: self.collector,
+            divisor,
+            time: begun.elapsed(),
+        }
+    }
+}
+
+/// A campaign that is over.
+#[derive(Debug)]
+pub struct Concluded {
+    /// Its job.
+    pub job: u64,
+    /// The integer.
+    pub number: Integer,
+    /// Its factorisation.
+    pub found: Factorization,
+    /// Worker time, in microseconds.
+    pub us: u64,
+    checkpoint: Checkpoint,
+}
+
+impl Concluded {
+    /// The result is on disk: removes the checkpoint.
+    pub fn is_written(self) {
+        self.checkpoint.remove();
+    }
+}
+
+impl Factoring {
+    /// Goes on with the checkpoints of earlier sessions, for jobs that are not done. Marks these
+    /// jobs as done.
+    ///
+    /// # Errors
+    /// A checkpoint cannot be read.
+    pub fn open(folder: &Folder, done: &mut [bool]) -> Result<Self, FolderError> {
+        let manifest = &folder.manifest;
+        let mut factoring = Self {
+            folder: folder.path().to_owned(),
+            campaigns: BTreeMap::new(),
+            batches: Batches::open(folder.path())?,
+            workers: Workers::default(),
+        };
+        for (job, number) in (0..).zip(&manifest.ask.numbers) {
+            if done[job as usize] || number.0.significant_bits() <= LEAVE_ABOVE_BITS {
+                continue;
+            }
+            let mut campaign = Campaign::new(number.0.clone(), manifest.ask.is_balanced);
+            let checkpoint =
+                Checkpoint::open(&factoring.folder, job, |entry| campaign.replay(&entry))?;
+            if let Some(checkpoint) = checkpoint {
+                done[job as usize] = true;
+                factoring.campaigns.insert(job, (campaign, checkpoint));
+            }
+        }
+        Ok(factoring)
+    }
+
+    /// The jobs of all campaigns.
+    pub fn jobs(&self) -> impl Iterator<Item = u64> {
+        self.campaigns.keys().copied()
+    }
+
+    /// Whether there is a campaign.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        !self.campaigns.is_empty()
+    }
+
+    /// Begins the campaign of a job that a worker has left to the pool.
+    ///
+    /// # Errors
+    /// The checkpoint cannot be made.
+    pub fn begin(
+        &mut self,
+        manifest: &Manifest,
+        job: u64,
+        found: Factorization,
+        us: u64,
+    ) -> Result<(), FolderError> {
+        let number = &manifest.ask.numbers[job as usize].0;
+        let mut campaign = Campaign::new(number.clone(), manifest.ask.is_balanced);
+        campaign.begin(found, us);
+        let checkpoint = Checkpoint::create(&self.folder, job)?;
+        self.campaigns.insert(job, (campaign, checkpoint));
+        Ok(())
+    }
+
+    /// Notes an answer of a node, with the samples in it.
+    pub fn note_node(&mut self, node: &str, samples: &[NodeSample], now: Instant) {
+        self.workers.note_node(node, samples, now);
+    }
+
+    /// Notes how many consumers are subscribed.
+    pub fn note_consumers(&mut self, consumers: u32) {
+        self.workers.note_consumers(consumers);
+    }
+
+    /// The divisor that the answer to a unit of a whole one is about.
+    #[must_use]
+    pub fn divisor(&self, job: u64, unit: UnitId) -> Option<&Integer> {
+        let (campaign, _) = self.campaigns.get(&job)?;
+        let state = campaign.state();
+        let part = state.current().filter(|_| state.batch == unit.batch)?;
+        Some(&part.value)
+    }
+
+    /// Takes the answer to a unit. `done` are curves or families, `us` is worker time in
+    /// microseconds.
+    pub fn on_answer(
+        &mut self,
+        job: u64,
+        unit: UnitId,
+        answer: Answer,
+        done: u64,
+        us: u64,
+    ) -> Verdict {
+        match self.campaigns.get_mut(&job) {
+            Some((campaign, _)) => campaign.on_answer(unit, answer, done, us),
+            None => Verdict::Late,
+        }
+    }
+
+    /// A node's answer to this unit was wrong: it gets no more units of this job.
+    pub fn avoid(&mut self, job: u64, unit: UnitId, node: &str) {
+        if let Some((campaign, _)) = self.campaigns.get_mut(&job) {
+            campaign.avoid(unit, node);
+        }
+    }
+
+    /// Takes the end of a linear algebra.
+    pub fn on_solved(&mut self, solved: Solved) {
+        let Solved {
+            job,
+            collector,
+            divisor,
+            time,
+        } = solved;
+        if let Some((campaign, _)) = self.campaigns.get_mut(&job) {
+            let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+            campaign.on_solved(collector, divisor, us, self.batches.next());
+        }
+    }
+
+    /// Goes on wherever it can.
+    ///
+    /// # Errors
+    /// The file of batches cannot be written.
+    pub fn advance(
+        &mut self,
+        manifest: &Manifest,
+        now: Instant,
+    ) -> Result<Vec<Command>, FolderError> {
+        let mut commands = Vec::new();
+        let limit_us = manifest
+            .ask
+            .deadline_ms
+            .map_or(u64::MAX, |ms| ms.saturating_mul(1000));
+        let workers = self.workers.count(now);
+        let mut free = (workers * UNITS_A_WORKER).ceil() as usize;
+        let mut units = Vec::new();
+        for (job, (campaign, _)) in &mut self.campaigns {
+            if campaign.state().spent_us() >= limit_us {
+                let ms = limit_us / 1000;
+                let reason = format!("not done within {ms} ms of workers' time (--deadline)");
+                let ended = campaign.give_up(&reason);
+                commands.extend(ended.map(Command::CancelBatch));
+            }
+            let (ended, collector) = campaign.advance(|| self.batches.next());
+            commands.extend(ended.into_iter().map(Command::CancelBatch));
+            commands.extend(collector.map(|collector| {
+                Command::Solve(LinearAlgebra {
+                    job: *job,
+                    collector,
+                })
+            }));
+            if campaign.state().wants_units() && free > 0 {
+                let issues = campaign.issue(free, workers, now);
+                let spent_ms = campaign.state().spent_us() / 1000;
+                let deadline_ms = manifest.ask.deadline_ms;
+                let left_ms = deadline_ms.map(|ms| ms.saturating_sub(spent_ms));
+                let issued = issues.into_iter();
+                units.extend(
+                    issued.map(|issue| unit(manifest, *job, issue, campaign.avoided(), left_ms)),
+                );
+                free = free.saturating_sub(campaign.outstanding());
+            }
+        }
+        if !units.is_empty() {
+            commands.push(Command::Publish(units));
+        }
+        // The entries of a campaign that is over need not be written: its result is.
+        let over = self
+            .campaigns
+            .extract_if(.., |_, (campaign, _)| campaign.state().is_over());
+        commands.extend(over.map(|(job, (campaign, checkpoint))| {
+            let state = campaign.state();
+            Command::Conclude(Concluded {
+                job,
+                number: state.number.clone(),
+                found: state.factorization(),
+                us: state.spent_us(),
+                checkpoint,
+            })
+        }));
+        // Before units with these numbers are published.
+        self.batches.save()?;
+        Ok(commands)
+    }
+
+    /// Brings all new entries to disk.
+    ///
+    /// # Errors
+    /// A checkpoint cannot be written.
+    pub fn save(&mut self) -> Result<(), FolderError> {
+        for (campaign, checkpoint) in self.campaigns.values_mut() {
+            for entry in campaign.take_entries() {
+                checkpoint.add(&entry);
+            }
+            checkpoint.save()?;
+        }
+        Ok(())
+    }
+
+    /// The first job that has a campaign, and how far its stage is.
+    pub fn stage_progress(&mut self, now: Instant) -> Option<(u64, StageProgress)> {
+        let (job, (campaign, _)) = self.campaigns.iter_mut().next()?;
+        Some((*job, campaign.stage_progress(now)?))
+    }
+}
+
+fn unit(
+    manifest: &Manifest,
+    job: u64,
+    issue: Issue,
+    avoid: &[String],
+    deadline_ms: Option<u64>,
+) -> WorkUnit {
+    WorkUnit {
+        version: VERSION,
+        run: manifest.run.clone(),
+        unit: issue.unit.number(),
+        first: job,
+        // Set when it is published.
+        published_ns: 0,
+        seed: None,
+        avoid: avoid.to_vec(),
+        deadline_ms,
+        work: Work::Factor {
+            numbers: vec![HexInteger(issue.number)],
+            leave_above: issue.share.is_none().then_some(LEAVE_ABOVE_BITS),
+            share: issue.share,
+        },
+    }
+}

@@ -1,0 +1,114 @@
+//! How far the current stage of a campaign is: a line for the terminal and a point for the metrics.
+
+use std::time::Duration;
+
+use primepool_common::{cli::show_duration, clock::unix_ns, metrics::Point};
+
+/// How far the current stage of a campaign is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageProgress {
+    /// Bits of the divisor that is worked on.
+    pub bits: u32,
+    /// Name of the stage.
+    pub stage: &'static str,
+    /// For curves: decimal digits of the factors that they look for.
+    pub digits: u32,
+    /// Curves or relations so far.
+    pub done: u64,
+    /// Curves that are run at most, or relations that are needed.
+    pub expected: u64,
+    /// Curves or relations per second of late.
+    pub rate: f64,
+    /// Units that workers have, or that wait for them.
+    pub outstanding: usize,
+}
+
+impl StageProgress {
+    /// One line: `256 bits: sieve, 8123 of 20666 relations (39 %), 42.00 s left at this pace`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let Self {
+            bits,
+            stage,
+            digits,
+            done,
+            expected,
+            rate,
+            ..
+        } = *self;
+        let left = || {
+            let seconds = expected.saturating_sub(done) as f64 / rate;
+            if rate > 0.0 && seconds < 1e7 {
+                let left = Duration::from_secs(seconds.ceil() as u64);
+                format!(", {} left at this pace", show_duration(left))
+            } else {
+                String::new()
+            }
+        };
+        let percent = 100 * done.min(expected) / expected.max(1);
+        match stage {
+            "ecm" => format!(
+                "{bits} bits: curves for factors of {digits} digits, {done} of at most {expected}{}",
+                left()
+            ),
+            "sieve" => format!(
+                "{bits} bits: sieve, {done} of {expected} relations ({percent} %){}",
+                left()
+            ),
+            "linear-algebra" => format!("{bits} bits: linear algebra"),
+            _ => format!("{bits} bits: small factors"),
+        }
+    }
+
+    /// A point of the metrics.
+    #[must_use]
+    pub fn point(&self, run: &str, job: u64) -> Point<'static> {
+        let mut point = Point::new("factor", unix_ns())
+            .tag("run", run.to_owned())
+            .tag("stage", self.stage)
+            .field("job", job)
+            .field("bits", u64::from(self.bits))
+            .field("expected", self.expected)
+            .field("rate", self.rate)
+            .field("outstanding", self.outstanding as u64);
+        match self.stage {
+            "ecm" => {
+                point = point
+                    .field("curves", self.done)
+                    .field("digits", u64::from(self.digits));
+            }
+            "sieve" => point = point.field("relations", self.done),
+            _ => {}
+        }
+        point
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_how_far_the_stage_is_and_what_is_left() {
+        let mut progress = StageProgress {
+            bits: 256,
+            stage: "sieve",
+            digits: 0,
+            done: 8123,
+            expected: 20_666,
+            rate: 300.0,
+            outstanding: 4,
+        };
+        assert_eq!(
+            progress.describe(),
+            "256 bits: sieve, 8123 of 20666 relations (39 %), 42.00 s left at this pace"
+        );
+        progress.rate = 0.0;
+        assert_eq!(
+            progress.describe(),
+            "256 bits: sieve, 8123 of 20666 relations (39 %)"
+        );
+        progress.stage = "linear-algebra";
+        assert_eq!(progress.describe(), "256 bits: linear algebra");
+    }
+}

@@ -1,0 +1,366 @@
+//! The state of a campaign: what follows from its entries, and nothing else.
+
+use std::collections::{BTreeMap, HashSet};
+
+use primepool_common::message::{Factorization, HexInteger, Power, StageCost};
+use primepool_engine::{
+    Integer,
+    factor::spread::{self, Added, Collector, Level, Start},
+};
+
+use super::entry::{Entry, Stage};
+
+/// A divisor that is not a known prime.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Part {
+    pub(super) value: Integer,
+    pub(super) exponent: u32,
+    /// Whether one worker has taken it apart as far as one worker does; it is a composite then.
+    pub(super) is_hard: bool,
+}
+
+/// What is being done with the last of the open divisors.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// Nothing yet.
+    Idle,
+    TakeApart,
+    Curves {
+        level: Level,
+        /// Curves done.
+        done: u64,
+    },
+    /// The sieve. The collector is away while the linear algebra has it.
+    Sieve(Option<Box<Collector>>),
+}
+
+/// The state of one campaign. [`State::apply`] alone changes it, except that the collector is lent
+/// to the linear algebra.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) number: Integer,
+    /// Whether it is known to have no small factors: curves are not tried.
+    pub(super) is_balanced: bool,
+    pub(super) primes: BTreeMap<Integer, u32>,
+    /// Divisors to work on; the last comes first.
+    pub(super) open: Vec<Part>,
+    /// Composites that stay whole.
+    left: Vec<(Integer, u32)>,
+    /// Why the first of them does.
+    reason: Option<String>,
+    costs: Vec<StageCost>,
+    pub(super) progress: Progress,
+    /// Number of the batch of the stage's units; 0 before the first.
+    pub(super) batch: u32,
+    /// Units of this batch that were issued.
+    pub(super) units: u32,
+    /// Curves or families assigned so far (exclusive upper bound).
+    pub(super) upto: u64,
+    /// Indices of units of this batch that were answered.
+    pub(super) answered: HashSet<u32>,
+    /// Curves or families of this stage that were answered.
+    pub(super) done: f64,
+    /// Worker time that they took.
+    pub(super) seconds: f64,
+    /// Failed answers in a row.
+    pub(super) failures: u32,
+}
+
+impl State {
+    pub(super) fn new(number: Integer, is_balanced: bool) -> Self {
+        Self {
+            open: vec![Part {
+                value: Integer::from(number.abs_ref()),
+                exponent: 1,
+                is_hard: false,
+            }],
+            number,
+            is_balanced,
+            primes: BTreeMap::new(),
+            left: Vec::new(),
+            reason: None,
+            costs: Vec::new(),
+            progress: Progress::Idle,
+            batch: 0,
+            units: 0,
+            upto: 0,
+            answered: HashSet::new(),
+            done: 0.0,
+            seconds: 0.0,
+            failures: 0,
+        }
+    }
+
+    /// The divisor that is worked on, if one is open.
+    pub(super) fn current(&self) -> Option<&Part> {
+        self.open.last()
+    }
+
+    /// Whether nothing is left to be done.
+    pub(super) fn is_over(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Worker time so far, in microseconds.
+    pub(super) fn spent_us(&self) -> u64 {
+        let spent = self.costs.iter().map(|cost| cost.us);
+        spent.fold(0, u64::saturating_add)
+    }
+
+    /// The factorisation as far as it is known.
+    pub(super) fn factorization(&self) -> Factorization {
+        let mut composites: BTreeMap<&Integer, u32> = BTreeMap::new();
+        for (value, exponent) in &self.left {
+            let known = composites.entry(value).or_default();
+            *known = known.saturating_add(*exponent);
+        }
+        let power = |(value, exponent): (&Integer, u32)| Power(HexInteger(value.clone()), exponent);
+        Factorization {
+            factors: self.primes.iter().map(|(p, e)| power((p, *e))).collect(),
+            composites: composites.into_iter().map(power).collect(),
+            reason: self.reason.clone(),
+            stages: self.costs.clone(),
+        }
+    }
+
+    /// Takes the collector out when it has enough relations.
+    pub(super) fn lend_collector(&mut self) -> Option<Box<Collector>> {
+        match &mut self.progress {
+            Progress::Sieve(collector) => collector.take_if(|collector| collector.is_ready()),
+            _ => None,
+        }
+    }
+
+    /// Puts it back.
+    pub(super) fn return_collector(&mut self, collector: Box<Collector>) {
+        if let Progress::Sieve(place) = &mut self.progress {
+            *place = Some(collector);
+        }
+    }
+
+    /// Takes an entry: a new one, or one of the checkpoint. Gives what became of the packet if it
+    /// was one of relations. `prepared` is the collector of a sieve that begins, if there is one.
+    ///
+    /// # Errors
+    /// The entry does not follow from those before it; nothing has changed then.
+    pub(super) fn apply(
+        &mut self,
+        entry: &Entry,
+        prepared: Option<Box<Collector>>,
+    ) -> Result<Added, String> {
+        match entry {
+            Entry::TakenApart { of, found, us } => self.taken_apart(&of.0, found, *us)?,
+            Entry::Begun {
+                batch,
+                of,
+                stage,
+                us,
+            } => {
+                self.begun(*batch, &of.0, *stage, prepared)?;
+                self.add_cost("linear-algebra", *us, 0);
+            }
+            Entry::Issued { units, upto } => {
+                self.units = *units;
+                self.upto = *upto;
+            }
+            Entry::Curves { unit, done, us } => {
+                self.answer(*unit, *done, *us);
+                self.add_cost("ecm", *us, *done);
+                if let Progress::Curves { done: all, .. } = &mut self.progress {
+                    *all = all.saturating_add(*done);
+                }
+            }
+            Entry::Relations {
+                unit,
+                families,
+                us,
+                packet,
+            } => return self.relations(*unit, *families, *us, &packet.0),
+            Entry::Failed { unit, us } => {
+                self.answered.insert(*unit);
+                self.failures += 1;
+                self.add_cost("failed", *us, 0);
+            }
+            Entry::Split { of, divisor, us } => self.split(&of.0, &divisor.0, *us)?,
+            Entry::Left { of, reason, us } => {
+                let part = self.close(&of.0)?;
+                self.left.push((part.value, part.exponent));
+                self.reason.get_or_insert_with(|| reason.clone());
+                self.add_cost("linear-algebra", *us, 0);
+            }
+        }
+        Ok(Added::default())
+    }
+
+    fn taken_apart(&mut self, of: &Integer, found: &Factorization, us: u64) -> Result<(), String> {
+        let part = self.close(of)?;
+        for cost in &found.stages {
+            self.add_cost(&cost.stage, cost.us, cost.count);
+        }
+        let staged = found.stages.iter().map(|cost| cost.us);
+        let staged = staged.fold(0, u64::saturating_add);
+        self.add_cost("overhead", us.saturating_sub(staged), 0);
+        for Power(prime, exponent) in &found.factors {
+            let known = self.primes.entry(prime.0.clone()).or_default();
+            *known = known.saturating_add(exponent.saturating_mul(part.exponent));
+        }
+        for Power(value, exponent) in &found.composites {
+            let exponent = exponent.saturating_mul(part.exponent);
+            if found.is_left_to_pool() {
+                self.open.push(Part {
+                    value: value.0.clone(),
+                    exponent,
+                    is_hard: true,
+                });
+            } else {
+                self.left.push((value.0.clone(), exponent));
+                let reason = found.reason.clone().unwrap_or_default();
+                self.reason.get_or_insert(reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn begun(
+        &mut self,
+        batch: u32,
+        of: &Integer,
+        stage: Stage,
+        prepared: Option<Box<Collector>>,
+    ) -> Result<(), String> {
+        let part = self.current().filter(|part| part.value == *of);
+        let part = part.ok_or("a stage of no divisor")?;
+        let goes_on = matches!(
+            (&self.progress, stage),
+            (Progress::Sieve(Some(_)), Stage::Sieve)
+        );
+        if !goes_on {
+            self.progress = match stage {
+                Stage::TakeApart => Progress::TakeApart,
+                Stage::Curves { digits } => {
+                    let levels = spread::levels(part.value.significant_bits());
+                    let level = levels.into_iter().find(|level| level.digits == digits);
+                    let level = level.ok_or("an unknown level of curves")?;
+                    Progress::Curves { level, done: 0 }
+                }
+                Stage::Sieve => Progress::Sieve(Some(match prepared {
+                    Some(collector) => collector,
+                    None => match Collector::start(of).map_err(|error| error.to_string())? {
+                        Start::Ready(collector) => collector,
+                        Start::Divisor(_) => return Err("a sieve of this divisor".to_owned()),
+                    },
+                })),
+            };
+            self.upto = 0;
+            self.done = 0.0;
+            self.seconds = 0.0;
+        }
+        self.batch = batch;
+        self.units = 0;
+        self.failures = 0;
+        self.answered.clear();
+        Ok(())
+    }
+
+    /// A packet counts if it has new relations, or if all of them hold.
+    fn relations(
+        &mut self,
+        unit: u32,
+        families: u64,
+        us: u64,
+        packet: &[u8],
+    ) -> Result<Added, String> {
+        let Progress::Sieve(Some(collector)) = &mut self.progress else {
+            return Err("relations without a sieve".to_owned());
+        };
+        let added = if packet.is_empty() {
+            Added::default()
+        } else {
+            collector.add(packet)
+        };
+        let all_known = added.known > 0 && added.wrong == 0;
+        if packet.is_empty() || added.new > 0 || all_known {
+            self.add_cost("sieve", us, added.new);
+            if added.wrong == 0 {
+                self.answer(unit, families, us);
+            }
+        }
+        Ok(added)
+    }
+
+    fn split(&mut self, of: &Integer, divisor: &Integer, us: u64) -> Result<(), String> {
+        let is_proper = *divisor > 1 && *divisor < *of && of.is_divisible(divisor);
+        if !is_proper {
+            return Err("a divisor that does not divide".to_owned());
+        }
+        let stage = match self.progress {
+            Progress::Curves { .. } => "ecm",
+            _ => "linear-algebra",
+        };
+        let part = self.close(of)?;
+        let cofactor = Integer::from(part.value.div_exact_ref(divisor));
+        for value in [divisor.clone(), cofactor] {
+            self.open.push(Part {
+                value,
+                exponent: part.exponent,
+                is_hard: false,
+            });
+        }
+        self.add_cost(stage, us, 0);
+        Ok(())
+    }
+
+    /// Takes the divisor that is worked on out of the open ones.
+    fn close(&mut self, value: &Integer) -> Result<Part, String> {
+        let part = self.open.pop_if(|part| part.value == *value);
+        let part = part.ok_or_else(|| "a divisor that is not worked on".to_owned())?;
+        self.progress = Progress::Idle;
+        Ok(part)
+    }
+
+    fn answer(&mut self, unit: u32, done: u64, us: u64) {
+        self.answered.insert(unit);
+        self.failures = 0;
+        self.done += done as f64;
+        self.seconds += us as f64 / 1e6;
+    }
+
+    fn add_cost(&mut self, stage: &str, us: u64, count: u64) {
+        if us == 0 && count == 0 {
+            return;
+        }
+        if let Some(cost) = self.costs.iter_mut().find(|cost| cost.stage == stage) {
+            cost.us = cost.us.saturating_add(us);
+            cost.count = cost.count.saturating_add(count);
+        } else {
+            self.costs.push(StageCost {
+                stage: stage.to_owned(),
+                us,
+                count,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+impl State {
+    /// Everything that can be compared.
+    pub(super) fn snapshot(&self) -> String {
+        let mut answered: Vec<_> = self.answered.iter().collect();
+        answered.sort_unstable();
+        format!(
+            "{:?} {:?} {answered:?} {:?}",
+            self.factorization(),
+            self.open,
+            (
+                &self.progress,
+                self.batch,
+                self.units,
+                self.upto,
+                self.done,
+                self.seconds,
+                self.failures,
+            )
+        )
+    }
+}

@@ -1,0 +1,223 @@
+//! Between the answers and [`crate::factoring`]: campaigns for integers that are too hard for one
+//! worker.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use primepool_common::message::{HexInteger, JobOutcome, UnitAnswer, UnitId};
+use tracing::warn;
+
+use super::{Answered, Arrival, REFUSALS_TOLD, Sink, SinkInput, microseconds};
+use crate::{
+    factoring::{Answer, Command, Concluded, LinearAlgebra, Verdict},
+    row::{Factored, Origin, Row, RowOutcome},
+    state::Event,
+    verify::Claim,
+};
+
+/// Node name shown for results that several nodes found together.
+const POOL: &str = "(pool)";
+
+impl Sink {
+    /// Takes the answer to a unit of a campaign.
+    pub(super) fn read_campaign_unit(&mut self, answer: UnitAnswer, arrival: &Arrival) {
+        let UnitAnswer {
+            node,
+            unit,
+            first: job,
+            ..
+        } = answer;
+        self.note_samples(&node, &answer.samples);
+        let id = UnitId::of(unit);
+        let published = self.shared.published_at(unit);
+        let is_one = answer.jobs.len() == 1;
+        let (outcome, done, us) = match (answer.rejected, answer.jobs.into_iter().next()) {
+            (Some(reason), _) => (JobOutcome::Rejected { reason }, 0, 0),
+            (None, Some(answer)) if is_one => {
+                (answer.outcome, answer.candidates, answer.compute_us)
+            }
+            (None, _) => {
+                self.refuse::<()>(Some(&node), "its jobs are not those of its unit");
+                return;
+            }
+        };
+        // What a node says of itself is bounded by what we see.
+        let latency = published.map_or(Duration::MAX, |published| {
+            arrival.at.saturating_duration_since(published)
+        });
+        let us = us.min(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+        if published.is_some() {
+            self.tally.busy(&node, us as f64 / 1e3);
+            self.shared.note_unit(Duration::from_micros(us));
+        }
+        let mut wrong = None;
+        let answer = match outcome {
+            JobOutcome::Ok { value } => Answer::Curves(value.map(|value| value.0)),
+            JobOutcome::Relations(packet) => Answer::Relations(packet.0),
+            JobOutcome::Factored(found) => {
+                let Some(divisor) = self.factoring.divisor(job, id) else {
+                    return;
+                };
+                let divisor = HexInteger(divisor.clone());
+                wrong = self.fault(
+                    job,
+                    &Factored::new(divisor, (*found).clone()),
+                    &found.reason,
+                );
+                Answer::TakenApart(*found)
+            }
+            JobOutcome::Failed { reason } | JobOutcome::Rejected { reason } => {
+                Answer::Failed(reason)
+            }
+        };
+        let verdict = match wrong {
+            Some(reason) => Verdict::Wrong(reason),
+            None => self.factoring.on_answer(job, id, answer, done, us),
+        };
+        if verdict == Verdict::Good {
+            self.shared.end_campaign_unit(unit);
+        }
+        if let Verdict::Wrong(reason) = verdict {
+            if self.tally.wrong(&node) <= REFUSALS_TOLD {
+                warn!(job, %node, "a result is wrong: {reason}");
+            }
+            self.factoring.avoid(job, id, &node);
+        }
+    }
+
+    /// What is wrong with a factorisation, if anything is.
+    fn fault(&mut self, job: u64, factored: &Factored, reason: &Option<String>) -> Option<String> {
+        let claim = Claim {
+            job,
+            value: None,
+            factored: Some(factored),
+            leaves_to_us: reason.is_none(),
+            always: true,
+        };
+        match self.verifier.check(&self.manifest.ask, &[claim]) {
+            Ok(verdicts) => verdicts.into_iter().next().flatten(),
+            Err(error) => Some(format!("it could not be checked: {error}")),
+        }
+    }
+
+    /// Begins the campaigns of the integers that workers have left to the pool, and takes these
+    /// out of the results.
+    pub(super) fn hand_over(&mut self, answered: &mut [Answered]) -> Result<(), String> {
+        let mut left = Vec::new();
+        for answered in answered {
+            answered
+                .rows
+                .retain_mut(|row| match row.take_left_to_pool() {
+                    None => true,
+                    Some(found) => {
+                        left.push((row.job, found, (row.compute_ms * 1e3) as u64));
+                        false
+                    }
+                });
+        }
+        let manifest = Arc::clone(&self.manifest);
+        for (job, found, us) in left {
+            let begun = self.factoring.begin(&manifest, job, found, us);
+            begun.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with the campaigns. Adds the results of those that are over to `answered`.
+    pub(super) fn advance_factoring(
+        &mut self,
+        answered: &mut Vec<Answered>,
+    ) -> Result<Vec<Concluded>, String> {
+        if !self.factoring.is_active() {
+            return Ok(Vec::new());
+        }
+        let now = Instant::now();
+        let commands = self.factoring.advance(&self.manifest, now);
+        let commands = commands.map_err(|error| error.to_string())?;
+        // Before any of it is published.
+        self.factoring.save().map_err(|error| error.to_string())?;
+        let mut all_concluded = Vec::new();
+        for command in commands {
+            match command {
+                Command::CancelBatch(batch) => {
+                    self.shared.drop_batch(batch);
+                    let _ = self.events.send(Event::CancelBatch(batch));
+                }
+                Command::Solve(task) => self.solve(task)?,
+                Command::Publish(units) => {
+                    let numbers = units.iter().map(|unit| unit.unit).collect();
+                    self.shared.add_campaign_units(units);
+                    let _ = self.events.send(Event::Publish(numbers));
+                }
+                Command::Conclude(concluded) => {
+                    answered.push(self.conclude(&concluded, now));
+                    all_concluded.push(concluded);
+                }
+            }
+        }
+        if !self.factoring.is_active() {
+            self.shared.set_standing(None);
+        }
+        Ok(all_concluded)
+    }
+
+    /// On a thread of its own.
+    fn solve(&self, task: LinearAlgebra) -> Result<(), String> {
+        let to_self = self.to_self.clone();
+        let work = move || {
+            let solved = Box::new(task.solve());
+            let _ = to_self.send(SinkInput::Solved(solved));
+        };
+        thread::Builder::new()
+            .name("linear-algebra".to_owned())
+            .spawn(work)
+            .map(|_| ())
+            .map_err(|error| format!("no thread for the linear algebra: {error}"))
+    }
+
+    /// The result of a campaign.
+    fn conclude(&mut self, concluded: &Concluded, now: Instant) -> Answered {
+        let found = &concluded.found;
+        let factored = Factored::new(HexInteger(concluded.number.clone()), found.clone());
+        let mut row = Row {
+            job: concluded.job,
+            outcome: if found.is_complete() {
+                RowOutcome::Ok
+            } else {
+                RowOutcome::Partial
+            },
+            prime: None,
+            bits: None,
+            after: None,
+            factored: None,
+            reason: found.reason.clone(),
+            compute_ms: concluded.us as f64 / 1e3,
+            candidates: 0,
+        };
+        // Each part of it was verified when it arrived.
+        match self.fault(concluded.job, &factored, &found.reason) {
+            None => row.factored = Some(factored),
+            Some(fault) => {
+                row.outcome = RowOutcome::Failed;
+                row.reason = Some(fault);
+            }
+        }
+        let first = self.shared.first_published().unwrap_or(self.started);
+        let latency = now.saturating_duration_since(first).as_secs_f64() * 1e3;
+        Answered {
+            unit: 0,
+            origin: Origin {
+                node: POOL.to_owned(),
+                worker: 0,
+                latency_ms: microseconds(latency),
+                queue_wait_ms: 0.0,
+                redelivered: false,
+            },
+            rows: vec![row],
+            at: now,
+        }
+    }
+}
