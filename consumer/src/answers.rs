@@ -15,7 +15,8 @@ use lapin::{
 };
 use primepool_common::{
     broker::{
-        APP_ID, Backoff, BrokerError, ConfirmedPublisher, Endpoint, MANDATORY, Message, properties,
+        APP_ID, Backoff, BrokerError, ConfirmedPublisher, Endpoint, MANDATORY, Message,
+        open_publisher, properties,
     },
     clock::unix_time,
     message::{Envelope, JobAnswer, JobOutcome, NodeSample, RunId, UnitAnswer, VERSION, WorkUnit},
@@ -226,7 +227,7 @@ impl Answers {
 
     async fn session(&mut self, backoff: &mut Backoff) -> Result<(), BrokerError> {
         let name = format!("primepool consumer {} (publishing)", self.node.name);
-        let (connection, channel) = topology::open_publisher(&self.endpoint, &name).await?;
+        let (connection, channel) = open_publisher(&self.endpoint, &name).await?;
         self.node.set_publishing(true);
         debug!(broker = %self.endpoint, "publishing");
         let mut publisher = ConfirmedPublisher::new(channel, WINDOW);

@@ -7,7 +7,7 @@ use std::{
 
 /// A group with a limit: how much CPU it may use, and where it says how much it has used.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CpuLimit {
+pub(crate) struct CpuLimit {
     /// Cores' worth of time that the group may use; less than 1 is possible.
     pub cores: f64,
     usage: Usage,
@@ -24,7 +24,7 @@ enum Usage {
 impl CpuLimit {
     /// The nearest limit above this process; nothing where there is none, or no control groups.
     #[must_use]
-    pub fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
         Self::find_below(Path::new("/sys/fs/cgroup"), &groups)
     }
@@ -79,7 +79,7 @@ impl CpuLimit {
     /// CPU seconds that the group has used since it was made; nothing where it keeps no account, as in version 1 if cpu and
     /// cpuacct are mounted apart.
     #[must_use]
-    pub fn used_s(&self) -> Option<f64> {
+    pub(crate) fn used_s(&self) -> Option<f64> {
         match &self.usage {
             Usage::Stat(file) => {
                 let text = fs::read_to_string(file).ok()?;

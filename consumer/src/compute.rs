@@ -13,7 +13,7 @@ use tracing::error;
 use crate::factor;
 
 /// Works on the jobs of a unit; a compute thread has one.
-pub trait Compute {
+pub(crate) trait Compute {
     /// Works on jobs `first..first + count` of `unit` and hands out each answer as `(job, outcome, candidates)`.
     ///
     /// # Errors
@@ -29,7 +29,7 @@ pub trait Compute {
 
 /// A range of a unit's jobs.
 #[derive(Debug, Clone, Copy)]
-pub struct Jobs {
+pub(crate) struct Jobs {
     /// Place of the first one in the unit.
     pub offset: u64,
     /// How many.
@@ -38,7 +38,7 @@ pub struct Jobs {
 
 /// The engine.
 #[derive(Default)]
-pub struct EngineCompute {
+pub(crate) struct EngineCompute {
     engine: Engine,
     /// For the next share of the same sieve.
     families: Option<Families>,
@@ -142,7 +142,7 @@ impl Compute for EngineCompute {
 ///
 /// # Errors
 /// Cancelled before the end: what there is.
-pub fn run_unit<C: Compute>(
+pub(crate) fn run_unit<C: Compute>(
     compute: &mut C,
     renew: impl Fn() -> C,
     unit: &WorkUnit,
@@ -228,7 +228,7 @@ impl Answers {
 
 /// The work was broken off.
 #[derive(Debug)]
-pub struct Cancelled {
+pub(crate) struct Cancelled {
     answers: Answers,
     start: Instant,
 }
@@ -237,7 +237,7 @@ impl Cancelled {
     /// The answers for somebody who does not try again: what is not done has failed for this reason. The time is shared out
     /// among all.
     #[must_use]
-    pub fn fail(self, reason: String) -> Vec<JobAnswer> {
+    pub(crate) fn fail(self, reason: String) -> Vec<JobAnswer> {
         let Self { mut answers, start } = self;
         let count = answers.0.len() as u64;
         let whole = Jobs { offset: 0, count };

@@ -18,7 +18,7 @@ use primepool_engine::{
 ///
 /// # Errors
 /// What [`Engine::factor`] says.
-pub fn factor(
+pub(crate) fn factor(
     engine: &mut Engine,
     n: &Integer,
     leave_above: Option<u32>,
@@ -68,7 +68,7 @@ fn why_left(left: &Composite) -> String {
 ///
 /// # Errors
 /// [`Error::Cancelled`], or what [`spread`] says.
-pub fn share(
+pub(crate) fn share(
     families: &mut Option<Families>,
     n: &Integer,
     share: Share,

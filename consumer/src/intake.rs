@@ -16,7 +16,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use primepool_common::{
-    broker::{Backoff, BrokerError, ControlReader, Endpoint},
+    broker::{Backoff, BrokerError, ControlReader, Endpoint, declare},
     message::{CONTENT_TYPE, Control, Instruction, decode_unit},
     topology,
 };
@@ -38,7 +38,7 @@ use crate::{
 
 /// What the intake works with.
 #[derive(Debug)]
-pub struct Intake {
+pub(crate) struct Intake {
     /// The broker.
     pub endpoint: Endpoint,
     /// The consumer's settings.
@@ -71,14 +71,14 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the units came by. It has to be kept until they are acknowledged: a channel ends when its handle is dropped, and the
 /// broker then takes back what was not.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     connection: Connection,
     _channel: Channel,
 }
 
 impl Session {
     /// Says goodbye to the broker.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         let _ = self.connection.close(200, "drained".into()).await;
     }
 }
@@ -91,7 +91,7 @@ impl Intake {
     ///
     /// # Errors
     /// The first connection failed in a way that only an operator can mend. Later ones are tried again for ever.
-    pub async fn run(mut self) -> Result<Option<Session>, BrokerError> {
+    pub(crate) async fn run(mut self) -> Result<Option<Session>, BrokerError> {
         let mut backoff = Backoff::new();
         let mut was_connected = false;
         loop {
@@ -119,7 +119,7 @@ impl Intake {
     ) -> Result<Session, BrokerError> {
         let name = format!("primepool consumer {} (consuming)", self.settings.node);
         let connection = self.endpoint.connect(&name).await?;
-        topology::declare(&connection).await?;
+        declare(&connection).await?;
         // Before the first unit comes: it may be one of a run that was cancelled.
         let mut control = ControlReader::open_or_warn(&connection).await;
         let channel = connection.create_channel().await?;

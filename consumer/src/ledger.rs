@@ -20,7 +20,7 @@ use primepool_common::message::RunId;
 use tokio::sync::Notify;
 
 /// A work unit's name: its run and its number there.
-pub type UnitKey = (RunId, u64);
+pub(crate) type UnitKey = (RunId, u64);
 
 /// The ledger; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -174,12 +174,12 @@ impl Ledger {
 
 /// Gives one delivery back to its queue so that the broker counts it as a try, which a negative acknowledgement is not on
 /// RabbitMQ 4.3.
-pub async fn pass_on(acker: &Acker) {
+pub(crate) async fn pass_on(acker: &Acker) {
     let _ = acker.reject(BasicRejectOptions { requeue: true }).await;
 }
 
 /// Gives one delivery back to its queue.
-pub async fn hand_back(acker: &Acker) {
+pub(crate) async fn hand_back(acker: &Acker) {
     let requeue = BasicNackOptions {
         requeue: true,
         ..BasicNackOptions::default()

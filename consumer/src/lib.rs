@@ -6,24 +6,24 @@
 //!     └────────────────────┴────────── acknowledgement, once the result is confirmed ──┘
 //! ```
 //!
-//! [`service`] puts the parts together and drains them; [`intake`] and [`answers`] own a connection each, because lapin stops
-//! every write, acknowledgements too, on a connection that the broker blocks; [`ledger`] knows what this process has received
-//! and not yet acknowledged, [`running`] what its threads work on and how to stop them.
+//! `service` puts the parts together and drains them; `intake` and `answers` own a connection each, because lapin stops
+//! every write, acknowledgements too, on a connection that the broker blocks; `ledger` knows what this process has received
+//! and not yet acknowledged, `running` what its threads work on and how to stop them.
 
 pub mod answers;
-pub mod cgroup;
+mod cgroup;
 pub mod cli;
-pub mod compute;
-pub mod factor;
+mod compute;
+mod factor;
 pub mod health;
-pub mod intake;
+mod intake;
 pub mod ledger;
-pub mod machine;
-pub mod metrics;
+mod machine;
+mod metrics;
 pub mod node;
-pub mod running;
-pub mod service;
-pub mod workers;
+mod running;
+mod service;
+mod workers;
 
 use primepool_common::{broker::Endpoint, exit::Exit, metrics::Source};
 

@@ -8,7 +8,7 @@ use crate::cgroup::CpuLimit;
 
 /// Asks the system.
 #[derive(Debug)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// Nothing where the system cannot be asked; its figures are 0 then.
     system: Option<System>,
     pid: Option<Pid>,
@@ -31,7 +31,7 @@ struct Look {
 impl Machine {
     /// Nothing measured yet.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             system: System::new().ok(),
             pid: sysinfo::get_current_pid().ok(),
@@ -44,7 +44,7 @@ impl Machine {
 
     /// Cores' worth of time that this process may use: its affinity, and its container's limit, which may be below 1.
     #[must_use]
-    pub fn cores(&self) -> f64 {
+    pub(crate) fn cores(&self) -> f64 {
         let affinity = thread::available_parallelism().map_or(1, NonZero::get) as f64;
         match &self.limit {
             Some(limit) => affinity.min(limit.cores),
@@ -53,7 +53,7 @@ impl Machine {
     }
 
     /// Renews the figures that need some time between two looks.
-    pub fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         let look = Look {
             at: Instant::now(),
             process_s: self.process().0,
@@ -78,18 +78,18 @@ impl Machine {
 
     /// CPU use by anyone between the last two looks, per cent of all cores, or of the container's limit.
     #[must_use]
-    pub fn cpu_pct(&self) -> f64 {
+    pub(crate) fn cpu_pct(&self) -> f64 {
         self.cpu_pct
     }
 
     /// CPU use by this process between the last two looks, per cent of [`cores`](Self::cores).
     #[must_use]
-    pub fn pool_cpu_pct(&self) -> f64 {
+    pub(crate) fn pool_cpu_pct(&self) -> f64 {
         self.pool_cpu_pct
     }
 
     /// CPU seconds and resident bytes of this process.
-    pub fn process(&mut self) -> (f64, u64) {
+    pub(crate) fn process(&mut self) -> (f64, u64) {
         let (Some(pid), Some(system)) = (self.pid, &mut self.system) else {
             return (0.0, 0);
         };
@@ -104,7 +104,7 @@ impl Machine {
     }
 
     /// Bytes in use and in all.
-    pub fn memory(&mut self) -> (u64, u64) {
+    pub(crate) fn memory(&mut self) -> (u64, u64) {
         let Some(system) = &mut self.system else {
             return (0, 0);
         };

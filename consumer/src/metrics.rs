@@ -4,7 +4,7 @@ use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use lapin::Connection;
 use primepool_common::{
-    broker::{Endpoint, QueueFigures},
+    broker::{Endpoint, QueueFigures, queue_state},
     message::JobKind,
     metrics::{MetricsWriter, points},
     topology,
@@ -30,7 +30,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where metrics are kept while the server is away, unless an option says where.
 #[must_use]
-pub fn default_spool() -> PathBuf {
+pub(crate) fn default_spool() -> PathBuf {
     let home = |variable, below: &str| {
         let path = PathBuf::from(env::var_os(variable)?);
         path.is_absolute().then(|| path.join(below))
@@ -42,7 +42,7 @@ pub fn default_spool() -> PathBuf {
 }
 
 /// Writes a point of the node every so often; ends when it is aborted.
-pub async fn report_node(node: Arc<Node>, writer: Arc<MetricsWriter>, every: Duration) {
+pub(crate) async fn report_node(node: Arc<Node>, writer: Arc<MetricsWriter>, every: Duration) {
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -52,13 +52,13 @@ pub async fn report_node(node: Arc<Node>, writer: Arc<MetricsWriter>, every: Dur
 }
 
 /// Writes a point of the node.
-pub fn write_node(node: &Node, writer: &MetricsWriter) {
+pub(crate) fn write_node(node: &Node, writer: &MetricsWriter) {
     writer.write(&points::node(&node.name, None, &node.sample()));
 }
 
 /// Looks at the queues that this consumer takes from.
 #[derive(Debug)]
-pub struct Queues {
+pub(crate) struct Queues {
     writer: Arc<MetricsWriter>,
     queues: Vec<(String, Option<watch::Receiver<Option<QueueFigures>>>)>,
     next: Instant,
@@ -67,7 +67,7 @@ pub struct Queues {
 impl Queues {
     /// The queues of these kinds; those of kinds for measuring only are left out.
     #[must_use]
-    pub fn new(endpoint: &Endpoint, kinds: &[JobKind], writer: Arc<MetricsWriter>) -> Self {
+    pub(crate) fn new(endpoint: &Endpoint, kinds: &[JobKind], writer: Arc<MetricsWriter>) -> Self {
         let kinds = kinds.iter().filter(|kind| **kind != JobKind::Noop);
         let follow = |queue: String| {
             // Nobody would read the figures.
@@ -85,7 +85,7 @@ impl Queues {
     }
 
     /// Waits until it is time for a look; for ever if nobody wants to know.
-    pub async fn due(&mut self) {
+    pub(crate) async fn due(&mut self) {
         if !self.writer.is_enabled() {
             std::future::pending::<()>().await;
         }
@@ -93,12 +93,12 @@ impl Queues {
     }
 
     /// Writes a point of each queue, of those that the broker tells about in time. The more consumers look, the less often each does.
-    pub async fn look(&mut self, connection: &Connection) {
+    pub(crate) async fn look(&mut self, connection: &Connection) {
         let began = Instant::now();
         self.next = began + LOOK_EVERY;
         let mut consumers = 0;
         for (queue, figures) in &self.queues {
-            let asked = topology::queue_state(connection, queue);
+            let asked = queue_state(connection, queue);
             let Ok(Ok(state)) = timeout(LOOK_TIMEOUT, asked).await else {
                 return;
             };

@@ -19,7 +19,7 @@ const RUNS_REMEMBERED: usize = 100_000;
 
 /// Why the work on a unit was broken off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// Its time is over.
     Deadline,
     /// Nobody wants its run any more.
@@ -30,7 +30,7 @@ pub enum Stop {
 
 /// The units at work; clones share them.
 #[derive(Debug, Clone)]
-pub struct Running {
+pub(crate) struct Running {
     shared: Arc<Mutex<Shared>>,
     /// Where the clocks of deadlines run.
     runtime: Handle,
@@ -77,7 +77,7 @@ impl Unit {
 impl Running {
     /// Nothing yet; to be called within the runtime.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             shared: Arc::default(),
             runtime: Handle::current(),
@@ -91,7 +91,7 @@ impl Running {
 
     /// A worker begins a unit: the flag that tells it to stop.
     #[must_use]
-    pub fn begin(&self, worker: u32, unit: &WorkUnit) -> Cancel {
+    pub(crate) fn begin(&self, worker: u32, unit: &WorkUnit) -> Cancel {
         let cancel = Cancel::new();
         let mut shared = self.lock();
         shared.begun += 1;
@@ -129,7 +129,7 @@ impl Running {
     }
 
     /// The worker is done with its unit: why it was to stop, if it was.
-    pub fn end(&self, worker: u32) -> Option<Stop> {
+    pub(crate) fn end(&self, worker: u32) -> Option<Stop> {
         let unit = self.lock().units.remove(&worker)?;
         if let Some(clock) = unit.clock {
             clock.abort();
@@ -138,7 +138,7 @@ impl Running {
     }
 
     /// Nobody wants this run any more, or only this group of its units. `true` if that is news.
-    pub fn cancel(&self, run: &RunId, group: Option<u32>) -> bool {
+    pub(crate) fn cancel(&self, run: &RunId, group: Option<u32>) -> bool {
         let mut shared = self.lock();
         let cancelled = (run.clone(), group);
         if !shared.cancelled.insert(cancelled.clone()) {
@@ -159,12 +159,12 @@ impl Running {
 
     /// Whether the unit's run was cancelled, or its group.
     #[must_use]
-    pub fn is_cancelled(&self, unit: &WorkUnit) -> bool {
+    pub(crate) fn is_cancelled(&self, unit: &WorkUnit) -> bool {
         self.lock().is_cancelled(unit)
     }
 
     /// This process ends: everything stops, and nothing is begun.
-    pub fn stop_all(&self) {
+    pub(crate) fn stop_all(&self) {
         let mut shared = self.lock();
         shared.ends = true;
         for unit in shared.units.values_mut() {

@@ -46,7 +46,7 @@ const CLOSE_METRICS: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// The broker refuses us in a way that only an operator can mend, or the system refuses threads or signals.
-pub async fn run(
+pub(crate) async fn run(
     endpoint: Endpoint,
     settings: Settings,
     writer: MetricsWriter,

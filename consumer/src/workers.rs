@@ -16,7 +16,7 @@ use crate::{
 
 /// A unit for the workers.
 #[derive(Debug)]
-pub struct Task {
+pub(crate) struct Task {
     /// What to do.
     pub unit: WorkUnit,
     /// Whether the broker had handed it out before.
@@ -26,14 +26,14 @@ pub struct Task {
 impl Task {
     /// The unit's name in the ledger.
     #[must_use]
-    pub fn key(&self) -> UnitKey {
+    pub(crate) fn key(&self) -> UnitKey {
         (self.unit.run.clone(), self.unit.unit)
     }
 }
 
 /// What became of a task.
 #[derive(Debug)]
-pub enum Finished {
+pub(crate) enum Finished {
     /// It was worked on.
     Answered(UnitAnswer),
     /// It was broken off since this process ends: others are to do it.
@@ -46,7 +46,7 @@ pub enum Finished {
 ///
 /// # Errors
 /// The system gives no more threads.
-pub fn start(
+pub(crate) fn start(
     node: &Arc<Node>,
     count: u32,
     tasks: &Receiver<Task>,
@@ -72,7 +72,7 @@ pub fn start(
 
 /// The channel that the workers take from.
 #[must_use]
-pub fn channel() -> (Sender<Task>, Receiver<Task>) {
+pub(crate) fn channel() -> (Sender<Task>, Receiver<Task>) {
     // Bounded by what the broker hands out unacknowledged.
     crossbeam_channel::unbounded()
 }

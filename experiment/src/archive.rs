@@ -14,16 +14,16 @@ use primepool_common::{
 };
 
 use crate::{
+    metrics_lp,
     process::SPOOL,
     record::{Baseline, Record, Settings},
-    report::metrics_lp,
 };
 
 /// The measurement of these points.
-pub const MEASUREMENT: &str = "experiment";
+pub(crate) const MEASUREMENT: &str = "experiment";
 
 /// Fields that hold the text, in their order.
-pub const JSON: [&str; 8] = [
+pub(crate) const JSON: [&str; 8] = [
     "json", "json_1", "json_2", "json_3", "json_4", "json_5", "json_6", "json_7",
 ];
 
@@ -35,7 +35,7 @@ const CLOSING: Duration = Duration::from_secs(10);
 
 /// What a point tells of an experiment; its tag `part`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// [`Settings`]; what was written before belongs to an earlier experiment of the same name.
     Settings,
     /// [`Baseline`].
@@ -47,7 +47,7 @@ pub enum Part {
 impl Part {
     /// As the tag says it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Settings => "settings",
             Self::Baseline => "baseline",
@@ -67,12 +67,12 @@ struct Environment {
 ///
 /// # Errors
 /// What it says cannot be used.
-pub fn influx() -> Result<InfluxArgs> {
+pub(crate) fn influx() -> Result<InfluxArgs> {
     Ok(Environment::try_parse_from(["experiment"])?.influx)
 }
 
 /// Takes the points of an experiment.
-pub struct Archive {
+pub(crate) struct Archive {
     name: String,
     file: LineProtocolFile,
     server: MetricsWriter,
@@ -83,7 +83,7 @@ impl Archive {
     ///
     /// # Errors
     /// The file cannot be written, or the environment names an InfluxDB that cannot be used.
-    pub fn open(dir: &Path) -> Result<Self> {
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(metrics_lp::FILE);
         let name = name(dir);
         Ok(Self {
@@ -98,7 +98,7 @@ impl Archive {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn settings(&mut self, settings: &Settings) -> Result<()> {
+    pub(crate) fn settings(&mut self, settings: &Settings) -> Result<()> {
         let text = serde_json::to_string(settings)?;
         self.write(point(&self.name, Part::Settings), &text)
     }
@@ -107,7 +107,7 @@ impl Archive {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn baseline(&mut self, baseline: &Baseline) -> Result<()> {
+    pub(crate) fn baseline(&mut self, baseline: &Baseline) -> Result<()> {
         let text = serde_json::to_string(baseline)?;
         let point =
             point(&self.name, Part::Baseline).field("primes_per_core_s", baseline.per_core());
@@ -118,7 +118,7 @@ impl Archive {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn record(&mut self, record: &Record) -> Result<()> {
+    pub(crate) fn record(&mut self, record: &Record) -> Result<()> {
         let text = serde_json::to_string(record)?;
         let mut point = point(&self.name, Part::Record)
             .tag("nodes", record.nodes.to_string())
@@ -150,14 +150,14 @@ impl Archive {
     }
 
     /// Sends the rest; how many points wait on disk for a server that did not take them. Blocks.
-    pub fn close(self) -> u64 {
+    pub(crate) fn close(self) -> u64 {
         self.server.close(CLOSING).spooled
     }
 }
 
 /// The name of the experiment in a folder.
 #[must_use]
-pub fn name(dir: &Path) -> String {
+pub(crate) fn name(dir: &Path) -> String {
     let name = dir.file_name().unwrap_or(dir.as_os_str());
     name.to_string_lossy().into_owned()
 }

@@ -22,7 +22,7 @@ use crate::{
 ///
 /// # Errors
 /// The engine does not do primes of this size.
-pub fn bare_loop(bits: u32, seed: u64, threads: u32, time: Duration) -> Result<f64> {
+pub(crate) fn bare_loop(bits: u32, seed: u64, threads: u32, time: Duration) -> Result<f64> {
     // As many at a time as a unit holds, so that a kernel that works on several jobs at once is not held back.
     let each = estimate::seconds(Form::Prime, bits, Kernel::choose().ok());
     let batch = ((0.2 / each) as u64).clamp(1, 50_000);
@@ -58,7 +58,7 @@ pub fn bare_loop(bits: u32, seed: u64, threads: u32, time: Duration) -> Result<f
 
 /// What the bare loop prints when it is a process of its own.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// Primes per second of all threads.
     pub primes_per_s: f64,
     /// Threads that it had.
@@ -70,7 +70,7 @@ pub struct Measured {
 ///
 /// # Errors
 /// A share cannot be given, or the loop cannot be started or fails.
-pub fn measure(settings: &Settings, time: Duration) -> Result<Baseline> {
+pub(crate) fn measure(settings: &Settings, time: Duration) -> Result<Baseline> {
     let mut baseline = Baseline {
         bits: settings.bits,
         seed: settings.seed,

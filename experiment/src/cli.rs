@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use primepool_common::cli::duration;
 
 use crate::{
-    compare::figures::System,
     span::{Numbers, numbers},
+    system::System,
 };
 
 const EXAMPLES: &str = "\

@@ -32,7 +32,7 @@ const NOTICE: Duration = Duration::from_secs(10);
 
 /// How nodes are started.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan<'a> {
+pub(crate) struct Plan<'a> {
     /// As what.
     pub launcher: &'a Launcher,
     /// Where consumer and producer are on this machine.
@@ -49,7 +49,7 @@ pub struct Plan<'a> {
 
 /// Nodes that take work from the broker. They end when this is dropped, at once; see [`Cluster::end`].
 #[derive(Debug)]
-pub struct Cluster<'a> {
+pub(crate) struct Cluster<'a> {
     plan: Plan<'a>,
     nodes: Vec<Node>,
 }
@@ -59,7 +59,7 @@ impl<'a> Cluster<'a> {
     ///
     /// # Errors
     /// Somebody else's consumers are there; a node cannot be started, ended early, or has not joined in time.
-    pub fn start(
+    pub(crate) fn start(
         plan: Plan<'a>,
         dir: &Path,
         nodes: u32,
@@ -99,7 +99,7 @@ impl<'a> Cluster<'a> {
     ///
     /// # Errors
     /// One has; with the end of its log.
-    pub fn live(&mut self) -> Result<()> {
+    pub(crate) fn live(&mut self) -> Result<()> {
         for node in &mut self.nodes {
             if let Some(status) = node.child.try_wait()? {
                 bail!("{} ended ({status}): {}", node.name, last_lines(&node.log));
@@ -110,7 +110,7 @@ impl<'a> Cluster<'a> {
 
     /// CPU seconds so far, if the nodes are processes of this machine.
     #[must_use]
-    pub fn cpu_s(&self) -> Option<f64> {
+    pub(crate) fn cpu_s(&self) -> Option<f64> {
         if !self.plan.launcher.is_process() {
             return None;
         }
@@ -118,7 +118,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// Asks all to end, and waits until they have and the broker knows; kills what takes too long.
-    pub fn end(mut self) {
+    pub(crate) fn end(mut self) {
         for node in &mut self.nodes {
             node.stdin = None;
         }

@@ -9,14 +9,15 @@
 //!   figures: medians, and ratios within a round ──▶ table, bars, page
 //! ```
 
-pub mod bars;
-pub mod driver;
-pub mod figures;
-pub mod page;
-pub mod primepool;
-pub mod processes;
-pub mod table;
+pub(crate) mod bars;
+pub(crate) mod driver;
+pub(crate) mod figures;
+pub(crate) mod page;
+pub(crate) mod primepool;
+pub(crate) mod processes;
+pub(crate) mod table;
 
+use crate::system::System;
 use std::{
     collections::BTreeMap,
     fs,
@@ -31,7 +32,7 @@ use rand_chacha::{
 };
 
 use self::{
-    figures::{Comparison, Figures, Outcome, Rate, Record, Settings, System},
+    figures::{Comparison, Figures, Outcome, Rate, Record, Settings},
     processes::Watch,
 };
 use crate::{
@@ -40,14 +41,14 @@ use crate::{
     queue::JobsQueue,
     record,
     report::png::Painter,
-    run::{complain, new_folder},
+    terminal::{complain, new_folder},
 };
 
 /// `experiment compare`.
 ///
 /// # Errors
 /// What went wrong, for people, and the exit status that says so.
-pub fn compare(args: &cli::CompareArgs, stop: &Stop) -> Result<Exit, (Exit, Error)> {
+pub(crate) fn compare(args: &cli::CompareArgs, stop: &Stop) -> Result<Exit, (Exit, Error)> {
     let dir = folder(args).map_err(|error| (Exit::Usage, error))?;
     rounds(args, &dir, stop).map_err(|error| match stop.asked() {
         true => (Exit::Interrupted, error),

@@ -35,7 +35,7 @@ const VARIABLES: [&str; 6] = [
 /// How nodes are started.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Launcher {
+pub(crate) enum Launcher {
     /// A process of this machine.
     #[default]
     Process,
@@ -57,7 +57,7 @@ pub enum Launcher {
 
 /// A node to start.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub(crate) struct Place<'a> {
     /// Which node it is, from 1.
     pub number: u32,
     /// Its name.
@@ -68,7 +68,7 @@ pub struct Place<'a> {
 
 /// A command that is ready to be started.
 #[derive(Debug)]
-pub struct Ready {
+pub(crate) struct Ready {
     /// The command.
     pub command: Command,
     /// Whether it reads the broker's address from its standard input.
@@ -84,7 +84,7 @@ impl Launcher {
     ///
     /// # Errors
     /// What is wrong with the command, and how to write one.
-    pub fn new(
+    pub(crate) fn new(
         text: &str,
         image: &str,
         docker_options: &str,
@@ -118,7 +118,7 @@ impl Launcher {
     ///
     /// # Errors
     /// What is missing.
-    pub fn suffices(&self, nodes: u32, cores: Option<f64>) -> Result<(), String> {
+    pub(crate) fn suffices(&self, nodes: u32, cores: Option<f64>) -> Result<(), String> {
         let Self::Command { words, hosts } = self else {
             return Ok(());
         };
@@ -138,19 +138,19 @@ impl Launcher {
 
     /// Whether the nodes are processes of this machine whose CPU time the system tells.
     #[must_use]
-    pub fn is_process(&self) -> bool {
+    pub(crate) fn is_process(&self) -> bool {
         *self == Self::Process
     }
 
     /// Whether the nodes have machines of their own.
     #[must_use]
-    pub fn is_elsewhere(&self) -> bool {
+    pub(crate) fn is_elsewhere(&self) -> bool {
         matches!(self, Self::Command { .. })
     }
 
     /// What a node is, for people.
     #[must_use]
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::Process => "a process".to_owned(),
             Self::Docker { image, options } => {
@@ -174,7 +174,7 @@ impl Launcher {
     ///
     /// # Errors
     /// Its share of the CPU cannot be given.
-    pub fn consumer(
+    pub(crate) fn consumer(
         &self,
         programs: &Path,
         place: Place<'_>,
@@ -203,7 +203,7 @@ impl Launcher {
     ///
     /// # Errors
     /// Its share of the CPU cannot be given.
-    pub fn experiment(
+    pub(crate) fn experiment(
         &self,
         own: &Path,
         place: Place<'_>,

@@ -9,21 +9,25 @@
 //!            └──▶ report: figures, tables, words
 //! ```
 
-pub mod archive;
-pub mod baseline;
+mod archive;
+mod baseline;
 pub mod cli;
-pub mod cluster;
-pub mod compare;
-pub mod launcher;
-pub mod machine;
-pub mod process;
-pub mod queue;
-pub mod record;
-pub mod report;
-pub mod run;
+mod cluster;
+mod compare;
+mod interval;
+mod launcher;
+mod machine;
+mod metrics_lp;
+mod process;
+mod queue;
+mod record;
+mod report;
+mod run;
 pub mod share;
-pub mod span;
-pub mod sweep;
+mod span;
+mod sweep;
+mod system;
+mod terminal;
 
 use std::{sync::Arc, thread};
 

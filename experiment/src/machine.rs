@@ -9,7 +9,7 @@ use crate::record::Machine;
 
 /// Cores that this process may use.
 #[must_use]
-pub fn cores() -> u32 {
+pub(crate) fn cores() -> u32 {
     thread::available_parallelism()
         .ok()
         .and_then(|cores: NonZero<usize>| u32::try_from(cores.get()).ok())
@@ -18,7 +18,7 @@ pub fn cores() -> u32 {
 
 /// This machine.
 #[must_use]
-pub fn here() -> Machine {
+pub(crate) fn here() -> Machine {
     let what = RefreshKind::nothing()
         .with_cpu(CpuRefreshKind::nothing())
         .with_memory(MemoryRefreshKind::nothing().with_ram());

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use crate::share::Share;
 
 /// Folder in the experiment's for metrics that InfluxDB has not taken, of all its programs on this machine.
-pub const SPOOL: &str = ".metrics-spool";
+pub(crate) const SPOOL: &str = ".metrics-spool";
 
 /// Names another one.
 const SPOOL_VARIABLE: &str = "PRIMEPOOL_METRICS_SPOOL";
@@ -35,17 +35,17 @@ const TICKS: f64 = 100.0;
 
 /// Whether somebody has asked the experiment to stop.
 #[derive(Debug, Default)]
-pub struct Stop(AtomicBool);
+pub(crate) struct Stop(AtomicBool);
 
 impl Stop {
     /// Asks.
-    pub fn ask(&self) {
+    pub(crate) fn ask(&self) {
         self.0.store(true, Relaxed);
     }
 
     /// Whether somebody has.
     #[must_use]
-    pub fn asked(&self) -> bool {
+    pub(crate) fn asked(&self) -> bool {
         self.0.load(Relaxed)
     }
 }
@@ -54,7 +54,7 @@ impl Stop {
 ///
 /// # Errors
 /// They are not there.
-pub fn programs() -> Result<PathBuf> {
+pub(crate) fn programs() -> Result<PathBuf> {
     let own = env::current_exe().context("cannot find out where this program is")?;
     let dir = own.parent().unwrap_or(Path::new("")).to_owned();
     for name in ["consumer", "producer"] {
@@ -74,7 +74,7 @@ pub fn programs() -> Result<PathBuf> {
 ///
 /// # Errors
 /// It does not end well, with the end of what it said; or what `watch` has found.
-pub fn produce(
+pub(crate) fn produce(
     programs: &Path,
     (dir, spool): (&Path, &Path),
     args: &[String],
@@ -130,7 +130,7 @@ pub fn produce(
 }
 
 /// A command that ends with this process, in a share of its own from its first instruction on.
-pub fn within(share: Option<&Share>, program: &Path) -> Command {
+pub(crate) fn within(share: Option<&Share>, program: &Path) -> Command {
     // The kernel tells it only of an end that is yet to come: it looks itself whether this process is still there.
     let script =
         r#"[ "$PPID" = "$0" ] || exit; [ -z "$1" ] || echo $$ >"$1" || exit; shift; exec "$@""#;
@@ -145,7 +145,7 @@ pub fn within(share: Option<&Share>, program: &Path) -> Command {
 
 /// Takes away what the user has set for producers and consumers of other runs; the broker's address and where metrics go stay.
 /// Metrics that cannot be sent wait in `spool`, unless the user has named a folder.
-pub fn own_settings(command: &mut Command, spool: &Path) {
+pub(crate) fn own_settings(command: &mut Command, spool: &Path) {
     if env::var_os(SPOOL_VARIABLE).is_none() {
         command.env(SPOOL_VARIABLE, spool);
     }
@@ -177,7 +177,7 @@ fn stat(pid: u32) -> Option<Vec<String>> {
 
 /// CPU seconds that a process has used.
 #[must_use]
-pub fn cpu_s(pid: u32) -> Option<f64> {
+pub(crate) fn cpu_s(pid: u32) -> Option<f64> {
     let fields = stat(pid)?;
     let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
     Some((ticks(11)? + ticks(12)?) / TICKS)
@@ -189,7 +189,7 @@ fn is_zombie(pid: u32) -> bool {
 
 /// The last lines of a log, in one.
 #[must_use]
-pub fn last_lines(log: &Path) -> String {
+pub(crate) fn last_lines(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().rev().take(3).collect();
     if lines.is_empty() {

@@ -6,7 +6,7 @@ use anyhow::{Context, Error, Result, bail};
 use clap::Parser;
 use lapin::{Connection, options::QueuePurgeOptions};
 use primepool_common::{
-    broker::{BrokerArgs, BrokerError, Endpoint},
+    broker::{BrokerArgs, BrokerError, Endpoint, delete_results, queue_state},
     message::{JobKind, RunId},
     topology::{self, QueueState},
 };
@@ -24,7 +24,7 @@ struct Environment {
 
 /// The queue of the primes to find, on the broker that the environment names.
 #[derive(Debug)]
-pub struct JobsQueue {
+pub(crate) struct JobsQueue {
     runtime: Runtime,
     endpoint: Endpoint,
     address: String,
@@ -36,7 +36,7 @@ impl JobsQueue {
     ///
     /// # Errors
     /// The address is not one.
-    pub fn from_environment() -> Result<Self> {
+    pub(crate) fn from_environment() -> Result<Self> {
         let broker = Environment::try_parse_from(["experiment"])?.broker;
         let endpoint = Endpoint::from_args(&broker).map_err(Error::msg)?;
         Ok(Self {
@@ -51,7 +51,7 @@ impl JobsQueue {
 
     /// The broker's address, password included.
     #[must_use]
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.address.trim()
     }
 
@@ -59,7 +59,7 @@ impl JobsQueue {
     ///
     /// # Errors
     /// Somebody does, or the broker cannot be reached.
-    pub fn is_free(&self) -> Result<()> {
+    pub(crate) fn is_free(&self) -> Result<()> {
         let state = self.until(Duration::ZERO, |_| Ok(true))?;
         if state.consumers > 0 {
             bail!(
@@ -84,7 +84,7 @@ impl JobsQueue {
     ///
     /// # Errors
     /// Those of `is_so`, or the broker cannot be reached.
-    pub fn until(
+    pub(crate) fn until(
         &self,
         longest: Duration,
         mut is_so: impl FnMut(QueueState) -> Result<bool>,
@@ -93,7 +93,7 @@ impl JobsQueue {
         self.runtime.block_on(async {
             let connection = self.endpoint.connect("experiment").await?;
             let state = loop {
-                let state = match topology::queue_state(&connection, &self.name).await {
+                let state = match queue_state(&connection, &self.name).await {
                     Ok(state) => state,
                     Err(BrokerError::NotFound { .. }) => QueueState {
                         ready: 0,
@@ -115,7 +115,10 @@ impl JobsQueue {
     ///
     /// # Errors
     /// The broker cannot be reached, or what `act` says.
-    pub fn with_connection<T>(&self, act: impl AsyncFnOnce(&Connection) -> Result<T>) -> Result<T> {
+    pub(crate) fn with_connection<T>(
+        &self,
+        act: impl AsyncFnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
         self.runtime.block_on(async {
             let connection = self.endpoint.connect("experiment").await?;
             let result = act(&connection).await;
@@ -128,7 +131,7 @@ impl JobsQueue {
     ///
     /// # Errors
     /// The broker cannot be reached, or refuses.
-    pub fn clear(&self, runs: &[RunId]) -> Result<()> {
+    pub(crate) fn clear(&self, runs: &[RunId]) -> Result<()> {
         self.runtime.block_on(async {
             let connection = self.endpoint.connect("experiment").await?;
             let channel = connection.create_channel().await?;
@@ -137,7 +140,7 @@ impl JobsQueue {
                 .await
                 .with_context(|| format!("cannot empty {}", self.name))?;
             for run in runs {
-                topology::delete_results(&connection, run).await?;
+                delete_results(&connection, run).await?;
             }
             let _ = connection.close(200, "done".into()).await;
             Ok(())

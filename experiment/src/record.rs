@@ -17,11 +17,11 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{launcher::Launcher, report::series::Interval};
+use crate::{interval::Interval, launcher::Launcher};
 
 /// What a sweep was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Numbers of nodes, ascending.
     pub nodes: Vec<u32>,
     /// Workers of each node, ascending.
@@ -49,7 +49,7 @@ pub struct Settings {
 
 /// The machine that an experiment ran on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// Name of the processor.
     pub processor: String,
     /// Cores that the experiment may use.
@@ -66,7 +66,7 @@ pub struct Machine {
 
 /// One measurement: a seeded run on so many nodes with so many workers each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// Nodes: consumer processes.
     pub nodes: u32,
     /// Workers of each.
@@ -83,7 +83,7 @@ pub struct Record {
 /// How a measurement ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// What was measured.
     Measured(Box<Figures>),
     /// Why nothing was, for people.
@@ -92,7 +92,7 @@ pub enum Outcome {
 
 /// What was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// The producer's folder of the run, relative to the experiment's.
     pub folder: String,
     /// Jobs, all of which ended well.
@@ -127,7 +127,7 @@ pub struct Figures {
 
 /// Of a distribution over jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Percentiles {
+pub(crate) struct Percentiles {
     /// The median.
     pub p50: f64,
     /// 95 % are below.
@@ -142,7 +142,7 @@ pub struct Percentiles {
 
 /// The same jobs in a bare loop of the engine: the ceiling.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Baseline {
+pub(crate) struct Baseline {
     /// Bits of each prime.
     pub bits: u32,
     /// Seed of the jobs.
@@ -161,22 +161,22 @@ pub struct Baseline {
 
 impl Settings {
     /// Name of their file.
-    pub const FILE: &str = "settings.json";
+    pub(crate) const FILE: &str = "settings.json";
 }
 
 impl Record {
     /// Name of their file.
-    pub const FILE: &str = "records.jsonl";
+    pub(crate) const FILE: &str = "records.jsonl";
 
     /// Which measurement it is.
     #[must_use]
-    pub fn key(&self) -> (u32, u32, u32) {
+    pub(crate) fn key(&self) -> (u32, u32, u32) {
         (self.nodes, self.workers, self.repeat)
     }
 
     /// The figures, of a measurement that did not fail.
     #[must_use]
-    pub fn figures(&self) -> Option<&Figures> {
+    pub(crate) fn figures(&self) -> Option<&Figures> {
         match &self.outcome {
             Outcome::Measured(figures) => Some(figures),
             Outcome::Failed(_) => None,
@@ -187,7 +187,7 @@ impl Record {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn append(&self, dir: &Path) -> Result<()> {
+    pub(crate) fn append(&self, dir: &Path) -> Result<()> {
         let path = dir.join(Self::FILE);
         let mut line = serde_json::to_vec(self)?;
         line.push(b'\n');
@@ -203,7 +203,7 @@ impl Record {
     ///
     /// # Errors
     /// The file cannot be read, or is not one of records.
-    pub fn read_all(dir: &Path) -> Result<Vec<Self>> {
+    pub(crate) fn read_all(dir: &Path) -> Result<Vec<Self>> {
         let path = dir.join(Self::FILE);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -230,17 +230,17 @@ impl Record {
 
 impl Baseline {
     /// Name of its file.
-    pub const FILE: &str = "baseline.json";
+    pub(crate) const FILE: &str = "baseline.json";
 
     /// The median of the repetitions, primes per second and core.
     #[must_use]
-    pub fn per_core(&self) -> f64 {
+    pub(crate) fn per_core(&self) -> f64 {
         median(&self.primes_per_s) / self.cores
     }
 
     /// The same beside others: of so many loops at once, for each number of them that was measured.
     #[must_use]
-    pub fn per_core_together(&self) -> BTreeMap<u32, f64> {
+    pub(crate) fn per_core_together(&self) -> BTreeMap<u32, f64> {
         let each = |(&nodes, rates): (&u32, &Vec<f64>)| {
             (nodes, median(rates) / (f64::from(nodes) * self.cores))
         };
@@ -257,7 +257,7 @@ fn median(rates: &[f64]) -> f64 {
 ///
 /// # Errors
 /// It cannot be read, or is not what it should be.
-pub fn read<T: DeserializeOwned>(dir: &Path, file: &str) -> Result<Option<T>> {
+pub(crate) fn read<T: DeserializeOwned>(dir: &Path, file: &str) -> Result<Option<T>> {
     let path = dir.join(file);
     match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
@@ -272,7 +272,7 @@ pub fn read<T: DeserializeOwned>(dir: &Path, file: &str) -> Result<Option<T>> {
 ///
 /// # Errors
 /// It cannot be written.
-pub fn write<T: Serialize>(dir: &Path, file: &str, value: &T) -> Result<()> {
+pub(crate) fn write<T: Serialize>(dir: &Path, file: &str, value: &T) -> Result<()> {
     let path = dir.join(file);
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');

@@ -11,17 +11,16 @@
 //! DIR/report/runs/nodes_<n>_workers_<w>/  the median run of a configuration
 //! ```
 
-pub mod charts;
-pub mod html;
-pub mod metrics_lp;
-pub mod plot;
-pub mod png;
-pub mod series;
-pub mod source;
-pub mod study;
-pub mod tables;
-pub mod usl;
-pub mod words;
+pub(crate) mod charts;
+pub(crate) mod html;
+pub(crate) mod plot;
+pub(crate) mod png;
+pub(crate) mod series;
+pub(crate) mod source;
+pub(crate) mod study;
+pub(crate) mod tables;
+pub(crate) mod usl;
+pub(crate) mod words;
 
 use std::{
     fs,
@@ -36,11 +35,11 @@ use anyhow::{Context, Result, anyhow};
 use self::{charts::Picture, html::Page, png::Painter, source::Source, study::Study};
 
 /// Name of the report's folder in the experiment's.
-pub const FOLDER: &str = "report";
+pub(crate) const FOLDER: &str = "report";
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// The page.
     pub html: PathBuf,
     /// The summary in words, a sentence or two each.
@@ -53,7 +52,7 @@ pub struct Report {
 ///
 /// # Errors
 /// There are no records or none of a measurement that succeeded, they cannot be read, or the report cannot be written.
-pub fn report(source: &Source, folder: &Path) -> Result<Report> {
+pub(crate) fn report(source: &Source, folder: &Path) -> Result<Report> {
     let study = Study::read(source)?;
     let bounds = words::bounds(&study);
     let words = words::summary(&study, &bounds);

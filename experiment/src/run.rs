@@ -10,12 +10,7 @@ use std::{
 
 use anyhow::{Context, Error, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use primepool_common::{
-    broker::BrokerError,
-    clock::unix_time,
-    exit::Exit,
-    output::{notice, print},
-};
+use primepool_common::{broker::BrokerError, clock::unix_time, exit::Exit, output::print};
 
 use crate::{
     archive::{self, Archive},
@@ -27,34 +22,17 @@ use crate::{
     record::{self, Baseline, Outcome, Record, Settings},
     report::{self as reporting, source::Source},
     sweep::{Sweep, order},
+    terminal::{complain, new_folder, say},
 };
 
 /// Longest time of a repetition of the ceiling, for each number of nodes.
 const BASELINE: Duration = Duration::from_secs(5);
 
-/// A line of what a sweep has measured so far, which its folder holds too.
-fn say(text: &str) {
-    let _ = print(text);
-}
-
-/// The folder of what begins now, unless the user names one: `runs/<what>-<date>-<time>`.
-#[must_use]
-pub fn new_folder(what: &str) -> PathBuf {
-    let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-    let digits: String = time.chars().filter(char::is_ascii_digit).collect();
-    PathBuf::from(format!("runs/{what}-{}-{}", &digits[..8], &digits[8..]))
-}
-
-/// A line of trouble.
-pub fn complain(text: &str) {
-    notice(&format!("experiment: {text}"));
-}
-
 /// `experiment run`.
 ///
 /// # Errors
 /// What went wrong, for people, and the exit status that says so.
-pub fn run(args: &cli::RunArgs, stop: &Stop) -> Result<Exit, (Exit, Error)> {
+pub(crate) fn run(args: &cli::RunArgs, stop: &Stop) -> Result<Exit, (Exit, Error)> {
     let (dir, settings) = prepare(args).map_err(|error| (Exit::Usage, error))?;
     sweep(args, &dir, &settings, stop).map_err(|error| match stop.asked() {
         true => (Exit::Interrupted, error),
@@ -241,7 +219,7 @@ fn measure_baseline(dir: &Path, settings: &Settings, archive: &mut Archive) -> R
 ///
 /// # Errors
 /// There is no experiment, or the loop fails.
-pub fn baseline(dir: &Path) -> Result<Exit> {
+pub(crate) fn baseline(dir: &Path) -> Result<Exit> {
     let settings = settings_of(dir)?;
     let dir = fs::canonicalize(dir).with_context(|| dir.display().to_string())?;
     let mut archive = Archive::open(&dir)?;
@@ -255,7 +233,7 @@ pub fn baseline(dir: &Path) -> Result<Exit> {
 ///
 /// # Errors
 /// There is nothing to report of, or the folder cannot be written.
-pub fn report(args: &cli::ReportArgs) -> Result<Exit> {
+pub(crate) fn report(args: &cli::ReportArgs) -> Result<Exit> {
     let output = |or: PathBuf| args.output.clone().unwrap_or(or);
     if !args.influx {
         let folder = output(args.dir.join(reporting::FOLDER));

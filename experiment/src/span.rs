@@ -11,7 +11,7 @@ const MOST: u32 = 4096;
 ///
 /// # Errors
 /// Says how to write one.
-pub fn numbers(text: &str) -> Result<Numbers, String> {
+pub(crate) fn numbers(text: &str) -> Result<Numbers, String> {
     let wrong = || format!("{text:?} is no list of numbers from 1 to {MOST}: write 1..6 or 1,2,4");
     let number = |text: &str| match text.trim().parse() {
         Ok(number @ 1..=MOST) => Ok(number),

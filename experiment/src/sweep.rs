@@ -28,11 +28,11 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const RETRIES: u32 = 3;
 
 /// A measurement to take: nodes, workers of each, which repetition.
-pub type Key = (u32, u32, u32);
+pub(crate) type Key = (u32, u32, u32);
 
 /// All measurements, shuffled by the seed: drift of the machine must not look like an effect.
 #[must_use]
-pub fn order(settings: &Settings) -> Vec<Key> {
+pub(crate) fn order(settings: &Settings) -> Vec<Key> {
     let mut keys = Vec::new();
     for repeat in 0..settings.repeat {
         for &nodes in &settings.nodes {
@@ -51,7 +51,7 @@ pub fn order(settings: &Settings) -> Vec<Key> {
 
 /// What measurements need.
 #[derive(Debug)]
-pub struct Sweep<'a> {
+pub(crate) struct Sweep<'a> {
     /// What was asked for.
     pub settings: &'a Settings,
     /// Folder of the experiment.
@@ -71,7 +71,7 @@ pub struct Sweep<'a> {
 impl Sweep<'_> {
     /// Takes one measurement. A failure is an outcome too.
     #[must_use]
-    pub fn measure(&self, (nodes, workers, repeat): Key) -> Record {
+    pub(crate) fn measure(&self, (nodes, workers, repeat): Key) -> Record {
         let started_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
         let outcome = match self.figures(nodes, workers, repeat) {
             Ok(figures) => Outcome::Measured(Box::new(figures)),

@@ -4,9 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use primepool_common::message::{MAX_BODY_BYTES, MAX_INTEGER_BITS, decode_unit};
 use primepool_fuzz::assert_brief;
-use primepool_producer::{
-    folder::{Manifest, confirmed},
-    row::{Origin, Row, factorizations, read_back, write_lines},
+use primepool_producer::run_dir::{
+    Manifest, Origin, Row, confirmed, factorizations, read_back, write_lines,
 };
 
 pub(crate) fn run(data: &[u8]) {

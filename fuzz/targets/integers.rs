@@ -3,7 +3,7 @@
 use primepool_common::message::{HexInteger, MAX_INTEGER_BITS};
 use primepool_engine::Integer;
 use primepool_fuzz::{assert_brief, within_bounds};
-use primepool_producer::plan::read_integers;
+use primepool_producer::request::read_integers;
 
 /// What GMP makes of digits and a sign before them.
 fn gmp(text: &str, radix: i32) -> Integer {

@@ -7,7 +7,7 @@ use primepool_common::{
     message::MAX_UNIT_JOBS,
 };
 use primepool_fuzz::{assert_brief, valid_text};
-use primepool_producer::plan::UnitSize;
+use primepool_producer::request::UnitSize;
 
 pub(crate) fn run(data: &[u8]) {
     let text = valid_text(data);

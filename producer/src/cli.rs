@@ -17,11 +17,7 @@ use primepool_common::{
 };
 use primepool_engine::MAX_BITS;
 
-use crate::{
-    plan::{Ask, MAX_COUNT, UnitSize, read_integers},
-    semiprime::Semiprimes,
-    verify::Verify,
-};
+use crate::request::{Ask, MAX_COUNT, Semiprimes, UnitSize, Verify, read_integers};
 
 const EXAMPLES: &str = "\
 Examples:

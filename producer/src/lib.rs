@@ -1,31 +1,33 @@
 //! The producer: publishes a run of jobs, collects its results, verifies them, reports.
 //!
 //! ```text
-//!   plan ──unit──▶ publish ──▶ broker ──▶ consumers ──▶ broker ──▶ collect ──▶ sink: each job once, verified, on disk
+//!   request ─unit─▶ publish ──▶ broker ──▶ consumers ──▶ broker ──▶ collect ──▶ results: each job once, verified, on disk
 //!                    │                                                │           │
 //!             confirmations ▶ journal                    acknowledgement ◀────────┘
 //! ```
 //!
-//! [`run`] puts the parts together. [`folder`] is a run's folder: the manifest, from which every unit can be made again, and
-//! the journal of the units that the broker has confirmed; with them `producer resume` goes on after whatever happened.
+//! | module | what it holds |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | [`request`] | what the user asks for, and its packing into work units |
+//! | [`run_dir`] | the folder of a run: with it `producer resume` goes on after whatever happened |
+//! | `broker` | publishing, collecting, cancelling |
+//! | `results` | receive, deduplicate, verify, write, settle |
+//! | `factoring` | integers on which the whole pool works |
+//! | `summary` | figures and their table |
+//! | `session` | puts the parts together |
 
-pub mod cancel;
+mod broker;
 pub mod cli;
-pub mod collect;
-pub mod doubt;
-pub mod factoring;
-pub mod folder;
-pub mod metrics;
-pub mod plan;
+mod factoring;
+mod metrics;
 pub mod progress;
-pub mod publish;
-pub mod row;
-pub mod run;
-pub mod semiprime;
-pub mod sink;
-pub mod state;
-pub mod summary;
-pub mod verify;
+pub mod request;
+mod results;
+pub mod run_dir;
+mod session;
+mod state;
+mod summary;
 
 use primepool_common::{broker::Endpoint, exit::Exit};
 
@@ -44,9 +46,9 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, anyhow::Error)> {
         .build()
         .map_err(|error| (Exit::Incomplete, error.into()))?;
     let done = match task {
-        Task::Run(order) => runtime.block_on(run::run(endpoint, *order)),
+        Task::Run(order) => runtime.block_on(session::run(endpoint, *order)),
         Task::Cancel { run, runs_dir } => {
-            runtime.block_on(cancel::cancel(&endpoint, &run, &runs_dir))
+            runtime.block_on(broker::cancel(&endpoint, &run, &runs_dir))
         }
     };
     // Whatever still computes is not waited for.

@@ -13,7 +13,7 @@ use primepool_common::{
 use tracing::warn;
 
 use crate::{
-    folder::Manifest,
+    run_dir::Manifest,
     summary::{ReadBack, Summary},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// Takes the run's points.
-pub struct Metrics {
+pub(crate) struct Metrics {
     file: Option<LineProtocolFile>,
     server: MetricsWriter,
 }
@@ -29,12 +29,12 @@ pub struct Metrics {
 impl Metrics {
     /// Writes to both where there are both.
     #[must_use]
-    pub fn new(file: Option<LineProtocolFile>, server: MetricsWriter) -> Self {
+    pub(crate) fn new(file: Option<LineProtocolFile>, server: MetricsWriter) -> Self {
         Self { file, server }
     }
 
     /// Takes a point. Metrics are worth less than results: a file that cannot be written is given up with a warning.
-    pub fn write(&mut self, point: &Point<'_>) {
+    pub(crate) fn write(&mut self, point: &Point<'_>) {
         self.server.write(point);
         if let Some(file) = &mut self.file
             && let Err(error) = file.write(point)
@@ -45,7 +45,7 @@ impl Metrics {
     }
 
     /// Hands everything on, within a time limit; says what became of the points. Blocks.
-    pub fn close(mut self) -> Stats {
+    pub(crate) fn close(mut self) -> Stats {
         if let Some(file) = &mut self.file
             && let Err(error) = file.flush()
         {
@@ -59,7 +59,7 @@ impl Metrics {
 ///
 /// # Errors
 /// It does not answer, for people.
-pub async fn read_back(target: InfluxTarget, run: &RunId) -> Result<ReadBack, String> {
+pub(crate) async fn read_back(target: InfluxTarget, run: &RunId) -> Result<ReadBack, String> {
     let server = target.to_string();
     let reader = MetricsReader::new(target).map_err(|error| error.to_string())?;
     let condition = format!(
@@ -98,7 +98,7 @@ pub async fn read_back(target: InfluxTarget, run: &RunId) -> Result<ReadBack, St
 
 /// `run`, event `start`.
 #[must_use]
-pub fn start_point(manifest: &Manifest) -> Point<'_> {
+pub(crate) fn start_point(manifest: &Manifest) -> Point<'_> {
     let ask = &manifest.ask;
     let text = format!("run {}: {} {}", manifest.run, ask.count, ask.describe());
     run_point(manifest, "start").field("text", text)
@@ -106,7 +106,7 @@ pub fn start_point(manifest: &Manifest) -> Point<'_> {
 
 /// `run`, event `end`: the summary's figures.
 #[must_use]
-pub fn end_point<'a>(manifest: &'a Manifest, summary: &Summary) -> Point<'a> {
+pub(crate) fn end_point<'a>(manifest: &'a Manifest, summary: &Summary) -> Point<'a> {
     let nodes = &summary.nodes;
     let workers: u32 = nodes.iter().map(|node| node.workers).sum();
     let text = format!(

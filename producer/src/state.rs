@@ -16,7 +16,7 @@ use primepool_common::{
 
 /// What the parts tell the run.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// Every job has ended.
     Complete,
     /// Results or journal cannot be written, or results not be checked; why.
@@ -38,7 +38,7 @@ pub enum Event {
 
 /// What the parts of a run share.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// Index of each unit's first job, and the number of jobs at the end.
     bounds: Vec<u64>,
     /// When this process first published a unit.
@@ -61,9 +61,9 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// For units with these bounds, see [`crate::plan::Packing::bounds`]; nothing published or done yet.
+    /// For units with these bounds, see [`crate::request::Packing::bounds`]; nothing published or done yet.
     #[must_use]
-    pub fn new(bounds: Vec<u64>) -> Self {
+    pub(crate) fn new(bounds: Vec<u64>) -> Self {
         let units = bounds.len() - 1;
         Self {
             bounds,
@@ -81,59 +81,59 @@ impl Shared {
 
     /// Number of units.
     #[must_use]
-    pub fn units(&self) -> u64 {
+    pub(crate) fn units(&self) -> u64 {
         self.bounds.len() as u64 - 1
     }
 
     /// First job of a unit of this run, and the one after its last.
     #[must_use]
-    pub fn bounds(&self, unit: u64) -> (u64, u64) {
+    pub(crate) fn bounds(&self, unit: u64) -> (u64, u64) {
         (self.bounds[unit as usize], self.bounds[unit as usize + 1])
     }
 
     /// The same for a unit that somebody else named.
     #[must_use]
-    pub fn bounds_checked(&self, unit: u64) -> Option<(u64, u64)> {
+    pub(crate) fn bounds_checked(&self, unit: u64) -> Option<(u64, u64)> {
         (unit < self.units()).then(|| self.bounds(unit))
     }
 
     /// Adds units of campaigns.
-    pub fn add_campaign_units(&self, units: Vec<WorkUnit>) {
+    pub(crate) fn add_campaign_units(&self, units: Vec<WorkUnit>) {
         let units = units.into_iter().map(|unit| (unit.unit, (unit, None)));
         lock(&self.campaign_units).extend(units);
     }
 
     /// A unit of a campaign, while it is wanted.
     #[must_use]
-    pub fn campaign_unit(&self, unit: u64) -> Option<WorkUnit> {
+    pub(crate) fn campaign_unit(&self, unit: u64) -> Option<WorkUnit> {
         lock(&self.campaign_units)
             .get(&unit)
             .map(|(unit, _)| unit.clone())
     }
 
     /// A unit of a campaign is answered: it needs no publication any more.
-    pub fn end_campaign_unit(&self, unit: u64) {
+    pub(crate) fn end_campaign_unit(&self, unit: u64) {
         lock(&self.campaign_units).remove(&unit);
     }
 
     /// The units of this batch are not wanted any more.
-    pub fn drop_batch(&self, batch: u32) {
+    pub(crate) fn drop_batch(&self, batch: u32) {
         lock(&self.campaign_units).retain(|unit, _| UnitId::of(*unit).batch != batch);
     }
 
     /// Notes how far the work on one integer is.
-    pub fn set_standing(&self, standing: Option<String>) {
+    pub(crate) fn set_standing(&self, standing: Option<String>) {
         *lock(&self.standing) = standing;
     }
 
     /// How far it is.
     #[must_use]
-    pub fn standing(&self) -> Option<String> {
+    pub(crate) fn standing(&self) -> Option<String> {
         lock(&self.standing).clone()
     }
 
     /// Notes when a unit was published, if it is the first time.
-    pub fn note_published(&self, unit: u64, at: Instant) {
+    pub(crate) fn note_published(&self, unit: u64, at: Instant) {
         if UnitId::of(unit).is_of_campaign() {
             if let Some((_, published)) = lock(&self.campaign_units).get_mut(&unit) {
                 published.get_or_insert(at);
@@ -146,7 +146,7 @@ impl Shared {
     /// When this process published a unit first. Units of campaigns are known
     /// only until they are answered.
     #[must_use]
-    pub fn published_at(&self, unit: u64) -> Option<Instant> {
+    pub(crate) fn published_at(&self, unit: u64) -> Option<Instant> {
         if UnitId::of(unit).is_of_campaign() {
             return lock(&self.campaign_units).get(&unit)?.1;
         }
@@ -154,32 +154,32 @@ impl Shared {
     }
 
     /// Notes how long a worker has taken for a unit.
-    pub fn note_unit(&self, time: Duration) {
+    pub(crate) fn note_unit(&self, time: Duration) {
         self.units_timed.fetch_add(1, Relaxed);
         self.unit_ms.fetch_add(time.as_millis() as u64, Relaxed);
     }
 
     /// How long workers take for a unit, on average; zero as long as nobody knows.
     #[must_use]
-    pub fn unit_time(&self) -> Duration {
+    pub(crate) fn unit_time(&self) -> Duration {
         let units = self.units_timed.load(Relaxed).max(1);
         Duration::from_millis(self.unit_ms.load(Relaxed) / units)
     }
 
     /// Nodes that must not do this unit.
     #[must_use]
-    pub fn avoided(&self, unit: u64) -> Vec<String> {
+    pub(crate) fn avoided(&self, unit: u64) -> Vec<String> {
         lock(&self.avoided).get(&unit).cloned().unwrap_or_default()
     }
 
     /// Notes who must not do this unit.
-    pub fn avoid(&self, unit: u64, nodes: Vec<String>) {
+    pub(crate) fn avoid(&self, unit: u64, nodes: Vec<String>) {
         lock(&self.avoided).insert(unit, nodes);
     }
 
     /// Units with a job that has not ended.
     #[must_use]
-    pub fn unanswered(&self, done: &[bool]) -> Vec<u64> {
+    pub(crate) fn unanswered(&self, done: &[bool]) -> Vec<u64> {
         let is_open = |unit: &u64| {
             let (first, end) = self.bounds(*unit);
             done[first as usize..end as usize].contains(&false)
@@ -189,7 +189,7 @@ impl Shared {
 
     /// When this process first published anything.
     #[must_use]
-    pub fn first_published(&self) -> Option<Instant> {
+    pub(crate) fn first_published(&self) -> Option<Instant> {
         lock(&self.published).iter().flatten().min().copied()
     }
 }

@@ -6,6 +6,7 @@
 mod backoff;
 mod confirm;
 mod control;
+mod declare;
 mod endpoint;
 mod error;
 mod management;
@@ -16,6 +17,9 @@ pub use crate::http::TlsFiles;
 pub use backoff::Backoff;
 pub use confirm::{MANDATORY, refusal};
 pub use control::{ControlReader, control_message, publish_control};
+pub use declare::{
+    declare, declare_results, delete_results, find_results, open_publisher, queue_state,
+};
 pub use endpoint::{BrokerArgs, Endpoint, warn_when_blocked};
 pub use error::BrokerError;
 pub use management::{Management, ManagementError, QueueFigures};

@@ -5,8 +5,10 @@
 //! what the server does not take.
 
 mod args;
+mod buffer;
 mod error;
 mod line_protocol;
+mod options;
 mod point;
 pub mod points;
 mod reader;
@@ -20,8 +22,10 @@ mod tests;
 mod writer;
 
 pub use args::{InfluxArgs, InfluxTarget};
+pub use buffer::Stats;
 pub use error::MetricsError;
 pub use line_protocol::{LineProtocolFile, encode};
+pub use options::{Source, WriterOptions};
 pub use point::{FieldValue, Point};
 pub use reader::{MetricsReader, ReadError, Series, influxql_string};
-pub use writer::{MetricsWriter, Source, Stats, WriterOptions};
+pub use writer::MetricsWriter;

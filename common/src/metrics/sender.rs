@@ -17,15 +17,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Point, WriterOptions, encode,
+    Point, WriterOptions,
+    buffer::{BATCH_LINES, Shared},
+    encode,
     server::{Delivery, Failure, Server, line_count},
     spool::Spool,
-    writer::Shared,
 };
 use crate::{broker::Backoff, clock};
 
-/// Most lines of a segment, which is what is sent in one go.
-pub(super) const BATCH_LINES: u64 = 5000;
 /// Most bytes of a segment.
 const BATCH_BYTES: u64 = 1_000_000;
 

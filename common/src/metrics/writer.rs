@@ -1,19 +1,14 @@
 use std::{
-    path::PathBuf,
-    sync::{Arc, mpsc},
-    sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
-
 use super::{
-    InfluxTarget, MetricsError, Point, encode,
-    sender::{BATCH_LINES, Sender},
+    InfluxTarget, MetricsError, Point, Stats, WriterOptions,
+    buffer::{BATCH_LINES, Shared, lock},
+    encode,
+    sender::Sender,
     server::Server,
     spool::Spool,
 };
@@ -24,154 +19,6 @@ const BUFFER_BYTES: usize = 8 << 20;
 
 /// Time that the sending thread gets, beyond what [`MetricsWriter::close`] allows, to put the rest on disk.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// Which program writes the metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// `producer`
-    Producer,
-    /// `consumer`
-    Consumer,
-    /// `experiment`
-    Experiment,
-}
-
-impl Source {
-    /// As the tag `source` says it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Producer => "producer",
-            Self::Consumer => "consumer",
-            Self::Experiment => "experiment",
-        }
-    }
-}
-
-/// How a [`MetricsWriter`] works; [`WriterOptions::new`] has the usual values.
-#[derive(Debug, Clone)]
-pub struct WriterOptions {
-    /// Tag `source` of the writer's own metrics.
-    pub source: Source,
-    /// Tag `node` of the writer's own metrics.
-    pub node: String,
-    /// Folder for lines that cannot be sent, made if it is missing; several processes may share it.
-    pub spool: PathBuf,
-    /// Most bytes of such lines; then the oldest are dropped. 256 MiB.
-    pub spool_limit: u64,
-    /// Longest time that a line waits for others. 1 s.
-    pub interval: Duration,
-    /// Time between two points of the writer's own metrics. 10 s.
-    pub health_interval: Duration,
-    /// Longest time that the server may take to answer. 15 s, so that one that needs 10 s is served nevertheless.
-    pub timeout: Duration,
-}
-
-impl WriterOptions {
-    /// The usual values.
-    #[must_use]
-    pub fn new(source: Source, node: &str, spool: PathBuf) -> Self {
-        Self {
-            source,
-            node: node.to_owned(),
-            spool,
-            spool_limit: 256 << 20,
-            interval: Duration::from_secs(1),
-            health_interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(15),
-        }
-    }
-}
-
-/// What became of the points, counted since the start; also a metric: measurement `metrics`, tags `source` and `node`, the same
-/// names for the fields with `points_` before the first four.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stats {
-    /// Points that the server has, also from a spool that was left behind.
-    pub written: u64,
-    /// Points that are on disk now, for want of a server that takes them.
-    pub spooled: u64,
-    /// Points that were lost: the spool was full, or could not be written to.
-    pub dropped: u64,
-    /// Points that the server cannot take, now or ever (answer 400).
-    pub refused: u64,
-    /// Deliveries that failed, however many points each had.
-    pub write_errors: u64,
-}
-
-/// What the writer and its thread share.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    buffer: Mutex<Buffer>,
-    /// There is a batch, or the end is near.
-    pub(super) wake: Notify,
-    pub(super) counts: Counts,
-    close_by: Mutex<Option<Instant>>,
-    ended: Mutex<bool>,
-    has_ended: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Buffer {
-    lines: String,
-    /// Lines among them.
-    count: u64,
-    /// Takes no more.
-    closed: bool,
-}
-
-/// See [`Stats`].
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) written: AtomicU64,
-    pub(super) spooled: AtomicU64,
-    pub(super) dropped: AtomicU64,
-    pub(super) refused: AtomicU64,
-    pub(super) write_errors: AtomicU64,
-}
-
-impl Counts {
-    pub(super) fn stats(&self) -> Stats {
-        Stats {
-            written: self.written.load(Relaxed),
-            spooled: self.spooled.load(Relaxed),
-            dropped: self.dropped.load(Relaxed),
-            refused: self.refused.load(Relaxed),
-            write_errors: self.write_errors.load(Relaxed),
-        }
-    }
-}
-
-/// A panic elsewhere leaves what these locks protect as it should be.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    /// Puts the lines that came since the last time in the place of `lines`, whose room the next ones get: nothing is
-    /// allocated while the lock is held.
-    pub(super) fn take(&self, lines: &mut String) {
-        lines.clear();
-        let mut buffer = lock(&self.buffer);
-        std::mem::swap(&mut buffer.lines, lines);
-        buffer.count = 0;
-    }
-
-    /// Takes no more lines.
-    pub(super) fn shut(&self) {
-        lock(&self.buffer).closed = true;
-    }
-
-    /// When everything has to be over, once that is known.
-    pub(super) fn close_by(&self) -> Option<Instant> {
-        *lock(&self.close_by)
-    }
-
-    fn end(&self) {
-        *lock(&self.ended) = true;
-        self.has_ended.notify_all();
-    }
-}
 
 /// Sends points to a server, from a thread of its own.
 ///

@@ -1,8 +1,9 @@
 //! The figures as bars, a panel for each, all in one picture.
 
+use crate::system::System;
 use std::fmt::Write as _;
 
-use super::figures::{Comparison, Metric, Spread, System};
+use super::figures::{Comparison, Metric, Spread};
 use crate::report::plot::{
     COLOURS, FONT, GRID, INK, SOFT, escaped, line, number, text, text_width, tick_step, wrapped,
 };
@@ -40,7 +41,7 @@ struct Bar {
 
 /// All panels as an SVG document.
 #[must_use]
-pub fn picture(comparison: &Comparison) -> String {
+pub(crate) fn picture(comparison: &Comparison) -> String {
     let settings = &comparison.settings;
     let mut body = String::new();
     let mut y = MARGIN + 22.0;

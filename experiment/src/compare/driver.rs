@@ -1,5 +1,6 @@
 //! The other pools: a Python program each, which gets settings and gives figures, both in JSON; see `experiment/peers/harness.py`.
 
+use crate::system::System;
 use std::{
     fs::{self, File},
     io::{Read, Write},
@@ -15,7 +16,7 @@ use primepool_common::clock::unix_time;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::figures::{Figures, Settings, System};
+use super::figures::{Figures, Settings};
 use crate::process::{Stop, last_lines};
 
 /// Time between two looks at a driver.
@@ -45,7 +46,7 @@ const PROGRAMS: [(&str, &str); 7] = [
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn write_programs(dir: &Path) -> Result<()> {
+pub(crate) fn write_programs(dir: &Path) -> Result<()> {
     let folder = dir.join(FOLDER);
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     for (name, text) in PROGRAMS {
@@ -60,7 +61,7 @@ pub fn write_programs(dir: &Path) -> Result<()> {
 ///
 /// # Errors
 /// It cannot be made.
-pub fn folder() -> Result<TempDir> {
+pub(crate) fn folder() -> Result<TempDir> {
     tempfile::Builder::new()
         .prefix("primepool-")
         .rand_bytes(4)
@@ -72,7 +73,7 @@ pub fn folder() -> Result<TempDir> {
 ///
 /// # Errors
 /// It cannot be started, fails, takes too long, or is stopped.
-pub fn measure(
+pub(crate) fn measure(
     system: System,
     settings: &Settings,
     python: &Path,

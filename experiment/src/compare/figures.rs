@@ -1,78 +1,16 @@
 //! What a comparison measures, and what follows from it.
 
+use crate::system::System;
 use std::collections::BTreeMap;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::processes::Peak;
 use crate::record::Machine;
 
-/// What is measured.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum System {
-    /// This one.
-    Primepool,
-    /// Ray.
-    Ray,
-    /// Celery on RabbitMQ.
-    Celery,
-    /// Dask.distributed.
-    Dask,
-    /// The engine in a bare loop: the ceiling of Primepool.
-    #[value(skip)]
-    Engine,
-    /// gmpy2 in a bare loop: the ceiling of the others.
-    #[value(skip)]
-    Gmpy2,
-}
-
-impl System {
-    /// All, in the order of tables.
-    pub const ALL: [Self; 6] = [
-        Self::Primepool,
-        Self::Ray,
-        Self::Celery,
-        Self::Dask,
-        Self::Engine,
-        Self::Gmpy2,
-    ];
-
-    /// For people.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Primepool => "Primepool",
-            Self::Ray => "Ray",
-            Self::Celery => "Celery",
-            Self::Dask => "Dask",
-            Self::Engine => "engine, bare loop",
-            Self::Gmpy2 => "gmpy2, bare loop",
-        }
-    }
-
-    /// Whether it is no pool, but what one is measured against.
-    #[must_use]
-    pub fn is_ceiling(self) -> bool {
-        matches!(self, Self::Engine | Self::Gmpy2)
-    }
-
-    /// What it is measured against.
-    #[must_use]
-    pub fn ceiling(self) -> Self {
-        match self {
-            Self::Primepool | Self::Engine => Self::Engine,
-            _ => Self::Gmpy2,
-        }
-    }
-}
-
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Bits of each prime.
     pub bits: u32,
     /// Seed of the jobs and of the order.
@@ -93,7 +31,7 @@ pub struct Settings {
 
 /// So many tasks in so many seconds, from the first submission to the last result.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// Tasks.
     pub tasks: u64,
     /// Seconds.
@@ -107,7 +45,7 @@ pub struct Rate {
 
 /// Single tasks, one after another: milliseconds from submission to result.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct RoundTrip {
+pub(crate) struct RoundTrip {
     /// How many.
     pub count: u32,
     /// The median.
@@ -120,7 +58,7 @@ pub struct RoundTrip {
 
 /// What was measured of a system in a round. A ceiling has `primes` only.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// Versions of what it is made of.
     #[serde(default)]
     pub versions: BTreeMap<String, String>,
@@ -144,7 +82,7 @@ pub struct Figures {
 
 /// A measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// Which round, from 0.
     pub round: u32,
     /// Of what.
@@ -157,7 +95,7 @@ pub struct Record {
 /// How a measurement ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// What was measured.
     Measured(Box<Figures>),
     /// Why nothing was, for people.
@@ -167,7 +105,7 @@ pub enum Outcome {
 impl Record {
     /// The figures, if it did not fail.
     #[must_use]
-    pub fn figures(&self) -> Option<&Figures> {
+    pub(crate) fn figures(&self) -> Option<&Figures> {
         match &self.outcome {
             Outcome::Measured(figures) => Some(figures),
             Outcome::Failed(_) => None,
@@ -176,7 +114,7 @@ impl Record {
 
     /// In a line, while others are still measured.
     #[must_use]
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let what = match &self.outcome {
             Outcome::Failed(reason) => format!("FAILED: {reason}"),
             Outcome::Measured(figures) => {
@@ -195,7 +133,7 @@ impl Record {
 /// A figure of a system in a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Metric {
+pub(crate) enum Metric {
     /// Primes per second, one a task.
     Primes,
     /// Primes per second as users get them: packed, where the pool packs by itself.
@@ -220,7 +158,7 @@ pub enum Metric {
 
 impl Metric {
     /// All, in the order of tables.
-    pub const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Primes,
         Self::PrimesPacked,
         Self::ShareOfLoop,
@@ -235,7 +173,7 @@ impl Metric {
 
     /// For people, with its unit.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Primes => "primes/s, one a task",
             Self::PrimesPacked => "primes/s, packed (Primepool's default)",
@@ -252,7 +190,7 @@ impl Metric {
 
     /// Whether less is better.
     #[must_use]
-    pub fn is_cost(self) -> bool {
+    pub(crate) fn is_cost(self) -> bool {
         matches!(
             self,
             Self::RoundTripP50 | Self::RoundTripP99 | Self::Startup | Self::Memory
@@ -279,7 +217,7 @@ impl Metric {
 
 /// Median of the rounds, with what they range over.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// The median; of an even number of rounds the upper of the two in the middle.
     pub median: f64,
     /// The least.
@@ -291,7 +229,7 @@ pub struct Spread {
 impl Spread {
     /// Nothing of nothing.
     #[must_use]
-    pub fn of(mut values: Vec<f64>) -> Option<Self> {
+    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_unstable_by(f64::total_cmp);
         Some(Self {
             median: *values.get(values.len() / 2)?,
@@ -302,11 +240,11 @@ impl Spread {
 }
 
 /// Medians by system and metric.
-pub type Table = BTreeMap<System, BTreeMap<Metric, Spread>>;
+pub(crate) type Table = BTreeMap<System, BTreeMap<Metric, Spread>>;
 
 /// A comparison: what was asked for, what was measured, and what follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
+pub(crate) struct Comparison {
     /// What was asked for.
     pub settings: Settings,
     /// Where.
@@ -322,10 +260,10 @@ pub struct Comparison {
 
 impl Comparison {
     /// Name of its file.
-    pub const FILE: &str = "compare.json";
+    pub(crate) const FILE: &str = "compare.json";
 
     /// Fills in medians and ratios.
-    pub fn summarise(&mut self) {
+    pub(crate) fn summarise(&mut self) {
         let mut medians: BTreeMap<(System, Metric), Vec<f64>> = BTreeMap::new();
         let mut ratios: BTreeMap<(System, Metric), Vec<f64>> = BTreeMap::new();
         for round in 0..self.settings.repeat {
@@ -375,7 +313,7 @@ impl Comparison {
 
     /// The last figures of a system: how it was run, of what, and which processes it had.
     #[must_use]
-    pub fn last(&self, system: System) -> Option<&Figures> {
+    pub(crate) fn last(&self, system: System) -> Option<&Figures> {
         let records = self.records.iter().rev();
         records
             .filter(|record| record.system == system)
@@ -383,7 +321,7 @@ impl Comparison {
     }
 
     /// What failed, and why.
-    pub fn failures(&self) -> impl Iterator<Item = (&Record, &str)> {
+    pub(crate) fn failures(&self) -> impl Iterator<Item = (&Record, &str)> {
         self.records
             .iter()
             .filter_map(|record| match &record.outcome {
@@ -394,14 +332,14 @@ impl Comparison {
 
     /// The systems that something was asked of, in the order of tables.
     #[must_use]
-    pub fn systems(&self) -> Vec<System> {
+    pub(crate) fn systems(&self) -> Vec<System> {
         let asked = |system: &System| self.records.iter().any(|record| record.system == *system);
         System::ALL.into_iter().filter(asked).collect()
     }
 
     /// A figure of a system, if it was measured.
     #[must_use]
-    pub fn median(&self, system: System, metric: Metric) -> Option<Spread> {
+    pub(crate) fn median(&self, system: System, metric: Metric) -> Option<Spread> {
         self.medians.get(&system)?.get(&metric).copied()
     }
 }

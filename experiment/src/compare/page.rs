@@ -12,7 +12,7 @@ const STYLE: &str = include_str!("../report/style.css");
 
 /// The page as HTML, with the picture in it.
 #[must_use]
-pub fn html(comparison: &Comparison, picture: &str) -> String {
+pub(crate) fn html(comparison: &Comparison, picture: &str) -> String {
     let machine = &comparison.machine;
     let title = "Primepool beside Ray, Celery and Dask";
     let started = UNIX_EPOCH

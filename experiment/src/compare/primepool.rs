@@ -14,7 +14,7 @@ use lapin::{
     types::FieldTable,
 };
 use primepool_common::{
-    broker::refusal,
+    broker::{declare_results, delete_results, refusal},
     clock::unix_time,
     message::{CONTENT_TYPE, JobKind, RunId, VERSION, Work, WorkUnit},
     topology,
@@ -45,7 +45,7 @@ const LOST: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Consumer or producer fails, or somebody stops it.
-pub fn measure(
+pub(crate) fn measure(
     settings: &Settings,
     dir: &Path,
     programs: &Path,
@@ -186,7 +186,7 @@ impl Pool<'_> {
 fn round_trips(queue: &JobsQueue, count: u32) -> Result<RoundTrip> {
     let run = RunId::generate().context("the operating system gives no random bits")?;
     let mut times = queue.with_connection(async |connection| {
-        topology::declare_results(connection, &run).await?;
+        declare_results(connection, &run).await?;
         let channel = connection.create_channel().await?;
         channel
             .confirm_select(ConfirmSelectOptions::default())
@@ -235,7 +235,7 @@ fn round_trips(queue: &JobsQueue, count: u32) -> Result<RoundTrip> {
                 return Err(error.into());
             }
         }
-        topology::delete_results(connection, &run).await?;
+        delete_results(connection, &run).await?;
         Ok(times)
     })?;
     // The first ones warm up.

@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The most resident memory that a system had at one time. A page that processes share counts in each.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Peak {
+pub(crate) struct Peak {
     /// Of all its processes.
     pub bytes: u64,
     /// By name of the process: how many, and their bytes.
@@ -41,7 +41,7 @@ struct Process {
 
 /// Looks at all processes that this one starts, and those that they start, until it is told to end.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     end: Arc<AtomicBool>,
     seen: Arc<Mutex<Seen>>,
     thread: Option<JoinHandle<()>>,
@@ -57,7 +57,7 @@ struct Seen {
 impl Watch {
     /// Begins; `broker` and the processes that it has started count too.
     #[must_use]
-    pub fn start(broker: Option<u32>) -> Self {
+    pub(crate) fn start(broker: Option<u32>) -> Self {
         let end = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (over, notes) = (Arc::clone(&end), Arc::clone(&seen));
@@ -75,7 +75,7 @@ impl Watch {
     }
 
     /// Ends; whatever is left of what was started has some seconds to go, and is killed then. The most memory that there was.
-    pub fn end(mut self) -> Option<Peak> {
+    pub(crate) fn end(mut self) -> Option<Peak> {
         self.end.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

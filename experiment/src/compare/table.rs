@@ -5,7 +5,7 @@ use crate::report::plot::number;
 
 /// A median with its range; the median alone of one round.
 #[must_use]
-pub fn spread(value: Option<Spread>, rounds: u32) -> String {
+pub(crate) fn spread(value: Option<Spread>, rounds: u32) -> String {
     match value {
         None => "–".into(),
         Some(value) if rounds == 1 => number(value.median),
@@ -19,7 +19,7 @@ pub fn spread(value: Option<Spread>, rounds: u32) -> String {
 
 /// The figures of each system: a head and rows.
 #[must_use]
-pub fn medians(comparison: &Comparison) -> (Vec<String>, Vec<Vec<String>>) {
+pub(crate) fn medians(comparison: &Comparison) -> (Vec<String>, Vec<Vec<String>>) {
     let systems = comparison.systems();
     let mut head = vec!["median (range)".to_owned()];
     head.extend(systems.iter().map(|system| system.name().to_owned()));
@@ -40,7 +40,7 @@ pub fn medians(comparison: &Comparison) -> (Vec<String>, Vec<Vec<String>>) {
 
 /// How many times better Primepool is: a head and rows.
 #[must_use]
-pub fn ratios(comparison: &Comparison) -> (Vec<String>, Vec<Vec<String>>) {
+pub(crate) fn ratios(comparison: &Comparison) -> (Vec<String>, Vec<Vec<String>>) {
     let others = comparison.ratios.keys().copied().collect::<Vec<_>>();
     let mut head = vec!["Primepool is … times better".to_owned()];
     head.extend(
@@ -61,7 +61,7 @@ pub fn ratios(comparison: &Comparison) -> (Vec<String>, Vec<Vec<String>>) {
 
 /// What one has to know to read the figures, a sentence or two each.
 #[must_use]
-pub fn notes(comparison: &Comparison) -> Vec<String> {
+pub(crate) fn notes(comparison: &Comparison) -> Vec<String> {
     let Settings {
         bits,
         seed,
@@ -134,7 +134,7 @@ pub fn notes(comparison: &Comparison) -> Vec<String> {
 
 /// Everything as Markdown.
 #[must_use]
-pub fn markdown(comparison: &Comparison) -> String {
+pub(crate) fn markdown(comparison: &Comparison) -> String {
     let mut text = String::new();
     for (head, rows) in [medians(comparison), ratios(comparison)] {
         if head.len() < 2 {
@@ -163,11 +163,12 @@ pub fn markdown(comparison: &Comparison) -> String {
 mod tests {
     use super::{
         super::figures::{
-            Outcome, Record, System,
+            Outcome, Record,
             tests::{comparison, record},
         },
         *,
     };
+    use crate::system::System;
 
     #[test]
     fn what_failed_has_its_reason_and_no_figures() {

@@ -1,15 +1,15 @@
 //! Which charts a report has.
 
 use super::{
-    metrics_lp::Point as Metric,
     plot::{Axis, Chart, Point, Series, Style, number},
-    series::{Configuration, Interval, count},
+    series::{Configuration, count},
     source::Source,
     study::{Over, Scaling, Study},
 };
+use crate::{interval::Interval, metrics_lp::Point as Metric};
 
 /// Bytes of a megabyte.
-pub const MEGABYTE: f64 = 1e6;
+pub(crate) const MEGABYTE: f64 = 1e6;
 /// Points of a line at most; more are no finer on the page.
 const POINTS: usize = 500;
 /// Lines at most that get a colour each.
@@ -17,7 +17,7 @@ const COLOURED: usize = 8;
 
 /// A chart and where it goes.
 #[derive(Debug, Clone)]
-pub struct Picture {
+pub(crate) struct Picture {
     /// File below the report's folder, without its ending.
     pub path: String,
     /// The chart as SVG.
@@ -26,7 +26,7 @@ pub struct Picture {
 
 /// Charts of the runs, and what could not be drawn.
 #[derive(Debug, Clone, Default)]
-pub struct RunPictures {
+pub(crate) struct RunPictures {
     /// The charts.
     pub pictures: Vec<Picture>,
     /// What is missing, and why, for people.
@@ -89,7 +89,7 @@ impl Figure {
 
 /// The charts of each cluster size over its workers and of each number of workers over the cluster size.
 #[must_use]
-pub fn scaling_pictures(study: &Study) -> Vec<Picture> {
+pub(crate) fn scaling_pictures(study: &Study) -> Vec<Picture> {
     study
         .scalings
         .iter()
@@ -205,7 +205,7 @@ fn line(from: f64, to: f64, value: impl Fn(f64) -> f64) -> Vec<Point> {
 
 /// Throughput and efficiency of all configurations in one chart each.
 #[must_use]
-pub fn overview_pictures(study: &Study) -> Vec<Picture> {
+pub(crate) fn overview_pictures(study: &Study) -> Vec<Picture> {
     vec![
         overview(study, Figure::Throughput),
         overview(study, Figure::Efficiency),
@@ -287,7 +287,7 @@ fn add_law(chart: &mut Chart, scaling: &Scaling, colour: usize) {
 
 /// The charts of each configuration's median run, from its metrics.
 #[must_use]
-pub fn run_pictures(study: &Study, source: &Source) -> RunPictures {
+pub(crate) fn run_pictures(study: &Study, source: &Source) -> RunPictures {
     let mut all = RunPictures::default();
     for configuration in &study.configurations {
         match source.points(configuration.median_run()) {

@@ -5,17 +5,18 @@ use std::fmt::Write as _;
 use super::{
     charts::{MEGABYTE, Picture},
     plot::{escaped, number},
-    series::{Configuration, Interval, distinct},
+    series::{Configuration, distinct},
     study::{Over, Study},
     words::Bounds,
 };
+use crate::interval::Interval;
 use crate::record::Figures;
 
 const STYLE: &str = include_str!("style.css");
 
 /// What the page shows.
 #[derive(Debug, Clone, Copy)]
-pub struct Page<'a> {
+pub(crate) struct Page<'a> {
     /// The experiment.
     pub study: &'a Study,
     /// The summary.
@@ -31,7 +32,7 @@ pub struct Page<'a> {
 impl Page<'_> {
     /// The page as HTML.
     #[must_use]
-    pub fn html(&self) -> String {
+    pub(crate) fn html(&self) -> String {
         let settings = &self.study.settings;
         let title = format!(
             "Primes of {} bits on {}",

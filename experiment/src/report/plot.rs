@@ -6,10 +6,10 @@
 use std::fmt::Write as _;
 
 /// Width of a chart in its own units; text is 14 of them high.
-pub const WIDTH: f64 = 640.0;
+pub(crate) const WIDTH: f64 = 640.0;
 pub(crate) const FONT: &str = "DejaVu Sans, sans-serif";
 /// Blue, orange, green, purple, sky, vermilion, brown, black: after Okabe and Ito, told apart by colour-blind people too.
-pub const COLOURS: [&str; 8] = [
+pub(crate) const COLOURS: [&str; 8] = [
     "#0072b2", "#d98200", "#009e73", "#b5558f", "#3fa3db", "#d55e00", "#7a5c2e", "#333333",
 ];
 pub(crate) const INK: &str = "#1b1f24";
@@ -21,7 +21,7 @@ const PLOT_HEIGHT: f64 = 290.0;
 
 /// A chart with both axes from zero.
 #[derive(Debug, Clone, Default)]
-pub struct Chart {
+pub(crate) struct Chart {
     /// What is shown.
     pub title: String,
     /// What is held fixed and how to read it.
@@ -38,7 +38,7 @@ pub struct Chart {
 
 /// An axis from zero.
 #[derive(Debug, Clone, Default)]
-pub struct Axis {
+pub(crate) struct Axis {
     /// What it shows, with its unit.
     pub label: String,
     /// Least end of the axis; it grows to hold what is drawn.
@@ -49,7 +49,7 @@ pub struct Axis {
 
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
+pub(crate) enum Style {
     /// A line through marked points with bars.
     Measured,
     /// A plain line.
@@ -64,7 +64,7 @@ pub enum Style {
 
 /// A line.
 #[derive(Debug, Clone)]
-pub struct Series {
+pub(crate) struct Series {
     /// Its entry of the legend; none if empty.
     pub name: String,
     /// How it looks.
@@ -77,7 +77,7 @@ pub struct Series {
 
 /// A point with what it ranges over.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Point {
+pub(crate) struct Point {
     /// Across.
     pub x: f64,
     /// Up.
@@ -89,14 +89,14 @@ pub struct Point {
 impl Point {
     /// A point without an error bar.
     #[must_use]
-    pub fn at(x: f64, y: f64) -> Self {
+    pub(crate) fn at(x: f64, y: f64) -> Self {
         Self { x, y, range: None }
     }
 }
 
 /// A number as a label shows it: no more digits than it needs, thousands apart.
 #[must_use]
-pub fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,
         size if size >= 100.0 => 0,
@@ -136,7 +136,7 @@ pub fn number(value: f64) -> String {
 
 /// Text for XML.
 #[must_use]
-pub fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.chars()
         .fold(String::with_capacity(text.len()), |mut out, c| {
             match c {
@@ -216,7 +216,7 @@ impl Frame {
 impl Chart {
     /// The chart as an SVG document.
     #[must_use]
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let mut body = String::new();
         let after_head = self.head(&mut body);
         let after_legend = self.legend(&mut body, after_head);

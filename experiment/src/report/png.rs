@@ -9,18 +9,18 @@ use resvg::{
 };
 
 /// Width of a picture in dots.
-pub const WIDTH: u32 = 1600;
+pub(crate) const WIDTH: u32 = 1600;
 
 /// What draws pictures.
 #[derive(Debug, Clone)]
-pub struct Painter {
+pub(crate) struct Painter {
     fonts: Arc<Database>,
 }
 
 impl Painter {
     /// Loads the font.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut fonts = Database::new();
         fonts.load_font_data(dejavu::sans::regular().to_vec());
         fonts.load_font_data(dejavu::sans::bold().to_vec());
@@ -34,7 +34,7 @@ impl Painter {
     ///
     /// # Errors
     /// It is no SVG, or too high to be drawn.
-    pub fn png(&self, svg: &str) -> Result<Vec<u8>> {
+    pub(crate) fn png(&self, svg: &str) -> Result<Vec<u8>> {
         let options = Options {
             fontdb: Arc::clone(&self.fonts),
             font_family: "DejaVu Sans".into(),

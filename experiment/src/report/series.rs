@@ -5,55 +5,14 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::record::{Baseline, Figures, Record, Settings};
-
-/// The median of some values and what they range over.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Interval {
-    /// The median; of an even number of values the mean of the two in the middle.
-    pub median: f64,
-    /// The least.
-    pub least: f64,
-    /// The largest.
-    pub most: f64,
-}
-
-impl Interval {
-    /// Of the values that are finite; none if there are none.
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut sorted: Vec<f64> = values
-            .into_iter()
-            .filter(|value| value.is_finite())
-            .collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let (least, most) = (*sorted.first()?, *sorted.last()?);
-        let middle = sorted.len() / 2;
-        let median = if sorted.len().is_multiple_of(2) {
-            f64::midpoint(sorted[middle - 1], sorted[middle])
-        } else {
-            sorted[middle]
-        };
-        Some(Self {
-            median,
-            least,
-            most,
-        })
-    }
-
-    /// All three times `factor`, which is not negative.
-    #[must_use]
-    pub fn scaled(self, factor: f64) -> Self {
-        Self {
-            median: self.median * factor,
-            least: self.least * factor,
-            most: self.most * factor,
-        }
-    }
-}
+use crate::{
+    interval::Interval,
+    record::{Baseline, Figures, Record, Settings},
+};
 
 /// All measurements of one pair of nodes and workers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Configuration {
+pub(crate) struct Configuration {
     /// Nodes.
     pub nodes: u32,
     /// Workers of each node.
@@ -67,7 +26,7 @@ pub struct Configuration {
 impl Configuration {
     /// The measurements by pair, in the order of nodes, then workers. Of two records of the same measurement the later counts.
     #[must_use]
-    pub fn all(records: &[Record]) -> Vec<Self> {
+    pub(crate) fn all(records: &[Record]) -> Vec<Self> {
         let mut pairs: Vec<(u32, u32)> = records
             .iter()
             .map(|record| (record.nodes, record.workers))
@@ -97,19 +56,19 @@ impl Configuration {
 
     /// Workers of all nodes.
     #[must_use]
-    pub fn total_workers(&self) -> u32 {
+    pub(crate) fn total_workers(&self) -> u32 {
         self.nodes.saturating_mul(self.workers)
     }
 
     /// The measurement with the median throughput; of an even number the slower of the two in the middle.
     #[must_use]
-    pub fn median_run(&self) -> &Figures {
+    pub(crate) fn median_run(&self) -> &Figures {
         &self.runs[(self.runs.len() - 1) / 2]
     }
 
     /// A figure over the measurements.
     #[must_use]
-    pub fn interval(&self, figure: impl Fn(&Figures) -> f64) -> Interval {
+    pub(crate) fn interval(&self, figure: impl Fn(&Figures) -> f64) -> Interval {
         Interval::of(self.runs.iter().map(figure)).unwrap_or(Interval {
             median: 0.0,
             least: 0.0,
@@ -119,7 +78,7 @@ impl Configuration {
 
     /// For people: `4 nodes × 2 workers`.
     #[must_use]
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!(
             "{} × {}",
             count(self.nodes, "node"),
@@ -129,20 +88,20 @@ impl Configuration {
 
     /// The folder of its pictures.
     #[must_use]
-    pub fn folder(&self) -> String {
+    pub(crate) fn folder(&self) -> String {
         format!("runs/nodes_{}_workers_{}", self.nodes, self.workers)
     }
 }
 
 /// `1 node`, `2 nodes`.
 #[must_use]
-pub fn count(number: u32, of: &str) -> String {
+pub(crate) fn count(number: u32, of: &str) -> String {
     format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The last record of each measurement, in the order in which they were taken.
 #[must_use]
-pub fn latest(records: &[Record]) -> Vec<&Record> {
+pub(crate) fn latest(records: &[Record]) -> Vec<&Record> {
     records
         .iter()
         .enumerate()
@@ -156,7 +115,7 @@ pub fn latest(records: &[Record]) -> Vec<&Record> {
 }
 
 /// The distinct values, ascending.
-pub fn distinct(values: impl IntoIterator<Item = u32>) -> Vec<u32> {
+pub(crate) fn distinct(values: impl IntoIterator<Item = u32>) -> Vec<u32> {
     let mut values: Vec<u32> = values.into_iter().collect();
     values.sort_unstable();
     values.dedup();
@@ -165,7 +124,7 @@ pub fn distinct(values: impl IntoIterator<Item = u32>) -> Vec<u32> {
 
 /// What the cores that a configuration may use could do at most.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Ceiling {
+pub(crate) struct Ceiling {
     /// Primes per second of one core.
     pub per_core: f64,
     /// The same where so many nodes are busy at once, as far as that was measured.
@@ -185,7 +144,7 @@ impl Ceiling {
     ///
     /// # Errors
     /// The baseline holds no usable rate, or there are no configurations.
-    pub fn new(
+    pub(crate) fn new(
         settings: &Settings,
         baseline: Option<&Baseline>,
         configurations: &[Configuration],
@@ -250,40 +209,40 @@ impl Ceiling {
 
     /// Cores that so many nodes with so many workers each may really use.
     #[must_use]
-    pub fn cores(&self, nodes: u32, workers: u32) -> f64 {
+    pub(crate) fn cores(&self, nodes: u32, workers: u32) -> f64 {
         self.cores_at(f64::from(nodes), f64::from(workers))
     }
 
     /// The same for numbers between those that exist, for lines.
     #[must_use]
-    pub fn cores_at(&self, nodes: f64, workers: f64) -> f64 {
+    pub(crate) fn cores_at(&self, nodes: f64, workers: f64) -> f64 {
         self.allowed_cores(nodes, workers).min(self.machine_cores)
     }
 
     /// Cores that the workers could use if the machine had as many.
     #[must_use]
-    pub fn allowed_cores(&self, nodes: f64, workers: f64) -> f64 {
+    pub(crate) fn allowed_cores(&self, nodes: f64, workers: f64) -> f64 {
         let each = self.cpus_per_node.unwrap_or(f64::INFINITY);
         nodes * each.min(workers)
     }
 
     /// Primes per second of one core while so many nodes are busy.
     #[must_use]
-    pub fn per_core_beside(&self, nodes: u32) -> f64 {
+    pub(crate) fn per_core_beside(&self, nodes: u32) -> f64 {
         let measured = self.per_core_together.get(&nodes);
         measured.copied().unwrap_or(self.per_core)
     }
 
     /// Primes per second of a configuration that loses nothing.
     #[must_use]
-    pub fn of(&self, configuration: &Configuration) -> f64 {
+    pub(crate) fn of(&self, configuration: &Configuration) -> f64 {
         self.per_core_beside(configuration.nodes)
             * self.cores(configuration.nodes, configuration.workers)
     }
 
     /// Throughput in per cent of the ceiling.
     #[must_use]
-    pub fn efficiency_pct(&self, configuration: &Configuration) -> Interval {
+    pub(crate) fn efficiency_pct(&self, configuration: &Configuration) -> Interval {
         configuration
             .throughput
             .scaled(100.0 / self.of(configuration))
@@ -291,7 +250,7 @@ impl Ceiling {
 
     /// CPU time of the consumers in a run, per cent of the cores that the configuration may really use.
     #[must_use]
-    pub fn busy_pct(&self, configuration: &Configuration, run: &Figures) -> f64 {
+    pub(crate) fn busy_pct(&self, configuration: &Configuration, run: &Figures) -> f64 {
         let cores = self.cores(configuration.nodes, configuration.workers);
         100.0 * run.consumer_cpu_s / (run.elapsed_s * cores)
     }
@@ -299,7 +258,7 @@ impl Ceiling {
 
 /// The configuration with the fewest workers, and of these with the fewest nodes.
 #[must_use]
-pub fn smallest(configurations: &[Configuration]) -> Option<&Configuration> {
+pub(crate) fn smallest(configurations: &[Configuration]) -> Option<&Configuration> {
     configurations
         .iter()
         .min_by_key(|one| (one.total_workers(), one.nodes))
@@ -307,7 +266,7 @@ pub fn smallest(configurations: &[Configuration]) -> Option<&Configuration> {
 
 /// The configuration with the largest median throughput.
 #[must_use]
-pub fn best(configurations: &[Configuration]) -> Option<&Configuration> {
+pub(crate) fn best(configurations: &[Configuration]) -> Option<&Configuration> {
     configurations
         .iter()
         .max_by(|a, b| a.throughput.median.total_cmp(&b.throughput.median))

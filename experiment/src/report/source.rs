@@ -8,9 +8,9 @@ use primepool_common::metrics::{InfluxTarget, MetricsReader, Series, influxql_st
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-use super::metrics_lp::{self, Point, Value};
 use crate::{
     archive::{JSON, MEASUREMENT, Part},
+    metrics_lp::{self, Point, Value},
     record::{self, Baseline, Figures, Record, Settings},
 };
 
@@ -19,7 +19,7 @@ const OF_A_RUN: [&str; 4] = ["job", "node", "queue", "run"];
 
 /// What the programs have recorded of an experiment.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     /// What was asked for.
     pub settings: Settings,
     /// Measurements, in the order in which they were taken.
@@ -29,7 +29,7 @@ pub struct Recorded {
 }
 
 /// Where an experiment is read from.
-pub enum Source {
+pub(crate) enum Source {
     /// Its folder.
     Folder(PathBuf),
     /// An InfluxDB.
@@ -37,7 +37,7 @@ pub enum Source {
 }
 
 /// An experiment in an InfluxDB.
-pub struct Influx {
+pub(crate) struct Influx {
     runtime: Runtime,
     reader: MetricsReader,
     server: String,
@@ -49,7 +49,7 @@ impl Source {
     ///
     /// # Errors
     /// There is no HTTP client for it.
-    pub fn influx(target: InfluxTarget, name: &str) -> Result<Self> {
+    pub(crate) fn influx(target: InfluxTarget, name: &str) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -63,7 +63,7 @@ impl Source {
 
     /// For people.
     #[must_use]
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::Folder(dir) => dir.display().to_string(),
             Self::Influx(influx) => format!("{} in {}", influx.name, influx.server),
@@ -74,7 +74,7 @@ impl Source {
     ///
     /// # Errors
     /// Nothing was, or it cannot be read.
-    pub fn recorded(&self) -> Result<Recorded> {
+    pub(crate) fn recorded(&self) -> Result<Recorded> {
         match self {
             Self::Folder(dir) => from_folder(dir),
             Self::Influx(influx) => influx.recorded(),
@@ -85,7 +85,7 @@ impl Source {
     ///
     /// # Errors
     /// There are none, or they cannot be read.
-    pub fn points(&self, figures: &Figures) -> Result<Vec<Point>> {
+    pub(crate) fn points(&self, figures: &Figures) -> Result<Vec<Point>> {
         match self {
             Self::Folder(dir) => metrics_lp::read(&dir.join(&figures.folder))?
                 .with_context(|| format!("{}/{} is not there", figures.folder, metrics_lp::FILE)),

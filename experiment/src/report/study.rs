@@ -15,7 +15,7 @@ const KNEE: f64 = 0.8;
 
 /// What a folder holds, sorted.
 #[derive(Debug, Clone)]
-pub struct Study {
+pub(crate) struct Study {
     /// What was asked for.
     pub settings: Settings,
     /// All records in their order.
@@ -31,7 +31,7 @@ pub struct Study {
 /// What grows while the other is held fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Over {
+pub(crate) enum Over {
     /// Nodes, with so many workers each.
     Nodes {
         /// Workers of each node.
@@ -46,7 +46,7 @@ pub enum Over {
 
 /// How throughput grows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Scaling {
+pub(crate) struct Scaling {
     /// With what.
     #[serde(flatten)]
     pub over: Over,
@@ -60,7 +60,7 @@ pub struct Scaling {
 
 /// The first size after which one more adds less than 80 % of what one does at the smallest size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Knee {
+pub(crate) struct Knee {
     /// That size.
     pub at: u32,
     /// The size measured next.
@@ -74,7 +74,7 @@ pub struct Knee {
 impl Over {
     /// Size of a configuration; none if it does not belong here.
     #[must_use]
-    pub fn size(self, configuration: &Configuration) -> Option<u32> {
+    pub(crate) fn size(self, configuration: &Configuration) -> Option<u32> {
         match self {
             Self::Nodes { workers } => {
                 (configuration.workers == workers).then_some(configuration.nodes)
@@ -87,7 +87,7 @@ impl Over {
 
     /// What is held fixed, for people.
     #[must_use]
-    pub fn fixed(self) -> String {
+    pub(crate) fn fixed(self) -> String {
         match self {
             Self::Nodes { workers } => format!("{} per node", series::count(workers, "worker")),
             Self::Workers { nodes } => series::count(nodes, "node"),
@@ -96,7 +96,7 @@ impl Over {
 
     /// What grows, for people.
     #[must_use]
-    pub fn unit(self) -> &'static str {
+    pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Nodes { .. } => "node",
             Self::Workers { .. } => "worker",
@@ -153,7 +153,7 @@ impl Study {
     ///
     /// # Errors
     /// It has no settings or no measurement that succeeded, or cannot be read.
-    pub fn read(source: &Source) -> Result<Self> {
+    pub(crate) fn read(source: &Source) -> Result<Self> {
         let Recorded {
             settings,
             records,
@@ -166,7 +166,7 @@ impl Study {
     ///
     /// # Errors
     /// No measurement succeeded, or the baseline holds no rate.
-    pub fn new(
+    pub(crate) fn new(
         settings: Settings,
         records: Vec<Record>,
         baseline: Option<&Baseline>,
@@ -204,25 +204,25 @@ impl Study {
 
     /// The configurations that belong to a scaling, smallest first.
     #[must_use]
-    pub fn members(&self, over: Over) -> Vec<(u32, &Configuration)> {
+    pub(crate) fn members(&self, over: Over) -> Vec<(u32, &Configuration)> {
         members(over, &self.configurations)
     }
 
     /// The fastest configuration.
     #[must_use]
-    pub fn best(&self) -> &Configuration {
+    pub(crate) fn best(&self) -> &Configuration {
         series::best(&self.configurations).unwrap_or(&self.configurations[0])
     }
 
     /// The configuration with the fewest workers.
     #[must_use]
-    pub fn smallest(&self) -> &Configuration {
+    pub(crate) fn smallest(&self) -> &Configuration {
         series::smallest(&self.configurations).unwrap_or(&self.configurations[0])
     }
 
     /// The configuration with the most workers.
     #[must_use]
-    pub fn largest(&self) -> &Configuration {
+    pub(crate) fn largest(&self) -> &Configuration {
         self.configurations
             .iter()
             .max_by_key(|one| (one.total_workers(), one.nodes))
@@ -231,7 +231,7 @@ impl Study {
 
     /// The scaling over nodes with the workers of the fastest configuration.
     #[must_use]
-    pub fn main_scaling(&self) -> &Scaling {
+    pub(crate) fn main_scaling(&self) -> &Scaling {
         let over = Over::Nodes {
             workers: self.best().workers,
         };
@@ -242,7 +242,7 @@ impl Study {
     }
 
     /// The scalings over nodes.
-    pub fn over_nodes(&self) -> impl Iterator<Item = &Scaling> {
+    pub(crate) fn over_nodes(&self) -> impl Iterator<Item = &Scaling> {
         self.scalings
             .iter()
             .filter(|one| matches!(one.over, Over::Nodes { .. }))
@@ -250,7 +250,7 @@ impl Study {
 
     /// Measurements that failed and were not repeated with success: what, and why.
     #[must_use]
-    pub fn failures(&self) -> Vec<(&Record, &str)> {
+    pub(crate) fn failures(&self) -> Vec<(&Record, &str)> {
         latest(&self.records)
             .into_iter()
             .filter_map(|record| Some((record, failure(record)?)))
@@ -259,7 +259,7 @@ impl Study {
 
     /// How many measurements there are to a point: `3`, or `1 to 3`.
     #[must_use]
-    pub fn repeats(&self) -> String {
+    pub(crate) fn repeats(&self) -> String {
         let runs = || self.configurations.iter().map(|one| one.runs.len());
         match (runs().min().unwrap_or(0), runs().max().unwrap_or(0)) {
             (least, most) if least == most => least.to_string(),

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{charts::MEGABYTE, series::Interval, study::Study, words::Bounds};
+use super::{charts::MEGABYTE, study::Study, words::Bounds};
+use crate::interval::Interval;
 use crate::record::{Outcome, Percentiles};
 
 /// A text as a field of CSV.
@@ -27,7 +28,7 @@ fn percentiles(of: &Percentiles) -> [String; 5] {
 
 /// All records, one a line. Empty fields of those that failed.
 #[must_use]
-pub fn measurements_csv(study: &Study) -> String {
+pub(crate) fn measurements_csv(study: &Study) -> String {
     let mut csv = format!(
         "nodes,workers,total_workers,repeat,started_ms,outcome,reason,folder,jobs,elapsed_s,primes_per_s,{},{},error_rate,\
          node_efficiency,cpu_pct,rss_bytes,consumer_cpu_s,producer_cpu_s,broker_cpu_s,joined_s,jobs_by_node\n",
@@ -152,7 +153,7 @@ fn columns(study: &Study) -> Vec<Column> {
 
 /// The configurations, one a line, each figure as median, least and most.
 #[must_use]
-pub fn configurations_csv(study: &Study) -> String {
+pub(crate) fn configurations_csv(study: &Study) -> String {
     let columns = columns(study);
     let mut csv = "nodes,workers,total_workers,usable_cores,ceiling_primes_per_s,runs".to_owned();
     for (name, _) in &columns {
@@ -184,7 +185,12 @@ pub fn configurations_csv(study: &Study) -> String {
 
 /// All numbers of the report with its words.
 #[must_use]
-pub fn json(study: &Study, bounds: &[Bounds], words: &[String], missing: &[String]) -> Value {
+pub(crate) fn json(
+    study: &Study,
+    bounds: &[Bounds],
+    words: &[String],
+    missing: &[String],
+) -> Value {
     let columns = columns(study);
     let configurations: Vec<Value> = study
         .configurations

@@ -106,7 +106,7 @@ fn experiment(dir: &Path) {
                 let figures = figures(nodes, workers, repeat);
                 let folder = dir.join(&figures.folder);
                 fs::create_dir_all(&folder).unwrap();
-                fs::write(folder.join(metrics_lp::FILE), metrics(nodes)).unwrap();
+                fs::write(folder.join(crate::metrics_lp::FILE), metrics(nodes)).unwrap();
                 append(
                     dir,
                     (nodes, workers, repeat),

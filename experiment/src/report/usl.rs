@@ -10,11 +10,11 @@
 use serde::Serialize;
 
 /// Fewest different N that a fit needs: it has three parameters.
-pub const FEWEST: usize = 3;
+pub(crate) const FEWEST: usize = 3;
 
 /// The law's parameters and how well they describe what was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Fit {
+pub(crate) struct Fit {
     /// Throughput of one, in the unit of what was fitted.
     pub lambda: f64,
     /// Contention.
@@ -32,13 +32,13 @@ pub struct Fit {
 impl Fit {
     /// Throughput that the law predicts.
     #[must_use]
-    pub fn at(&self, n: f64) -> f64 {
+    pub(crate) fn at(&self, n: f64) -> f64 {
         self.lambda * n / (1.0 + self.sigma * (n - 1.0) + self.kappa * n * (n - 1.0))
     }
 
     /// Whether there are no more sizes than parameters, so that R² says nothing.
     #[must_use]
-    pub fn is_exact(&self) -> bool {
+    pub(crate) fn is_exact(&self) -> bool {
         self.sizes <= FEWEST
     }
 }
@@ -47,7 +47,7 @@ type Parameters = [f64; 3];
 
 /// Fits the law to points of N and throughput; none if there are fewer than [`FEWEST`] different N, or no throughput.
 #[must_use]
-pub fn fit(points: &[(f64, f64)]) -> Option<Fit> {
+pub(crate) fn fit(points: &[(f64, f64)]) -> Option<Fit> {
     let points: Vec<(f64, f64)> = points
         .iter()
         .copied()

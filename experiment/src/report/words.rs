@@ -22,7 +22,7 @@ const LOSS: f64 = 0.95;
 /// What may hold a configuration back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Cause {
+pub(crate) enum Cause {
     /// The consumers use all the CPU time that they may.
     Cpu,
     /// Consumers, producer and broker together use all of the machine's.
@@ -41,7 +41,7 @@ pub enum Cause {
 
 /// What was measured of one cause.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Statement {
+pub(crate) struct Statement {
     /// Which.
     pub cause: Cause,
     /// Whether the figure is where it would hold the configuration back.
@@ -54,7 +54,7 @@ pub struct Statement {
 
 /// What holds one configuration back.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Nodes.
     pub nodes: u32,
     /// Workers of each.
@@ -69,7 +69,7 @@ pub struct Bounds {
 
 /// All sentences of the summary.
 #[must_use]
-pub fn summary(study: &Study, bounds: &[Bounds]) -> Vec<String> {
+pub(crate) fn summary(study: &Study, bounds: &[Bounds]) -> Vec<String> {
     let mut words = vec![best(study), speed_up(study), efficiency(study)];
     words.extend(beyond_machine(study));
     words.extend(more_workers(study));
@@ -333,7 +333,7 @@ fn dispatch(configuration: &Configuration) -> Option<String> {
 
 /// What holds the best configuration back, and the largest if that is another.
 #[must_use]
-pub fn bounds(study: &Study) -> Vec<Bounds> {
+pub(crate) fn bounds(study: &Study) -> Vec<Bounds> {
     let (best, largest) = (study.best(), study.largest());
     let mut bounds = vec![bound(study, best)];
     if (largest.nodes, largest.workers) != (best.nodes, best.workers) {
@@ -391,7 +391,7 @@ fn bound(study: &Study, configuration: &Configuration) -> Bounds {
 impl Cause {
     /// For people.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Cpu => "the CPU time of the consumers",
             Self::Machine => "the machine's CPU time",

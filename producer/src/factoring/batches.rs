@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::folder::{FolderError, file_error, write_whole};
+use crate::run_dir::{FolderError, file_error, write_whole};
 
 /// Numbers of batches, kept in the file `groups` of the run. None is used twice in a run; otherwise
 /// the units of a stage could be taken for those of a cancelled one.

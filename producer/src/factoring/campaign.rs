@@ -40,7 +40,7 @@ pub(super) struct Issue {
 
 /// The judgement on an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It counts.
     Good,
     /// The unit is answered already, or its stage is over.
@@ -51,7 +51,7 @@ pub enum Verdict {
 
 /// An answer to a unit.
 #[derive(Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// A whole divisor, as far as one worker takes it apart. The caller has verified it.
     TakenApart(Factorization),
     /// Curves: a divisor or none.

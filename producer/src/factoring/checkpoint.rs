@@ -9,7 +9,7 @@ use std::{
 use primepool_common::text::json_error;
 
 use super::entry::Entry;
-use crate::folder::{FolderError, file_error, read_lines};
+use crate::run_dir::{FolderError, file_error, read_lines};
 
 /// The file of one job.
 #[derive(Debug)]

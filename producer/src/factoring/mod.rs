@@ -25,5 +25,5 @@ mod state;
 mod tests;
 mod workers;
 
-pub use campaign::{Answer, Verdict};
-pub use pool::{Command, Concluded, Factoring, LinearAlgebra, Solved};
+pub(crate) use campaign::{Answer, Verdict};
+pub(crate) use pool::{Command, Concluded, Factoring, LinearAlgebra, Solved};

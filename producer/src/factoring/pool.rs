@@ -19,15 +19,15 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    folder::{Folder, FolderError, Manifest},
-    plan::LEAVE_ABOVE_BITS,
+    request::LEAVE_ABOVE_BITS,
+    run_dir::{Folder, FolderError, Manifest},
 };
 
 /// Units that each worker has at a time: one at work, and the next.
 const UNITS_A_WORKER: f64 = 2.0;
 
 /// The campaigns of a run.
-pub struct Factoring {
+pub(crate) struct Factoring {
     folder: PathBuf,
     campaigns: BTreeMap<u64, (Campaign, Checkpoint)>,
     batches: Batches,
@@ -36,7 +36,7 @@ pub struct Factoring {
 
 /// What the caller is to do, in this order.
 #[derive(Debug)]
-pub enum Command {
+pub(crate) enum Command {
     /// Tell the consumers that nobody wants the units of this batch any more.
     CancelBatch(u32),
     /// Solve, and hand the result to [`Factoring::on_solved`].
@@ -49,14 +49,14 @@ pub enum Command {
 
 /// The linear algebra of a sieve. It takes seconds.
 #[derive(Debug)]
-pub struct LinearAlgebra {
+pub(crate) struct LinearAlgebra {
     job: u64,
     collector: Box<Collector>,
 }
 
 /// The end of a linear algebra.
 #[derive(Debug)]
-pub struct Solved {
+pub(crate) struct Solved {
     job: u64,
     collector: Box<Collector>,
     divisor: Result<Option<Integer>, String>,
@@ -66,7 +66,7 @@ pub struct Solved {
 impl LinearAlgebra {
     /// Solves.
     #[must_use]
-    pub fn solve(mut self) -> Solved {
+    pub(crate) fn solve(mut self) -> Solved {
         let begun = Instant::now();
         let divisor = self.collector.solve().map_err(|error| error.to_string());
         Solved {
@@ -80,7 +80,7 @@ impl LinearAlgebra {
 
 /// A campaign that is over.
 #[derive(Debug)]
-pub struct Concluded {
+pub(crate) struct Concluded {
     /// Its job.
     pub job: u64,
     /// The integer.
@@ -94,7 +94,7 @@ pub struct Concluded {
 
 impl Concluded {
     /// The result is on disk: removes the checkpoint.
-    pub fn is_written(self) {
+    pub(crate) fn remove_checkpoint(self) {
         self.checkpoint.remove();
     }
 }
@@ -105,7 +105,7 @@ impl Factoring {
     ///
     /// # Errors
     /// A checkpoint cannot be read.
-    pub fn open(folder: &Folder, done: &mut [bool]) -> Result<Self, FolderError> {
+    pub(crate) fn open(folder: &Folder, done: &mut [bool]) -> Result<Self, FolderError> {
         let manifest = &folder.manifest;
         let mut factoring = Self {
             folder: folder.path().to_owned(),
@@ -129,13 +129,13 @@ impl Factoring {
     }
 
     /// The jobs of all campaigns.
-    pub fn jobs(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = u64> {
         self.campaigns.keys().copied()
     }
 
     /// Whether there is a campaign.
     #[must_use]
-    pub fn is_active(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         !self.campaigns.is_empty()
     }
 
@@ -143,7 +143,7 @@ impl Factoring {
     ///
     /// # Errors
     /// The checkpoint cannot be made.
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         manifest: &Manifest,
         job: u64,
@@ -159,18 +159,18 @@ impl Factoring {
     }
 
     /// Notes an answer of a node, with the samples in it.
-    pub fn note_node(&mut self, node: &str, samples: &[NodeSample], now: Instant) {
+    pub(crate) fn note_node(&mut self, node: &str, samples: &[NodeSample], now: Instant) {
         self.workers.note_node(node, samples, now);
     }
 
     /// Notes how many consumers are subscribed.
-    pub fn note_consumers(&mut self, consumers: u32) {
+    pub(crate) fn note_consumers(&mut self, consumers: u32) {
         self.workers.note_consumers(consumers);
     }
 
     /// The divisor that the answer to a unit of a whole one is about.
     #[must_use]
-    pub fn divisor(&self, job: u64, unit: UnitId) -> Option<&Integer> {
+    pub(crate) fn divisor(&self, job: u64, unit: UnitId) -> Option<&Integer> {
         let (campaign, _) = self.campaigns.get(&job)?;
         let state = campaign.state();
         let part = state.current().filter(|_| state.batch == unit.batch)?;
@@ -179,7 +179,7 @@ impl Factoring {
 
     /// Takes the answer to a unit. `done` are curves or families, `us` is worker time in
     /// microseconds.
-    pub fn on_answer(
+    pub(crate) fn on_answer(
         &mut self,
         job: u64,
         unit: UnitId,
@@ -194,14 +194,14 @@ impl Factoring {
     }
 
     /// A node's answer to this unit was wrong: it gets no more units of this job.
-    pub fn avoid(&mut self, job: u64, unit: UnitId, node: &str) {
+    pub(crate) fn avoid(&mut self, job: u64, unit: UnitId, node: &str) {
         if let Some((campaign, _)) = self.campaigns.get_mut(&job) {
             campaign.avoid(unit, node);
         }
     }
 
     /// Takes the end of a linear algebra.
-    pub fn on_solved(&mut self, solved: Solved) {
+    pub(crate) fn on_solved(&mut self, solved: Solved) {
         let Solved {
             job,
             collector,
@@ -218,7 +218,7 @@ impl Factoring {
     ///
     /// # Errors
     /// The file of batches cannot be written.
-    pub fn advance(
+    pub(crate) fn advance(
         &mut self,
         manifest: &Manifest,
         now: Instant,
@@ -284,7 +284,7 @@ impl Factoring {
     ///
     /// # Errors
     /// A checkpoint cannot be written.
-    pub fn save(&mut self) -> Result<(), FolderError> {
+    pub(crate) fn save(&mut self) -> Result<(), FolderError> {
         for (campaign, checkpoint) in self.campaigns.values_mut() {
             for entry in campaign.take_entries() {
                 checkpoint.add(&entry);
@@ -295,7 +295,7 @@ impl Factoring {
     }
 
     /// The first job that has a campaign, and how far its stage is.
-    pub fn stage_progress(&mut self, now: Instant) -> Option<(u64, StageProgress)> {
+    pub(crate) fn stage_progress(&mut self, now: Instant) -> Option<(u64, StageProgress)> {
         let (job, (campaign, _)) = self.campaigns.iter_mut().next()?;
         Some((*job, campaign.stage_progress(now)?))
     }

@@ -6,7 +6,7 @@ use primepool_common::{cli::show_duration, clock::unix_ns, metrics::Point};
 
 /// How far the current stage of a campaign is.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StageProgress {
+pub(crate) struct StageProgress {
     /// Bits of the divisor that is worked on.
     pub bits: u32,
     /// Name of the stage.
@@ -26,7 +26,7 @@ pub struct StageProgress {
 impl StageProgress {
     /// One line: `256 bits: sieve, 8123 of 20666 relations (39 %), 42.00 s left at this pace`.
     #[must_use]
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let Self {
             bits,
             stage,
@@ -62,7 +62,7 @@ impl StageProgress {
 
     /// A point of the metrics.
     #[must_use]
-    pub fn point(&self, run: &str, job: u64) -> Point<'static> {
+    pub(crate) fn point(&self, run: &str, job: u64) -> Point<'static> {
         let mut point = Point::new("factor", unix_ns())
             .tag("run", run.to_owned())
             .tag("stage", self.stage)

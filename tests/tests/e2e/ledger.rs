@@ -4,7 +4,7 @@ use std::{sync::Arc, thread};
 
 use lapin::{Acker, message::Delivery};
 use primepool_common::{
-    broker::{BrokerArgs, Endpoint},
+    broker::{BrokerArgs, Endpoint, declare, declare_results},
     message::{RunId, UnitAnswer, VERSION},
     topology,
 };
@@ -99,10 +99,8 @@ impl Site {
     fn make_queue(&self) {
         block_on(async {
             let connection = endpoint(&self.broker.url).connect("test").await.unwrap();
-            topology::declare(&connection).await.unwrap();
-            topology::declare_results(&connection, &self.run)
-                .await
-                .unwrap();
+            declare(&connection).await.unwrap();
+            declare_results(&connection, &self.run).await.unwrap();
         });
     }
 

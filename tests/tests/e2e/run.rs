@@ -1,8 +1,8 @@
 //! Runs that go well.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use primepool_tests::{Binary, Broker, Consumer, Influx, Process, Results, primes};
+use primepool_tests::{Binary, Broker, Consumer, Influx, Process, Results, primes, wait_for};
 use rug::{Integer, integer::IsPrime};
 use tempfile::tempdir;
 
@@ -120,34 +120,54 @@ fn metrics_reach_influxdb_and_are_read_back() {
 fn the_management_api_adds_what_amqp_does_not_tell() {
     let ((broker, management), dir) = (Broker::with_management(), tempdir().unwrap());
     let _consumer = Consumer::with(dir.path(), &broker, &["--node", "n1", "--concurrency", "1"]);
-    let run = |url: &str, seconds: &str| {
-        let dir = tempdir().unwrap();
-        let args = ["--count", "100000", "--bits", "1024", "--timeout", seconds];
-        let mut args = args.to_vec();
-        args.extend(["--management-url", url]);
-        let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait_long();
-        let folder = Results::read(dir.path()).folder;
-        let text = fs::read_to_string(folder.join("metrics.lp")).unwrap();
-        (done, text)
+    let start = |dir: &Path, url: &str| {
+        let args = [
+            "--count",
+            "100000",
+            "--bits",
+            "1024",
+            "--management-url",
+            url,
+        ];
+        Process::start(Binary::Producer, dir, &broker.url, &args)
     };
-    let (done, text) = run(&management, "11s"); // the broker renews its figures every five seconds
-    // Everything is published within the first second; handing out goes on.
-    let largest = |field: &str| {
+    let points = |dir: &Path| {
+        let folder = Results::folder(dir)?;
+        let text = fs::read_to_string(folder.join("metrics.lp")).ok()?;
         let queue = text.lines().filter(|line| line.starts_with("queue,"));
-        let values = queue.filter_map(|line| {
+        Some(queue.map(str::to_owned).collect::<Vec<_>>())
+    };
+    let largest = |lines: &[String], field: &str| {
+        let values = lines.iter().filter_map(|line| {
             let (_, value) = line.split_once(field)?;
             value.split([',', ' ', 'i']).next()?.parse().ok()
         });
         values.fold(-1.0, f64::max)
     };
-    assert!(largest("unacked=") > 0.0, "{done:?}\n{text}");
-    assert!(largest("deliver_rate=") > 0.0, "{done:?}\n{text}");
-    assert!(largest("publish_rate=") >= 0.0, "{done:?}\n{text}");
+    let running = start(dir.path(), &management);
+    // The broker renews its figures every five seconds; a rate comes with its second look at a queue.
+    wait_for("figures of the management API", || {
+        let lines = points(dir.path())?;
+        let is_there = |field| largest(&lines, field) > 0.0;
+        (is_there("unacked=") && is_there("deliver_rate=")).then_some(())
+    });
+    assert!(largest(&points(dir.path()).unwrap(), "publish_rate=") >= 0.0);
+    running.signal("INT");
+    assert_eq!(running.wait().code, Some(130));
 
-    let wrong = format!("{management}/nowhere");
-    let (done, text) = run(&wrong, "4s");
+    let (dir, wrong) = (tempdir().unwrap(), format!("{management}/nowhere"));
+    let running = start(dir.path(), &wrong);
+    wait_for("points of the queue", || {
+        (points(dir.path())?.len() >= 3).then_some(())
+    });
+    running.signal("INT");
+    let done = running.wait();
     assert_eq!(done.stderr.matches("metrics lack").count(), 1, "{done:?}");
-    assert!(text.contains("queue,") && !text.contains("unacked="));
+    let lines = points(dir.path()).unwrap();
+    assert!(
+        !lines.iter().any(|line| line.contains("unacked=")),
+        "{lines:?}"
+    );
 }
 
 #[test]

@@ -425,7 +425,7 @@ impl Protocol {
         }
     }
 
-    /// The first half of `open` in producer/src/collect.rs.
+    /// The first half of `open` in producer/src/broker/collector.rs.
     fn look(&self, state: &mut State) {
         let producer = &mut state.producer;
         if state.answers.is_some() {

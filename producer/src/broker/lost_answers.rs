@@ -23,15 +23,15 @@ const TIMES_A_UNIT: u32 = 10;
 
 /// Whether answers may have gone astray.
 #[derive(Debug)]
-pub struct Doubt {
+pub(crate) struct LostAnswers {
     is_raised: bool,
     long_patience: Duration,
 }
 
-impl Doubt {
+impl LostAnswers {
     /// In doubt from the start, or not.
     #[must_use]
-    pub fn new(is_raised: bool) -> Self {
+    pub(crate) fn new(is_raised: bool) -> Self {
         Self {
             is_raised,
             long_patience: LONG_PATIENCE,
@@ -39,14 +39,14 @@ impl Doubt {
     }
 
     /// The subscription was lost for a while.
-    pub fn raise(&mut self) {
+    pub(crate) fn raise(&mut self) {
         self.is_raised = true;
     }
 
     /// Whether to ask again now: `jobs` is the state of the job queue, `silence` how long no answer has come, `unit` how
     /// long a unit takes on average.
     #[must_use]
-    pub fn is_due(&self, jobs: QueueState, silence: Duration, unit: Duration) -> bool {
+    pub(crate) fn is_due(&self, jobs: QueueState, silence: Duration, unit: Duration) -> bool {
         let patience = match jobs {
             QueueState { ready: 0, .. } => PATIENCE,
             // Nobody is there to work: no answer is missing.
@@ -57,7 +57,7 @@ impl Doubt {
     }
 
     /// It was asked again while this was the state of the job queue.
-    pub fn settle(&mut self, jobs: QueueState) {
+    pub(crate) fn settle(&mut self, jobs: QueueState) {
         self.is_raised = false;
         if jobs.ready > 0 {
             self.long_patience = self.long_patience.saturating_mul(2);
@@ -89,18 +89,18 @@ mod tests {
 
     #[test]
     fn asks_only_in_doubt_and_once() {
-        let mut doubt = Doubt::new(false);
+        let mut doubt = LostAnswers::new(false);
         assert!(!doubt.is_due(EMPTY, seconds(1_000_000), UNIT));
         doubt.raise();
         assert!(doubt.is_due(EMPTY, seconds(15), UNIT));
         doubt.settle(EMPTY);
         assert!(!doubt.is_due(EMPTY, seconds(1_000_000), UNIT));
-        assert!(Doubt::new(true).is_due(EMPTY, seconds(15), UNIT));
+        assert!(LostAnswers::new(true).is_due(EMPTY, seconds(15), UNIT));
     }
 
     #[test]
     fn waits_for_work_at_hand() {
-        let doubt = Doubt::new(true);
+        let doubt = LostAnswers::new(true);
         assert!(!doubt.is_due(EMPTY, seconds(14), UNIT));
         assert!(!doubt.is_due(EMPTY, seconds(9 * 3600), seconds(3600)));
         assert!(doubt.is_due(EMPTY, seconds(11 * 3600), seconds(3600)));
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn units_that_wait_are_left_alone_for_long() {
-        let mut doubt = Doubt::new(true);
+        let mut doubt = LostAnswers::new(true);
         assert!(!doubt.is_due(FULL, seconds(599), UNIT));
         assert!(doubt.is_due(FULL, seconds(610), UNIT));
         assert!(!doubt.is_due(LEFT, seconds(1_000_000), UNIT));

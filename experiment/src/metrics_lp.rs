@@ -11,11 +11,11 @@ use std::{
 use anyhow::{Context, Result};
 
 /// Name of the file in a run's folder.
-pub const FILE: &str = "metrics.lp";
+pub(crate) const FILE: &str = "metrics.lp";
 
 /// A field's value.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// An integer or a float.
     Number(f64),
     /// True or false.
@@ -26,7 +26,7 @@ pub enum Value {
 
 /// A point of one line.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Point {
+pub(crate) struct Point {
     /// What was measured.
     pub measurement: String,
     /// Tags in their order.
@@ -40,7 +40,7 @@ pub struct Point {
 impl Point {
     /// A tag's value; empty if it is not there.
     #[must_use]
-    pub fn tag(&self, key: &str) -> &str {
+    pub(crate) fn tag(&self, key: &str) -> &str {
         self.tags
             .iter()
             .find(|tag| tag.0 == key)
@@ -49,7 +49,7 @@ impl Point {
 
     /// The texts of these fields, one after the other.
     #[must_use]
-    pub fn texts(&self, keys: &[&str]) -> String {
+    pub(crate) fn texts(&self, keys: &[&str]) -> String {
         let text = |key: &&str| match &self.fields.iter().find(|field| field.0 == **key)?.1 {
             Value::Text(text) => Some(text.as_str()),
             Value::Number(_) | Value::Boolean(_) => None,
@@ -59,7 +59,7 @@ impl Point {
 
     /// A field that is a number.
     #[must_use]
-    pub fn number(&self, key: &str) -> Option<f64> {
+    pub(crate) fn number(&self, key: &str) -> Option<f64> {
         self.fields
             .iter()
             .find(|field| field.0 == key)
@@ -72,7 +72,7 @@ impl Point {
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The measurement, a key or a value is missing.
     #[error("a name or a value is missing")]
     Missing,
@@ -91,7 +91,7 @@ pub enum Fault {
 ///
 /// # Errors
 /// The file cannot be read, or a line is not of the protocol.
-pub fn read(folder: &Path) -> Result<Option<Vec<Point>>> {
+pub(crate) fn read(folder: &Path) -> Result<Option<Vec<Point>>> {
     let path = folder.join(FILE);
     let file = match File::open(&path) {
         Ok(file) => file,
@@ -118,7 +118,7 @@ pub fn read(folder: &Path) -> Result<Option<Vec<Point>>> {
 ///
 /// # Errors
 /// It is not of the protocol.
-pub fn parse(line: &str) -> Result<Option<Point>, Fault> {
+pub(crate) fn parse(line: &str) -> Result<Option<Point>, Fault> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);

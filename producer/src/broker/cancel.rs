@@ -5,21 +5,21 @@ use std::path::Path;
 use anyhow::anyhow;
 use lapin::options::QueueDeleteOptions;
 use primepool_common::{
-    broker::{BrokerError, Endpoint, publish_control},
+    broker::{BrokerError, Endpoint, open_publisher, publish_control, queue_state},
     exit::Exit,
     message::{Control, RunId},
     output::print,
     topology,
 };
 
-use crate::folder::mark_cancelled;
+use crate::run_dir::mark_cancelled;
 
 /// Cancels a run: whoever works on it stops within about a second, units that wait are dropped as consumers come to them, a
 /// producer that waits for it ends. It need not be a run of this machine.
 ///
 /// # Errors
 /// The broker cannot be reached, refuses, or does not confirm; or the run's folder cannot be written.
-pub async fn cancel(
+pub(crate) async fn cancel(
     endpoint: &Endpoint,
     run: &RunId,
     runs: &Path,
@@ -43,10 +43,10 @@ pub async fn cancel(
 /// Publishes the message and removes the queue of the answers, unless somebody reads it. Also says whether there was one.
 async fn tell(endpoint: &Endpoint, run: &RunId) -> Result<bool, BrokerError> {
     let name = format!("primepool producer {run} (cancelling)");
-    let (connection, channel) = topology::open_publisher(endpoint, &name).await?;
+    let (connection, channel) = open_publisher(endpoint, &name).await?;
     let queue = topology::results_queue(run);
     // Before anybody is told: a producer that hears it removes its queue at once.
-    let known = topology::queue_state(&connection, &queue).await.is_ok();
+    let known = queue_state(&connection, &queue).await.is_ok();
     let control = Control::cancel(run.clone());
     publish_control(&channel, &control).await?;
     if known {

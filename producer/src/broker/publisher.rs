@@ -11,7 +11,7 @@ use lapin::options::BasicPublishOptions;
 use primepool_common::{
     broker::{
         Backoff, BrokerError, ConfirmedPublisher, Endpoint, MANDATORY, Message, control_message,
-        properties,
+        open_publisher, properties,
     },
     clock::unix_ns,
     message::{Control, UnitId, WorkUnit},
@@ -21,7 +21,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::debug;
 
 use crate::{
-    folder::{FolderError, Journal, Manifest, Publication},
+    run_dir::{FolderError, Journal, Manifest, Publication},
     state::Shared,
 };
 
@@ -30,7 +30,7 @@ const WINDOW: usize = 1024;
 
 /// Why publishing ended before its end.
 #[derive(Debug, thiserror::Error)]
-pub enum PublishError {
+pub(crate) enum PublishError {
     /// The broker refuses.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -41,7 +41,7 @@ pub enum PublishError {
 
 /// What the publishing side is asked for.
 #[derive(Debug)]
-pub enum Request {
+pub(crate) enum PublishRequest {
     /// To publish these units, before all others.
     Units(Vec<u64>),
     /// To tell the consumers that the units of this batch are not wanted any more.
@@ -57,7 +57,7 @@ enum Sent {
 
 /// What the publishing side works with.
 #[derive(Debug)]
-pub struct Publisher {
+pub(crate) struct Publisher {
     /// The broker.
     endpoint: Endpoint,
     /// What is asked for.
@@ -67,7 +67,7 @@ pub struct Publisher {
     /// The confirmed units.
     journal: Journal,
     /// Units to publish; more may be asked for at any time.
-    requests: UnboundedReceiver<Request>,
+    requests: UnboundedReceiver<PublishRequest>,
     /// Whether no more can be asked for.
     requests_ended: bool,
     /// Units that are to be published now.
@@ -79,12 +79,12 @@ pub struct Publisher {
 impl Publisher {
     /// To publish `waiting`, and then whatever `requests` brings.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         endpoint: Endpoint,
         manifest: Arc<Manifest>,
         shared: Arc<Shared>,
         journal: Journal,
-        requests: UnboundedReceiver<Request>,
+        requests: UnboundedReceiver<PublishRequest>,
         waiting: Vec<u64>,
     ) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Publisher {
     ///
     /// # Errors
     /// The broker refuses in a way that only an operator can mend, or the journal cannot be written.
-    pub async fn run(mut self) -> Result<(), PublishError> {
+    pub(crate) async fn run(mut self) -> Result<(), PublishError> {
         let mut backoff = Backoff::new();
         loop {
             let error = match self.session(&mut backoff).await {
@@ -117,7 +117,7 @@ impl Publisher {
 
     async fn session(&mut self, backoff: &mut Backoff) -> Result<(), PublishError> {
         let name = format!("primepool producer {} (publishing)", self.manifest.run);
-        let (connection, channel) = topology::open_publisher(&self.endpoint, &name).await?;
+        let (connection, channel) = open_publisher(&self.endpoint, &name).await?;
         let mut publisher = ConfirmedPublisher::new(channel, WINDOW);
         let ended = self.publish(&mut publisher, backoff).await;
         // Publish these first. The broker may get one twice; results are told apart by their jobs.
@@ -175,8 +175,8 @@ impl Publisher {
                 }
                 request = self.requests.recv(), if !self.requests_ended => match request {
                     // Publish these first; they have waited longest.
-                    Some(Request::Units(units)) => self.put_first(units),
-                    Some(Request::CancelBatch(batch)) => {
+                    Some(PublishRequest::Units(units)) => self.put_first(units),
+                    Some(PublishRequest::CancelBatch(batch)) => {
                         self.waiting.retain(|unit| UnitId::of(*unit).batch != batch);
                         self.cancelled.push(batch);
                     }

@@ -13,7 +13,10 @@ use lapin::{
     types::FieldTable,
 };
 use primepool_common::{
-    broker::{Backoff, BrokerError, ControlReader, Endpoint},
+    broker::{
+        Backoff, BrokerError, ControlReader, Endpoint, declare, declare_results, delete_results,
+        find_results, queue_state,
+    },
     clock::unix_ns,
     message::RunId,
     topology::{self, QueueState},
@@ -28,9 +31,9 @@ use tokio::{
 use tracing::info;
 
 use crate::{
-    doubt::Doubt,
-    folder::{FolderError, Journal, Manifest},
-    sink::{Arrival, SinkInput},
+    broker::LostAnswers,
+    results::{Arrival, SinkInput},
+    run_dir::{FolderError, Journal, Manifest},
     state::{Event, Shared},
 };
 
@@ -46,7 +49,7 @@ const DELETE_EVERY: Duration = Duration::from_millis(300);
 
 /// What the collecting side works with.
 #[derive(Debug)]
-pub struct Collector {
+pub(crate) struct Collector {
     /// The broker.
     pub endpoint: Endpoint,
     /// What is asked for.
@@ -56,7 +59,7 @@ pub struct Collector {
     /// Counters of the run.
     pub shared: Arc<Shared>,
     /// Whether answers may have gone astray.
-    pub doubt: Doubt,
+    pub lost_answers: LostAnswers,
     /// Where the answers go.
     pub sink: std::sync::mpsc::Sender<SinkInput>,
     /// What the sink has on disk.
@@ -69,7 +72,7 @@ pub struct Collector {
 
 /// Why the run's queue is not open.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// The broker cannot be reached, or refuses.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -82,10 +85,10 @@ pub enum OpenError {
 ///
 /// # Errors
 /// The broker cannot be reached, or refuses.
-pub async fn connect(endpoint: &Endpoint, run: &RunId) -> Result<Connection, BrokerError> {
+pub(crate) async fn connect(endpoint: &Endpoint, run: &RunId) -> Result<Connection, BrokerError> {
     let name = format!("primepool producer {run} (collecting)");
     let connection = endpoint.connect(&name).await?;
-    topology::declare(&connection).await?;
+    declare(&connection).await?;
     Ok(connection)
 }
 
@@ -97,22 +100,22 @@ pub async fn connect(endpoint: &Endpoint, run: &RunId) -> Result<Connection, Bro
 ///
 /// # Errors
 /// The broker cannot be reached, or refuses; or the journal cannot be written.
-pub async fn open(
+pub(crate) async fn open(
     endpoint: &Endpoint,
     run: &RunId,
     journal: &Journal,
 ) -> Result<(Connection, bool), OpenError> {
     let connection = connect(endpoint, run).await?;
-    if !topology::find_results(&connection, run).await? {
+    if !find_results(&connection, run).await? {
         journal.forget()?;
-        topology::declare_results(&connection, run).await?;
+        declare_results(&connection, run).await?;
     }
     Ok((connection, journal.reopen()))
 }
 
 impl Collector {
     /// Collects until told to stop; `connection` is the first one to use. A lost connection is made again for ever.
-    pub async fn run(mut self, mut connection: Connection) {
+    pub(crate) async fn run(mut self, mut connection: Connection) {
         let mut backoff = Backoff::new();
         loop {
             let mut error = match self.session(&connection, &mut backoff).await {
@@ -134,7 +137,7 @@ impl Collector {
                         if was_lost {
                             let _ = self.sink.send(SinkInput::QueueLost);
                         } else {
-                            self.doubt.raise();
+                            self.lost_answers.raise();
                         }
                         break connection;
                     }
@@ -205,7 +208,7 @@ impl Collector {
                 Some(ackers) = self.settled.recv() => acknowledge(ackers).await,
                 stop = &mut self.stop => return Ok(stop.unwrap_or(false)),
                 _ = look.tick() => {
-                    if let Ok(state) = topology::queue_state(connection, &jobs_queue).await {
+                    if let Ok(state) = queue_state(connection, &jobs_queue).await {
                         looks += 1;
                         // The first look comes before anything is published: a point of the metrics, but no news.
                         if looks > 1 {
@@ -229,14 +232,14 @@ impl Collector {
     ) {
         let expected = self.manifest.packing.unit_time(&self.manifest.ask);
         let unit = self.shared.unit_time().max(expected);
-        if !self.doubt.is_due(jobs, silence, unit) {
+        if !self.lost_answers.is_due(jobs, silence, unit) {
             return;
         }
         let queue = topology::results_queue(&self.manifest.run);
-        let results = topology::queue_state(connection, &queue).await;
+        let results = queue_state(connection, &queue).await;
         // What is there will still come.
         if results.is_ok_and(|results| results.ready == 0) {
-            self.doubt.settle(jobs);
+            self.lost_answers.settle(jobs);
             let _ = self.sink.send(SinkInput::Overdue);
         }
     }
@@ -258,7 +261,7 @@ impl Collector {
         loop {
             let deleted = match connection.take() {
                 Some(connection) => {
-                    let deleted = topology::delete_results(&connection, run).await;
+                    let deleted = delete_results(&connection, run).await;
                     let _ = connection.close(200, "collected".into()).await;
                     deleted
                 }
@@ -284,7 +287,7 @@ impl Collector {
 }
 
 /// Acknowledges deliveries, given in the order in which they came, each channel's all at once.
-pub async fn acknowledge(mut ackers: Vec<Acker>) {
+pub(super) async fn acknowledge(mut ackers: Vec<Acker>) {
     ackers.retain(Acker::usable);
     // What is left belongs to the one channel that lives.
     if let Some(last) = ackers.pop() {

@@ -10,20 +10,23 @@ use std::{
 use primepool_common::message::{HexInteger, JobOutcome, UnitAnswer, UnitId};
 use tracing::warn;
 
-use super::{Answered, Arrival, REFUSALS_TOLD, Sink, SinkInput, microseconds};
+use super::{
+    receive::REFUSALS_TOLD,
+    sink::{Answered, Arrival, Sink, SinkInput, microseconds},
+    verify::Claim,
+};
 use crate::{
     factoring::{Answer, Command, Concluded, LinearAlgebra, Verdict},
-    row::{Factored, Origin, Row, RowOutcome},
+    run_dir::{Factored, Origin, Row, RowOutcome},
     state::Event,
-    verify::Claim,
 };
 
 /// Node name shown for results that several nodes found together.
 const POOL: &str = "(pool)";
 
-impl Sink {
+impl<A: Send + 'static> Sink<A> {
     /// Takes the answer to a unit of a campaign.
-    pub(super) fn read_campaign_unit(&mut self, answer: UnitAnswer, arrival: &Arrival) {
+    pub(super) fn read_campaign_unit(&mut self, answer: UnitAnswer, arrival: &Arrival<A>) {
         let UnitAnswer {
             node,
             unit,

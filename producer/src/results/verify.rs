@@ -12,31 +12,17 @@
 
 use std::{num::NonZero, thread};
 
-use clap::ValueEnum;
 use primepool_common::message::JobKind;
 use primepool_engine::{Engine, Error, Integer};
 
 use crate::{
-    plan::{Ask, LEAVE_ABOVE_BITS},
-    row::{Factored, Hex},
+    request::{Ask, LEAVE_ABOVE_BITS, Verify},
+    run_dir::{Factored, Hex},
 };
-
-/// Which results are checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Verify {
-    /// Every one
-    All,
-    /// Every one, so that no composite passes, even if somebody chose it in order to deceive: 32 times the work
-    Strict,
-    /// One in sixteen, chosen at random
-    Sample,
-    /// None: only their size is checked
-    None,
-}
 
 /// What a consumer says of a job.
 #[derive(Debug, Clone, Copy)]
-pub struct Claim<'a> {
+pub(crate) struct Claim<'a> {
     /// The job.
     pub job: u64,
     /// Its result, where that is one integer.
@@ -50,7 +36,7 @@ pub struct Claim<'a> {
 }
 
 /// Checks results of one run.
-pub struct Verifier {
+pub(crate) struct Verifier {
     policy: Verify,
     /// One for each core.
     engines: Vec<Engine>,
@@ -71,7 +57,7 @@ const SAMPLE_ONE_IN: u32 = 16;
 impl Verifier {
     /// A verifier of this policy.
     #[must_use]
-    pub fn new(policy: Verify) -> Self {
+    pub(crate) fn new(policy: Verify) -> Self {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         Self {
             policy,
@@ -83,7 +69,11 @@ impl Verifier {
     ///
     /// # Errors
     /// The operating system gives no random bits.
-    pub fn check(&mut self, ask: &Ask, claims: &[Claim<'_>]) -> Result<Vec<Option<String>>, Error> {
+    pub(crate) fn check(
+        &mut self,
+        ask: &Ask,
+        claims: &[Claim<'_>],
+    ) -> Result<Vec<Option<String>>, Error> {
         let mut verdicts = Vec::with_capacity(claims.len());
         let mut numbers = Vec::new();
         let mut owners: Vec<usize> = Vec::new();

@@ -1,0 +1,355 @@
+//! Declares the exchanges and queues, and looks at them.
+//!
+//! Producer and consumer declare the same things, so that either may be the first. A user who may not declare (its broker was
+//! set up beforehand) only checks that they are there.
+
+use std::time::Duration;
+
+use lapin::{
+    Channel, Connection, ErrorKind, ExchangeKind,
+    options::{
+        ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+use tokio::time::{sleep, timeout};
+
+use super::{BrokerError, Endpoint, warn_when_blocked};
+use crate::{
+    message::{JobKind, RunId},
+    topology::{
+        CONTROL_EXCHANGE, CONTROL_STREAM, DEAD_EXCHANGE, DEAD_QUEUE, DELIVERY_LIMIT, JOBS_EXCHANGE,
+        QueueState, RESULTS_EXCHANGE, RESULTS_EXPIRE_MS, UNROUTED_EXCHANGE, UNROUTED_MAX_LENGTH,
+        UNROUTED_QUEUE, jobs_queue, results_queue,
+    },
+};
+
+/// How long and how much of [`CONTROL_STREAM`] is kept. It goes by whole segments.
+const CONTROL_AGE: &str = "7D";
+const CONTROL_BYTES: i64 = 8 << 20;
+const CONTROL_SEGMENT_BYTES: i64 = 1 << 20;
+
+/// A quorum queue is not relied on before it has this age: RabbitMQ 3.10 writes a new one to its directory with a delay of
+/// nearly a second, and if it is killed in that time the queue comes back empty and without a leader.
+const SETTLE: Duration = Duration::from_millis(1500);
+/// Longest time that the broker may take over a declaration.
+const DECLARE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connects to publish: everything is declared, the channel confirms, and the log tells when the broker blocks it.
+///
+/// # Errors
+/// The broker cannot be reached, or what [`declare`] says.
+pub async fn open_publisher(
+    endpoint: &Endpoint,
+    name: &str,
+) -> Result<(Connection, Channel), BrokerError> {
+    let connection = endpoint.connect(name).await?;
+    warn_when_blocked(&connection);
+    declare(&connection).await?;
+    let channel = connection.create_channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    Ok((connection, channel))
+}
+
+/// Declares everything that all runs share.
+///
+/// # Errors
+/// The broker has something of that name with other properties, or the user may not declare what is missing.
+pub async fn declare(connection: &Connection) -> Result<(), BrokerError> {
+    let is_new = in_time(declare_shared(connection)).await?;
+    if is_new {
+        sleep(SETTLE).await;
+    }
+    Ok(())
+}
+
+/// Also says whether a queue was new.
+async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
+    let mut declarer = Declarer::new(connection).await?;
+    for name in [UNROUTED_EXCHANGE, DEAD_EXCHANGE, CONTROL_EXCHANGE] {
+        declarer
+            .exchange(name, ExchangeKind::Fanout, FieldTable::default())
+            .await?;
+    }
+    let alternate = table([("alternate-exchange", text(UNROUTED_EXCHANGE))]);
+    declarer
+        .exchange(RESULTS_EXCHANGE, ExchangeKind::Direct, alternate)
+        .await?;
+    declarer
+        .exchange(JOBS_EXCHANGE, ExchangeKind::Direct, FieldTable::default())
+        .await?;
+    let unrouted = table([
+        ("x-queue-type", text("quorum")),
+        ("x-max-length", AMQPValue::LongLongInt(UNROUTED_MAX_LENGTH)),
+        ("x-message-ttl", AMQPValue::LongLongInt(RESULTS_EXPIRE_MS)),
+    ]);
+    declarer
+        .queue(UNROUTED_QUEUE, unrouted, (UNROUTED_EXCHANGE, ""))
+        .await?;
+    let dead = table([("x-queue-type", text("quorum"))]);
+    declarer
+        .queue(DEAD_QUEUE, dead, (DEAD_EXCHANGE, ""))
+        .await?;
+    let control = table([
+        ("x-queue-type", text("stream")),
+        ("x-max-age", text(CONTROL_AGE)),
+        ("x-max-length-bytes", AMQPValue::LongLongInt(CONTROL_BYTES)),
+        (
+            "x-stream-max-segment-size-bytes",
+            AMQPValue::LongLongInt(CONTROL_SEGMENT_BYTES),
+        ),
+    ]);
+    declarer
+        .queue(CONTROL_STREAM, control, (CONTROL_EXCHANGE, ""))
+        .await?;
+    // The last one made stands for all: a queue that is there already has been there with those before it.
+    let mut is_new = false;
+    for kind in JobKind::ALL {
+        let name = jobs_queue(kind);
+        is_new |= !exists(connection, &name).await?;
+        let arguments = table([
+            ("x-queue-type", text("quorum")),
+            ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
+            ("x-dead-letter-exchange", text("")),
+            ("x-dead-letter-routing-key", text(DEAD_QUEUE)),
+            ("x-dead-letter-strategy", text("at-least-once")),
+            ("x-overflow", text("reject-publish")),
+        ]);
+        declarer
+            .queue(&name, arguments, (JOBS_EXCHANGE, kind.as_str()))
+            .await?;
+    }
+    declarer.close().await;
+    Ok(is_new)
+}
+
+/// Whether the queue of a run's answers is there. Its bindings are made sure of: whoever was to make it may have died in between.
+///
+/// # Errors
+/// The connection is lost, or the user may not.
+pub async fn find_results(connection: &Connection, run: &RunId) -> Result<bool, BrokerError> {
+    let name = results_queue(run);
+    let bound = in_time(async {
+        let channel = connection.create_channel().await?;
+        // It does not make what has just gone, as a declaration would.
+        channel
+            .queue_bind(
+                name.as_str().into(),
+                RESULTS_EXCHANGE.into(),
+                run.as_str().into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        let _ = channel.close(200, "found".into()).await;
+        Ok(())
+    })
+    .await;
+    match bound {
+        Ok(()) => Ok(true),
+        Err(BrokerError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Declares the queue of a run's answers.
+///
+/// # Errors
+/// The queue exists with other properties, or the user may not make it.
+pub async fn declare_results(connection: &Connection, run: &RunId) -> Result<(), BrokerError> {
+    let name = results_queue(run);
+    in_time(async {
+        let mut declarer = Declarer::new(connection).await?;
+        let arguments = table([
+            ("x-queue-type", text("classic")),
+            ("x-expires", AMQPValue::LongLongInt(RESULTS_EXPIRE_MS)),
+        ]);
+        declarer
+            .queue(&name, arguments, (RESULTS_EXCHANGE, run.as_str()))
+            .await?;
+        declarer.close().await;
+        Ok(())
+    })
+    .await
+}
+
+async fn exists(connection: &Connection, queue: &str) -> Result<bool, BrokerError> {
+    match queue_state(connection, queue).await {
+        Ok(_) => Ok(true),
+        Err(BrokerError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn in_time<T>(
+    declaration: impl Future<Output = Result<T, BrokerError>>,
+) -> Result<T, BrokerError> {
+    timeout(DECLARE_TIMEOUT, declaration)
+        .await
+        .unwrap_or_else(|_| {
+            Err(BrokerError::Lost {
+                reason: format!(
+                    "no answer to a declaration within {} s",
+                    DECLARE_TIMEOUT.as_secs()
+                ),
+            })
+        })
+}
+
+/// Deletes the queue of a run's answers, with what is in it.
+///
+/// # Errors
+/// The connection is lost, or the user may not.
+pub async fn delete_results(connection: &Connection, run: &RunId) -> Result<(), BrokerError> {
+    let channel = connection.create_channel().await?;
+    channel
+        .queue_delete(results_queue(run).into(), QueueDeleteOptions::default())
+        .await?;
+    Ok(())
+}
+
+/// Asks how long a queue is.
+///
+/// # Errors
+/// [`BrokerError::NotFound`] if there is no such queue, or the connection is lost.
+pub async fn queue_state(connection: &Connection, queue: &str) -> Result<QueueState, BrokerError> {
+    // A passive declaration of a missing queue closes its channel: it gets one of its own.
+    let channel = connection.create_channel().await?;
+    let declared = channel
+        .queue_declare(queue.into(), PASSIVE_QUEUE, FieldTable::default())
+        .await?;
+    let state = QueueState {
+        ready: declared.message_count(),
+        consumers: declared.consumer_count(),
+    };
+    let _ = channel.close(200, "done".into()).await;
+    Ok(state)
+}
+
+const PASSIVE_QUEUE: QueueDeclareOptions = QueueDeclareOptions {
+    passive: true,
+    durable: true,
+    exclusive: false,
+    auto_delete: false,
+    nowait: false,
+};
+
+/// Declares on a channel of its own, which a refusal closes and which is then made anew.
+struct Declarer<'a> {
+    connection: &'a Connection,
+    channel: Channel,
+}
+
+impl<'a> Declarer<'a> {
+    async fn new(connection: &'a Connection) -> Result<Self, BrokerError> {
+        Ok(Self {
+            connection,
+            channel: connection.create_channel().await?,
+        })
+    }
+
+    async fn exchange(
+        &mut self,
+        name: &str,
+        kind: ExchangeKind,
+        arguments: FieldTable,
+    ) -> Result<(), BrokerError> {
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let declared = self
+            .channel
+            .exchange_declare(name.into(), kind.clone(), options, arguments)
+            .await;
+        let Err(refusal) = declared else {
+            return Ok(());
+        };
+        self.after_refusal(&refusal).await?;
+        let passive = ExchangeDeclareOptions {
+            passive: true,
+            ..options
+        };
+        self.channel
+            .exchange_declare(name.into(), kind, passive, FieldTable::default())
+            .await
+            .map_err(|error| missing(&refusal, &error))
+    }
+
+    /// Declares and binds.
+    async fn queue(
+        &mut self,
+        name: &str,
+        arguments: FieldTable,
+        (exchange, routing_key): (&str, &str),
+    ) -> Result<(), BrokerError> {
+        let durable = QueueDeclareOptions {
+            passive: false,
+            ..PASSIVE_QUEUE
+        };
+        if let Err(refusal) = self
+            .channel
+            .queue_declare(name.into(), durable, arguments)
+            .await
+        {
+            self.after_refusal(&refusal).await?;
+            // Whoever made the queue for us has bound it too.
+            return self
+                .channel
+                .queue_declare(name.into(), PASSIVE_QUEUE, FieldTable::default())
+                .await
+                .map(|_| ())
+                .map_err(|error| missing(&refusal, &error));
+        }
+        self.channel
+            .queue_bind(
+                name.into(),
+                exchange.into(),
+                routing_key.into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Only "you may not declare" (403) is worth a look at what is there already.
+    async fn after_refusal(&mut self, refusal: &lapin::Error) -> Result<(), BrokerError> {
+        let not_permitted =
+            matches!(refusal.kind(), ErrorKind::ProtocolError(amqp) if amqp.get_id() == 403);
+        if !not_permitted {
+            return Err(BrokerError::from_session(refusal));
+        }
+        self.channel = self.connection.create_channel().await?;
+        Ok(())
+    }
+
+    async fn close(self) {
+        // Nothing depends on it: the channel ends with its connection at the latest.
+        let _ = self.channel.close(200, "declared".into()).await;
+    }
+}
+
+/// What we may not declare could not be found either: that somebody has to make it, unless it is only away for now, as a queue is until
+/// its node has started.
+fn missing(refusal: &lapin::Error, error: &lapin::Error) -> BrokerError {
+    match BrokerError::from_session(error) {
+        away @ BrokerError::Lost { .. } => away,
+        _ => BrokerError::from_session(refusal),
+    }
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
+
+fn table<const N: usize>(entries: [(&str, AMQPValue); N]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (key, value) in entries {
+        table.insert(key.into(), value);
+    }
+    table
+}

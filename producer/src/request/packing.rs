@@ -1,0 +1,186 @@
+//! How the jobs of a run are packed into work units.
+
+use std::{ops::RangeInclusive, str::FromStr, time::Duration};
+
+use primepool_common::message::MAX_UNIT_JOBS;
+use serde::{Deserialize, Serialize};
+
+use super::Ask;
+
+/// `--unit-size`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitSize {
+    /// By the expected work.
+    Auto,
+    /// Exactly so many, but for the last one.
+    Fixed(u64),
+}
+
+impl FromStr for UnitSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(jobs) if (1..=MAX_UNIT_JOBS).contains(&jobs) => Ok(Self::Fixed(jobs)),
+            _ if text == "auto" => Ok(Self::Auto),
+            _ => Err(format!("write auto, or a number from 1 to {MAX_UNIT_JOBS}")),
+        }
+    }
+}
+
+/// Work in one unit that `auto` aims at, in seconds: long against the cost of a message, short against the run. A unit costs
+/// the broker about 2 ms of a core; a long run has room for units in which that does not count.
+const UNIT_SECONDS: RangeInclusive<f64> = 0.05..=0.2;
+
+/// Units of each worker that a run is cut into before they get longer than the least.
+const UNITS_A_WORKER: f64 = 25.0;
+
+/// Most bytes of a unit's answer that `auto` aims at, and the most that a fixed size may come to.
+const ANSWER_BYTES: u64 = 8 << 20;
+
+/// How the jobs are packed into units.
+///
+/// The units get smaller towards the end of the run, so that the workers finish together: each takes 1/`workers` of what is
+/// left (Polychronopoulos and Kuck, "Guided Self-Scheduling", IEEE Trans. Computers 36(12), 1987), but between `least` and
+/// `most` jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packing {
+    /// Jobs in a full unit.
+    pub most: u64,
+    /// Jobs in the smallest one, the run's last excepted.
+    pub least: u64,
+    /// Workers that are counted on.
+    pub workers: u64,
+}
+
+impl Packing {
+    /// Chooses the sizes; `consumers` is how many are subscribed now.
+    ///
+    /// # Errors
+    /// A fixed size whose answers would be too large for one message.
+    pub fn choose(ask: &Ask, size: UnitSize, consumers: u32) -> Result<Self, String> {
+        let bits = ask.largest_bits();
+        let answer_limit = (ANSWER_BYTES / ask.answer_bytes()).clamp(1, MAX_UNIT_JOBS);
+        match size {
+            UnitSize::Fixed(jobs) if jobs > answer_limit => Err(format!(
+                "--unit-size {jobs} makes the answers of {bits} bits too large for one message: {answer_limit} at most"
+            )),
+            UnitSize::Fixed(jobs) => Ok(Self {
+                most: jobs,
+                least: jobs,
+                workers: 1,
+            }),
+            UnitSize::Auto => {
+                // Consumers do not say how many workers they have; two cores are the least a node has.
+                let workers = u64::from(consumers).saturating_mul(2).max(4);
+                let (least, most) = UNIT_SECONDS.into_inner();
+                let run_s = ask.job_seconds() * ask.count as f64;
+                let unit_s = (run_s / workers as f64 / UNITS_A_WORKER).clamp(least, most);
+                let most = ((unit_s / ask.job_seconds()) as u64).clamp(1, answer_limit);
+                Ok(Self {
+                    most,
+                    least: most.div_ceil(10),
+                    workers,
+                })
+            }
+        }
+    }
+
+    /// Expected time of a full unit.
+    #[must_use]
+    pub fn unit_time(&self, ask: &Ask) -> Duration {
+        let seconds = ask.job_seconds() * self.most as f64;
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
+    /// Index of each unit's first job, in order, and `count` at the end.
+    #[must_use]
+    pub fn bounds(&self, count: u64) -> Vec<u64> {
+        let mut bounds = vec![0];
+        let mut first = 0;
+        while first < count {
+            let left = count - first;
+            let size = left.div_ceil(self.workers).clamp(self.least, self.most);
+            first += size.min(left);
+            bounds.push(first);
+        }
+        bounds
+    }
+}
+
+impl Packing {
+    /// Whether it packs anything.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub(super) fn validate(&self) -> Result<(), String> {
+        let fits = 1 <= self.least && self.least <= self.most && self.most <= MAX_UNIT_JOBS;
+        if !fits || self.workers == 0 {
+            return Err(format!(
+                "units of {} to {} jobs for {} workers (1 to {MAX_UNIT_JOBS} jobs, a worker at least)",
+                self.least, self.most, self.workers
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use primepool_common::message::{JobKind, Method};
+
+    use super::*;
+
+    fn ask(bits: u32, count: u64) -> Ask {
+        Ask {
+            kind: JobKind::Prime,
+            bits,
+            count,
+            method: Method::Incremental,
+            seed: None,
+            deadline_ms: None,
+            after: vec![],
+            numbers: vec![],
+            is_balanced: false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_job_is_in_one_unit(count in 1u64..5000, most in 1u64..300, workers in 1u64..64) {
+            let packing = Packing { most, least: most.div_ceil(10), workers };
+            let bounds = packing.bounds(count);
+            prop_assert_eq!(bounds[0], 0);
+            prop_assert_eq!(*bounds.last().unwrap(), count);
+            for pair in bounds.windows(2) {
+                prop_assert!(pair[0] < pair[1] && pair[1] - pair[0] <= most);
+            }
+        }
+    }
+
+    #[test]
+    fn units_shrink_towards_the_end() {
+        let packing = Packing::choose(&ask(256, 100_000), UnitSize::Auto, 1).unwrap();
+        assert!(packing.most > 10, "{packing:?}");
+        let bounds = packing.bounds(100_000);
+        let size = |i: usize| bounds[i + 1] - bounds[i];
+        assert_eq!(size(0), packing.most);
+        assert!(size(bounds.len() - 2) <= packing.least);
+    }
+
+    #[test]
+    fn large_primes_go_one_by_one() {
+        let packing = Packing::choose(&ask(8192, 100), UnitSize::Auto, 3).unwrap();
+        assert_eq!((packing.most, packing.least), (1, 1));
+    }
+
+    #[test]
+    fn a_fixed_size_is_kept_or_refused() {
+        let packing = Packing::choose(&ask(1024, 10), UnitSize::Fixed(3), 1).unwrap();
+        assert_eq!(packing.bounds(10), [0, 3, 6, 9, 10]);
+        assert!(Packing::choose(&ask(65_536, 10), UnitSize::Fixed(10_000), 1).is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! Verifies results; those that are wrong are done again by other nodes.
+
+use std::collections::BTreeMap;
+
+use tracing::warn;
+
+use super::{
+    receive::REFUSALS_TOLD,
+    sink::{Answered, Sink},
+    verify::Claim,
+};
+use crate::run_dir::RowOutcome;
+
+/// How often a unit is done again because results were wrong, before its jobs have failed.
+const DO_AGAIN: usize = 3;
+
+impl<A: Send + 'static> Sink<A> {
+    /// Takes results out that are wrong; gives the units that are to be done again by other nodes. Where that has been tried
+    /// often enough, they become failures.
+    pub(super) fn verify(
+        &mut self,
+        answered: &mut [Answered],
+    ) -> Result<Vec<u64>, primepool_engine::Error> {
+        let mut places = Vec::new();
+        let mut results = Vec::new();
+        for (i, Answered { origin, rows, .. }) in answered.iter().enumerate() {
+            let has_been_wrong = self.tally.has_been_wrong(&origin.node);
+            for (j, row) in rows.iter().enumerate() {
+                if matches!(row.outcome, RowOutcome::Ok | RowOutcome::Partial) {
+                    places.push((i, j));
+                    results.push(Claim {
+                        job: row.job,
+                        value: row.prime.as_ref().map(|hex| &hex.0.0),
+                        factored: row.factored.as_ref(),
+                        leaves_to_us: row.reason.is_none(),
+                        always: has_been_wrong,
+                    });
+                }
+            }
+        }
+        let verdicts = self.verifier.check(&self.manifest.ask, &results)?;
+        let mut wrong: BTreeMap<usize, Vec<(usize, String)>> = BTreeMap::new();
+        for ((i, j), verdict) in places.into_iter().zip(verdicts) {
+            if let Some(reason) = verdict {
+                wrong.entry(i).or_default().push((j, reason));
+            }
+        }
+        let mut again = Vec::new();
+        for (i, faults) in wrong {
+            let Answered {
+                unit, origin, rows, ..
+            } = &mut answered[i];
+            let node = &origin.node;
+            let mut nodes = self.shared.avoided(*unit);
+            let is_last = nodes.len() == DO_AGAIN;
+            nodes.push(node.clone());
+            for (j, reason) in &faults {
+                let row = &mut rows[*j];
+                if self.tally.wrong(node) <= REFUSALS_TOLD {
+                    warn!(job = row.job, %node, "a result is wrong: {reason}");
+                }
+                if is_last {
+                    row.outcome = RowOutcome::Failed;
+                    row.prime = None;
+                    row.factored = None;
+                    row.bits = None;
+                    row.reason = Some(format!(
+                        "the results of {} were wrong: {reason}",
+                        nodes.join(", ")
+                    ));
+                } else {
+                    self.done[row.job as usize] = false;
+                    self.tally.done_again += 1;
+                }
+            }
+            if !is_last {
+                let done = &self.done;
+                rows.retain(|row| done[row.job as usize]);
+                self.shared.avoid(*unit, nodes);
+                again.push(*unit);
+            }
+        }
+        Ok(again)
+    }
+}

@@ -1,0 +1,23 @@
+//! Where the answers end: each job once, verified, on disk, counted.
+//!
+//! On a thread of its own, since both the checks and the disk take time; up to 256 answers at once.
+//!
+//! | step | file |
+//! |---|---|
+//! | receive, deduplicate | `receive.rs` |
+//! | verify; wrong results are done again elsewhere | `check.rs`, `verify.rs` |
+//! | campaigns for what workers left to the pool | `campaigns.rs` |
+//! | write rows and points | `write.rs` |
+//! | settle: the answers are acknowledged | `sink.rs` |
+
+mod campaigns;
+mod check;
+mod receive;
+mod sink;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod write;
+
+pub(crate) use sink::{Arrival, Ended, Files, Sink, SinkInput};
+pub(crate) use verify::Verifier;

@@ -1,0 +1,163 @@
+//! Receives answers: reads each, and drops jobs that have a result.
+
+use std::time::{Duration, Instant};
+
+use primepool_common::{
+    message::{JobAnswer, JobOutcome, NodeSample, UnitId, decode_answer, is_node_name},
+    metrics::points,
+};
+use tracing::warn;
+
+use super::sink::{Answered, Arrival, Sink, microseconds};
+use crate::run_dir::{Factored, Hex, Manifest, Origin, Row, RowOutcome};
+
+/// Refused answers and wrong results that the log has a line for, of each node; a flood must not fill it.
+pub(super) const REFUSALS_TOLD: u64 = 20;
+
+impl<A: Send + 'static> Sink<A> {
+    /// Reads one answer: the rows of those of its jobs that have not ended before.
+    pub(super) fn read(&mut self, arrival: &mut Arrival<A>) -> Option<Answered> {
+        let body = std::mem::replace(&mut arrival.body, Err(0));
+        let answer = match body.as_deref().map(decode_answer) {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return self.refuse(None, &error.to_string()),
+            Err(length) => {
+                let reason = format!("no answer of this run has {length} bytes");
+                return self.refuse(None, &reason);
+            }
+        };
+        if !is_node_name(&answer.node) {
+            return self.refuse(None, "the name of its node is not one");
+        }
+        let node = Some(&*answer.node);
+        if answer.run != self.manifest.run {
+            return self.refuse(node, "it belongs to another run");
+        }
+        if UnitId::of(answer.unit).is_of_campaign() {
+            self.read_campaign_unit(answer, arrival);
+            return None;
+        }
+        let Some((first, end)) = self.shared.bounds_checked(answer.unit) else {
+            return self.refuse(node, "the run has no such unit");
+        };
+        let count = (end - first) as usize;
+        let jobs = match answer.rejected {
+            None if answer.first != first || answer.jobs.len() != count => {
+                return self.refuse(node, "its jobs are not those of its unit");
+            }
+            None => answer.jobs,
+            Some(reason) => {
+                let rejected = JobAnswer {
+                    outcome: JobOutcome::Rejected { reason },
+                    compute_us: 0,
+                    candidates: 0,
+                };
+                vec![rejected; count]
+            }
+        };
+        self.note_samples(&answer.node, &answer.samples);
+        let published = self.shared.published_at(answer.unit);
+        let latency = published.map_or_else(
+            || Duration::from_nanos(arrival.at_ns.saturating_sub(answer.published_ns)),
+            |published| arrival.at.saturating_duration_since(published),
+        );
+        let latency_ms = latency.as_secs_f64() * 1e3;
+        // Whoever sends answers can make up figures.
+        let compute_us = jobs.iter().map(|job| job.compute_us);
+        let compute_us = compute_us.fold(0, u64::saturating_add);
+        let compute_ms = compute_us as f64 / 1e3;
+        // What a node says of itself is bounded by what we see.
+        self.shared
+            .note_unit(Duration::from_micros(compute_us).min(latency));
+        if published.is_some() {
+            self.tally.busy(&answer.node, compute_ms);
+        }
+        let origin = Origin {
+            node: answer.node,
+            worker: answer.worker,
+            latency_ms: microseconds(latency_ms),
+            queue_wait_ms: microseconds((latency_ms - compute_ms).max(0.0)),
+            redelivered: answer.redelivered,
+        };
+        let mut duplicates = 0;
+        let mut rows = Vec::with_capacity(count);
+        for (job, answer) in (first..).zip(jobs) {
+            let done = &mut self.done[job as usize];
+            if *done {
+                duplicates += 1;
+                continue;
+            }
+            *done = true;
+            rows.push(row(&self.manifest, job, answer));
+        }
+        if duplicates > 0 {
+            self.tally.duplicate(&origin.node, duplicates);
+        }
+        let (unit, at) = (answer.unit, arrival.at);
+        (!rows.is_empty()).then_some(Answered {
+            unit,
+            origin,
+            rows,
+            at,
+        })
+    }
+
+    pub(super) fn note_samples(&mut self, node: &str, samples: &[NodeSample]) {
+        for sample in samples {
+            let run = Some(self.manifest.run.as_str());
+            self.files.metrics.write(&points::node(node, run, sample));
+            self.tally.sample(node, sample);
+        }
+        self.factoring.note_node(node, samples, Instant::now());
+    }
+
+    /// `node`: where it says that it comes from.
+    pub(super) fn refuse<T>(&mut self, node: Option<&str>, reason: &str) -> Option<T> {
+        let told = self.tally.refuse(node);
+        if told <= REFUSALS_TOLD {
+            let node = node.unwrap_or("unknown");
+            warn!(%node, "drops an answer: {reason}");
+            if told == REFUSALS_TOLD {
+                warn!("further answers that are dropped are only counted");
+            }
+        }
+        None
+    }
+}
+
+fn row(manifest: &Manifest, job: u64, answer: JobAnswer) -> Row {
+    let (mut value, mut factored) = (None, None);
+    let (outcome, reason) = match answer.outcome {
+        JobOutcome::Ok { value: found } => {
+            value = found;
+            (RowOutcome::Ok, None)
+        }
+        // Nobody has asked for them.
+        JobOutcome::Relations(_) => (RowOutcome::Ok, None),
+        JobOutcome::Factored(mut found) => {
+            let n = manifest.ask.numbers.get(job as usize);
+            let outcome = if found.is_complete() {
+                RowOutcome::Ok
+            } else {
+                RowOutcome::Partial
+            };
+            let reason = found.reason.take();
+            factored = n.map(|n| Factored::new(n.clone(), *found));
+            (outcome, reason)
+        }
+        JobOutcome::Failed { reason } => (RowOutcome::Failed, Some(reason)),
+        JobOutcome::Rejected { reason } => (RowOutcome::Rejected, Some(reason)),
+    };
+    let after = manifest.ask.after.get(job as usize);
+    Row {
+        job,
+        outcome,
+        bits: value.as_ref().map(|value| value.0.significant_bits()),
+        prime: value.map(Hex),
+        after: after.map(|after| Hex(after.clone())),
+        factored,
+        reason,
+        compute_ms: answer.compute_us as f64 / 1e3,
+        candidates: answer.candidates,
+    }
+}

@@ -1,0 +1,251 @@
+//! Where the answers end: each job once, verified, on disk, counted. Runs on a thread of its own, since both the checks and the
+//! disk take time.
+
+use std::{
+    fs::File,
+    sync::{
+        Arc,
+        atomic::Ordering::Relaxed,
+        mpsc::{Receiver, Sender},
+    },
+    time::Instant,
+};
+
+use lapin::Acker;
+use primepool_common::{broker::QueueFigures, topology::QueueState};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Verifier;
+use crate::{
+    factoring::{Concluded, Factoring, Solved},
+    metrics::{self, Metrics},
+    run_dir::{Journal, Manifest, Origin, Row, RowOutcome},
+    state::{Event, Shared},
+    summary::Tally,
+};
+
+/// Most answers that are checked, written and synced together.
+const BATCH: usize = 256;
+
+/// Something for the sink.
+#[derive(Debug)]
+pub(crate) enum SinkInput<A = Acker> {
+    /// An answer.
+    Arrival(Arrival<A>),
+    /// The length of the job queue right now, and what the management API says of it.
+    Queue(QueueState, Option<QueueFigures>),
+    /// The queue of the answers was gone for a while, and what was in it with it.
+    QueueLost,
+    /// Answers may have gone astray, and none is to be expected any more.
+    Overdue,
+    /// The linear algebra of a sieve is over.
+    Solved(Box<Solved>),
+    /// The end: whatever comes later is left to the broker.
+    End,
+}
+
+/// An answer as it came from the broker. `A` acknowledges it; tests have their own.
+#[derive(Debug)]
+pub(crate) struct Arrival<A = Acker> {
+    /// The message's body; only its length if no answer of this run can be so long.
+    pub body: Result<Vec<u8>, usize>,
+    /// Acknowledges it.
+    pub acker: A,
+    /// When it came.
+    pub at: Instant,
+    /// The same in nanoseconds since 1970.
+    pub at_ns: u64,
+}
+
+/// What the sink works with.
+pub(crate) struct Sink<A = Acker> {
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) verifier: Verifier,
+    pub(super) files: Files,
+    pub(super) factoring: Factoring,
+    /// For what is worked out on other threads.
+    pub(super) to_self: Sender<SinkInput<A>>,
+    /// What is written next; kept for its memory.
+    pub(super) text: Vec<u8>,
+    pub(super) done: Vec<bool>,
+    pub(super) tally: Tally,
+    pub(super) settled: UnboundedSender<Vec<A>>,
+    pub(super) events: UnboundedSender<Event>,
+    pub(super) last_point_ns: u64,
+    /// The start of this session.
+    pub(super) started: Instant,
+}
+
+/// What the sink writes to.
+pub(crate) struct Files {
+    /// The run's results.
+    pub results: File,
+    /// The journal of confirmed units.
+    pub journal: Journal,
+    /// Its metrics.
+    pub metrics: Metrics,
+}
+
+/// What is left when the sink has ended.
+pub(crate) struct Ended {
+    /// The figures of this session.
+    pub tally: Tally,
+    /// Which jobs have ended.
+    pub done: Vec<bool>,
+    /// For the last point.
+    pub metrics: Metrics,
+}
+
+impl<A: Send + 'static> Sink<A> {
+    /// A sink that goes on where `done` says.
+    #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "the parts of a run, used once")]
+    pub(crate) fn new(
+        manifest: Arc<Manifest>,
+        shared: Arc<Shared>,
+        verifier: Verifier,
+        files: Files,
+        factoring: Factoring,
+        done: Vec<bool>,
+        to_self: Sender<SinkInput<A>>,
+        settled: UnboundedSender<Vec<A>>,
+        events: UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            manifest,
+            shared,
+            verifier,
+            files,
+            factoring,
+            to_self,
+            text: Vec::new(),
+            done,
+            tally: Tally::default(),
+            settled,
+            events,
+            last_point_ns: 0,
+            started: Instant::now(),
+        }
+    }
+
+    /// Takes what comes until [`SinkInput::End`].
+    pub(crate) fn run(mut self, input: &Receiver<SinkInput<A>>) -> Ended {
+        self.files
+            .metrics
+            .write(&metrics::start_point(&self.manifest));
+        let mut arrivals = Vec::new();
+        'batches: while let Ok(first) = input.recv() {
+            let mut next = Some(first);
+            let mut ended = false;
+            let mut ask_again: Option<fn(Vec<u64>) -> Event> = None;
+            while let Some(item) = next {
+                match item {
+                    SinkInput::Arrival(arrival) => arrivals.push(arrival),
+                    SinkInput::Queue(state, figures) => self.note_queue(state, figures),
+                    SinkInput::Solved(solved) => self.factoring.on_solved(*solved),
+                    SinkInput::QueueLost => {
+                        ask_again = Some(Event::QueueLost);
+                        break;
+                    }
+                    SinkInput::Overdue => {
+                        ask_again = Some(Event::Overdue);
+                        break;
+                    }
+                    SinkInput::End => {
+                        ended = true;
+                        break;
+                    }
+                }
+                if arrivals.len() == BATCH {
+                    break;
+                }
+                next = input.try_recv().ok();
+            }
+            if let Err(reason) = self.take(&mut arrivals) {
+                // Nothing of this batch is acknowledged: the broker keeps it for `resume`.
+                let _ = self.events.send(Event::Failed(reason));
+                break 'batches;
+            }
+            // With the answers that came before it.
+            if let Some(event) = ask_again {
+                let missing = self.shared.unanswered(&self.done);
+                let _ = self.events.send(event(missing));
+            }
+            if ended {
+                break;
+            }
+        }
+        for job in self.factoring.jobs() {
+            self.done[job as usize] = false;
+        }
+        Ended {
+            tally: self.tally,
+            done: self.done,
+            metrics: self.files.metrics,
+        }
+    }
+
+    /// Checks, writes, syncs, and only then settles a batch.
+    fn take(&mut self, arrivals: &mut Vec<Arrival<A>>) -> Result<(), String> {
+        if arrivals.is_empty() && !self.factoring.is_active() {
+            return Ok(());
+        }
+        let mut answered: Vec<Answered> = arrivals
+            .iter_mut()
+            .filter_map(|arrival| self.read(arrival))
+            .collect();
+        let again = self
+            .verify(&mut answered)
+            .map_err(|error| format!("cannot verify results: {error}"))?;
+        self.hand_over(&mut answered)?;
+        let concluded = self.advance_factoring(&mut answered)?;
+        self.write(&answered).map_err(|error| {
+            format!(
+                "cannot write {}: {error}; make room for it",
+                self.manifest.output.display()
+            )
+        })?;
+        concluded.into_iter().for_each(Concluded::remove_checkpoint);
+        let (mut ended, mut not_ok) = (0, 0);
+        if !again.is_empty() {
+            self.files
+                .journal
+                .retract(&again)
+                .map_err(|error| error.to_string())?;
+            let _ = self.events.send(Event::Publish(again));
+        }
+        for Answered {
+            origin, rows, at, ..
+        } in &answered
+        {
+            self.write_points(origin, rows);
+            self.tally.add(origin, rows, *at);
+            let is_bad = |row: &&Row| row.outcome != RowOutcome::Ok;
+            not_ok += rows.iter().filter(is_bad).count() as u64;
+            ended += rows.len() as u64;
+        }
+        self.shared.jobs_not_ok.fetch_add(not_ok, Relaxed);
+        let done = self.shared.jobs_done.fetch_add(ended, Relaxed) + ended;
+        let ackers = arrivals.drain(..).map(|arrival| arrival.acker).collect();
+        let _ = self.settled.send(ackers);
+        if done == self.manifest.ask.count {
+            let _ = self.events.send(Event::Complete);
+        }
+        Ok(())
+    }
+}
+
+/// An answer that was read.
+pub(super) struct Answered {
+    pub(super) unit: u64,
+    pub(super) origin: Origin,
+    pub(super) rows: Vec<Row>,
+    /// When it came.
+    pub(super) at: Instant,
+}
+
+/// A number of milliseconds without the digits that say nothing.
+pub(super) fn microseconds(ms: f64) -> f64 {
+    (ms * 1e3).round() / 1e3
+}

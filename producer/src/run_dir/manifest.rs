@@ -1,0 +1,77 @@
+//! What is needed to make a run's units again.
+
+use std::path::PathBuf;
+
+use primepool_common::{
+    message::{MAX_BODY_BYTES, RunId},
+    text::json_error,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::request::{Ask, Packing};
+
+/// Format of the manifest.
+pub(super) const VERSION: u32 = 1;
+
+/// What is needed to make a run's units again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Format of this file.
+    pub version: u32,
+    /// The run.
+    pub run: RunId,
+    /// The jobs.
+    #[serde(flatten)]
+    pub ask: Ask,
+    /// How they are packed.
+    pub packing: Packing,
+    /// AMQP priority of the units.
+    pub priority: u8,
+    /// The results, as an absolute path.
+    pub output: PathBuf,
+}
+
+impl Manifest {
+    /// Reads one: nothing of it is worked with that could not have been written.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(text: &[u8], run: &RunId) -> Result<Self, String> {
+        let manifest: Self = serde_json::from_slice(text).map_err(|error| json_error(&error))?;
+        if manifest.version != VERSION {
+            return Err(format!(
+                "it is of version {}, this build reads version {VERSION}",
+                manifest.version
+            ));
+        }
+        if manifest.run != *run {
+            return Err(format!("it is that of run {}", manifest.run));
+        }
+        if manifest.priority > 9 {
+            return Err(format!("priority {} (0 to 9)", manifest.priority));
+        }
+        manifest.ask.validate(&manifest.packing)?;
+        Ok(manifest)
+    }
+
+    /// Most bytes of an answer to one of the run's units: digits and columns of its jobs, or why each was not done, and two
+    /// samples.
+    #[must_use]
+    pub fn largest_answer(&self) -> usize {
+        if self.ask.is_spread() {
+            // Relations of the sieve.
+            return MAX_BODY_BYTES;
+        }
+        let job = self.ask.answer_bytes() + ANSWER_JOB_BYTES;
+        let jobs = self.packing.most.saturating_mul(job);
+        usize::try_from(jobs.saturating_add(ANSWER_HEAD_BYTES))
+            .unwrap_or(usize::MAX)
+            .min(MAX_BODY_BYTES)
+    }
+}
+
+/// Bytes of an answer that come with each job, besides its result; most are for a reason why it failed.
+const ANSWER_JOB_BYTES: u64 = 512;
+
+/// Bytes of an answer without jobs.
+const ANSWER_HEAD_BYTES: u64 = 64 << 10;

@@ -1,0 +1,30 @@
+//! A run's folder: what was asked for, what the broker has confirmed, what has come back.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `manifest.json` | what was asked for and how it is packed: every unit can be made again from it |
+//! | `published` | the numbers of the units that the broker has confirmed, a line each; with a `-` when one is to be done again. The last word counts |
+//! | `results.jsonl` | a line for each job that has ended (`--output` puts it elsewhere) |
+//! | `metrics.lp` | the run's metrics, in InfluxDB's line protocol |
+//! | `summary.json` | the figures of the last session |
+//! | `factor-<job>.jsonl` | what is known of an integer that the whole pool is at work on, see [`crate::factoring`]; gone when it has its result |
+//! | `groups` | how many groups of units were made for such integers |
+//! | `cancelled` | there once the run was cancelled; empty |
+//! | `lock` | held by the producer that works on the run |
+
+mod error;
+mod files;
+mod folder;
+mod journal;
+mod manifest;
+mod row;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use error::FolderError;
+pub(crate) use files::{file_error, read_lines, write_whole};
+pub(crate) use folder::{Folder, mark_cancelled};
+pub use journal::confirmed;
+pub(crate) use journal::{Journal, Publication};
+pub use manifest::Manifest;
+pub use row::{Factored, Hex, Origin, Row, RowOutcome, factorizations, read_back, write_lines};

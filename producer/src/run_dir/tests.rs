@@ -1,0 +1,162 @@
+//! The folder of a run, on a real disk.
+
+#![allow(clippy::unwrap_used)]
+use std::{collections::HashSet, fs, io::Write, path::Path};
+
+use primepool_common::message::{JobKind, Method};
+
+use super::*;
+use crate::request::{Ask, Packing};
+
+fn create(runs: &Path, output: Option<&Path>) -> Result<Folder, FolderError> {
+    let ask = Ask {
+        kind: JobKind::Prime,
+        bits: 64,
+        count: 9,
+        method: Method::Uniform,
+        seed: Some(3),
+        deadline_ms: None,
+        after: vec![],
+        numbers: vec![],
+        is_balanced: false,
+    };
+    let packing = Packing {
+        most: 4,
+        least: 1,
+        workers: 4,
+    };
+    Folder::create(runs, "r1".parse().unwrap(), ask, packing, 0, output)
+}
+
+#[test]
+fn a_run_can_be_opened_again() {
+    let runs = tempfile::tempdir().unwrap();
+    let folder = create(runs.path(), None).unwrap();
+    let (journal, _) = folder.journal().unwrap();
+    journal.add(&publish(&journal, &[0, 2])).unwrap();
+    let manifest = folder.manifest.clone();
+    let run = manifest.run.clone();
+    let busy = Folder::open(runs.path(), &run).unwrap_err();
+    assert!(matches!(busy, FolderError::Busy(_)), "{busy}");
+    drop(folder);
+    let again = Folder::open(runs.path(), &run).unwrap();
+    assert_eq!(again.manifest, manifest);
+    assert_eq!(again.journal().unwrap().1, HashSet::from([0, 2]));
+}
+
+fn publish(journal: &Journal, units: &[u64]) -> Vec<Publication> {
+    units.iter().map(|unit| journal.begin(*unit)).collect()
+}
+
+#[test]
+fn a_unit_to_be_done_again_is_not_published() {
+    let runs = tempfile::tempdir().unwrap();
+    let folder = create(runs.path(), None).unwrap();
+    let (journal, _) = folder.journal().unwrap();
+    let written = || folder.journal().unwrap().1;
+    journal.add(&publish(&journal, &[0, 1, 2])).unwrap();
+    journal.retract(&[1]).unwrap();
+    assert_eq!(written(), HashSet::from([0, 2]));
+    journal.add(&publish(&journal, &[1])).unwrap();
+    assert_eq!(written(), HashSet::from([0, 1, 2]));
+    // An answer may be read before the confirmations of its unit, which may have been published twice.
+    let before = publish(&journal, &[3, 4, 3]);
+    journal.retract(&[3]).unwrap();
+    journal.add(&before).unwrap();
+    assert_eq!(written(), HashSet::from([0, 1, 2, 4]));
+    let twice = publish(&journal, &[3, 3]);
+    journal.add(&twice).unwrap();
+    assert_eq!(written(), HashSet::from([0, 1, 2, 3, 4]));
+    journal.retract(&[3]).unwrap();
+    journal.add(&twice[1..]).unwrap();
+    assert_eq!(written(), HashSet::from([0, 1, 2, 4]));
+}
+
+#[test]
+fn what_was_published_before_answers_were_lost_does_not_count() {
+    let runs = tempfile::tempdir().unwrap();
+    let folder = create(runs.path(), None).unwrap();
+    let (journal, _) = folder.journal().unwrap();
+    let written = || folder.journal().unwrap().1;
+    assert!(!journal.reopen(), "nothing was lost");
+    journal.add(&publish(&journal, &[0])).unwrap();
+    let before = publish(&journal, &[1, 2]);
+    journal.forget().unwrap();
+    assert_eq!(written(), HashSet::new());
+    journal.add(&before[..1]).unwrap();
+    // There is no queue yet for the answer to this one.
+    let meanwhile = publish(&journal, &[3]);
+    journal.add(&meanwhile).unwrap();
+    assert!(journal.reopen());
+    journal.add(&before).unwrap();
+    journal.add(&meanwhile).unwrap();
+    assert_eq!(written(), HashSet::new());
+    journal.add(&publish(&journal, &[2])).unwrap();
+    assert_eq!(written(), HashSet::from([2]));
+    assert!(!journal.reopen(), "told once");
+}
+
+#[test]
+fn half_a_line_is_cut_off() {
+    let runs = tempfile::tempdir().unwrap();
+    let folder = create(runs.path(), None).unwrap();
+    fs::write(folder.file("results.jsonl"), "{\"a\":1}\n{\"b\":").unwrap();
+    let (mut file, text) = folder.results().unwrap();
+    assert_eq!(text, "{\"a\":1}\n");
+    file.write_all(b"{\"c\":3}\n").unwrap();
+    let whole = fs::read_to_string(folder.file("results.jsonl")).unwrap();
+    assert_eq!(whole, "{\"a\":1}\n{\"c\":3}\n");
+}
+
+#[test]
+fn never_writes_over_somebodys_file() {
+    let runs = tempfile::tempdir().unwrap();
+    let output = runs.path().join("mine.jsonl");
+    fs::write(&output, "precious").unwrap();
+    assert!(create(runs.path(), Some(&output)).is_err());
+    assert_eq!(fs::read_to_string(&output).unwrap(), "precious");
+}
+
+#[test]
+fn a_damaged_manifest_is_refused_with_what_to_do() {
+    let runs = tempfile::tempdir().unwrap();
+    let folder = create(runs.path(), None).unwrap();
+    let file = folder.file("manifest.json");
+    let run = folder.manifest.run.clone();
+    drop(folder);
+    let whole = fs::read_to_string(&file).unwrap();
+    for (good, bad) in [
+        ("\"workers\": 4", "\"workers\": 0"),
+        ("\"least\": 1", "\"least\": 0"),
+        ("\"least\": 1", "\"least\": 5"),
+        ("\"most\": 4", "\"most\": 18446744073709551615"),
+        ("\"count\": 9", "\"count\": 18446744073709551615"),
+        ("\"count\": 9", "\"count\": 0"),
+        ("\"bits\": 64", "\"bits\": 1"),
+        ("\"bits\": 64", "\"bits\": 4294967295"),
+        ("\"kind\": \"prime\"", "\"kind\": \"next-prime\""),
+        ("\"priority\": 0", "\"priority\": 10"),
+        ("\"version\": 1", "\"version\": 2"),
+        ("\"run\": \"r1\"", "\"run\": \"r2\""),
+        ("}", ""),
+    ] {
+        assert!(whole.contains(good), "{good}");
+        fs::write(&file, whole.replacen(good, bad, 1)).unwrap();
+        let error = Folder::open(runs.path(), &run).unwrap_err();
+        assert!(matches!(error, FolderError::Damaged { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("manifest.json") && text.contains("new run"),
+            "{text}"
+        );
+    }
+    fs::write(&file, whole).unwrap();
+    assert!(Folder::open(runs.path(), &run).is_ok());
+}
+
+#[test]
+fn an_unknown_run_is_named() {
+    let runs = tempfile::tempdir().unwrap();
+    let error = Folder::open(runs.path(), &"r9".parse().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("r9"), "{error}");
+}

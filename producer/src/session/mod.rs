@@ -1,0 +1,9 @@
+//! One session of a run: from its start, or from where it was left, to its end.
+
+mod prepare;
+mod report;
+mod start;
+mod watch;
+mod wire;
+
+pub(crate) use start::run;

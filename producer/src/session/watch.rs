@@ -1,0 +1,136 @@
+//! Waits for the end of a session.
+
+use std::{pin::pin, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use futures_util::future::OptionFuture;
+use lapin::Connection;
+use primepool_common::{broker::ControlReader, exit::Exit, message::RunId, shutdown::StopSignals};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tracing::warn;
+
+use super::start::{Failure, broker_failure, folder_failure};
+use crate::{
+    broker::{PublishError, PublishRequest},
+    cli::Order,
+    progress::Progress,
+    run_dir::mark_cancelled,
+    state::{Event, Shared},
+};
+
+/// Why a run stopped.
+pub(super) enum End {
+    Complete,
+    Interrupted(&'static str),
+    TimedOut(Duration),
+    Cancelled,
+    Failed(Failure),
+}
+
+/// Waits for the end of a run and shows how it goes.
+#[expect(clippy::too_many_arguments, reason = "the parts of a run, used once")]
+pub(super) async fn watch(
+    shared: &Shared,
+    count: u64,
+    give_up_after: Option<Duration>,
+    what_happens: &mut UnboundedReceiver<Event>,
+    requests: &UnboundedSender<PublishRequest>,
+    mut publishing: JoinHandle<Result<(), PublishError>>,
+    signals: &mut StopSignals,
+    progress: &mut Progress,
+) -> End {
+    let mut tick = interval(Duration::from_millis(100));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let too_late = give_up_after.map(sleep);
+    let mut too_late = pin!(OptionFuture::from(too_late));
+    let mut queue = None;
+    let end = loop {
+        let done = shared.jobs_done.load(Relaxed);
+        if done == count {
+            break End::Complete;
+        }
+        tokio::select! {
+            Some(event) = what_happens.recv() => match event {
+                Event::Complete => break End::Complete,
+                Event::Failed(reason) => {
+                    break End::Failed((Exit::Incomplete, anyhow::Error::msg(reason)));
+                }
+                Event::QueueLost(units) => {
+                    progress.say("the run's results queue was gone: publishes again what has no result");
+                    let _ = requests.send(PublishRequest::Units(units));
+                }
+                Event::Overdue(units) => {
+                    progress.say("answers may have gone astray while their queue was out of reach: publishes again what has no result");
+                    let _ = requests.send(PublishRequest::Units(units));
+                }
+                Event::Publish(units) => {
+                    let _ = requests.send(PublishRequest::Units(units));
+                }
+                Event::CancelBatch(batch) => {
+                    let _ = requests.send(PublishRequest::CancelBatch(batch));
+                }
+                Event::Cancelled => break End::Cancelled,
+                Event::Queue(state) => queue = Some(state),
+            },
+            ended = &mut publishing => break match ended {
+                Ok(Err(error)) => End::Failed(publish_failure(error)),
+                Ok(Ok(())) => End::Failed((Exit::Incomplete, anyhow::anyhow!("publishing ended unasked"))),
+                Err(panic) => End::Failed((Exit::Incomplete, panic.into())),
+            },
+            signal = signals.next() => break End::Interrupted(signal),
+            Some(()) = &mut too_late => break End::TimedOut(give_up_after.unwrap_or_default()),
+            _ = tick.tick() => progress.update(
+                done,
+                shared.jobs_not_ok.load(Relaxed),
+                queue,
+                shared.first_published(),
+                shared.standing().as_deref(),
+            ),
+        }
+    };
+    publishing.abort();
+    end
+}
+
+pub(super) fn note_cancelled(order: &Order, run: &RunId) {
+    if let Err(error) = mark_cancelled(&order.runs_dir, run) {
+        warn!("{error}");
+    }
+}
+
+/// `--detach`: waits until everything is published. A cancel is heard for as long as the first connection lives; later ones are
+/// heard by the consumers, and by `resume`.
+pub(super) async fn publish_only(
+    mut publishing: JoinHandle<Result<(), PublishError>>,
+    signals: &mut StopSignals,
+    connection: &Connection,
+    run: &RunId,
+) -> End {
+    let mut control = ControlReader::open_or_warn(connection).await;
+    let cancelled = async { while !ControlReader::next_of(&mut control).await.cancels(run) {} };
+    tokio::select! {
+        () = cancelled => {
+            publishing.abort();
+            End::Cancelled
+        }
+        ended = &mut publishing => match ended {
+            Ok(Ok(())) => End::Complete,
+            Ok(Err(error)) => End::Failed(publish_failure(error)),
+            Err(panic) => End::Failed((Exit::Incomplete, panic.into())),
+        },
+        signal = signals.next() => {
+            publishing.abort();
+            End::Interrupted(signal)
+        }
+    }
+}
+
+fn publish_failure(error: PublishError) -> Failure {
+    match error {
+        PublishError::Broker(error) => broker_failure(error),
+        PublishError::Journal(error) => folder_failure(error),
+    }
+}

@@ -1,0 +1,241 @@
+//! Puts the parts of a session together and takes them apart at its end.
+
+use std::{
+    process,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use primepool_common::{
+    broker::Endpoint,
+    exit::Exit,
+    message::RunId,
+    metrics::{LineProtocolFile, Source, Stats},
+    shutdown::StopSignals,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tracing::{info, warn};
+
+use super::{
+    prepare::Ready,
+    report::{conclude, conclude_detached, show},
+    start::{Failure, folder_failure},
+    watch::{End, note_cancelled, publish_only, watch},
+};
+use crate::{
+    broker::{Collector, Publisher},
+    cli::Order,
+    metrics::{self, Metrics},
+    progress::{Progress, plural},
+    results::{Ended, Files, Sink, SinkInput, Verifier},
+    summary::{ReadBack, Summary},
+};
+
+impl Ready {
+    pub(super) async fn go(
+        self,
+        endpoint: Endpoint,
+        order: &Order,
+        mut signals: StopSignals,
+    ) -> Result<Exit, Failure> {
+        let Self {
+            folder,
+            journal,
+            connection,
+            shared,
+            units,
+            done,
+            ok_before,
+            detach,
+            consumers,
+            to_sink,
+            sink_input,
+            factoring,
+            lost_answers,
+        } = self;
+        let manifest = Arc::new(folder.manifest.clone());
+        let ask = &manifest.ask;
+        let mut progress =
+            Progress::new(&ask.describe(), ask.count, shared.jobs_done.load(Relaxed));
+        progress.say(&format!(
+            "run {}: {} {} in {}, {}",
+            manifest.run,
+            ask.count,
+            ask.describe(),
+            plural(shared.units(), "unit"),
+            folder.path().display()
+        ));
+        if consumers == 0 {
+            progress.say(&format!(
+                "no consumer takes {} jobs yet: they wait for one (start `consumer` with the same broker)",
+                ask.kind
+            ));
+        }
+        let (requests, to_publish) = mpsc::unbounded_channel();
+        let publisher = Publisher::new(
+            endpoint.clone(),
+            Arc::clone(&manifest),
+            Arc::clone(&shared),
+            journal.clone(),
+            to_publish,
+            units,
+        );
+        let publishing = tokio::spawn(publisher.run());
+        if detach {
+            progress.finish();
+            drop(requests);
+            let end = publish_only(publishing, &mut signals, &connection, &manifest.run).await;
+            if matches!(end, End::Cancelled) {
+                note_cancelled(order, &manifest.run);
+            }
+            let _ = connection.close(200, "published".into()).await;
+            return conclude_detached(end, &manifest, &shared);
+        }
+
+        let (events, mut what_happens) = mpsc::unbounded_channel();
+        let (settled, to_settle) = mpsc::unbounded_channel();
+        let (stop_collecting, stop) = oneshot::channel();
+        let (results, _) = folder.results().map_err(folder_failure)?;
+        // A run's name in place of a node's: producers have no other.
+        let spool = order.runs_dir.join(".metrics-spool");
+        let server = order
+            .influx
+            .writer(Source::Producer, manifest.run.as_str(), spool)
+            .map_err(|error| (Exit::Usage, error.into()))?;
+        let metrics = LineProtocolFile::open(&folder.file("metrics.lp"))
+            .inspect_err(|error| warn!("no metrics are written: {error}"))
+            .ok();
+        let sink = Sink::new(
+            Arc::clone(&manifest),
+            Arc::clone(&shared),
+            Verifier::new(order.verify),
+            Files {
+                results,
+                journal: journal.clone(),
+                metrics: Metrics::new(metrics, server),
+            },
+            factoring,
+            done,
+            to_sink.clone(),
+            settled,
+            events.clone(),
+        );
+        let sink = thread::Builder::new()
+            .name("sink".to_owned())
+            .spawn(move || sink.run(&sink_input))
+            .map_err(|error| (Exit::Incomplete, error.into()))?;
+        let collector = Collector {
+            endpoint,
+            manifest: Arc::clone(&manifest),
+            journal,
+            shared: Arc::clone(&shared),
+            lost_answers,
+            sink: to_sink.clone(),
+            settled: to_settle,
+            events,
+            stop,
+        };
+        let collecting = tokio::spawn(collector.run(connection));
+
+        let started = Instant::now();
+        let end = watch(
+            &shared,
+            ask.count,
+            order.timeout,
+            &mut what_happens,
+            &requests,
+            publishing,
+            &mut signals,
+            &mut progress,
+        )
+        .await;
+        tokio::spawn(async move {
+            signals.next().await;
+            // Asked twice: nothing that is left could need a destructor.
+            process::exit(i32::from(Exit::Interrupted.code()));
+        });
+        // What has come in already is still written, and acknowledged.
+        let _ = to_sink.send(SinkInput::End);
+        let Ended {
+            tally,
+            done,
+            mut metrics,
+        } = tokio::task::spawn_blocking(move || sink.join())
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .context("the thread that writes the results panicked")
+            .map_err(|error| (Exit::Incomplete, error))?;
+        let complete = done.iter().all(|done| *done);
+        let is_cancelled = matches!(end, End::Cancelled);
+        if is_cancelled {
+            note_cancelled(order, &manifest.run);
+        }
+        let _ = stop_collecting.send(complete || is_cancelled);
+        if timeout(CLOSING, collecting).await.is_err() {
+            info!(
+                "the broker did not answer the goodbye; the run's queue goes by itself when it expires"
+            );
+        }
+        progress.finish();
+        let start = shared.first_published().unwrap_or(started);
+        let mut summary = Summary::new(
+            &manifest,
+            shared.units(),
+            tally,
+            &done,
+            ok_before,
+            start,
+            order.verify,
+        );
+        metrics.write(&metrics::end_point(&manifest, &summary));
+        let sent = tokio::task::spawn_blocking(move || metrics.close()).await;
+        summary.influxdb = read_metrics(order, &manifest.run, sent.ok(), summary.jobs_ok).await;
+        folder.write_summary(&summary).map_err(folder_failure)?;
+        let shown = show(&summary, order.json, &folder);
+        let exit = conclude(end, &summary, &manifest, &shared)?;
+        let results = folder.manifest.output.display();
+        let shown = shown.with_context(|| format!("the results are in {results}"));
+        shown.map_err(|error| (Exit::Incomplete, error))?;
+        Ok(exit)
+    }
+}
+
+/// Figures of the run as the metrics server holds them; none without a server, or while points wait for it. Warns if it holds
+/// fewer than the `jobs_ok` that this session has sent.
+async fn read_metrics(
+    order: &Order,
+    run: &RunId,
+    sent: Option<Stats>,
+    jobs_ok: u64,
+) -> Option<ReadBack> {
+    let target = order.influx.target().ok()??;
+    let server = target.to_string();
+    let waiting = sent.map_or(0, |sent| sent.spooled);
+    if waiting > 0 {
+        warn!(
+            "{waiting} points of metrics wait on disk for {server}: the next producer with the same --runs-dir sends them"
+        );
+        return None;
+    }
+    let read = metrics::read_back(target, run)
+        .await
+        .inspect_err(|error| warn!("the metrics were not read back: {error}"))
+        .ok()?;
+    if read.jobs_ok < jobs_ok {
+        warn!(
+            "{server} holds {} of the {jobs_ok} jobs of this run that are done: check --influx-host and --influx-bucket; all \
+             points are in metrics.lp of the run's folder too",
+            read.jobs_ok
+        );
+    }
+    Some(read)
+}
+
+/// Longest time that saying goodbye to the broker may take.
+const CLOSING: Duration = Duration::from_secs(5);

@@ -1,0 +1,232 @@
+//! The figures of a run.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use primepool_common::message::NodeSample;
+use serde::Serialize;
+
+use super::{Quantiles, Tally, tally::NodeTally};
+use crate::{request::Verify, run_dir::Manifest};
+
+/// What the metrics server says of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ReadBack {
+    /// The server and the database.
+    pub server: String,
+    /// Points of answers to jobs.
+    pub points: u64,
+    /// Jobs that ended well, by these points; in all sessions of the run.
+    pub jobs_ok: u64,
+    /// Median of the answers' latency.
+    pub latency_p50_ms: f64,
+    /// 95 % of the answers were faster.
+    pub latency_p95_ms: f64,
+    /// Mean of a worker's time for a job.
+    pub compute_ms: f64,
+}
+
+/// Figures of a node.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct NodeSummary {
+    /// Name of the node.
+    pub node: String,
+    /// Its compute threads.
+    pub workers: u32,
+    /// Cores' worth of time that its consumers may use.
+    pub cores: f64,
+    /// Jobs that it did well.
+    pub jobs_ok: u64,
+    /// Jobs that it failed or rejected, wrong results included.
+    pub jobs_failed: u64,
+    /// Results that the producer found wrong; other nodes did their jobs again.
+    pub wrong_results: u64,
+    /// Messages that say that they come from it and were no answers of this run.
+    pub refused_messages: u64,
+    /// Results that came from it when their jobs had one already.
+    pub duplicates: u64,
+    /// Seconds that its workers worked on this run.
+    pub busy_s: f64,
+    /// Busy time of the workers per time that they were there during the run.
+    pub efficiency: Option<f64>,
+    /// CPU use of the consumer, per cent of the cores that it may use.
+    pub pool_cpu_pct: Option<f64>,
+    /// CPU use of the whole node at the last sample, per cent of all its cores.
+    pub cpu_pct: Option<f64>,
+    /// Most resident memory of a consumer.
+    pub rss_bytes: u64,
+    /// Use of the node's memory, per cent.
+    pub mem_pct: Option<f64>,
+}
+
+/// Figures of a run: of this session, except `jobs_ok_before`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Summary {
+    /// The run.
+    pub run: String,
+    /// Kind of its jobs.
+    pub kind: String,
+    /// Bits of each prime.
+    pub bits: u32,
+    /// Jobs asked for.
+    pub jobs: u64,
+    /// Jobs that ended well in earlier sessions.
+    pub jobs_ok_before: u64,
+    /// Jobs that ended well.
+    pub jobs_ok: u64,
+    /// Factorisations that are not complete.
+    pub jobs_partial: u64,
+    /// Jobs that the engine could not do or whose results were wrong.
+    pub jobs_failed: u64,
+    /// Jobs that are invalid.
+    pub jobs_rejected: u64,
+    /// Jobs without an answer.
+    pub jobs_missing: u64,
+    /// Results that came more than once and were dropped.
+    pub duplicates: u64,
+    /// Messages that were no answers of this run.
+    pub refused_messages: u64,
+    /// How often a job was done again by another node because its result was wrong.
+    pub jobs_done_again: u64,
+    /// Jobs that did not end well per ended job.
+    pub error_rate: f64,
+    /// What went wrong, and how often.
+    pub reasons: BTreeMap<String, u64>,
+    /// Units that the jobs are packed into.
+    pub units: u64,
+    /// Seconds from the first publication to the last result.
+    pub elapsed_s: f64,
+    /// Jobs that ended well, per second.
+    pub jobs_per_s: f64,
+    /// Publication to result.
+    pub latency_ms: Option<Quantiles>,
+    /// The part of it in which nobody worked on the unit.
+    pub queue_wait_ms: Option<Quantiles>,
+    /// Time of a worker.
+    pub compute_ms: Option<Quantiles>,
+    /// Probable-prime tests per job.
+    pub candidates_per_job: f64,
+    /// Busy time of all workers per time that they were there.
+    pub efficiency: Option<f64>,
+    /// Which results were checked.
+    pub verified: String,
+    /// Every node that took part.
+    pub nodes: Vec<NodeSummary>,
+    /// What the metrics server holds of the run, read back from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub influxdb: Option<ReadBack>,
+    #[serde(skip)]
+    pub(super) what: String,
+}
+
+impl Summary {
+    /// Puts the figures together. `done`: which jobs have ended, `ok_before`: how many of them well before this session,
+    /// `start`: the first publication of this session, or its start if nothing was published.
+    #[must_use]
+    pub(crate) fn new(
+        manifest: &Manifest,
+        units: u64,
+        tally: Tally,
+        done: &[bool],
+        ok_before: u64,
+        start: Instant,
+        verify: Verify,
+    ) -> Self {
+        let span = tally
+            .last_arrival
+            .map_or(Duration::ZERO, |last| last.saturating_duration_since(start));
+        let elapsed_s = span.as_secs_f64();
+        let not_ok = tally.partial + tally.failed + tally.rejected;
+        let per = |count: u64, whole: f64| {
+            if whole > 0.0 {
+                count as f64 / whole
+            } else {
+                0.0
+            }
+        };
+        let nodes: Vec<_> = tally
+            .nodes
+            .into_iter()
+            .map(|(name, node)| node.summary(name, elapsed_s))
+            .collect();
+        let there: f64 = nodes.iter().map(|(_, there_s)| there_s).sum();
+        let busy: f64 = nodes.iter().map(|(node, _)| node.busy_s).sum();
+        Self {
+            run: manifest.run.to_string(),
+            kind: manifest.ask.kind.to_string(),
+            bits: manifest.ask.bits,
+            jobs: manifest.ask.count,
+            jobs_ok_before: ok_before,
+            jobs_ok: tally.ok,
+            jobs_partial: tally.partial,
+            jobs_failed: tally.failed,
+            jobs_rejected: tally.rejected,
+            jobs_missing: done.iter().filter(|done| !**done).count() as u64,
+            duplicates: tally.duplicates,
+            refused_messages: tally.refused,
+            jobs_done_again: tally.done_again,
+            error_rate: per(not_ok, (tally.ok + not_ok) as f64),
+            reasons: tally.reasons,
+            units,
+            elapsed_s,
+            jobs_per_s: per(tally.ok, elapsed_s),
+            latency_ms: Quantiles::of(tally.latency_ms),
+            queue_wait_ms: Quantiles::of(tally.queue_wait_ms),
+            compute_ms: Quantiles::of(tally.compute_ms),
+            candidates_per_job: per(tally.candidates, tally.ok as f64),
+            efficiency: (there > 0.0 && busy > 0.0).then(|| busy / there),
+            verified: format!("{verify:?}").to_lowercase(),
+            nodes: nodes.into_iter().map(|(node, _)| node).collect(),
+            influxdb: None,
+            what: manifest.ask.describe(),
+        }
+    }
+
+    /// Whether every job ended well.
+    #[must_use]
+    pub(crate) fn is_complete(&self) -> bool {
+        self.jobs_ok_before + self.jobs_ok == self.jobs
+    }
+}
+
+impl NodeTally {
+    /// Also gives the seconds that the node's workers were there during `elapsed_s`, summed.
+    pub(super) fn summary(self, node: String, elapsed_s: f64) -> (NodeSummary, f64) {
+        let (mut workers, mut cores) = (0, 0.0);
+        let mut there_s = 0.0;
+        let (mut cpu_s, mut core_s) = (0.0, 0.0);
+        let mut latest: Option<&NodeSample> = None;
+        for (first, last) in self.instances.values() {
+            workers += last.workers;
+            cores += last.cores;
+            there_s += f64::from(last.workers) * elapsed_s.min(last.alive_s);
+            cpu_s += last.cpu_s - first.cpu_s;
+            core_s += (last.alive_s - first.alive_s) * last.cores;
+            if latest.is_none_or(|latest| latest.at_ns < last.at_ns) {
+                latest = Some(last);
+            }
+        }
+        let busy_s = self.busy_ms / 1e3;
+        let percent = |part: f64, whole: f64| (whole > 0.0).then(|| 100.0 * part / whole);
+        let summary = NodeSummary {
+            node,
+            workers,
+            cores,
+            jobs_ok: self.ok,
+            jobs_failed: self.failed,
+            wrong_results: self.wrong,
+            refused_messages: self.refused,
+            duplicates: self.duplicates,
+            busy_s,
+            efficiency: (there_s > 0.0 && busy_s > 0.0).then(|| busy_s / there_s),
+            pool_cpu_pct: percent(cpu_s, core_s),
+            cpu_pct: latest.map(|sample| sample.cpu_pct).filter(|pct| *pct > 0.0),
+            rss_bytes: self.rss_bytes,
+            mem_pct: latest
+                .and_then(|s| percent(s.mem_used_bytes as f64, s.mem_total_bytes as f64)),
+        };
+        (summary, there_s)
+    }
+}

@@ -1,0 +1,12 @@
+//! The figures of a run, and how they are shown.
+
+mod figures;
+mod quantiles;
+mod table;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use figures::{NodeSummary, ReadBack, Summary};
+pub(crate) use quantiles::Quantiles;
+pub(crate) use tally::Tally;

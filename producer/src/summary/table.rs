@@ -1,0 +1,161 @@
+//! The summary as a table.
+
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
+
+use primepool_common::cli::show_duration;
+
+use super::Summary;
+use crate::progress::plural;
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let elapsed = show_duration(Duration::from_secs_f64(self.elapsed_s));
+        let ok = self.jobs_ok + self.jobs_ok_before;
+        write!(f, "{ok} of {} {}", self.jobs, self.what)?;
+        if self.jobs_ok_before > 0 {
+            write!(f, ", {} of them", self.jobs_ok)?;
+        }
+        writeln!(f, " in {elapsed}   run {}\n", self.run)?;
+        let unit = match &*self.kind {
+            "noop" => "jobs/s",
+            "factor" => "numbers/s",
+            _ => "primes/s",
+        };
+        writeln!(f, "  throughput   {} {unit}", figure(self.jobs_per_s))?;
+        for (label, quantiles) in [
+            ("latency", self.latency_ms),
+            ("queue wait", self.queue_wait_ms),
+            ("compute", self.compute_ms),
+        ] {
+            if let Some(q) = quantiles {
+                writeln!(
+                    f,
+                    "  {label:<12} p50 {:>9}   p95 {:>9}   p99 {:>9}",
+                    milliseconds(q.p50),
+                    milliseconds(q.p95),
+                    milliseconds(q.p99)
+                )?;
+            }
+        }
+        if let Some(efficiency) = self.efficiency {
+            writeln!(
+                f,
+                "  efficiency   {:.1} % of the workers' time",
+                100.0 * efficiency
+            )?;
+        }
+        write!(f, "  errors       {:.1} %", 100.0 * self.error_rate)?;
+        write!(f, "   verified: {}", self.verified)?;
+        if self.duplicates > 0 {
+            write!(f, "   duplicates dropped: {}", self.duplicates)?;
+        }
+        if self.refused_messages > 0 {
+            write!(f, "   foreign messages dropped: {}", self.refused_messages)?;
+        }
+        writeln!(f)?;
+        let liars: Vec<_> = self.nodes.iter().filter(|n| n.wrong_results > 0).collect();
+        if !liars.is_empty() {
+            let names: Vec<_> = liars.iter().map(|node| &*node.node).collect();
+            writeln!(
+                f,
+                "  WRONG        results of {}: a broken machine or a dishonest one; take it out of the pool. {} done again elsewhere",
+                names.join(", "),
+                plural(self.jobs_done_again, "job"),
+            )?;
+        }
+        for (reason, count) in &self.reasons {
+            writeln!(f, "               {count} × {reason}")?;
+        }
+        if !self.nodes.is_empty() {
+            self.write_nodes(f)?;
+        }
+        if let Some(read) = &self.influxdb {
+            writeln!(
+                f,
+                "\n  InfluxDB     {} jobs in {} answers   latency p50 {}   p95 {}   compute {} a job\n               read back from {}",
+                read.jobs_ok,
+                read.points,
+                milliseconds(read.latency_p50_ms),
+                milliseconds(read.latency_p95_ms),
+                milliseconds(read.compute_ms),
+                read.server
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Summary {
+    fn write_nodes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self
+            .nodes
+            .iter()
+            .map(|n| n.node.len())
+            .max()
+            .unwrap_or(0)
+            .max(4);
+        writeln!(
+            f,
+            "\n  {:<width$}  workers    jobs  failed  efficiency  CPU pool  CPU node  memory pool  memory node",
+            "node"
+        )?;
+        for node in &self.nodes {
+            let percent = |value: Option<f64>| {
+                value.map_or_else(|| "–".to_owned(), |value| format!("{value:.0} %"))
+            };
+            let efficiency = node
+                .efficiency
+                .map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", 100.0 * value));
+            // Of those that have sent no sample, and of what many have done together, there is no more than the jobs.
+            let known = |value: String| {
+                if node.workers == 0 {
+                    "–".to_owned()
+                } else {
+                    value
+                }
+            };
+            let mut line = format!(
+                "  {:<width$}  {:>7}  {:>6}  {:>6}  {:>10}  {:>8}  {:>8}  {:>11}  {:>11}",
+                node.node,
+                known(node.workers.to_string()),
+                node.jobs_ok,
+                node.jobs_failed,
+                efficiency,
+                percent(node.pool_cpu_pct),
+                percent(node.cpu_pct),
+                known(format!("{:.1} MB", node.rss_bytes as f64 / 1e6)),
+                percent(node.mem_pct),
+            );
+            for (count, what) in [
+                (node.wrong_results, "wrong results!"),
+                (node.refused_messages, "refused messages!"),
+            ] {
+                if count > 0 {
+                    write!(line, "  {count} {what}")?;
+                }
+            }
+            writeln!(f, "{line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Three significant digits or so.
+fn figure(value: f64) -> String {
+    match value {
+        v if v >= 100.0 => format!("{v:.0}"),
+        v if v >= 10.0 => format!("{v:.1}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+fn milliseconds(value: f64) -> String {
+    if value >= 10_000.0 {
+        format!("{:.1} s", value / 1e3)
+    } else {
+        format!("{} ms", figure(value))
+    }
+}

@@ -1,0 +1,143 @@
+//! What is counted while results come in.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use primepool_common::message::NodeSample;
+
+use crate::run_dir::{Origin, Row, RowOutcome};
+
+/// What is counted while results come in.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Of each answer, with the number of jobs that it is the figure of.
+    pub(super) latency_ms: Vec<(f64, u64)>,
+    pub(super) queue_wait_ms: Vec<(f64, u64)>,
+    pub(super) compute_ms: Vec<(f64, u64)>,
+    pub(super) candidates: u64,
+    pub(super) ok: u64,
+    pub(super) partial: u64,
+    pub(super) failed: u64,
+    pub(super) rejected: u64,
+    /// Results of jobs that had one.
+    pub(super) duplicates: u64,
+    /// Messages that were no answers of this run.
+    pub(super) refused: u64,
+    /// Jobs that were asked for again because their result was wrong, each as often as that happened.
+    pub done_again: u64,
+    pub(super) reasons: BTreeMap<String, u64>,
+    pub(super) last_arrival: Option<Instant>,
+    pub(super) nodes: BTreeMap<String, NodeTally>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct NodeTally {
+    pub(super) ok: u64,
+    pub(super) failed: u64,
+    pub(super) wrong: u64,
+    pub(super) refused: u64,
+    pub(super) duplicates: u64,
+    pub(super) busy_ms: f64,
+    /// First and last sample of each process of that name.
+    pub(super) instances: BTreeMap<u64, (NodeSample, NodeSample)>,
+    pub(super) rss_bytes: u64,
+}
+
+/// Nodes that are told apart.
+const MOST_NODES: usize = 10_000;
+
+/// Name that stands for those above [`MOST_NODES`].
+const OTHER_NODES: &str = "(others)";
+
+/// Reasons of failures that a summary names.
+const REASONS: usize = 5;
+
+impl Tally {
+    fn node(&mut self, name: &str) -> &mut NodeTally {
+        // Whoever can send answers can make up names.
+        let is_one_too_many = self.nodes.len() >= MOST_NODES && !self.nodes.contains_key(name);
+        let name = if is_one_too_many { OTHER_NODES } else { name };
+        self.nodes.entry(name.to_owned()).or_default()
+    }
+
+    /// Counts the jobs of an answer that came at that time.
+    pub(crate) fn add(&mut self, origin: &Origin, rows: &[Row], at: Instant) {
+        let node = self.node(&origin.node);
+        let ok = rows.iter().filter(|row| row.outcome == RowOutcome::Ok);
+        let ok = ok.count() as u64;
+        node.ok += ok;
+        node.failed += rows.len() as u64 - ok;
+        for row in rows {
+            match row.outcome {
+                RowOutcome::Ok => {
+                    self.ok += 1;
+                    self.compute_ms.push((row.compute_ms, 1));
+                    self.candidates = self.candidates.saturating_add(row.candidates);
+                }
+                RowOutcome::Partial => self.partial += 1,
+                RowOutcome::Failed => self.failed += 1,
+                RowOutcome::Rejected => self.rejected += 1,
+            }
+            if let Some(reason) = &row.reason
+                && (self.reasons.len() < REASONS || self.reasons.contains_key(reason))
+            {
+                *self.reasons.entry(reason.clone()).or_default() += 1;
+            }
+        }
+        let jobs = rows.len() as u64;
+        self.latency_ms.push((origin.latency_ms, jobs));
+        self.queue_wait_ms.push((origin.queue_wait_ms, jobs));
+        self.last_arrival = self.last_arrival.max(Some(at));
+    }
+
+    /// Counts a node's work on a unit.
+    pub(crate) fn busy(&mut self, node: &str, compute_ms: f64) {
+        self.node(node).busy_ms += compute_ms;
+    }
+
+    /// Counts a wrong result; how many of this node there are now.
+    pub(crate) fn wrong(&mut self, node: &str) -> u64 {
+        let node = self.node(node);
+        node.wrong += 1;
+        node.wrong
+    }
+
+    /// Whether a result of this node was wrong.
+    #[must_use]
+    pub(crate) fn has_been_wrong(&self, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.wrong > 0)
+    }
+
+    /// Counts a message that is no answer of this run; how many there are now, of this node if it could be read.
+    pub(crate) fn refuse(&mut self, node: Option<&str>) -> u64 {
+        self.refused += 1;
+        let Some(node) = node else {
+            return self.refused;
+        };
+        let node = self.node(node);
+        node.refused += 1;
+        node.refused
+    }
+
+    /// Counts results of jobs that had one.
+    pub(crate) fn duplicate(&mut self, node: &str, jobs: u64) {
+        self.duplicates += jobs;
+        self.node(node).duplicates += jobs;
+    }
+
+    /// Notes a sample of a node.
+    pub(crate) fn sample(&mut self, node: &str, sample: &NodeSample) {
+        let node = self.node(node);
+        node.rss_bytes = node.rss_bytes.max(sample.rss_bytes);
+        let (first, last) = node
+            .instances
+            .entry(sample.instance)
+            .or_insert_with(|| (sample.clone(), sample.clone()));
+        // Answers of several workers may overtake each other.
+        if sample.alive_s > last.alive_s {
+            *last = sample.clone();
+        }
+        if sample.alive_s < first.alive_s {
+            *first = sample.clone();
+        }
+    }
+}
