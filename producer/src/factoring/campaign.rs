@@ -14,6 +14,7 @@ use primepool_engine::{
 };
 
 use super::{
+    answer::{Answer, Verdict},
     decide::Step,
     entry::Entry,
     progress::StageProgress,
@@ -36,30 +37,6 @@ pub(super) struct Issue {
     pub(super) number: Integer,
     /// Its share of the stage; none: to take the divisor apart as far as one worker does.
     pub(super) share: Option<Share>,
-}
-
-/// The judgement on an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It counts.
-    Good,
-    /// The unit is answered already, or its stage is over.
-    Late,
-    /// It is wrong; why.
-    Wrong(String),
-}
-
-/// An answer to a unit.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// A whole divisor, as far as one worker takes it apart. The caller has verified it.
-    TakenApart(Factorization),
-    /// Curves: a divisor or none.
-    Curves(Option<Integer>),
-    /// A packet of relations.
-    Relations(Vec<u8>),
-    /// The worker could not do it; why.
-    Failed(String),
 }
 
 /// One campaign. Its state changes by entries only, each of which goes to the checkpoint.

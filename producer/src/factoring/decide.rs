@@ -11,7 +11,7 @@ use primepool_engine::{
 };
 
 use super::{
-    campaign::{Answer, Verdict},
+    answer::{Answer, Verdict},
     entry::{Entry, Stage},
     state::{Progress, State},
 };

@@ -13,6 +13,7 @@
 //! replay. This module knows neither the broker nor the results file: the caller carries out its
 //! commands, and acknowledges an answer after [`Factoring::save`].
 
+mod answer;
 mod batches;
 mod campaign;
 mod checkpoint;
@@ -25,5 +26,5 @@ mod state;
 mod tests;
 mod workers;
 
-pub(crate) use campaign::{Answer, Verdict};
+pub(crate) use answer::{Answer, Verdict};
 pub(crate) use pool::{Command, Concluded, Factoring, LinearAlgebra, Solved};

@@ -12,8 +12,9 @@ use primepool_common::message::{
 use primepool_engine::{Integer, factor::spread::Collector};
 
 use super::{
+    answer::{Answer, Verdict},
     batches::Batches,
-    campaign::{Answer, Campaign, Issue, Verdict},
+    campaign::{Campaign, Issue},
     checkpoint::Checkpoint,
     progress::StageProgress,
     workers::Workers,

@@ -10,7 +10,8 @@ use primepool_engine::{Cancel, Integer, factor::spread::Families};
 use proptest::prelude::*;
 
 use super::{
-    campaign::{Answer, Campaign, Issue, PATIENCE, Verdict},
+    answer::{Answer, Verdict},
+    campaign::{Campaign, Issue, PATIENCE},
     decide::MOST_FAILURES,
     entry::{Entry, Stage},
     state::{Progress, State},

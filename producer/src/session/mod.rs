@@ -1,5 +1,6 @@
 //! One session of a run: from its start, or from where it was left, to its end.
 
+mod failure;
 mod prepare;
 mod report;
 mod start;

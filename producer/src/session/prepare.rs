@@ -16,7 +16,7 @@ use primepool_common::{
 };
 use tracing::warn;
 
-use super::start::{Failure, broker_failure, folder_failure};
+use super::failure::{Failure, broker_failure, folder_failure};
 use crate::{
     broker::{self, LostAnswers, OpenError},
     cli::{Order, What},

@@ -8,7 +8,7 @@ use primepool_common::{
     output::{OutputError, notice, print},
 };
 
-use super::{start::Failure, watch::End};
+use super::{failure::Failure, watch::End};
 use crate::{
     run_dir::{Folder, Manifest, factorizations},
     state::Shared,

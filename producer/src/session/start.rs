@@ -1,16 +1,9 @@
-//! Starts a session, and says what its failures mean.
+//! Starts a session.
 
-use primepool_common::{
-    broker::{BrokerError, Endpoint},
-    exit::Exit,
-    shutdown::StopSignals,
-};
+use primepool_common::{broker::Endpoint, exit::Exit, shutdown::StopSignals};
 
-use super::prepare::prepare;
-use crate::{cli::Order, run_dir::FolderError};
-
-/// What went wrong, and the exit status that says so.
-pub(super) type Failure = (Exit, anyhow::Error);
+use super::{failure::Failure, prepare::prepare};
+use crate::cli::Order;
 
 /// Does what was ordered.
 ///
@@ -23,19 +16,4 @@ pub(crate) async fn run(endpoint: Endpoint, order: Order) -> Result<Exit, Failur
         prepared = prepare(&endpoint, &order) => prepared?.go(endpoint, &order, signals).await,
         _ = signals.next() => Ok(Exit::Interrupted),
     }
-}
-
-pub(super) fn broker_failure(error: BrokerError) -> Failure {
-    (Exit::Unreachable, error.into())
-}
-
-pub(super) fn folder_failure(error: FolderError) -> Failure {
-    let exit = match error {
-        FolderError::File { .. } | FolderError::Damaged { .. } => Exit::Incomplete,
-        FolderError::Unknown { .. }
-        | FolderError::Busy(_)
-        | FolderError::Cancelled { .. }
-        | FolderError::OutputExists(_) => Exit::Usage,
-    };
-    (exit, error.into())
 }

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::start::{Failure, broker_failure, folder_failure};
+use super::failure::{Failure, broker_failure, folder_failure};
 use crate::{
     broker::{PublishError, PublishRequest},
     cli::Order,

@@ -22,9 +22,9 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
+    failure::{Failure, folder_failure},
     prepare::Ready,
     report::{conclude, conclude_detached, show},
-    start::{Failure, folder_failure},
     watch::{End, note_cancelled, publish_only, watch},
 };
 use crate::{

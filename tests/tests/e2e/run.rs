@@ -157,13 +157,12 @@ fn the_management_api_adds_what_amqp_does_not_tell() {
 
     let (dir, wrong) = (tempdir().unwrap(), format!("{management}/nowhere"));
     let running = start(dir.path(), &wrong);
-    wait_for("points of the queue", || {
-        (points(dir.path())?.len() >= 3).then_some(())
-    });
+    running.wait_for_line("metrics lack");
     running.signal("INT");
     let done = running.wait();
     assert_eq!(done.stderr.matches("metrics lack").count(), 1, "{done:?}");
     let lines = points(dir.path()).unwrap();
+    assert!(!lines.is_empty());
     assert!(
         !lines.iter().any(|line| line.contains("unacked=")),
         "{lines:?}"
