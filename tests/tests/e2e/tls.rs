@@ -10,7 +10,7 @@ use std::{
 };
 
 use primepool_common::broker::{BrokerArgs, Endpoint, QueueFigures};
-use primepool_tests::{Authority, Binary, Broker, Consumer, Finished, Process, Results};
+use primepool_tests::{Authority, Binary, Broker, Consumer, Finished, Process, Results, wait_for};
 use tempfile::{TempDir, tempdir};
 
 /// A file as an argument.
@@ -273,7 +273,10 @@ fn hello(port: u16, minor: u8) -> (u8, Vec<u8>) {
     record.extend((message.len() as u16).to_be_bytes());
     record.extend(message);
 
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    // The management API listens a little later than the broker.
+    let mut stream = wait_for("a listener", || {
+        TcpStream::connect(("127.0.0.1", port)).ok()
+    });
     stream
         .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
