@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{self, Write, stderr, stdout},
+    io::{Write, stderr, stdout},
     ops::RangeInclusive,
     process,
     time::Duration,
@@ -12,6 +12,7 @@ use clap::{Parser, error::ErrorKind};
 
 use crate::{
     exit::Exit,
+    output::unless_closed,
     text::{printable, shorten},
 };
 
@@ -29,9 +30,8 @@ pub fn parse<C: Parser>() -> C {
         } else {
             stdout().write_all(shown.as_bytes())
         };
-        let lost = written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
         process::exit(match error.exit_code() {
-            0 if lost => Exit::Incomplete.code().into(),
+            0 if unless_closed(written).is_err() => Exit::Incomplete.code().into(),
             code => code,
         })
     })

@@ -21,10 +21,15 @@ pub fn notice(text: &str) {
     let _ = write_line(&mut io::stderr().lock(), text);
 }
 
-pub(crate) fn write_line(to: &mut impl Write, text: &str) -> io::Result<()> {
+fn write_line(to: &mut impl Write, text: &str) -> io::Result<()> {
     // One call: other processes may write to the same pipe.
     let written = to.write_all(format!("{text}\n").as_bytes());
-    match written.and_then(|()| to.flush()) {
+    unless_closed(written.and_then(|()| to.flush()))
+}
+
+/// The end of a write, to which a closed pipe is no error.
+pub(crate) fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }

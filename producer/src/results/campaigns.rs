@@ -8,10 +8,8 @@ use std::{
 };
 
 use primepool_common::message::{HexInteger, JobOutcome, UnitAnswer, UnitId};
-use tracing::warn;
 
 use super::{
-    receive::REFUSALS_TOLD,
     sink::{Answered, Arrival, Sink, SinkInput, microseconds},
     verify::Claim,
 };
@@ -84,9 +82,7 @@ impl<A: Send + 'static> Sink<A> {
             self.shared.end_campaign_unit(unit);
         }
         if let Verdict::Wrong(reason) = verdict {
-            if self.tally.wrong(&node) <= REFUSALS_TOLD {
-                warn!(job, %node, "a result is wrong: {reason}");
-            }
+            self.note_wrong(job, &node, &reason);
             self.factoring.avoid(job, id, &node);
         }
     }
@@ -187,11 +183,7 @@ impl<A: Send + 'static> Sink<A> {
         let factored = Factored::new(HexInteger(concluded.number.clone()), found.clone());
         let mut row = Row {
             job: concluded.job,
-            outcome: if found.is_complete() {
-                RowOutcome::Ok
-            } else {
-                RowOutcome::Partial
-            },
+            outcome: RowOutcome::of(found),
             prime: None,
             bits: None,
             after: None,

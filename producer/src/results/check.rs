@@ -56,9 +56,7 @@ impl<A: Send + 'static> Sink<A> {
             nodes.push(node.clone());
             for (j, reason) in &faults {
                 let row = &mut rows[*j];
-                if self.tally.wrong(node) <= REFUSALS_TOLD {
-                    warn!(job = row.job, %node, "a result is wrong: {reason}");
-                }
+                self.note_wrong(row.job, node, reason);
                 if is_last {
                     row.outcome = RowOutcome::Failed;
                     row.prime = None;
@@ -81,5 +79,12 @@ impl<A: Send + 'static> Sink<A> {
             }
         }
         Ok(again)
+    }
+
+    /// Counts a wrong result of a node, and tells the log unless there are too many.
+    pub(super) fn note_wrong(&mut self, job: u64, node: &str, reason: &str) {
+        if self.tally.wrong(node) <= REFUSALS_TOLD {
+            warn!(job, %node, "a result is wrong: {reason}");
+        }
     }
 }

@@ -136,11 +136,7 @@ fn row(manifest: &Manifest, job: u64, answer: JobAnswer) -> Row {
         JobOutcome::Relations(_) => (RowOutcome::Ok, None),
         JobOutcome::Factored(mut found) => {
             let n = manifest.ask.numbers.get(job as usize);
-            let outcome = if found.is_complete() {
-                RowOutcome::Ok
-            } else {
-                RowOutcome::Partial
-            };
+            let outcome = RowOutcome::of(&found);
             let reason = found.reason.take();
             factored = n.map(|n| Factored::new(n.clone(), *found));
             (outcome, reason)

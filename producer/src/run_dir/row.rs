@@ -235,6 +235,15 @@ impl RowOutcome {
     /// Every one.
     pub const ALL: [Self; 4] = [Self::Ok, Self::Partial, Self::Failed, Self::Rejected];
 
+    /// The outcome of a job whose factorisation is this.
+    pub(crate) fn of(found: &Factorization) -> Self {
+        if found.is_complete() {
+            Self::Ok
+        } else {
+            Self::Partial
+        }
+    }
+
     /// The word that stands for it in results and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
