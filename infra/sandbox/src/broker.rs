@@ -1,33 +1,19 @@
 //! A private RabbitMQ: node name, credentials, cookie, epmd, ports and data of its own.
 
 use std::{
-    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    broker_node::{ADMINISTRATOR, Settings, node_name, rabbitmq_scripts, url},
+    broker_node::{ADMINISTRATOR, BrokerOptions, Settings, node_name, rabbitmq_scripts, url},
     error::{Result, failed, file_error, usage},
-    process::wait_for,
-    server::{Lifetime, Servers, read},
+    files::read,
+    process::{text_of, wait_for, with_input},
+    server::{Lifetime, Servers},
     settings::Kind,
 };
-
-/// What a broker has beyond AMQP.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BrokerOptions {
-    /// The management API.
-    pub management: bool,
-    /// TLS for AMQP and the management API, with the certificates in this folder: `ca.pem`,
-    /// `head.pem`, `head.key`.
-    pub tls: Option<PathBuf>,
-    /// With TLS: clients show a certificate too, which is enough to log in.
-    pub mutual: bool,
-}
 
 /// Patterns of the names that a user may configure, write to and read from.
 #[derive(Debug, Clone, Copy)]
@@ -316,27 +302,6 @@ fn check_name(what: &str, name: &str) -> Result<()> {
     Err(usage(format!(
         "{what}{shown}: give letters, digits, dots, dashes and underscores"
     )))
-}
-
-pub(crate) fn with_input(mut command: Command, input: &str) -> Result<Output> {
-    let program = command.get_program().to_owned();
-    let trouble = || file_error("run", Path::new(&program));
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(trouble())?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A command that ended has said why.
-        let _ = stdin.write_all(input.as_bytes());
-    }
-    child.wait_with_output().map_err(trouble())
-}
-
-pub(crate) fn text_of(output: &Output) -> String {
-    let text = [&output.stdout[..], &output.stderr[..]].concat();
-    String::from_utf8_lossy(&text).trim().to_owned()
 }
 
 #[cfg(test)]

@@ -12,11 +12,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    broker::{BrokerOptions, text_of, with_input},
     error::{Result, failed, file_error, usage},
+    files::{make_private_dir, repository, write_private},
+    launch::Launch,
     ports::Ports,
-    random_hex, repository,
-    settings::{Launch, make_private_dir, write_private},
+    process::{text_of, with_input},
+    random::random_hex,
 };
 
 /// The user who may do everything.
@@ -26,6 +27,18 @@ const POOL_USERS: [&str; 3] = ["consumer", "producer", "monitoring"];
 /// More Erlang schedulers bring nothing to one queue and take memory; the cores are for the
 /// workers.
 const MOST_SCHEDULERS: usize = 4;
+
+/// What a broker has beyond AMQP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerOptions {
+    /// The management API.
+    pub management: bool,
+    /// TLS for AMQP and the management API, with the certificates in this folder: `ca.pem`,
+    /// `head.pem`, `head.key`.
+    pub tls: Option<PathBuf>,
+    /// With TLS: clients show a certificate too, which is enough to log in.
+    pub mutual: bool,
+}
 
 /// What a broker is, for the keeper of its nodes.
 #[derive(Debug, Serialize, Deserialize)]

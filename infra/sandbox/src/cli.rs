@@ -13,7 +13,8 @@ use clap::{Parser, Subcommand};
 use rustix::process::Signal;
 
 use crate::{
-    broker::{Broker, BrokerOptions, Permissions},
+    broker::{Broker, Permissions},
+    broker_node::BrokerOptions,
     cluster::BrokerCluster,
     docker::{self, DockerEngine},
     error::{Result, failed, file_error, usage},

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    broker::{Broker, BrokerOptions},
-    broker_node::Settings,
+    broker::Broker,
+    broker_node::{BrokerOptions, Settings},
     error::{Result, failed},
     process::wait_for,
     server::{Lifetime, Servers},

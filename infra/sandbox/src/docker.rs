@@ -21,9 +21,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     error::{Result, failed, file_error, usage},
+    files::read,
+    launch::Launch,
     process::{self, ProcessId, descendants, tied_by, wait_for},
-    server::{Lifetime, Servers, read},
-    settings::{Kind, Launch},
+    server::{Lifetime, Servers},
+    settings::Kind,
 };
 
 /// A socket's address has room for 107 bytes.

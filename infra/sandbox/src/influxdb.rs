@@ -8,11 +8,13 @@ use std::{
 
 use crate::{
     error::{Result, failed, file_error, usage},
+    files::write_private,
     http::{Reply, http, percent_encode},
+    launch::Launch,
     ports::Ports,
-    random_hex,
+    random::random_hex,
     server::{Lifetime, Servers},
-    settings::{Kind, Launch, Settings, write_private},
+    settings::{Kind, Settings},
 };
 
 const USER: &str = "primepool";

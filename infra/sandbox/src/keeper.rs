@@ -5,7 +5,7 @@
 use std::{
     fs,
     io::Write,
-    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -26,10 +26,13 @@ use tokio::{
 };
 
 use crate::{
+    control::{Request, State, control_path},
     error::{Result, failed, file_error},
+    kinds,
+    launch::Launch,
     ports::HeldPorts,
     process::{self, ProcessId, descendants, tied_by},
-    settings::{Launch, Settings},
+    settings::Settings,
 };
 
 /// Time that a server has to end in good order.
@@ -45,82 +48,6 @@ pub(crate) struct Options {
     pub(crate) owner: Option<ProcessId>,
     /// A folder that is deleted when the owner has died.
     pub(crate) remove: Option<PathBuf>,
-}
-
-/// What a client asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Request {
-    /// Start a server (from 1 on) that does not run.
-    Start(usize),
-    /// What a server does: a [`State`].
-    State(usize),
-    /// End a server with SIGKILL.
-    Kill(usize),
-    /// End everything, the keeper too.
-    Stop,
-    /// Go on without an owner.
-    Release,
-}
-
-impl Request {
-    pub(crate) fn line(self) -> String {
-        match self {
-            Self::Start(number) => format!("start {number}"),
-            Self::State(number) => format!("state {number}"),
-            Self::Kill(number) => format!("kill {number}"),
-            Self::Stop => "stop".to_owned(),
-            Self::Release => "release".to_owned(),
-        }
-    }
-
-    fn parse(line: &str) -> Option<Self> {
-        let mut words = line.split_whitespace();
-        let verb = words.next()?;
-        let number = words.next().and_then(|word| word.parse().ok());
-        match (verb, number) {
-            ("start", Some(number)) => Some(Self::Start(number)),
-            ("state", Some(number)) => Some(Self::State(number)),
-            ("kill", Some(number)) => Some(Self::Kill(number)),
-            ("stop", None) => Some(Self::Stop),
-            ("release", None) => Some(Self::Release),
-            _ => None,
-        }
-    }
-}
-
-/// What a server does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum State {
-    /// It was not started, or was killed on request.
-    Down,
-    /// It does not answer yet.
-    Starting,
-    /// It answers.
-    Ready,
-    /// It ended by itself, in this way.
-    Ended(String),
-}
-
-impl State {
-    fn line(&self) -> String {
-        match self {
-            Self::Down => "down".to_owned(),
-            Self::Starting => "starting".to_owned(),
-            Self::Ready => "ready".to_owned(),
-            Self::Ended(how) => format!("ended {how}"),
-        }
-    }
-
-    pub(crate) fn parse(line: &str) -> Option<Self> {
-        match line {
-            "down" => Some(Self::Down),
-            "starting" => Some(Self::Starting),
-            "ready" => Some(Self::Ready),
-            _ => line
-                .strip_prefix("ended ")
-                .map(|how| Self::Ended(how.to_owned())),
-        }
-    }
 }
 
 /// Runs the keeper of a folder until it is stopped or its owner dies.
@@ -163,10 +90,10 @@ struct Keeper {
 impl Keeper {
     async fn run(options: &Options) -> Result<()> {
         let mut settings = Settings::read(&options.dir)?;
-        let ports = HeldPorts::hold(&settings.port_names(), &settings.ports)?;
+        let ports = HeldPorts::hold(&kinds::port_names(&settings), &settings.ports)?;
         settings.ports = ports.numbers();
         settings.write(&options.dir)?;
-        settings.write_files(&options.dir)?;
+        kinds::write_files(&settings, &options.dir)?;
         let mut keeper = Self {
             dir: options.dir.clone(),
             settings,
@@ -257,7 +184,7 @@ impl Keeper {
                 if let Some(server) = self.servers.get_mut(number.wrapping_sub(1)) {
                     if let Server::Started(child) = server {
                         let _ = child.kill().await;
-                        self.settings.clean_up(&self.dir);
+                        kinds::clean_up(&self.settings, &self.dir);
                     }
                     *server = Server::Down;
                     let _ = fs::remove_file(self.pid_file(number));
@@ -272,13 +199,13 @@ impl Keeper {
     fn start(&mut self, number: usize) -> Result<()> {
         if self
             .ports
-            .replace_taken(&self.settings.port_names_of(number))?
+            .replace_taken(&kinds::port_names_of(&self.settings, number))?
         {
             self.settings.ports = self.ports.numbers();
             self.settings.write(&self.dir)?;
-            self.settings.write_files(&self.dir)?;
+            kinds::write_files(&self.settings, &self.dir)?;
         }
-        let Some(launch) = self.settings.launch(&self.dir, number)? else {
+        let Some(launch) = kinds::launch(&self.settings, &self.dir, number)? else {
             return Err(failed(format!("there is no server {number}")));
         };
         let child = spawn(&launch)?;
@@ -294,7 +221,7 @@ impl Keeper {
     }
 
     fn start_helpers(&mut self) -> Result<()> {
-        for launch in self.settings.helpers(&self.dir) {
+        for launch in kinds::helpers(&self.settings, &self.dir) {
             self.helpers.push(spawn(&launch)?);
         }
         Ok(())
@@ -305,7 +232,9 @@ impl Keeper {
         match self.servers.get(number.wrapping_sub(1)) {
             None | Some(Server::Down) => State::Down,
             Some(Server::Ended(how)) => State::Ended(how.clone()),
-            Some(Server::Started(_)) if self.settings.is_ready(&self.dir, number) => State::Ready,
+            Some(Server::Started(_)) if kinds::is_ready(&self.settings, &self.dir, number) => {
+                State::Ready
+            }
             Some(Server::Started(_)) => State::Starting,
         }
     }
@@ -363,7 +292,7 @@ impl Keeper {
         }
         // The first process of a container may not do it.
         while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
-        self.settings.clean_up(&self.dir);
+        kinds::clean_up(&self.settings, &self.dir);
     }
 }
 
@@ -383,14 +312,6 @@ impl Client {
         let line = format!("{}\n", text.replace('\n', " "));
         let _ = timeout(PATIENCE, self.0.write_all(line.as_bytes())).await;
     }
-}
-
-/// The control socket of a folder, as a path that fits into a socket's address however long the
-/// folder's own is. It is good as long as the file is open.
-pub(crate) fn control_path(dir: &Path) -> Result<(fs::File, PathBuf)> {
-    let folder = fs::File::open(dir).map_err(file_error("open", dir))?;
-    let path = format!("/proc/self/fd/{}/control", folder.as_raw_fd());
-    Ok((folder, path.into()))
 }
 
 fn listen(dir: &Path) -> Result<UnixListener> {
@@ -458,40 +379,5 @@ fn remove(folder: &Path) {
             return;
         }
         std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_and_states_are_read_as_they_are_written() {
-        let requests = [
-            Request::Start(1),
-            Request::State(3),
-            Request::Kill(2),
-            Request::Stop,
-            Request::Release,
-        ];
-        for request in requests {
-            assert_eq!(Request::parse(&request.line()), Some(request));
-        }
-        for line in ["", "start", "kill x", "stop 1x y", "destroy 1", "start -1"] {
-            assert!(
-                matches!(Request::parse(line), None | Some(Request::Stop)),
-                "{line}"
-            );
-        }
-        let states = [
-            State::Down,
-            State::Starting,
-            State::Ready,
-            State::Ended("exit status: 1".to_owned()),
-        ];
-        for state in states {
-            assert_eq!(State::parse(&state.line()), Some(state));
-        }
-        assert_eq!(State::parse("asleep"), None);
     }
 }

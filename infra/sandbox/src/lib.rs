@@ -9,44 +9,34 @@ mod broker;
 mod broker_node;
 mod cli;
 mod cluster;
+mod control;
 mod docker;
 mod error;
+mod files;
 mod http;
 mod influxdb;
 mod keeper;
+mod kinds;
+mod launch;
 mod ports;
 mod process;
+mod random;
 mod run;
 mod run_request;
 mod server;
 mod settings;
 mod victoria_metrics;
 
-pub use broker::{Broker, BrokerOptions, Permissions};
+pub use broker::{Broker, Permissions};
+pub use broker_node::BrokerOptions;
 pub use cli::main;
 pub use cluster::BrokerCluster;
 pub use docker::DockerEngine;
 pub use error::{Error, Result};
+pub use files::repository;
 pub use http::{Reply, http};
 pub use influxdb::InfluxDb;
 pub use process::{ProcessId, this_program, tied};
 pub use rustix::process::Signal;
 pub use server::Lifetime;
 pub use victoria_metrics::VictoriaMetrics;
-
-use std::path::{Path, PathBuf};
-
-/// The folder of the repository.
-#[must_use]
-pub fn repository() -> PathBuf {
-    let this = Path::new(env!("CARGO_MANIFEST_DIR"));
-    this.ancestors().nth(2).unwrap_or(this).to_owned()
-}
-
-/// Random text of so many bytes, in hexadecimal.
-fn random_hex(bytes: usize) -> Result<String> {
-    let mut random = vec![0; bytes];
-    getrandom::fill(&mut random)
-        .map_err(|error| error::failed(format!("no random numbers: {error}")))?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
-}

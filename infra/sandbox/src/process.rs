@@ -3,17 +3,18 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
-    path::PathBuf,
-    process::{Command, ExitStatus},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Output, Stdio},
     str::FromStr,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
-use crate::error::{Result, failed};
+use crate::error::{Result, failed, file_error};
 
 /// Open files that a server may have: a container without a limit makes the Erlang VM reserve
 /// memory for a thousand million.
@@ -250,6 +251,29 @@ pub(crate) fn wait_for<T>(
         }
         std::thread::sleep(Duration::from_millis(30));
     }
+}
+
+/// Runs a command with `input` as its standard input and returns its output.
+pub(crate) fn with_input(mut command: Command, input: &str) -> Result<Output> {
+    let program = command.get_program().to_owned();
+    let trouble = || file_error("run", Path::new(&program));
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(trouble())?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // If the command ended without reading its input, its output says why.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    child.wait_with_output().map_err(trouble())
+}
+
+/// Standard output and standard error of a command, without white space around them.
+pub(crate) fn text_of(output: &Output) -> String {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8_lossy(&text).trim().to_owned()
 }
 
 #[cfg(test)]

@@ -16,14 +16,14 @@ use tokio::{
 };
 
 use crate::{
-    broker::{Broker, BrokerOptions},
+    broker::Broker,
+    broker_node::BrokerOptions,
     error::{Result, failed, file_error, usage},
+    files::{make_private_dir, repository},
     influxdb::InfluxDb,
     process::{self, ProcessId, this_program, tied_by},
-    repository,
     run_request::{Order, Variables},
     server::Lifetime,
-    settings::make_private_dir,
 };
 
 /// Time that consumers have until they are connected.

@@ -10,10 +10,11 @@ use std::{
 };
 
 use crate::{
+    control::{Request, State, control_path},
     error::{Error, Result, failed, file_error},
-    keeper::{Request, State, control_path},
+    files::{make_private_dir, read},
     process::{ProcessId, this_program, wait_for},
-    settings::{Kind, Settings, make_private_dir},
+    settings::{Kind, Settings},
 };
 
 /// Time that a server has to answer after its start; a log that has to be replayed takes its time.
@@ -264,10 +265,4 @@ impl Servers {
             shown.join("\n")
         ))
     }
-}
-
-/// The text of a file, without white space around it.
-pub(crate) fn read(path: &Path) -> Result<String> {
-    let text = fs::read_to_string(path).map_err(file_error("read", path))?;
-    Ok(text.trim().to_owned())
 }

@@ -4,10 +4,12 @@ use std::{ffi::OsString, path::Path};
 
 use crate::{
     error::{Result, failed},
+    files::write_private,
     http::http,
+    launch::Launch,
     ports::Ports,
     server::{Lifetime, Servers},
-    settings::{Kind, Launch, write_private},
+    settings::Kind,
 };
 
 /// A private VictoriaMetrics.
