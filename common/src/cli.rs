@@ -8,10 +8,16 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, error::ErrorKind};
+use clap::{
+    Args, Parser,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
+};
+use primepool_engine::Kernel;
 
 use crate::{
     exit::Exit,
+    jobs::JobKind,
     output::unless_closed,
     text::{printable, shorten},
 };
@@ -50,6 +56,44 @@ pub fn parse_from<C: Parser>(arguments: Vec<OsString>) -> Result<Option<C>, Stri
             _ => Err(printable(&error.to_string())),
         },
     }
+}
+
+/// `--kernel`, which all programs that compute have.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct KernelArgs {
+    /// Arithmetic to compute with: ifma (AVX-512 IFMA) or gmp; auto takes the fastest that the processor has
+    #[arg(
+        long,
+        env = "PRIMEPOOL_KERNEL",
+        value_name = "KERNEL",
+        default_value = "auto",
+        value_parser = kernel
+    )]
+    pub kernel: Kernel,
+}
+
+/// Reads the name of a kernel that this processor has; `auto` or nothing is the fastest.
+///
+/// # Errors
+/// There is no such kernel, or this processor does not have it.
+pub fn kernel(name: &str) -> Result<Kernel, String> {
+    if matches!(name, "" | "auto") {
+        return Ok(Kernel::fastest());
+    }
+    let kernel = name.parse::<Kernel>().and_then(|kernel| {
+        kernel.require()?;
+        Ok(kernel)
+    });
+    kernel.map_err(|error| error.to_string())
+}
+
+/// Reads a kind of job. Help texts list all kinds but those in `hidden` and `noop`.
+pub fn job_kind(hidden: &[JobKind]) -> impl TypedValueParser<Value = JobKind> + use<> {
+    let values = JobKind::ALL.map(|kind| {
+        let is_hidden = kind == JobKind::Noop || hidden.contains(&kind);
+        PossibleValue::new(kind.as_str()).hide(is_hidden)
+    });
+    PossibleValuesParser::new(values).try_map(|name| name.parse())
 }
 
 /// Longest time that a command line can name. Far below what a clock can count to, so that it can be added to any time.
@@ -140,6 +184,21 @@ mod tests {
         }
         assert_eq!(show_duration(Duration::from_millis(420)), "0.42 s");
         assert_eq!(show_duration(Duration::from_secs(72)), "1m 12s");
+    }
+
+    #[test]
+    fn kernels() {
+        assert_eq!(kernel("auto"), Ok(Kernel::fastest()));
+        assert_eq!(kernel(""), Ok(Kernel::fastest()));
+        assert_eq!(kernel("gmp"), Ok(Kernel::Gmp));
+        assert_eq!(kernel("ifma").is_ok(), Kernel::Ifma.is_available());
+        for wrong in ["neon", "avx2", "GMP"] {
+            let refused = kernel(wrong);
+            assert!(
+                refused.is_err_and(|error| error.contains("`gmp`")),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

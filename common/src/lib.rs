@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`jobs`] | the kinds of jobs, a file each |
 //! | [`message`] | work units, results and node samples, as they travel through the broker |
 //! | [`topology`] | names and arguments of every exchange and queue, and their declaration |
 //! | [`broker`] | how a connection is made, what its errors mean, and how long to wait before the next try |
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod exit;
 mod http;
+pub mod jobs;
 pub mod logging;
 pub mod message;
 pub mod metrics;
@@ -24,3 +26,4 @@ pub mod shutdown;
 pub mod stack;
 pub mod text;
 pub mod topology;
+mod wire;

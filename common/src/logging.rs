@@ -2,16 +2,17 @@
 
 use std::io::IsTerminal;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tracing::Level;
 use tracing_subscriber::{
+    Layer,
     filter::{Targets, filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
-/// `--log`, which both binaries have.
+/// `--log` and `--log-format`, which both binaries have.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
     /// What to log: error, warn, info, debug, trace, or a filter such as "warn,primepool_consumer=debug"
@@ -24,6 +25,29 @@ pub struct LogArgs {
         help_heading = "Logging"
     )]
     pub filter: String,
+
+    /// How log lines are written: text, or json (one object a line, for log collectors)
+    #[arg(
+        long = "log-format",
+        env = "PRIMEPOOL_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true,
+        global = true,
+        help_heading = "Logging"
+    )]
+    pub format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line: `timestamp`, `level`, `message`, the fields of the event, and
+    /// `spans` with theirs.
+    Json,
 }
 
 impl LogArgs {
@@ -51,15 +75,22 @@ where
     let filter = args.filter()?;
     let no_frames =
         filter_fn(|event| *event.level() != Level::TRACE || !event.target().starts_with("lapin"));
+    let lines = fmt::layer()
+        .with_writer(writer)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    let lines = match args.format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .boxed(),
+    };
     tracing_subscriber::registry()
         .with(filter)
         .with(no_frames)
-        .with(
-            fmt::layer()
-                .with_writer(writer)
-                .with_ansi(std::io::stderr().is_terminal())
-                .with_target(false),
-        )
+        .with(lines)
         .init();
     Ok(())
 }

@@ -75,6 +75,15 @@ impl Outgoing {
         }
         Self::Answer(Box::new(answer))
     }
+
+    /// Leaves a whole unit to other consumers.
+    #[must_use]
+    pub(crate) fn hand_back(node: &str, unit: &WorkUnit, redelivered: bool, reason: &str) -> Self {
+        let mut answer = refused_unit(node, unit.run.clone(), unit.unit, redelivered);
+        answer.published_ns = unit.published_ns;
+        answer.handed_back = Some(reason.to_owned());
+        Self::Answer(Box::new(answer))
+    }
 }
 
 fn refused_unit(node: &str, run: RunId, unit: u64, redelivered: bool) -> UnitAnswer {
@@ -87,6 +96,7 @@ fn refused_unit(node: &str, run: RunId, unit: u64, redelivered: bool) -> UnitAns
         node: node.to_owned(),
         worker: 0,
         rejected: None,
+        handed_back: None,
         samples: Vec::new(),
         first: 0,
         jobs: Vec::new(),
@@ -229,7 +239,7 @@ impl Answers {
         let name = format!("primepool consumer {} (publishing)", self.node.name);
         let (connection, channel) = open_publisher(&self.endpoint, &name).await?;
         self.node.set_publishing(true);
-        debug!(broker = %self.endpoint, "publishing");
+        debug!(broker = %self.endpoint, "publishing answers");
         let mut publisher = ConfirmedPublisher::new(channel, WINDOW);
         let ended = self.publish(&mut publisher, backoff).await;
         let unconfirmed = publisher.into_unconfirmed();
@@ -277,7 +287,7 @@ impl Answers {
         match &letter.then {
             Then::Settle(key) => {
                 if self.ledger.confirm(key, sent).await {
-                    debug!(run = %key.0, unit = key.1, "came again while its answer was under way, which is sent again");
+                    debug!(run = %key.0, unit = key.1, "redelivered before its answer was confirmed: sending the answer again");
                     self.waiting.push_back(letter);
                 }
             }
@@ -311,7 +321,7 @@ impl Answers {
             reason,
             envelope,
         } = dead;
-        warn!(queue = %delivery.routing_key, %reason, "a message that is no work unit goes to {}", topology::DEAD_QUEUE);
+        warn!(queue = %delivery.routing_key, %reason, "not a work unit: moved to primepool.dead");
         if let Some(envelope) = envelope {
             let mut answer = refused_unit(
                 &self.node.name,
@@ -384,7 +394,7 @@ impl Samples {
         if self.runs.iter().any(|(known, _)| known == run) {
             return;
         }
-        info!(%run, "works on a new run");
+        info!(%run, "first unit of a run");
         if self.runs.len() == RUNS_REMEMBERED {
             self.runs.pop_front();
         }

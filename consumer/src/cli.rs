@@ -5,12 +5,12 @@ use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use primepool_common::{
     broker::BrokerArgs,
-    cli::{duration, duration_within},
+    cli::{KernelArgs, duration, duration_within, job_kind},
     logging::LogArgs,
     message::{JobKind, is_node_name},
     metrics::InfluxArgs,
 };
-use primepool_engine::MAX_BITS;
+use primepool_engine::{Kernel, MAX_BITS};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,12 +47,13 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_PREFETCH", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     prefetch: Option<u16>,
 
-    /// Kinds of jobs to take: prime, safe-prime, next-prime, factor [default: all]
+    /// Kinds of jobs to take, separated by commas [default: all]
     #[arg(
         long,
         env = "PRIMEPOOL_KINDS",
         value_name = "KIND",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = job_kind(&[])
     )]
     kinds: Vec<JobKind>,
 
@@ -72,6 +73,9 @@ pub struct Cli {
     /// Largest numbers to take, in bits; jobs above it are answered as rejected
     #[arg(long, env = "PRIMEPOOL_MAX_BITS", value_name = "BITS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(2..=i64::from(MAX_BITS)))]
     max_bits: u32,
+
+    #[command(flatten)]
+    kernel: KernelArgs,
 
     /// File to write the state of health to, every second
     #[arg(long, env = "PRIMEPOOL_HEALTH_FILE", value_name = "FILE")]
@@ -124,6 +128,8 @@ pub struct Settings {
     pub end_with_stdin: bool,
     /// Largest numbers to take, in bits.
     pub max_bits: u32,
+    /// Arithmetic to compute with.
+    pub kernel: Kernel,
     /// File of the state of health.
     pub health_file: Option<PathBuf>,
     /// Time between two points of metrics.
@@ -182,6 +188,7 @@ impl Cli {
             drain_timeout: self.drain_timeout,
             end_with_stdin: self.end_with_stdin,
             max_bits: self.max_bits,
+            kernel: self.kernel.kernel,
             health_file: self.health_file.clone(),
             metrics_interval: self.metrics_interval,
         })

@@ -7,7 +7,9 @@ use std::{
 };
 
 use primepool_common::message::{HexInteger, JobAnswer, JobOutcome, Method, Work, WorkUnit};
-use primepool_engine::{Cancel, Engine, Error, Form, Found, Stream, factor::spread::Families};
+use primepool_engine::{
+    Cancel, Engine, Error, Form, Found, Kernel, Stream, factor::spread::Families,
+};
 use tracing::error;
 
 use crate::factor;
@@ -25,6 +27,9 @@ pub(crate) trait Compute {
         cancel: &Cancel,
         answer: &mut dyn FnMut(u64, JobOutcome, u64),
     ) -> Result<(), Error>;
+
+    /// Starts afresh after a panic.
+    fn renew(&mut self);
 }
 
 /// A range of a unit's jobs.
@@ -37,14 +42,33 @@ pub(crate) struct Jobs {
 }
 
 /// The engine.
-#[derive(Default)]
 pub(crate) struct EngineCompute {
     engine: Engine,
     /// For the next share of the same sieve.
     families: Option<Families>,
 }
 
+impl EngineCompute {
+    /// An engine with this kernel.
+    ///
+    /// # Errors
+    /// This processor does not have the kernel.
+    pub(crate) fn new(kernel: Kernel) -> Result<Self, Error> {
+        Ok(Self {
+            engine: Engine::with_kernel(kernel)?,
+            families: None,
+        })
+    }
+}
+
 impl Compute for EngineCompute {
+    fn renew(&mut self) {
+        // The processor had the kernel before.
+        if let Ok(new) = Self::new(self.engine.kernel()) {
+            *self = new;
+        }
+    }
+
     fn run(
         &mut self,
         unit: &WorkUnit,
@@ -75,59 +99,36 @@ impl Compute for EngineCompute {
                 },
             )
         };
+        let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
         match &unit.work {
-            Work::Prime { bits, method, .. } => primes(*method, Form::Prime, *bits),
-            Work::SafePrime { bits, method, .. } => primes(*method, Form::SafePrime, *bits),
-            Work::NextPrime { after } => {
-                let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
-                for (n, job) in after[range].iter().zip(first..) {
+            Work::Prime(work) => primes(work.method, Form::Prime, work.bits),
+            Work::SafePrime(work) => primes(work.method, Form::SafePrime, work.bits),
+            Work::NextPrime(work) => {
+                for (n, job) in work.after[range].iter().zip(first..) {
                     let found = self.engine.next_prime(&n.0, cancel)?;
                     let candidates = found.candidates;
                     answer(job, ok(found), candidates);
                 }
                 Ok(())
             }
-            Work::Factor {
-                numbers,
-                share: Some(share),
-                ..
-            } => {
-                for (n, job) in numbers.iter().zip(first..) {
-                    let (outcome, done) = factor::share(&mut self.families, &n.0, *share, cancel)?;
-                    answer(job, outcome, done);
-                }
-                Ok(())
-            }
-            Work::Factor {
-                numbers,
-                leave_above,
-                share: None,
-            } => {
-                let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
-                for (n, job) in numbers[range].iter().zip(first..) {
-                    let (outcome, cancelled) =
-                        match factor::factor(&mut self.engine, &n.0, *leave_above, cancel) {
-                            Ok((found, cancelled)) => {
-                                (JobOutcome::Factored(Box::new(found)), cancelled)
-                            }
-                            // Of this number alone: the others of the unit have their own.
-                            Err(Error::Invalid { reason }) => {
-                                (JobOutcome::Rejected { reason }, false)
-                            }
-                            Err(error @ Error::Fault { .. }) => {
-                                let reason = error.to_string();
-                                (JobOutcome::Failed { reason }, false)
-                            }
-                            Err(error) => return Err(error),
-                        };
+            Work::Factor(work) => {
+                for (n, job) in work.numbers[range].iter().zip(first..) {
+                    if let Some(share) = work.share {
+                        let (outcome, done) =
+                            factor::share(&mut self.families, &n.0, share, cancel)?;
+                        answer(job, outcome, done);
+                        continue;
+                    }
+                    let (outcome, is_cancelled) =
+                        factor::outcome(&mut self.engine, &n.0, work.leave_above, cancel)?;
                     answer(job, outcome, 0);
-                    if cancelled {
+                    if is_cancelled {
                         return Err(Error::Cancelled);
                     }
                 }
                 Ok(())
             }
-            Work::Noop { .. } => {
+            Work::Noop(_) => {
                 for job in first..first + jobs.count {
                     answer(job, JobOutcome::Ok { value: None }, 0);
                 }
@@ -138,13 +139,12 @@ impl Compute for EngineCompute {
 }
 
 /// Works on a whole unit and answers its jobs in order. A panic is the failure of the job that panics: the unit's other jobs
-/// are then done one at a time, each with a `Compute` that `renew` makes.
+/// are then done one at a time, each with a renewed `Compute`.
 ///
 /// # Errors
 /// Cancelled before the end: what there is.
 pub(crate) fn run_unit<C: Compute>(
     compute: &mut C,
-    renew: impl Fn() -> C,
     unit: &WorkUnit,
     cancel: &Cancel,
 ) -> Result<Vec<JobAnswer>, Cancelled> {
@@ -165,7 +165,7 @@ pub(crate) fn run_unit<C: Compute>(
         if answers.0[offset as usize].is_some() {
             continue;
         }
-        *compute = renew();
+        compute.renew();
         let one = Jobs { offset, count: 1 };
         match attempt(compute, unit, one, cancel, &mut answers) {
             Attempt::Done => {}
@@ -173,13 +173,13 @@ pub(crate) fn run_unit<C: Compute>(
             Attempt::Unable(outcome) => answers.answer_rest(one, &outcome),
             Attempt::Panicked(message) => {
                 let job = unit.first + offset;
-                error!(run = %unit.run, job, "the engine panicked: {message}");
+                error!(job, error = %message, "the engine panicked");
                 let reason = format!("the engine panicked: {message}");
                 answers.answer_rest(one, &JobOutcome::Failed { reason });
             }
         }
     }
-    *compute = renew();
+    compute.renew();
     Ok(answers.finish())
 }
 
@@ -270,8 +270,7 @@ fn attempt(
 ) -> Attempt {
     let start = Instant::now();
     let mut since = start;
-    // Such jobs share the time of their unit; one after another, each has its own.
-    let side_by_side = matches!(unit.work, Work::Prime { .. } | Work::SafePrime { .. });
+    let side_by_side = unit.work.jobs().is_side_by_side();
     let mut answer = |job: u64, outcome, candidates| {
         let mut compute_us = 0;
         if !side_by_side {
@@ -314,6 +313,10 @@ fn panic_message(payload: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use primepool_common::message::{
+        FactorJobs, NextPrimeJobs, NoopJobs, PrimeJobs, SafePrimeJobs,
+    };
+
     use super::*;
 
     fn unit(work: Work) -> WorkUnit {
@@ -326,30 +329,30 @@ mod tests {
             seed: Some(1),
             avoid: vec![],
             deadline_ms: None,
+            hand_back: false,
             work,
         }
     }
 
     fn prime(bits: u32, count: u64, method: Method) -> Work {
-        Work::Prime {
+        Work::Prime(PrimeJobs {
             bits,
             count,
             method,
-        }
+        })
     }
 
     fn safe_prime(bits: u32, count: u64) -> Work {
-        Work::SafePrime {
+        Work::SafePrime(SafePrimeJobs {
             bits,
             count,
             method: Method::Incremental,
-        }
+        })
     }
 
     fn run(work: Work) -> Vec<JobAnswer> {
         run_unit(
-            &mut EngineCompute::default(),
-            EngineCompute::default,
+            &mut EngineCompute::new(Kernel::fastest()).unwrap(),
             &unit(work),
             &Cancel::new(),
         )
@@ -362,7 +365,7 @@ mod tests {
             (prime(64, 9, Method::Incremental), 9),
             (prime(256, 5, Method::Uniform), 5),
             (safe_prime(32, 3), 3),
-            (Work::Noop { count: 5 }, 5),
+            (Work::Noop(NoopJobs { count: 5 }), 5),
         ] {
             let answers = run(work);
             assert_eq!(answers.len(), count);
@@ -370,19 +373,19 @@ mod tests {
                 assert!(matches!(answer.outcome, JobOutcome::Ok { .. }));
             }
         }
-        let answers = run(Work::NextPrime {
+        let answers = run(Work::NextPrime(NextPrimeJobs {
             after: vec![HexInteger(7.into()), HexInteger(13.into())],
-        });
+        }));
         let value = |n: u32| JobOutcome::Ok {
             value: Some(HexInteger(n.into())),
         };
         assert_eq!(answers[0].outcome, value(11));
         assert_eq!(answers[1].outcome, value(17));
-        let answers = run(Work::Factor {
+        let answers = run(Work::Factor(FactorJobs {
             numbers: [15, 0, -8].map(|n| HexInteger(n.into())).to_vec(),
             leave_above: None,
             share: None,
-        });
+        }));
         let factors = |answer: &JobAnswer| answer.factorization().map(|found| found.factors.len());
         let counts: Vec<_> = answers.iter().map(factors).collect();
         assert_eq!(counts, [Some(2), None, Some(1)]);
@@ -433,6 +436,10 @@ mod tests {
     }
 
     impl Compute for Fragile {
+        fn renew(&mut self) {
+            self.broken = false;
+        }
+
         fn run(
             &mut self,
             unit: &WorkUnit,
@@ -458,9 +465,9 @@ mod tests {
 
     #[test]
     fn a_panic_is_one_jobs_failure() {
-        let unit = unit(Work::Noop { count: 5 });
+        let unit = unit(Work::Noop(NoopJobs { count: 5 }));
         let mut compute = fragile(2);
-        let answers = run_unit(&mut compute, || fragile(2), &unit, &Cancel::new()).unwrap();
+        let answers = run_unit(&mut compute, &unit, &Cancel::new()).unwrap();
         assert_eq!(answers.len(), 5);
         for (i, answer) in answers.iter().enumerate() {
             let failed = matches!(&answer.outcome, JobOutcome::Failed { reason } if reason.contains("out of luck"));
@@ -473,8 +480,8 @@ mod tests {
     fn a_unit_that_is_broken_off_keeps_what_it_has() {
         let cancel = Cancel::new();
         cancel.cancel();
-        let unit = unit(Work::Noop { count: 5 });
-        let cancelled = run_unit(&mut fragile(9), || fragile(9), &unit, &cancel).unwrap_err();
+        let unit = unit(Work::Noop(NoopJobs { count: 5 }));
+        let cancelled = run_unit(&mut fragile(9), &unit, &cancel).unwrap_err();
         let answers = cancelled.fail("too late".to_owned());
         assert_eq!(answers.len(), 5);
         let late = |answer: &JobAnswer| matches!(&answer.outcome, JobOutcome::Failed { reason } if reason == "too late");

@@ -13,12 +13,34 @@ use primepool_engine::{
     },
 };
 
+/// Factors `n`: the outcome, and whether a cancel ended it early. What is wrong with this number
+/// alone is its outcome, since the other numbers of a unit have their own.
+///
+/// # Errors
+/// [`Error::Randomness`].
+pub(crate) fn outcome(
+    engine: &mut Engine,
+    n: &Integer,
+    leave_above: Option<u32>,
+    cancel: &Cancel,
+) -> Result<(JobOutcome, bool), Error> {
+    match factor(engine, n, leave_above, cancel) {
+        Ok((found, is_cancelled)) => Ok((JobOutcome::Factored(Box::new(found)), is_cancelled)),
+        Err(Error::Invalid { reason }) => Ok((JobOutcome::Rejected { reason }, false)),
+        Err(error @ Error::Fault { .. }) => {
+            let reason = error.to_string();
+            Ok((JobOutcome::Failed { reason }, false))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Factors `n`. What a cancel leaves is an answer too, without a reason: whoever cancelled knows it. Also says whether that happened.
 /// Composites of more than `leave_above` bits are left without a reason as well.
 ///
 /// # Errors
 /// What [`Engine::factor`] says.
-pub(crate) fn factor(
+fn factor(
     engine: &mut Engine,
     n: &Integer,
     leave_above: Option<u32>,

@@ -24,7 +24,7 @@ use tokio::{
     sync::{mpsc::UnboundedSender, watch},
     time::{sleep, timeout},
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, error_span, info, warn};
 
 use crate::{
     answers::{DeadLetter, Outgoing},
@@ -187,7 +187,7 @@ impl Intake {
                 .basic_cancel(tag.as_str().into(), BasicCancelOptions::default())
                 .await;
             if let Err(error) = cancelled {
-                debug!("ending the subscription to {tag}: {error}");
+                debug!(kind = %tag, %error, "cannot cancel a subscription");
             }
         }
         let moment = Duration::from_millis(50);
@@ -211,14 +211,21 @@ impl Intake {
         let key = (unit.run.clone(), unit.unit);
         let refusal = unit.validate(self.settings.max_bits).err();
         let tried = returns(&delivery);
-        debug!(run = %unit.run, unit = unit.unit, jobs = unit.work.count(), redelivered = delivery.redelivered, "received");
+        // Not below the level of any event in it, so that a filter leaves it to them.
+        let span = error_span!("unit", run = %unit.run, unit = unit.unit, kind = %unit.work.kind());
+        let _in_unit = span.enter();
+        debug!(
+            jobs = unit.work.count(),
+            redelivered = delivery.redelivered,
+            "received"
+        );
         let is_barred = refusal.is_none() && unit.avoid.contains(&self.node.name);
-        if is_barred && tried < topology::REFUSE_AFTER_DELIVERIES {
+        if is_barred && !unit.hand_back && tried < topology::REFUSE_AFTER_DELIVERIES {
             leave_to_others(delivery.acker, tried);
             return;
         }
         if self.running.is_cancelled(&unit) {
-            debug!(run = %unit.run, unit = unit.unit, "dropped: its run was cancelled");
+            debug!("dropped: its run was cancelled");
             tokio::spawn(async move {
                 // Without a connection the unit comes back, and is dropped then.
                 let _ = delivery.acker.ack(BasicAckOptions::default()).await;
@@ -226,7 +233,7 @@ impl Intake {
             return;
         }
         if !self.ledger.enter(key, delivery.acker.clone()) {
-            debug!(run = %unit.run, unit = unit.unit, "redelivered while it is being worked on");
+            debug!("redelivered while it is being worked on");
             return;
         }
         self.node.in_flight.store(
@@ -234,13 +241,21 @@ impl Intake {
             Relaxed,
         );
         if let Some(reason) = refusal {
-            warn!(run = %unit.run, unit = unit.unit, %reason, "rejected");
+            warn!(%reason, "rejected");
             self.send(Outgoing::refusal(
                 &self.node.name,
                 &unit,
                 delivery.redelivered,
                 reason,
                 true,
+            ));
+        } else if is_barred && unit.hand_back {
+            debug!("handed back");
+            self.send(Outgoing::hand_back(
+                &self.node.name,
+                &unit,
+                delivery.redelivered,
+                "the results of this node for it were wrong",
             ));
         } else if tried >= topology::REFUSE_AFTER_DELIVERIES {
             let reason = if is_barred {
@@ -253,7 +268,7 @@ impl Intake {
                     "given up after {tried} deliveries without an answer: this unit seems to end the consumers that work on it"
                 )
             };
-            warn!(run = %unit.run, unit = unit.unit, %reason, "failed");
+            warn!(%reason, "failed");
             self.send(Outgoing::refusal(
                 &self.node.name,
                 &unit,
@@ -279,9 +294,9 @@ impl Intake {
         };
         if self.running.cancel(run, group) {
             // Most are old ones that a new connection reads again.
-            debug!(%run, group, "cancelled");
+            debug!(%run, batch = group, "cancelled");
             if group.is_none() && self.ledger.holds(run) {
-                info!(%run, "the run was cancelled: drops its units");
+                info!(%run, "the run was cancelled: its units are dropped");
             }
         }
     }
@@ -292,7 +307,7 @@ impl Intake {
     }
 }
 
-/// Gives a unit back that this node must not work on, after a pause that is longer each time: others have to find room for it,
+/// Gives a unit of a producer before 0.2 back that this node must not work on, after a pause that is longer each time: others have to find room for it,
 /// and nobody gains by its going to and fro. All pauses together are five minutes.
 fn leave_to_others(acker: Acker, tried: i64) {
     let doublings = u32::try_from(tried).unwrap_or(0).min(LEAVE_DOUBLINGS);

@@ -26,6 +26,7 @@ mod service;
 mod workers;
 
 use primepool_common::{broker::Endpoint, exit::Exit, metrics::Source};
+use tracing::error_span;
 
 use cli::{Cli, Command};
 
@@ -41,6 +42,8 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, anyhow::Error)> {
     let usage = |error: String| (Exit::Usage, anyhow::Error::msg(error));
     let endpoint = Endpoint::from_args(&cli.broker).map_err(usage)?;
     let settings = cli.settings().map_err(usage)?;
+    // The tasks of the runtime are polled on this thread, inside of the span.
+    let _on_node = error_span!("consumer", node = %settings.node).entered();
     let writer = cli
         .influx
         .writer(Source::Consumer, &settings.node, metrics::default_spool())

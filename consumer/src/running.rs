@@ -182,7 +182,7 @@ impl Default for Running {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use primepool_common::message::{UnitId, VERSION, Work};
+    use primepool_common::message::{NoopJobs, UnitId, VERSION, Work};
 
     use super::*;
 
@@ -196,7 +196,8 @@ mod tests {
             seed: None,
             avoid: vec![],
             deadline_ms,
-            work: Work::Noop { count: 2 },
+            hand_back: false,
+            work: Work::Noop(NoopJobs { count: 2 }),
         }
     }
 

@@ -14,7 +14,6 @@ use primepool_common::{
     metrics::MetricsWriter,
     shutdown::StopSignals,
 };
-use primepool_engine::Kernel;
 use tokio::{
     sync::{
         mpsc::{self, UnboundedReceiver, UnboundedSender},
@@ -52,8 +51,7 @@ pub(crate) async fn run(
     writer: MetricsWriter,
 ) -> Result<Exit, (Exit, anyhow::Error)> {
     let system = |error: io::Error| (Exit::Incomplete, error.into());
-    // A kernel that was asked for and is not there would fail every job.
-    let kernel = Kernel::choose().map_err(|error| (Exit::Usage, error.into()))?;
+    let kernel = settings.kernel;
     let mut signals = StopSignals::listen().map_err(system)?;
     let node = Arc::new(Node::new(
         settings.node.clone(),
@@ -67,6 +65,7 @@ pub(crate) async fn run(
     workers::start(
         &node,
         settings.concurrency,
+        kernel,
         &waiting,
         &finished,
         &ledger,
@@ -75,13 +74,12 @@ pub(crate) async fn run(
     .map_err(system)?;
     drop(finished);
     info!(
-        node = %node.name,
+        version = env!("CARGO_PKG_VERSION"),
         concurrency = settings.concurrency,
         prefetch = settings.prefetch,
         kernel = kernel.name(),
         pid = process::id(),
-        "primepool consumer {} starts",
-        env!("CARGO_PKG_VERSION")
+        "starting"
     );
 
     let (outgoing, to_send) = mpsc::unbounded_channel();
@@ -113,12 +111,16 @@ pub(crate) async fn run(
         ended = &mut intake => return Err(refused(ended)),
     };
     info!(
+        signal,
         units = ledger.len(),
-        "{signal}: takes no new units, finishes those at hand; a second signal ends it at once"
+        "draining: no new units, those at hand are finished; a second signal ends this process"
     );
     tokio::spawn(async move {
         let signal = signals.next().await;
-        warn!("{signal} again: ends now; the broker hands the units at hand to others");
+        warn!(
+            signal,
+            "ending at once: the broker hands the units at hand to other consumers"
+        );
         // The process is told to end now: nothing that is left could need a destructor.
         process::exit(i32::from(Exit::Interrupted.code()));
     });
@@ -148,7 +150,7 @@ pub(crate) async fn run(
     } else {
         warn!(
             units = left,
-            "ends without the broker's word on some units; it hands them to others"
+            "ended with unconfirmed answers: the broker hands their units to other consumers"
         );
     }
     Ok(Exit::Ok)
@@ -211,12 +213,12 @@ async fn drain(ledger: &Ledger, waiting: &Receiver<Task>, running: &Running, dea
         returned += 1;
     }
     if returned > 0 {
-        info!(units = returned, "given back, not begun");
+        info!(units = returned, "gave back units that were not begun");
     }
     if timeout_at(deadline, ledger.settled()).await.is_err() {
         warn!(
             units = ledger.len(),
-            "the drain time is over: gives back what is not finished"
+            "the drain timeout is over: giving back unfinished units"
         );
         running.stop_all();
         let _ = timeout(GRACE, ledger.settled()).await;
@@ -244,7 +246,7 @@ async fn report_health(node: Arc<Node>, settings: Settings) {
             && !complained
         {
             complained = true;
-            warn!("cannot write --health-file {}: {error}", file.display());
+            warn!(file = %file.display(), %error, "cannot write --health-file");
         }
     }
 }

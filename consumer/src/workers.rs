@@ -5,7 +5,9 @@ use std::{io, sync::Arc, sync::atomic::Ordering::Relaxed, thread};
 
 use crossbeam_channel::{Receiver, Sender};
 use primepool_common::message::{JobOutcome, UnitAnswer, VERSION, WorkUnit};
+use primepool_engine::Kernel;
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::{Span, debug, error_span};
 
 use crate::{
     compute::{EngineCompute, run_unit},
@@ -45,16 +47,18 @@ pub(crate) enum Finished {
 /// Starts `count` threads that take from `tasks` until its senders are gone.
 ///
 /// # Errors
-/// The system gives no more threads.
+/// The system gives no more threads, or the processor does not have the kernel.
 pub(crate) fn start(
     node: &Arc<Node>,
     count: u32,
+    kernel: Kernel,
     tasks: &Receiver<Task>,
     finished: &UnboundedSender<Finished>,
     ledger: &Ledger,
     running: &Running,
 ) -> io::Result<()> {
     for number in 0..count {
+        let compute = EngineCompute::new(kernel).map_err(io::Error::other)?;
         let worker = Worker {
             number,
             node: Arc::clone(node),
@@ -63,9 +67,10 @@ pub(crate) fn start(
             ledger: ledger.clone(),
             running: running.clone(),
         };
+        let span = Span::current();
         thread::Builder::new()
             .name(format!("compute-{number}"))
-            .spawn(move || worker.run())?;
+            .spawn(move || span.in_scope(|| worker.run(compute)))?;
     }
     Ok(())
 }
@@ -87,8 +92,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(self) {
-        let mut compute = EngineCompute::default();
+    fn run(self, mut compute: EngineCompute) {
         for task in &self.tasks {
             if !self.ledger.claim(&task.key()) {
                 continue;
@@ -105,9 +109,17 @@ impl Worker {
     }
 
     fn work(&self, compute: &mut EngineCompute, task: Task) -> Finished {
+        let span = error_span!(
+            "unit",
+            run = %task.unit.run,
+            unit = task.unit.unit,
+            kind = %task.unit.work.kind(),
+            worker = self.number
+        );
+        let _in_unit = span.enter();
         let busy = self.node.busy(self.number as usize);
         let cancel = self.running.begin(self.number, &task.unit);
-        let done = run_unit(compute, EngineCompute::default, &task.unit, &cancel);
+        let done = run_unit(compute, &task.unit, &cancel);
         let stop = self.running.end(self.number);
         drop(busy);
         let jobs = match (done, stop) {
@@ -128,10 +140,12 @@ impl Worker {
             node: self.node.name.clone(),
             worker: self.number,
             rejected: None,
+            handed_back: None,
             samples: Vec::new(),
             first: task.unit.first,
             jobs,
         };
+        debug!(jobs = answer.jobs.len(), "done");
         count_outcomes(&self.node, &answer);
         Finished::Answered(answer)
     }

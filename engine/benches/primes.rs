@@ -116,7 +116,7 @@ fn measure_all(
     let unit = (60_000_000_000 / u64::from(bits).pow(3)).clamp(16, 1000);
     let mut measured = Vec::new();
     for engine in engines {
-        let name = format!("ours, {}", engine.kernel().unwrap());
+        let name = format!("ours, {}", engine.kernel());
         let mut primes = Vec::new();
         let found = rate(seconds, || {
             primes = search(engine, Method::Incremental, bits, unit, next);

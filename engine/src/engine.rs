@@ -54,7 +54,7 @@ pub struct Found {
 ///
 /// It keeps its sieve tables and buffers from one call to the next (about 35 MiB at 4096 bits and above, 5 at 1024).
 pub struct Engine {
-    kernel: Result<Kernel, Error>,
+    kernel: Kernel,
     /// Present exactly if the kernel is [`Kernel::Ifma`].
     vector: Option<Search>,
     sieve: Sieve,
@@ -70,13 +70,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine with the kernel of [`Kernel::choose`] and empty tables, which the first call fills.
-    ///
-    /// If there is no such kernel every call of the engine returns the error; see [`Engine::kernel`].
+    /// An engine with the fastest kernel that this processor has, and empty tables, which the
+    /// first call fills.
     #[must_use]
     pub fn new() -> Self {
-        let engine = Kernel::choose().and_then(Self::with_kernel);
-        engine.unwrap_or_else(|error| Self::build(Err(error), None))
+        Self::build(Kernel::fastest())
     }
 
     /// An engine with a kernel of the caller's choice.
@@ -86,14 +84,15 @@ impl Engine {
     /// [`Error::Kernel`] if this processor does not have it.
     pub fn with_kernel(kernel: Kernel) -> Result<Self, Error> {
         kernel.require()?;
+        Ok(Self::build(kernel))
+    }
+
+    /// `kernel` is one that this processor has.
+    fn build(kernel: Kernel) -> Self {
         let vector = match kernel {
             Kernel::Ifma => Ifma::detect().map(Search::new),
             Kernel::Gmp => None,
         };
-        Ok(Self::build(Ok(kernel), vector))
-    }
-
-    fn build(kernel: Result<Kernel, Error>, vector: Option<Search>) -> Self {
         Self {
             kernel,
             vector,
@@ -109,13 +108,9 @@ impl Engine {
     }
 
     /// The kernel that is used.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Kernel`], as from every other call, if [`KERNEL_VARIABLE`](crate::KERNEL_VARIABLE) asked for one that
-    /// there is not.
-    pub fn kernel(&self) -> Result<Kernel, Error> {
-        self.kernel.clone()
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
     }
 
     /// What factoring needs of the engine.
@@ -162,7 +157,6 @@ impl Engine {
         cancel: &Cancel,
         found: &mut dyn FnMut(usize, Found),
     ) -> Result<(), Error> {
-        self.kernel()?;
         check_bits(form, bits)?;
         if Search::handles(bits)
             && let Some(vector) = &mut self.vector
@@ -196,7 +190,6 @@ impl Engine {
     /// - [`Error::Cancelled`];
     /// - [`Error::Randomness`] if the operating system's generator failed.
     pub fn next_prime(&mut self, after: &Integer, cancel: &Cancel) -> Result<Found, Error> {
-        self.kernel()?;
         cancel.check()?;
         if after.is_positive() && after.significant_bits() > MAX_BITS {
             return Err(Error::invalid(format!(
@@ -251,7 +244,6 @@ impl Engine {
     ///
     /// [`Error::Randomness`] if the operating system's generator failed.
     pub fn verify(&mut self, numbers: &[Integer]) -> Result<Vec<bool>, Error> {
-        self.kernel()?;
         let mut bases = Stream::os();
         let never = Cancel::new();
         let mut results = vec![false; numbers.len()];

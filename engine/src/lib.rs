@@ -89,6 +89,6 @@ pub use cancel::Cancel;
 pub use engine::{Engine, Form, Found, MAX_BITS, MIN_BITS, Method};
 pub use error::Error;
 pub use gmp_mpfr_sys::gmp::limb_t as Limb;
-pub use kernel::{KERNEL_VARIABLE, Kernel};
+pub use kernel::Kernel;
 pub use rug::{Integer, integer::Order};
 pub use stream::Stream;

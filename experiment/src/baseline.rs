@@ -9,11 +9,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use primepool_engine::{Cancel, Engine, Form, Kernel, Stream, estimate};
+use primepool_engine::{Cancel, Engine, Form, Stream, estimate};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     launcher::Place,
+    machine,
     record::{Baseline, Settings},
     share::Share,
 };
@@ -24,11 +25,12 @@ use crate::{
 /// The engine does not do primes of this size.
 pub(crate) fn bare_loop(bits: u32, seed: u64, threads: u32, time: Duration) -> Result<f64> {
     // As many at a time as a unit holds, so that a kernel that works on several jobs at once is not held back.
-    let each = estimate::seconds(Form::Prime, bits, Kernel::choose().ok());
+    let kernel = machine::kernel()?;
+    let each = estimate::seconds(Form::Prime, bits, Some(kernel));
     let batch = ((0.2 / each) as u64).clamp(1, 50_000);
     let (next, done, start) = (AtomicU64::new(0), AtomicU64::new(0), Instant::now());
     let work = || -> Result<f64> {
-        let mut engine = Engine::default();
+        let mut engine = Engine::with_kernel(kernel)?;
         while start.elapsed() < time {
             let first = next.fetch_add(batch, Relaxed);
             let mut streams: Vec<_> = (first..first + batch)

@@ -1,7 +1,9 @@
 //! What is worth knowing of the machine that an experiment runs on.
 
-use std::{num::NonZero, thread};
+use std::{env, num::NonZero, thread};
 
+use anyhow::Result;
+use primepool_common::cli;
 use primepool_engine::Kernel;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
@@ -14,6 +16,15 @@ pub(crate) fn cores() -> u32 {
         .ok()
         .and_then(|cores: NonZero<usize>| u32::try_from(cores.get()).ok())
         .unwrap_or(1)
+}
+
+/// The kernel that `PRIMEPOOL_KERNEL` names, as for the programs that are measured.
+///
+/// # Errors
+/// There is no such kernel, or this processor does not have it.
+pub(crate) fn kernel() -> Result<Kernel> {
+    let name = env::var("PRIMEPOOL_KERNEL").unwrap_or_default();
+    cli::kernel(&name).map_err(anyhow::Error::msg)
 }
 
 /// This machine.
@@ -38,7 +49,6 @@ pub(crate) fn here() -> Machine {
             System::kernel_version().unwrap_or_default()
         ),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        kernel: Kernel::choose()
-            .map_or_else(|error| error.to_string(), |kernel| kernel.to_string()),
+        kernel: kernel().map_or_else(|error| error.to_string(), |kernel| kernel.to_string()),
     }
 }

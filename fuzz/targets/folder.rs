@@ -26,8 +26,8 @@ fn manifest(text: &[u8]) {
     let written = serde_json::to_vec_pretty(&manifest).expect("it has a JSON form");
     assert_eq!(Manifest::read(&written, &run).as_ref(), Ok(&manifest));
     assert!(manifest.largest_answer() <= MAX_BODY_BYTES);
-    assert!(!manifest.ask.describe().is_empty());
-    let count = manifest.ask.count;
+    assert!(!manifest.request.work.jobs().describe().is_empty());
+    let count = manifest.request.count();
     if count > 10_000 {
         return;
     }
@@ -36,7 +36,7 @@ fn manifest(text: &[u8]) {
     for (unit, pair) in (0..).zip(bounds.windows(2)) {
         assert!(pair[0] < pair[1] && pair[1] - pair[0] <= manifest.packing.most);
         if unit < 3 {
-            let unit = manifest.ask.unit(&run, unit, pair[0], pair[1], 1);
+            let unit = manifest.request.unit(&run, unit, pair[0], pair[1], 1);
             assert_eq!(unit.validate(MAX_INTEGER_BITS), Ok(()));
             let body = serde_json::to_vec(&unit).expect("it has a JSON form");
             assert_eq!(decode_unit(&body), Ok(unit));

@@ -10,14 +10,15 @@ use std::{
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use primepool_common::{
     broker::BrokerArgs,
-    cli::{duration, duration_within},
+    cli::{KernelArgs, duration, duration_within, job_kind},
+    jobs::JobFields,
     logging::LogArgs,
-    message::{HexInteger, JobKind, Method, RunId},
+    message::{FactorJobs, HexInteger, JobKind, Method, RunId, Work},
     metrics::InfluxArgs,
 };
-use primepool_engine::MAX_BITS;
+use primepool_engine::{Kernel, MAX_BITS};
 
-use crate::request::{Ask, MAX_COUNT, Semiprimes, UnitSize, Verify, read_integers};
+use crate::request::{MAX_COUNT, Request, Semiprimes, UnitSize, Verify, read_integers};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,12 +58,13 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_BITS", value_name = "BITS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..=i64::from(MAX_BITS)))]
     bits: u32,
 
-    /// What to look for: prime, safe-prime, or next-prime (the least prime above each --after)
+    /// What to look for; next-prime is the least prime above each --after
     #[arg(
         long,
         env = "PRIMEPOOL_KIND",
         value_name = "KIND",
-        default_value = "prime"
+        default_value = "prime",
+        value_parser = job_kind(&[JobKind::Factor])
     )]
     kind: JobKind,
 
@@ -131,12 +133,12 @@ struct NewRun {
 }
 
 impl NewRun {
-    fn of(&self, ask: Ask, semiprimes: Option<Semiprimes>) -> What {
+    fn of(&self, request: Request, semiprimes: Option<Semiprimes>) -> What {
         let limit = self.deadline.map(|limit| limit.as_millis() as u64);
         What::New {
-            ask: Ask {
+            request: Request {
                 deadline_ms: limit,
-                ..ask
+                ..request
             },
             semiprimes,
             unit_size: self.unit_size,
@@ -157,6 +159,9 @@ struct Common {
     /// Give up after this time: report what is done, say how to resume
     #[arg(long, env = "PRIMEPOOL_TIMEOUT", value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
+
+    #[command(flatten)]
+    kernel: KernelArgs,
 
     /// Print the summary as JSON
     #[arg(long, env = "PRIMEPOOL_JSON", value_parser = BoolishValueParser::new())]
@@ -274,6 +279,8 @@ pub struct Order {
     pub what: What,
     /// Which results to check.
     pub verify: Verify,
+    /// Arithmetic to verify with; consumers are expected to have the same.
+    pub kernel: Kernel,
     /// When to give up.
     pub timeout: Option<Duration>,
     /// Whether the summary is JSON.
@@ -290,7 +297,7 @@ pub enum What {
     /// Start a run.
     New {
         /// The jobs.
-        ask: Ask,
+        request: Request,
         /// Integers to factor that are still to be made, beside those that are named.
         semiprimes: Option<Semiprimes>,
         /// Jobs in a unit.
@@ -373,13 +380,16 @@ impl Cli {
                 run: resume.run.clone(),
                 republish: resume.republish,
             },
-            Some(Command::Factor(factor)) => factor.new_run.of(factor.ask()?, factor.semiprimes()),
-            Some(Command::Cancel(_)) | None => self.new_run.of(self.ask()?, None),
+            Some(Command::Factor(factor)) => {
+                factor.new_run.of(factor.request()?, factor.semiprimes())
+            }
+            Some(Command::Cancel(_)) | None => self.new_run.of(self.request()?, None),
         };
         let common = self.common();
         Ok(Order {
             what,
             verify: common.verify,
+            kernel: common.kernel.kernel,
             timeout: common.timeout,
             json: common.json,
             runs_dir: common.runs.runs_dir.clone(),
@@ -387,7 +397,7 @@ impl Cli {
         })
     }
 
-    fn ask(&self) -> Result<Ask, String> {
+    fn request(&self) -> Result<Request, String> {
         let after = self.integers()?;
         if self.kind == JobKind::NextPrime && after.is_empty() {
             return Err("--kind next-prime needs --after INTEGER or --after-file FILE".to_owned());
@@ -398,31 +408,24 @@ impl Cli {
         if self.kind != JobKind::NextPrime && !after.is_empty() {
             return Err("--after and --after-file need --kind next-prime".to_owned());
         }
-        if self.kind == JobKind::SafePrime && self.bits < 3 {
-            return Err("no safe prime has 2 bits: --bits 3 is the least".to_owned());
-        }
         if self.kind == JobKind::NextPrime && self.method == Method::Uniform {
             return Err(
                 "--method uniform needs --kind prime or safe-prime: a next prime is not chosen"
                     .to_owned(),
             );
         }
-        Ok(Ask {
-            kind: self.kind,
-            bits: match self.kind {
-                JobKind::Prime | JobKind::SafePrime => self.bits,
-                JobKind::NextPrime | JobKind::Factor | JobKind::Noop => 0,
-            },
-            count: match self.kind {
-                JobKind::NextPrime => after.len() as u64,
-                _ => self.count,
-            },
+        let fields = JobFields {
+            bits: Some(self.bits),
+            count: Some(self.count),
             method: self.method,
+            after: Some(after),
+            ..JobFields::default()
+        };
+        let work = Work::read(self.kind, fields).map_err(|error| error.to_string())?;
+        work.jobs().validate()?;
+        Ok(Request {
             seed: self.seed,
-            deadline_ms: None,
-            after,
-            numbers: Vec::new(),
-            is_balanced: false,
+            ..Request::new(work)
         })
     }
 
@@ -450,7 +453,7 @@ impl FactorArgs {
         Some(Semiprimes { count, bits, seed })
     }
 
-    fn ask(&self) -> Result<Ask, String> {
+    fn request(&self) -> Result<Request, String> {
         let mut numbers = self.numbers.clone();
         if let Some(path) = &self.file {
             numbers.extend(integers_of("--file", path)?);
@@ -462,16 +465,14 @@ impl FactorArgs {
                     .to_owned(),
             );
         }
-        Ok(Ask {
-            kind: JobKind::Factor,
-            bits: 0,
-            count: numbers.len() as u64,
-            method: Method::default(),
-            seed: None,
-            deadline_ms: None,
-            after: Vec::new(),
+        let work = Work::Factor(FactorJobs {
             numbers,
+            leave_above: None,
+            share: None,
+        });
+        Ok(Request {
             is_balanced,
+            ..Request::new(work)
         })
     }
 }

@@ -26,8 +26,9 @@ pub mod request;
 mod results;
 pub mod run_dir;
 mod session;
-mod state;
+mod status;
 mod summary;
+mod units;
 
 use primepool_common::{broker::Endpoint, exit::Exit};
 

@@ -39,7 +39,7 @@ impl Metrics {
         if let Some(file) = &mut self.file
             && let Err(error) = file.write(point)
         {
-            warn!("metrics.lp is no longer written: {error}");
+            warn!(%error, "cannot write metrics.lp any more");
             self.file = None;
         }
     }
@@ -49,7 +49,7 @@ impl Metrics {
         if let Some(file) = &mut self.file
             && let Err(error) = file.flush()
         {
-            warn!("metrics.lp is not complete: {error}");
+            warn!(%error, "metrics.lp is not complete");
         }
         self.server.close(CLOSING)
     }
@@ -99,8 +99,13 @@ pub(crate) async fn read_back(target: InfluxTarget, run: &RunId) -> Result<ReadB
 /// `run`, event `start`.
 #[must_use]
 pub(crate) fn start_point(manifest: &Manifest) -> Point<'_> {
-    let ask = &manifest.ask;
-    let text = format!("run {}: {} {}", manifest.run, ask.count, ask.describe());
+    let request = &manifest.request;
+    let text = format!(
+        "run {}: {} {}",
+        manifest.run,
+        request.count(),
+        request.work.jobs().describe()
+    );
     run_point(manifest, "start").field("text", text)
 }
 
@@ -154,11 +159,11 @@ pub(crate) fn end_point<'a>(manifest: &'a Manifest, summary: &Summary) -> Point<
 }
 
 fn run_point<'a>(manifest: &'a Manifest, event: &'static str) -> Point<'a> {
-    let ask = &manifest.ask;
+    let request = &manifest.request;
     Point::new("run", unix_ns())
         .tag("run", manifest.run.as_str())
-        .tag("kind", ask.kind.as_str())
-        .tag("bits", ask.bits.to_string())
+        .tag("kind", request.kind().as_str())
+        .tag("bits", request.work.jobs().size().to_string())
         .tag("event", event)
-        .field("jobs", ask.count)
+        .field("jobs", request.count())
 }

@@ -1,200 +1,477 @@
-//! What the parts of a run share and tell each other.
+//! The units of a run: which ones are to be published next, and what is known of each until it is
+//! answered. The publisher pulls from here; the results say here what is to be published again.
 
 use std::{
-    collections::HashMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use primepool_common::{
-    message::{UnitId, WorkUnit},
-    topology::QueueState,
-};
+use primepool_common::message::{UnitId, WorkUnit};
+use tokio::sync::Notify;
 
-/// What the parts tell the run.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// Every job has ended.
-    Complete,
-    /// Results or journal cannot be written, or results not be checked; why.
-    Failed(String),
-    /// These units have no answer, and the queue that it would come to was gone for a while.
-    QueueLost(Vec<u64>),
-    /// These units have no answer, none is to be expected any more, and some may have gone astray.
-    Overdue(Vec<u64>),
-    /// These units are to be published before all others: their results were wrong, so that other nodes are to do them again, or they
-    /// were made for an integer at which the whole pool works.
-    Publish(Vec<u64>),
-    /// The units of this batch are not wanted any more.
+use crate::run_dir::Manifest;
+
+/// What is to be published next.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Next {
+    /// A unit.
+    Unit(Box<WorkUnit>),
+    /// The cancellation of a batch.
     CancelBatch(u32),
-    /// Somebody has cancelled the run.
-    Cancelled,
-    /// Length of the job queue.
-    Queue(QueueState),
 }
 
-/// What the parts of a run share.
+/// The units of a run, as a state machine.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Units {
+    manifest: Arc<Manifest>,
     /// Index of each unit's first job, and the number of jobs at the end.
     bounds: Vec<u64>,
-    /// When this process first published a unit.
-    published: Mutex<Vec<Option<Instant>>>,
+    /// Units to publish, in this order.
+    waiting: VecDeque<u64>,
+    /// Units to publish once a time has come.
+    later: BTreeSet<(Instant, u64)>,
+    /// Batches whose cancellation is to be published.
+    cancelled: Vec<u32>,
+    /// When this process first published each unit.
+    published: Vec<Option<Instant>>,
+    first_published: Option<Instant>,
+    /// Units that the broker has confirmed, unless they are to be published again.
+    confirmed: HashSet<u64>,
     /// Of units with wrong results: the nodes that these came from.
-    avoided: Mutex<HashMap<u64, Vec<String>>>,
+    avoided: HashMap<u64, Vec<String>>,
     /// Units of campaigns, until they are answered or cancelled, and when they were published.
-    campaign_units: Mutex<HashMap<u64, (WorkUnit, Option<Instant>)>>,
-    /// How far the integer is that the whole pool works on, for people.
-    standing: Mutex<Option<String>>,
-    /// Answered units, and the milliseconds that workers have taken for them.
-    units_timed: AtomicU64,
-    unit_ms: AtomicU64,
-    /// Confirmed units.
-    pub units_published: AtomicU64,
-    /// Jobs that have ended.
-    pub jobs_done: AtomicU64,
-    /// Jobs that have not ended well.
-    pub jobs_not_ok: AtomicU64,
+    campaign_units: HashMap<u64, (WorkUnit, Option<Instant>)>,
+    /// Answered units, and the time of workers for all of them.
+    timed: u32,
+    time: Duration,
 }
 
-impl Shared {
-    /// For units with these bounds, see [`crate::request::Packing::bounds`]; nothing published or done yet.
+impl Units {
+    /// The units of `manifest`, of which `confirmed` are published already. Publishes those of the
+    /// others that have a job that is not done.
     #[must_use]
-    pub(crate) fn new(bounds: Vec<u64>) -> Self {
-        let units = bounds.len() - 1;
-        Self {
+    pub(crate) fn new(manifest: Arc<Manifest>, mut confirmed: HashSet<u64>, done: &[bool]) -> Self {
+        let bounds = manifest.packing.bounds(manifest.request.count());
+        let count = bounds.len() as u64 - 1;
+        // A damaged journal may name others.
+        confirmed.retain(|unit| *unit < count);
+        let mut units = Self {
+            manifest,
+            published: vec![None; count as usize],
             bounds,
-            published: Mutex::new(vec![None; units]),
-            avoided: Mutex::default(),
-            campaign_units: Mutex::default(),
-            standing: Mutex::default(),
-            units_timed: AtomicU64::new(0),
-            unit_ms: AtomicU64::new(0),
-            units_published: AtomicU64::new(0),
-            jobs_done: AtomicU64::new(0),
-            jobs_not_ok: AtomicU64::new(0),
+            waiting: VecDeque::new(),
+            later: BTreeSet::new(),
+            cancelled: Vec::new(),
+            first_published: None,
+            confirmed,
+            avoided: HashMap::new(),
+            campaign_units: HashMap::new(),
+            timed: 0,
+            time: Duration::ZERO,
+        };
+        let mut waiting = units.unanswered(done);
+        waiting.retain(|unit| !units.confirmed.contains(unit));
+        units.waiting = waiting.into();
+        units
+    }
+
+    /// Takes what is to be published next, at the time `at`, which is `published_ns` nanoseconds
+    /// since 1970. What is not confirmed goes back by [`Units::give_back`].
+    pub(crate) fn next(&mut self, at: Instant, published_ns: u64) -> Option<Next> {
+        if let Some(batch) = self.cancelled.pop() {
+            return Some(Next::CancelBatch(batch));
+        }
+        while let Some(&(due, unit)) = self.later.first()
+            && due <= at
+        {
+            self.later.pop_first();
+            self.put_first(&[unit]);
+        }
+        loop {
+            let number = self.waiting.pop_front()?;
+            // A unit of a campaign that is answered or cancelled is not published again.
+            if let Some(unit) = self.unit(number, at, published_ns) {
+                return Some(Next::Unit(Box::new(unit)));
+            }
         }
     }
 
-    /// Number of units.
-    #[must_use]
-    pub(crate) fn units(&self) -> u64 {
-        self.bounds.len() as u64 - 1
+    fn unit(&mut self, number: u64, at: Instant, published_ns: u64) -> Option<WorkUnit> {
+        self.first_published.get_or_insert(at);
+        if UnitId::of(number).is_of_campaign() {
+            let (unit, published) = self.campaign_units.get_mut(&number)?;
+            published.get_or_insert(at);
+            return Some(WorkUnit {
+                published_ns,
+                ..unit.clone()
+            });
+        }
+        self.published[number as usize].get_or_insert(at);
+        let Manifest { request, run, .. } = &*self.manifest;
+        let (first, end) = self.bounds(number)?;
+        Some(WorkUnit {
+            avoid: self.avoided(number),
+            ..request.unit(run, number, first, end, published_ns)
+        })
     }
 
-    /// First job of a unit of this run, and the one after its last.
+    /// Whether nothing is to be published.
     #[must_use]
-    pub(crate) fn bounds(&self, unit: u64) -> (u64, u64) {
-        (self.bounds[unit as usize], self.bounds[unit as usize + 1])
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.later.is_empty() && self.cancelled.is_empty()
     }
 
-    /// The same for a unit that somebody else named.
+    /// When the next of the units that wait for a time is due.
     #[must_use]
-    pub(crate) fn bounds_checked(&self, unit: u64) -> Option<(u64, u64)> {
-        (unit < self.units()).then(|| self.bounds(unit))
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.later.first().map(|(due, _)| *due)
     }
 
-    /// Adds units of campaigns.
-    pub(crate) fn add_campaign_units(&self, units: Vec<WorkUnit>) {
+    /// These were taken, in this order, and the broker has not confirmed them: it may get them
+    /// twice.
+    pub(crate) fn give_back(&mut self, units: &[u64], cancelled: &[u32]) {
+        self.put_first(units);
+        self.cancelled.extend(cancelled);
+    }
+
+    /// The broker has confirmed a unit. Units of campaigns are not counted.
+    pub(crate) fn confirm(&mut self, unit: u64) {
+        if !UnitId::of(unit).is_of_campaign() {
+            self.confirmed.insert(unit);
+        }
+    }
+
+    /// Publishes these before all others: they have waited longest.
+    pub(crate) fn publish_first(&mut self, units: &[u64]) {
+        for unit in units {
+            self.confirmed.remove(unit);
+        }
+        self.put_first(units);
+    }
+
+    fn put_first(&mut self, units: &[u64]) {
+        let first: HashSet<u64> = units.iter().copied().collect();
+        self.waiting.retain(|unit| !first.contains(unit));
+        self.later.retain(|(_, unit)| !first.contains(unit));
+        for unit in units.iter().rev() {
+            self.waiting.push_front(*unit);
+        }
+    }
+
+    /// Publishes a unit when it is `due`.
+    pub(crate) fn publish_later(&mut self, unit: u64, due: Instant) {
+        self.confirmed.remove(&unit);
+        self.waiting.retain(|waiting| *waiting != unit);
+        self.later.insert((due, unit));
+    }
+
+    /// Publishes the units that have a job that is not done, before all others.
+    pub(crate) fn publish_unanswered(&mut self, done: &[bool]) {
+        let units = self.unanswered(done);
+        self.publish_first(&units);
+    }
+
+    /// Publishes units of campaigns, before all others.
+    pub(crate) fn publish_campaign(&mut self, units: Vec<WorkUnit>) {
+        let numbers: Vec<u64> = units.iter().map(|unit| unit.unit).collect();
         let units = units.into_iter().map(|unit| (unit.unit, (unit, None)));
-        lock(&self.campaign_units).extend(units);
+        self.campaign_units.extend(units);
+        self.publish_first(&numbers);
     }
 
-    /// A unit of a campaign, while it is wanted.
+    /// Forgets the units of a batch, and publishes its cancellation.
+    pub(crate) fn cancel_batch(&mut self, batch: u32) {
+        let is_of_batch = |unit: &u64| UnitId::of(*unit).batch == batch;
+        self.campaign_units.retain(|unit, _| !is_of_batch(unit));
+        self.waiting.retain(|unit| !is_of_batch(unit));
+        self.later.retain(|(_, unit)| !is_of_batch(unit));
+        self.cancelled.push(batch);
+    }
+
+    /// The job of a unit of a campaign, until the unit is answered or cancelled.
     #[must_use]
-    pub(crate) fn campaign_unit(&self, unit: u64) -> Option<WorkUnit> {
-        lock(&self.campaign_units)
-            .get(&unit)
-            .map(|(unit, _)| unit.clone())
+    pub(crate) fn campaign_job(&self, unit: u64) -> Option<u64> {
+        self.campaign_units.get(&unit).map(|(unit, _)| unit.first)
     }
 
     /// A unit of a campaign is answered: it needs no publication any more.
-    pub(crate) fn end_campaign_unit(&self, unit: u64) {
-        lock(&self.campaign_units).remove(&unit);
+    pub(crate) fn end_campaign_unit(&mut self, unit: u64) {
+        self.campaign_units.remove(&unit);
     }
 
-    /// The units of this batch are not wanted any more.
-    pub(crate) fn drop_batch(&self, batch: u32) {
-        lock(&self.campaign_units).retain(|unit, _| UnitId::of(*unit).batch != batch);
-    }
-
-    /// Notes how far the work on one integer is.
-    pub(crate) fn set_standing(&self, standing: Option<String>) {
-        *lock(&self.standing) = standing;
-    }
-
-    /// How far it is.
-    #[must_use]
-    pub(crate) fn standing(&self) -> Option<String> {
-        lock(&self.standing).clone()
-    }
-
-    /// Notes when a unit was published, if it is the first time.
-    pub(crate) fn note_published(&self, unit: u64, at: Instant) {
-        if UnitId::of(unit).is_of_campaign() {
-            if let Some((_, published)) = lock(&self.campaign_units).get_mut(&unit) {
-                published.get_or_insert(at);
-            }
-            return;
-        }
-        lock(&self.published)[unit as usize].get_or_insert(at);
-    }
-
-    /// When this process published a unit first. Units of campaigns are known
-    /// only until they are answered.
+    /// When this process first published a unit. Units of campaigns are known only until they are
+    /// answered.
     #[must_use]
     pub(crate) fn published_at(&self, unit: u64) -> Option<Instant> {
         if UnitId::of(unit).is_of_campaign() {
-            return lock(&self.campaign_units).get(&unit)?.1;
+            return self.campaign_units.get(&unit)?.1;
         }
-        lock(&self.published)[unit as usize]
+        *self.published.get(unit as usize)?
     }
 
-    /// Notes how long a worker has taken for a unit.
-    pub(crate) fn note_unit(&self, time: Duration) {
-        self.units_timed.fetch_add(1, Relaxed);
-        self.unit_ms.fetch_add(time.as_millis() as u64, Relaxed);
-    }
-
-    /// How long workers take for a unit, on average; zero as long as nobody knows.
+    /// When this process first published a unit at all.
     #[must_use]
-    pub(crate) fn unit_time(&self) -> Duration {
-        let units = self.units_timed.load(Relaxed).max(1);
-        Duration::from_millis(self.unit_ms.load(Relaxed) / units)
+    pub(crate) fn first_published(&self) -> Option<Instant> {
+        self.first_published
     }
 
     /// Nodes that must not do this unit.
     #[must_use]
     pub(crate) fn avoided(&self, unit: u64) -> Vec<String> {
-        lock(&self.avoided).get(&unit).cloned().unwrap_or_default()
+        self.avoided.get(&unit).cloned().unwrap_or_default()
     }
 
-    /// Notes who must not do this unit.
-    pub(crate) fn avoid(&self, unit: u64, nodes: Vec<String>) {
-        lock(&self.avoided).insert(unit, nodes);
+    /// Notes the nodes that must not do this unit.
+    pub(crate) fn avoid(&mut self, unit: u64, nodes: Vec<String>) {
+        self.avoided.insert(unit, nodes);
     }
 
-    /// Units with a job that has not ended.
+    /// First job of a unit and the one after its last, if the run has such a unit.
     #[must_use]
-    pub(crate) fn unanswered(&self, done: &[bool]) -> Vec<u64> {
-        let is_open = |unit: &u64| {
-            let (first, end) = self.bounds(*unit);
-            done[first as usize..end as usize].contains(&false)
-        };
-        (0..self.units()).filter(is_open).collect()
+    pub(crate) fn bounds(&self, unit: u64) -> Option<(u64, u64)> {
+        let unit = usize::try_from(unit).ok()?;
+        let end = self.bounds.get(unit.checked_add(1)?)?;
+        Some((self.bounds[unit], *end))
     }
 
-    /// When this process first published anything.
+    /// Number of units; those of campaigns are not counted.
     #[must_use]
-    pub(crate) fn first_published(&self) -> Option<Instant> {
-        lock(&self.published).iter().flatten().min().copied()
+    pub(crate) fn count(&self) -> u64 {
+        self.published.len() as u64
+    }
+
+    /// Number of units that the broker has confirmed, except those that are to be published again.
+    #[must_use]
+    pub(crate) fn confirmed(&self) -> u64 {
+        self.confirmed.len() as u64
+    }
+
+    /// Notes how long a worker took for a unit.
+    pub(crate) fn note_time(&mut self, time: Duration) {
+        self.timed = self.timed.saturating_add(1);
+        self.time = self.time.saturating_add(time);
+    }
+
+    /// How long workers take for a unit, on average; zero before the first answer.
+    #[must_use]
+    pub(crate) fn mean_time(&self) -> Duration {
+        self.time / self.timed.max(1)
+    }
+
+    fn unanswered(&self, done: &[bool]) -> Vec<u64> {
+        let jobs = self.bounds.windows(2);
+        (0..)
+            .zip(jobs)
+            .filter(|(_, jobs)| done[jobs[0] as usize..jobs[1] as usize].contains(&false))
+            .map(|(unit, _)| unit)
+            .collect()
     }
 }
 
-/// Every critical section leaves its content whole, whatever thread panics elsewhere.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// [`Units`] for several threads; clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedUnits(Arc<(Mutex<Units>, Notify)>);
+
+impl SharedUnits {
+    /// Shares them.
+    #[must_use]
+    pub(crate) fn new(units: Units) -> Self {
+        Self(Arc::new((Mutex::new(units), Notify::new())))
+    }
+
+    /// The units, for as long as the guard lives. No call of them blocks.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Units> {
+        // Each call leaves them whole, whatever thread panics elsewhere.
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes them and wakes the publisher.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Units)) {
+        change(&mut self.lock());
+        self.0.1.notify_one();
+    }
+
+    /// Waits for the next [`SharedUnits::update`]; at once if there was one since the last call.
+    pub(crate) async fn updated(&self) {
+        self.0.1.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use primepool_common::message::{FactorJobs, HexInteger, Method, PrimeJobs, VERSION, Work};
+
+    use super::*;
+    use crate::request::{Packing, Request};
+
+    /// Five units of two jobs.
+    fn units(confirmed: &[u64], done: &[bool]) -> Units {
+        let request = Request::new(Work::Prime(PrimeJobs {
+            bits: 64,
+            count: 10,
+            method: Method::Incremental,
+        }));
+        let packing = Packing {
+            most: 2,
+            least: 2,
+            workers: 1,
+        };
+        let manifest = Manifest {
+            version: 1,
+            run: "r1".parse().unwrap(),
+            request,
+            packing,
+            priority: 0,
+            output: "results.jsonl".into(),
+        };
+        let confirmed = confirmed.iter().copied().collect();
+        Units::new(Arc::new(manifest), confirmed, done)
+    }
+
+    fn drain(units: &mut Units) -> Vec<u64> {
+        drain_at(units, Instant::now())
+    }
+
+    fn drain_at(units: &mut Units, at: Instant) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        while let Some(Next::Unit(unit)) = units.next(at, 5) {
+            numbers.push(unit.unit);
+        }
+        numbers
+    }
+
+    fn campaign_unit(batch: u32, index: u32) -> WorkUnit {
+        WorkUnit {
+            version: VERSION,
+            run: "r1".parse().unwrap(),
+            unit: UnitId { batch, index }.number(),
+            first: 0,
+            published_ns: 0,
+            seed: None,
+            avoid: vec![],
+            deadline_ms: None,
+            hand_back: false,
+            work: Work::Factor(FactorJobs {
+                numbers: vec![HexInteger(91.into())],
+                leave_above: None,
+                share: None,
+            }),
+        }
+    }
+
+    #[test]
+    fn what_is_neither_confirmed_nor_done_is_published_in_order() {
+        assert_eq!(drain(&mut units(&[], &[false; 10])), [0, 1, 2, 3, 4]);
+        let mut done = [false; 10];
+        done[4..6].fill(true);
+        done[9] = true;
+        let mut some = units(&[1, 77], &done);
+        assert_eq!((some.count(), some.confirmed()), (5, 1));
+        assert_eq!(drain(&mut some), [0, 3, 4]);
+        assert!(some.is_idle());
+    }
+
+    #[test]
+    fn a_unit_has_its_jobs_and_the_nodes_to_avoid() {
+        let mut all = units(&[], &[false; 10]);
+        all.avoid(0, vec!["liar".to_owned()]);
+        let at = Instant::now();
+        let Some(Next::Unit(unit)) = all.next(at, 5) else {
+            panic!()
+        };
+        assert_eq!(
+            (unit.first, unit.work.count(), unit.published_ns),
+            (0, 2, 5)
+        );
+        assert_eq!(unit.avoid, ["liar"]);
+        assert_eq!(all.published_at(0), Some(at));
+        assert_eq!((all.published_at(1), all.published_at(99)), (None, None));
+        all.publish_first(&[0]);
+        all.next(at + Duration::from_secs(1), 6);
+        assert_eq!(all.published_at(0), Some(at), "the first time counts");
+        assert_eq!((all.bounds(4), all.bounds(5)), (Some((8, 10)), None));
+        assert_eq!(all.bounds(u64::MAX), None);
+    }
+
+    #[test]
+    fn units_that_are_published_again_go_first_and_count_once() {
+        let mut all = units(&[], &[false; 10]);
+        for _ in 0..3 {
+            all.next(Instant::now(), 5);
+        }
+        for unit in 0..3 {
+            all.confirm(unit);
+        }
+        assert_eq!(all.confirmed(), 3);
+        all.publish_first(&[1, 4]);
+        assert_eq!(all.confirmed(), 2, "unit 1 is to be published again");
+        assert_eq!(drain(&mut all), [1, 4, 3]);
+        for unit in [1, 4, 3, 1, 1] {
+            all.confirm(unit);
+        }
+        assert_eq!(all.confirmed(), 5);
+        let mut done = [true; 10];
+        done[3] = false;
+        all.publish_unanswered(&done);
+        assert_eq!(drain(&mut all), [1]);
+    }
+
+    #[test]
+    fn what_a_lost_connection_has_not_confirmed_is_published_in_the_same_order() {
+        let mut all = units(&[], &[false; 10]);
+        all.cancel_batch(7);
+        assert_eq!(all.next(Instant::now(), 5), Some(Next::CancelBatch(7)));
+        for _ in 0..2 {
+            all.next(Instant::now(), 5);
+        }
+        all.give_back(&[0, 1], &[7]);
+        assert_eq!(all.next(Instant::now(), 5), Some(Next::CancelBatch(7)));
+        assert_eq!(drain(&mut all), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn units_of_a_campaign_are_published_until_they_are_answered_or_cancelled() {
+        let mut all = units(&[], &[true; 10]);
+        let (a, b) = (campaign_unit(1, 0), campaign_unit(2, 0));
+        all.publish_campaign(vec![a.clone(), b.clone()]);
+        assert_eq!(drain(&mut all), [a.unit, b.unit]);
+        assert!(all.published_at(a.unit).is_some());
+        all.confirm(a.unit);
+        assert_eq!(all.confirmed(), 0);
+        all.end_campaign_unit(a.unit);
+        assert_eq!(all.published_at(a.unit), None);
+        all.give_back(&[a.unit, b.unit], &[]);
+        all.cancel_batch(2);
+        assert_eq!(all.next(Instant::now(), 5), Some(Next::CancelBatch(2)));
+        assert_eq!(all.next(Instant::now(), 5), None);
+    }
+
+    #[test]
+    fn a_unit_for_later_waits_for_its_time_and_holds_up_no_other() {
+        let mut all = units(&[], &[false; 10]);
+        let start = Instant::now();
+        let due = start + Duration::from_secs(1);
+        all.next(start, 0);
+        all.publish_later(0, due);
+        assert_eq!((all.next_due(), all.is_idle()), (Some(due), false));
+        assert_eq!(drain_at(&mut all, start), [1, 2, 3, 4]);
+        assert!(!all.is_idle());
+        assert_eq!(drain_at(&mut all, due), [0]);
+        assert!(all.is_idle() && all.next_due().is_none());
+        all.publish_later(0, due + Duration::from_secs(1));
+        all.publish_first(&[0]);
+        assert_eq!(drain_at(&mut all, due), [0]);
+        assert!(all.is_idle(), "not a second time");
+    }
+
+    #[test]
+    fn the_time_of_a_unit_is_the_mean() {
+        let mut all = units(&[], &[false; 10]);
+        assert_eq!(all.mean_time(), Duration::ZERO);
+        all.note_time(Duration::from_secs(1));
+        all.note_time(Duration::from_secs(2));
+        assert_eq!(all.mean_time(), Duration::from_millis(1500));
+    }
 }

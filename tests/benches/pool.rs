@@ -36,7 +36,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use primepool_common::{
-    message::{CONTENT_TYPE, Work, WorkUnit},
+    message::{CONTENT_TYPE, NoopJobs, Work, WorkUnit},
     topology,
 };
 use primepool_engine::{Cancel, Engine, Form, Kernel, Stream};
@@ -54,7 +54,7 @@ fn main() {
     }
     let rounds: usize = std::env::var("ROUNDS").map_or(7, |text| text.parse().expect("ROUNDS"));
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
-    let kernel = Kernel::choose().expect("PRIMEPOOL_KERNEL");
+    let kernel = kernel();
     let broker = Broker::private();
     let mut report = format!(
         "kernel {kernel}; {workers} workers; broker, consumer, producer and bare loop on the same {workers} cores; {rounds} rounds, median (range)\n\n"
@@ -238,8 +238,7 @@ fn metrics(broker: &Broker, workers: usize, count: u64, rounds: usize) -> String
 /// Primes per second of `workers` threads that take the jobs of a seeded run in turns.
 fn bare_loop(workers: usize, bits: u32, count: u64, seed: u64) -> f64 {
     // As many at a time as a unit holds, so that a kernel that works on several jobs at once is not held back.
-    let batch = ((0.2
-        / primepool_engine::estimate::seconds(Form::Prime, bits, Kernel::choose().ok()))
+    let batch = ((0.2 / primepool_engine::estimate::seconds(Form::Prime, bits, Some(kernel())))
         as u64)
         .clamp(1, 50_000);
     let next = AtomicU64::new(0);
@@ -247,7 +246,7 @@ fn bare_loop(workers: usize, bits: u32, count: u64, seed: u64) -> f64 {
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                let mut engine = Engine::default();
+                let mut engine = Engine::with_kernel(kernel()).expect("it was checked");
                 loop {
                     let first = next.fetch_add(batch, Relaxed);
                     if first >= count {
@@ -419,6 +418,12 @@ async fn publish_all(channel: &Channel, body: &[u8], count: usize) {
     while confirms.next().await.is_some() {}
 }
 
+/// The kernel that `PRIMEPOOL_KERNEL` names, as for the programs that are measured.
+fn kernel() -> Kernel {
+    let name = std::env::var("PRIMEPOOL_KERNEL").unwrap_or_default();
+    primepool_common::cli::kernel(&name).expect("PRIMEPOOL_KERNEL")
+}
+
 fn noop(run: &str, unit: u64) -> WorkUnit {
     WorkUnit {
         version: primepool_common::message::VERSION,
@@ -429,7 +434,8 @@ fn noop(run: &str, unit: u64) -> WorkUnit {
         seed: None,
         avoid: Vec::new(),
         deadline_ms: None,
-        work: Work::Noop { count: 1 },
+        hand_back: false,
+        work: Work::Noop(NoopJobs { count: 1 }),
     }
 }
 

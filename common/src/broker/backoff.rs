@@ -34,11 +34,8 @@ impl Backoff {
     pub async fn pause(&mut self, what: &str, error: &BrokerError) {
         let delay = self.next_delay();
         self.attempt += 1;
-        warn!(
-            "{what}: {error}; attempt {} follows in {:.1} s",
-            self.attempt,
-            delay.as_secs_f64()
-        );
+        let delay_s = (delay.as_secs_f64() * 10.0).round() / 10.0;
+        warn!(what, %error, attempt = self.attempt, delay_s, "retrying");
         sleep(delay).await;
     }
 

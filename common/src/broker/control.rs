@@ -85,7 +85,9 @@ impl ControlReader {
             .await
             .inspect_err(|error| {
                 warn!(
-                    "`producer cancel` will not be heard here: {error}. Set the broker up with infra/rabbitmq of this version"
+                    %error,
+                    "`producer cancel` will have no effect here: set the broker up with \
+                     infra/rabbitmq of this version"
                 );
             })
             .ok()
@@ -109,7 +111,7 @@ impl ControlReader {
     async fn next(&mut self) -> Option<Control> {
         while let Some(delivery) = self.messages.next().await {
             let delivery = delivery
-                .inspect_err(|error| debug!("control: {error}"))
+                .inspect_err(|error| debug!(%error, "cannot read a control message"))
                 .ok()?;
             let control = Control::decode(&delivery.data);
             // Credit for the next ones: a stream keeps its messages. Not waited for, or a message could be lost with a
@@ -119,7 +121,7 @@ impl ControlReader {
             });
             match control {
                 Ok(control) => return Some(control),
-                Err(error) => debug!("control: {error}"),
+                Err(error) => debug!(%error, "cannot read a control message"),
             }
         }
         None

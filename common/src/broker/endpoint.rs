@@ -325,9 +325,9 @@ pub fn warn_when_blocked(connection: &Connection) {
         while let Some(event) = events.next().await {
             match event {
                 Event::ConnectionBlocked(reason) => {
-                    warn!(%reason, "the broker takes no messages now: waiting until it does");
+                    warn!(%reason, "the broker blocks this connection: waiting until it unblocks it");
                 }
-                Event::ConnectionUnblocked => info!("the broker takes messages again"),
+                Event::ConnectionUnblocked => info!("the broker unblocked this connection"),
                 Event::Error(_) => break,
                 _ => {}
             }

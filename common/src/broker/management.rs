@@ -204,7 +204,7 @@ impl Management {
     fn tell(&self, error: &ManagementError) {
         let mut told = self.told();
         if told.as_ref() != Some(error) {
-            warn!("metrics lack unacknowledged messages and rates: {error}");
+            warn!(%error, "metrics lack unacknowledged messages and rates");
             *told = Some(error.clone());
         }
     }

@@ -185,7 +185,7 @@ impl<T, C: ConfirmChannel> ConfirmedPublisher<T, C> {
         self.quiet = if self.is_idle() { 0 } else { self.quiet + 1 };
         if self.quiet % COMPLAIN_EVERY == COMPLAIN_EVERY - 1 {
             let (quiet, waiting) = (self.quiet, self.unconfirmed.len());
-            warn!("no publisher confirm for {quiet} s: {waiting} messages wait for theirs");
+            warn!(quiet_s = quiet, waiting, "no publisher confirm");
         }
         Ok(())
     }

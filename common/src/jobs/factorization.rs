@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{HexInteger, MAX_INTEGER_BITS, bounded};
+use crate::wire::{HexInteger, MAX_INTEGER_BITS, bounded};
 
 /// An integer and how often it divides: `["1f", 2]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,8 +3,12 @@ use std::num::TryFromIntError;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeStruct};
 
-use super::{Factorization, HexInteger, MAX_SAMPLES, MAX_UNIT_JOBS, NodeSample, RunId, bounded};
-use crate::text::reason;
+use super::{MAX_SAMPLES, MAX_UNIT_JOBS, NodeSample, RunId};
+use crate::{
+    jobs::Factorization,
+    text::reason,
+    wire::{HexInteger, bounded},
+};
 
 /// How one job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +111,8 @@ pub struct UnitAnswer {
     pub worker: u32,
     /// Why the unit was refused as a whole.
     pub rejected: Option<String>,
+    /// Why the consumer leaves the unit to others. There are no jobs then.
+    pub handed_back: Option<String>,
     /// State of the node: the first answer of a run brings two, from before and after its work, later ones at most one.
     pub samples: Vec<NodeSample>,
     /// Index in the run of the first job.
@@ -146,6 +152,8 @@ struct Columns {
     worker: u32,
     #[serde(default, deserialize_with = "bounded::optional_reason")]
     rejected: Option<String>,
+    #[serde(default, deserialize_with = "bounded::optional_reason")]
+    handed_back: Option<String>,
     #[serde(default, deserialize_with = "bounded::list::<_, _, MAX_SAMPLES>")]
     samples: Vec<NodeSample>,
     #[serde(default)]
@@ -173,7 +181,7 @@ impl Serialize for UnitAnswer {
             }
         }
 
-        let mut fields = serializer.serialize_struct("UnitAnswer", 16)?;
+        let mut fields = serializer.serialize_struct("UnitAnswer", 17)?;
         fields.serialize_field("version", &self.version)?;
         fields.serialize_field("run", &self.run)?;
         fields.serialize_field("unit", &self.unit)?;
@@ -183,6 +191,9 @@ impl Serialize for UnitAnswer {
         fields.serialize_field("worker", &self.worker)?;
         if let Some(why) = &self.rejected {
             fields.serialize_field("rejected", &reason(why))?;
+        }
+        if let Some(why) = &self.handed_back {
+            fields.serialize_field("handed_back", &reason(why))?;
         }
         if !self.samples.is_empty() {
             fields.serialize_field("samples", &self.samples)?;
@@ -312,6 +323,7 @@ impl TryFrom<Columns> for UnitAnswer {
             node: columns.node,
             worker: columns.worker,
             rejected: columns.rejected,
+            handed_back: columns.handed_back,
             samples: columns.samples,
             first: columns.first,
             jobs,

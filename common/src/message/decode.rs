@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
-use super::{JobKind, MAX_BODY_BYTES, RunId, UnitAnswer, VERSION, WorkUnit, bounded};
-use crate::text::json_error;
+use super::{MAX_BODY_BYTES, RunId, UnitAnswer, VERSION, WorkUnit};
+use crate::{jobs::JobKind, text::json_error, wire::bounded};
 
 /// Why a body is not a message of ours. The text is the reason that goes to `primepool.dead`; it is short whatever the body holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +98,10 @@ pub fn decode_answer(body: &[u8]) -> Result<UnitAnswer, DecodeError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::message::{HexInteger, JobAnswer, JobOutcome, Method, Packet, Share, Work};
+    use crate::message::{
+        FactorJobs, HexInteger, JobAnswer, JobOutcome, Method, NextPrimeJobs, NoopJobs, Packet,
+        PrimeJobs, SafePrimeJobs, Share, Work,
+    };
 
     fn unit(work: Work) -> WorkUnit {
         WorkUnit {
@@ -110,6 +113,7 @@ mod tests {
             seed: Some(7),
             avoid: vec![],
             deadline_ms: None,
+            hand_back: false,
             work,
         }
     }
@@ -117,33 +121,33 @@ mod tests {
     #[test]
     fn units_survive() {
         let works = [
-            Work::Prime {
+            Work::Prime(PrimeJobs {
                 bits: 1024,
                 count: 4,
                 method: Method::Incremental,
-            },
-            Work::SafePrime {
+            }),
+            Work::SafePrime(SafePrimeJobs {
                 bits: 64,
                 count: 1,
                 method: Method::Uniform,
-            },
-            Work::NextPrime {
+            }),
+            Work::NextPrime(NextPrimeJobs {
                 after: vec![HexInteger((-5).into()), HexInteger(255.into())],
-            },
-            Work::Factor {
+            }),
+            Work::Factor(FactorJobs {
                 numbers: vec![HexInteger((-12).into()), HexInteger(255.into())],
                 leave_above: Some(200),
                 share: None,
-            },
-            Work::Factor {
+            }),
+            Work::Factor(FactorJobs {
                 numbers: vec![HexInteger(255.into())],
                 leave_above: None,
                 share: Some(Share::Sieve {
                     first: 1 << 40,
                     count: 7,
                 }),
-            },
-            Work::Noop { count: 100 },
+            }),
+            Work::Noop(NoopJobs { count: 100 }),
         ];
         for work in works {
             let unit = unit(work);
@@ -154,16 +158,29 @@ mod tests {
 
     #[test]
     fn the_format_is_frozen() {
-        let body = serde_json::to_string(&unit(Work::Prime {
+        let body = serde_json::to_string(&unit(Work::Prime(PrimeJobs {
             bits: 1024,
             count: 4,
             method: Method::Incremental,
-        }))
+        })))
         .unwrap();
         assert_eq!(
             body,
             r#"{"version":1,"run":"r1","unit":3,"first":12,"published_ns":5,"seed":7,"kind":"prime","bits":1024,"count":4}"#
         );
+        let mut again = unit(Work::Noop(NoopJobs { count: 4 }));
+        again.avoid.push("n1".into());
+        again.hand_back = true;
+        let body = serde_json::to_string(&again).unwrap();
+        assert_eq!(
+            body,
+            r#"{"version":1,"run":"r1","unit":3,"first":12,"published_ns":5,"seed":7,"avoid":["n1"],"hand_back":true,"kind":"noop","count":4}"#
+        );
+        assert_eq!(decode_unit(body.as_bytes()).unwrap(), again);
+        let body = r#"{"version":1,"run":"r1","unit":3,"published_ns":5,"redelivered":false,"node":"n","worker":0,"handed_back":"why"}"#;
+        let answer = decode_answer(body.as_bytes()).unwrap();
+        assert_eq!(answer.handed_back.as_deref(), Some("why"));
+        assert_eq!(serde_json::to_string(&answer).unwrap(), body);
         let answer = UnitAnswer {
             version: VERSION,
             run: "r1".parse().unwrap(),
@@ -173,6 +190,7 @@ mod tests {
             node: "n".into(),
             worker: 0,
             rejected: None,
+            handed_back: None,
             samples: vec![],
             first: 12,
             jobs: vec![
@@ -202,7 +220,7 @@ mod tests {
 
     #[test]
     fn shares_of_one_factorisation_have_a_form() {
-        let body = serde_json::to_string(&unit(Work::Factor {
+        let body = serde_json::to_string(&unit(Work::Factor(FactorJobs {
             numbers: vec![HexInteger(255.into())],
             leave_above: None,
             share: Some(Share::Curves {
@@ -211,7 +229,7 @@ mod tests {
                 first: 30,
                 count: 10,
             }),
-        }))
+        })))
         .unwrap();
         assert!(
             body.ends_with(r#""kind":"factor","numbers":["ff"],"share":{"curves":{"b1":2000,"p_minus_1":0,"first":30,"count":10}}}"#),
@@ -234,11 +252,11 @@ mod tests {
     #[test]
     fn shares_are_bounded() {
         let of = |bits: u32, share| {
-            let work = Work::Factor {
+            let work = Work::Factor(FactorJobs {
                 numbers: vec![HexInteger(primepool_engine::Integer::from(1) << (bits - 1))],
                 leave_above: None,
                 share: Some(share),
-            };
+            });
             unit(work).validate(4096)
         };
         let sieve = |first, count| Share::Sieve { first, count };
@@ -367,50 +385,50 @@ mod tests {
         let max = 4096;
         let valid = |work| unit(work).validate(max);
         assert!(
-            valid(Work::Prime {
+            valid(Work::Prime(PrimeJobs {
                 bits: 2,
                 count: 1,
                 method: Method::Incremental
-            })
+            }))
             .is_ok()
         );
         assert!(
-            valid(Work::Prime {
+            valid(Work::Prime(PrimeJobs {
                 bits: 1,
                 count: 1,
                 method: Method::Incremental
-            })
+            }))
             .is_err()
         );
         assert!(
-            valid(Work::SafePrime {
+            valid(Work::SafePrime(SafePrimeJobs {
                 bits: 2,
                 count: 1,
                 method: Method::Incremental
-            })
+            }))
             .is_err()
         );
         assert!(
-            valid(Work::Prime {
+            valid(Work::Prime(PrimeJobs {
                 bits: 64,
                 count: 0,
                 method: Method::Incremental
-            })
+            }))
             .is_err()
         );
         assert!(
-            valid(Work::Prime {
+            valid(Work::Prime(PrimeJobs {
                 bits: 64,
                 count: u64::MAX,
                 method: Method::Incremental
-            })
+            }))
             .is_err()
         );
-        let reason = valid(Work::Prime {
+        let reason = valid(Work::Prime(PrimeJobs {
             bits: max + 1,
             count: 1,
             method: Method::Incremental,
-        })
+        }))
         .unwrap_err();
         assert!(reason.contains("4097"), "{reason}");
     }

@@ -2,15 +2,11 @@
 //!
 //! Unknown fields are ignored, so that a newer sender may add some; an unknown version or kind is refused.
 //!
-//! Whoever can reach the broker can send anything. What a message holds is bounded while it is read ([`bounded`]): lists by
-//! their number, texts and integers by their length, before there is memory for more.
+//! What a message holds is bounded while it is read, see [`crate::wire`].
 
 mod answer;
-mod bounded;
 mod control;
 mod decode;
-mod factorization;
-mod integer;
 mod run_id;
 mod sample;
 mod unit;
@@ -18,11 +14,15 @@ mod unit;
 pub use answer::{JobAnswer, JobOutcome, Packet, UnitAnswer};
 pub use control::{Control, Instruction};
 pub use decode::{DecodeError, Envelope, decode_answer, decode_unit};
-pub use factorization::{Factorization, Power, StageCost};
-pub use integer::HexInteger;
 pub use run_id::{InvalidRunId, RunId};
 pub use sample::NodeSample;
-pub use unit::{JobKind, MAX_SHARE, Method, Share, UnitId, Work, WorkUnit};
+pub use unit::{UnitId, WorkUnit};
+
+pub use crate::jobs::{
+    FactorJobs, Factorization, JobKind, MAX_SHARE, Method, NextPrimeJobs, NoopJobs, Power,
+    PrimeJobs, SafePrimeJobs, Share, StageCost, Work,
+};
+pub use crate::wire::{HexInteger, MAX_INTEGER_BITS, MAX_NAME_BYTES};
 
 /// Version of the message format that this build writes, and the only one it reads.
 pub const VERSION: u32 = 1;
@@ -34,17 +34,11 @@ pub const MAX_BODY_BYTES: usize = 12 << 20;
 /// Largest number of jobs in one unit.
 pub const MAX_UNIT_JOBS: u64 = 50_000;
 
-/// Largest number of bits of an integer in a message.
-pub const MAX_INTEGER_BITS: u32 = primepool_engine::MAX_BITS;
-
 /// Largest body of a [`Control`] in bytes.
 pub const MAX_CONTROL_BYTES: usize = 1 << 10;
 
 /// Most samples in an answer.
 pub const MAX_SAMPLES: usize = 2;
-
-/// Longest name of a run, a node or a kind of job, in bytes.
-pub const MAX_NAME_BYTES: usize = 64;
 
 /// Most nodes in a unit's `avoid`.
 pub const MAX_AVOIDED: usize = 16;

@@ -2,8 +2,10 @@ use std::{fmt, str::FromStr, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_NAME_BYTES, bounded::Name};
-use crate::text::shorten;
+use crate::{
+    text::shorten,
+    wire::{MAX_NAME_BYTES, bounded::Name},
+};
 
 /// Name of one run: what the jobs, the results queue and the run's folder are called by.
 ///

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::bounded;
+use crate::wire::bounded;
 
 /// State of a consumer and of the machine it runs on. Counters grow from the start of the process, so that any two samples
 /// give the mean between them.

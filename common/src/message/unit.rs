@@ -1,197 +1,12 @@
-use std::{fmt, str::FromStr, time::Duration};
+use std::time::Duration;
 
-use primepool_engine::factor::{MAX_CURVE_BITS, MAX_SIEVE_BITS, spread};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{HexInteger, MAX_AVOIDED, MAX_UNIT_JOBS, RunId, VERSION, bounded};
-use crate::text::shorten;
-
-/// What a job asks for. Its name is the routing key, the message `type` and part of the queue's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum JobKind {
-    /// A random prime with exactly N bits.
-    Prime,
-    /// A random safe prime: p and (p − 1) / 2 are both prime.
-    SafePrime,
-    /// The least prime above a given integer.
-    NextPrime,
-    /// The prime factors of a given integer.
-    Factor,
-    /// Nothing at all: measures what dispatch costs.
-    Noop,
-}
-
-impl JobKind {
-    /// Every kind that this build knows.
-    pub const ALL: [Self; 5] = [
-        Self::Prime,
-        Self::SafePrime,
-        Self::NextPrime,
-        Self::Factor,
-        Self::Noop,
-    ];
-
-    /// The kind's name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Prime => "prime",
-            Self::SafePrime => "safe-prime",
-            Self::NextPrime => "next-prime",
-            Self::Factor => "factor",
-            Self::Noop => "noop",
-        }
-    }
-}
-
-impl fmt::Display for JobKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for JobKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| {
-                format!(
-                    "{:?} is not a kind of job: prime, safe-prime, next-prime or factor",
-                    shorten(text, 80)
-                )
-            })
-    }
-}
-
-/// How a random prime is chosen among those of its size, see [`primepool_engine::Method`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// The first prime from a random start on.
-    #[default]
-    Incremental,
-    /// The first prime among independent random numbers.
-    Uniform,
-}
-
-impl Method {
-    /// Whether a message need not name it.
-    #[must_use]
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Incremental => "incremental",
-            Self::Uniform => "uniform",
-        })
-    }
-}
-
-impl FromStr for Method {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Incremental, Self::Uniform]
-            .into_iter()
-            .find(|method| method.to_string() == text)
-            .ok_or_else(|| {
-                format!(
-                    "{:?} is not a method: incremental or uniform",
-                    shorten(text, 80)
-                )
-            })
-    }
-}
-
-impl From<Method> for primepool_engine::Method {
-    fn from(method: Method) -> Self {
-        match method {
-            Method::Incremental => Self::Incremental,
-            Method::Uniform => Self::Uniform,
-        }
-    }
-}
-
-/// A share of the work on one hard composite, see [`primepool_engine::factor::spread`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Share {
-    /// Elliptic curves. The answer's value is a divisor, or nothing; its `candidates` are the curves done.
-    Curves {
-        /// Bound of the curves.
-        b1: u32,
-        /// Bound of p − 1, which goes before the first curve.
-        p_minus_1: u32,
-        /// The first curve.
-        first: u32,
-        /// How many.
-        count: u32,
-    },
-    /// The quadratic sieve. The answer is a packet of relations; its `candidates` are the families done.
-    Sieve {
-        /// The first polynomial family.
-        first: u64,
-        /// How many.
-        count: u32,
-    },
-}
-
-impl Share {
-    /// Whether a consumer does this much.
-    fn validate(&self, bits: u32) -> Result<(), String> {
-        let (count, first_and_count) = match *self {
-            Self::Curves {
-                b1,
-                p_minus_1,
-                first,
-                count,
-            } => {
-                if bits > MAX_CURVE_BITS {
-                    return Err(format!(
-                        "curves on {bits} bits: they are run on {MAX_CURVE_BITS} at most"
-                    ));
-                }
-                if !(1..=MAX_CURVE_BOUND).contains(&b1) || p_minus_1 > MAX_CURVE_BOUND {
-                    return Err(format!(
-                        "curves with bound {b1}, p − 1 with {p_minus_1} (1 to {MAX_CURVE_BOUND})"
-                    ));
-                }
-                (count, first.checked_add(count).map(u64::from))
-            }
-            Self::Sieve { first, count } => {
-                let sizes = spread::MIN_BITS..=MAX_SIEVE_BITS;
-                if !sizes.contains(&bits) {
-                    return Err(format!(
-                        "{bits} bits are none for the sieve: it takes {} to {}",
-                        sizes.start(),
-                        sizes.end()
-                    ));
-                }
-                (count, first.checked_add(count.into()))
-            }
-        };
-        if !(1..=MAX_SHARE).contains(&count) || first_and_count.is_none() {
-            return Err(format!(
-                "{count} curves or families in one unit (1 to {MAX_SHARE})"
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// Largest bound of curves and of p − 1 that a consumer takes: seconds for one.
-const MAX_CURVE_BOUND: u32 = 50_000_000;
-
-/// Most curves or families of a unit.
-pub const MAX_SHARE: u32 = 100_000;
+use super::{MAX_AVOIDED, MAX_UNIT_JOBS, RunId, VERSION};
+use crate::{
+    jobs::{JobFields, JobKind, Method, MissingField, Share, Work},
+    wire::{HexInteger, bounded},
+};
 
 /// A unit of a run: its batch and its index in the batch. Messages carry both as one number.
 ///
@@ -228,94 +43,6 @@ impl UnitId {
     }
 }
 
-/// What the jobs of one unit ask for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Work {
-    /// `count` random primes of `bits` bits.
-    Prime {
-        /// Bits of each prime, its top bit set.
-        bits: u32,
-        /// Jobs in this unit.
-        count: u64,
-        /// How each is chosen.
-        #[serde(skip_serializing_if = "Method::is_default")]
-        method: Method,
-    },
-    /// `count` random safe primes of `bits` bits.
-    SafePrime {
-        /// Bits of each prime, its top bit set.
-        bits: u32,
-        /// Jobs in this unit.
-        count: u64,
-        /// How each is chosen.
-        #[serde(skip_serializing_if = "Method::is_default")]
-        method: Method,
-    },
-    /// For each integer the least prime above it.
-    NextPrime {
-        /// The integers, a job each.
-        after: Vec<HexInteger>,
-    },
-    /// For each integer its prime factors.
-    Factor {
-        /// The integers, a job each.
-        numbers: Vec<HexInteger>,
-        /// Composites of more bits are left to whoever asks, who has several workers at them.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        leave_above: Option<u32>,
-        /// Only this share of the work on the one integer that there is.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        share: Option<Share>,
-    },
-    /// `count` times nothing.
-    Noop {
-        /// Jobs in this unit.
-        count: u64,
-    },
-}
-
-impl Work {
-    /// The kind of these jobs.
-    #[must_use]
-    pub fn kind(&self) -> JobKind {
-        match self {
-            Self::Prime { .. } => JobKind::Prime,
-            Self::SafePrime { .. } => JobKind::SafePrime,
-            Self::NextPrime { .. } => JobKind::NextPrime,
-            Self::Factor { .. } => JobKind::Factor,
-            Self::Noop { .. } => JobKind::Noop,
-        }
-    }
-
-    /// How many jobs there are.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        match self {
-            Self::Prime { count, .. } | Self::SafePrime { count, .. } | Self::Noop { count } => {
-                *count
-            }
-            Self::NextPrime { after: numbers } | Self::Factor { numbers, .. } => {
-                numbers.len() as u64
-            }
-        }
-    }
-
-    /// Bits of the largest number that these jobs work on; 0 where there is none.
-    #[must_use]
-    pub fn bits(&self) -> u32 {
-        match self {
-            Self::Prime { bits, .. } | Self::SafePrime { bits, .. } => *bits,
-            Self::NextPrime { after: numbers } | Self::Factor { numbers, .. } => numbers
-                .iter()
-                .map(|n| n.0.significant_bits())
-                .max()
-                .unwrap_or(0),
-            Self::Noop { .. } => 0,
-        }
-    }
-}
-
 /// One message of a job queue: jobs that one worker does in one go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Fields")]
@@ -339,6 +66,10 @@ pub struct WorkUnit {
     /// Milliseconds of a worker's time that each job may take. The jobs of a unit share theirs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
+    /// Whether a consumer that must not do it answers with [`super::UnitAnswer::handed_back`]. Other
+    /// consumers put it back into the queue after a pause.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub hand_back: bool,
     /// What to do.
     #[serde(flatten)]
     pub work: Work,
@@ -359,6 +90,8 @@ struct Fields {
     avoid: Vec<String>,
     #[serde(default)]
     deadline_ms: Option<u64>,
+    #[serde(default)]
+    hand_back: bool,
     kind: JobKind,
     #[serde(default)]
     bits: Option<u32>,
@@ -382,39 +115,20 @@ fn integers<'de, D: Deserializer<'de>>(
     bounded::list::<_, _, { MAX_UNIT_JOBS as usize }>(deserializer).map(Some)
 }
 
-/// A field is not there that the kind of the unit has.
-#[derive(Debug, thiserror::Error)]
-#[error("missing field `{0}`")]
-struct Missing(&'static str);
-
 impl TryFrom<Fields> for WorkUnit {
-    type Error = Missing;
+    type Error = MissingField;
 
-    fn try_from(fields: Fields) -> Result<Self, Missing> {
-        let bits = fields.bits.ok_or(Missing("bits"));
-        let count = fields.count.ok_or(Missing("count"));
-        let method = fields.method;
-        let work = match fields.kind {
-            JobKind::Prime => Work::Prime {
-                bits: bits?,
-                count: count?,
-                method,
-            },
-            JobKind::SafePrime => Work::SafePrime {
-                bits: bits?,
-                count: count?,
-                method,
-            },
-            JobKind::NextPrime => Work::NextPrime {
-                after: fields.after.ok_or(Missing("after"))?,
-            },
-            JobKind::Factor => Work::Factor {
-                numbers: fields.numbers.ok_or(Missing("numbers"))?,
-                leave_above: fields.leave_above,
-                share: fields.share,
-            },
-            JobKind::Noop => Work::Noop { count: count? },
+    fn try_from(fields: Fields) -> Result<Self, MissingField> {
+        let jobs = JobFields {
+            bits: fields.bits,
+            count: fields.count,
+            method: fields.method,
+            after: fields.after,
+            numbers: fields.numbers,
+            leave_above: fields.leave_above,
+            share: fields.share,
         };
+        let work = Work::read(fields.kind, jobs)?;
         Ok(Self {
             version: fields.version,
             run: fields.run,
@@ -424,6 +138,7 @@ impl TryFrom<Fields> for WorkUnit {
             seed: fields.seed,
             avoid: fields.avoid,
             deadline_ms: fields.deadline_ms,
+            hand_back: fields.hand_back,
             work,
         })
     }
@@ -470,30 +185,11 @@ impl WorkUnit {
         if self.first.checked_add(count).is_none() {
             return Err(format!("job index {} is too large", self.first));
         }
-        let smallest = match self.work.kind() {
-            JobKind::Prime => 2,
-            JobKind::SafePrime => 3,
-            JobKind::NextPrime | JobKind::Factor | JobKind::Noop => 0,
-        };
-        if bits < smallest {
-            return Err(format!(
-                "no {} has {bits} bits: the least is {smallest}",
-                self.work.kind()
-            ));
-        }
+        self.work.jobs().validate()?;
         if bits > max_bits {
             return Err(format!(
                 "{bits} bits are above the limit of {max_bits} bits of this consumer (its --max-bits)"
             ));
-        }
-        if let Work::Factor {
-            share: Some(share), ..
-        } = &self.work
-        {
-            if count != 1 {
-                return Err(format!("a share of the work on {count} integers"));
-            }
-            share.validate(bits)?;
         }
         Ok(())
     }

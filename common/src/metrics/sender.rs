@@ -176,19 +176,16 @@ impl Sender {
                     });
                 }
             }
-            Err(error) => warn!(
-                "cannot read the metrics that wait in {}: {error}",
-                self.spool.dir().display()
-            ),
+            Err(error) => {
+                let spool = self.spool.dir().display();
+                warn!(%spool, %error, "cannot read the metrics spool");
+            }
         }
         self.arrange();
         let lines: u64 = self.queue.iter().map(|segment| segment.lines).sum();
         if lines > 0 {
-            info!(
-                "{lines} points of before wait in {} for InfluxDB at {}",
-                self.spool.dir().display(),
-                self.name
-            );
+            let spool = self.spool.dir().display();
+            info!(points = lines, %spool, influxdb = %self.name, "sending spooled metrics");
         }
     }
 
@@ -338,10 +335,11 @@ impl Sender {
     fn disk_trouble(&mut self, error: &io::Error) {
         if !self.said_disk {
             self.said_disk = true;
+            let spool = self.spool.dir().display();
+            let limit_mib = MEMORY_BYTES_WITHOUT_DISK >> 20;
             warn!(
-                "metrics cannot be kept in {}: {error}; they wait in memory, and the oldest are dropped beyond {} MiB",
-                self.spool.dir().display(),
-                MEMORY_BYTES_WITHOUT_DISK >> 20
+                %spool, %error, limit_mib,
+                "cannot write the metrics spool: points wait in memory, beyond the limit the oldest are dropped"
             );
         }
     }
@@ -374,17 +372,18 @@ impl Sender {
         self.shared.counts.dropped.fetch_add(lines, Relaxed);
         if !self.said_full {
             self.said_full = true;
+            let spool = self.spool.dir().display();
+            let limit_bytes = self.options.spool_limit;
             warn!(
-                "no more room for metrics that wait in {}: the oldest are dropped (--metrics-spool-limit is {} bytes)",
-                self.spool.dir().display(),
-                self.options.spool_limit
+                %spool, limit_bytes,
+                "the metrics spool is full: the oldest points are dropped (see --metrics-spool-limit)"
             );
         }
     }
 
     fn remove_file(&mut self, id: u64) {
         if let Err(error) = self.spool.remove(id) {
-            debug!("cannot remove a segment of metrics: {error}");
+            debug!(%error, "cannot remove a segment of the metrics spool");
         }
     }
 
@@ -405,7 +404,7 @@ impl Sender {
                     return Some(Box::pin(async move { server.deliver(lines).await }));
                 }
                 Err(error) => {
-                    warn!("metrics that waited on disk are gone: {error}");
+                    warn!(%error, "spooled metrics are lost");
                     let lost = segment.lines;
                     self.queue.pop_front();
                     self.count_dropped(lost);
@@ -421,12 +420,12 @@ impl Sender {
         counts.refused.fetch_add(delivery.refused, Relaxed);
         for refusal in &delivery.refusals {
             if self.said_refused {
-                debug!("InfluxDB cannot take a metric: {refusal}");
+                debug!(%refusal, "InfluxDB rejects a point");
             } else {
                 self.said_refused = true;
                 warn!(
-                    "InfluxDB at {} cannot take a metric, which is dropped (further ones are only counted): {refusal}",
-                    self.name
+                    influxdb = %self.name, %refusal,
+                    "InfluxDB rejects a point, which is dropped; further ones are only counted"
                 );
             }
         }
@@ -469,31 +468,38 @@ impl Sender {
         if segment.memory.is_some() {
             segment.memory = Some(rest);
         } else if let Err(error) = self.spool.rewrite(segment.id, &rest) {
-            debug!("cannot shorten a segment of metrics: {error}");
+            debug!(%error, "cannot shorten a segment of the metrics spool");
         }
     }
 
     fn note_failure(&mut self, failure: &Failure) {
-        let dir = self.spool.dir().display();
-        let (trouble, name) = (self.trouble, &self.name);
+        let spool = self.spool.dir().display();
+        let (trouble, influxdb) = (self.trouble, &self.name);
         let now = match failure {
             Failure::Away(reason) => {
                 if trouble != Some(Trouble::Away) {
                     warn!(
-                        "cannot reach InfluxDB at {name}: {reason}; metrics wait in {dir} until it is back"
+                        %influxdb, error = %reason, %spool,
+                        "cannot reach InfluxDB: metrics wait in the spool"
                     );
                 }
                 Trouble::Away
             }
             Failure::Busy { reason, .. } => {
                 if trouble != Some(Trouble::Busy) {
-                    warn!("InfluxDB at {name} asks for a pause: {reason}; metrics wait in {dir}");
+                    warn!(
+                        %influxdb, error = %reason, %spool,
+                        "InfluxDB asks for a pause: metrics wait in the spool"
+                    );
                 }
                 Trouble::Busy
             }
             Failure::Refused(reason) => {
                 if trouble != Some(Trouble::Refused) {
-                    error!("InfluxDB at {name} refuses metrics: {reason}; they wait in {dir}");
+                    error!(
+                        %influxdb, error = %reason, %spool,
+                        "InfluxDB refuses metrics, which wait in the spool"
+                    );
                 }
                 Trouble::Refused
             }
@@ -506,8 +512,10 @@ impl Sender {
         if self.trouble.take().is_some() {
             let stats = self.shared.counts.stats();
             info!(
-                "InfluxDB at {} takes metrics again, and has all that waited ({} points written, {} dropped so far)",
-                self.name, stats.written, stats.dropped
+                influxdb = %self.name,
+                points_written = stats.written,
+                points_dropped = stats.dropped,
+                "InfluxDB takes metrics again; the spool is empty"
             );
         }
         self.said_full = false;
@@ -526,18 +534,15 @@ impl Sender {
         counts.dropped.fetch_add(lost, Relaxed);
         let stats = counts.stats();
         if stats.spooled > 0 {
+            let spool = self.spool.dir().display();
             warn!(
-                "{} points for InfluxDB at {} wait in {}; they are sent when a process with this folder runs again",
-                stats.spooled,
-                self.name,
-                self.spool.dir().display()
+                points = stats.spooled, influxdb = %self.name, %spool,
+                "metrics wait in the spool until a process with this spool runs again"
             );
         }
         if stats.dropped + stats.refused > 0 {
-            warn!(
-                "metrics that InfluxDB does not have: {} points dropped, {} refused",
-                stats.dropped, stats.refused
-            );
+            let (dropped, refused) = (stats.dropped, stats.refused);
+            warn!(dropped, refused, "InfluxDB lacks points of this process");
         }
     }
 }

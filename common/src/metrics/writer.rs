@@ -58,12 +58,14 @@ impl MetricsWriter {
         let of_thread = Arc::clone(&shared);
         // Whoever has a log of its own in this thread has it in the new one.
         let log = tracing::dispatcher::get_default(Clone::clone);
+        let span = tracing::Span::current();
         // The runtime is made by the thread that owns it, but whether there is one is known here.
         let (started, start) = mpsc::sync_channel(1);
         thread::Builder::new()
             .name("metrics".to_owned())
             .spawn(move || {
                 let _log = tracing::dispatcher::set_default(&log);
+                let _span = span.enter();
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build();

@@ -7,11 +7,13 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use super::MAX_NAME_BYTES;
 use crate::text;
 
+/// Longest name of a run, a node or a kind of job, in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
+
 /// A list of so many items at most.
-pub(super) fn list<'de, D, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(crate) fn list<'de, D, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -41,7 +43,7 @@ where
 }
 
 /// A text of [`MAX_NAME_BYTES`] at most.
-pub(super) struct Name(pub(super) String);
+pub(crate) struct Name(pub(crate) String);
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -59,12 +61,12 @@ impl<'de> Deserialize<'de> for Name {
 }
 
 /// The text of a [`Name`].
-pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Name::deserialize(deserializer).map(|name| name.0)
 }
 
 /// Texts of so many [`Name`]s at most.
-pub(super) fn words<'de, D, const MOST: usize>(deserializer: D) -> Result<Vec<String>, D::Error>
+pub(crate) fn words<'de, D, const MOST: usize>(deserializer: D) -> Result<Vec<String>, D::Error>
 where
     D: Deserializer<'de>,
 {
@@ -73,19 +75,19 @@ where
 }
 
 /// As much of a text as a name may be long.
-pub(super) fn start_of_name<'de, D: Deserializer<'de>>(
+pub(crate) fn start_of_name<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<String, D::Error> {
     read(deserializer, |text| Ok(text::shorten(text, MAX_NAME_BYTES)))
 }
 
 /// As much of a reason as is ever shown; a long one is no ground to refuse what it stands in.
-pub(super) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     read(deserializer, |text| Ok(text::reason(text)))
 }
 
 /// The same where there may be none.
-pub(super) fn optional_reason<'de, D: Deserializer<'de>>(
+pub(crate) fn optional_reason<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
     struct Reason(String);
@@ -100,7 +102,7 @@ pub(super) fn optional_reason<'de, D: Deserializer<'de>>(
 }
 
 /// Makes something of a text without a copy of it.
-pub(super) fn read<'de, D, T>(
+pub(crate) fn read<'de, D, T>(
     deserializer: D,
     make: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<T, D::Error>

@@ -3,8 +3,10 @@ use std::{fmt, str::FromStr};
 use primepool_engine::{Integer, Limb, Order};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::MAX_INTEGER_BITS;
 use crate::text::shorten;
+
+/// Largest number of bits of an integer in a message.
+pub const MAX_INTEGER_BITS: u32 = primepool_engine::MAX_BITS;
 
 /// An integer that travels as a lower-case hexadecimal string with a `-` before a negative one, such as `"c3f1"`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,9 +17,6 @@ pub(crate) use ifma::{Ifma, Search, Work, multiply_adds};
 
 use crate::Error;
 
-/// The environment variable that forces a kernel: `ifma` or `gmp`.
-pub const KERNEL_VARIABLE: &str = "PRIMEPOOL_KERNEL";
-
 /// A way to do the arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
@@ -31,23 +28,6 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// The kernel that [`KERNEL_VARIABLE`] names or, if it is not set or empty, the fastest one that this processor has.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Kernel`] if the variable names no kernel, or one that this processor does not have.
-    pub fn choose() -> Result<Self, Error> {
-        match std::env::var_os(KERNEL_VARIABLE) {
-            None => Ok(Self::fastest()),
-            Some(name) if name.is_empty() => Ok(Self::fastest()),
-            Some(name) => {
-                let kernel: Self = name.to_string_lossy().parse()?;
-                kernel.require()?;
-                Ok(kernel)
-            }
-        }
-    }
-
     /// The fastest kernel that this processor has.
     #[must_use]
     pub fn fastest() -> Self {
@@ -67,7 +47,7 @@ impl Kernel {
         }
     }
 
-    /// Its name, as in [`KERNEL_VARIABLE`].
+    /// Its name, as [`FromStr`] reads it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -76,14 +56,17 @@ impl Kernel {
         }
     }
 
-    /// An error unless this processor has it.
-    pub(crate) fn require(self) -> Result<(), Error> {
+    /// Checks that this processor has the kernel.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] if it does not.
+    pub fn require(self) -> Result<(), Error> {
         if self.is_available() {
             Ok(())
         } else {
             Err(Error::kernel(format!(
-                "this processor does not have the kernel `{self}`, which needs AVX-512 F, BW, DQ, VL and IFMA; \
-                 leave {KERNEL_VARIABLE} unset, or set it to `gmp`"
+                "this processor does not have `{self}`, which needs AVX-512 F, BW, DQ, VL and IFMA; \
+                 take `gmp`, or leave the choice to the program"
             )))
         }
     }
@@ -102,12 +85,10 @@ impl FromStr for Kernel {
         match name {
             "ifma" => Ok(Self::Ifma),
             "gmp" => Ok(Self::Gmp),
-            "avx2" => Err(Error::kernel(format!(
-                "there is no kernel `avx2`, because it would not beat `gmp` by enough; set {KERNEL_VARIABLE} to `gmp`"
-            ))),
-            _ => Err(Error::kernel(format!(
-                "there is no kernel `{name}`; set {KERNEL_VARIABLE} to `ifma` or `gmp`, or leave it unset"
-            ))),
+            "avx2" => Err(Error::kernel(
+                "`avx2` would not beat `gmp` by enough; take `gmp`".to_owned(),
+            )),
+            _ => Err(Error::kernel(format!("`{name}`; take `ifma` or `gmp`"))),
         }
     }
 }
@@ -124,20 +105,12 @@ mod tests {
             assert_eq!(kernel.to_string().parse(), Ok(kernel));
         }
         for (name, part) in [
-            ("avx2", "does not beat"),
-            ("IFMA", "no kernel"),
-            ("", "no kernel"),
+            ("avx2", "would not beat"),
+            ("IFMA", "no such kernel: `IFMA`"),
+            ("", "no such kernel: ``"),
         ] {
             let error = name.parse::<Kernel>().unwrap_err().to_string();
-            let part = if name == "avx2" {
-                "would not beat"
-            } else {
-                part
-            };
-            assert!(
-                error.contains(part) && error.contains(KERNEL_VARIABLE),
-                "{error}"
-            );
+            assert!(error.contains(part) && error.contains("`gmp`"), "{error}");
         }
     }
 

@@ -1,13 +1,9 @@
 //! Every kernel gives the same answers.
 
-use std::env;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use primepool_engine::{
-    Cancel, Engine, Error, Form, Integer, KERNEL_VARIABLE, Kernel, Method, Stream,
-};
+use primepool_engine::{Cancel, Engine, Error, Form, Integer, Kernel, Method, Stream};
 use proptest::prelude::*;
 
 /// One engine of each kernel that this processor has, the portable one first.
@@ -190,63 +186,17 @@ fn an_engine_goes_on_after_a_cancellation() {
     }
 }
 
-/// The environment belongs to the whole process, so each setting has one of its own.
 #[test]
-fn the_variable_forces_a_kernel() {
-    const INNER: &str = "PRIMEPOOL_TEST_EXPECTED_KERNEL";
-    if let Ok(expected) = env::var(INNER) {
-        let mut engine = Engine::new();
-        let kernel = engine.kernel().map(Kernel::name);
-        match &kernel {
-            Ok(name) => assert_eq!(*name, expected),
-            Err(error) => {
-                assert!(error.to_string().contains(&expected), "{error}");
-                // Nothing falls back silently.
-                let error = Err(error.clone());
-                assert_eq!(engine.verify(&[Integer::from(7)]).map(drop), error);
-                assert_eq!(
-                    engine
-                        .next_prime(&Integer::from(7), &Cancel::new())
-                        .map(drop),
-                    error
-                );
-                assert_eq!(
-                    engine.primes(Form::Prime, 64, &mut [], &Cancel::new(), &mut |_, _| ()),
-                    error
-                );
-            }
+fn a_kernel_that_the_processor_lacks_is_refused() {
+    for kernel in [Kernel::Ifma, Kernel::Gmp] {
+        let engine = Engine::with_kernel(kernel);
+        assert_eq!(engine.is_ok(), kernel.is_available());
+        match engine {
+            Ok(engine) => assert_eq!(engine.kernel(), kernel),
+            Err(error) => assert!(error.to_string().contains("does not have"), "{error}"),
         }
-        return;
     }
-    let has_ifma = Kernel::Ifma.is_available();
-    for (setting, expected) in [
-        (None, Kernel::fastest().name()),
-        (Some(""), Kernel::fastest().name()),
-        (Some("gmp"), "gmp"),
-        (
-            Some("ifma"),
-            if has_ifma {
-                "ifma"
-            } else {
-                "does not have the kernel `ifma`"
-            },
-        ),
-        (Some("avx2"), "there is no kernel `avx2`"),
-        (Some("neon"), "there is no kernel `neon`"),
-    ] {
-        let mut command = Command::new(env::current_exe().unwrap());
-        command
-            .args(["--exact", "kernels::the_variable_forces_a_kernel"])
-            .env_remove(KERNEL_VARIABLE)
-            .env(INNER, expected);
-        if let Some(setting) = setting {
-            command.env(KERNEL_VARIABLE, setting);
-        }
-        let output = command.output().unwrap();
-        let told = String::from_utf8_lossy(&output.stdout);
-        let passed = output.status.success() && told.contains("1 passed");
-        assert!(passed, "{setting:?}: {output:?}");
-    }
+    assert_eq!(Engine::new().kernel(), Kernel::fastest());
 }
 
 proptest! {

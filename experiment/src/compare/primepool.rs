@@ -16,7 +16,7 @@ use lapin::{
 use primepool_common::{
     broker::{declare_results, delete_results, refusal},
     clock::unix_time,
-    message::{CONTENT_TYPE, JobKind, RunId, VERSION, Work, WorkUnit},
+    message::{CONTENT_TYPE, JobKind, NoopJobs, RunId, VERSION, Work, WorkUnit},
     topology,
 };
 
@@ -211,7 +211,8 @@ fn round_trips(queue: &JobsQueue, count: u32) -> Result<RoundTrip> {
                 seed: None,
                 avoid: Vec::new(),
                 deadline_ms: None,
-                work: Work::Noop { count: 1 },
+                hand_back: false,
+                work: Work::Noop(NoopJobs { count: 1 }),
             })?;
             let properties = BasicProperties::default()
                 .with_delivery_mode(2)

@@ -13,28 +13,29 @@ use lapin::{
     types::FieldTable,
 };
 use primepool_common::{
-    broker::{
-        Backoff, BrokerError, ControlReader, Endpoint, declare, declare_results, delete_results,
-        find_results, queue_state,
-    },
+    broker::{Backoff, BrokerError, ControlReader, Endpoint, queue_state},
     clock::unix_ns,
-    message::RunId,
     topology::{self, QueueState},
 };
+use primepool_engine::Kernel;
 use tokio::{
     sync::{
         mpsc::{UnboundedReceiver, UnboundedSender},
         oneshot,
     },
-    time::{interval, sleep},
+    time::interval,
 };
 use tracing::info;
 
+use super::{
+    LostAnswers,
+    results_queue::{OpenError, delete, open},
+};
 use crate::{
-    broker::LostAnswers,
     results::{Arrival, SinkInput},
-    run_dir::{FolderError, Journal, Manifest},
-    state::{Event, Shared},
+    run_dir::{Journal, Manifest},
+    status::Event,
+    units::SharedUnits,
 };
 
 /// Answers that the broker hands over before the first of them is acknowledged, and bytes that all of them may have.
@@ -43,9 +44,6 @@ const PREFETCH_BYTES: usize = 256 << 20;
 
 /// How often the length of the queues is asked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Time between attempts to connect once more only to delete the run's queue.
-const DELETE_EVERY: Duration = Duration::from_millis(300);
 
 /// What the collecting side works with.
 #[derive(Debug)]
@@ -56,8 +54,10 @@ pub(crate) struct Collector {
     pub manifest: Arc<Manifest>,
     /// The confirmed units.
     pub journal: Journal,
-    /// Counters of the run.
-    pub shared: Arc<Shared>,
+    /// The units of the run.
+    pub units: SharedUnits,
+    /// What consumers are expected to compute with.
+    pub kernel: Kernel,
     /// Whether answers may have gone astray.
     pub lost_answers: LostAnswers,
     /// Where the answers go.
@@ -68,49 +68,6 @@ pub(crate) struct Collector {
     pub events: UnboundedSender<Event>,
     /// Tells to stop, and whether every job has ended: the run's queue is deleted then.
     pub stop: oneshot::Receiver<bool>,
-}
-
-/// Why the run's queue is not open.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
-    /// The broker cannot be reached, or refuses.
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    /// The journal cannot be emptied.
-    #[error(transparent)]
-    Journal(#[from] FolderError),
-}
-
-/// Connects; everything but the run's queue is there then.
-///
-/// # Errors
-/// The broker cannot be reached, or refuses.
-pub(crate) async fn connect(endpoint: &Endpoint, run: &RunId) -> Result<Connection, BrokerError> {
-    let name = format!("primepool producer {run} (collecting)");
-    let connection = endpoint.connect(&name).await?;
-    declare(&connection).await?;
-    Ok(connection)
-}
-
-/// Connects, and sees to the queue of a run that has been there before. Also says whether it was lost, so that everything without a
-/// result is to be published again.
-///
-/// The journal forgets what was published before the queue is made again: whoever finds the queue there has to be able to rely on
-/// the journal. After an error the next attempt goes on from there, and still says that the queue was lost.
-///
-/// # Errors
-/// The broker cannot be reached, or refuses; or the journal cannot be written.
-pub(crate) async fn open(
-    endpoint: &Endpoint,
-    run: &RunId,
-    journal: &Journal,
-) -> Result<(Connection, bool), OpenError> {
-    let connection = connect(endpoint, run).await?;
-    if !find_results(&connection, run).await? {
-        journal.forget()?;
-        declare_results(&connection, run).await?;
-    }
-    Ok((connection, journal.reopen()))
 }
 
 impl Collector {
@@ -127,7 +84,7 @@ impl Collector {
                     () = backoff.pause("collecting", &error) => {}
                     stop = &mut self.stop => {
                         if stop.unwrap_or(false) {
-                            self.delete_queue(None).await;
+                            delete(&self.endpoint, &self.manifest.run, None).await;
                         }
                         return;
                     }
@@ -174,7 +131,7 @@ impl Collector {
             .await?;
         let mut control = ControlReader::open_or_warn(connection).await;
         backoff.reset();
-        let jobs_queue = topology::jobs_queue(self.manifest.ask.kind);
+        let jobs_queue = topology::jobs_queue(self.manifest.request.kind());
         let management = self.endpoint.management();
         let figures = management.map(|api| api.follow(jobs_queue.clone()));
         let mut look = interval(LOOK_EVERY);
@@ -230,8 +187,11 @@ impl Collector {
         jobs: QueueState,
         silence: Duration,
     ) {
-        let expected = self.manifest.packing.unit_time(&self.manifest.ask);
-        let unit = self.shared.unit_time().max(expected);
+        let expected = self
+            .manifest
+            .packing
+            .unit_time(&self.manifest.request, self.kernel);
+        let unit = self.units.lock().mean_time().max(expected);
         if !self.lost_answers.is_due(jobs, silence, unit) {
             return;
         }
@@ -249,39 +209,9 @@ impl Collector {
             acknowledge(ackers).await;
         }
         if run_is_over {
-            self.delete_queue(Some(connection)).await;
+            delete(&self.endpoint, &self.manifest.run, Some(connection)).await;
         } else {
             let _ = connection.close(200, "collected".into()).await;
-        }
-    }
-
-    /// Deletes the run's queue; connects for it as often as it takes. The run does not wait for it for ever.
-    async fn delete_queue(&self, mut connection: Option<Connection>) {
-        let run = &self.manifest.run;
-        loop {
-            let deleted = match connection.take() {
-                Some(connection) => {
-                    let deleted = delete_results(&connection, run).await;
-                    let _ = connection.close(200, "collected".into()).await;
-                    deleted
-                }
-                None => {
-                    let name = format!("primepool producer {run} (closing)");
-                    match self.endpoint.connect(&name).await {
-                        Ok(next) => {
-                            connection = Some(next);
-                            continue;
-                        }
-                        Err(error) => Err(error),
-                    }
-                }
-            };
-            let Err(error) = deleted else { return };
-            info!("the run's results queue was not deleted: {error}");
-            if error.needs_operator() {
-                return;
-            }
-            sleep(DELETE_EVERY).await;
         }
     }
 }
@@ -294,7 +224,7 @@ pub(super) async fn acknowledge(mut ackers: Vec<Acker>) {
         let all_before = BasicAckOptions { multiple: true };
         if let Err(error) = last.ack(all_before).await {
             // They come again, and are dropped by their job's number.
-            info!("results could not be acknowledged: {error}");
+            info!(%error, "cannot acknowledge results");
         }
     }
 }

@@ -4,8 +4,10 @@ mod cancel;
 mod collector;
 mod lost_answers;
 mod publisher;
+mod results_queue;
 
 pub(crate) use cancel::cancel;
-pub(crate) use collector::{Collector, OpenError, connect, open};
+pub(crate) use collector::Collector;
 pub(crate) use lost_answers::LostAnswers;
-pub(crate) use publisher::{PublishError, PublishRequest, Publisher};
+pub(crate) use publisher::{PublishError, Publisher};
+pub(crate) use results_queue::{OpenError, connect, open};

@@ -1,12 +1,9 @@
 //! The publishing side: sends the units with a window of outstanding confirmations, and writes down what was confirmed.
 //! Whatever was not when a connection broke is sent again.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
+use futures_util::future::OptionFuture;
 use lapin::options::BasicPublishOptions;
 use primepool_common::{
     broker::{
@@ -17,12 +14,12 @@ use primepool_common::{
     message::{Control, UnitId, WorkUnit},
     topology,
 };
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::sleep_until;
 use tracing::debug;
 
 use crate::{
     run_dir::{FolderError, Journal, Manifest, Publication},
-    state::Shared,
+    units::{Next, SharedUnits},
 };
 
 /// Most units that wait for a confirmation at once.
@@ -39,71 +36,34 @@ pub(crate) enum PublishError {
     Journal(#[from] FolderError),
 }
 
-/// What the publishing side is asked for.
-#[derive(Debug)]
-pub(crate) enum PublishRequest {
-    /// To publish these units, before all others.
-    Units(Vec<u64>),
-    /// To tell the consumers that the units of this batch are not wanted any more.
-    CancelBatch(u32),
-}
-
 /// A message that waits for its confirm.
 #[derive(Debug)]
 enum Sent {
     Unit(Publication),
-    Control,
+    CancelBatch(u32),
 }
 
 /// What the publishing side works with.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     /// The broker.
-    endpoint: Endpoint,
+    pub endpoint: Endpoint,
     /// What is asked for.
-    manifest: Arc<Manifest>,
-    /// Counters of the run.
-    shared: Arc<Shared>,
+    pub manifest: Arc<Manifest>,
+    /// The units, which it pulls.
+    pub units: SharedUnits,
     /// The confirmed units.
-    journal: Journal,
-    /// Units to publish; more may be asked for at any time.
-    requests: UnboundedReceiver<PublishRequest>,
-    /// Whether no more can be asked for.
-    requests_ended: bool,
-    /// Units that are to be published now.
-    waiting: VecDeque<u64>,
-    /// Batches whose cancellation is to be published now.
-    cancelled: Vec<u32>,
+    pub journal: Journal,
+    /// Whether to end when every unit is confirmed; otherwise more units may follow at any time.
+    pub ends_when_idle: bool,
 }
 
 impl Publisher {
-    /// To publish `waiting`, and then whatever `requests` brings.
-    #[must_use]
-    pub(crate) fn new(
-        endpoint: Endpoint,
-        manifest: Arc<Manifest>,
-        shared: Arc<Shared>,
-        journal: Journal,
-        requests: UnboundedReceiver<PublishRequest>,
-        waiting: Vec<u64>,
-    ) -> Self {
-        Self {
-            endpoint,
-            manifest,
-            shared,
-            journal,
-            requests,
-            requests_ended: false,
-            waiting: waiting.into(),
-            cancelled: Vec::new(),
-        }
-    }
-
-    /// Publishes until nothing more can be asked for.
+    /// Publishes; for ever, unless it is to end when every unit is confirmed.
     ///
     /// # Errors
     /// The broker refuses in a way that only an operator can mend, or the journal cannot be written.
-    pub(crate) async fn run(mut self) -> Result<(), PublishError> {
+    pub(crate) async fn run(self) -> Result<(), PublishError> {
         let mut backoff = Backoff::new();
         loop {
             let error = match self.session(&mut backoff).await {
@@ -115,50 +75,62 @@ impl Publisher {
         }
     }
 
-    async fn session(&mut self, backoff: &mut Backoff) -> Result<(), PublishError> {
+    async fn session(&self, backoff: &mut Backoff) -> Result<(), PublishError> {
         let name = format!("primepool producer {} (publishing)", self.manifest.run);
         let (connection, channel) = open_publisher(&self.endpoint, &name).await?;
         let mut publisher = ConfirmedPublisher::new(channel, WINDOW);
         let ended = self.publish(&mut publisher, backoff).await;
-        // Publish these first. The broker may get one twice; results are told apart by their jobs.
-        for sent in publisher.into_unconfirmed().rev() {
-            if let Sent::Unit(publication) = sent {
-                self.waiting.push_front(publication.unit);
+        let (mut units, mut cancelled) = (Vec::new(), Vec::new());
+        for sent in publisher.into_unconfirmed() {
+            match sent {
+                Sent::Unit(publication) => units.push(publication.unit),
+                Sent::CancelBatch(batch) => cancelled.push(batch),
             }
         }
+        self.units.lock().give_back(&units, &cancelled);
         ended?;
         let _ = connection.close(200, "published".into()).await;
         Ok(())
     }
 
     async fn publish(
-        &mut self,
+        &self,
         publisher: &mut ConfirmedPublisher<Sent>,
         backoff: &mut Backoff,
     ) -> Result<(), PublishError> {
         loop {
-            if self.requests_ended && self.waiting.is_empty() && publisher.is_idle() {
+            if self.ends_when_idle && publisher.is_idle() && self.units.lock().is_idle() {
                 return Ok(());
             }
             while publisher.has_room()
-                && let Some(unit) = self.waiting.pop_front()
+                && let Some(next) = self.next()
             {
-                if let Some(unit) = self.unit(unit) {
-                    let publication = self.journal.begin(unit.unit);
-                    let message = self.message(&unit);
-                    self.shared.note_published(unit.unit, Instant::now());
-                    debug!(unit = unit.unit, jobs = unit.work.count(), "publishes");
-                    publisher.publish(message, Sent::Unit(publication)).await?;
+                match next {
+                    Next::Unit(unit) => {
+                        let publication = self.journal.begin(unit.unit);
+                        let message = self.message(&unit);
+                        debug!(
+                            unit = unit.unit,
+                            jobs = unit.work.count(),
+                            "publishing a unit"
+                        );
+                        publisher.publish(message, Sent::Unit(publication)).await?;
+                    }
+                    Next::CancelBatch(batch) => {
+                        let control = Control::cancel_group(self.manifest.run.clone(), batch);
+                        // Best effort: a consumer that misses this message only wastes work.
+                        let message = control_message(&control, BasicPublishOptions::default());
+                        publisher.publish(message, Sent::CancelBatch(batch)).await?;
+                    }
                 }
             }
-            while let Some(&batch) = self.cancelled.last() {
-                let control = Control::cancel_group(self.manifest.run.clone(), batch);
-                // Best effort: a consumer that misses this message only wastes work.
-                let message = control_message(&control, BasicPublishOptions::default());
-                publisher.publish(message, Sent::Control).await?;
-                self.cancelled.pop();
-            }
+            let due = self
+                .units
+                .lock()
+                .next_due()
+                .map(|due| sleep_until(due.into()));
             tokio::select! {
+                Some(()) = OptionFuture::from(due) => {}
                 sent = publisher.next() => {
                     let mut confirmed = vec![sent?];
                     // Confirms come in bursts: one write for each burst.
@@ -173,17 +145,13 @@ impl Publisher {
                     burst_end?;
                     backoff.reset();
                 }
-                request = self.requests.recv(), if !self.requests_ended => match request {
-                    // Publish these first; they have waited longest.
-                    Some(PublishRequest::Units(units)) => self.put_first(units),
-                    Some(PublishRequest::CancelBatch(batch)) => {
-                        self.waiting.retain(|unit| UnitId::of(*unit).batch != batch);
-                        self.cancelled.push(batch);
-                    }
-                    None => self.requests_ended = true,
-                },
+                () = self.units.updated() => {}
             }
         }
+    }
+
+    fn next(&self) -> Option<Next> {
+        self.units.lock().next(Instant::now(), unix_ns())
     }
 
     /// Writes confirmed units to the journal. Units of campaigns are not in it: a campaign issues
@@ -191,40 +159,16 @@ impl Publisher {
     fn note_confirmed(&self, confirmed: Vec<Sent>) -> Result<(), FolderError> {
         let units = confirmed.into_iter().filter_map(|sent| match sent {
             Sent::Unit(publication) => Some(publication),
-            Sent::Control => None,
+            Sent::CancelBatch(_) => None,
         });
         let of_run = |publication: &Publication| !UnitId::of(publication.unit).is_of_campaign();
-        let units: Vec<Publication> = units.filter(of_run).collect();
-        self.journal.add(&units)?;
-        self.shared
-            .units_published
-            .fetch_add(units.len() as u64, Relaxed);
+        let publications: Vec<Publication> = units.filter(of_run).collect();
+        self.journal.add(&publications)?;
+        let mut units = self.units.lock();
+        for publication in &publications {
+            units.confirm(publication.unit);
+        }
         Ok(())
-    }
-
-    fn put_first(&mut self, units: Vec<u64>) {
-        let again: HashSet<u64> = units.iter().copied().collect();
-        self.waiting.retain(|unit| !again.contains(unit));
-        for unit in units.into_iter().rev() {
-            self.waiting.push_front(unit);
-        }
-    }
-
-    /// The unit of this number as it is published now; nothing if nobody wants it any more.
-    fn unit(&self, unit: u64) -> Option<WorkUnit> {
-        let published_ns = unix_ns();
-        if UnitId::of(unit).is_of_campaign() {
-            let unit = self.shared.campaign_unit(unit)?;
-            return Some(WorkUnit {
-                published_ns,
-                ..unit
-            });
-        }
-        let Manifest { ask, run, .. } = &*self.manifest;
-        let (first, end) = self.shared.bounds(unit);
-        let mut unit = ask.unit(run, unit, first, end, published_ns);
-        unit.avoid = self.shared.avoided(unit.unit);
-        Some(unit)
     }
 
     fn message(&self, unit: &WorkUnit) -> Message {

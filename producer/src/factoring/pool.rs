@@ -2,12 +2,15 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
+    num::NonZero,
     path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
 use primepool_common::message::{
-    Factorization, HexInteger, NodeSample, UnitId, VERSION, Work, WorkUnit,
+    FactorJobs, Factorization, HexInteger, NodeSample, UnitId, VERSION, Work, WorkUnit,
 };
 use primepool_engine::{Integer, factor::spread::Collector};
 
@@ -33,6 +36,8 @@ pub(crate) struct Factoring {
     campaigns: BTreeMap<u64, (Campaign, Checkpoint)>,
     batches: Batches,
     workers: Workers,
+    /// Commands for the next [`Factoring::advance`].
+    commands: Vec<Command>,
 }
 
 /// What the caller is to do, in this order.
@@ -65,11 +70,15 @@ pub(crate) struct Solved {
 }
 
 impl LinearAlgebra {
-    /// Solves.
+    /// Solves on all cores that this process may use.
     #[must_use]
     pub(crate) fn solve(mut self) -> Solved {
         let begun = Instant::now();
-        let divisor = self.collector.solve().map_err(|error| error.to_string());
+        let threads = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+        let divisor = self
+            .collector
+            .solve(threads)
+            .map_err(|error| error.to_string());
         Solved {
             job: self.job,
             collector: self.collector,
@@ -113,12 +122,13 @@ impl Factoring {
             campaigns: BTreeMap::new(),
             batches: Batches::open(folder.path())?,
             workers: Workers::default(),
+            commands: Vec::new(),
         };
-        for (job, number) in (0..).zip(&manifest.ask.numbers) {
+        for (job, number) in (0..).zip(manifest.request.numbers()) {
             if done[job as usize] || number.0.significant_bits() <= LEAVE_ABOVE_BITS {
                 continue;
             }
-            let mut campaign = Campaign::new(number.0.clone(), manifest.ask.is_balanced);
+            let mut campaign = Campaign::new(number.0.clone(), manifest.request.is_balanced);
             let checkpoint =
                 Checkpoint::open(&factoring.folder, job, |entry| campaign.replay(&entry))?;
             if let Some(checkpoint) = checkpoint {
@@ -151,8 +161,8 @@ impl Factoring {
         found: Factorization,
         us: u64,
     ) -> Result<(), FolderError> {
-        let number = &manifest.ask.numbers[job as usize].0;
-        let mut campaign = Campaign::new(number.clone(), manifest.ask.is_balanced);
+        let number = &manifest.request.numbers()[job as usize].0;
+        let mut campaign = Campaign::new(number.clone(), manifest.request.is_balanced);
         campaign.begin(found, us);
         let checkpoint = Checkpoint::create(&self.folder, job)?;
         self.campaigns.insert(job, (campaign, checkpoint));
@@ -201,6 +211,23 @@ impl Factoring {
         }
     }
 
+    /// Nodes that get no more units of this job.
+    #[must_use]
+    pub(crate) fn avoided(&self, job: u64) -> &[String] {
+        let campaign = self.campaigns.get(&job);
+        campaign.map_or(&[], |(campaign, _)| campaign.avoided())
+    }
+
+    /// Gives up a job, unless the unit is of a batch that is over.
+    pub(crate) fn give_up(&mut self, job: u64, unit: UnitId, reason: &str) {
+        if let Some((campaign, _)) = self.campaigns.get_mut(&job)
+            && campaign.state().batch == unit.batch
+        {
+            let ended = campaign.give_up(reason);
+            self.commands.extend(ended.map(Command::CancelBatch));
+        }
+    }
+
     /// Takes the end of a linear algebra.
     pub(crate) fn on_solved(&mut self, solved: Solved) {
         let Solved {
@@ -224,9 +251,9 @@ impl Factoring {
         manifest: &Manifest,
         now: Instant,
     ) -> Result<Vec<Command>, FolderError> {
-        let mut commands = Vec::new();
+        let mut commands = mem::take(&mut self.commands);
         let limit_us = manifest
-            .ask
+            .request
             .deadline_ms
             .map_or(u64::MAX, |ms| ms.saturating_mul(1000));
         let workers = self.workers.count(now);
@@ -250,7 +277,7 @@ impl Factoring {
             if campaign.state().wants_units() && free > 0 {
                 let issues = campaign.issue(free, workers, now);
                 let spent_ms = campaign.state().spent_us() / 1000;
-                let deadline_ms = manifest.ask.deadline_ms;
+                let deadline_ms = manifest.request.deadline_ms;
                 let left_ms = deadline_ms.map(|ms| ms.saturating_sub(spent_ms));
                 let issued = issues.into_iter();
                 units.extend(
@@ -319,10 +346,11 @@ fn unit(
         seed: None,
         avoid: avoid.to_vec(),
         deadline_ms,
-        work: Work::Factor {
+        hand_back: true,
+        work: Work::Factor(FactorJobs {
             numbers: vec![HexInteger(issue.number)],
             leave_above: issue.share.is_none().then_some(LEAVE_ABOVE_BITS),
             share: issue.share,
-        },
+        }),
     }
 }

@@ -1,6 +1,7 @@
 //! Campaigns in process: every stage, lost and late units, liars, and resuming after any entry.
 #![allow(clippy::unwrap_used)]
 
+use std::num::NonZero;
 use std::time::Instant;
 
 use primepool_common::message::{
@@ -85,7 +86,9 @@ fn finish(campaign: &mut Campaign) {
     for turn in 0.. {
         let (_, collector) = campaign.advance(|| batches.next().unwrap());
         if let Some(mut collector) = collector {
-            let solved = collector.solve().map_err(|error| error.to_string());
+            let solved = collector
+                .solve(NonZero::<usize>::MIN)
+                .map_err(|error| error.to_string());
             campaign.on_solved(collector, solved, 7, batches.next().unwrap());
         }
         if campaign.state().is_over() {
@@ -134,7 +137,9 @@ fn any_prefix_of_the_entries_gives_the_state_of_then() {
             // It finds nothing the first time, fails the second.
             let solved = match campaign.state().batch {
                 1 => Ok(None),
-                _ => collector.solve().map_err(|error| error.to_string()),
+                _ => collector
+                    .solve(NonZero::<usize>::MIN)
+                    .map_err(|error| error.to_string()),
             };
             campaign.on_solved(collector, solved, 7, batches.next().unwrap());
         }

@@ -3,9 +3,10 @@
 use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 
 use primepool_common::message::MAX_UNIT_JOBS;
+use primepool_engine::Kernel;
 use serde::{Deserialize, Serialize};
 
-use super::Ask;
+use super::Request;
 
 /// `--unit-size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,13 +55,20 @@ pub struct Packing {
 }
 
 impl Packing {
-    /// Chooses the sizes; `consumers` is how many are subscribed now.
+    /// Chooses the sizes; `consumers` is how many are subscribed now, `kernel` what they are
+    /// expected to compute with.
     ///
     /// # Errors
     /// A fixed size whose answers would be too large for one message.
-    pub fn choose(ask: &Ask, size: UnitSize, consumers: u32) -> Result<Self, String> {
-        let bits = ask.largest_bits();
-        let answer_limit = (ANSWER_BYTES / ask.answer_bytes()).clamp(1, MAX_UNIT_JOBS);
+    pub fn choose(
+        request: &Request,
+        size: UnitSize,
+        consumers: u32,
+        kernel: Kernel,
+    ) -> Result<Self, String> {
+        let bits = request.work.bits();
+        let answer_limit =
+            (ANSWER_BYTES / request.work.jobs().answer_bytes()).clamp(1, MAX_UNIT_JOBS);
         match size {
             UnitSize::Fixed(jobs) if jobs > answer_limit => Err(format!(
                 "--unit-size {jobs} makes the answers of {bits} bits too large for one message: {answer_limit} at most"
@@ -74,9 +82,10 @@ impl Packing {
                 // Consumers do not say how many workers they have; two cores are the least a node has.
                 let workers = u64::from(consumers).saturating_mul(2).max(4);
                 let (least, most) = UNIT_SECONDS.into_inner();
-                let run_s = ask.job_seconds() * ask.count as f64;
+                let job_s = request.work.jobs().expected_seconds(Some(kernel));
+                let run_s = job_s * request.count() as f64;
                 let unit_s = (run_s / workers as f64 / UNITS_A_WORKER).clamp(least, most);
-                let most = ((unit_s / ask.job_seconds()) as u64).clamp(1, answer_limit);
+                let most = ((unit_s / job_s) as u64).clamp(1, answer_limit);
                 Ok(Self {
                     most,
                     least: most.div_ceil(10),
@@ -86,10 +95,11 @@ impl Packing {
         }
     }
 
-    /// Expected time of a full unit.
+    /// Expected time of a full unit with this kernel.
     #[must_use]
-    pub fn unit_time(&self, ask: &Ask) -> Duration {
-        let seconds = ask.job_seconds() * self.most as f64;
+    pub fn unit_time(&self, request: &Request, kernel: Kernel) -> Duration {
+        let job_s = request.work.jobs().expected_seconds(Some(kernel));
+        let seconds = job_s * self.most as f64;
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
@@ -130,22 +140,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
 
-    use primepool_common::message::{JobKind, Method};
+    use primepool_common::message::{Method, PrimeJobs, Work};
 
     use super::*;
 
-    fn ask(bits: u32, count: u64) -> Ask {
-        Ask {
-            kind: JobKind::Prime,
+    fn request(bits: u32, count: u64) -> Request {
+        Request::new(Work::Prime(PrimeJobs {
             bits,
             count,
             method: Method::Incremental,
-            seed: None,
-            deadline_ms: None,
-            after: vec![],
-            numbers: vec![],
-            is_balanced: false,
-        }
+        }))
     }
 
     proptest! {
@@ -163,7 +167,8 @@ mod tests {
 
     #[test]
     fn units_shrink_towards_the_end() {
-        let packing = Packing::choose(&ask(256, 100_000), UnitSize::Auto, 1).unwrap();
+        let packing =
+            Packing::choose(&request(256, 100_000), UnitSize::Auto, 1, Kernel::fastest()).unwrap();
         assert!(packing.most > 10, "{packing:?}");
         let bounds = packing.bounds(100_000);
         let size = |i: usize| bounds[i + 1] - bounds[i];
@@ -173,14 +178,24 @@ mod tests {
 
     #[test]
     fn large_primes_go_one_by_one() {
-        let packing = Packing::choose(&ask(8192, 100), UnitSize::Auto, 3).unwrap();
+        let packing =
+            Packing::choose(&request(8192, 100), UnitSize::Auto, 3, Kernel::fastest()).unwrap();
         assert_eq!((packing.most, packing.least), (1, 1));
     }
 
     #[test]
     fn a_fixed_size_is_kept_or_refused() {
-        let packing = Packing::choose(&ask(1024, 10), UnitSize::Fixed(3), 1).unwrap();
+        let packing =
+            Packing::choose(&request(1024, 10), UnitSize::Fixed(3), 1, Kernel::fastest()).unwrap();
         assert_eq!(packing.bounds(10), [0, 3, 6, 9, 10]);
-        assert!(Packing::choose(&ask(65_536, 10), UnitSize::Fixed(10_000), 1).is_err());
+        assert!(
+            Packing::choose(
+                &request(65_536, 10),
+                UnitSize::Fixed(10_000),
+                1,
+                Kernel::fastest()
+            )
+            .is_err()
+        );
     }
 }

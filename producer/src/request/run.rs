@@ -1,10 +1,10 @@
 //! What a run asks for.
 
-use primepool_common::message::{
-    HexInteger, JobKind, MAX_INTEGER_BITS, Method, RunId, VERSION, Work, WorkUnit,
+use primepool_common::{
+    jobs::{JobFields, WrittenJobs},
+    message::{HexInteger, JobKind, MAX_INTEGER_BITS, RunId, VERSION, Work, WorkUnit},
 };
-use primepool_engine::{Form, Kernel, estimate};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Packing;
 
@@ -15,117 +15,85 @@ pub(crate) const MAX_COUNT: u64 = 1 << 32;
 pub(crate) const LEAVE_ABOVE_BITS: u32 = 200;
 
 /// What a run asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
-    /// Kind of every job.
-    pub kind: JobKind,
-    /// Bits of each prime; 0 where the kind has no size.
-    pub bits: u32,
-    /// Number of jobs.
-    pub count: u64,
-    /// How random primes are chosen.
-    #[serde(default, skip_serializing_if = "Method::is_default")]
-    pub method: Method,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// All jobs; each unit has a slice of them.
+    pub work: Work,
     /// Seed of the jobs' random streams.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// Milliseconds of a worker's time that each job may take.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
-    /// For `next-prime`: where each job starts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub after: Vec<HexInteger>,
-    /// For `factor`: the integers, a job each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub numbers: Vec<HexInteger>,
-    /// Whether each of them is known to be a product of two primes of one size.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// Whether each integer to factor is known to be a product of two primes of one size.
     pub is_balanced: bool,
 }
 
-/// Expected seconds for an integer of so many bits, if it is a product of two primes of one size: measured, and between and beyond what
-/// was measured ten bits more take twice as long.
-fn factor_seconds(bits: u32) -> f64 {
-    let doublings = (f64::from(bits) - 128.0) / 10.0;
-    0.02 * doublings.exp2().clamp(1e-3, 1e9)
-}
+impl Request {
+    /// Asks for these jobs, without a seed and a deadline.
+    #[must_use]
+    pub fn new(work: Work) -> Self {
+        let mut request = Self {
+            work,
+            seed: None,
+            deadline_ms: None,
+            is_balanced: false,
+        };
+        if let Work::Factor(jobs) = &mut request.work {
+            jobs.leave_above = Some(LEAVE_ABOVE_BITS);
+            jobs.share = None;
+        }
+        request
+    }
 
-impl Ask {
+    /// Kind of every job.
+    #[must_use]
+    pub fn kind(&self) -> JobKind {
+        self.work.kind()
+    }
+
+    /// Number of jobs.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.work.count()
+    }
+
+    /// The integers to factor, a job each; none in runs of other kinds.
+    #[must_use]
+    pub fn numbers(&self) -> &[HexInteger] {
+        match &self.work {
+            Work::Factor(jobs) => &jobs.numbers,
+            _ => &[],
+        }
+    }
+
+    /// Where a job of kind `next-prime` starts.
+    #[must_use]
+    pub(crate) fn after(&self, job: u64) -> Option<&HexInteger> {
+        match &self.work {
+            Work::NextPrime(jobs) => jobs.after.get(job as usize),
+            _ => None,
+        }
+    }
+
     /// Whether there are such jobs, and whether they can be packed so.
     ///
     /// # Errors
     /// What is wrong, for people.
     pub fn validate(&self, packing: &Packing) -> Result<(), String> {
-        if !(1..=MAX_COUNT).contains(&self.count) {
-            return Err(format!("{} jobs (1 to {MAX_COUNT})", self.count));
+        let (count, bits) = (self.count(), self.work.bits());
+        if !(1..=MAX_COUNT).contains(&count) {
+            return Err(format!("{count} jobs (1 to {MAX_COUNT})"));
         }
-        let sizes = match self.kind {
-            JobKind::Prime => 2..=MAX_INTEGER_BITS,
-            JobKind::SafePrime => 3..=MAX_INTEGER_BITS,
-            JobKind::NextPrime | JobKind::Factor | JobKind::Noop => 0..=0,
-        };
-        if !sizes.contains(&self.bits) {
-            return Err(format!("no {} has {} bits", self.kind, self.bits));
+        if bits > MAX_INTEGER_BITS {
+            return Err(format!("{bits} bits ({MAX_INTEGER_BITS} at most)"));
         }
-        for (integers, kind, what) in [
-            (&self.after, JobKind::NextPrime, "start above"),
-            (&self.numbers, JobKind::Factor, "factor"),
-        ] {
-            let wanted = if self.kind == kind { self.count } else { 0 };
-            if integers.len() as u64 != wanted {
-                return Err(format!(
-                    "{} integers to {what} for {} jobs of kind {}",
-                    integers.len(),
-                    self.count,
-                    self.kind
-                ));
-            }
-        }
+        self.work.jobs().validate()?;
         packing.validate()
-    }
-
-    /// Bytes of the answer to one job: digits and columns.
-    #[must_use]
-    pub fn answer_bytes(&self) -> u64 {
-        let bits = u64::from(self.largest_bits());
-        match self.kind {
-            // With many small factors the brackets, commas and exponents are more than the digits; the stages come on top.
-            JobKind::Factor => 2 * bits + 600,
-            _ => bits / 4 + 30,
-        }
-    }
-
-    /// Expected seconds of one job.
-    pub(super) fn job_seconds(&self) -> f64 {
-        let bits = self.largest_bits().max(2);
-        // The consumers' processors are not known; most pools are of one kind of machine.
-        let kernel = Kernel::choose().ok();
-        let (form, uniform) = match self.kind {
-            JobKind::Prime | JobKind::NextPrime => (Form::Prime, 1.4),
-            JobKind::SafePrime => (Form::SafePrime, 4.5),
-            // Of what is above, a unit does no more than what is quickly done.
-            JobKind::Factor => return factor_seconds(bits.min(LEAVE_ABOVE_BITS)),
-            JobKind::Noop => return 20e-6,
-        };
-        let slower = match self.method {
-            Method::Incremental => 1.0,
-            Method::Uniform => uniform,
-        };
-        slower * estimate::seconds(form, bits, kernel)
     }
 
     /// Whether there are integers for which the whole pool works together.
     #[must_use]
     pub fn is_spread(&self) -> bool {
-        self.kind == JobKind::Factor && self.largest_bits() > LEAVE_ABOVE_BITS
-    }
-
-    /// Bits of the largest number in question.
-    #[must_use]
-    pub fn largest_bits(&self) -> u32 {
-        let given = self.after.iter().chain(&self.numbers);
-        let bits = given.map(|n| n.0.significant_bits());
-        bits.max().unwrap_or(0).max(self.bits)
+        self.kind() == JobKind::Factor && self.work.bits() > LEAVE_ABOVE_BITS
     }
 
     /// The unit of jobs `first..end`.
@@ -138,28 +106,6 @@ impl Ask {
         end: u64,
         published_ns: u64,
     ) -> WorkUnit {
-        let (bits, count, method) = (self.bits, end - first, self.method);
-        let work = match self.kind {
-            JobKind::Prime => Work::Prime {
-                bits,
-                count,
-                method,
-            },
-            JobKind::SafePrime => Work::SafePrime {
-                bits,
-                count,
-                method,
-            },
-            JobKind::NextPrime => Work::NextPrime {
-                after: self.after[first as usize..end as usize].to_vec(),
-            },
-            JobKind::Factor => Work::Factor {
-                numbers: self.numbers[first as usize..end as usize].to_vec(),
-                leave_above: Some(LEAVE_ABOVE_BITS),
-                share: None,
-            },
-            JobKind::Noop => Work::Noop { count },
-        };
         WorkUnit {
             version: VERSION,
             run: run.clone(),
@@ -169,23 +115,128 @@ impl Ask {
             seed: self.seed,
             avoid: Vec::new(),
             deadline_ms: self.deadline_ms,
-            work,
+            hand_back: true,
+            work: self.work.slice(first..end),
         }
     }
+}
 
-    /// What the jobs are, for people: `primes of 1024 bits`.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        let method = match self.method {
-            Method::Incremental => "",
-            Method::Uniform => "uniform ",
-        };
-        match self.kind {
-            JobKind::Prime => format!("{method}primes of {} bits", self.bits),
-            JobKind::SafePrime => format!("{method}safe primes of {} bits", self.bits),
-            JobKind::NextPrime => "next primes".to_owned(),
-            JobKind::Factor => "factorisations".to_owned(),
-            JobKind::Noop => "empty jobs".to_owned(),
+/// A request as manifests have it: one flat object.
+#[derive(Deserialize)]
+struct Read {
+    kind: JobKind,
+    #[serde(flatten)]
+    jobs: JobFields,
+    #[serde(default)]
+    seed: Option<u64>,
+    #[serde(default)]
+    deadline_ms: Option<u64>,
+    #[serde(default)]
+    is_balanced: bool,
+}
+
+impl<'de> Deserialize<'de> for Request {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = Read::deserialize(deserializer)?;
+        let count = read.jobs.count;
+        let work = Work::read(read.kind, read.jobs).map_err(de::Error::custom)?;
+        if let Some(count) = count.filter(|count| *count != work.count()) {
+            return Err(de::Error::custom(format!(
+                "{} integers for {count} jobs of kind {}",
+                work.count(),
+                read.kind
+            )));
         }
+        Ok(Self {
+            seed: read.seed,
+            deadline_ms: read.deadline_ms,
+            is_balanced: read.is_balanced,
+            ..Self::new(work)
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(flatten)]
+    jobs: WrittenJobs<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_ms: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_balanced: bool,
+}
+
+impl Serialize for Request {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let jobs = WrittenJobs {
+            bits: Some(self.work.jobs().size()),
+            count: Some(self.count()),
+            // Each version has its own.
+            leave_above: None,
+            ..self.work.written()
+        };
+        let written = Written {
+            jobs,
+            seed: self.seed,
+            deadline_ms: self.deadline_ms,
+            is_balanced: self.is_balanced,
+        };
+        written.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use primepool_common::message::{FactorJobs, Method, NextPrimeJobs, NoopJobs, PrimeJobs};
+
+    use super::*;
+
+    /// As manifests of version 0.1.0 have them.
+    #[test]
+    fn the_format_is_frozen() {
+        let numbers = || vec![HexInteger(91.into()), HexInteger(255.into())];
+        let works = [
+            (
+                Work::Prime(PrimeJobs {
+                    bits: 64,
+                    count: 9,
+                    method: Method::Uniform,
+                }),
+                r#"{"kind":"prime","bits":64,"count":9,"method":"uniform","seed":3}"#,
+            ),
+            (
+                Work::NextPrime(NextPrimeJobs { after: numbers() }),
+                r#"{"kind":"next-prime","bits":0,"count":2,"after":["5b","ff"],"seed":3}"#,
+            ),
+            (
+                Work::Factor(FactorJobs {
+                    numbers: numbers(),
+                    leave_above: Some(LEAVE_ABOVE_BITS),
+                    share: None,
+                }),
+                r#"{"kind":"factor","bits":0,"count":2,"numbers":["5b","ff"],"seed":3}"#,
+            ),
+            (
+                Work::Noop(NoopJobs { count: 4 }),
+                r#"{"kind":"noop","bits":0,"count":4,"seed":3}"#,
+            ),
+        ];
+        for (work, text) in works {
+            let request = Request {
+                seed: Some(3),
+                ..Request::new(work)
+            };
+            assert_eq!(serde_json::to_string(&request).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
+        }
+        let wrong = r#"{"kind":"factor","bits":0,"count":3,"numbers":["5b","ff"]}"#;
+        let error = serde_json::from_str::<Request>(wrong).unwrap_err();
+        assert!(
+            error.to_string().contains("2 integers for 3 jobs"),
+            "{error}"
+        );
     }
 }

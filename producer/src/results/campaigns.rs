@@ -16,7 +16,6 @@ use super::{
 use crate::{
     factoring::{Answer, Command, Concluded, LinearAlgebra, Verdict},
     run_dir::{Factored, Origin, Row, RowOutcome},
-    state::Event,
 };
 
 /// Node name shown for results that several nodes found together.
@@ -25,15 +24,20 @@ const POOL: &str = "(pool)";
 impl<A: Send + 'static> Sink<A> {
     /// Takes the answer to a unit of a campaign.
     pub(super) fn read_campaign_unit(&mut self, answer: UnitAnswer, arrival: &Arrival<A>) {
-        let UnitAnswer {
-            node,
-            unit,
-            first: job,
-            ..
-        } = answer;
+        let id = UnitId::of(answer.unit);
+        // An answer without jobs does not name one.
+        let job = self.units.lock().campaign_job(answer.unit);
+        let job = job.unwrap_or(answer.first);
+        if answer.handed_back.is_some() {
+            let avoided = self.factoring.avoided(job).to_vec();
+            if let Some(reason) = self.take_back(&answer, &avoided) {
+                self.factoring.give_up(job, id, &reason);
+            }
+            return;
+        }
+        let UnitAnswer { node, unit, .. } = answer;
         self.note_samples(&node, &answer.samples);
-        let id = UnitId::of(unit);
-        let published = self.shared.published_at(unit);
+        let published = self.units.lock().published_at(unit);
         let is_one = answer.jobs.len() == 1;
         let (outcome, done, us) = match (answer.rejected, answer.jobs.into_iter().next()) {
             (Some(reason), _) => (JobOutcome::Rejected { reason }, 0, 0),
@@ -52,7 +56,7 @@ impl<A: Send + 'static> Sink<A> {
         let us = us.min(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
         if published.is_some() {
             self.tally.busy(&node, us as f64 / 1e3);
-            self.shared.note_unit(Duration::from_micros(us));
+            self.units.lock().note_time(Duration::from_micros(us));
         }
         let mut wrong = None;
         let answer = match outcome {
@@ -79,7 +83,7 @@ impl<A: Send + 'static> Sink<A> {
             None => self.factoring.on_answer(job, id, answer, done, us),
         };
         if verdict == Verdict::Good {
-            self.shared.end_campaign_unit(unit);
+            self.units.lock().end_campaign_unit(unit);
         }
         if let Verdict::Wrong(reason) = verdict {
             self.note_wrong(job, &node, &reason);
@@ -96,7 +100,7 @@ impl<A: Send + 'static> Sink<A> {
             leaves_to_us: reason.is_none(),
             always: true,
         };
-        match self.verifier.check(&self.manifest.ask, &[claim]) {
+        match self.verifier.check(&self.manifest.request, &[claim]) {
             Ok(verdicts) => verdicts.into_iter().next().flatten(),
             Err(error) => Some(format!("it could not be checked: {error}")),
         }
@@ -142,14 +146,11 @@ impl<A: Send + 'static> Sink<A> {
         for command in commands {
             match command {
                 Command::CancelBatch(batch) => {
-                    self.shared.drop_batch(batch);
-                    let _ = self.events.send(Event::CancelBatch(batch));
+                    self.units.update(|units| units.cancel_batch(batch));
                 }
                 Command::Solve(task) => self.solve(task)?,
                 Command::Publish(units) => {
-                    let numbers = units.iter().map(|unit| unit.unit).collect();
-                    self.shared.add_campaign_units(units);
-                    let _ = self.events.send(Event::Publish(numbers));
+                    self.units.update(|all| all.publish_campaign(units));
                 }
                 Command::Conclude(concluded) => {
                     answered.push(self.conclude(&concluded, now));
@@ -158,7 +159,7 @@ impl<A: Send + 'static> Sink<A> {
             }
         }
         if !self.factoring.is_active() {
-            self.shared.set_standing(None);
+            self.status.set_stage(None);
         }
         Ok(all_concluded)
     }
@@ -200,7 +201,8 @@ impl<A: Send + 'static> Sink<A> {
                 row.reason = Some(fault);
             }
         }
-        let first = self.shared.first_published().unwrap_or(self.started);
+        let first = self.units.lock().first_published();
+        let first = first.unwrap_or(self.started);
         let latency = now.saturating_duration_since(first).as_secs_f64() * 1e3;
         Answered {
             unit: 0,

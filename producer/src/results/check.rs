@@ -38,7 +38,7 @@ impl<A: Send + 'static> Sink<A> {
                 }
             }
         }
-        let verdicts = self.verifier.check(&self.manifest.ask, &results)?;
+        let verdicts = self.verifier.check(&self.manifest.request, &results)?;
         let mut wrong: BTreeMap<usize, Vec<(usize, String)>> = BTreeMap::new();
         for ((i, j), verdict) in places.into_iter().zip(verdicts) {
             if let Some(reason) = verdict {
@@ -51,7 +51,7 @@ impl<A: Send + 'static> Sink<A> {
                 unit, origin, rows, ..
             } = &mut answered[i];
             let node = &origin.node;
-            let mut nodes = self.shared.avoided(*unit);
+            let mut nodes = self.units.lock().avoided(*unit);
             let is_last = nodes.len() == DO_AGAIN;
             nodes.push(node.clone());
             for (j, reason) in &faults {
@@ -74,7 +74,7 @@ impl<A: Send + 'static> Sink<A> {
             if !is_last {
                 let done = &self.done;
                 rows.retain(|row| done[row.job as usize]);
-                self.shared.avoid(*unit, nodes);
+                self.units.lock().avoid(*unit, nodes);
                 again.push(*unit);
             }
         }
@@ -84,7 +84,7 @@ impl<A: Send + 'static> Sink<A> {
     /// Counts a wrong result of a node, and tells the log unless there are too many.
     pub(super) fn note_wrong(&mut self, job: u64, node: &str, reason: &str) {
         if self.tally.wrong(node) <= REFUSALS_TOLD {
-            warn!(job, %node, "a result is wrong: {reason}");
+            warn!(job, %node, %reason, "wrong result");
         }
     }
 }

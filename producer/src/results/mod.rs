@@ -12,6 +12,7 @@
 
 mod campaigns;
 mod check;
+mod hand_back;
 mod receive;
 mod sink;
 #[cfg(test)]

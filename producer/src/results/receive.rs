@@ -18,7 +18,7 @@ impl<A: Send + 'static> Sink<A> {
     /// Reads one answer: the rows of those of its jobs that have not ended before.
     pub(super) fn read(&mut self, arrival: &mut Arrival<A>) -> Option<Answered> {
         let body = std::mem::replace(&mut arrival.body, Err(0));
-        let answer = match body.as_deref().map(decode_answer) {
+        let mut answer = match body.as_deref().map(decode_answer) {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return self.refuse(None, &error.to_string()),
             Err(length) => {
@@ -37,26 +37,33 @@ impl<A: Send + 'static> Sink<A> {
             self.read_campaign_unit(answer, arrival);
             return None;
         }
-        let Some((first, end)) = self.shared.bounds_checked(answer.unit) else {
+        let Some((first, end)) = self.units.lock().bounds(answer.unit) else {
             return self.refuse(node, "the run has no such unit");
         };
         let count = (end - first) as usize;
+        let all = |outcome: JobOutcome| {
+            let one = JobAnswer {
+                outcome,
+                compute_us: 0,
+                candidates: 0,
+            };
+            vec![one; count]
+        };
+        if answer.handed_back.is_some() {
+            let avoided = self.units.lock().avoided(answer.unit);
+            let reason = self.take_back(&answer, &avoided)?;
+            answer.first = first;
+            answer.jobs = all(JobOutcome::Failed { reason });
+        }
         let jobs = match answer.rejected {
             None if answer.first != first || answer.jobs.len() != count => {
                 return self.refuse(node, "its jobs are not those of its unit");
             }
             None => answer.jobs,
-            Some(reason) => {
-                let rejected = JobAnswer {
-                    outcome: JobOutcome::Rejected { reason },
-                    compute_us: 0,
-                    candidates: 0,
-                };
-                vec![rejected; count]
-            }
+            Some(reason) => all(JobOutcome::Rejected { reason }),
         };
         self.note_samples(&answer.node, &answer.samples);
-        let published = self.shared.published_at(answer.unit);
+        let published = self.units.lock().published_at(answer.unit);
         let latency = published.map_or_else(
             || Duration::from_nanos(arrival.at_ns.saturating_sub(answer.published_ns)),
             |published| arrival.at.saturating_duration_since(published),
@@ -67,8 +74,8 @@ impl<A: Send + 'static> Sink<A> {
         let compute_us = compute_us.fold(0, u64::saturating_add);
         let compute_ms = compute_us as f64 / 1e3;
         // What a node says of itself is bounded by what we see.
-        self.shared
-            .note_unit(Duration::from_micros(compute_us).min(latency));
+        let time = Duration::from_micros(compute_us).min(latency);
+        self.units.lock().note_time(time);
         if published.is_some() {
             self.tally.busy(&answer.node, compute_ms);
         }
@@ -116,9 +123,9 @@ impl<A: Send + 'static> Sink<A> {
         let told = self.tally.refuse(node);
         if told <= REFUSALS_TOLD {
             let node = node.unwrap_or("unknown");
-            warn!(%node, "drops an answer: {reason}");
+            warn!(%node, %reason, "dropped an answer");
             if told == REFUSALS_TOLD {
-                warn!("further answers that are dropped are only counted");
+                warn!(%node, "further dropped answers are only counted");
             }
         }
         None
@@ -135,7 +142,7 @@ fn row(manifest: &Manifest, job: u64, answer: JobAnswer) -> Row {
         // Nobody has asked for them.
         JobOutcome::Relations(_) => (RowOutcome::Ok, None),
         JobOutcome::Factored(mut found) => {
-            let n = manifest.ask.numbers.get(job as usize);
+            let n = manifest.request.numbers().get(job as usize);
             let outcome = RowOutcome::of(&found);
             let reason = found.reason.take();
             factored = n.map(|n| Factored::new(n.clone(), *found));
@@ -144,7 +151,7 @@ fn row(manifest: &Manifest, job: u64, answer: JobAnswer) -> Row {
         JobOutcome::Failed { reason } => (RowOutcome::Failed, Some(reason)),
         JobOutcome::Rejected { reason } => (RowOutcome::Rejected, Some(reason)),
     };
-    let after = manifest.ask.after.get(job as usize);
+    let after = manifest.request.after(job);
     Row {
         job,
         outcome,

@@ -2,17 +2,18 @@
 //! disk take time.
 
 use std::{
+    collections::HashMap,
     fs::File,
+    mem,
     sync::{
         Arc,
-        atomic::Ordering::Relaxed,
         mpsc::{Receiver, Sender},
     },
     time::Instant,
 };
 
 use lapin::Acker;
-use primepool_common::{broker::QueueFigures, topology::QueueState};
+use primepool_common::{broker::QueueFigures, message::UnitId, topology::QueueState};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Verifier;
@@ -20,8 +21,9 @@ use crate::{
     factoring::{Concluded, Factoring, Solved},
     metrics::{self, Metrics},
     run_dir::{Journal, Manifest, Origin, Row, RowOutcome},
-    state::{Event, Shared},
+    status::{Event, Status},
     summary::Tally,
+    units::SharedUnits,
 };
 
 /// Most answers that are checked, written and synced together.
@@ -60,7 +62,8 @@ pub(crate) struct Arrival<A = Acker> {
 /// What the sink works with.
 pub(crate) struct Sink<A = Acker> {
     pub(super) manifest: Arc<Manifest>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) units: SharedUnits,
+    pub(super) status: Arc<Status>,
     pub(super) verifier: Verifier,
     pub(super) files: Files,
     pub(super) factoring: Factoring,
@@ -73,6 +76,14 @@ pub(crate) struct Sink<A = Acker> {
     pub(super) settled: UnboundedSender<Vec<A>>,
     pub(super) events: UnboundedSender<Event>,
     pub(super) last_point_ns: u64,
+    /// Consumers that are subscribed to the job queue, as far as is known.
+    pub(super) consumers: Option<u32>,
+    /// How often each unit was handed back.
+    pub(super) handed_back: HashMap<u64, u32>,
+    /// Whether the user was told that no other node is there.
+    pub(super) is_alone_told: bool,
+    /// Units that were handed back, and when they are to be published again.
+    pub(super) later: Vec<(u64, Instant)>,
     /// The start of this session.
     pub(super) started: Instant,
 }
@@ -103,7 +114,8 @@ impl<A: Send + 'static> Sink<A> {
     #[expect(clippy::too_many_arguments, reason = "the parts of a run, used once")]
     pub(crate) fn new(
         manifest: Arc<Manifest>,
-        shared: Arc<Shared>,
+        units: SharedUnits,
+        status: Arc<Status>,
         verifier: Verifier,
         files: Files,
         factoring: Factoring,
@@ -114,7 +126,8 @@ impl<A: Send + 'static> Sink<A> {
     ) -> Self {
         Self {
             manifest,
-            shared,
+            units,
+            status,
             verifier,
             files,
             factoring,
@@ -125,6 +138,10 @@ impl<A: Send + 'static> Sink<A> {
             settled,
             events,
             last_point_ns: 0,
+            consumers: None,
+            handed_back: HashMap::new(),
+            is_alone_told: false,
+            later: Vec::new(),
             started: Instant::now(),
         }
     }
@@ -138,18 +155,18 @@ impl<A: Send + 'static> Sink<A> {
         'batches: while let Ok(first) = input.recv() {
             let mut next = Some(first);
             let mut ended = false;
-            let mut ask_again: Option<fn(Vec<u64>) -> Event> = None;
+            let mut lost = None;
             while let Some(item) = next {
                 match item {
                     SinkInput::Arrival(arrival) => arrivals.push(arrival),
                     SinkInput::Queue(state, figures) => self.note_queue(state, figures),
                     SinkInput::Solved(solved) => self.factoring.on_solved(*solved),
                     SinkInput::QueueLost => {
-                        ask_again = Some(Event::QueueLost);
+                        lost = Some(Event::QueueLost);
                         break;
                     }
                     SinkInput::Overdue => {
-                        ask_again = Some(Event::Overdue);
+                        lost = Some(Event::Overdue);
                         break;
                     }
                     SinkInput::End => {
@@ -168,9 +185,10 @@ impl<A: Send + 'static> Sink<A> {
                 break 'batches;
             }
             // With the answers that came before it.
-            if let Some(event) = ask_again {
-                let missing = self.shared.unanswered(&self.done);
-                let _ = self.events.send(event(missing));
+            if let Some(event) = lost {
+                self.units
+                    .update(|units| units.publish_unanswered(&self.done));
+                let _ = self.events.send(event);
             }
             if ended {
                 break;
@@ -213,7 +231,23 @@ impl<A: Send + 'static> Sink<A> {
                 .journal
                 .retract(&again)
                 .map_err(|error| error.to_string())?;
-            let _ = self.events.send(Event::Publish(again));
+            self.units.update(|units| units.publish_first(&again));
+        }
+        if !self.later.is_empty() {
+            let units = self.later.iter().map(|(unit, _)| *unit);
+            // Units of campaigns are not in the journal.
+            let units = units.filter(|unit| !UnitId::of(*unit).is_of_campaign());
+            let units: Vec<u64> = units.collect();
+            self.files
+                .journal
+                .retract(&units)
+                .map_err(|error| error.to_string())?;
+            let later = mem::take(&mut self.later);
+            self.units.update(|units| {
+                for (unit, due) in later {
+                    units.publish_later(unit, due);
+                }
+            });
         }
         for Answered {
             origin, rows, at, ..
@@ -225,11 +259,10 @@ impl<A: Send + 'static> Sink<A> {
             not_ok += rows.iter().filter(is_bad).count() as u64;
             ended += rows.len() as u64;
         }
-        self.shared.jobs_not_ok.fetch_add(not_ok, Relaxed);
-        let done = self.shared.jobs_done.fetch_add(ended, Relaxed) + ended;
+        let done = self.status.add(ended, not_ok);
         let ackers = arrivals.drain(..).map(|arrival| arrival.acker).collect();
         let _ = self.settled.send(ackers);
-        if done == self.manifest.ask.count {
+        if done == self.manifest.request.count() {
             let _ = self.events.send(Event::Complete);
         }
         Ok(())

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     path::Path,
     sync::{Arc, mpsc::channel},
@@ -10,12 +11,13 @@ use std::{
 
 use primepool_common::{
     message::{
-        Factorization, HexInteger, JobAnswer, JobKind, JobOutcome, Method, Power, RunId,
-        UnitAnswer, UnitId, VERSION,
+        FactorJobs, Factorization, HexInteger, JobAnswer, JobOutcome, Method, Power, PrimeJobs,
+        RunId, UnitAnswer, UnitId, VERSION, Work,
     },
     metrics::MetricsWriter,
+    topology::QueueState,
 };
-use primepool_engine::Integer;
+use primepool_engine::{Integer, Kernel};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc::unbounded_channel;
@@ -24,10 +26,11 @@ use super::{Arrival, Files, Sink, SinkInput, Verifier};
 use crate::{
     factoring::Factoring,
     metrics::Metrics,
-    request::{Ask, Packing, Verify},
+    request::{Packing, Request, Verify},
     run_dir::Folder,
-    state::{Event, Shared},
+    status::{Event, Status},
     summary::Tally,
+    units::{Next, SharedUnits, Units},
 };
 
 /// The largest prime of 64 bits.
@@ -38,7 +41,7 @@ const COMPOSITE: u64 = u64::MAX;
 /// A run of units of one job each, and what its sink has come to.
 struct Run {
     runs: TempDir,
-    ask: Ask,
+    request: Request,
 }
 
 /// What became of a sink's input.
@@ -49,28 +52,25 @@ struct Outcome {
     rows: Vec<Value>,
     done: Vec<bool>,
     tally: Tally,
-    shared: Arc<Shared>,
+    units: SharedUnits,
 }
 
 impl Run {
-    fn new(kind: JobKind, count: u64, numbers: Vec<HexInteger>) -> Self {
-        let ask = Ask {
-            kind,
-            bits: if kind == JobKind::Prime { 64 } else { 0 },
-            count,
-            method: Method::Incremental,
-            seed: None,
-            deadline_ms: None,
-            after: vec![],
-            numbers,
+    fn new(work: Work) -> Self {
+        let request = Request {
             is_balanced: true,
+            ..Request::new(work)
         };
         let runs = tempfile::tempdir().unwrap();
-        Self { runs, ask }
+        Self { runs, request }
     }
 
     fn primes(count: u64) -> Self {
-        Self::new(JobKind::Prime, count, vec![])
+        Self::new(Work::Prime(PrimeJobs {
+            bits: 64,
+            count,
+            method: Method::Incremental,
+        }))
     }
 
     fn file(&self, name: &str) -> String {
@@ -97,23 +97,28 @@ impl Run {
             least: 1,
             workers: 1,
         };
-        let (run, ask) = (run(), self.ask.clone());
-        let folder = Folder::create(self.runs.path(), run, ask, packing, 0, output).unwrap();
+        let (run, request) = (run(), self.request.clone());
+        let folder = Folder::create(self.runs.path(), run, request, packing, 0, output).unwrap();
         let (journal, _) = folder.journal().unwrap();
-        let shared = Arc::new(Shared::new(packing.bounds(self.ask.count)));
-        for unit in 0..self.ask.count {
+        let done = vec![false; self.request.count() as usize];
+        let manifest = Arc::new(folder.manifest.clone());
+        let mut units = Units::new(manifest, HashSet::new(), &done);
+        for unit in 0..self.request.count() {
             journal.add(&[journal.begin(unit)]).unwrap();
-            shared.note_published(unit, Instant::now());
+            units.next(Instant::now(), 0);
+            units.confirm(unit);
         }
-        let mut done = vec![false; self.ask.count as usize];
+        let units = SharedUnits::new(units);
+        let mut done = done;
         let factoring = Factoring::open(&folder, &mut done).unwrap();
         let (to_sink, input) = channel();
         let (settled, mut all_settled) = unbounded_channel();
         let (events, mut all_events) = unbounded_channel();
         let sink = Sink::new(
             Arc::new(folder.manifest.clone()),
-            Arc::clone(&shared),
-            Verifier::new(Verify::All),
+            units.clone(),
+            Arc::new(Status::default()),
+            Verifier::new(Verify::All, Kernel::fastest()).unwrap(),
             Files {
                 results: folder.results().unwrap().0,
                 journal,
@@ -145,7 +150,7 @@ impl Run {
             rows: Vec::new(),
             done: ended.done,
             tally: ended.tally,
-            shared,
+            units,
         };
         while let Ok(ackers) = all_settled.try_recv() {
             outcome.settled.extend(ackers);
@@ -176,6 +181,7 @@ fn answer(unit: u64, node: &str, outcome: JobOutcome) -> UnitAnswer {
         node: node.to_owned(),
         worker: 0,
         rejected: None,
+        handed_back: None,
         samples: Vec::new(),
         first: unit,
         jobs: vec![JobAnswer {
@@ -189,6 +195,17 @@ fn answer(unit: u64, node: &str, outcome: JobOutcome) -> UnitAnswer {
 fn found(unit: u64, node: &str, value: u64) -> UnitAnswer {
     let value = Some(HexInteger(value.into()));
     answer(unit, node, JobOutcome::Ok { value })
+}
+
+/// The units that are to be published again.
+fn waiting(outcome: &Outcome) -> Vec<u64> {
+    let mut units = outcome.units.lock();
+    std::iter::from_fn(|| units.next(Instant::now(), 0))
+        .map(|next| match next {
+            Next::Unit(unit) => unit.unit,
+            Next::CancelBatch(batch) => panic!("batch {batch} is cancelled"),
+        })
+        .collect()
 }
 
 /// Answers that come in batches of their own: a lost queue ends a batch.
@@ -230,12 +247,8 @@ fn a_wrong_result_is_done_again_by_another_node() {
     let run = Run::primes(1);
     let outcome = run.feed(&[found(0, "liar", COMPOSITE)], vec![]);
     assert_eq!((outcome.rows.len(), &*outcome.settled), (0, &[0][..]));
-    assert_eq!(outcome.shared.avoided(0), ["liar"]);
-    assert!(
-        matches!(&outcome.events[..], [Event::Publish(units)] if units[..] == [0]),
-        "{:?}",
-        outcome.events
-    );
+    assert_eq!(outcome.units.lock().avoided(0), ["liar"]);
+    assert_eq!(waiting(&outcome), [0]);
     // A producer that dies now publishes it again.
     assert_eq!(run.file("published"), "0\n-0\n");
     assert!(outcome.tally.has_been_wrong("liar"));
@@ -259,6 +272,68 @@ fn a_job_fails_after_wrong_results_of_four_nodes() {
         "{reason}"
     );
     assert_eq!(outcome.settled, [0, 1, 2, 3]);
+}
+
+fn handed_back(unit: u64, node: &str) -> UnitAnswer {
+    UnitAnswer {
+        handed_back: Some("its results were wrong".to_owned()),
+        jobs: vec![],
+        first: 0,
+        ..found(unit, node, PRIME)
+    }
+}
+
+/// `times` that unit 0 is handed back by the node that was wrong, while so many consumers are there.
+fn hand_back(run: &Run, consumers: u32, times: usize) -> Outcome {
+    let state = QueueState {
+        ready: 0,
+        consumers,
+    };
+    let mut inputs = vec![SinkInput::Queue(state, None)];
+    let mut answers = vec![found(0, "n1", COMPOSITE)];
+    answers.resize(times + 1, handed_back(0, "n1"));
+    inputs.extend(one_by_one(&answers));
+    run.feed(&[], inputs)
+}
+
+#[test]
+fn a_unit_that_is_handed_back_is_published_later_and_holds_up_no_other() {
+    let run = Run::primes(1);
+    let outcome = hand_back(&run, 2, 1);
+    assert_eq!((outcome.rows.len(), &*outcome.done), (0, &[false][..]));
+    assert_eq!(outcome.settled, [0, 1]);
+    assert!(outcome.units.lock().next_due().is_some() || !waiting(&outcome).is_empty());
+    // A producer that dies now publishes it again.
+    assert_eq!(run.file("published"), "0\n-0\n-0\n");
+    let is_alone = |event: &Event| matches!(event, Event::NoOtherNode(_));
+    assert!(!outcome.events.iter().any(is_alone), "{:?}", outcome.events);
+}
+
+#[test]
+fn a_pool_of_one_node_is_told_of_and_its_jobs_fail() {
+    let outcome = hand_back(&Run::primes(1), 1, 6);
+    let told = outcome.events.iter().filter_map(|event| match event {
+        Event::NoOtherNode(nodes) => Some(&**nodes),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), ["n1"], "once");
+    assert_eq!((outcome.rows.len(), &*outcome.done), (1, &[true][..]));
+    assert_eq!(outcome.rows[0]["outcome"], "failed");
+    let reason = outcome.rows[0]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("no other node takes prime jobs"),
+        "{reason}"
+    );
+    let outcome = hand_back(&Run::primes(1), 2, 6);
+    assert_eq!(outcome.rows.len(), 0, "another node may take it");
+}
+
+#[test]
+fn a_unit_that_a_node_may_work_on_is_not_handed_back() {
+    let outcome = Run::primes(1).feed(&[handed_back(0, "n1")], vec![]);
+    assert_eq!((outcome.rows.len(), &*outcome.done), (0, &[false][..]));
+    let mut tally = outcome.tally;
+    assert_eq!(tally.refuse(None), 2, "one before this one");
 }
 
 #[test]
@@ -315,13 +390,11 @@ fn messages_that_are_no_answers_of_the_run_are_dropped_and_acknowledged() {
 fn units_without_a_result_are_asked_for_again_when_answers_are_lost() {
     let answers = [found(1, "a", PRIME)];
     let outcome = Run::primes(3).feed(&answers, vec![SinkInput::QueueLost]);
-    assert!(
-        matches!(&outcome.events[..], [Event::QueueLost(units)] if units[..] == [0, 2]),
-        "{:?}",
-        outcome.events
-    );
+    assert!(matches!(outcome.events[..], [Event::QueueLost]));
+    assert_eq!(waiting(&outcome), [0, 2]);
     let outcome = Run::primes(3).feed(&answers, vec![SinkInput::Overdue]);
-    assert!(matches!(&outcome.events[..], [Event::Overdue(units)] if units[..] == [0, 2]));
+    assert!(matches!(outcome.events[..], [Event::Overdue]));
+    assert_eq!(waiting(&outcome), [0, 2]);
 }
 
 #[test]
@@ -333,18 +406,20 @@ fn a_composite_that_is_left_to_the_pool_becomes_a_campaign() {
         ..Factorization::default()
     };
     let factored = |found| answer(0, "a", JobOutcome::Factored(Box::new(found)));
-    let run = Run::new(JobKind::Factor, 1, vec![number.clone()]);
+    let factor = || {
+        Work::Factor(FactorJobs {
+            numbers: vec![number.clone()],
+            leave_above: None,
+            share: None,
+        })
+    };
+    let run = Run::new(factor());
     let outcome = run.feed(&[factored(left.clone())], vec![]);
     assert_eq!((outcome.rows.len(), &*outcome.done), (0, &[false][..]));
-    let [Event::Publish(units)] = &outcome.events[..] else {
-        panic!("{:?}", outcome.events)
+    let Some(Next::Unit(unit)) = outcome.units.lock().next(Instant::now(), 0) else {
+        panic!()
     };
-    assert!(
-        units.iter().all(|unit| UnitId::of(*unit).batch == 1),
-        "{units:?}"
-    );
-    let unit = outcome.shared.campaign_unit(units[0]).unwrap();
-    assert_eq!(unit.first, 0);
+    assert_eq!((unit.first, UnitId::of(unit.unit).batch), (0, 1));
     // It is on disk before the answer is acknowledged.
     assert_eq!(outcome.settled, [0]);
     let entries = run.file("factor-0.jsonl");
@@ -355,7 +430,7 @@ fn a_composite_that_is_left_to_the_pool_becomes_a_campaign() {
 
     // With a reason to stop there, it is a result.
     let reason = Some("not done within 5 ms".to_owned());
-    let run = Run::new(JobKind::Factor, 1, vec![number]);
+    let run = Run::new(factor());
     let outcome = run.feed(&[factored(Factorization { reason, ..left })], vec![]);
     assert_eq!(outcome.rows[0]["outcome"], "partial");
     assert_eq!(outcome.done, [true]);

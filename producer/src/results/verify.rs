@@ -1,23 +1,26 @@
 //! The producer's own check of what consumers say.
 //!
-//! Each prime is put to a strong probable-prime (Miller–Rabin) test to a base that the consumer cannot know. A composite
-//! passes with a probability of at most 1/4 whatever a liar does, and of practically none if it came about by a fault: the
-//! consumer's own tests, which a fault would have to get past first, are far stronger. Who does not trust the consumers asks
-//! for [`STRICT_BASES`] bases, all independent, so that at most one composite in 2⁶⁴ passes (M. O. Rabin, Probabilistic algorithm
-//! for testing primality, J. Number Theory 12, 1980). For `next-prime` it is checked that the
-//! number is prime and above the start, not that nothing lies between: that would be the search again.
+//! A claim "prime" is put to a strong probable-prime (Miller–Rabin) test to a base that the consumer
+//! cannot know. A composite passes with a probability of at most 1/4 whatever a liar does, and
+//! hardly ever if it came about by a fault: the consumer's own tests, which a fault would have to
+//! pass first, are far stronger. `--verify strict` takes [`STRICT_BASES`] independent bases, so that
+//! at most one composite in 2⁶⁴ passes (M. O. Rabin, Probabilistic algorithm for testing primality,
+//! J. Number Theory 12, 1980).
 //!
-//! A pool finds primes on many machines, and one core checks those of ten or twenty others. What has piled up is shared among the
-//! cores of this machine; as long as one keeps up, the others are left alone.
+//! A claim "composite" is proven by one base that fails, and refuted only by the whole Baillie–PSW
+//! test: some composites pass a strong test to a quarter of all bases.
+//!
+//! A pool finds primes on many machines, and one core checks those of ten or twenty others. A
+//! backlog is shared among the cores of this machine; as long as one keeps up, the others are idle.
 
 use std::{num::NonZero, thread};
 
-use primepool_common::message::JobKind;
-use primepool_engine::{Engine, Error, Integer};
+use primepool_common::jobs::Finding;
+use primepool_engine::{Cancel, Engine, Error, Integer, Kernel, primality};
 
 use crate::{
-    request::{Ask, LEAVE_ABOVE_BITS, Verify},
-    run_dir::{Factored, Hex},
+    request::{Request, Verify},
+    run_dir::Factored,
 };
 
 /// What a consumer says of a job.
@@ -33,6 +36,16 @@ pub(crate) struct Claim<'a> {
     pub leaves_to_us: bool,
     /// Whether to check it whatever the policy: its node has been wrong before.
     pub always: bool,
+}
+
+impl<'a> Claim<'a> {
+    fn finding(&self) -> Finding<'a> {
+        match (self.value, self.factored) {
+            (Some(value), _) => Finding::Integer(value),
+            (None, Some(factored)) => factored.finding(self.leaves_to_us),
+            (None, None) => Finding::Nothing,
+        }
+    }
 }
 
 /// Checks results of one run.
@@ -55,14 +68,17 @@ const STRICT_BASES: usize = 32;
 const SAMPLE_ONE_IN: u32 = 16;
 
 impl Verifier {
-    /// A verifier of this policy.
-    #[must_use]
-    pub(crate) fn new(policy: Verify) -> Self {
+    /// A verifier of this policy; `kernel` is one that this processor has.
+    ///
+    /// # Errors
+    /// This processor does not have the kernel.
+    pub(crate) fn new(policy: Verify, kernel: Kernel) -> Result<Self, Error> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        Self {
+        let engines: Result<_, _> = (0..cores).map(|_| Engine::with_kernel(kernel)).collect();
+        Ok(Self {
             policy,
-            engines: (0..cores).map(|_| Engine::default()).collect(),
-        }
+            engines: engines?,
+        })
     }
 
     /// For each claim nothing if it may count, else what is wrong with it.
@@ -71,35 +87,25 @@ impl Verifier {
     /// The operating system gives no random bits.
     pub(crate) fn check(
         &mut self,
-        ask: &Ask,
+        request: &Request,
         claims: &[Claim<'_>],
     ) -> Result<Vec<Option<String>>, Error> {
         let mut verdicts = Vec::with_capacity(claims.len());
         let mut numbers = Vec::new();
         let mut owners: Vec<usize> = Vec::new();
         for (place, claim) in claims.iter().enumerate() {
-            let mut verdict = shape(ask, claim);
-            if verdict.is_none()
-                && claim.leaves_to_us
-                && let Some(factored) = claim.factored
-            {
-                verdict = self.wrongly_left(factored)?;
-            }
-            if verdict.is_none() && (claim.always || self.is_chosen()?) {
-                let before = numbers.len();
-                if let Some(value) = claim.value {
-                    numbers.push(value.clone());
-                    if ask.kind == JobKind::SafePrime {
-                        numbers.push(Integer::from(value >> 1));
+            let checked = request.work.jobs().check(claim.job, &claim.finding());
+            verdicts.push(match checked {
+                Err(fault) => Some(fault),
+                Ok(mut claimed) => {
+                    let refuted = first_prime(&claimed.composites)?;
+                    if refuted.is_none() && (claim.always || self.is_chosen()?) {
+                        owners.resize(owners.len() + claimed.primes.len(), place);
+                        numbers.append(&mut claimed.primes);
                     }
+                    refuted.map(|_| "it leaves a prime as a composite".to_owned())
                 }
-                if let Some(factored) = claim.factored {
-                    let primes = factored.factors.iter().map(|(prime, _)| &prime.0.0);
-                    numbers.extend(primes.cloned());
-                }
-                owners.resize(owners.len() + numbers.len() - before, place);
-            }
-            verdicts.push(verdict);
+            });
         }
         let bases = if self.policy == Verify::Strict {
             STRICT_BASES
@@ -117,18 +123,6 @@ impl Verifier {
             owners.retain(|place| verdicts[*place].is_none());
         }
         Ok(verdicts)
-    }
-
-    /// What is wrong with composites that were left to be taken apart by the whole pool: they are too small for that, or prime.
-    fn wrongly_left(&mut self, factored: &Factored) -> Result<Option<String>, Error> {
-        let left = factored.composites.iter().map(|(left, _)| left.0.0.clone());
-        let left: Vec<Integer> = left.collect();
-        let bits = left.iter().map(Integer::significant_bits).min();
-        if let Some(bits) = bits.filter(|bits| *bits <= LEAVE_ABOVE_BITS) {
-            return Ok(Some(format!("it leaves a composite of {bits} bits")));
-        }
-        let is_prime = self.are_prime(&left)?.contains(&true);
-        Ok(is_prime.then(|| "it leaves a prime as a composite".to_owned()))
     }
 
     /// Tests on as many threads as the work is worth.
@@ -170,90 +164,47 @@ impl Verifier {
     }
 }
 
-/// What can be seen without a test.
-fn shape(ask: &Ask, claim: &Claim<'_>) -> Option<String> {
-    let Claim {
-        job,
-        value,
-        factored,
-        ..
-    } = *claim;
-    let value = match (ask.kind, value) {
-        (JobKind::Factor, None) => {
-            return match factored {
-                Some(factored) => wrong_product(factored),
-                None => Some("the factors are missing".to_owned()),
-            };
-        }
-        (JobKind::Factor, Some(_)) => return Some("it has one value, not factors".to_owned()),
-        (JobKind::Noop, None) => return None,
-        (JobKind::Noop, Some(_)) => return Some("an empty job has no value".to_owned()),
-        (_, None) => return Some("the value is missing".to_owned()),
-        (_, Some(value)) => value,
-    };
-    if value.is_negative() {
-        return Some("it is negative".to_owned());
-    }
-    let start = usize::try_from(job).ok().and_then(|i| ask.after.get(i));
-    match (ask.kind, start) {
-        (JobKind::NextPrime, Some(start)) => {
-            (*value <= start.0).then(|| "it is not above the start".to_owned())
-        }
-        _ => (value.significant_bits() != ask.bits)
-            .then(|| format!("it has {} bits, not {}", value.significant_bits(), ask.bits)),
-    }
-}
-
-/// What is wrong with a factorisation, primality aside: each factor must be above 1, in rising order, and together they must be the
-/// number without its sign. Takes no more time than the size of the number allows, whatever the exponents say.
-fn wrong_product(factored: &Factored) -> Option<String> {
-    let Factored {
-        n,
-        factors,
-        composites,
-        ..
-    } = factored;
-    let is_rising =
-        |powers: &[(Hex, u32)]| powers.windows(2).all(|two| two[0].0.0.0 < two[1].0.0.0);
-    if !is_rising(factors) || !is_rising(composites) {
-        return Some("its factors are not in rising order".to_owned());
-    }
-    let mut left = Integer::from(n.0.0.abs_ref());
-    for (factor, exponent) in factors.iter().chain(composites) {
-        let factor = &factor.0.0;
-        if *factor <= 1 || *exponent == 0 {
-            return Some("it has a factor that is none".to_owned());
-        }
-        for _ in 0..*exponent {
-            if left == 0 || !left.is_divisible(factor) {
-                return Some("its factors do not multiply to the number".to_owned());
-            }
-            left.div_exact_mut(factor);
+/// The first of these numbers that passes the Baillie–PSW test.
+fn first_prime(numbers: &[Integer]) -> Result<Option<&Integer>, Error> {
+    for number in numbers {
+        if primality::is_probable_prime(number, &Cancel::new())? {
+            return Ok(Some(number));
         }
     }
-    (left != 1).then(|| "its factors do not multiply to the number".to_owned())
+    Ok(None)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use primepool_common::message::{Factorization, HexInteger, Method, Power};
+    use primepool_common::message::{
+        FactorJobs, Factorization, HexInteger, Method, NextPrimeJobs, Power, PrimeJobs,
+        SafePrimeJobs, Work,
+    };
     use rug::integer::IsPrime;
+
+    use crate::request::LEAVE_ABOVE_BITS;
 
     use super::*;
 
-    fn ask(kind: JobKind, bits: u32) -> Ask {
-        Ask {
-            kind,
+    fn primes(bits: u32) -> Request {
+        Request::new(Work::Prime(PrimeJobs {
             bits,
-            count: 100,
+            count: 2000,
             method: Method::Incremental,
-            seed: None,
-            deadline_ms: None,
-            after: vec![HexInteger(90.into())],
+        }))
+    }
+
+    fn factorizations() -> Request {
+        Request::new(Work::Factor(FactorJobs {
             numbers: vec![],
-            is_balanced: false,
-        }
+            leave_above: None,
+            share: None,
+        }))
+    }
+
+    fn verifier(policy: Verify) -> Verifier {
+        Verifier::new(policy, Kernel::fastest()).unwrap()
     }
 
     fn claim(job: u64, value: &Integer) -> Claim<'_> {
@@ -266,35 +217,40 @@ mod tests {
         }
     }
 
-    fn verdict(policy: Verify, ask: &Ask, value: i64) -> Option<String> {
+    fn verdict(policy: Verify, request: &Request, value: i64) -> Option<String> {
         let value = Integer::from(value);
-        Verifier::new(policy)
-            .check(ask, &[claim(0, &value)])
+        verifier(policy)
+            .check(request, &[claim(0, &value)])
             .unwrap()
             .remove(0)
     }
 
     #[test]
     fn primes_pass_and_others_do_not() {
-        let ask = ask(JobKind::Prime, 7);
-        assert_eq!(verdict(Verify::All, &ask, 97), None);
+        let request = primes(7);
+        assert_eq!(verdict(Verify::All, &request, 97), None);
         for wrong in [91, 127 * 2, 31, -97] {
-            assert!(verdict(Verify::All, &ask, wrong).is_some(), "{wrong}");
+            assert!(verdict(Verify::All, &request, wrong).is_some(), "{wrong}");
         }
     }
 
     #[test]
     fn both_halves_of_a_safe_prime_are_checked() {
-        let ask = ask(JobKind::SafePrime, 7);
-        assert_eq!(verdict(Verify::All, &ask, 107), None);
-        assert!(verdict(Verify::All, &ask, 97).is_some());
+        let request = Request::new(Work::SafePrime(SafePrimeJobs {
+            bits: 7,
+            count: 1,
+            method: Method::Incremental,
+        }));
+        assert_eq!(verdict(Verify::All, &request, 107), None);
+        assert!(verdict(Verify::All, &request, 97).is_some());
     }
 
     #[test]
     fn a_next_prime_lies_above_its_start() {
-        let ask = ask(JobKind::NextPrime, 0);
-        assert_eq!(verdict(Verify::All, &ask, 97), None);
-        assert!(verdict(Verify::All, &ask, 89).is_some());
+        let after = vec![HexInteger(90.into())];
+        let request = Request::new(Work::NextPrime(NextPrimeJobs { after }));
+        assert_eq!(verdict(Verify::All, &request, 97), None);
+        assert!(verdict(Verify::All, &request, 89).is_some());
     }
 
     fn factored(n: i64, factors: &[(i64, u32)], composites: &[(i64, u32)]) -> Factored {
@@ -320,7 +276,7 @@ mod tests {
             leaves_to_us: false,
             always: false,
         };
-        let verdicts = Verifier::new(Verify::All).check(&ask(JobKind::Factor, 0), &[claim]);
+        let verdicts = verifier(Verify::All).check(&factorizations(), &[claim]);
         verdicts.unwrap() == [None]
     }
 
@@ -352,16 +308,15 @@ mod tests {
             assert!(!is_right(n, factors, &[]), "{n} {factors:?}");
         }
         let prime = Integer::from(97);
-        let verdicts =
-            Verifier::new(Verify::All).check(&ask(JobKind::Factor, 0), &[claim(0, &prime)]);
+        let verdicts = verifier(Verify::All).check(&factorizations(), &[claim(0, &prime)]);
         assert_ne!(verdicts.unwrap(), [None], "an integer is no factorisation");
     }
 
     #[test]
     fn the_size_is_checked_whatever_the_policy() {
-        let ask = ask(JobKind::Prime, 7);
-        assert_eq!(verdict(Verify::None, &ask, 91), None);
-        assert!(verdict(Verify::None, &ask, 31).is_some());
+        let request = primes(7);
+        assert_eq!(verdict(Verify::None, &request, 91), None);
+        assert!(verdict(Verify::None, &request, 31).is_some());
     }
 
     #[test]
@@ -374,9 +329,9 @@ mod tests {
             numbers.push(number.clone());
         }
         let results: Vec<_> = (0..).zip(&numbers).map(|(job, n)| claim(job, n)).collect();
-        let mut verifier = Verifier::new(Verify::All);
+        let mut verifier = verifier(Verify::All);
         verifier.engines.resize_with(3, Engine::default);
-        let verdicts = verifier.check(&ask(JobKind::Prime, 512), &results).unwrap();
+        let verdicts = verifier.check(&primes(512), &results).unwrap();
         assert_eq!(verdicts.len(), numbers.len());
         let mut primes = 0;
         for (number, verdict) in numbers.iter().zip(&verdicts) {
@@ -403,26 +358,82 @@ mod tests {
         let composite = Integer::from(&p * &q);
         let claims: Vec<_> = (0..200).map(|job| claim(job, &composite)).collect();
         let passed = |policy| {
-            let ask = ask(JobKind::Prime, composite.significant_bits());
-            let verdicts = Verifier::new(policy).check(&ask, &claims).unwrap();
+            let request = primes(composite.significant_bits());
+            let verdicts = verifier(policy).check(&request, &claims).unwrap();
             verdicts.iter().filter(|verdict| verdict.is_none()).count()
         };
         assert!((1..199).contains(&passed(Verify::All)));
         assert_eq!(passed(Verify::Strict), 0);
-        let ask = ask(JobKind::Prime, prime.significant_bits());
+        let request = primes(prime.significant_bits());
         let claims: Vec<_> = (0..200).map(|job| claim(job, prime)).collect();
-        let verdicts = Verifier::new(Verify::Strict).check(&ask, &claims).unwrap();
+        let verdicts = verifier(Verify::Strict).check(&request, &claims).unwrap();
         assert!(verdicts.iter().all(Option::is_none));
     }
 
+    /// Such a number passes a strong test to about one base in four: whoever takes one for proof
+    /// calls an honest worker a liar.
+    #[test]
+    fn a_composite_that_deceives_a_strong_test_may_be_left_as_a_composite() {
+        let p: Integer = ARNAULT_P.parse().unwrap();
+        let times = |k: u32| Integer::from(&p - 1) * k + 1;
+        let carmichael = &p * times(313) * times(353);
+        let twice = Integer::from(&p * 2) - 1;
+        for n in [carmichael, Integer::from(&p * &twice), Integer::from(91)] {
+            let found = Factorization {
+                composites: vec![Power(HexInteger(n.clone()), 1)],
+                ..Factorization::default()
+            };
+            let factored = Factored::new(HexInteger(n.clone()), found);
+            let claims = [true, false].map(|leaves_to_us| Claim {
+                job: 0,
+                value: None,
+                factored: Some(&factored),
+                leaves_to_us,
+                always: true,
+            });
+            let is_large = n.significant_bits() > LEAVE_ABOVE_BITS;
+            for policy in [Verify::All, Verify::Strict, Verify::None] {
+                for _ in 0..20 {
+                    let verdicts = verifier(policy).check(&factorizations(), &claims).unwrap();
+                    assert_eq!(verdicts[0].is_none(), is_large, "{verdicts:?}");
+                    assert_eq!(verdicts[1], None);
+                }
+            }
+        }
+        // A prime is none, and the whole test says so every time.
+        let found = Factorization {
+            composites: vec![Power(HexInteger(p.clone()), 1)],
+            ..Factorization::default()
+        };
+        let factored = Factored::new(HexInteger(p.clone()), found);
+        let claim = Claim {
+            job: 0,
+            value: None,
+            factored: Some(&factored),
+            leaves_to_us: true,
+            always: false,
+        };
+        let verdicts = verifier(Verify::None).check(&factorizations(), &[claim]);
+        assert!(
+            verdicts.unwrap()[0]
+                .as_ref()
+                .unwrap()
+                .contains("leaves a prime")
+        );
+    }
+
+    /// From F. Arnault, Constructing Carmichael numbers which are strong pseudoprimes to several
+    /// bases, J. Symbolic Computation 20, 1995: p · (313 (p − 1) + 1) · (353 (p − 1) + 1).
+    const ARNAULT_P: &str = "29674495668685510550154174642905332730771991799853043350995075531276838753171770199594238596428121188033664754218345562493168782883";
+
     #[test]
     fn a_sample_finds_a_liar_sooner_or_later() {
-        let ask = ask(JobKind::Prime, 7);
+        let request = primes(7);
         let composite = Integer::from(91);
         let results: Vec<_> = (0..100).map(|job| claim(job, &composite)).collect();
-        let mut verifier = Verifier::new(Verify::Sample);
+        let mut verifier = verifier(Verify::Sample);
         let found = (0..20).any(|_| {
-            let verdicts = verifier.check(&ask, &results).unwrap();
+            let verdicts = verifier.check(&request, &results).unwrap();
             let caught = verdicts.iter().flatten().count();
             (1..100).contains(&caught)
         });
@@ -430,7 +441,7 @@ mod tests {
         // From then on nothing of that node goes unchecked.
         let mut caught = results.clone();
         caught.iter_mut().for_each(|claim| claim.always = true);
-        let verdicts = verifier.check(&ask, &caught).unwrap();
+        let verdicts = verifier.check(&request, &caught).unwrap();
         assert_eq!(verdicts.iter().flatten().count(), 100);
     }
 }

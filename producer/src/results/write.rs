@@ -34,19 +34,20 @@ impl<A: Send + 'static> Sink<A> {
     }
 
     pub(super) fn note_queue(&mut self, state: QueueState, figures: Option<QueueFigures>) {
+        self.consumers = Some(state.consumers);
         self.factoring.note_consumers(state.consumers);
-        let queue = jobs_queue(self.manifest.ask.kind);
+        let queue = jobs_queue(self.manifest.request.kind());
         let run = self.manifest.run.as_str();
         if let Some((job, progress)) = self.factoring.stage_progress(Instant::now()) {
             let point = progress.point(run, job);
-            let count = self.manifest.ask.count;
+            let count = self.manifest.request.count();
             let number = if count > 1 {
                 format!("number {} of {count}, ", job + 1)
             } else {
                 String::new()
             };
-            let standing = format!("{number}{}", progress.describe());
-            self.shared.set_standing(Some(standing));
+            let stage = format!("{number}{}", progress.describe());
+            self.status.set_stage(Some(stage));
             self.files.metrics.write(&point);
         }
         self.files
@@ -59,7 +60,7 @@ impl<A: Send + 'static> Sink<A> {
     pub(super) fn write_points(&mut self, origin: &Origin, rows: &[Row]) {
         let now = unix_ns();
         let manifest = Arc::clone(&self.manifest);
-        let bits = manifest.ask.bits.to_string();
+        let bits = manifest.request.work.jobs().size().to_string();
         for outcome in RowOutcome::ALL {
             let (mut jobs, mut compute_ms, mut candidates) = (0_u64, 0.0, 0_u64);
             for row in rows.iter().filter(|row| row.outcome == outcome) {
@@ -75,7 +76,7 @@ impl<A: Send + 'static> Sink<A> {
             let point = Point::new("job", self.last_point_ns)
                 .tag("run", manifest.run.as_str())
                 .tag("node", &*origin.node)
-                .tag("kind", manifest.ask.kind.as_str())
+                .tag("kind", manifest.request.kind().as_str())
                 .tag("bits", &*bits)
                 .tag("outcome", outcome.as_str())
                 .field("jobs", jobs)

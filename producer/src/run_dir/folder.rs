@@ -16,7 +16,7 @@ use super::{
     journal::confirmed,
     manifest::VERSION,
 };
-use crate::request::{Ask, Packing};
+use crate::request::{Packing, Request};
 
 /// The folder of one run, held by this process.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Folder {
     pub(crate) fn create(
         runs: &Path,
         run: RunId,
-        ask: Ask,
+        request: Request,
         packing: Packing,
         priority: u8,
         output: Option<&Path>,
@@ -55,7 +55,7 @@ impl Folder {
         let manifest = Manifest {
             version: VERSION,
             run,
-            ask,
+            request,
             packing,
             priority,
             output,

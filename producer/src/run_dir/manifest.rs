@@ -8,7 +8,7 @@ use primepool_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Ask, Packing};
+use crate::request::{Packing, Request};
 
 /// Format of the manifest.
 pub(super) const VERSION: u32 = 1;
@@ -22,7 +22,7 @@ pub struct Manifest {
     pub run: RunId,
     /// The jobs.
     #[serde(flatten)]
-    pub ask: Ask,
+    pub request: Request,
     /// How they are packed.
     pub packing: Packing,
     /// AMQP priority of the units.
@@ -50,7 +50,7 @@ impl Manifest {
         if manifest.priority > 9 {
             return Err(format!("priority {} (0 to 9)", manifest.priority));
         }
-        manifest.ask.validate(&manifest.packing)?;
+        manifest.request.validate(&manifest.packing)?;
         Ok(manifest)
     }
 
@@ -58,11 +58,11 @@ impl Manifest {
     /// samples.
     #[must_use]
     pub fn largest_answer(&self) -> usize {
-        if self.ask.is_spread() {
+        if self.request.is_spread() {
             // Relations of the sieve.
             return MAX_BODY_BYTES;
         }
-        let job = self.ask.answer_bytes() + ANSWER_JOB_BYTES;
+        let job = self.request.work.jobs().answer_bytes() + ANSWER_JOB_BYTES;
         let jobs = self.packing.most.saturating_mul(job);
         usize::try_from(jobs.saturating_add(ANSWER_HEAD_BYTES))
             .unwrap_or(usize::MAX)

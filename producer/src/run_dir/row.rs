@@ -3,9 +3,11 @@
 use std::{borrow::Cow, fmt, io};
 
 use primepool_common::{
+    jobs::Finding,
     message::{Factorization, HexInteger, Power, StageCost},
     text::{json_error, reason},
 };
+use primepool_engine::Integer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 /// What a line of the results file says of its job; [`Origin`] gives the rest of the line.
@@ -85,6 +87,22 @@ impl Factored {
 }
 
 impl Factored {
+    /// The factorisation as a finding, to be checked.
+    pub(crate) fn finding(&self, is_left_to_pool: bool) -> Finding<'_> {
+        fn values(powers: &[(Hex, u32)]) -> Vec<(&Integer, u32)> {
+            let powers = powers.iter();
+            powers
+                .map(|(value, exponent)| (&value.0.0, *exponent))
+                .collect()
+        }
+        Finding::Factors {
+            number: &self.n.0.0,
+            factors: values(&self.factors),
+            composites: values(&self.composites),
+            is_left_to_pool,
+        }
+    }
+
     /// What was found, without the integer.
     #[must_use]
     pub fn into_found(self) -> Factorization {

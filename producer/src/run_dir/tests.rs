@@ -3,29 +3,27 @@
 #![allow(clippy::unwrap_used)]
 use std::{collections::HashSet, fs, io::Write, path::Path};
 
-use primepool_common::message::{JobKind, Method};
+use primepool_common::message::{Method, PrimeJobs, Work};
 
 use super::*;
-use crate::request::{Ask, Packing};
+use crate::request::{Packing, Request};
 
 fn create(runs: &Path, output: Option<&Path>) -> Result<Folder, FolderError> {
-    let ask = Ask {
-        kind: JobKind::Prime,
+    let work = Work::Prime(PrimeJobs {
         bits: 64,
         count: 9,
         method: Method::Uniform,
+    });
+    let request = Request {
         seed: Some(3),
-        deadline_ms: None,
-        after: vec![],
-        numbers: vec![],
-        is_balanced: false,
+        ..Request::new(work)
     };
     let packing = Packing {
         most: 4,
         least: 1,
         workers: 4,
     };
-    Folder::create(runs, "r1".parse().unwrap(), ask, packing, 0, output)
+    Folder::create(runs, "r1".parse().unwrap(), request, packing, 0, output)
 }
 
 #[test]

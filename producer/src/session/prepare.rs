@@ -1,19 +1,22 @@
 //! Makes a run ready: new, or from its folder.
 
-use std::sync::{
-    Arc,
-    atomic::Ordering::Relaxed,
-    mpsc::{Receiver, Sender, channel},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
 };
 
 use lapin::Connection;
 use primepool_common::{
     broker::{Endpoint, declare_results, queue_state},
     exit::Exit,
-    message::RunId,
+    message::{RunId, Work},
     output::notice,
     topology,
 };
+use primepool_engine::Kernel;
 use tracing::warn;
 
 use super::failure::{Failure, broker_failure, folder_failure};
@@ -21,10 +24,11 @@ use crate::{
     broker::{self, LostAnswers, OpenError},
     cli::{Order, What},
     factoring::Factoring,
-    request::{Ask, Packing, Semiprimes, UnitSize},
+    request::{Packing, Request, Semiprimes, UnitSize},
     results::SinkInput,
     run_dir::{Folder, FolderError, Journal, read_back},
-    state::Shared,
+    status::Status,
+    units::{SharedUnits, Units},
 };
 
 /// A run that is ready to go.
@@ -32,9 +36,8 @@ pub(super) struct Ready {
     pub(super) folder: Folder,
     pub(super) journal: Journal,
     pub(super) connection: Connection,
-    pub(super) shared: Arc<Shared>,
-    /// Units to publish now.
-    pub(super) units: Vec<u64>,
+    pub(super) units: SharedUnits,
+    pub(super) status: Status,
     pub(super) done: Vec<bool>,
     pub(super) ok_before: u64,
     pub(super) detach: bool,
@@ -50,7 +53,7 @@ pub(super) struct Ready {
 pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
     match &order.what {
         What::New {
-            ask,
+            request,
             semiprimes,
             unit_size,
             priority,
@@ -58,21 +61,21 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
             detach,
         } => {
             let run = RunId::generate().map_err(|e| (Exit::Incomplete, e.into()))?;
-            let ask = &with_semiprimes(ask.clone(), *semiprimes).await?;
+            let request = &with_semiprimes(request.clone(), *semiprimes).await?;
             // A wrong size is found before the broker is asked.
-            choose(ask, *unit_size, 0)?;
+            choose(request, *unit_size, 0, order.kernel)?;
             let connection = broker::connect(endpoint, &run)
                 .await
                 .map_err(broker_failure)?;
             declare_results(&connection, &run)
                 .await
                 .map_err(broker_failure)?;
-            let consumers = consumers(&connection, ask).await?;
-            let packing = choose(ask, *unit_size, consumers)?;
+            let consumers = consumers(&connection, request).await?;
+            let packing = choose(request, *unit_size, consumers, order.kernel)?;
             let folder = Folder::create(
                 &order.runs_dir,
                 run,
-                ask.clone(),
+                request.clone(),
                 packing,
                 *priority,
                 output.as_deref(),
@@ -82,12 +85,12 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
                 Err(error) => return Err(folder_failure(error)),
             };
             let (journal, _) = folder.journal().map_err(folder_failure)?;
-            let shared = Shared::new(packing.bounds(ask.count));
-            let mut done = vec![false; ask.count as usize];
+            let mut done = vec![false; request.count() as usize];
             let (to_sink, sink_input) = channel();
             let factoring = Factoring::open(&folder, &mut done).map_err(folder_failure)?;
             Ok(Ready {
-                units: (0..shared.units()).collect(),
+                units: units(&folder, HashSet::new(), &done),
+                status: Status::default(),
                 done,
                 to_sink,
                 sink_input,
@@ -99,14 +102,13 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
                 folder,
                 journal,
                 connection,
-                shared: Arc::new(shared),
             })
         }
         What::Resume { run, republish } => {
             let folder = Folder::open(&order.runs_dir, run).map_err(folder_failure)?;
-            let ask = &folder.manifest.ask;
+            let request = &folder.manifest.request;
             let (_, text) = folder.results().map_err(folder_failure)?;
-            let (mut done, ok_before) = read_back(&text, ask.count).map_err(|reason| {
+            let (mut done, ok_before) = read_back(&text, request.count()).map_err(|reason| {
                 let path = folder.manifest.output.clone();
                 folder_failure(FolderError::Damaged { path, reason })
             })?;
@@ -120,7 +122,8 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
                     })?;
             if was_lost && !confirmed.is_empty() && !done.iter().all(|done| *done) {
                 warn!(
-                    "the broker no longer has the results queue of this run: publishes everything again that has no result"
+                    "the broker has lost the results queue of this run: publishing the units \
+                     without a result again"
                 );
             }
             if *republish {
@@ -130,24 +133,15 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
             if was_lost || *republish {
                 confirmed.clear();
             }
-            let shared = Shared::new(folder.manifest.packing.bounds(ask.count));
             let ended = done.iter().filter(|done| **done).count() as u64;
             let (to_sink, sink_input) = channel();
             let factoring = Factoring::open(&folder, &mut done).map_err(folder_failure)?;
-            let mut units = shared.unanswered(&done);
-            // A damaged journal may name others.
-            confirmed.retain(|unit| *unit < shared.units());
-            units.retain(|unit| !confirmed.contains(unit));
-            shared
-                .units_published
-                .store(confirmed.len() as u64, Relaxed);
-            shared.jobs_done.store(ended, Relaxed);
-            shared.jobs_not_ok.store(ended - ok_before, Relaxed);
             Ok(Ready {
-                consumers: consumers(&connection, ask).await?,
+                consumers: consumers(&connection, request).await?,
                 // Nobody knows what has happened since its units were published.
                 lost_answers: LostAnswers::new(!confirmed.is_empty()),
-                units,
+                units: units(&folder, confirmed, &done),
+                status: Status::new(ended, ended - ok_before),
                 done,
                 to_sink,
                 sink_input,
@@ -157,38 +151,52 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
                 folder,
                 journal,
                 connection,
-                shared: Arc::new(shared),
             })
         }
     }
 }
 
-/// Adds the products that are to be factored. Large ones take a while.
-async fn with_semiprimes(mut ask: Ask, made: Option<Semiprimes>) -> Result<Ask, Failure> {
+/// Adds the semiprimes that are to be factored. Large ones take a while.
+async fn with_semiprimes(
+    mut request: Request,
+    made: Option<Semiprimes>,
+) -> Result<Request, Failure> {
     let Some(semiprimes) = made else {
-        return Ok(ask);
+        return Ok(request);
     };
     let Semiprimes { count, bits, .. } = semiprimes;
     if f64::from(bits).powi(3) * count as f64 > TOLD_WORK {
-        notice(&format!("makes {count} products of {bits} bits to factor"));
+        notice(&format!("generating {count} semiprimes of {bits} bits"));
     }
     let products = tokio::task::spawn_blocking(move || semiprimes.make()).await;
     let products = products.map_err(|panic| (Exit::Incomplete, panic.into()))?;
-    ask.numbers
-        .extend(products.map_err(|error| (Exit::Incomplete, anyhow::Error::msg(error)))?);
-    ask.count = ask.numbers.len() as u64;
-    Ok(ask)
+    let products = products.map_err(|error| (Exit::Incomplete, anyhow::Error::msg(error)))?;
+    if let Work::Factor(jobs) = &mut request.work {
+        jobs.numbers.extend(products);
+    }
+    Ok(request)
 }
 
-/// Cubed bits of all products from which on somebody may wonder what takes so long: some seconds.
+/// Sum of the cubed bits of all semiprimes above which the user is told: some seconds of work.
 const TOLD_WORK: f64 = 1e11;
 
-fn choose(ask: &Ask, size: UnitSize, consumers: u32) -> Result<Packing, Failure> {
-    Packing::choose(ask, size, consumers).map_err(|e| (Exit::Usage, anyhow::Error::msg(e)))
+fn units(folder: &Folder, confirmed: HashSet<u64>, done: &[bool]) -> SharedUnits {
+    let manifest = Arc::new(folder.manifest.clone());
+    SharedUnits::new(Units::new(manifest, confirmed, done))
 }
 
-async fn consumers(connection: &Connection, ask: &Ask) -> Result<u32, Failure> {
-    let queue = topology::jobs_queue(ask.kind);
+fn choose(
+    request: &Request,
+    size: UnitSize,
+    consumers: u32,
+    kernel: Kernel,
+) -> Result<Packing, Failure> {
+    Packing::choose(request, size, consumers, kernel)
+        .map_err(|e| (Exit::Usage, anyhow::Error::msg(e)))
+}
+
+async fn consumers(connection: &Connection, request: &Request) -> Result<u32, Failure> {
+    let queue = topology::jobs_queue(request.kind());
     let state = queue_state(connection, &queue).await;
     Ok(state.map_err(broker_failure)?.consumers)
 }

@@ -1,6 +1,6 @@
 //! What a session prints at its end, and its exit status.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::time::Duration;
 
 use primepool_common::{
     exit::Exit,
@@ -11,19 +11,20 @@ use primepool_common::{
 use super::{failure::Failure, watch::End};
 use crate::{
     run_dir::{Folder, Manifest, factorizations},
-    state::Shared,
     summary::Summary,
+    units::SharedUnits,
 };
 
 /// Says how to go on with a run.
-fn how_to_resume(manifest: &Manifest, shared: &Shared) -> String {
+fn how_to_resume(manifest: &Manifest, units: &SharedUnits) -> String {
     // Whoever starts a broker for one run (`make run`) has a command of its own for it.
     let command = std::env::var("PRIMEPOOL_RESUME_COMMAND");
     let command = command.unwrap_or_else(|_| "producer resume {run}".to_owned());
+    let units = units.lock();
     format!(
         "{} of {} units are published; nothing is lost. Go on with: {}",
-        shared.units_published.load(Relaxed),
-        shared.units(),
+        units.confirmed(),
+        units.count(),
         command.replace("{run}", manifest.run.as_str())
     )
 }
@@ -32,9 +33,9 @@ pub(super) fn conclude(
     end: End,
     summary: &Summary,
     manifest: &Manifest,
-    shared: &Shared,
+    units: &SharedUnits,
 ) -> Result<Exit, Failure> {
-    let resume = how_to_resume(manifest, shared);
+    let resume = how_to_resume(manifest, units);
     match end {
         End::Complete if summary.is_complete() => Ok(Exit::Ok),
         End::Complete => Ok(Exit::Incomplete),
@@ -63,7 +64,7 @@ fn tell_cancelled(manifest: &Manifest) -> Exit {
 pub(super) fn conclude_detached(
     end: End,
     manifest: &Manifest,
-    shared: &Shared,
+    units: &SharedUnits,
 ) -> Result<Exit, Failure> {
     match end {
         End::Complete => {
@@ -77,12 +78,12 @@ pub(super) fn conclude_detached(
             Ok(Exit::Ok)
         }
         End::Interrupted(signal) => {
-            notice(&format!("{signal}: {}", how_to_resume(manifest, shared)));
+            notice(&format!("{signal}: {}", how_to_resume(manifest, units)));
             Ok(Exit::Interrupted)
         }
         End::Cancelled => Ok(tell_cancelled(manifest)),
         End::TimedOut(_) => Ok(Exit::Incomplete),
-        End::Failed((exit, error)) => Err((exit, error.context(how_to_resume(manifest, shared)))),
+        End::Failed((exit, error)) => Err((exit, error.context(how_to_resume(manifest, units)))),
     }
 }
 
@@ -99,9 +100,11 @@ pub(super) fn show(summary: &Summary, json: bool, folder: &Folder) -> Result<(),
         // Plain data: it always has a JSON form.
         return print(&serde_json::to_string_pretty(summary).unwrap_or_default());
     }
-    let Manifest { ask, output, .. } = &folder.manifest;
-    if ask.kind == JobKind::Factor
-        && ask.count <= SHOWN
+    let Manifest {
+        request, output, ..
+    } = &folder.manifest;
+    if request.kind() == JobKind::Factor
+        && request.count() <= SHOWN
         && let Ok((_, text)) = folder.results()
     {
         let lines = factorizations(&text);

@@ -1,12 +1,12 @@
 //! Waits for the end of a session.
 
-use std::{pin::pin, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use futures_util::future::OptionFuture;
 use lapin::Connection;
 use primepool_common::{broker::ControlReader, exit::Exit, message::RunId, shutdown::StopSignals};
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender},
+    sync::mpsc::UnboundedReceiver,
     task::JoinHandle,
     time::{MissedTickBehavior, interval, sleep},
 };
@@ -14,11 +14,12 @@ use tracing::warn;
 
 use super::failure::{Failure, broker_failure, folder_failure};
 use crate::{
-    broker::{PublishError, PublishRequest},
+    broker::PublishError,
     cli::Order,
     progress::Progress,
     run_dir::mark_cancelled,
-    state::{Event, Shared},
+    status::{Event, Status},
+    units::SharedUnits,
 };
 
 /// Why a run stopped.
@@ -33,11 +34,11 @@ pub(super) enum End {
 /// Waits for the end of a run and shows how it goes.
 #[expect(clippy::too_many_arguments, reason = "the parts of a run, used once")]
 pub(super) async fn watch(
-    shared: &Shared,
+    units: &SharedUnits,
+    status: &Status,
     count: u64,
     give_up_after: Option<Duration>,
     what_happens: &mut UnboundedReceiver<Event>,
-    requests: &UnboundedSender<PublishRequest>,
     mut publishing: JoinHandle<Result<(), PublishError>>,
     signals: &mut StopSignals,
     progress: &mut Progress,
@@ -48,7 +49,7 @@ pub(super) async fn watch(
     let mut too_late = pin!(OptionFuture::from(too_late));
     let mut queue = None;
     let end = loop {
-        let done = shared.jobs_done.load(Relaxed);
+        let done = status.jobs_done();
         if done == count {
             break End::Complete;
         }
@@ -58,20 +59,16 @@ pub(super) async fn watch(
                 Event::Failed(reason) => {
                     break End::Failed((Exit::Incomplete, anyhow::Error::msg(reason)));
                 }
-                Event::QueueLost(units) => {
-                    progress.say("the run's results queue was gone: publishes again what has no result");
-                    let _ = requests.send(PublishRequest::Units(units));
-                }
-                Event::Overdue(units) => {
-                    progress.say("answers may have gone astray while their queue was out of reach: publishes again what has no result");
-                    let _ = requests.send(PublishRequest::Units(units));
-                }
-                Event::Publish(units) => {
-                    let _ = requests.send(PublishRequest::Units(units));
-                }
-                Event::CancelBatch(batch) => {
-                    let _ = requests.send(PublishRequest::CancelBatch(batch));
-                }
+                Event::QueueLost => progress.say(
+                    "the run's results queue was gone: publishing the units without a result again",
+                ),
+                Event::Overdue => progress.say(
+                    "answers may have gone astray while their queue was out of reach: \
+                     publishing the units without a result again",
+                ),
+                Event::NoOtherNode(nodes) => progress.say(&format!(
+                    "results of {nodes} were wrong, and no other node is there: start another consumer",
+                )),
                 Event::Cancelled => break End::Cancelled,
                 Event::Queue(state) => queue = Some(state),
             },
@@ -84,10 +81,10 @@ pub(super) async fn watch(
             Some(()) = &mut too_late => break End::TimedOut(give_up_after.unwrap_or_default()),
             _ = tick.tick() => progress.update(
                 done,
-                shared.jobs_not_ok.load(Relaxed),
+                status.jobs_not_ok(),
                 queue,
-                shared.first_published(),
-                shared.standing().as_deref(),
+                units.lock().first_published(),
+                status.stage().as_deref(),
             ),
         }
     };
@@ -97,7 +94,7 @@ pub(super) async fn watch(
 
 pub(super) fn note_cancelled(order: &Order, run: &RunId) {
     if let Err(error) = mark_cancelled(&order.runs_dir, run) {
-        warn!("{error}");
+        warn!(%error, "cannot mark the run as cancelled");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     process,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -19,7 +19,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use tracing::{info, warn};
+use tracing::{Instrument, Span, info, warn};
 
 use super::{
     failure::{Failure, folder_failure},
@@ -47,8 +47,8 @@ impl Ready {
             folder,
             journal,
             connection,
-            shared,
             units,
+            status,
             done,
             ok_before,
             detach,
@@ -59,42 +59,43 @@ impl Ready {
             lost_answers,
         } = self;
         let manifest = Arc::new(folder.manifest.clone());
-        let ask = &manifest.ask;
-        let mut progress =
-            Progress::new(&ask.describe(), ask.count, shared.jobs_done.load(Relaxed));
+        let status = Arc::new(status);
+        let request = &manifest.request;
+        let mut progress = Progress::new(
+            &request.work.jobs().describe(),
+            request.count(),
+            status.jobs_done(),
+        );
         progress.say(&format!(
             "run {}: {} {} in {}, {}",
             manifest.run,
-            ask.count,
-            ask.describe(),
-            plural(shared.units(), "unit"),
+            request.count(),
+            request.work.jobs().describe(),
+            plural(units.lock().count(), "unit"),
             folder.path().display()
         ));
         if consumers == 0 {
             progress.say(&format!(
                 "no consumer takes {} jobs yet: they wait for one (start `consumer` with the same broker)",
-                ask.kind
+                request.kind()
             ));
         }
-        let (requests, to_publish) = mpsc::unbounded_channel();
-        let publisher = Publisher::new(
-            endpoint.clone(),
-            Arc::clone(&manifest),
-            Arc::clone(&shared),
-            journal.clone(),
-            to_publish,
-            units,
-        );
-        let publishing = tokio::spawn(publisher.run());
+        let publisher = Publisher {
+            endpoint: endpoint.clone(),
+            manifest: Arc::clone(&manifest),
+            units: units.clone(),
+            journal: journal.clone(),
+            ends_when_idle: detach,
+        };
+        let publishing = tokio::spawn(publisher.run().in_current_span());
         if detach {
             progress.finish();
-            drop(requests);
             let end = publish_only(publishing, &mut signals, &connection, &manifest.run).await;
             if matches!(end, End::Cancelled) {
                 note_cancelled(order, &manifest.run);
             }
             let _ = connection.close(200, "published".into()).await;
-            return conclude_detached(end, &manifest, &shared);
+            return conclude_detached(end, &manifest, &units);
         }
 
         let (events, mut what_happens) = mpsc::unbounded_channel();
@@ -108,12 +109,14 @@ impl Ready {
             .writer(Source::Producer, manifest.run.as_str(), spool)
             .map_err(|error| (Exit::Usage, error.into()))?;
         let metrics = LineProtocolFile::open(&folder.file("metrics.lp"))
-            .inspect_err(|error| warn!("no metrics are written: {error}"))
+            .inspect_err(|error| warn!(%error, "cannot write metrics.lp"))
             .ok();
         let sink = Sink::new(
             Arc::clone(&manifest),
-            Arc::clone(&shared),
-            Verifier::new(order.verify),
+            units.clone(),
+            Arc::clone(&status),
+            Verifier::new(order.verify, order.kernel)
+                .map_err(|error| (Exit::Usage, error.into()))?,
             Files {
                 results,
                 journal: journal.clone(),
@@ -125,30 +128,32 @@ impl Ready {
             settled,
             events.clone(),
         );
+        let span = Span::current();
         let sink = thread::Builder::new()
             .name("sink".to_owned())
-            .spawn(move || sink.run(&sink_input))
+            .spawn(move || span.in_scope(|| sink.run(&sink_input)))
             .map_err(|error| (Exit::Incomplete, error.into()))?;
         let collector = Collector {
             endpoint,
             manifest: Arc::clone(&manifest),
             journal,
-            shared: Arc::clone(&shared),
+            units: units.clone(),
+            kernel: order.kernel,
             lost_answers,
             sink: to_sink.clone(),
             settled: to_settle,
             events,
             stop,
         };
-        let collecting = tokio::spawn(collector.run(connection));
+        let collecting = tokio::spawn(collector.run(connection).in_current_span());
 
         let started = Instant::now();
         let end = watch(
-            &shared,
-            ask.count,
+            &units,
+            &status,
+            request.count(),
             order.timeout,
             &mut what_happens,
-            &requests,
             publishing,
             &mut signals,
             &mut progress,
@@ -178,15 +183,13 @@ impl Ready {
         }
         let _ = stop_collecting.send(complete || is_cancelled);
         if timeout(CLOSING, collecting).await.is_err() {
-            info!(
-                "the broker did not answer the goodbye; the run's queue goes by itself when it expires"
-            );
+            info!("the broker did not answer in time: the run's results queue is left to expire");
         }
         progress.finish();
-        let start = shared.first_published().unwrap_or(started);
+        let start = units.lock().first_published().unwrap_or(started);
         let mut summary = Summary::new(
             &manifest,
-            shared.units(),
+            units.lock().count(),
             tally,
             &done,
             ok_before,
@@ -198,7 +201,7 @@ impl Ready {
         summary.influxdb = read_metrics(order, &manifest.run, sent.ok(), summary.jobs_ok).await;
         folder.write_summary(&summary).map_err(folder_failure)?;
         let shown = show(&summary, order.json, &folder);
-        let exit = conclude(end, &summary, &manifest, &shared)?;
+        let exit = conclude(end, &summary, &manifest, &units)?;
         let results = folder.manifest.output.display();
         let shown = shown.with_context(|| format!("the results are in {results}"));
         shown.map_err(|error| (Exit::Incomplete, error))?;
@@ -219,19 +222,20 @@ async fn read_metrics(
     let waiting = sent.map_or(0, |sent| sent.spooled);
     if waiting > 0 {
         warn!(
-            "{waiting} points of metrics wait on disk for {server}: the next producer with the same --runs-dir sends them"
+            points = waiting, influxdb = %server,
+            "metrics wait in the spool: the next producer with the same --runs-dir sends them"
         );
         return None;
     }
     let read = metrics::read_back(target, run)
         .await
-        .inspect_err(|error| warn!("the metrics were not read back: {error}"))
+        .inspect_err(|error| warn!(%error, "cannot read metrics back"))
         .ok()?;
     if read.jobs_ok < jobs_ok {
         warn!(
-            "{server} holds {} of the {jobs_ok} jobs of this run that are done: check --influx-host and --influx-bucket; all \
-             points are in metrics.lp of the run's folder too",
-            read.jobs_ok
+            influxdb = %server, held = read.jobs_ok, done = jobs_ok,
+            "InfluxDB lacks jobs of this run: check --influx-host and --influx-bucket; all points \
+             are in metrics.lp of the run's folder too"
         );
     }
     Some(read)

@@ -155,9 +155,9 @@ impl Summary {
         let busy: f64 = nodes.iter().map(|(node, _)| node.busy_s).sum();
         Self {
             run: manifest.run.to_string(),
-            kind: manifest.ask.kind.to_string(),
-            bits: manifest.ask.bits,
-            jobs: manifest.ask.count,
+            kind: manifest.request.kind().to_string(),
+            bits: manifest.request.work.jobs().size(),
+            jobs: manifest.request.count(),
             jobs_ok_before: ok_before,
             jobs_ok: tally.ok,
             jobs_partial: tally.partial,
@@ -180,7 +180,7 @@ impl Summary {
             verified: format!("{verify:?}").to_lowercase(),
             nodes: nodes.into_iter().map(|(node, _)| node).collect(),
             influxdb: None,
-            what: manifest.ask.describe(),
+            what: manifest.request.work.jobs().describe(),
         }
     }
 

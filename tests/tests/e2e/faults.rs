@@ -165,7 +165,7 @@ fn what_outlasts_the_drain_time_is_given_back() {
     let left = leaver.0.wait();
     assert_eq!(left.code, Some(0), "{left:?}");
     assert!(
-        left.stderr.contains("the drain time is over"),
+        left.stderr.contains("the drain timeout is over"),
         "{}",
         left.stderr
     );

@@ -67,7 +67,7 @@ impl Site {
             run,
         };
         site.make_queue();
-        let node = Arc::new(Node::new("n1".to_owned(), 1, Kernel::choose().unwrap()));
+        let node = Arc::new(Node::new("n1".to_owned(), 1, Kernel::fastest()));
         let (outgoing, to_send) = mpsc::unbounded_channel();
         let answers = Answers::new(
             endpoint(&url),
@@ -130,6 +130,7 @@ impl Site {
             node: "n1".to_owned(),
             worker: 0,
             rejected: None,
+            handed_back: None,
             samples: Vec::new(),
             first: 0,
             jobs: Vec::new(),

@@ -172,33 +172,6 @@ fn an_influxdb_of_the_users_own_gets_the_metrics_of_all() {
 }
 
 #[test]
-fn the_metrics_follow_the_run_to_another_folder_and_into_its_second_session() {
-    let dir = tempdir().unwrap();
-    let elsewhere = dir.path().join("elsewhere/runs");
-    let to = ["--runs-dir", elsewhere.to_str().unwrap()];
-    let mut running = run(
-        &dir,
-        &[],
-        &[&["--count", "600", "--bits", "1024"], &to[..]].concat(),
-    );
-    let parent = elsewhere.parent().unwrap();
-    wait_for("results", || (Results::count(parent) >= 10).then_some(()));
-    interrupt(&running);
-    assert_eq!(running.wait().unwrap().code(), Some(130));
-    let before = Results::read(parent);
-    assert!(before.folder.join("influxdb").exists());
-
-    let status = run(&dir, &[], &[&["resume", before.run()], &to[..]].concat())
-        .wait()
-        .unwrap();
-    assert_eq!(status.code(), Some(0), "{}", read(&dir, "err"));
-    let after = Results::read(parent);
-    after.assert_primes(600, 1024);
-    assert_eq!(jobs_in_kept_influxdb(&after), 600.0);
-    assert_nothing_left(&dir);
-}
-
-#[test]
 fn ctrl_c_leaves_nothing_but_what_is_done_and_the_run_can_go_on() {
     let dir = tempdir().unwrap();
     let mut running = run(&dir, &[], &["--count", "800", "--bits", "1024"]);

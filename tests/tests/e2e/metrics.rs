@@ -8,8 +8,7 @@ use std::{
     net::TcpStream,
     path::Path,
     sync::{Arc, Mutex},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use primepool_common::{
@@ -91,64 +90,6 @@ fn influxdb_1_gives_back_what_was_written() {
     assert_eq!(influx.count("primepool", "job", "number"), 12_000);
     let query = "SELECT points_dropped FROM metrics WHERE source = 'consumer' AND node = 'n1'";
     assert_eq!(influx.rows("primepool", query)[0][1], 0);
-}
-
-#[test]
-fn influxdb_1_is_killed_while_points_flow_and_none_is_lost() {
-    let (influx, dir) = (Influx::private(), tempdir().unwrap());
-    let (log, _guard) = log();
-    let writer = writer(&influx.url, "primepool", &influx.token, dir.path());
-    let (mut written, mut in_write) = (0, Duration::ZERO);
-    let mut flow = |time: Duration| {
-        let until = Instant::now() + time;
-        while Instant::now() < until {
-            let before = Instant::now();
-            write(&writer, 50);
-            in_write += before.elapsed();
-            written += 50;
-            thread::sleep(Duration::from_millis(5));
-        }
-    };
-    flow(Duration::from_millis(500));
-    influx.kill();
-    flow(Duration::from_millis(1500));
-    wait_for("a spool", || (writer.stats().spooled > 0).then_some(()));
-    influx.start_again();
-    flow(Duration::from_millis(1500));
-    let stats = writer.close(LONG);
-    assert_eq!((stats.spooled, stats.dropped, stats.refused), (0, 0, 0));
-    assert_eq!(influx.count("primepool", "job", "number"), written);
-    let each = in_write / u32::try_from(written).unwrap();
-    assert!(each < Duration::from_micros(200), "write() took {each:?}");
-    let text = text(&log);
-    assert_eq!(text.matches("cannot reach InfluxDB").count(), 1, "{text}");
-    assert_eq!(text.matches("takes metrics again").count(), 1, "{text}");
-}
-
-#[test]
-fn influxdb_1_refuses_a_wrong_token_and_gets_the_points_with_the_right_one() {
-    let (influx, dir) = (Influx::private(), tempdir().unwrap());
-    let (log, _guard) = log();
-    let wrong = writer(&influx.url, "primepool", "primepool:s3cr3t", dir.path());
-    for attempts in 1..=5 {
-        write(&wrong, 1000);
-        if attempts <= 2 {
-            wait_for("a refusal", || {
-                (wrong.stats().write_errors >= attempts).then_some(())
-            });
-        }
-    }
-    let stats = wrong.close(Duration::from_secs(5));
-    assert_eq!((stats.spooled, stats.written), (5001, 0), "{stats:?}");
-    assert!(stats.write_errors > 1);
-    let said = text(&log);
-    assert_eq!(said.matches("ERROR").count(), 1, "{said}");
-    assert!(said.contains("authorization failed") && said.contains("INFLUX_TOKEN"));
-    let right = writer(&influx.url, "primepool", &influx.token, dir.path());
-    assert_eq!(right.close(LONG).spooled, 0);
-    assert_eq!(influx.count("primepool", "job", "number"), 5000);
-    let said = text(&log);
-    assert!(!said.contains("s3cr3t") && !said.contains(&influx.token));
 }
 
 #[test]

@@ -154,17 +154,16 @@ fn a_server_that_keeps_nothing_is_told_of() {
     )
     .wait();
     assert_eq!(done.code, Some(0), "{done:?}");
-    assert!(
-        done.stderr.contains("holds 0 of the 50 jobs"),
-        "{}",
-        done.stderr
-    );
+    assert!(done.stderr.contains("held=0 done=50"), "{}", done.stderr);
     assert!(done.stderr.contains("--influx-bucket"), "{}", done.stderr);
     // A server that has them all gives no reason to warn.
-    let influx = Influx::private();
+    let (dir, influx) = (tempdir().unwrap(), Influx::private());
     let server = server(dir.path(), &influx.url, &influx.token);
     let done = producer(dir.path(), &broker, 50, &server).wait();
     assert!(!done.stderr.contains(" WARN "), "{}", done.stderr);
+    assert!(done.stdout.contains("read back from"), "{done:?}");
+    let summary = Results::read(dir.path()).summary;
+    assert_eq!(summary["influxdb"]["points"], summary["units"], "{summary}");
 }
 
 /// Address of a server that takes every write and has no series to any question.

@@ -130,10 +130,12 @@ fn each_user_can_do_its_job() {
     let args = ["--count", "50", "--bits", "256", "--detach"];
     let done = Process::start(Binary::Producer, dir.path(), &url, &args).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
-    let run = Results::read(dir.path()).run().to_owned();
-    let done = Process::start(Binary::Producer, dir.path(), &url, &["resume", &run]).wait();
+    let run = done.stdout.trim();
+    let done = Process::start(Binary::Producer, dir.path(), &url, &["resume", run]).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
-    Results::read(dir.path()).assert_primes(50, 256);
+    let results = Results::read(dir.path());
+    results.assert_primes(50, 256);
+    assert_eq!(results.summary["duplicates"], 0);
 
     broker.publish(
         topology::JOBS_EXCHANGE,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use primepool_tests::{Binary, Broker, Consumer, Influx, Process, Results, primes, wait_for};
+use primepool_tests::{Binary, Broker, Consumer, Process, Results, primes, wait_for};
 use rug::{Integer, integer::IsPrime};
 use tempfile::tempdir;
 
@@ -93,27 +93,6 @@ fn the_metrics_are_line_protocol() {
     assert_eq!(jobs_counted, 50);
     assert_eq!(counts["run"], 2, "{counts:?}");
     assert!(counts["node"] >= 2 && counts["queue"] >= 1, "{counts:?}");
-}
-
-#[test]
-fn metrics_reach_influxdb_and_are_read_back() {
-    let (broker, dir, influx) = (Broker::vhost(), tempdir().unwrap(), Influx::private());
-    let flags = influx.flags();
-    let server = || flags.iter().map(String::as_str);
-    let mut consumer = vec!["--node", "n1", "--metrics-interval", "200ms"];
-    consumer.extend(server());
-    consumer.extend(["--metrics-spool", "spool"]);
-    let consumer = Consumer::with(dir.path(), &broker, &consumer);
-    let mut args = vec!["--count", "300", "--bits", "256"];
-    args.extend(server());
-    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
-    assert_eq!(done.code, Some(0), "{done:?}");
-    assert!(done.stdout.contains("read back from"), "{done:?}");
-    let results = Results::read(dir.path());
-    let read = &results.summary["influxdb"];
-    assert_eq!(read["jobs_ok"], 300, "{read}");
-    assert_eq!(read["points"], results.summary["units"], "{read}");
-    drop(consumer);
 }
 
 #[test]
@@ -273,26 +252,6 @@ fn empty_jobs_measure_dispatch() {
 }
 
 #[test]
-fn detached_and_collected_later() {
-    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
-    let args = ["--count", "30", "--bits", "256", "--detach"];
-    let left = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
-    assert_eq!(left.code, Some(0), "{left:?}");
-    let run = left.stdout.trim();
-    assert!(
-        left.stderr.contains(&format!("producer resume {run}")),
-        "{left:?}"
-    );
-    let _consumer = Consumer::start(dir.path(), &broker, "n1");
-    let args = ["resume", run];
-    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
-    assert_eq!(done.code, Some(0), "{done:?}");
-    let results = Results::read(dir.path());
-    results.assert_primes(30, 256);
-    assert_eq!(results.summary["duplicates"], 0);
-}
-
-#[test]
 fn each_kind_goes_to_those_who_take_it() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let only = |node, kinds| {
@@ -311,16 +270,4 @@ fn each_kind_goes_to_those_who_take_it() {
     assert_eq!(done.code, Some(0), "{done:?}");
     let results = Results::read(dir.path());
     assert!(results.rows.iter().all(|row| row["node"] == "safe"));
-}
-
-#[test]
-fn a_file_of_ones_own_for_the_results() {
-    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
-    let _consumer = Consumer::start(dir.path(), &broker, "n1");
-    let args = ["--count", "5", "--bits", "64", "--output", "mine.jsonl"];
-    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
-    assert_eq!(done.code, Some(0), "{done:?}");
-    let text = fs::read_to_string(dir.path().join("mine.jsonl")).unwrap();
-    assert_eq!(text.lines().count(), 5);
-    assert!(done.stdout.contains("mine.jsonl"), "{}", done.stdout);
 }

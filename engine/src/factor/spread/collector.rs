@@ -4,6 +4,7 @@
 //! relations make a square is for [`nullspace`] to say, to which a large prime is a prime like any other.
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZero;
 
 use rug::Integer;
 use rusqsieve_parts::low_level::{EngineJob, execute_engine_job, prepare_siqs};
@@ -160,12 +161,13 @@ impl Collector {
         self.relations() >= self.needed()
     }
 
-    /// A proper divisor of the composite by linear algebra. `None` if these relations give none, whereupon more are needed.
+    /// A proper divisor of the composite by linear algebra on up to `threads` threads. `None` if
+    /// these relations give none, whereupon more are needed.
     ///
     /// # Errors
     ///
     /// [`Error::Fault`] if a dependency is none.
-    pub fn solve(&mut self) -> Result<Option<Integer>, Error> {
+    pub fn solve(&mut self, threads: NonZero<usize>) -> Result<Option<Integer>, Error> {
         let (mut starts, mut vectors, mut large) = (Vec::new(), Vec::new(), HashMap::new());
         let entries_of_base = self.base.len() as u32 + 1;
         let mut rest = &self.kept[..];
@@ -179,7 +181,7 @@ impl Collector {
         }
         let entries = entries_of_base as usize + large.len();
         drop(large);
-        for set in nullspace::dependencies(&vectors, entries, MOST_TRIED) {
+        for set in nullspace::dependencies(&vectors, entries, MOST_TRIED, threads) {
             let relations = set.into_iter().map(|at| {
                 let mut rest = &self.kept[starts[at as usize]..];
                 self.read(&mut rest)
@@ -367,7 +369,7 @@ mod tests {
             assert_eq!((again.new, again.wrong), (0, 0));
             assert_eq!(again.known, added.new + added.known);
             if collector.is_ready()
-                && let Some(divisor) = collector.solve().unwrap()
+                && let Some(divisor) = collector.solve(NonZero::<usize>::MIN).unwrap()
             {
                 break divisor;
             }
@@ -456,7 +458,7 @@ mod tests {
         let mut first = 0;
         let divisor = loop {
             if collector.is_ready()
-                && let Some(divisor) = collector.solve().unwrap()
+                && let Some(divisor) = collector.solve(NonZero::<usize>::MIN).unwrap()
             {
                 break divisor;
             }

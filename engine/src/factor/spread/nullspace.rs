@@ -11,6 +11,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -35,12 +36,17 @@ const ROWS_AT_A_TIME: usize = 256;
 /// Sets of vectors, each given by the indices of its entries that are 1 (rising, below `entries`), whose sum is zero: ascending
 /// numbers of vectors. If there are no more than `most` of them that are independent, these; else so many sums of them at random, so
 /// that what all of them have in common but a few shows all the same.
-pub(super) fn dependencies(vectors: &[Vec<u32>], entries: usize, most: usize) -> Vec<Vec<u32>> {
+pub(super) fn dependencies(
+    vectors: &[Vec<u32>],
+    entries: usize,
+    most: usize,
+    threads: NonZero<usize>,
+) -> Vec<Vec<u32>> {
     let (alive, weights) = without_singletons(vectors, entries);
     let mut merge = Merge::new(vectors, alive, &weights);
     merge.run();
     let (rows, parts) = merge.into_dense();
-    let dependent = rows.dependencies(most);
+    let dependent = rows.dependencies(most, threads);
     let sets = dependent.into_iter().map(|rows| {
         let mut odd = vec![false; vectors.len()];
         for &part in rows.into_iter().flat_map(|row| &parts[row]) {
@@ -245,7 +251,7 @@ impl Dense {
     }
 
     /// Sets of rows whose sum is zero.
-    fn dependencies(mut self, most: usize) -> Vec<Vec<usize>> {
+    fn dependencies(mut self, most: usize, threads: NonZero<usize>) -> Vec<Vec<usize>> {
         let (mut done, mut column) = (0, 0);
         while done < self.rows.len() && column < self.columns {
             let first = column / 64;
@@ -253,7 +259,7 @@ impl Dense {
             let (block, rest) = self.rows[done..].split_at_mut(pivots.len());
             done += pivots.len();
             if !pivots.is_empty() {
-                clear(block, &pivots, rest, first);
+                clear(block, &pivots, rest, first, threads);
             }
         }
         let own = self.columns.div_ceil(64);
@@ -314,7 +320,13 @@ impl Dense {
 }
 
 /// Clears the columns of pivots in all other rows; in words before `first` there is nothing to be added.
-fn clear(block: &[Vec<u64>], pivots: &[usize], rows: &mut [Vec<u64>], first: usize) {
+fn clear(
+    block: &[Vec<u64>],
+    pivots: &[usize],
+    rows: &mut [Vec<u64>],
+    first: usize,
+    threads: NonZero<usize>,
+) {
     let width = block[0].len() - first;
     let mut table = vec![0; width << pivots.len()];
     for subset in 1..1_usize << pivots.len() {
@@ -335,8 +347,7 @@ fn clear(block: &[Vec<u64>], pivots: &[usize], rows: &mut [Vec<u64>], first: usi
             }
         }
     };
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = (rows.len() * width / WORDS_A_THREAD).clamp(1, cores);
+    let threads = (rows.len() * width / WORDS_A_THREAD).clamp(1, threads.get());
     let chunks = Mutex::new(rows.chunks_mut(ROWS_AT_A_TIME));
     let work = || {
         while let Some(rows) = {
@@ -404,6 +415,8 @@ mod tests {
 
     use super::*;
 
+    const TWO: NonZero<usize> = NonZero::new(2).unwrap();
+
     /// How many of the vectors are independent, by elimination as in any textbook.
     fn rank(vectors: &[Vec<u32>], entries: usize) -> usize {
         let mut basis: Vec<Option<Vec<bool>>> = vec![None; entries];
@@ -433,13 +446,13 @@ mod tests {
 
     fn check(vectors: &[Vec<u32>], entries: usize) {
         let all = vectors.len() - rank(vectors, entries);
-        let sets = dependencies(vectors, entries, usize::MAX);
+        let sets = dependencies(vectors, entries, usize::MAX, TWO);
         assert_eq!(sets.len(), all);
         for set in &sets {
             assert!(!set.is_empty() && sum(vectors, set).is_empty(), "{set:?}");
         }
         assert_eq!(rank(&sets, vectors.len()), all);
-        for set in dependencies(vectors, entries, 2) {
+        for set in dependencies(vectors, entries, 2, TWO) {
             assert_eq!(sum(vectors, &set), [0_u32; 0]);
         }
     }
@@ -487,7 +500,7 @@ mod tests {
         }
         let vectors: Vec<Vec<u64>> = dense.rows.clone();
         assert!(rows * vectors[0].len() > 2 * WORDS_A_THREAD);
-        let set = dense.dependencies(1).remove(0);
+        let set = dense.dependencies(1, TWO).remove(0);
         let mut sum = vec![0; (rows - 1) / 64];
         for row in set {
             xor(&mut sum, &vectors[row]);

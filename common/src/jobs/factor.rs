@@ -1,0 +1,142 @@
+use std::ops::Range;
+
+use primepool_engine::{Integer, Kernel};
+
+use super::{
+    Claims, Finding, JobFields, Jobs, MissingField, Share, WrittenJobs, jobs_trait::slice_of,
+};
+use crate::wire::HexInteger;
+
+/// For each integer its prime factors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactorJobs {
+    /// The integers, a job each.
+    pub numbers: Vec<HexInteger>,
+    /// Composites of more bits are left to the producer, which has several workers at them.
+    pub leave_above: Option<u32>,
+    /// Only this share of the work on the single integer.
+    pub share: Option<Share>,
+}
+
+impl Jobs for FactorJobs {
+    fn read(fields: JobFields) -> Result<Self, MissingField> {
+        Ok(Self {
+            numbers: fields.numbers.ok_or(MissingField("numbers"))?,
+            leave_above: fields.leave_above,
+            share: fields.share,
+        })
+    }
+
+    fn written(&self) -> WrittenJobs<'_> {
+        WrittenJobs {
+            numbers: Some(&self.numbers),
+            leave_above: self.leave_above,
+            share: self.share,
+            ..WrittenJobs::default()
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.numbers.len() as u64
+    }
+
+    fn bits(&self) -> u32 {
+        let bits = self.numbers.iter().map(|n| n.0.significant_bits());
+        bits.max().unwrap_or(0)
+    }
+
+    fn slice(&self, range: Range<u64>) -> Self {
+        Self {
+            numbers: slice_of(&self.numbers, range),
+            ..*self
+        }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let Some(share) = self.share else {
+            return Ok(());
+        };
+        if self.numbers.len() != 1 {
+            return Err(format!(
+                "a share of the work on {} integers (1 is allowed)",
+                self.numbers.len()
+            ));
+        }
+        share.validate(self.bits())
+    }
+
+    /// For a product of two primes of one size. Measured at 128 bits; every ten bits take twice as
+    /// long. What is left to the pool takes a worker no longer than the largest that is not.
+    fn expected_seconds(&self, _kernel: Option<Kernel>) -> f64 {
+        let bits = self.bits().min(self.leave_above.unwrap_or(u32::MAX));
+        let doublings = (f64::from(bits) - 128.0) / 10.0;
+        0.02 * doublings.exp2().clamp(1e-3, 1e9)
+    }
+
+    /// With many small factors the brackets, commas and exponents are more than the digits; the
+    /// stages come on top.
+    fn answer_bytes(&self) -> u64 {
+        2 * u64::from(self.bits()) + 600
+    }
+
+    fn describe(&self) -> String {
+        "factorisations".to_owned()
+    }
+
+    fn check(&self, _job: u64, finding: &Finding<'_>) -> Result<Claims, String> {
+        let Finding::Factors {
+            number,
+            factors,
+            composites,
+            is_left_to_pool,
+        } = finding
+        else {
+            return Err("the factors are missing".to_owned());
+        };
+        check_product(number, factors, composites)?;
+        let values = |powers: &[(&Integer, u32)]| {
+            let values = powers.iter().map(|(value, _)| (*value).clone());
+            values.collect::<Vec<_>>()
+        };
+        let claims = Claims {
+            primes: values(factors),
+            composites: values(composites),
+        };
+        let bits = claims.composites.iter().map(Integer::significant_bits);
+        if *is_left_to_pool
+            && let Some(bits) = bits.min()
+            && bits <= self.leave_above.unwrap_or(u32::MAX)
+        {
+            return Err(format!("it leaves a composite of {bits} bits"));
+        }
+        Ok(claims)
+    }
+}
+
+/// Checks a factorisation, primality aside: each factor is above 1, the factors rise, and their
+/// product is the number without its sign. Takes no more time than the size of the number allows,
+/// whatever the exponents say.
+fn check_product(
+    number: &Integer,
+    factors: &[(&Integer, u32)],
+    composites: &[(&Integer, u32)],
+) -> Result<(), String> {
+    let is_rising = |powers: &[(&Integer, u32)]| powers.windows(2).all(|two| two[0].0 < two[1].0);
+    if !is_rising(factors) || !is_rising(composites) {
+        return Err("its factors are not in rising order".to_owned());
+    }
+    let wrong_product = || Err("its factors do not multiply to the number".to_owned());
+    let mut left = Integer::from(number.abs_ref());
+    for &(factor, exponent) in factors.iter().chain(composites) {
+        if *factor <= 1 || exponent == 0 {
+            return Err("it has a factor that is none".to_owned());
+        }
+        for _ in 0..exponent {
+            if left == 0 || !left.is_divisible(factor) {
+                return wrong_product();
+            }
+            left.div_exact_mut(factor);
+        }
+    }
+    if left == 1 { Ok(()) } else { wrong_product() }
+}

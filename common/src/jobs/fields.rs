@@ -1,0 +1,75 @@
+//! The fields of jobs in messages and run folders: one flat object for all kinds.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Method, Share};
+use crate::wire::HexInteger;
+
+/// The fields of jobs as they were read; each kind takes those that it has.
+#[derive(Debug, Default, Deserialize)]
+pub struct JobFields {
+    /// Bits of each prime.
+    #[serde(default)]
+    pub bits: Option<u32>,
+    /// Number of jobs, where no list of integers says it.
+    #[serde(default)]
+    pub count: Option<u64>,
+    /// How a random prime is chosen.
+    #[serde(default)]
+    pub method: Method,
+    /// Integers to start above.
+    #[serde(default)]
+    pub after: Option<Vec<HexInteger>>,
+    /// Integers to factor.
+    #[serde(default)]
+    pub numbers: Option<Vec<HexInteger>>,
+    /// Composites of more bits are left to the pool.
+    #[serde(default)]
+    pub leave_above: Option<u32>,
+    /// A share of the work on one integer.
+    #[serde(default)]
+    pub share: Option<Share>,
+}
+
+impl JobFields {
+    pub(super) fn bits(&self) -> Result<u32, MissingField> {
+        self.bits.ok_or(MissingField("bits"))
+    }
+
+    pub(super) fn count(&self) -> Result<u64, MissingField> {
+        self.count.ok_or(MissingField("count"))
+    }
+}
+
+/// A field is missing that the kind of the jobs has.
+#[derive(Debug, thiserror::Error)]
+#[error("missing field `{0}`")]
+pub struct MissingField(pub(super) &'static str);
+
+/// The fields of jobs as they are written.
+#[derive(Debug, Default, Serialize)]
+pub struct WrittenJobs<'a> {
+    /// Name of the kind.
+    pub kind: &'static str,
+    /// See [`JobFields::bits`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bits: Option<u32>,
+    /// See [`JobFields::count`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// See [`JobFields::method`].
+    #[serde(skip_serializing_if = "Method::is_default")]
+    pub method: Method,
+    /// See [`JobFields::after`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<&'a [HexInteger]>,
+    /// See [`JobFields::numbers`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<&'a [HexInteger]>,
+    /// See [`JobFields::leave_above`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leave_above: Option<u32>,
+    /// See [`JobFields::share`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
+}

@@ -1,0 +1,28 @@
+//! The kinds of jobs. Each kind is a file: what its jobs are, how long they take, and what makes a
+//! result right. `work.rs` lists them.
+
+mod claim;
+mod factor;
+mod factorization;
+mod fields;
+mod jobs_trait;
+mod method;
+mod next_prime;
+mod noop;
+mod prime;
+mod safe_prime;
+mod share;
+mod work;
+
+pub use claim::{Claims, Finding};
+pub use factor::FactorJobs;
+pub use factorization::{Factorization, Power, StageCost};
+pub use fields::{JobFields, MissingField, WrittenJobs};
+pub use jobs_trait::Jobs;
+pub use method::Method;
+pub use next_prime::NextPrimeJobs;
+pub use noop::NoopJobs;
+pub use prime::PrimeJobs;
+pub use safe_prime::SafePrimeJobs;
+pub use share::{MAX_SHARE, Share};
+pub use work::{JobKind, Work};

@@ -1,0 +1,56 @@
+use std::ops::Range;
+
+use primepool_engine::Kernel;
+
+use super::{Claims, Finding, JobFields, Jobs, MissingField, WrittenJobs};
+
+/// Jobs without work, to measure what dispatch costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoopJobs {
+    /// Number of jobs.
+    pub count: u64,
+}
+
+impl Jobs for NoopJobs {
+    fn read(fields: JobFields) -> Result<Self, MissingField> {
+        let count = fields.count()?;
+        Ok(Self { count })
+    }
+
+    fn written(&self) -> WrittenJobs<'_> {
+        WrittenJobs {
+            count: Some(self.count),
+            ..WrittenJobs::default()
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.count
+    }
+
+    fn bits(&self) -> u32 {
+        0
+    }
+
+    fn slice(&self, range: Range<u64>) -> Self {
+        Self {
+            count: range.end - range.start,
+        }
+    }
+
+    /// What the messages of one job cost.
+    fn expected_seconds(&self, _kernel: Option<Kernel>) -> f64 {
+        20e-6
+    }
+
+    fn describe(&self) -> String {
+        "empty jobs".to_owned()
+    }
+
+    fn check(&self, _job: u64, finding: &Finding<'_>) -> Result<Claims, String> {
+        match finding {
+            Finding::Nothing => Ok(Claims::default()),
+            _ => Err("an empty job has no value".to_owned()),
+        }
+    }
+}

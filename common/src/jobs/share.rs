@@ -1,0 +1,75 @@
+use primepool_engine::factor::{MAX_CURVE_BITS, MAX_SIEVE_BITS, spread};
+use serde::{Deserialize, Serialize};
+
+/// A share of the work on one hard composite, see [`primepool_engine::factor::spread`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Share {
+    /// Elliptic curves. The answer's value is a divisor, or nothing; its `candidates` are the curves done.
+    Curves {
+        /// Bound of the curves.
+        b1: u32,
+        /// Bound of p − 1, which goes before the first curve.
+        p_minus_1: u32,
+        /// The first curve.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+    /// The quadratic sieve. The answer is a packet of relations; its `candidates` are the families done.
+    Sieve {
+        /// The first polynomial family.
+        first: u64,
+        /// How many.
+        count: u32,
+    },
+}
+
+impl Share {
+    /// Whether a consumer does this much.
+    pub(super) fn validate(&self, bits: u32) -> Result<(), String> {
+        let (count, first_and_count) = match *self {
+            Self::Curves {
+                b1,
+                p_minus_1,
+                first,
+                count,
+            } => {
+                if bits > MAX_CURVE_BITS {
+                    return Err(format!(
+                        "curves on {bits} bits: they are run on {MAX_CURVE_BITS} at most"
+                    ));
+                }
+                if !(1..=MAX_CURVE_BOUND).contains(&b1) || p_minus_1 > MAX_CURVE_BOUND {
+                    return Err(format!(
+                        "curves with bound {b1}, p − 1 with {p_minus_1} (1 to {MAX_CURVE_BOUND})"
+                    ));
+                }
+                (count, first.checked_add(count).map(u64::from))
+            }
+            Self::Sieve { first, count } => {
+                let sizes = spread::MIN_BITS..=MAX_SIEVE_BITS;
+                if !sizes.contains(&bits) {
+                    return Err(format!(
+                        "{bits} bits are none for the sieve: it takes {} to {}",
+                        sizes.start(),
+                        sizes.end()
+                    ));
+                }
+                (count, first.checked_add(count.into()))
+            }
+        };
+        if !(1..=MAX_SHARE).contains(&count) || first_and_count.is_none() {
+            return Err(format!(
+                "{count} curves or families in one unit (1 to {MAX_SHARE})"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Largest bound of curves and of p − 1 that a consumer takes: seconds for one.
+const MAX_CURVE_BOUND: u32 = 50_000_000;
+
+/// Most curves or families of a unit.
+pub const MAX_SHARE: u32 = 100_000;

@@ -1,0 +1,147 @@
+//! All kinds of jobs. A new kind is a file like `prime.rs` and a line in the list below.
+
+use std::{fmt, ops::Range, str::FromStr};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{
+    FactorJobs, JobFields, Jobs, MissingField, NextPrimeJobs, NoopJobs, PrimeJobs, SafePrimeJobs,
+    WrittenJobs,
+};
+use crate::text::shorten;
+
+/// Makes [`JobKind`] and [`Work`] of the list of kinds.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident($jobs:ty) = $name:literal,)*) => {
+        /// What a job asks for. Its name is the routing key, the message `type` and part of the
+        /// queue's name.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+        )]
+        pub enum JobKind {
+            $($(#[$doc])* #[serde(rename = $name)] $kind,)*
+        }
+
+        impl JobKind {
+            /// Every kind that this build knows.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$kind),*];
+
+            /// The kind's name.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+
+        /// Jobs of one kind: those of one unit, or all of a run.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Work {
+            $($(#[$doc])* $kind($jobs),)*
+        }
+
+        impl Work {
+            /// Jobs of a kind, from the fields that it has.
+            ///
+            /// # Errors
+            /// One of them is missing.
+            pub fn read(kind: JobKind, fields: JobFields) -> Result<Self, MissingField> {
+                Ok(match kind {
+                    $(JobKind::$kind => Self::$kind(Jobs::read(fields)?),)*
+                })
+            }
+
+            /// The kind of these jobs.
+            #[must_use]
+            pub fn kind(&self) -> JobKind {
+                match self {
+                    $(Self::$kind(_) => JobKind::$kind,)*
+                }
+            }
+
+            /// What the kind says of these jobs.
+            #[must_use]
+            pub fn jobs(&self) -> &dyn Jobs {
+                match self {
+                    $(Self::$kind(jobs) => jobs,)*
+                }
+            }
+
+            /// The jobs in `range`, which is within `0..count`.
+            #[must_use]
+            pub fn slice(&self, range: Range<u64>) -> Self {
+                match self {
+                    $(Self::$kind(jobs) => Self::$kind(jobs.slice(range)),)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Random primes with exactly N bits.
+    Prime(PrimeJobs) = "prime",
+    /// Random safe primes: p and (p − 1) / 2 are both prime.
+    SafePrime(SafePrimeJobs) = "safe-prime",
+    /// For each integer the least prime above it.
+    NextPrime(NextPrimeJobs) = "next-prime",
+    /// For each integer its prime factors.
+    Factor(FactorJobs) = "factor",
+    /// Nothing: measures what dispatch costs.
+    Noop(NoopJobs) = "noop",
+}
+
+impl Work {
+    /// Number of jobs.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.jobs().count()
+    }
+
+    /// Bits of the largest number that these jobs work on; 0 where there is none.
+    #[must_use]
+    pub fn bits(&self) -> u32 {
+        self.jobs().bits()
+    }
+
+    /// The fields of these jobs.
+    #[must_use]
+    pub fn written(&self) -> WrittenJobs<'_> {
+        WrittenJobs {
+            kind: self.kind().as_str(),
+            ..self.jobs().written()
+        }
+    }
+}
+
+impl Serialize for Work {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.written().serialize(serializer)
+    }
+}
+
+impl fmt::Display for JobKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for JobKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| {
+                let kinds = Self::ALL.into_iter().filter(|kind| *kind != Self::Noop);
+                let names: Vec<_> = kinds.map(Self::as_str).collect();
+                format!(
+                    "{:?} is not a kind of job: {}",
+                    shorten(text, 80),
+                    names.join(", ")
+                )
+            })
+    }
+}

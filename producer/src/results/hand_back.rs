@@ -1,0 +1,101 @@
+//! Units that a consumer leaves to others, because its results for them were wrong.
+
+use std::time::{Duration, Instant};
+
+use primepool_common::message::UnitAnswer;
+
+use super::sink::Sink;
+use crate::status::Event;
+
+/// The first pause before such a unit is published again. Each pause is twice as long as the one
+/// before.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How often a unit is published again while no other consumer is there: for 15 s in all.
+const TRIES_ALONE: u32 = 5;
+
+/// How often a unit is published again while others are there: for nearly 6 minutes in all.
+const TRIES: u32 = 12;
+
+/// What becomes of a unit that was handed back.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is published again after a pause.
+    Again(Duration),
+    /// Its jobs have failed.
+    Failed,
+}
+
+/// `times`: how often the unit was handed back before; `is_alone`: whether every consumer is barred
+/// from the unit.
+fn fate(times: u32, is_alone: bool) -> Fate {
+    let tries = if is_alone { TRIES_ALONE } else { TRIES };
+    if times >= tries {
+        return Fate::Failed;
+    }
+    let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(times));
+    Fate::Again(pause.min(LONGEST_PAUSE))
+}
+
+impl<A: Send + 'static> Sink<A> {
+    /// Takes a unit back that an answer leaves to other nodes. Gives the reason why its jobs have
+    /// failed, if no other node is to be expected.
+    pub(super) fn take_back(&mut self, answer: &UnitAnswer, avoided: &[String]) -> Option<String> {
+        if !avoided.contains(&answer.node) {
+            let reason = "it hands back a unit that it may work on";
+            return self.refuse(Some(&answer.node), reason);
+        }
+        let is_alone = self
+            .consumers
+            .is_some_and(|consumers| consumers as usize <= avoided.len());
+        if is_alone && !self.is_alone_told {
+            self.is_alone_told = true;
+            let _ = self.events.send(Event::NoOtherNode(avoided.join(", ")));
+        }
+        let times = self.handed_back.entry(answer.unit).or_default();
+        match fate(*times, is_alone) {
+            Fate::Again(pause) => {
+                *times += 1;
+                self.later.push((answer.unit, Instant::now() + pause));
+                None
+            }
+            Fate::Failed => Some(format!(
+                "the results of {} were wrong, and no other node takes {} jobs: start another \
+                 consumer",
+                avoided.join(", "),
+                self.manifest.request.kind()
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pauses(is_alone: bool) -> Vec<Duration> {
+        let fates = (0..).map(|times| fate(times, is_alone));
+        let again = fates.map_while(|fate| match fate {
+            Fate::Again(pause) => Some(pause),
+            Fate::Failed => None,
+        });
+        again.collect()
+    }
+
+    #[test]
+    fn a_unit_waits_longer_for_another_node_where_there_is_one() {
+        let seconds = |pauses: Vec<Duration>| pauses.iter().sum::<Duration>().as_secs_f64();
+        assert_eq!(seconds(pauses(true)), 15.5);
+        let others = pauses(false);
+        assert_eq!(others[0], FIRST_PAUSE);
+        assert!(
+            others
+                .windows(2)
+                .all(|two| two[0] <= two[1] && two[1] <= LONGEST_PAUSE)
+        );
+        assert!((300.0..400.0).contains(&seconds(others)));
+    }
+}

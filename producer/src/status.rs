@@ -1,0 +1,77 @@
+//! How far a run is, and what its parts tell the session.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use primepool_common::topology::QueueState;
+
+/// What the parts of a run tell the session.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Every job has ended.
+    Complete,
+    /// Results or journal cannot be written, or results not be checked; why.
+    Failed(String),
+    /// The results queue was gone for a while: units without a result are published again.
+    QueueLost,
+    /// Answers may have gone astray: units without a result are published again.
+    Overdue,
+    /// Units are left to other nodes than these, whose results were wrong, and there is no other.
+    NoOtherNode(String),
+    /// The run was cancelled.
+    Cancelled,
+    /// Length of the job queue.
+    Queue(QueueState),
+}
+
+/// How far a run is.
+#[derive(Debug, Default)]
+pub(crate) struct Status {
+    jobs_done: AtomicU64,
+    jobs_not_ok: AtomicU64,
+    stage: Mutex<Option<String>>,
+}
+
+impl Status {
+    /// For a run with jobs that have ended before.
+    #[must_use]
+    pub(crate) fn new(jobs_done: u64, jobs_not_ok: u64) -> Self {
+        Self {
+            jobs_done: jobs_done.into(),
+            jobs_not_ok: jobs_not_ok.into(),
+            stage: Mutex::default(),
+        }
+    }
+
+    /// Counts jobs that have ended; gives how many there are now.
+    pub(crate) fn add(&self, jobs: u64, not_ok: u64) -> u64 {
+        self.jobs_not_ok.fetch_add(not_ok, Relaxed);
+        self.jobs_done.fetch_add(jobs, Relaxed) + jobs
+    }
+
+    /// Jobs that have ended.
+    #[must_use]
+    pub(crate) fn jobs_done(&self) -> u64 {
+        self.jobs_done.load(Relaxed)
+    }
+
+    /// Jobs that have not ended well.
+    #[must_use]
+    pub(crate) fn jobs_not_ok(&self) -> u64 {
+        self.jobs_not_ok.load(Relaxed)
+    }
+
+    /// Notes how far the work on one integer is, for the progress line.
+    pub(crate) fn set_stage(&self, stage: Option<String>) {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+
+    /// How far the work on one integer is.
+    #[must_use]
+    pub(crate) fn stage(&self) -> Option<String> {
+        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        stage.clone()
+    }
+}
