@@ -25,7 +25,7 @@ pub(crate) fn run(body: &[u8]) {
         JobOutcome::Factored(found) => found.reason.as_ref(),
         JobOutcome::Failed { reason } | JobOutcome::Rejected { reason } => Some(reason),
     });
-    for reason in reasons.chain(&answer.rejected) {
+    for reason in reasons.chain(&answer.rejected).chain(&answer.handed_back) {
         assert!(reason.len() <= MAX_REASON_BYTES);
         assert!(!reason.contains(char::is_control));
     }

@@ -19,8 +19,8 @@ pub(crate) fn run(body: &[u8]) {
     assert_eq!(unit.version, VERSION);
     assert!(unit.avoid.len() <= MAX_AVOIDED);
     assert!(unit.avoid.iter().all(|node| node.len() <= MAX_NAME_BYTES));
-    if let Work::NextPrime { after: numbers } | Work::Factor { numbers, .. } = &unit.work {
-        assert!(numbers.len() as u64 <= MAX_UNIT_JOBS);
+    if let Work::NextPrime(_) | Work::Factor(_) = &unit.work {
+        assert!(unit.work.count() <= MAX_UNIT_JOBS);
         assert!(unit.work.bits() <= MAX_INTEGER_BITS);
     }
     let written = serde_json::to_vec(&unit).expect("a unit has a JSON form");

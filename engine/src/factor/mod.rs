@@ -55,6 +55,7 @@
 //! whole, also where it had split it into smaller composites.
 
 mod ecm;
+mod fermat;
 mod power;
 mod rho;
 mod sieve;
@@ -206,6 +207,8 @@ pub enum Stage {
     TrialDivision,
     /// Whether it is a perfect power; counts exponents.
     PerfectPower,
+    /// Fermat's method, for close factors; counts squares.
+    Fermat,
     /// Pollard's rho method; counts iterations.
     Rho,
     /// Pollard's p − 1 method; counts runs.
@@ -229,6 +232,7 @@ impl Stage {
         match self {
             Self::TrialDivision => "trial-division",
             Self::PerfectPower => "perfect-power",
+            Self::Fermat => "fermat",
             Self::Rho => "rho",
             Self::PMinus1 { .. } => "p-1",
             Self::Ecm { .. } => "ecm",
@@ -242,6 +246,7 @@ impl Stage {
         match self {
             Self::TrialDivision => "primes",
             Self::PerfectPower => "exponents",
+            Self::Fermat => "squares",
             Self::Rho => "iterations",
             Self::PMinus1 { .. } => "runs",
             Self::Ecm { .. } => "curves",
@@ -513,6 +518,17 @@ impl Search<'_> {
         })?;
         if let Some((root, exponent)) = power {
             return Ok(Split::Power(root, exponent));
+        }
+        // In a machine word rho is quicker.
+        if n.to_u64().is_none() {
+            let divisor = self.stage(Stage::Fermat, n, |search, done| {
+                let (divisor, tried) = fermat::split(n, fermat::STEPS, search.cancel)?;
+                *done = tried;
+                Ok(divisor)
+            })?;
+            if let Some(divisor) = divisor {
+                return Ok(pair(n, divisor));
+            }
         }
         let divisor = self.stage(Stage::Rho, n, |search, done| {
             let (divisor, iterations) = match n.to_u64() {

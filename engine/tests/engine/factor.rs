@@ -448,3 +448,23 @@ proptest! {
         prop_assert_eq!(way(), way());
     }
 }
+
+#[test]
+fn close_factors_of_any_size_are_found_before_curves() {
+    // Far beyond the sieve; 10^20 apart.
+    let p = (Integer::from(1) << 330u32).next_prime();
+    let q = (Integer::from(&p) + Integer::from(Integer::u_pow_u(10, 20))).next_prime();
+    let n = Integer::from(&p * &q);
+    let limits = Limits::before_spreading(200);
+    let mut stages = Vec::new();
+    let found = Engine::new()
+        .factor(&n, &limits, &Cancel::new(), &mut |progress| {
+            if let Progress::Begun { stage, .. } = progress {
+                stages.push(stage);
+            }
+        })
+        .unwrap();
+    assert!(found.composites.is_empty(), "{found:?}");
+    assert!(stages.contains(&Stage::Fermat));
+    assert!(!stages.iter().any(|stage| matches!(stage, Stage::Ecm { .. })));
+}
