@@ -16,6 +16,16 @@ pub fn print(text: &str) -> Result<(), OutputError> {
     Ok(write_line(&mut io::stdout().lock(), text)?)
 }
 
+/// Writes whole lines of results to standard output, as [`print`] does.
+///
+/// # Errors
+/// Standard output is there and cannot be written.
+pub fn print_lines(lines: &[u8]) -> Result<(), OutputError> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(lines);
+    Ok(unless_closed(written.and_then(|()| stdout.flush()))?)
+}
+
 /// Writes a line for people to standard error, if it can be written.
 pub fn notice(text: &str) {
     let _ = write_line(&mut io::stderr().lock(), text);

@@ -26,6 +26,10 @@ pub const CONTROL_EXCHANGE: &str = "primepool.control";
 /// Stream behind [`CONTROL_EXCHANGE`]: each consumer reads all of it, so that one that comes later knows which of the units that
 /// still wait are not wanted. Its name is not that of its exchange: who may write to the exchange could bind it to others.
 pub const CONTROL_STREAM: &str = "primepool.control.log";
+/// Takes what consumers and producers announce of themselves.
+pub const NODES_EXCHANGE: &str = "primepool.nodes";
+/// Stream behind [`NODES_EXCHANGE`]: each observer reads all of it.
+pub const NODES_STREAM: &str = "primepool.nodes.log";
 /// Header of a message in [`DEAD_QUEUE`]: why it is there. Messages that the broker put there itself carry its `x-death`.
 pub const REASON_HEADER: &str = "x-primepool-reason";
 /// Header of a message in [`DEAD_QUEUE`]: the node that put it there.

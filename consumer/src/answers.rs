@@ -19,10 +19,14 @@ use primepool_common::{
         open_publisher, properties,
     },
     clock::unix_time,
-    message::{Envelope, JobAnswer, JobOutcome, NodeSample, RunId, UnitAnswer, VERSION, WorkUnit},
+    message::{
+        Envelope, JobAnswer, JobKind, JobOutcome, NodePresence, NodeSample, Presence, RunId,
+        Subject, UnitAnswer, VERSION, WorkUnit,
+    },
+    pool::Announcer,
     topology::{self, NODE_HEADER, REASON_HEADER},
 };
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::{sync::mpsc::UnboundedReceiver, time::sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -48,6 +52,14 @@ pub enum Outgoing {
     Answer(Box<UnitAnswer>),
     /// A message that nobody can work on.
     Dead(Box<DeadLetter>),
+}
+
+/// What a consumer announces.
+#[derive(Debug, Default)]
+struct Announcements {
+    /// Kinds of jobs that it takes.
+    kinds: Vec<JobKind>,
+    announcer: Announcer,
 }
 
 impl Outgoing {
@@ -186,6 +198,7 @@ pub struct Answers {
     /// What is to be sent before anything of `outgoing`.
     waiting: VecDeque<Letter>,
     samples: Samples,
+    announcements: Option<Announcements>,
 }
 
 /// One message to publish, and what to do once it is confirmed.
@@ -221,7 +234,37 @@ impl Answers {
             outgoing,
             waiting: VecDeque::new(),
             samples: Samples::default(),
+            announcements: None,
         }
+    }
+
+    /// Announces this consumer, which takes these kinds of jobs, to the pool.
+    #[must_use]
+    pub(crate) fn announcing(mut self, kinds: Vec<JobKind>) -> Self {
+        let announcer = Announcer::default();
+        self.announcements = Some(Announcements { kinds, announcer });
+        self
+    }
+
+    async fn announce(&mut self, leaves: bool) {
+        let Some(Announcements { kinds, announcer }) = &mut self.announcements else {
+            return;
+        };
+        // One that takes no units has no workers for others to count on.
+        let is_consuming = self.node.consuming.load(Relaxed);
+        let node = NodePresence {
+            name: self.node.name.clone(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            kinds: if is_consuming {
+                kinds.clone()
+            } else {
+                Vec::new()
+            },
+            sample: self.node.sample(),
+        };
+        let every = Announcer::every(self.node.pool_consumers.load(Relaxed));
+        let presence = Presence::new(Subject::Node(Box::new(node)), every, leaves);
+        announcer.announce(&presence).await;
     }
 
     /// Publishes until the senders are gone and everything is confirmed.
@@ -240,11 +283,15 @@ impl Answers {
         let (connection, channel) = open_publisher(&self.endpoint, &name).await?;
         self.node.set_publishing(true);
         debug!(broker = %self.endpoint, "publishing answers");
+        if let Some(announcements) = &mut self.announcements {
+            announcements.announcer.attach(&connection).await;
+        }
         let mut publisher = ConfirmedPublisher::new(channel, WINDOW);
         let ended = self.publish(&mut publisher, backoff).await;
         let unconfirmed = publisher.into_unconfirmed();
         self.waiting.extend(unconfirmed.map(|(letter, _)| letter));
         ended?;
+        self.announce(true).await;
         let _ = connection.close(200, "drained".into()).await;
         Ok(())
     }
@@ -256,6 +303,8 @@ impl Answers {
         backoff: &mut Backoff,
     ) -> Result<(), BrokerError> {
         let mut is_over = false;
+        let mut next_presence = tokio::time::Instant::now();
+        let mut was_consuming = false;
         loop {
             while publisher.has_room()
                 && let Some(letter) = self.waiting.pop_front()
@@ -266,7 +315,16 @@ impl Answers {
             if is_over && publisher.is_idle() {
                 return Ok(());
             }
+            let is_consuming = self.node.consuming.load(Relaxed);
+            if is_consuming != was_consuming || tokio::time::Instant::now() >= next_presence {
+                was_consuming = is_consuming;
+                self.announce(false).await;
+                let every = Announcer::every(self.node.pool_consumers.load(Relaxed));
+                next_presence = tokio::time::Instant::now() + every;
+            }
             tokio::select! {
+                () = sleep_until(next_presence), if self.announcements.is_some() => {}
+                () = self.node.consuming_changed.notified() => {}
                 confirmed = publisher.next() => {
                     let (letter, sent) = confirmed?;
                     self.confirmed(letter, sent).await;

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{num::NonZero, path::PathBuf, thread, time::Duration};
+use std::{fs, num::NonZero, path::PathBuf, thread, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use primepool_common::{
@@ -175,10 +175,16 @@ impl Cli {
         };
         let node = match &self.node {
             Some(name) => name.clone(),
-            None => sysinfo::System::host_name()
-                .ok()
-                .and_then(|name| node_name(&name).ok())
-                .ok_or("this host has no usable name: give --node NAME")?,
+            None => {
+                // sysinfo fails for a name of the greatest length.
+                let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+                let name = name.trim();
+                node_name(name).map_err(|error| {
+                    format!(
+                        "the host's name {name:?} cannot be a node's: {error}; give --node NAME"
+                    )
+                })?
+            }
         };
         Ok(Settings {
             concurrency,

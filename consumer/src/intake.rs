@@ -16,7 +16,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use primepool_common::{
-    broker::{Backoff, BrokerError, ControlReader, Endpoint, declare},
+    broker::{Backoff, BrokerError, ControlReader, Endpoint, declare, queue_state},
     message::{CONTENT_TYPE, Control, Instruction, decode_unit},
     topology,
 };
@@ -135,6 +135,10 @@ impl Intake {
         *was_connected = true;
         backoff.reset();
         info!(broker = %self.endpoint, kinds = %tags.join(","), prefetch = self.settings.prefetch, "consuming");
+        if let Some(kind) = self.settings.kinds.first() {
+            let state = queue_state(&connection, &topology::jobs_queue(*kind)).await?;
+            self.node.pool_consumers.store(state.consumers, Relaxed);
+        }
         let mut stop = self.stop.clone();
         loop {
             tokio::select! {

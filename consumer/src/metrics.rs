@@ -1,6 +1,13 @@
 //! The node's points: its own state, and the length of the queues that it takes from.
 
-use std::{env, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env,
+    fs::{self, DirBuilder},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use lapin::Connection;
 use primepool_common::{
@@ -28,17 +35,29 @@ const LOOK_AT_LEAST: Duration = Duration::from_secs(60);
 /// Longest time that the broker may take to tell the length of a queue: the intake waits meanwhile.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Where metrics are kept while the server is away, unless an option says where.
-#[must_use]
-pub(crate) fn default_spool() -> PathBuf {
+/// The folder for points that cannot be sent, unless --metrics-spool names one: below
+/// XDG_STATE_HOME, or the user's home. Without both, a folder in the temporary one that belongs to
+/// this user alone; nothing if another user has put something there.
+pub(crate) fn default_spool() -> Option<PathBuf> {
     let home = |variable, below: &str| {
         let path = PathBuf::from(env::var_os(variable)?);
         path.is_absolute().then(|| path.join(below))
     };
     home("XDG_STATE_HOME", "")
         .or_else(|| home("HOME", ".local/state"))
-        .unwrap_or_else(env::temp_dir)
-        .join("primepool/metrics-spool")
+        .map(|state| state.join("primepool/metrics-spool"))
+        .or_else(|| own_dir(&env::temp_dir()))
+}
+
+/// A folder below `parent` that belongs to this user and that no other can enter.
+fn own_dir(parent: &Path) -> Option<PathBuf> {
+    // This process's own entry belongs to its user.
+    let user = fs::metadata("/proc/self").ok()?.uid();
+    let dir = parent.join(format!("primepool-{user}"));
+    let _ = DirBuilder::new().mode(0o700).create(&dir);
+    let found = fs::symlink_metadata(&dir).ok()?;
+    let is_ours = found.is_dir() && found.uid() == user && found.mode() & 0o077 == 0;
+    is_ours.then(|| dir.join("metrics-spool"))
 }
 
 /// Writes a point of the node every so often; ends when it is aborted.
@@ -108,5 +127,27 @@ impl Queues {
                 .write(&points::queue(queue, None, &state, figures.as_ref()));
         }
         self.next = began + (LOOK_EACH * consumers).clamp(LOOK_EVERY, LOOK_AT_LEAST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_in_a_shared_place_belongs_to_this_user_alone() {
+        let shared = tempfile::tempdir().unwrap();
+        let spool = own_dir(shared.path()).unwrap();
+        assert_eq!(own_dir(shared.path()).as_ref(), Some(&spool), "again");
+        let dir = spool.parent().unwrap();
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(own_dir(shared.path()), None, "others could write into it");
+        fs::remove_dir(dir).unwrap();
+        symlink("/tmp", dir).unwrap();
+        assert_eq!(own_dir(shared.path()), None, "it leads elsewhere");
+        assert_eq!(own_dir(Path::new("/nonexistent")), None);
     }
 }

@@ -31,8 +31,12 @@ pub struct Node {
     pub consuming: AtomicBool,
     /// Whether answers can be published.
     pub publishing: AtomicBool,
+    /// Consumers of this broker, as far as is known.
+    pub(crate) pool_consumers: AtomicU32,
     /// Notified when `consuming` or `publishing` changes; one task listens.
     pub(crate) connection_changed: Notify,
+    /// Notified when `consuming` changes; the task that announces it listens.
+    pub(crate) consuming_changed: Notify,
     /// Units received and not acknowledged.
     pub in_flight: AtomicU32,
     machine: Mutex<Machine>,
@@ -61,6 +65,8 @@ impl Node {
             consuming: AtomicBool::new(false),
             publishing: AtomicBool::new(false),
             connection_changed: Notify::new(),
+            consuming_changed: Notify::new(),
+            pool_consumers: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
             machine: Mutex::new(Machine::new()),
         }
@@ -75,6 +81,7 @@ impl Node {
     /// Notes whether the subscriptions stand.
     pub(crate) fn set_consuming(&self, consuming: bool) {
         self.consuming.store(consuming, Relaxed);
+        self.consuming_changed.notify_one();
         self.connection_changed.notify_one();
     }
 

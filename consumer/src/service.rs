@@ -84,7 +84,8 @@ pub(crate) async fn run(
 
     let (outgoing, to_send) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
-    let answers = Answers::new(endpoint.clone(), Arc::clone(&node), ledger.clone(), to_send);
+    let answers = Answers::new(endpoint.clone(), Arc::clone(&node), ledger.clone(), to_send)
+        .announcing(settings.kinds.clone());
     let mut answers = tokio::spawn(answers.run());
     let forward = tokio::spawn(forward(done, outgoing.clone(), ledger.clone()));
     let writer = Arc::new(writer);

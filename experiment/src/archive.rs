@@ -89,7 +89,7 @@ impl Archive {
         Ok(Self {
             file: LineProtocolFile::open(&path)
                 .with_context(|| format!("cannot write {}", path.display()))?,
-            server: influx()?.writer(Source::Experiment, &name, dir.join(SPOOL))?,
+            server: influx()?.writer(Source::Experiment, &name, Some(dir.join(SPOOL)))?,
             name,
         })
     }

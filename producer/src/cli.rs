@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::BufReader,
+    io::{self, BufReader},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,7 +18,10 @@ use primepool_common::{
 };
 use primepool_engine::{Kernel, MAX_BITS};
 
-use crate::request::{MAX_COUNT, Request, Semiprimes, UnitSize, Verify, read_integers};
+use crate::{
+    request::{MAX_COUNT, Request, Semiprimes, UnitSize, Verify, read_integers},
+    run_dir::find_run,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,8 +53,8 @@ pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// How many primes
-    #[arg(long, env = "PRIMEPOOL_COUNT", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=MAX_COUNT))]
+    /// How many primes, such as 1000 or 1e6
+    #[arg(long, env = "PRIMEPOOL_COUNT", value_name = "N", default_value = "100", value_parser = count)]
     count: u64,
 
     /// Bits of each prime; the top one is set
@@ -82,7 +85,7 @@ pub struct Cli {
     #[arg(long, value_name = "INTEGER", value_parser = HexInteger::parse_human, allow_hyphen_values = true)]
     after: Vec<HexInteger>,
 
-    /// With --kind next-prime: a file of integers to start above, one a line
+    /// With --kind next-prime: a file of integers to start above, one a line; - is standard input
     #[arg(long, env = "PRIMEPOOL_AFTER_FILE", value_name = "FILE")]
     after_file: Option<PathBuf>,
 
@@ -123,7 +126,8 @@ struct NewRun {
     #[arg(long, env = "PRIMEPOOL_PRIORITY", value_name = "0-9", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=9))]
     priority: u8,
 
-    /// Write the results to this file in place of the run's results.jsonl; it must not exist yet
+    /// Write the results to this file in place of the run's results.jsonl; it must not exist yet. - prints them, and the
+    /// summary goes to standard error
     #[arg(long, env = "PRIMEPOOL_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -143,7 +147,7 @@ impl NewRun {
             semiprimes,
             unit_size: self.unit_size,
             priority: self.priority,
-            output: self.output.clone(),
+            output: self.output.clone().filter(|output| !is_dash(output)),
             detach: self.detach,
         }
     }
@@ -160,8 +164,20 @@ struct Common {
     #[arg(long, env = "PRIMEPOOL_TIMEOUT", value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
 
+    /// Weight of this run among those that share the pool: one of 2 gets twice as much as one of 1
+    #[arg(long, env = "PRIMEPOOL_SHARE", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    share: u32,
+
+    /// Do not tell the pool which user on which host runs this
+    #[arg(long, env = "PRIMEPOOL_ANONYMOUS", value_parser = BoolishValueParser::new())]
+    anonymous: bool,
+
     #[command(flatten)]
     kernel: KernelArgs,
+
+    /// Print factors, or the results of --output -, as they come instead of in the order of the input
+    #[arg(long, env = "PRIMEPOOL_UNORDERED", value_parser = BoolishValueParser::new())]
+    unordered: bool,
 
     /// Print the summary as JSON
     #[arg(long, env = "PRIMEPOOL_JSON", value_parser = BoolishValueParser::new())]
@@ -210,12 +226,12 @@ struct FactorArgs {
     #[arg(value_name = "N", value_parser = HexInteger::parse_human, allow_negative_numbers = true)]
     numbers: Vec<HexInteger>,
 
-    /// A file of integers, one a line
+    /// A file of integers, one a line; # begins a comment, - is standard input
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 
     /// To measure: so many random products of two primes of equal size
-    #[arg(long, value_name = "K", requires = "bits", value_parser = clap::value_parser!(u64).range(1..=MAX_SEMIPRIMES))]
+    #[arg(long, value_name = "K", requires = "bits", value_parser = semiprime_count)]
     count: Option<u64>,
 
     /// With --count: bits of each product
@@ -249,8 +265,8 @@ const MAX_SEMIPRIMES: u64 = 1_000_000;
 
 #[derive(Debug, Args)]
 struct CancelArgs {
-    /// The run, as `producer` named it; it cannot be resumed afterwards
-    run: RunId,
+    /// The run: its name, the start of it, or its folder. It cannot be resumed afterwards
+    run: String,
 
     #[command(flatten)]
     runs: RunsDir,
@@ -261,8 +277,8 @@ struct CancelArgs {
 
 #[derive(Debug, Args)]
 struct ResumeArgs {
-    /// The run, as `producer` named it
-    run: RunId,
+    /// The run: its name, the start of it, or its folder [default: the latest in --runs-dir]
+    run: Option<String>,
 
     /// Publish every job again that has no result yet, also what the broker had confirmed: for a broker that lost its data
     #[arg(long)]
@@ -281,10 +297,18 @@ pub struct Order {
     pub verify: Verify,
     /// Arithmetic to verify with; consumers are expected to have the same.
     pub kernel: Kernel,
+    /// Weight of the run among those that share the pool.
+    pub share: u32,
+    /// Whether the pool is not told whose run it is.
+    pub is_anonymous: bool,
     /// When to give up.
     pub timeout: Option<Duration>,
     /// Whether the summary is JSON.
     pub json: bool,
+    /// Whether all results go to standard output.
+    pub prints_rows: bool,
+    /// Whether results are printed as they come.
+    pub is_unordered: bool,
     /// Folder of the runs' folders.
     pub runs_dir: PathBuf,
     /// Where metrics go besides the run's file.
@@ -354,10 +378,13 @@ impl Cli {
     /// What [`Cli::order`] says.
     pub(crate) fn task(&self) -> Result<Task, String> {
         Ok(match &self.command {
-            Some(Command::Cancel(cancel)) => Task::Cancel {
-                run: cancel.run.clone(),
-                runs_dir: cancel.runs.runs_dir.clone(),
-            },
+            Some(Command::Cancel(cancel)) => {
+                let found = find_run(&cancel.runs.runs_dir, Some(&cancel.run))?;
+                Task::Cancel {
+                    run: found.run,
+                    runs_dir: found.runs_dir,
+                }
+            }
             _ => Task::Run(Box::new(self.order()?)),
         })
     }
@@ -375,24 +402,42 @@ impl Cli {
     /// # Errors
     /// Options that do not go together, or a file of integers that cannot be read.
     fn order(&self) -> Result<Order, String> {
+        let common = self.common();
+        let mut runs_dir = common.runs.runs_dir.clone();
         let what = match &self.command {
-            Some(Command::Resume(resume)) => What::Resume {
-                run: resume.run.clone(),
-                republish: resume.republish,
-            },
+            Some(Command::Resume(resume)) => {
+                let found = find_run(&runs_dir, resume.run.as_deref())?;
+                runs_dir = found.runs_dir;
+                What::Resume {
+                    run: found.run,
+                    republish: resume.republish,
+                }
+            }
             Some(Command::Factor(factor)) => {
                 factor.new_run.of(factor.request()?, factor.semiprimes())
             }
             Some(Command::Cancel(_)) | None => self.new_run.of(self.request()?, None),
         };
-        let common = self.common();
+        let new_run = match &self.command {
+            Some(Command::Factor(factor)) => Some(&factor.new_run),
+            Some(Command::Resume(_) | Command::Cancel(_)) => None,
+            None => Some(&self.new_run),
+        };
+        let prints_rows = new_run.is_some_and(|new| new.output.as_deref().is_some_and(is_dash));
+        if prints_rows && (common.json || new_run.is_some_and(|new| new.detach)) {
+            return Err("--output - needs standard output, as --json and --detach do".to_owned());
+        }
         Ok(Order {
             what,
             verify: common.verify,
             kernel: common.kernel.kernel,
+            share: common.share,
+            is_anonymous: common.anonymous,
             timeout: common.timeout,
             json: common.json,
-            runs_dir: common.runs.runs_dir.clone(),
+            prints_rows,
+            is_unordered: common.unordered,
+            runs_dir,
             influx: common.influx.clone(),
         })
     }
@@ -440,10 +485,58 @@ impl Cli {
 
 /// The integers of a file that an option names, one a line.
 fn integers_of(option: &str, path: &Path) -> Result<Vec<HexInteger>, String> {
-    let file = File::open(path)
-        .map_err(|error| format!("cannot read {option} {}: {error}", path.display()))?;
-    read_integers(BufReader::new(file))
-        .map_err(|error| format!("{option} {}: {error}", path.display()))
+    let read = if is_dash(path) {
+        read_integers(io::stdin().lock())
+    } else {
+        let file = File::open(path)
+            .map_err(|error| format!("cannot read {option} {}: {error}", path.display()))?;
+        read_integers(BufReader::new(file))
+    };
+    match read {
+        Ok(integers) if integers.is_empty() => Err(format!(
+            "{option} {} holds no integers: write one a line",
+            path.display()
+        )),
+        read => read.map_err(|error| format!("{option} {}: {error}", path.display())),
+    }
+}
+
+fn semiprime_count(text: &str) -> Result<u64, String> {
+    let number = count(text)?;
+    let fits = number <= MAX_SEMIPRIMES;
+    fits.then_some(number)
+        .ok_or_else(|| format!("{number} is not in 1..={MAX_SEMIPRIMES}"))
+}
+
+/// Whether a path stands for standard input or output.
+fn is_dash(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Reads a number of jobs, such as `1000`, `1_000` or `1e6`.
+fn count(text: &str) -> Result<u64, String> {
+    let allowed = 1..=MAX_COUNT;
+    let digits = text.replace('_', "");
+    let number = match digits.split_once(['e', 'E']) {
+        None => digits.parse().ok(),
+        Some((mantissa, exponent)) => {
+            let power = exponent
+                .parse()
+                .ok()
+                .and_then(|power| 10_u64.checked_pow(power));
+            mantissa
+                .parse()
+                .ok()
+                .zip(power)
+                .and_then(|(m, p): (u64, _)| m.checked_mul(p))
+        }
+    };
+    let number: u64 =
+        number.ok_or_else(|| format!("{text:?} is not a number of jobs: write 1000 or 1e6"))?;
+    allowed
+        .contains(&number)
+        .then_some(number)
+        .ok_or_else(|| format!("{number} is not in 1..={MAX_COUNT}"))
 }
 
 impl FactorArgs {

@@ -29,6 +29,7 @@ mod session;
 mod status;
 mod summary;
 mod units;
+mod window;
 
 use primepool_common::{broker::Endpoint, exit::Exit};
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use primepool_common::topology::QueueState;
+use primepool_common::{
+    output::{OutputError, print_lines},
+    topology::QueueState,
+};
 
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -33,6 +36,18 @@ pub fn log_writer() -> impl Write {
         }
     }
     BesideBar
+}
+
+/// Writes whole lines to standard output, and moves the bar out of the way.
+///
+/// # Errors
+/// Standard output is there and cannot be written.
+pub(crate) fn print_beside_bar(lines: &[u8]) -> Result<(), OutputError> {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match bar {
+        Some(bar) => bar.suspend(|| print_lines(lines)),
+        None => print_lines(lines),
+    }
 }
 
 /// Shows how far a run is, on standard error.
@@ -73,20 +88,21 @@ impl Progress {
 
     /// Shows the state now.
     ///
-    /// `since`: when the first unit was published. `standing`: how far one job is that takes long.
+    /// `since`: when the first unit was published. `stage`: how far one job is that takes long.
     pub fn update(
         &mut self,
         done: u64,
         failed: u64,
         queue: Option<QueueState>,
         since: Option<Instant>,
-        standing: Option<&str>,
+        stage: Option<&str>,
     ) {
         let elapsed = since.map_or(Duration::ZERO, |since| since.elapsed());
         let rate = (done - self.done_before) as f64 / elapsed.as_secs_f64().max(1e-3);
         let mut message = format!("{rate:.1}/s");
         let left = (self.jobs - done) as f64 / rate;
-        if rate > 0.0 && left.is_finite() && left < 1e7 && done < self.jobs {
+        // The work on one integer that takes long tells its own time.
+        if stage.is_none() && rate > 0.0 && left.is_finite() && left < 1e7 && done < self.jobs {
             let left = Duration::from_secs(left.ceil() as u64);
             message.push_str(&format!(", {} left", indicatif::HumanDuration(left)));
         }
@@ -97,8 +113,8 @@ impl Progress {
                 plural(queue.consumers.into(), "consumer")
             ));
         }
-        if let Some(standing) = standing {
-            message = format!("{standing}; {message}");
+        if let Some(stage) = stage {
+            message = format!("{stage}; {message}");
         }
         if failed > 0 {
             message.push_str(&format!(", {failed} failed"));

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use primepool_common::topology::QueueState;
@@ -31,6 +31,7 @@ pub(crate) enum Event {
 pub(crate) struct Status {
     jobs_done: AtomicU64,
     jobs_not_ok: AtomicU64,
+    consumers: AtomicU32,
     stage: Mutex<Option<String>>,
 }
 
@@ -41,7 +42,7 @@ impl Status {
         Self {
             jobs_done: jobs_done.into(),
             jobs_not_ok: jobs_not_ok.into(),
-            stage: Mutex::default(),
+            ..Self::default()
         }
     }
 
@@ -61,6 +62,17 @@ impl Status {
     #[must_use]
     pub(crate) fn jobs_not_ok(&self) -> u64 {
         self.jobs_not_ok.load(Relaxed)
+    }
+
+    /// Notes how many consumers are subscribed to the job queue.
+    pub(crate) fn set_consumers(&self, consumers: u32) {
+        self.consumers.store(consumers, Relaxed);
+    }
+
+    /// Consumers that are subscribed to the job queue, as far as is known.
+    #[must_use]
+    pub(crate) fn consumers(&self) -> u32 {
+        self.consumers.load(Relaxed)
     }
 
     /// Notes how far the work on one integer is, for the progress line.

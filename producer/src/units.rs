@@ -38,6 +38,12 @@ pub(crate) struct Units {
     first_published: Option<Instant>,
     /// Units that the broker has confirmed, unless they are to be published again.
     confirmed: HashSet<u64>,
+    /// Units that are on the broker or with a consumer, as far as is known.
+    outstanding: HashSet<u64>,
+    /// Most of them; no limit if there is none.
+    window: Option<usize>,
+    /// Whether nothing is to be published any more.
+    is_closed: bool,
     /// Of units with wrong results: the nodes that these came from.
     avoided: HashMap<u64, Vec<String>>,
     /// Units of campaigns, until they are answered or cancelled, and when they were published.
@@ -65,13 +71,19 @@ impl Units {
             cancelled: Vec::new(),
             first_published: None,
             confirmed,
+            outstanding: HashSet::new(),
+            window: None,
+            is_closed: false,
             avoided: HashMap::new(),
             campaign_units: HashMap::new(),
             timed: 0,
             time: Duration::ZERO,
         };
-        let mut waiting = units.unanswered(done);
-        waiting.retain(|unit| !units.confirmed.contains(unit));
+        let unanswered = units.unanswered(done);
+        let is_confirmed = |unit: &u64| units.confirmed.contains(unit);
+        let (outstanding, waiting): (Vec<_>, Vec<_>) =
+            unanswered.into_iter().partition(is_confirmed);
+        units.outstanding = outstanding.into_iter().collect();
         units.waiting = waiting.into();
         units
     }
@@ -89,9 +101,18 @@ impl Units {
             self.put_first(&[unit]);
         }
         loop {
-            let number = self.waiting.pop_front()?;
+            let number = *self.waiting.front()?;
+            let is_full = self
+                .window
+                .is_some_and(|most| self.outstanding.len() >= most);
+            // What is published again takes no other place.
+            if is_full && !self.outstanding.contains(&number) {
+                return None;
+            }
+            self.waiting.pop_front();
             // A unit of a campaign that is answered or cancelled is not published again.
             if let Some(unit) = self.unit(number, at, published_ns) {
+                self.outstanding.insert(number);
                 return Some(Next::Unit(Box::new(unit)));
             }
         }
@@ -114,6 +135,39 @@ impl Units {
             avoid: self.avoided(number),
             ..request.unit(run, number, first, end, published_ns)
         })
+    }
+
+    /// Sets the number of units that may be outstanding.
+    pub(crate) fn set_window(&mut self, window: Option<usize>) {
+        self.window = window;
+    }
+
+    /// The number of units that may be outstanding, if there is a limit.
+    #[must_use]
+    pub(crate) fn window(&self) -> Option<usize> {
+        self.window
+    }
+
+    /// Whether more units would be outstanding if the window were larger.
+    #[must_use]
+    pub(crate) fn wants_more(&self) -> bool {
+        !self.waiting.is_empty() || !self.campaign_units.is_empty()
+    }
+
+    /// A unit was answered.
+    pub(crate) fn answered(&mut self, unit: u64) {
+        self.outstanding.remove(&unit);
+    }
+
+    /// Nothing is to be published any more.
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// Whether nothing is to be published any more.
+    #[must_use]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// Whether nothing is to be published.
@@ -162,6 +216,7 @@ impl Units {
     /// Publishes a unit when it is `due`.
     pub(crate) fn publish_later(&mut self, unit: u64, due: Instant) {
         self.confirmed.remove(&unit);
+        self.outstanding.remove(&unit);
         self.waiting.retain(|waiting| *waiting != unit);
         self.later.insert((due, unit));
     }
@@ -186,6 +241,7 @@ impl Units {
         self.campaign_units.retain(|unit, _| !is_of_batch(unit));
         self.waiting.retain(|unit| !is_of_batch(unit));
         self.later.retain(|(_, unit)| !is_of_batch(unit));
+        self.outstanding.retain(|unit| !is_of_batch(unit));
         self.cancelled.push(batch);
     }
 
@@ -198,6 +254,7 @@ impl Units {
     /// A unit of a campaign is answered: it needs no publication any more.
     pub(crate) fn end_campaign_unit(&mut self, unit: u64) {
         self.campaign_units.remove(&unit);
+        self.outstanding.remove(&unit);
     }
 
     /// When this process first published a unit. Units of campaigns are known only until they are
@@ -446,6 +503,31 @@ mod tests {
         all.cancel_batch(2);
         assert_eq!(all.next(Instant::now(), 5), Some(Next::CancelBatch(2)));
         assert_eq!(all.next(Instant::now(), 5), None);
+    }
+
+    #[test]
+    fn a_window_bounds_what_is_outstanding() {
+        let mut all = units(&[4], &[false; 10]);
+        all.set_window(Some(3));
+        assert_eq!(drain(&mut all), [0, 1], "unit 4 is outstanding from before");
+        assert!(all.wants_more() && !all.is_idle());
+        all.answered(0);
+        assert_eq!(drain(&mut all), [2]);
+        // What is published again takes no other place.
+        all.publish_first(&[1]);
+        assert_eq!(drain(&mut all), [1]);
+        // What was handed back is not outstanding meanwhile.
+        let due = Instant::now() + Duration::from_secs(3600);
+        all.publish_later(4, due);
+        assert_eq!(drain(&mut all), [3]);
+        assert_eq!(drain_at(&mut all, due), [0; 0], "it waits for a place");
+        all.answered(3);
+        assert_eq!(drain_at(&mut all, due), [4]);
+        all.publish_first(&[0]);
+        assert_eq!(drain(&mut all), [0; 0]);
+        all.set_window(None);
+        assert_eq!(drain(&mut all), [0]);
+        assert!(!all.wants_more());
     }
 
     #[test]

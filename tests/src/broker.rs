@@ -5,19 +5,23 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
+use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, Queue,
     message::BasicGetMessage,
     options::{
-        BasicGetOptions, BasicPublishOptions, BasicRejectOptions, ConfirmSelectOptions,
-        QueueDeclareOptions, QueueDeleteOptions,
+        BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
+        BasicQosOptions, BasicRejectOptions, ConfirmSelectOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
     },
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 use primepool_sandbox::{BrokerCluster, BrokerOptions, Lifetime, Permissions};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 /// A private broker, and one virtual host of it.
 #[derive(Debug)]
@@ -203,6 +207,30 @@ impl Broker {
 
     fn look_at(&self, queue: &str) -> Option<Queue> {
         look_at(&self.url, queue)
+    }
+
+    /// The bodies of the messages in a stream, as far as they come within a moment.
+    pub fn read_stream(&self, stream: &str) -> Vec<Vec<u8>> {
+        const MOMENT: Duration = Duration::from_millis(300);
+        self.with_channel(async |channel| {
+            let qos = BasicQosOptions::default();
+            channel.basic_qos(100, qos).await.unwrap();
+            let mut arguments = FieldTable::default();
+            let first = AMQPValue::LongString("first".into());
+            arguments.insert("x-stream-offset".into(), first);
+            let options = BasicConsumeOptions::default();
+            let mut messages = channel
+                .basic_consume(stream.into(), "test".into(), options, arguments)
+                .await
+                .unwrap();
+            let mut bodies = Vec::new();
+            while let Ok(Some(message)) = timeout(MOMENT, messages.next()).await {
+                let message = message.unwrap();
+                message.acker.ack(BasicAckOptions::default()).await.unwrap();
+                bodies.push(message.data);
+            }
+            bodies
+        })
     }
 
     /// Takes messages out of a queue and returns them, as consumers do that die over their work,

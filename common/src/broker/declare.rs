@@ -14,14 +14,15 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use tokio::time::{sleep, timeout};
+use tracing::debug;
 
 use super::{BrokerError, Endpoint, warn_when_blocked};
 use crate::{
     message::{JobKind, RunId},
     topology::{
         CONTROL_EXCHANGE, CONTROL_STREAM, DEAD_EXCHANGE, DEAD_QUEUE, DELIVERY_LIMIT, JOBS_EXCHANGE,
-        QueueState, RESULTS_EXCHANGE, RESULTS_EXPIRE_MS, UNROUTED_EXCHANGE, UNROUTED_MAX_LENGTH,
-        UNROUTED_QUEUE, jobs_queue, results_queue,
+        NODES_EXCHANGE, NODES_STREAM, QueueState, RESULTS_EXCHANGE, RESULTS_EXPIRE_MS,
+        UNROUTED_EXCHANGE, UNROUTED_MAX_LENGTH, UNROUTED_QUEUE, jobs_queue, results_queue,
     },
 };
 
@@ -29,6 +30,11 @@ use crate::{
 const CONTROL_AGE: &str = "7D";
 const CONTROL_BYTES: i64 = 8 << 20;
 const CONTROL_SEGMENT_BYTES: i64 = 1 << 20;
+
+/// How long and how much of [`NODES_STREAM`] is kept.
+const NODES_AGE: &str = "1h";
+const NODES_BYTES: i64 = 4 << 20;
+const NODES_SEGMENT_BYTES: i64 = 1 << 20;
 
 /// A quorum queue is not relied on before it has this age: RabbitMQ 3.10 writes a new one to its directory with a delay of
 /// nearly a second, and if it is killed in that time the queue comes back empty and without a leader.
@@ -105,6 +111,7 @@ async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
     declarer
         .queue(CONTROL_STREAM, control, (CONTROL_EXCHANGE, ""))
         .await?;
+    declare_presence(connection).await?;
     // The last one made stands for all: a queue that is there already has been there with those before it.
     let mut is_new = false;
     for kind in JobKind::ALL {
@@ -124,6 +131,39 @@ async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
     }
     declarer.close().await;
     Ok(is_new)
+}
+
+/// Declares what carries announcements. A pool works without it: brokers that were set up by an
+/// earlier version lack it, and a limit may forbid another queue.
+async fn declare_presence(connection: &Connection) -> Result<(), BrokerError> {
+    let declared = async {
+        let mut declarer = Declarer::new(connection).await?;
+        declarer
+            .exchange(NODES_EXCHANGE, ExchangeKind::Fanout, FieldTable::default())
+            .await?;
+        let nodes = table([
+            ("x-queue-type", text("stream")),
+            ("x-max-age", text(NODES_AGE)),
+            ("x-max-length-bytes", AMQPValue::LongLongInt(NODES_BYTES)),
+            (
+                "x-stream-max-segment-size-bytes",
+                AMQPValue::LongLongInt(NODES_SEGMENT_BYTES),
+            ),
+        ]);
+        declarer
+            .queue(NODES_STREAM, nodes, (NODES_EXCHANGE, ""))
+            .await?;
+        declarer.close().await;
+        Ok(())
+    };
+    match declared.await {
+        Err(error @ BrokerError::Lost { .. }) => Err(error),
+        Err(error) => {
+            debug!(%error, "no announcements on this broker");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Whether the queue of a run's answers is there. Its bindings are made sure of: whoever was to make it may have died in between.

@@ -14,7 +14,7 @@ use lapin::{
 use reqwest::Url;
 use tracing::{info, warn};
 
-use super::{BrokerError, Management, TlsFiles};
+use super::{BrokerError, Management, TlsFiles, error::is_limit};
 use crate::text::has_late_at;
 
 /// Where the broker is.
@@ -72,6 +72,14 @@ impl fmt::Debug for BrokerArgs {
 }
 
 impl BrokerArgs {
+    /// Where the address comes from, for messages.
+    fn source(&self) -> String {
+        match &self.amqp_url_file {
+            Some(path) => format!("--amqp-url-file {}", path.display()),
+            None => "--amqp-url (PRIMEPOOL_AMQP_URL)".to_owned(),
+        }
+    }
+
     /// The address as it was given, which may hold a password.
     ///
     /// # Errors
@@ -143,12 +151,17 @@ impl Endpoint {
     /// A file cannot be read, or the address is not one. The text never holds the address, which may hold a password.
     pub fn from_args(args: &BrokerArgs) -> Result<Self, String> {
         let url = args.address()?;
-        let url = url.trim();
+        let url = url.trim_start_matches('\u{feff}').trim();
+        let source = args.source();
+        if url.starts_with(['"', '\'']) {
+            return Err(format!(
+                "the broker's address in {source} is in quotes: remove them"
+            ));
+        }
         let mut uri = parse(url).ok_or_else(|| {
-            "the broker's address is not one: write amqp://USER:PASSWORD@HOST:PORT/VHOST, with special characters of the \
+            format!("the broker's address in {source} is not one: write amqp://USER:PASSWORD@HOST:PORT/VHOST, with special characters of the \
              password and a / in the virtual host percent-encoded (the default virtual host is %2f), and an IPv6 address in \
-             brackets, without a zone"
-                .to_owned()
+             brackets, without a zone")
         })?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.frame_max.get_or_insert(FRAME_MAX);
@@ -230,6 +243,9 @@ impl Endpoint {
         let broker = self.to_string();
         match error.kind() {
             ErrorKind::ProtocolError(amqp) => match amqp.get_id() {
+                _ if is_limit(amqp.get_message().as_str()) => BrokerError::Limit {
+                    reason: amqp.get_message().to_string(),
+                },
                 403 => BrokerError::LoginRefused { broker },
                 530 => BrokerError::Vhost {
                     broker,

@@ -67,6 +67,22 @@ pub enum BrokerError {
         /// What the broker says; it names the queue and the argument.
         reason: String,
     },
+    /// A limit of the broker or of the virtual host is reached. It may be free again later.
+    #[error(
+        "a limit of the broker is reached: {reason}. A producer and a consumer need two connections each, and each run a queue: raise the limit (rabbitmqctl set_vhost_limits, set_user_limits), or end other programs"
+    )]
+    Limit {
+        /// What the broker says; it names the limit.
+        reason: String,
+    },
+    /// A message is larger than the broker takes.
+    #[error(
+        "the broker refuses a message for its size: {reason}. Raise max_message_size in rabbitmq.conf, or make the units smaller (--unit-size)"
+    )]
+    MessageSize {
+        /// What the broker says; it names both sizes.
+        reason: String,
+    },
     /// A queue or an exchange that we need is not there.
     #[error("the broker lacks something: {reason}")]
     NotFound {
@@ -90,9 +106,13 @@ impl BrokerError {
             | Self::Vhost { .. }
             | Self::NotPermitted { .. }
             | Self::OtherArguments { .. }
+            | Self::MessageSize { .. }
             | Self::Tls { .. }
             | Self::NotAmqp { .. } => true,
-            Self::Unreachable { .. } | Self::NotFound { .. } | Self::Lost { .. } => false,
+            Self::Limit { .. }
+            | Self::Unreachable { .. }
+            | Self::NotFound { .. }
+            | Self::Lost { .. } => false,
         }
     }
 
@@ -103,6 +123,8 @@ impl BrokerError {
         if let ErrorKind::ProtocolError(amqp) = error.kind() {
             let text = reason(amqp.get_message().to_string());
             return match amqp.get_id() {
+                _ if is_limit(&text) => Self::Limit { reason: text },
+                406 if text.contains("message size") => Self::MessageSize { reason: text },
                 403 => Self::NotPermitted { reason: text },
                 // A classic queue whose node of a cluster does not run: it comes back with its messages.
                 404 if text.contains("down or inaccessible") => Self::Lost { reason: text },
@@ -126,6 +148,12 @@ impl BrokerError {
             reason: reason(error.to_string()),
         }
     }
+}
+
+/// Whether a text of RabbitMQ names a limit of connections, channels or queues: `connection limit
+/// (1) is reached`, `queue limit in vhost 'x' (3) is reached`.
+pub(super) fn is_limit(text: &str) -> bool {
+    text.contains("limit") && text.contains("is reached")
 }
 
 impl From<lapin::Error> for BrokerError {

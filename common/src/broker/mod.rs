@@ -12,6 +12,7 @@ mod error;
 mod management;
 mod properties;
 mod publisher;
+mod stream;
 
 pub use crate::http::TlsFiles;
 pub use backoff::Backoff;
@@ -25,3 +26,4 @@ pub use error::BrokerError;
 pub use management::{Management, ManagementError, QueueFigures};
 pub use properties::{APP_ID, properties};
 pub use publisher::{Confirm, ConfirmChannel, ConfirmedPublisher, Message};
+pub use stream::StreamReader;

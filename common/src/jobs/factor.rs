@@ -3,7 +3,8 @@ use std::ops::Range;
 use primepool_engine::{Integer, Kernel};
 
 use super::{
-    Claims, Finding, JobFields, Jobs, MissingField, Share, WrittenJobs, jobs_trait::slice_of,
+    Claims, Finding, JobFields, Jobs, MissingField, Share, WrittenJobs,
+    jobs_trait::{plural, slice_of},
 };
 use crate::wire::HexInteger;
 
@@ -80,7 +81,7 @@ impl Jobs for FactorJobs {
     }
 
     fn describe(&self) -> String {
-        "factorisations".to_owned()
+        format!("factorisation{}", plural(self.count()))
     }
 
     fn check(&self, _job: u64, finding: &Finding<'_>) -> Result<Claims, String> {

@@ -53,7 +53,7 @@ pub trait Jobs {
         u64::from(self.bits()) / 4 + 30
     }
 
-    /// What the jobs are, in the plural: `primes of 1024 bits`.
+    /// What the jobs are, in the plural unless it is one: `primes of 1024 bits`.
     fn describe(&self) -> String;
 
     /// Whether one worker works on the jobs of a unit side by side, so that they share its time.
@@ -67,6 +67,11 @@ pub trait Jobs {
     /// # Errors
     /// What is wrong with the form.
     fn check(&self, job: u64, finding: &Finding<'_>) -> Result<Claims, String>;
+}
+
+/// The ending of a noun that so many things have.
+pub(super) fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 /// The jobs in `range` of a list with one item for each.

@@ -3,8 +3,9 @@ use std::ops::Range;
 use primepool_engine::{Form, Kernel, estimate};
 
 use super::{
-    Claims, Finding, JobFields, Jobs, MissingField, WrittenJobs, claim::integer,
-    jobs_trait::slice_of,
+    Claims, Finding, JobFields, Jobs, MissingField, WrittenJobs,
+    claim::integer,
+    jobs_trait::{plural, slice_of},
 };
 use crate::wire::HexInteger;
 
@@ -48,7 +49,7 @@ impl Jobs for NextPrimeJobs {
     }
 
     fn describe(&self) -> String {
-        "next primes".to_owned()
+        format!("next prime{}", plural(self.count()))
     }
 
     /// That the number is prime and above the start. That no prime lies between is not checked: it

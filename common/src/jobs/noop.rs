@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use primepool_engine::Kernel;
 
-use super::{Claims, Finding, JobFields, Jobs, MissingField, WrittenJobs};
+use super::{Claims, Finding, JobFields, Jobs, MissingField, WrittenJobs, jobs_trait::plural};
 
 /// Jobs without work, to measure what dispatch costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Jobs for NoopJobs {
     }
 
     fn describe(&self) -> String {
-        "empty jobs".to_owned()
+        format!("empty job{}", plural(self.count))
     }
 
     fn check(&self, _job: u64, finding: &Finding<'_>) -> Result<Claims, String> {

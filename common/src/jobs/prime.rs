@@ -4,6 +4,7 @@ use primepool_engine::{Form, Kernel, estimate};
 
 use super::{
     Claims, Finding, JobFields, Jobs, Method, MissingField, WrittenJobs, claim::integer_of_bits,
+    jobs_trait::plural,
 };
 
 /// Random primes.
@@ -75,7 +76,12 @@ impl Jobs for PrimeJobs {
     }
 
     fn describe(&self) -> String {
-        format!("{}primes of {} bits", self.method.adjective(), self.bits)
+        format!(
+            "{}prime{} of {} bits",
+            self.method.adjective(),
+            plural(self.count),
+            self.bits
+        )
     }
 
     fn is_side_by_side(&self) -> bool {

@@ -4,6 +4,7 @@ use primepool_engine::{Form, Integer, Kernel, estimate};
 
 use super::{
     Claims, Finding, JobFields, Jobs, Method, MissingField, WrittenJobs, claim::integer_of_bits,
+    jobs_trait::plural,
 };
 
 /// Random safe primes: p and (p − 1) / 2 are both prime.
@@ -76,8 +77,9 @@ impl Jobs for SafePrimeJobs {
 
     fn describe(&self) -> String {
         format!(
-            "{}safe primes of {} bits",
+            "{}safe prime{} of {} bits",
             self.method.adjective(),
+            plural(self.count),
             self.bits
         )
     }

@@ -7,6 +7,7 @@
 mod answer;
 mod control;
 mod decode;
+mod presence;
 mod run_id;
 mod sample;
 mod unit;
@@ -14,6 +15,7 @@ mod unit;
 pub use answer::{JobAnswer, JobOutcome, Packet, UnitAnswer};
 pub use control::{Control, Instruction};
 pub use decode::{DecodeError, Envelope, decode_answer, decode_unit};
+pub use presence::{MAX_PRESENCE_BYTES, NodePresence, Presence, RunPresence, Subject};
 pub use run_id::{InvalidRunId, RunId};
 pub use sample::NodeSample;
 pub use unit::{UnitId, WorkUnit};

@@ -17,8 +17,8 @@ use crate::{
 #[derive(Clone, Args)]
 #[command(next_help_heading = "Metrics")]
 pub struct InfluxArgs {
-    /// Address of an InfluxDB (1.x, 2 or 3) or of a server that speaks its protocol, as http://HOST:PORT or https://…;
-    /// without it no metrics are sent. Its token comes from the variable INFLUX_TOKEN or from --influx-token-file; for
+    /// Address of an InfluxDB (1.x, 2 or 3) or of a server that speaks its protocol, as http://HOST:PORT, https://… or
+    /// http://HOST/PREFIX behind a proxy; without it no metrics are sent. Its token comes from the variable INFLUX_TOKEN or from --influx-token-file; for
     /// InfluxDB 1.x it is USER:PASSWORD
     #[arg(long, env = "INFLUX_HOST", hide_env_values = true, value_name = "URL")]
     pub influx_host: Option<String>,
@@ -89,10 +89,14 @@ impl InfluxArgs {
         }
         let token = match &self.influx_token_file {
             Some(path) => {
-                std::fs::read_to_string(path).map_err(|source| MetricsError::TokenFile {
-                    path: path.clone(),
-                    source,
-                })?
+                let path = path.clone();
+                match std::fs::read_to_string(&path) {
+                    Ok(token) if token.trim().is_empty() => {
+                        return Err(MetricsError::EmptyTokenFile { path });
+                    }
+                    Ok(token) => token.trim_start_matches('\u{feff}').to_owned(),
+                    Err(source) => return Err(MetricsError::TokenFile { path, source }),
+                }
             }
             None => token.unwrap_or_default(),
         };
@@ -109,12 +113,12 @@ impl InfluxArgs {
         &self,
         source: Source,
         node: &str,
-        spool: PathBuf,
+        spool: Option<PathBuf>,
     ) -> Result<MetricsWriter, MetricsError> {
         let Some(target) = self.target()? else {
             return Ok(MetricsWriter::disabled());
         };
-        let spool = self.metrics_spool.clone().unwrap_or(spool);
+        let spool = self.metrics_spool.clone().or(spool);
         let mut options = WriterOptions::new(source, node, spool);
         options.spool_limit = self.metrics_spool_limit;
         MetricsWriter::start(&target, options)
@@ -131,7 +135,8 @@ pub struct InfluxTarget {
 }
 
 impl InfluxTarget {
-    /// A server at `http://HOST:PORT` or `https://…`, and a bucket of it: for InfluxDB 1.x a database and a token of the form
+    /// A server at `http://HOST:PORT` or `https://…`, with a path before those of its own where a
+    /// proxy wants one, and a bucket of it: for InfluxDB 1.x a database and a token of the form
     /// `USER:PASSWORD`. An empty token means none.
     ///
     /// # Errors
@@ -147,9 +152,8 @@ impl InfluxTarget {
         if !url.username().is_empty() || url.password().is_some() {
             return wrong("it holds a user or a password, which belong into INFLUX_TOKEN");
         }
-        // influxdb2's client would leave them out in silence.
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-            return wrong("it goes on after the port");
+        if url.query().is_some() || url.fragment().is_some() {
+            return wrong("it holds a query (?) or a fragment (#)");
         }
         let bucket = bucket.trim();
         if bucket.is_empty() {
@@ -179,6 +183,13 @@ impl InfluxTarget {
             }
             Err(_) => request, // cannot be: `new` refuses such a token
         }
+    }
+
+    /// The address of a path of the server.
+    pub(super) fn address(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}{path}", self.url.path().trim_end_matches('/')));
+        url
     }
 
     /// A client for the server; it trusts the system's authorities.
@@ -223,7 +234,7 @@ mod tests {
         for none in [&[][..], &["--influx-host="]] {
             assert!(args(none).target_with(None).unwrap().is_none());
         }
-        let writer = args(&[]).writer(Source::Producer, "n", "/nonexistent/x".into());
+        let writer = args(&[]).writer(Source::Producer, "n", Some("/nonexistent/x".into()));
         assert!(!writer.unwrap().is_enabled());
     }
 
@@ -248,12 +259,35 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_token_file_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        let flag = format!("--influx-token-file={}", file.display());
+        let args = args(&["--influx-host", "http://db.example", &flag]);
+        std::fs::write(&file, " \n").unwrap();
+        let error = args.target_with(None).unwrap_err().to_string();
+        assert!(error.contains("token is empty"), "{error}");
+        std::fs::write(&file, "\u{feff}abc\r\n").unwrap();
+        assert_eq!(args.target_with(None).unwrap().unwrap().token, "abc");
+    }
+
+    #[test]
+    fn a_prefix_of_a_proxy_stays_in_front() {
+        let address = |host: &str| {
+            let target = InfluxTarget::new(host, "", "b", "").unwrap();
+            target.address("/api/v2/write").to_string()
+        };
+        assert_eq!(address("http://db:1"), "http://db:1/api/v2/write");
+        assert_eq!(address("http://db/influx"), "http://db/influx/api/v2/write");
+        assert_eq!(address("http://db/a/b/"), "http://db/a/b/api/v2/write");
+    }
+
+    #[test]
     fn addresses_that_cannot_be_used_are_refused_and_not_repeated() {
         for host in [
             "localhost:8086",
             "db.example",
             "http://user:s3cr3t@db:8086",
-            "http://db:8086/s3cr3t",
             "http://db:8086?p=s3cr3t",
             "http://db:8086#s3cr3t@x",
         ] {

@@ -28,16 +28,11 @@ pub enum MetricsError {
         /// What the system says.
         source: io::Error,
     },
-    /// The folder for points that cannot be sent.
-    #[error(
-        "cannot use the folder for metrics that wait, {}: {source}. Name another with --metrics-spool (PRIMEPOOL_METRICS_SPOOL)",
-        path.display()
-    )]
-    Spool {
-        /// The folder.
+    /// The token's file holds no token.
+    #[error("--influx-token-file {} is empty: write the token into it", path.display())]
+    EmptyTokenFile {
+        /// The file.
         path: PathBuf,
-        /// What the system says.
-        source: io::Error,
     },
     /// No HTTP client, for example for want of certificates.
     #[error(

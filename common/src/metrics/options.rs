@@ -33,7 +33,8 @@ pub struct WriterOptions {
     /// Tag `node` of the writer's own metrics.
     pub node: String,
     /// Folder for lines that cannot be sent, made if it is missing; several processes may share it.
-    pub spool: PathBuf,
+    /// Without one, or if it cannot be used, they wait in memory.
+    pub spool: Option<PathBuf>,
     /// Most bytes of such lines; then the oldest are dropped. 256 MiB.
     pub spool_limit: u64,
     /// Longest time that a line waits for others. 1 s.
@@ -47,11 +48,11 @@ pub struct WriterOptions {
 impl WriterOptions {
     /// The usual values.
     #[must_use]
-    pub fn new(source: Source, node: &str, spool: PathBuf) -> Self {
+    pub fn new(source: Source, node: &str, spool: impl Into<Option<PathBuf>>) -> Self {
         Self {
             source,
             node: node.to_owned(),
-            spool,
+            spool: spool.into(),
             spool_limit: 256 << 20,
             interval: Duration::from_secs(1),
             health_interval: Duration::from_secs(10),

@@ -92,8 +92,7 @@ impl MetricsReader {
     }
 
     async fn ask(&self, influxql: &str) -> Result<Vec<Series>, String> {
-        let mut url = self.target.url.clone();
-        url.set_path("/query");
+        let url = self.target.address("/query");
         let (database, policy) = match self.target.bucket.split_once('/') {
             Some((database, policy)) => (database, Some(policy)),
             None => (self.target.bucket.as_str(), None),

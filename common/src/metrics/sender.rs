@@ -91,6 +91,7 @@ impl Sender {
         options: WriterOptions,
         shared: Arc<Shared>,
     ) -> Self {
+        let has_spool = spool.is_there();
         Self {
             name,
             server: Arc::new(server),
@@ -106,7 +107,8 @@ impl Sender {
             backoff: Backoff::new(),
             next_try: Instant::now(),
             said_full: false,
-            said_disk: false,
+            // Its user was told at the start that there is none.
+            said_disk: !has_spool,
             said_refused: false,
         }
     }
@@ -519,7 +521,7 @@ impl Sender {
             );
         }
         self.said_full = false;
-        self.said_disk = false;
+        self.said_disk = !self.spool.is_there();
     }
 
     /// Puts what is left on disk.

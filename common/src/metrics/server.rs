@@ -113,14 +113,15 @@ impl Answer {
 pub(super) struct Server {
     target: InfluxTarget,
     http: Client,
-    /// Only for plain HTTP: the client for bodies as they are, and the one for compressed bodies.
+    /// Only for plain HTTP without a prefix: the client for bodies as they are, and the one for compressed bodies.
     influxdb2: Option<[influxdb2::Client; 2]>,
     kind: Mutex<Option<Kind>>,
 }
 
 impl Server {
     pub(super) fn new(target: InfluxTarget, timeout: Duration) -> Result<Self, MetricsError> {
-        let influxdb2 = if target.url.scheme() == "http" {
+        // Its client leaves out the path of an address.
+        let influxdb2 = if target.url.scheme() == "http" && target.url.path() == "/" {
             let gzip = (
                 reqwest_0_11::header::CONTENT_ENCODING,
                 HeaderValue::from_static("gzip"),
@@ -281,7 +282,7 @@ impl Server {
     }
 
     async fn detect(&self) -> Result<Kind, Failure> {
-        let ping = self.http.get(self.address("/ping")).send().await;
+        let ping = self.http.get(self.target.address("/ping")).send().await;
         let ping = ping.map_err(|error| Failure::Away(http::describe(error)))?;
         if let Some(version) = ping.headers().get("x-influxdb-version") {
             let version = version.to_str().unwrap_or_default();
@@ -358,15 +359,9 @@ impl Server {
 
     // --- requests -----------------------------------------------------------------------------------------------------
 
-    fn address(&self, path: &str) -> reqwest::Url {
-        let mut url = self.target.url.clone();
-        url.set_path(path);
-        url
-    }
-
     /// A request with credentials as InfluxDB 2 wants them.
     fn v2(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, self.address(path));
+        let request = self.http.request(method, self.target.address(path));
         self.target.with_token(request)
     }
 
@@ -387,7 +382,7 @@ impl Server {
 
     /// A request with credentials as InfluxDB 1.x wants them.
     fn v1(&self, path: &str) -> RequestBuilder {
-        let request = self.http.post(self.address(path));
+        let request = self.http.post(self.target.address(path));
         match self.target.token.split_once(':') {
             Some((user, password)) => request.basic_auth(user, Some(password)),
             None if self.target.token.is_empty() => request,

@@ -28,10 +28,25 @@ pub(super) struct Found {
 pub(super) struct Spool {
     root: PathBuf,
     dir: PathBuf,
-    lock: File,
+    /// Nothing where there is no folder.
+    lock: Option<File>,
 }
 
 impl Spool {
+    /// No folder: nothing can be kept on disk.
+    pub(super) fn none() -> Self {
+        Self {
+            root: PathBuf::new(),
+            dir: PathBuf::new(),
+            lock: None,
+        }
+    }
+
+    /// Whether there is a folder.
+    pub(super) fn is_there(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// Takes a folder below `root`, which is made if it is missing.
     pub(super) fn open(root: &Path) -> io::Result<Self> {
         for number in 0..1000 {
@@ -40,7 +55,7 @@ impl Spool {
                 return Ok(Self {
                     root: root.to_owned(),
                     dir,
-                    lock,
+                    lock: Some(lock),
                 });
             }
         }
@@ -49,6 +64,9 @@ impl Spool {
 
     /// What was left behind here and by others, oldest first.
     pub(super) fn find(&self) -> io::Result<Vec<Found>> {
+        if !self.is_there() {
+            return Ok(Vec::new());
+        }
         self.adopt();
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
@@ -105,6 +123,9 @@ impl Spool {
 
     /// Adds whole lines to a segment; makes it if it is not there.
     pub(super) fn append(&self, id: u64, lines: &[u8]) -> io::Result<()> {
+        if !self.is_there() {
+            return Err(io::Error::other("there is no spool"));
+        }
         let path = self.path(id);
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
         let before = file.metadata()?.len();
@@ -144,9 +165,10 @@ impl Spool {
 
 impl Drop for Spool {
     fn drop(&mut self) {
+        let Some(lock) = &self.lock else { return };
         remove_if_empty(&self.dir);
         let _ = fs::remove_dir(&self.root); // unless something is in it
-        let _ = self.lock.unlock();
+        let _ = lock.unlock();
     }
 }
 

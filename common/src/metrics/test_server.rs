@@ -209,6 +209,8 @@ impl State {
         let none = String::new;
         let json = |status, text: &str| (status, none(), text.to_owned());
         let path = request.path.split('?').next().unwrap();
+        // As a proxy hands it on.
+        let path = path.strip_prefix("/influx").unwrap_or(path);
         if matches!(mode, Mode::LoginPage) {
             let page = "<html><title>Please log in</title></html>";
             return (200, "Content-Type: text/html\r\n".into(), page.into());

@@ -4,6 +4,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracing::warn;
+
 use super::{
     InfluxTarget, MetricsError, Point, Stats, WriterOptions,
     buffer::{BATCH_LINES, Shared, lock},
@@ -42,16 +44,24 @@ impl MetricsWriter {
         Self { shared: None }
     }
 
-    /// Starts the thread and takes the spool. Nobody is asked yet whether the server answers.
+    /// Starts the thread and takes the spool. Whether the server answers is not asked yet. A spool
+    /// that cannot be used is warned of: metrics keep no work from starting.
     ///
     /// # Errors
-    /// The spool cannot be used, or there is no HTTP client or thread for it.
+    /// There is no HTTP client or thread for it.
     pub fn start(target: &InfluxTarget, options: WriterOptions) -> Result<Self, MetricsError> {
-        let spool_error = |source| MetricsError::Spool {
-            path: options.spool.clone(),
-            source,
-        };
-        let spool = Spool::open(&options.spool).map_err(spool_error)?;
+        if options.spool.is_none() {
+            warn!("no folder for a metrics spool: points wait in memory (see --metrics-spool)");
+        }
+        let opened = options.spool.as_ref().map(|path| {
+            Spool::open(path).inspect_err(|error| {
+                warn!(
+                    spool = %path.display(), %error,
+                    "cannot use the metrics spool: points wait in memory (see --metrics-spool)"
+                );
+            })
+        });
+        let spool = opened.and_then(Result::ok).unwrap_or_else(Spool::none);
         let server = Server::new(target.clone(), options.timeout)?;
         let shared = Arc::new(Shared::default());
         let name = target.to_string();

@@ -17,19 +17,21 @@ pub(super) fn split(
 ) -> Result<(Option<Integer>, u64), Error> {
     let mut a = Integer::from(n.sqrt_ref()) + 1u32;
     let mut difference = Integer::from(a.square_ref()) - n;
-    for step in 1..=steps {
+    let mut tried = 0;
+    while tried < steps {
+        tried += 1;
         cancel.check()?;
         // By its residues most numbers are found not to be a square without a root.
         if difference.is_perfect_square() {
             let divisor = a - difference.sqrt();
-            return Ok(((divisor > 1).then_some(divisor), step));
+            return Ok(((divisor > 1).then_some(divisor), tried));
         }
         difference += &a;
         difference += &a;
         difference += 1;
         a += 1;
     }
-    Ok((None, steps))
+    Ok((None, tried))
 }
 
 #[cfg(test)]

@@ -466,5 +466,9 @@ fn close_factors_of_any_size_are_found_before_curves() {
         .unwrap();
     assert!(found.composites.is_empty(), "{found:?}");
     assert!(stages.contains(&Stage::Fermat));
-    assert!(!stages.iter().any(|stage| matches!(stage, Stage::Ecm { .. })));
+    assert!(
+        !stages
+            .iter()
+            .any(|stage| matches!(stage, Stage::Ecm { .. }))
+    );
 }

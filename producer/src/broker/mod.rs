@@ -3,11 +3,13 @@
 mod cancel;
 mod collector;
 mod lost_answers;
+mod membership;
 mod publisher;
 mod results_queue;
 
 pub(crate) use cancel::cancel;
 pub(crate) use collector::Collector;
 pub(crate) use lost_answers::LostAnswers;
+pub(crate) use membership::Membership;
 pub(crate) use publisher::{PublishError, Publisher};
 pub(crate) use results_queue::{OpenError, connect, open};

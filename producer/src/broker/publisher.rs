@@ -12,11 +12,13 @@ use primepool_common::{
     },
     clock::unix_ns,
     message::{Control, UnitId, WorkUnit},
+    pool::PresenceReader,
     topology,
 };
 use tokio::time::sleep_until;
 use tracing::debug;
 
+use super::Membership;
 use crate::{
     run_dir::{FolderError, Journal, Manifest, Publication},
     units::{Next, SharedUnits},
@@ -54,6 +56,8 @@ pub(crate) struct Publisher {
     pub units: SharedUnits,
     /// The confirmed units.
     pub journal: Journal,
+    /// The pool: whom this run shares it with.
+    pub membership: Membership,
     /// Whether to end when every unit is confirmed; otherwise more units may follow at any time.
     pub ends_when_idle: bool,
 }
@@ -63,7 +67,7 @@ impl Publisher {
     ///
     /// # Errors
     /// The broker refuses in a way that only an operator can mend, or the journal cannot be written.
-    pub(crate) async fn run(self) -> Result<(), PublishError> {
+    pub(crate) async fn run(mut self) -> Result<(), PublishError> {
         let mut backoff = Backoff::new();
         loop {
             let error = match self.session(&mut backoff).await {
@@ -75,9 +79,11 @@ impl Publisher {
         }
     }
 
-    async fn session(&self, backoff: &mut Backoff) -> Result<(), PublishError> {
+    async fn session(&mut self, backoff: &mut Backoff) -> Result<(), PublishError> {
         let name = format!("primepool producer {} (publishing)", self.manifest.run);
         let (connection, channel) = open_publisher(&self.endpoint, &name).await?;
+        self.membership.attach(&connection).await;
+        self.resize();
         let mut publisher = ConfirmedPublisher::new(channel, WINDOW);
         let ended = self.publish(&mut publisher, backoff).await;
         let (mut units, mut cancelled) = (Vec::new(), Vec::new());
@@ -93,12 +99,34 @@ impl Publisher {
         Ok(())
     }
 
+    /// Adapts the window to the pool. A run that publishes everything has none.
+    fn resize(&self) {
+        let window = if self.ends_when_idle {
+            None
+        } else {
+            self.membership.window(&self.units.lock(), Instant::now())
+        };
+        if self.units.lock().window() != window {
+            self.units.update(|units| units.set_window(window));
+        }
+    }
+
     async fn publish(
-        &self,
+        &mut self,
         publisher: &mut ConfirmedPublisher<Sent>,
         backoff: &mut Backoff,
     ) -> Result<(), PublishError> {
+        let mut next_presence = Instant::now();
         loop {
+            let now = Instant::now();
+            let is_closed = self.units.lock().is_closed();
+            if is_closed || now >= next_presence {
+                next_presence = now + self.membership.announce(&self.units, is_closed).await;
+                self.resize();
+            }
+            if is_closed {
+                return Ok(());
+            }
             if self.ends_when_idle && publisher.is_idle() && self.units.lock().is_idle() {
                 return Ok(());
             }
@@ -130,6 +158,11 @@ impl Publisher {
                 .next_due()
                 .map(|due| sleep_until(due.into()));
             tokio::select! {
+                presence = PresenceReader::next_of(&mut self.membership.reader) => {
+                    self.membership.note(presence, Instant::now());
+                    self.resize();
+                }
+                () = sleep_until(next_presence.into()) => {}
                 Some(()) = OptionFuture::from(due) => {}
                 sent = publisher.next() => {
                     let mut confirmed = vec![sent?];

@@ -242,13 +242,14 @@ impl Factoring {
         }
     }
 
-    /// Goes on wherever it can.
+    /// Goes on wherever it can. `window`: units that the run may have outstanding.
     ///
     /// # Errors
     /// The file of batches cannot be written.
     pub(crate) fn advance(
         &mut self,
         manifest: &Manifest,
+        window: Option<usize>,
         now: Instant,
     ) -> Result<Vec<Command>, FolderError> {
         let mut commands = mem::take(&mut self.commands);
@@ -258,8 +259,15 @@ impl Factoring {
             .map_or(u64::MAX, |ms| ms.saturating_mul(1000));
         let workers = self.workers.count(now);
         let mut free = (workers * UNITS_A_WORKER).ceil() as usize;
+        free = free.min(window.unwrap_or(usize::MAX));
         let mut units = Vec::new();
-        for (job, (campaign, _)) in &mut self.campaigns {
+        // Easier ones first: one that is hopeless holds up no other.
+        let mut campaigns: Vec<_> = self.campaigns.iter_mut().collect();
+        campaigns.sort_by_key(|(_, (campaign, _))| {
+            let part = campaign.state().current();
+            part.map_or(0, |part| part.value.significant_bits())
+        });
+        for (job, (campaign, _)) in campaigns {
             if campaign.state().spent_us() >= limit_us {
                 let ms = limit_us / 1000;
                 let reason = format!("not done within {ms} ms of workers' time (--deadline)");

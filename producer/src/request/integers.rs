@@ -7,7 +7,7 @@ use primepool_common::message::{HexInteger, MAX_INTEGER_BITS};
 /// Longest line with an integer, in bytes: its decimal digits are the longest, and there is room for white space.
 const LONGEST_LINE: u64 = MAX_INTEGER_BITS as u64 / 3 + 1024;
 
-/// Reads integers, one a line. Lines are bounded while they are read, so that a file that is none of this kind is not read whole.
+/// Reads integers, one a line; `#` begins a comment. Lines are bounded while they are read, so that a file that is none of this kind is not read whole.
 ///
 /// # Errors
 /// What is wrong, with the number of the line.
@@ -30,6 +30,8 @@ pub fn read_integers(mut lines: impl BufRead) -> Result<Vec<HexInteger>, String>
             ));
         }
         let text = str::from_utf8(&line).map_err(|_| format!("line {number} is not a text"))?;
+        let text = text.trim_start_matches('\u{feff}');
+        let text = text.split_once('#').map_or(text, |(before, _)| before);
         if !text.trim().is_empty() {
             let integer =
                 HexInteger::parse_human(text).map_err(|error| format!("line {number}: {error}"))?;
@@ -49,6 +51,8 @@ mod tests {
         let read = |text: &str| read_integers(text.as_bytes());
         let three = read("5\n\n 0xff\r\n-1").unwrap();
         assert_eq!(three, [5, 255, -1].map(|n| HexInteger(n.into())));
+        let commented = read("\u{feff}# primes\n5 # five\n\n7").unwrap();
+        assert_eq!(commented, [5, 7].map(|n| HexInteger(n.into())));
         assert!(read("5\nx").unwrap_err().starts_with("line 2: "));
         assert!(read_integers(&b"\xff"[..]).is_err());
         // A file without end.

@@ -83,7 +83,7 @@ impl<A: Send + 'static> Sink<A> {
             None => self.factoring.on_answer(job, id, answer, done, us),
         };
         if verdict == Verdict::Good {
-            self.units.lock().end_campaign_unit(unit);
+            self.units.update(|units| units.end_campaign_unit(unit));
         }
         if let Verdict::Wrong(reason) = verdict {
             self.note_wrong(job, &node, &reason);
@@ -138,7 +138,8 @@ impl<A: Send + 'static> Sink<A> {
             return Ok(Vec::new());
         }
         let now = Instant::now();
-        let commands = self.factoring.advance(&self.manifest, now);
+        let window = self.units.lock().window();
+        let commands = self.factoring.advance(&self.manifest, window, now);
         let commands = commands.map_err(|error| error.to_string())?;
         // Before any of it is published.
         self.factoring.save().map_err(|error| error.to_string())?;

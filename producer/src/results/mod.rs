@@ -13,6 +13,7 @@
 mod campaigns;
 mod check;
 mod hand_back;
+mod printer;
 mod receive;
 mod sink;
 #[cfg(test)]
@@ -20,5 +21,6 @@ mod tests;
 mod verify;
 mod write;
 
+pub(crate) use printer::Printer;
 pub(crate) use sink::{Arrival, Ended, Files, Sink, SinkInput};
 pub(crate) use verify::Verifier;

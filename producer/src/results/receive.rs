@@ -40,6 +40,8 @@ impl<A: Send + 'static> Sink<A> {
         let Some((first, end)) = self.units.lock().bounds(answer.unit) else {
             return self.refuse(node, "the run has no such unit");
         };
+        let unit = answer.unit;
+        self.units.update(|units| units.answered(unit));
         let count = (end - first) as usize;
         let all = |outcome: JobOutcome| {
             let one = JobAnswer {

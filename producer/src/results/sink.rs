@@ -16,7 +16,7 @@ use lapin::Acker;
 use primepool_common::{broker::QueueFigures, message::UnitId, topology::QueueState};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::Verifier;
+use super::{Printer, Verifier};
 use crate::{
     factoring::{Concluded, Factoring, Solved},
     metrics::{self, Metrics},
@@ -96,6 +96,8 @@ pub(crate) struct Files {
     pub journal: Journal,
     /// Its metrics.
     pub metrics: Metrics,
+    /// Standard output.
+    pub printer: Printer,
 }
 
 /// What is left when the sink has ended.
@@ -106,6 +108,8 @@ pub(crate) struct Ended {
     pub done: Vec<bool>,
     /// For the last point.
     pub metrics: Metrics,
+    /// For the last lines.
+    pub printer: Printer,
 }
 
 impl<A: Send + 'static> Sink<A> {
@@ -201,6 +205,7 @@ impl<A: Send + 'static> Sink<A> {
             tally: self.tally,
             done: self.done,
             metrics: self.files.metrics,
+            printer: self.files.printer,
         }
     }
 
@@ -220,8 +225,10 @@ impl<A: Send + 'static> Sink<A> {
         let concluded = self.advance_factoring(&mut answered)?;
         self.write(&answered).map_err(|error| {
             format!(
-                "cannot write {}: {error}; make room for it",
-                self.manifest.output.display()
+                "cannot write {}: {error}. It has the results of {} of {} jobs: make room for the others",
+                self.manifest.output.display(),
+                self.status.jobs_done(),
+                self.manifest.request.count()
             )
         })?;
         concluded.into_iter().for_each(Concluded::remove_checkpoint);

@@ -22,11 +22,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::{Arrival, Files, Sink, SinkInput, Verifier};
+use super::{Arrival, Files, Printer, Sink, SinkInput, Verifier};
 use crate::{
     factoring::Factoring,
     metrics::Metrics,
-    request::{Packing, Request, Verify},
+    request::{Packing, Print, Request, Verify},
     run_dir::Folder,
     status::{Event, Status},
     summary::Tally,
@@ -123,6 +123,14 @@ impl Run {
                 results: folder.results().unwrap().0,
                 journal,
                 metrics: Metrics::new(None, MetricsWriter::disabled()),
+                printer: Printer::new(
+                    Print::Nothing,
+                    true,
+                    false,
+                    Path::new("/dev/null"),
+                    "",
+                    Box::new(|_| Ok(())),
+                ),
             },
             factoring,
             done,
@@ -346,7 +354,7 @@ fn nothing_is_acknowledged_that_is_not_on_disk() {
         panic!("{:?}", outcome.events)
     };
     assert!(
-        reason.contains("/dev/full") && reason.contains("make room"),
+        reason.contains("/dev/full") && reason.contains("0 of 1 jobs: make room"),
         "{reason}"
     );
 }

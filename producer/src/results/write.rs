@@ -28,13 +28,16 @@ impl<A: Send + 'static> Sink<A> {
         self.files.results.write_all(&self.text)?;
         match self.files.results.sync_data() {
             // A pipe or a terminal has nothing to sync.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            synced => synced,
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+            synced => synced?,
         }
+        self.files.printer.written(&self.text);
+        Ok(())
     }
 
     pub(super) fn note_queue(&mut self, state: QueueState, figures: Option<QueueFigures>) {
         self.consumers = Some(state.consumers);
+        self.status.set_consumers(state.consumers);
         self.factoring.note_consumers(state.consumers);
         let queue = jobs_queue(self.manifest.request.kind());
         let run = self.manifest.run.as_str();

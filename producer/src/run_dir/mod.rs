@@ -14,6 +14,7 @@
 
 mod error;
 mod files;
+mod find;
 mod folder;
 mod journal;
 mod manifest;
@@ -23,8 +24,10 @@ mod tests;
 
 pub(crate) use error::FolderError;
 pub(crate) use files::{file_error, read_lines, write_whole};
+pub(crate) use find::find_run;
 pub(crate) use folder::{Folder, mark_cancelled};
 pub use journal::confirmed;
 pub(crate) use journal::{Journal, Publication};
 pub use manifest::Manifest;
-pub use row::{Factored, Hex, Origin, Row, RowOutcome, factorizations, read_back, write_lines};
+pub(crate) use row::job_of;
+pub use row::{Factored, Hex, Origin, Row, RowOutcome, factorization, read_back, write_lines};

@@ -281,22 +281,21 @@ struct Ended {
     outcome: RowOutcome,
 }
 
-/// The factorisations among results, as people write them, in the order of their jobs. Lines that cannot be read are left out.
+/// The job of a line; nothing if it is not a line of ours.
 #[must_use]
-pub fn factorizations(text: &str) -> Vec<String> {
-    let rows = text
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok());
-    let mut found: Vec<(u64, String)> = rows
-        .filter_map(|row: Row| {
-            // The file may be anybody's.
-            let reason = row.reason.map(|why| format!("   ({})", reason(&why)));
-            let line = format!("{}{}", row.factored?, reason.unwrap_or_default());
-            Some((row.job, line))
-        })
-        .collect();
-    found.sort_unstable_by_key(|(job, _)| *job);
-    found.into_iter().map(|(_, line)| line).collect()
+pub(crate) fn job_of(line: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<Ended>(line)
+        .ok()
+        .map(|row| row.job)
+}
+
+/// The factorisation in a line, as people write it.
+#[must_use]
+pub fn factorization(line: &[u8]) -> Option<String> {
+    let row: Row = serde_json::from_slice(line).ok()?;
+    // Another program may have written the file.
+    let reason = row.reason.map(|why| format!("   ({})", reason(&why)));
+    Some(format!("{}{}", row.factored?, reason.unwrap_or_default()))
 }
 
 /// Which jobs the results of earlier sessions answer, and how many of them well.
@@ -371,15 +370,16 @@ mod tests {
             text.starts_with(r#"{"job":0,"outcome":"ok","n":"-0x168","factors":[["0x2",3],["0x3",2],["0x5",1]],"proven":true,"compute_ms":0.25,"#),
             "{text}"
         );
-        assert_eq!(factorizations(&text), ["-360 = -1 · 2^3 · 3^2 · 5"]);
-        assert_eq!(factorizations(&line(1, &[], &[])), ["1 = 1"]);
-        assert_eq!(factorizations(&line(-1, &[], &[])), ["-1 = -1"]);
-        assert_eq!(factorizations(&line(7, &[(7, 1)], &[])), ["7 = 7"]);
+        let written = |line: &str| factorization(line.as_bytes()).unwrap();
+        assert_eq!(written(&text), "-360 = -1 · 2^3 · 3^2 · 5");
+        assert_eq!(written(&line(1, &[], &[])), "1 = 1");
+        assert_eq!(written(&line(-1, &[], &[])), "-1 = -1");
+        assert_eq!(written(&line(7, &[(7, 1)], &[])), "7 = 7");
         let control =
             line(7, &[(7, 1)], &[]).replace("\"proven\"", "\"reason\":\"a\\u001b\\nb\",\"proven\"");
-        assert_eq!(factorizations(&control), ["7 = 7   (a  b)"]);
+        assert_eq!(written(&control), "7 = 7   (a  b)");
         let text = line(2 * 91 * 91, &[(2, 1)], &[(91, 2)]);
-        assert_eq!(factorizations(&text), ["16562 = 2 · (91)^2"]);
+        assert_eq!(written(&text), "16562 = 2 · (91)^2");
         assert!(text.contains(r#""proven":false"#), "{text}");
     }
 

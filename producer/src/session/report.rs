@@ -1,6 +1,6 @@
 //! What a session prints at its end, and its exit status.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use primepool_common::{
     exit::Exit,
@@ -9,11 +9,7 @@ use primepool_common::{
 };
 
 use super::{failure::Failure, watch::End};
-use crate::{
-    run_dir::{Folder, Manifest, factorizations},
-    summary::Summary,
-    units::SharedUnits,
-};
+use crate::{cli::Order, run_dir::Manifest, summary::Summary, units::SharedUnits};
 
 /// Says how to go on with a run.
 fn how_to_resume(manifest: &Manifest, units: &SharedUnits) -> String {
@@ -91,26 +87,32 @@ fn humane(duration: Duration) -> String {
     primepool_common::cli::show_duration(duration)
 }
 
-/// Factorisations that are shown; who asks for more looks into the file.
-const SHOWN: u64 = 100;
-
-/// Writes what the run gave to standard output.
-pub(super) fn show(summary: &Summary, json: bool, folder: &Folder) -> Result<(), OutputError> {
-    if json {
+/// Writes the summary to standard output, or to standard error if the results went there.
+/// `omitted`: lines of results that a terminal did not get.
+pub(super) fn show(
+    summary: &Summary,
+    order: &Order,
+    omitted: u64,
+    output: &Path,
+) -> Result<(), OutputError> {
+    if order.json {
         // Plain data: it always has a JSON form.
         return print(&serde_json::to_string_pretty(summary).unwrap_or_default());
     }
-    let Manifest {
-        request, output, ..
-    } = &folder.manifest;
-    if request.kind() == JobKind::Factor
-        && request.count() <= SHOWN
-        && let Ok((_, text)) = folder.results()
-    {
-        let lines = factorizations(&text);
-        if !lines.is_empty() {
-            print(&format!("{}\n", lines.join("\n")))?;
-        }
+    let more = match omitted {
+        0 => String::new(),
+        lines => format!("… and {lines} more\n\n"),
+    };
+    let text = format!("{more}{summary}\nresults  {}", output.display());
+    if order.prints_rows {
+        notice(&text);
+        return Ok(());
     }
-    print(&format!("{summary}\nresults  {}", output.display()))
+    // A line between the factorisations and the summary.
+    let gap = if summary.kind == JobKind::Factor.as_str() && omitted == 0 {
+        "\n"
+    } else {
+        ""
+    };
+    print(&format!("{gap}{text}"))
 }

@@ -8,7 +8,7 @@ use primepool_common::{broker::ControlReader, exit::Exit, message::RunId, shutdo
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::warn;
 
@@ -19,7 +19,7 @@ use crate::{
     progress::Progress,
     run_dir::mark_cancelled,
     status::{Event, Status},
-    units::SharedUnits,
+    units::{SharedUnits, Units},
 };
 
 /// Why a run stopped.
@@ -88,9 +88,16 @@ pub(super) async fn watch(
             ),
         }
     };
-    publishing.abort();
+    // The publisher says goodbye to the pool, if it can.
+    units.update(Units::close);
+    if !publishing.is_finished() && timeout(FAREWELL, &mut publishing).await.is_err() {
+        publishing.abort();
+    }
     end
 }
+
+/// Longest time that a farewell may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) fn note_cancelled(order: &Order, run: &RunId) {
     if let Err(error) = mark_cancelled(&order.runs_dir, run) {

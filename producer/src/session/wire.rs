@@ -1,6 +1,7 @@
 //! Puts the parts of a session together and takes them apart at its end.
 
 use std::{
+    io::{IsTerminal, stdout},
     process,
     sync::Arc,
     thread,
@@ -11,7 +12,7 @@ use anyhow::Context;
 use primepool_common::{
     broker::Endpoint,
     exit::Exit,
-    message::RunId,
+    message::{JobKind, RunId},
     metrics::{LineProtocolFile, Source, Stats},
     shutdown::StopSignals,
 };
@@ -28,12 +29,13 @@ use super::{
     watch::{End, note_cancelled, publish_only, watch},
 };
 use crate::{
-    broker::{Collector, Publisher},
+    broker::{Collector, Membership, Publisher},
     cli::Order,
     metrics::{self, Metrics},
-    progress::{Progress, plural},
-    results::{Ended, Files, Sink, SinkInput, Verifier},
-    summary::{ReadBack, Summary},
+    progress::{Progress, plural, print_beside_bar},
+    request::{Print, Request},
+    results::{Ended, Files, Printer, Sink, SinkInput, Verifier},
+    summary::{Period, ReadBack, Summary},
 };
 
 impl Ready {
@@ -60,6 +62,7 @@ impl Ready {
         } = self;
         let manifest = Arc::new(folder.manifest.clone());
         let status = Arc::new(status);
+        status.set_consumers(consumers);
         let request = &manifest.request;
         let mut progress = Progress::new(
             &request.work.jobs().describe(),
@@ -85,6 +88,13 @@ impl Ready {
             manifest: Arc::clone(&manifest),
             units: units.clone(),
             journal: journal.clone(),
+            membership: Membership::new(
+                Arc::clone(&manifest),
+                Arc::clone(&status),
+                order.kernel,
+                order.share,
+                order.is_anonymous,
+            ),
             ends_when_idle: detach,
         };
         let publishing = tokio::spawn(publisher.run().in_current_span());
@@ -101,12 +111,22 @@ impl Ready {
         let (events, mut what_happens) = mpsc::unbounded_channel();
         let (settled, to_settle) = mpsc::unbounded_channel();
         let (stop_collecting, stop) = oneshot::channel();
-        let (results, _) = folder.results().map_err(folder_failure)?;
+        let (results, text) = folder.results().map_err(folder_failure)?;
+        let what = what_to_print(order, request);
+        let printer = Printer::new(
+            what,
+            !order.is_unordered,
+            what == Print::Factorizations && stdout().is_terminal(),
+            &manifest.output,
+            &text,
+            Box::new(print_beside_bar),
+        );
+        drop(text);
         // A run's name in place of a node's: producers have no other.
         let spool = order.runs_dir.join(".metrics-spool");
         let server = order
             .influx
-            .writer(Source::Producer, manifest.run.as_str(), spool)
+            .writer(Source::Producer, manifest.run.as_str(), Some(spool))
             .map_err(|error| (Exit::Usage, error.into()))?;
         let metrics = LineProtocolFile::open(&folder.file("metrics.lp"))
             .inspect_err(|error| warn!(%error, "cannot write metrics.lp"))
@@ -121,6 +141,7 @@ impl Ready {
                 results,
                 journal: journal.clone(),
                 metrics: Metrics::new(metrics, server),
+                printer,
             },
             factoring,
             done,
@@ -159,6 +180,7 @@ impl Ready {
             &mut progress,
         )
         .await;
+        let given_up = (!matches!(end, End::Complete)).then(Instant::now);
         tokio::spawn(async move {
             signals.next().await;
             // Asked twice: nothing that is left could need a destructor.
@@ -170,6 +192,7 @@ impl Ready {
             tally,
             done,
             mut metrics,
+            printer,
         } = tokio::task::spawn_blocking(move || sink.join())
             .await
             .ok()
@@ -193,19 +216,32 @@ impl Ready {
             tally,
             &done,
             ok_before,
-            start,
+            Period { start, given_up },
             order.verify,
         );
         metrics.write(&metrics::end_point(&manifest, &summary));
         let sent = tokio::task::spawn_blocking(move || metrics.close()).await;
         summary.influxdb = read_metrics(order, &manifest.run, sent.ok(), summary.jobs_ok).await;
-        folder.write_summary(&summary).map_err(folder_failure)?;
-        let shown = show(&summary, order.json, &folder);
+        let written = folder.write_summary(&summary);
+        let shown = printer.finish().and_then(|omitted| {
+            let output = &manifest.output;
+            show(&summary, order, omitted, output)
+        });
+        // What ended the run early is told before what followed from it.
         let exit = conclude(end, &summary, &manifest, &units)?;
-        let results = folder.manifest.output.display();
+        let results = manifest.output.display();
         let shown = shown.with_context(|| format!("the results are in {results}"));
         shown.map_err(|error| (Exit::Incomplete, error))?;
+        written.map_err(folder_failure)?;
         Ok(exit)
+    }
+}
+
+fn what_to_print(order: &Order, request: &Request) -> Print {
+    match request.kind() {
+        _ if order.prints_rows => Print::Rows,
+        JobKind::Factor if !order.json => Print::Factorizations,
+        _ => Print::Nothing,
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) struct Summary {
     pub reasons: BTreeMap<String, u64>,
     /// Units that the jobs are packed into.
     pub units: u64,
-    /// Seconds from the first publication to the last result.
+    /// Seconds from the first publication to the last result, or until the run was given up.
     pub elapsed_s: f64,
     /// Jobs that ended well, per second.
     pub jobs_per_s: f64,
@@ -121,9 +121,18 @@ pub(crate) struct Summary {
     pub(super) what: String,
 }
 
+/// When a session was.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Period {
+    /// The first publication, or the start of the session if nothing was published.
+    pub start: Instant,
+    /// When the session ended, unless all jobs had ended.
+    pub given_up: Option<Instant>,
+}
+
 impl Summary {
     /// Puts the figures together. `done`: which jobs have ended, `ok_before`: how many of them well before this session,
-    /// `start`: the first publication of this session, or its start if nothing was published.
+    /// `period`: of this session.
     #[must_use]
     pub(crate) fn new(
         manifest: &Manifest,
@@ -131,12 +140,12 @@ impl Summary {
         tally: Tally,
         done: &[bool],
         ok_before: u64,
-        start: Instant,
+        period: Period,
         verify: Verify,
     ) -> Self {
-        let span = tally
-            .last_arrival
-            .map_or(Duration::ZERO, |last| last.saturating_duration_since(start));
+        let end = tally.last_arrival.max(period.given_up);
+        let span = end.map(|end| end.saturating_duration_since(period.start));
+        let span = span.unwrap_or(Duration::ZERO);
         let elapsed_s = span.as_secs_f64();
         let not_ok = tally.partial + tally.failed + tally.rejected;
         let per = |count: u64, whole: f64| {
@@ -176,7 +185,7 @@ impl Summary {
             queue_wait_ms: Quantiles::of(tally.queue_wait_ms),
             compute_ms: Quantiles::of(tally.compute_ms),
             candidates_per_job: per(tally.candidates, tally.ok as f64),
-            efficiency: (there > 0.0 && busy > 0.0).then(|| busy / there),
+            efficiency: share(busy, there),
             verified: format!("{verify:?}").to_lowercase(),
             nodes: nodes.into_iter().map(|(node, _)| node).collect(),
             influxdb: None,
@@ -191,12 +200,20 @@ impl Summary {
     }
 }
 
+/// Shortest time between two samples from which a share of CPU time is computed, in seconds.
+const LEAST_MEASURED_S: f64 = 0.2;
+
+/// Busy time per time there. Both are measured on different clocks, which may differ a little.
+fn share(busy: f64, there: f64) -> Option<f64> {
+    (there > 0.0 && busy > 0.0).then(|| (busy / there).min(1.0))
+}
+
 impl NodeTally {
     /// Also gives the seconds that the node's workers were there during `elapsed_s`, summed.
     pub(super) fn summary(self, node: String, elapsed_s: f64) -> (NodeSummary, f64) {
         let (mut workers, mut cores) = (0, 0.0);
         let mut there_s = 0.0;
-        let (mut cpu_s, mut core_s) = (0.0, 0.0);
+        let (mut cpu_s, mut core_s, mut measured_s) = (0.0, 0.0, 0.0_f64);
         let mut latest: Option<&NodeSample> = None;
         for (first, last) in self.instances.values() {
             workers += last.workers;
@@ -204,12 +221,16 @@ impl NodeTally {
             there_s += f64::from(last.workers) * elapsed_s.min(last.alive_s);
             cpu_s += last.cpu_s - first.cpu_s;
             core_s += (last.alive_s - first.alive_s) * last.cores;
+            measured_s = measured_s.max(last.alive_s - first.alive_s);
             if latest.is_none_or(|latest| latest.at_ns < last.at_ns) {
                 latest = Some(last);
             }
         }
         let busy_s = self.busy_ms / 1e3;
-        let percent = |part: f64, whole: f64| (whole > 0.0).then(|| 100.0 * part / whole);
+        let percent =
+            |part: f64, whole: f64| (whole > 0.0).then(|| 100.0 * (part / whole).min(1.0));
+        // CPU time comes in ticks of a hundredth of a second.
+        let cpu_pct = percent(cpu_s, core_s).filter(|_| measured_s >= LEAST_MEASURED_S);
         let summary = NodeSummary {
             node,
             workers,
@@ -220,8 +241,8 @@ impl NodeTally {
             refused_messages: self.refused,
             duplicates: self.duplicates,
             busy_s,
-            efficiency: (there_s > 0.0 && busy_s > 0.0).then(|| busy_s / there_s),
-            pool_cpu_pct: percent(cpu_s, core_s),
+            efficiency: share(busy_s, there_s),
+            pool_cpu_pct: cpu_pct,
             cpu_pct: latest.map(|sample| sample.cpu_pct).filter(|pct| *pct > 0.0),
             rss_bytes: self.rss_bytes,
             mem_pct: latest

@@ -7,6 +7,6 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use figures::{NodeSummary, ReadBack, Summary};
+pub(crate) use figures::{NodeSummary, Period, ReadBack, Summary};
 pub(crate) use quantiles::Quantiles;
 pub(crate) use tally::Tally;

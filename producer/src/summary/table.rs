@@ -48,7 +48,14 @@ impl fmt::Display for Summary {
             )?;
         }
         write!(f, "  errors       {:.1} %", 100.0 * self.error_rate)?;
-        write!(f, "   verified: {}", self.verified)?;
+        if self.jobs_missing > 0 {
+            let ended = self.jobs - self.jobs_missing;
+            write!(f, " of {} that ended", plural(ended, "job"))?;
+            write!(f, "   not done: {}", self.jobs_missing)?;
+        }
+        if self.jobs_ok + self.jobs_partial > 0 {
+            write!(f, "   verified: {}", self.verified)?;
+        }
         if self.duplicates > 0 {
             write!(f, "   duplicates dropped: {}", self.duplicates)?;
         }

@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use primepool_common::message::NodeSample;
+use std::time::{Duration, Instant};
+
+use primepool_common::message::{Method, NodeSample, PrimeJobs, Work};
 
 use super::*;
+use crate::{
+    request::{Packing, Request, Verify},
+    run_dir::{Manifest, Origin, Row, RowOutcome},
+};
 
 #[test]
 fn quantiles_are_of_the_nearest_rank() {
@@ -63,4 +69,104 @@ fn efficiency_is_busy_time_per_time_there() {
     assert_eq!(summary.efficiency, Some(3.0 / 5.0));
     assert_eq!(summary.pool_cpu_pct, Some(50.0));
     assert_eq!(summary.workers, 4);
+}
+
+fn manifest(count: u64) -> Manifest {
+    Manifest {
+        version: 1,
+        run: "r1".parse().unwrap(),
+        request: Request::new(Work::Prime(PrimeJobs {
+            bits: 64,
+            count,
+            method: Method::Incremental,
+        })),
+        packing: Packing {
+            most: 1,
+            least: 1,
+            workers: 1,
+        },
+        priority: 0,
+        output: "results.jsonl".into(),
+    }
+}
+
+/// A run of which `ended` jobs came a second after the start, and that was given up after ten.
+fn given_up(count: u64, ended: u64) -> Summary {
+    let start = Instant::now();
+    let at = |s| start + Duration::from_secs(s);
+    let mut tally = Tally::default();
+    let origin = Origin {
+        node: "n".to_owned(),
+        worker: 0,
+        latency_ms: 1.0,
+        queue_wait_ms: 0.0,
+        redelivered: false,
+    };
+    let rows: Vec<_> = (0..ended).map(row).collect();
+    if ended > 0 {
+        tally.add(&origin, &rows, at(1));
+    }
+    // Two workers, one of them busy all the time.
+    tally.busy("n", 10_000.0);
+    tally.sample("n", &sample(1, 10.0, 0.0));
+    let done: Vec<_> = (0..count).map(|job| job < ended).collect();
+    let (manifest, verify) = (manifest(count), Verify::All);
+    let given_up = Some(at(10));
+    let period = Period { start, given_up };
+    Summary::new(&manifest, count, tally, &done, 0, period, verify)
+}
+
+fn row(job: u64) -> Row {
+    Row {
+        job,
+        outcome: RowOutcome::Ok,
+        prime: None,
+        bits: None,
+        after: None,
+        factored: None,
+        reason: None,
+        compute_ms: 1.0,
+        candidates: 1,
+    }
+}
+
+#[test]
+fn the_clock_of_a_run_that_is_given_up_ends_then() {
+    let summary = given_up(36, 34);
+    assert_eq!((summary.elapsed_s, summary.efficiency), (10.0, Some(0.5)));
+    assert_eq!(summary.jobs_per_s, 3.4);
+    let table = summary.to_string();
+    assert!(table.contains("34 of 36 primes"), "{table}");
+    assert!(
+        table.contains("0.0 % of 34 jobs that ended   not done: 2   verified: all"),
+        "{table}"
+    );
+    let table = given_up(1, 0).to_string();
+    assert!(table.contains("0 of 1 prime of 64 bits"), "{table}");
+    assert!(
+        table.contains("not done: 1") && !table.contains("verified"),
+        "{table}"
+    );
+    assert!(!given_up(5, 5).to_string().contains("not done"));
+}
+
+#[test]
+fn shares_are_within_what_is_possible_however_short_the_run() {
+    let mut tally = Tally::default();
+    // Ticks of CPU time are coarse beside a run of three hundredths of a second.
+    for s in [sample(1, 10.0, 5.0), sample(1, 10.03, 5.2)] {
+        tally.sample("n", &s);
+    }
+    tally.busy("n", 61.0);
+    let node = tally.nodes.remove("n").unwrap();
+    let (summary, _) = node.summary("n".into(), 0.03);
+    assert_eq!(
+        (summary.pool_cpu_pct, summary.efficiency),
+        (None, Some(1.0))
+    );
+    for s in [sample(1, 10.0, 5.0), sample(1, 10.3, 5.7)] {
+        tally.sample("n", &s);
+    }
+    let node = tally.nodes.remove("n").unwrap();
+    assert_eq!(node.summary("n".into(), 0.3).0.pool_cpu_pct, Some(100.0));
 }

@@ -69,7 +69,7 @@ fn arguments() {
             "too large for one message",
         ),
         (&["--timeout", "soon"], "is not a duration"),
-        (&["resume", "../etc"], "is not a run id"),
+        (&["resume", "runs/../A b"], "is not a run id"),
     ];
     for (args, text) in usage {
         assert_refused(NOWHERE, args, 2, &[text]);
@@ -356,4 +356,85 @@ fn one_producer_at_a_time() {
         "{second:?}"
     );
     first.kill();
+}
+
+#[test]
+fn an_address_in_a_file_is_read_as_people_write_it_or_refused_by_name() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let file = dir.path().join("address");
+    let args = ["--amqp-url-file", "address", "--count", "3", "--bits", "64"];
+    let run = |text: String| {
+        fs::write(&file, text).unwrap();
+        produce(dir.path(), "amqp://127.0.0.1:1", &args)
+    };
+    let done = run(format!("\u{feff}{}\r\n", broker.url));
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let done = run(format!("\"{}\"", broker.url));
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(
+        done.stderr.contains("--amqp-url-file address is in quotes"),
+        "{done:?}"
+    );
+    assert!(!done.stderr.contains(broker.password()), "{done:?}");
+}
+
+#[test]
+fn a_run_is_resumed_by_its_folder_the_start_of_its_name_or_as_the_latest() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let done = produce(dir.path(), &broker.url, &["--count", "1e1", "--bits", "64"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains("10 of 10 primes"), "{done:?}");
+    let run = Results::read(dir.path()).run().to_owned();
+    let folder = format!("runs/{run}/");
+    for args in [
+        &["resume", &folder][..],
+        &["resume", &run[..12]],
+        &["resume"],
+    ] {
+        let done = produce(dir.path(), &broker.url, args);
+        assert_eq!(done.code, Some(0), "{args:?}: {done:?}");
+        assert!(done.stdout.contains(&run), "{args:?}: {done:?}");
+    }
+    let done = produce(dir.path(), &broker.url, &["resume", "--runs-dir", "none"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("there is no run in none"), "{done:?}");
+}
+
+#[test]
+fn a_host_may_have_the_longest_name_and_no_home() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let name = "n".repeat(64);
+    let health = dir.path().join("health");
+    // A host name of its own, in a namespace of its own.
+    let script = r#"printf %s "$1" >/proc/sys/kernel/hostname && shift && exec "$@""#;
+    let mut command = std::process::Command::new("unshare");
+    command
+        .args([
+            "--user",
+            "--map-root-user",
+            "--uts",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            &name,
+        ])
+        .arg(Binary::Consumer.path())
+        .args(["--concurrency", "1", "--health-file"])
+        .arg(&health)
+        .env_remove("HOME")
+        .env_remove("XDG_STATE_HOME")
+        .env("TMPDIR", dir.path())
+        .env("INFLUX_HOST", "http://127.0.0.1:1")
+        .env("PRIMEPOOL_AMQP_URL", &broker.url);
+    let _consumer = Process::spawn(command, "consumer", dir.path());
+    wait_for("the consumer", || {
+        let text = fs::read_to_string(&health).ok()?;
+        text.contains(r#""connected":true"#).then_some(())
+    });
+    let done = produce(dir.path(), &broker.url, &["--count", "3", "--bits", "64"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(Results::read(dir.path()).rows[0]["node"], name.as_str());
 }

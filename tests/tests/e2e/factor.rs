@@ -67,9 +67,9 @@ fn integers_of_all_sorts() {
 fn a_part_of_the_factors_is_an_outcome_of_its_own() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
-    // Days of work: two primes of 160 bits, times 2^4 · 3.
+    // Days of work: two primes of 160 bits that are not close, times 2^4 · 3.
     let p = Integer::from(Integer::u_pow_u(2, 160)).next_prime();
-    let q = Integer::from(&p + 1_000_000_u32).next_prime();
+    let q = Integer::from(Integer::u_pow_u(3, 102)).next_prime();
     let hard = Integer::from(&p * &q);
     let n = Integer::from(&hard * 48).to_string();
     let done = factor(dir.path(), &broker, &[&n, "--deadline", "2s"]).wait();
@@ -122,12 +122,14 @@ fn a_killed_producer_goes_on() {
 fn wrong_usage_says_what_to_do() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     fs::write(dir.path().join("bad.txt"), "12\ntwelve\n").unwrap();
+    fs::write(dir.path().join("empty.txt"), "# none\n").unwrap();
     for (args, told) in [
         (&[][..], "say which integers"),
         (&["12x"], "not an integer"),
         (&["--file", "bad.txt"], "bad.txt: line 2"),
         (&["12", "-0xff"], "--"),
         (&["--file", "missing"], "missing"),
+        (&["--file", "empty.txt"], "empty.txt holds no integers"),
         (&["--count", "5"], "--bits"),
         (&["--bits", "64", "--count", "0"], "--count"),
         (&["--seed", "5", "12"], "--count"),
@@ -135,5 +137,99 @@ fn wrong_usage_says_what_to_do() {
         let done = factor(dir.path(), &broker, args).wait();
         assert_eq!(done.code, Some(2), "{args:?}: {done:?}");
         assert!(done.stderr.contains(told), "{args:?}: {done:?}");
+    }
+}
+
+/// Starts `producer factor` with a file as its standard input.
+fn factor_stdin(dir: &Path, broker: &Broker, args: &[&str], input: &str) -> Finished {
+    fs::write(dir.join("stdin"), input).unwrap();
+    let mut command = Binary::Producer.command();
+    command
+        .arg("factor")
+        .args(args)
+        .env("PRIMEPOOL_AMQP_URL", &broker.url);
+    command.stdin(fs::File::open(dir.join("stdin")).unwrap());
+    Process::spawn(command, "factor", dir).wait()
+}
+
+#[test]
+fn every_number_is_printed_in_the_order_of_the_input() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumers = ["n1", "n2"].map(|node| Consumer::start(dir.path(), &broker, node));
+    // A hard one in front: the others are done before it.
+    let mut input = "# numbers\n100000000000000000050700000000000000004563 # hard\n".to_owned();
+    for number in 2..402 {
+        input.push_str(&format!("{number}\n"));
+    }
+    let args = ["--file", "-", "--unit-size", "7"];
+    let done = factor_stdin(dir.path(), &broker, &args, &input);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let printed = lines(&done);
+    assert_eq!(printed.len(), 401);
+    assert!(printed[0].starts_with("100000000000000000050700000000000000004563 = "));
+    for (line, number) in printed[1..].iter().zip(2..) {
+        assert!(line.starts_with(&format!("{number} = ")), "{line}");
+    }
+    assert!(
+        done.stdout.contains("401 of 401 factorisations"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn a_hopeless_number_holds_up_no_other() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    // A product of two primes of 330 bits and one of two of 101 and 102 bits; nobody takes the first one apart.
+    let above = |bits: u32| Integer::from(Integer::u_pow_u(2, bits)).next_prime();
+    let hopeless = (above(330) * above(334)).to_string();
+    let hard = (above(100) * above(101)).to_string();
+    let args = ["--unordered", &hopeless, &hard];
+    let producer = factor(dir.path(), &broker, &args);
+    wait_for("the second number", || {
+        let (printed, _) = producer.output();
+        printed.contains(&format!("{hard} = ")).then_some(())
+    });
+    producer.signal("INT");
+    let done = producer.wait();
+    assert_eq!(done.code, Some(130), "{done:?}");
+    let summary = Results::read(dir.path()).summary;
+    assert_eq!(
+        (&summary["jobs_ok"], &summary["jobs_missing"]),
+        (&1.into(), &1.into())
+    );
+    let efficiency = summary["efficiency"].as_f64().unwrap();
+    assert!(efficiency <= 1.0, "{summary}");
+    assert!(done.stdout.contains("not done: 1"), "{done:?}");
+}
+
+#[test]
+fn results_go_to_standard_output_and_the_summary_does_not() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let args = ["--output", "-"];
+    let done = factor_stdin(
+        dir.path(),
+        &broker,
+        &[&args[..], &["--file", "-"]].concat(),
+        "91\n15\n",
+    );
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let rows = done
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let rows: Vec<serde_json::Value> = rows.collect();
+    let numbers: Vec<_> = rows.iter().map(|row| row["n"].as_str().unwrap()).collect();
+    assert_eq!(numbers, ["0x5b", "0xf"]);
+    assert!(done.stderr.contains("2 of 2 factorisations"), "{done:?}");
+    assert_eq!(
+        Results::read(dir.path()).rows.len(),
+        2,
+        "the run's folder has them too"
+    );
+    for more in ["--json", "--detach"] {
+        let done = factor(dir.path(), &broker, &["91", "--output", "-", more]).wait();
+        assert_eq!(done.code, Some(2), "{done:?}");
     }
 }

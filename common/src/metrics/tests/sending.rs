@@ -217,3 +217,22 @@ fn after_close_points_are_counted_as_dropped() {
     assert_eq!(writer.stats().dropped, 3);
     assert_eq!(writer.close(LONG).dropped, 3);
 }
+
+#[test]
+fn a_server_behind_the_path_of_a_proxy_gets_everything() {
+    for speaks in [Speaks::V2, Speaks::V1] {
+        let (server, dir) = (TestServer::start(speaks, Mode::Well), tempdir().unwrap());
+        let host = format!("http://{}/influx/", server.address);
+        let target = InfluxTarget::new(&host, "o", "new", "user:s3cr3t").unwrap();
+        let writer = MetricsWriter::start(&target, options(dir.path())).unwrap();
+        write(&writer, 0..5000);
+        assert_eq!(writer.close(LONG).written, 5001);
+        assert_eq!(server.lines(), expected(0..5000));
+        let requests = server.requests();
+        assert!(
+            requests
+                .iter()
+                .all(|request| request.path.starts_with("/influx/"))
+        );
+    }
+}

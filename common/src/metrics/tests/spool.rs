@@ -156,12 +156,24 @@ fn half_a_line_of_a_killed_process_is_left_out() {
 }
 
 #[test]
-fn a_spool_that_cannot_be_used_is_an_error_at_the_start() {
+fn a_spool_that_cannot_be_used_is_warned_of_and_the_points_are_sent() {
     let (server, dir) = (
-        TestServer::start(Speaks::V2, Mode::Well),
+        TestServer::start(Speaks::V2, Mode::Away),
         tempdir().unwrap(),
     );
     fs::write(dir.path().join("spool"), "a file").unwrap();
-    let error = MetricsWriter::start(&server.target("b"), options(dir.path())).unwrap_err();
-    assert!(error.to_string().contains("--metrics-spool"), "{error}");
+    let (log, _guard) = Log::begin();
+    let writer = writer(&server, &dir);
+    assert_eq!(
+        log.lines("cannot use the metrics spool"),
+        1,
+        "{}",
+        log.text()
+    );
+    write(&writer, 0..100);
+    wait_for("a failure", || writer.stats().write_errors > 0);
+    server.set(Mode::Well);
+    assert_eq!(writer.close(LONG).dropped, 0);
+    assert_eq!(server.lines(), expected(0..100));
+    assert!(!log.text().contains("cannot write"), "{}", log.text());
 }

@@ -1,0 +1,9 @@
+//! Who is in the pool: announcements, how they travel, and what an observer knows from them.
+
+mod announcer;
+mod observer;
+mod view;
+
+pub use announcer::Announcer;
+pub use observer::PresenceReader;
+pub use view::{PoolView, SeenNode, SeenRun};

@@ -1,0 +1,279 @@
+//! What an observer knows of the pool from the announcements that it received.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    jobs::JobKind,
+    message::{NodePresence, Presence, RunId, RunPresence, Subject},
+};
+
+/// Announcements that may be missing before a subject counts as silent.
+const MISSED: u32 = 3;
+
+/// Longest time between two announcements that is believed.
+const LONGEST_EVERY: Duration = Duration::from_secs(60);
+
+/// Shortest time after which a subject counts as silent.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
+
+/// How long a silent subject is remembered.
+const REMEMBERED: Duration = Duration::from_secs(300);
+
+/// Subjects of each sort that are remembered; further ones are dropped, so that no flood fills the
+/// memory.
+const MOST: usize = 10_000;
+
+/// Workers of one consumer that are believed; `--concurrency` takes no more.
+const MOST_WORKERS: u32 = 4096;
+
+/// Weight of one run that is believed.
+const MOST_SHARE: u32 = 1000;
+
+/// A consumer that announced itself.
+#[derive(Debug, Clone)]
+pub struct SeenNode {
+    /// Its last announcement.
+    pub presence: NodePresence,
+    seen: Seen,
+}
+
+/// A run that announced itself.
+#[derive(Debug, Clone)]
+pub struct SeenRun {
+    /// Its last announcement.
+    pub presence: RunPresence,
+    seen: Seen,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    at: Instant,
+    every: Duration,
+}
+
+impl Seen {
+    fn is_silent(&self, now: Instant) -> bool {
+        let silence = (self.every * MISSED).max(SHORTEST_SILENCE);
+        now.saturating_duration_since(self.at) > silence
+    }
+
+    fn is_forgotten(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) > REMEMBERED
+    }
+}
+
+impl SeenNode {
+    /// Whether its announcements have stopped without a farewell.
+    #[must_use]
+    pub fn is_silent(&self, now: Instant) -> bool {
+        self.seen.is_silent(now)
+    }
+
+    fn workers(&self) -> u32 {
+        self.presence.sample.workers.min(MOST_WORKERS)
+    }
+}
+
+impl SeenRun {
+    /// Whether its announcements have stopped without a farewell.
+    #[must_use]
+    pub fn is_silent(&self, now: Instant) -> bool {
+        self.seen.is_silent(now)
+    }
+}
+
+/// The pool as its members announced it. Times are those at which announcements were received: the
+/// clocks of others are not relied on.
+#[derive(Debug, Default)]
+pub struct PoolView {
+    nodes: HashMap<(String, u64), SeenNode>,
+    runs: HashMap<RunId, SeenRun>,
+}
+
+impl PoolView {
+    /// Takes an announcement that was received `now`.
+    pub fn note(&mut self, presence: Presence, now: Instant) {
+        let every = Duration::from_millis(presence.every_ms.into()).min(LONGEST_EVERY);
+        let seen = Seen { at: now, every };
+        self.forget(now);
+        match presence.subject {
+            Subject::Node(node) => {
+                // A consumer that was started again is another one.
+                let key = (node.name.clone(), node.sample.instance);
+                if presence.leaves {
+                    self.nodes.remove(&key);
+                } else if self.nodes.len() < MOST || self.nodes.contains_key(&key) {
+                    let presence = *node;
+                    self.nodes.insert(key, SeenNode { presence, seen });
+                }
+            }
+            Subject::Run(run) => {
+                if presence.leaves {
+                    self.runs.remove(&run.run);
+                } else if self.runs.len() < MOST || self.runs.contains_key(&run.run) {
+                    let presence = *run;
+                    self.runs
+                        .insert(presence.run.clone(), SeenRun { presence, seen });
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.nodes.retain(|_, node| !node.seen.is_forgotten(now));
+        self.runs.retain(|_, run| !run.seen.is_forgotten(now));
+    }
+
+    /// Consumers, silent ones too, in no order.
+    pub fn nodes(&self) -> impl Iterator<Item = &SeenNode> {
+        self.nodes.values()
+    }
+
+    /// Runs, silent ones too, in no order.
+    pub fn runs(&self) -> impl Iterator<Item = &SeenRun> {
+        self.runs.values()
+    }
+
+    /// Number of workers that take jobs of this kind.
+    #[must_use]
+    pub fn workers(&self, kind: JobKind, now: Instant) -> u32 {
+        let nodes = self.nodes.values().filter(|node| !node.is_silent(now));
+        let nodes = nodes.filter(|node| node.presence.kinds.contains(&kind));
+        nodes.map(SeenNode::workers).fold(0, u32::saturating_add)
+    }
+
+    /// Number of consumers that take jobs of this kind.
+    #[must_use]
+    pub fn consumers(&self, kind: JobKind, now: Instant) -> u32 {
+        let nodes = self.nodes.values().filter(|node| !node.is_silent(now));
+        let nodes = nodes.filter(|node| node.presence.kinds.contains(&kind));
+        u32::try_from(nodes.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Sum of the weights of other runs that want more units.
+    #[must_use]
+    pub fn others_share(&self, own: &RunId, now: Instant) -> u64 {
+        let runs = self.runs.values().filter(|run| !run.is_silent(now));
+        let others = runs.filter(|run| run.presence.run != *own && run.presence.wants_more);
+        others
+            .map(|run| u64::from(run.presence.share.clamp(1, MOST_SHARE)))
+            .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::message::NodeSample;
+
+    fn sample(instance: u64, workers: u32) -> NodeSample {
+        NodeSample {
+            instance,
+            kernel: "gmp".into(),
+            at_ns: 0,
+            workers,
+            busy_workers: 0,
+            busy_s: 0.0,
+            alive_s: 0.0,
+            cores: 1.0,
+            cpu_s: 0.0,
+            cpu_pct: 0.0,
+            pool_cpu_pct: 0.0,
+            mem_used_bytes: 0,
+            mem_total_bytes: 0,
+            rss_bytes: 0,
+            jobs_ok: 0,
+            jobs_failed: 0,
+            in_flight: 0,
+        }
+    }
+
+    fn node(name: &str, instance: u64, workers: u32, leaves: bool) -> Presence {
+        let node = NodePresence {
+            name: name.into(),
+            program: "0.1.0".into(),
+            kinds: vec![JobKind::Prime],
+            sample: sample(instance, workers),
+        };
+        Presence::new(
+            Subject::Node(Box::new(node)),
+            Duration::from_secs(2),
+            leaves,
+        )
+    }
+
+    fn run(name: &str, share: u32, wants_more: bool, leaves: bool) -> Presence {
+        let run = RunPresence {
+            run: name.parse().unwrap(),
+            what: "primes".into(),
+            jobs: 1,
+            done: 0,
+            jobs_per_s: 0.0,
+            since_ns: 0,
+            by: None,
+            share,
+            wants_more,
+        };
+        Presence::new(Subject::Run(Box::new(run)), Duration::from_secs(2), leaves)
+    }
+
+    #[test]
+    fn workers_count_until_their_consumer_leaves_or_falls_silent() {
+        let (mut view, now) = (PoolView::default(), Instant::now());
+        let at = |s| now + Duration::from_secs(s);
+        view.note(node("a", 1, 2, false), now);
+        view.note(node("b", 1, 4, false), now);
+        assert_eq!(view.workers(JobKind::Prime, now), 6);
+        assert_eq!(view.workers(JobKind::Factor, now), 0, "nobody takes them");
+        view.note(node("b", 1, 4, true), at(1));
+        assert_eq!(view.workers(JobKind::Prime, at(1)), 2);
+        assert_eq!(view.workers(JobKind::Prime, at(6)), 2);
+        assert_eq!(view.workers(JobKind::Prime, at(7)), 0, "silent");
+        assert!(view.nodes().next().unwrap().is_silent(at(7)));
+        view.note(node("a", 2, 8, false), at(7));
+        assert_eq!(view.workers(JobKind::Prime, at(7)), 8, "started again");
+        assert_eq!(view.nodes().count(), 2);
+        view.note(node("a", 2, 8, false), at(400));
+        assert_eq!(view.nodes().count(), 1, "the silent one is forgotten");
+    }
+
+    #[test]
+    fn only_runs_that_want_more_have_a_share() {
+        let (mut view, now) = (PoolView::default(), Instant::now());
+        let own = "r1".parse().unwrap();
+        view.note(run("r1", 5, true, false), now);
+        assert_eq!(view.others_share(&own, now), 0);
+        view.note(run("r2", 2, true, false), now);
+        view.note(run("r3", 0, true, false), now);
+        view.note(run("r4", 7, false, false), now);
+        assert_eq!(view.others_share(&own, now), 3, "a weight of 0 is 1");
+        view.note(run("r2", 2, true, true), now);
+        assert_eq!(view.others_share(&own, now), 1);
+        assert_eq!(view.others_share(&own, now + Duration::from_secs(7)), 0);
+    }
+
+    #[test]
+    fn numbers_of_others_are_bounded() {
+        let (mut view, now) = (PoolView::default(), Instant::now());
+        view.note(node("liar", 1, u32::MAX, false), now);
+        assert_eq!(view.workers(JobKind::Prime, now), 4096);
+        view.note(run("r2", u32::MAX, true, false), now);
+        assert_eq!(view.others_share(&"r1".parse().unwrap(), now), 1000);
+        for instance in 0..20_000 {
+            view.note(node("flood", instance, 1, false), now);
+        }
+        assert_eq!(view.nodes().count(), 10_000);
+        let mut forever = node("late", 1, 1, false);
+        forever.every_ms = u32::MAX;
+        let mut view = PoolView::default();
+        view.note(forever, now);
+        assert_eq!(
+            view.workers(JobKind::Prime, now + Duration::from_secs(181)),
+            0
+        );
+    }
+}

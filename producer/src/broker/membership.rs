@@ -1,0 +1,136 @@
+//! The run as a member of the pool: what it announces, what it knows of the others, and the window
+//! that follows from it.
+
+use std::{
+    env, fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lapin::Connection;
+use primepool_common::{
+    clock::unix_ns,
+    message::{Presence, RunPresence, Subject},
+    pool::{Announcer, PoolView, PresenceReader},
+};
+use primepool_engine::Kernel;
+use tracing::debug;
+
+use crate::{
+    run_dir::Manifest,
+    status::Status,
+    units::{SharedUnits, Units},
+    window::window,
+};
+
+/// Workers of a consumer that announces nothing: two cores are the least a node has.
+const WORKERS_A_CONSUMER: u32 = 2;
+
+/// The run as a member of the pool.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    manifest: Arc<Manifest>,
+    status: Arc<Status>,
+    kernel: Kernel,
+    share: u32,
+    by: Option<String>,
+    since: Instant,
+    since_ns: u64,
+    done_before: u64,
+    announcer: Announcer,
+    /// The announcements of others; nothing where they cannot be read.
+    pub(super) reader: Option<PresenceReader>,
+    view: PoolView,
+}
+
+impl Membership {
+    /// For a run with this weight. `kernel` is the one that workers are expected to have.
+    #[must_use]
+    pub(crate) fn new(
+        manifest: Arc<Manifest>,
+        status: Arc<Status>,
+        kernel: Kernel,
+        share: u32,
+        is_anonymous: bool,
+    ) -> Self {
+        Self {
+            done_before: status.jobs_done(),
+            manifest,
+            status,
+            kernel,
+            share,
+            by: (!is_anonymous).then(user_at_host),
+            since: Instant::now(),
+            since_ns: unix_ns(),
+            announcer: Announcer::default(),
+            reader: None,
+            view: PoolView::default(),
+        }
+    }
+
+    /// Goes on with this connection.
+    pub(super) async fn attach(&mut self, connection: &Connection) {
+        self.announcer.attach(connection).await;
+        self.reader = PresenceReader::open_presence(connection)
+            .await
+            .inspect_err(|error| debug!(%error, "cannot read who is in the pool"))
+            .ok();
+    }
+
+    /// Takes the announcement of another member.
+    pub(super) fn note(&mut self, presence: Presence, now: Instant) {
+        self.view.note(presence, now);
+    }
+
+    /// Announces the run; gives the time until the next announcement.
+    pub(super) async fn announce(&mut self, units: &SharedUnits, leaves: bool) -> Duration {
+        let every = Announcer::every(self.status.consumers());
+        let (jobs, done) = (self.manifest.request.count(), self.status.jobs_done());
+        let elapsed_s = self.since.elapsed().as_secs_f64().max(1e-3);
+        let run = RunPresence {
+            run: self.manifest.run.clone(),
+            what: self.manifest.request.work.jobs().describe(),
+            jobs,
+            done,
+            jobs_per_s: (done - self.done_before) as f64 / elapsed_s,
+            since_ns: self.since_ns,
+            by: self.by.clone(),
+            share: self.share,
+            wants_more: units.lock().wants_more(),
+        };
+        let presence = Presence::new(Subject::Run(Box::new(run)), every, leaves);
+        self.announcer.announce(&presence).await;
+        every
+    }
+
+    /// The number of units that the run may have outstanding; no limit where the others cannot be
+    /// seen.
+    pub(super) fn window(&self, units: &Units, now: Instant) -> Option<usize> {
+        self.reader.as_ref()?;
+        let Manifest {
+            run,
+            request,
+            packing,
+            ..
+        } = &*self.manifest;
+        let seen = self.view.workers(request.kind(), now);
+        // Of consumers of earlier versions, and before the first announcement.
+        let subscribed = self.status.consumers();
+        let known = self.view.consumers(request.kind(), now);
+        let others = subscribed.saturating_sub(known);
+        let workers = seen.saturating_add(others.saturating_mul(WORKERS_A_CONSUMER));
+        let unit = match units.mean_time() {
+            Duration::ZERO => packing.unit_time(request, self.kernel),
+            measured => measured,
+        };
+        let all = self.view.others_share(run, now) + u64::from(self.share);
+        Some(window(workers, unit, self.share, all))
+    }
+}
+
+fn user_at_host() -> String {
+    let user = env::var("USER").or_else(|_| env::var("LOGNAME"));
+    let user = user.unwrap_or_else(|_| "unknown".to_owned());
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{user}@{}", host.trim())
+}
