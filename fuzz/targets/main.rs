@@ -15,6 +15,7 @@ mod folder;
 mod integers;
 mod line_protocol;
 mod names;
+mod presence;
 mod primality;
 mod producer_line;
 mod quantities;
@@ -32,6 +33,7 @@ static TARGET: LazyLock<fn(&[u8])> =
             "integers" => integers::run,
             "line_protocol" => line_protocol::run,
             "names" => names::run,
+            "presence" => presence::run,
             "primality" => primality::run,
             "producer_line" => producer_line::run,
             "quantities" => quantities::run,

@@ -22,7 +22,7 @@ fuzz() { # TARGET: in an empty folder and environment
 	mkdir -p "$work/$1"/{empty,new} "$found" "$root/fuzz/artifacts"
 	case $1 in
 	*_line) options+=("-dict=$root/fuzz/lines.dict") ;;
-	unit | answer | control | folder | replies) options+=("-dict=$root/fuzz/json.dict") ;;
+	unit | answer | control | presence | folder | replies) options+=("-dict=$root/fuzz/json.dict") ;;
 	esac
 	# These take a millisecond for each input, and have few paths to find.
 	[[ $1 != @(*_line|line_protocol|primality) ]] || further=2000

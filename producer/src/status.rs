@@ -18,6 +18,12 @@ pub(crate) enum Event {
     QueueLost,
     /// Answers may have gone astray: units without a result are published again.
     Overdue,
+    /// Units that have no answer are neither in the queue nor with a consumer, and are published again.
+    UnitsLost {
+        units: usize,
+        /// Messages in the queue of dead letters.
+        dead: u32,
+    },
     /// Units are left to other nodes than these, whose results were wrong, and there is no other.
     NoOtherNode(String),
     /// The run was cancelled.
@@ -32,6 +38,7 @@ pub(crate) struct Status {
     jobs_done: AtomicU64,
     jobs_not_ok: AtomicU64,
     consumers: AtomicU32,
+    held: Mutex<Option<u32>>,
     stage: Mutex<Option<String>>,
 }
 
@@ -73,6 +80,17 @@ impl Status {
     #[must_use]
     pub(crate) fn consumers(&self) -> u32 {
         self.consumers.load(Relaxed)
+    }
+
+    /// Notes how many units the consumers hold, if all of them tell.
+    pub(crate) fn set_held(&self, held: Option<u32>) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+    }
+
+    /// Units that the consumers hold, if all of them tell.
+    #[must_use]
+    pub(crate) fn held(&self) -> Option<u32> {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how far the work on one integer is, for the progress line.

@@ -51,6 +51,7 @@ pub(crate) struct Units {
     /// Answered units, and the time of workers for all of them.
     timed: u32,
     time: Duration,
+    longest: Duration,
 }
 
 impl Units {
@@ -78,6 +79,7 @@ impl Units {
             campaign_units: HashMap::new(),
             timed: 0,
             time: Duration::ZERO,
+            longest: Duration::ZERO,
         };
         let unanswered = units.unanswered(done);
         let is_confirmed = |unit: &u64| units.confirmed.contains(unit);
@@ -308,6 +310,19 @@ impl Units {
     pub(crate) fn note_time(&mut self, time: Duration) {
         self.timed = self.timed.saturating_add(1);
         self.time = self.time.saturating_add(time);
+        self.longest = self.longest.max(time);
+    }
+
+    /// The longest time that a worker took for a unit.
+    #[must_use]
+    pub(crate) fn longest_time(&self) -> Duration {
+        self.longest
+    }
+
+    /// Number of units that have no answer, as far as they were published.
+    #[must_use]
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding.len()
     }
 
     /// How long workers take for a unit, on average; zero before the first answer.

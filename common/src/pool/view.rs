@@ -153,6 +153,15 @@ impl PoolView {
         u32::try_from(nodes.count()).unwrap_or(u32::MAX)
     }
 
+    /// Number of units, of all kinds, that consumers hold which take jobs of this kind.
+    #[must_use]
+    pub fn held(&self, kind: JobKind, now: Instant) -> u32 {
+        let nodes = self.nodes.values().filter(|node| !node.is_silent(now));
+        let nodes = nodes.filter(|node| node.presence.kinds.contains(&kind));
+        let held = nodes.map(|node| node.presence.sample.in_flight);
+        held.fold(0, u32::saturating_add)
+    }
+
     /// Sum of the weights of other runs that want more units.
     #[must_use]
     pub fn others_share(&self, own: &RunId, now: Instant) -> u64 {

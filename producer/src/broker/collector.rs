@@ -15,6 +15,7 @@ use lapin::{
 use primepool_common::{
     broker::{Backoff, BrokerError, ControlReader, Endpoint, queue_state},
     clock::unix_ns,
+    pool::Announcer,
     topology::{self, QueueState},
 };
 use primepool_engine::Kernel;
@@ -29,12 +30,13 @@ use tracing::info;
 
 use super::{
     LostAnswers,
+    lost_answers::{Look, Loss},
     results_queue::{OpenError, delete, open},
 };
 use crate::{
     results::{Arrival, SinkInput},
     run_dir::{Journal, Manifest},
-    status::Event,
+    status::{Event, Status},
     units::SharedUnits,
 };
 
@@ -56,6 +58,7 @@ pub(crate) struct Collector {
     pub journal: Journal,
     /// The units of the run.
     pub units: SharedUnits,
+    pub status: Arc<Status>,
     /// What consumers are expected to compute with.
     pub kernel: Kernel,
     /// Whether answers may have gone astray.
@@ -143,6 +146,7 @@ impl Collector {
                     Some(answer) => {
                         let mut delivery = answer?;
                         last_answer = Instant::now();
+                        self.lost_answers.answered();
                         let body = std::mem::take(&mut delivery.data);
                         let arrival = Arrival {
                             body: if body.len() <= largest { Ok(body) } else { Err(body.len()) },
@@ -180,7 +184,7 @@ impl Collector {
         }
     }
 
-    /// Has units without a result published again if answers may have gone astray and none is to be expected any more.
+    /// Has units without a result published again if units or answers were lost.
     async fn ask_again_if_due(
         &mut self,
         connection: &Connection,
@@ -191,16 +195,37 @@ impl Collector {
             .manifest
             .packing
             .unit_time(&self.manifest.request, self.kernel);
-        let unit = self.units.lock().mean_time().max(expected);
-        if !self.lost_answers.is_due(jobs, silence, unit) {
+        let look = {
+            let units = self.units.lock();
+            Look {
+                jobs,
+                held: self.status.held(),
+                outstanding: units.outstanding(),
+                silence,
+                unit: units.mean_time().max(expected),
+                longest: units.longest_time().max(expected),
+                every: Announcer::every(jobs.consumers),
+            }
+        };
+        let Some(loss) = self.lost_answers.is_due(&look) else {
             return;
-        }
+        };
         let queue = topology::results_queue(&self.manifest.run);
         let results = queue_state(connection, &queue).await;
         // What is there will still come.
         if results.is_ok_and(|results| results.ready == 0) {
-            self.lost_answers.settle(jobs);
-            let _ = self.sink.send(SinkInput::Overdue);
+            self.lost_answers.settle(&look);
+            let input = match loss {
+                Loss::Answers => SinkInput::Overdue,
+                Loss::Units => {
+                    let dead = queue_state(connection, topology::DEAD_QUEUE).await;
+                    SinkInput::UnitsLost {
+                        units: look.outstanding,
+                        dead: dead.map_or(0, |dead| dead.ready),
+                    }
+                }
+            };
+            let _ = self.sink.send(input);
         }
     }
 

@@ -103,6 +103,15 @@ impl Membership {
         every
     }
 
+    /// Notes how many units the consumers hold.
+    pub(super) fn note_held(&self, now: Instant) {
+        let kind = self.manifest.request.kind();
+        let known = self.view.consumers(kind, now);
+        let all_tell = self.reader.is_some() && known >= self.status.consumers().max(1);
+        let held = all_tell.then(|| self.view.held(kind, now));
+        self.status.set_held(held);
+    }
+
     /// The number of units that the run may have outstanding; no limit where the others cannot be
     /// seen.
     pub(super) fn window(&self, units: &Units, now: Instant) -> Option<usize> {

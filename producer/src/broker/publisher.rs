@@ -101,6 +101,7 @@ impl Publisher {
 
     /// Adapts the window to the pool. A run that publishes everything has none.
     fn resize(&self) {
+        self.membership.note_held(Instant::now());
         let window = if self.ends_when_idle {
             None
         } else {

@@ -40,6 +40,12 @@ pub(crate) enum SinkInput<A = Acker> {
     QueueLost,
     /// Answers may have gone astray, and none is to be expected any more.
     Overdue,
+    /// Units that have no answer are neither in the queue nor with a consumer.
+    UnitsLost {
+        units: usize,
+        /// Messages in the queue of dead letters.
+        dead: u32,
+    },
     /// The linear algebra of a sieve is over.
     Solved(Box<Solved>),
     /// The end: whatever comes later is left to the broker.
@@ -171,6 +177,10 @@ impl<A: Send + 'static> Sink<A> {
                     }
                     SinkInput::Overdue => {
                         lost = Some(Event::Overdue);
+                        break;
+                    }
+                    SinkInput::UnitsLost { units, dead } => {
+                        lost = Some(Event::UnitsLost { units, dead });
                         break;
                     }
                     SinkInput::End => {

@@ -18,7 +18,7 @@ fn how_to_resume(manifest: &Manifest, units: &SharedUnits) -> String {
     let command = command.unwrap_or_else(|_| "producer resume {run}".to_owned());
     let units = units.lock();
     format!(
-        "{} of {} units are published; nothing is lost. Go on with: {}",
+        "the results so far are kept, {} of {} units are published. Go on with: {}",
         units.confirmed(),
         units.count(),
         command.replace("{run}", manifest.run.as_str())
@@ -65,7 +65,8 @@ pub(super) fn conclude_detached(
     match end {
         End::Complete => {
             let collect = format!(
-                "published; collect the results within seven days with: producer resume {}",
+                "published (before RabbitMQ 4, other runs wait behind its units); collect the results \
+                 within seven days with: producer resume {}",
                 manifest.run
             );
             notice(&collect);

@@ -16,7 +16,7 @@ use super::failure::{Failure, broker_failure, folder_failure};
 use crate::{
     broker::PublishError,
     cli::Order,
-    progress::Progress,
+    progress::{Progress, plural},
     run_dir::mark_cancelled,
     status::{Event, Status},
     units::{SharedUnits, Units},
@@ -66,6 +66,7 @@ pub(super) async fn watch(
                     "answers may have gone astray while their queue was out of reach: \
                      publishing the units without a result again",
                 ),
+                Event::UnitsLost { units, dead } => progress.say(&units_lost(units, dead)),
                 Event::NoOtherNode(nodes) => progress.say(&format!(
                     "results of {nodes} were wrong, and no other node is there: start another consumer",
                 )),
@@ -94,6 +95,17 @@ pub(super) async fn watch(
         publishing.abort();
     }
     end
+}
+
+fn units_lost(units: usize, dead: u32) -> String {
+    let letters = match dead {
+        0 => String::new(),
+        dead => format!("; primepool.dead has {}", plural(dead.into(), "message")),
+    };
+    format!(
+        "{} without a result neither in the queue nor with a consumer{letters}: publishing again",
+        plural(units as u64, "unit"),
+    )
 }
 
 /// Longest time that a farewell may take.

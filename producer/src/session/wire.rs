@@ -159,6 +159,7 @@ impl Ready {
             manifest: Arc::clone(&manifest),
             journal,
             units: units.clone(),
+            status: Arc::clone(&status),
             kernel: order.kernel,
             lost_answers,
             sink: to_sink.clone(),

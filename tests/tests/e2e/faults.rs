@@ -237,9 +237,12 @@ fn a_run_that_ends_without_a_connection_leaves_no_queue() {
     let pipe = dir.path().join("pipe");
     let made = Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
-    let args = [&LONG[..], &["--output", "pipe"]].concat();
-    let producer = Process::start(Binary::Producer, dir.path(), &url, &args);
-    let run = Results::wait_for_run(dir.path());
+    // Detached, so that all units are published, and all answers can come.
+    let args = [&LONG[..], &["--output", "pipe", "--detach"]].concat();
+    let left = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(left.code, Some(0), "{left:?}");
+    let run = left.stdout.trim().to_owned();
+    let producer = Process::start(Binary::Producer, dir.path(), &url, &["resume", &run]);
     let queue = format!("primepool.results.{run}");
     let vhost = broker.url.rsplit('/').next().unwrap();
     wait_for("all answers to be with the producer", || {
@@ -434,4 +437,24 @@ fn a_unit_that_ends_its_consumers_is_given_up_with_an_answer() {
     };
     assert_eq!(outcome(0), "failed");
     assert!(done.stdout.contains("given up after"), "{}", done.stdout);
+}
+
+#[test]
+fn units_that_the_broker_lost_are_published_again() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let args = ["--count", "40", "--bits", "256", "--unit-size", "1"];
+    let producer = Process::start(Binary::Producer, dir.path(), &broker.url, &args);
+    let jobs = "primepool.jobs.prime";
+    wait_for("the units", || (broker.ready(jobs)? == 40).then_some(()));
+    broker.with_channel(async |channel| {
+        let options = lapin::options::QueuePurgeOptions::default();
+        channel.queue_purge(jobs.into(), options).await.unwrap();
+    });
+    // The consumer has nothing to do, and says so.
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let done = producer.wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    Results::read(dir.path()).assert_primes(40, 256);
+    let told = "40 units without a result neither in the queue nor with a consumer";
+    assert!(done.stderr.contains(told), "{done:?}");
 }

@@ -21,6 +21,7 @@ fn protocol(units: usize, consumers: usize, faults: u8, tidies: bool) -> Protoco
         units,
         consumers,
         faults,
+        window: units,
         tidies,
         without: None,
     }
@@ -28,8 +29,11 @@ fn protocol(units: usize, consumers: usize, faults: u8, tidies: bool) -> Protoco
 
 /// Fails unless it keeps its promises in every state.
 pub(crate) fn check(units: usize, consumers: usize, faults: u8, tidies: bool) {
+    check_model(protocol(units, consumers, faults, tidies));
+}
+
+fn check_model(protocol: Protocol) {
     let begin = Instant::now();
-    let protocol = protocol(units, consumers, faults, tidies);
     let size = format!("{protocol:?}");
     let checker = protocol
         .checker()
@@ -56,6 +60,15 @@ fn one_unit_whatever_goes_wrong() {
 #[test]
 fn two_units_that_share_a_run() {
     check(2, 1, 1, true);
+}
+
+/// No state in which the run waits for ever with its window full.
+#[test]
+fn two_units_with_a_window_of_one() {
+    check_model(Protocol {
+        window: 1,
+        ..protocol(2, 1, 1, true)
+    });
 }
 
 /// Looks for what goes wrong without a safeguard, and a way there.

@@ -60,6 +60,8 @@ pub(super) struct Protocol {
     pub(super) consumers: usize,
     /// How often something goes wrong.
     pub(super) faults: u8,
+    /// Units that the producer has outstanding at most, as `Units::next` counts them.
+    pub(super) window: usize,
     /// Takes out what is still under way for a unit once that has a result. It could only lead to further answers, which are
     /// dropped: that they are is seen without this, at a smaller size.
     pub(super) tidies: bool,
@@ -114,6 +116,8 @@ struct Producer {
     was_lost: bool,
     /// Units that are to be published.
     waiting: PerUnit<bool>,
+    /// Units that were published and have no answer.
+    outstanding: PerUnit<bool>,
     /// Publications that the broker has taken and whose confirmations are on their way: those that do not count for the journal,
     /// and those that do.
     unconfirmed: PerUnit<[u8; 2]>,
@@ -266,6 +270,16 @@ impl Protocol {
         self.without != Some(safeguard)
     }
 
+    /// Whether a unit may be published: one that is published again takes no other place.
+    fn has_place(&self, producer: &Producer, unit: usize) -> bool {
+        let outstanding = producer
+            .outstanding
+            .iter()
+            .filter(|is_out| **is_out)
+            .count();
+        producer.outstanding[unit] || outstanding < self.window
+    }
+
     /// What can happen without a fault.
     fn work(&self, state: &State, steps: &mut Vec<Action>) {
         let producer = &state.producer;
@@ -282,7 +296,7 @@ impl Protocol {
             steps.push(Action::AskAgain);
         }
         for unit in 0..self.units {
-            if producer.is_publishing && producer.waiting[unit] {
+            if producer.is_publishing && producer.waiting[unit] && self.has_place(producer, unit) {
                 steps.push(Action::Publish { unit });
             }
             for counts in [false, true] {
@@ -469,6 +483,9 @@ impl Protocol {
         for (waiting, is_published) in producer.waiting.iter_mut().zip(state.journal) {
             *waiting &= was_lost || !is_published;
         }
+        for unit in 0..self.units {
+            producer.outstanding[unit] = !producer.waiting[unit] && !producer.done[unit];
+        }
         if !self.has(Safeguard::UnitIsJournalledAfterConfirmation) {
             state.journal = producer.waiting;
         }
@@ -481,6 +498,7 @@ impl Protocol {
             && self.has(Safeguard::EarlierPublicationsDoNotCount)
             && self.has(Safeguard::PublicationsWithoutQueueDoNotCount);
         producer.waiting[unit] = false;
+        producer.outstanding[unit] = true;
         producer.unconfirmed[unit][usize::from(!is_too_soon)] += 1;
         state.jobs[unit] += 1;
     }
@@ -488,6 +506,7 @@ impl Protocol {
     /// `Sink::take`: checks an answer, and writes and syncs its result.
     fn keep(&self, state: &mut State, unit: usize, kind: usize) {
         let producer = &mut state.producer;
+        producer.outstanding[unit] = false;
         if producer.done[unit] && self.has(Safeguard::SecondResultIsDropped) {
             return;
         }
@@ -679,6 +698,7 @@ impl Producer {
             journal_is_closed: false,
             was_lost: false,
             waiting: Default::default(),
+            outstanding: Default::default(),
             unconfirmed: Default::default(),
             done,
             received: Default::default(),
@@ -711,6 +731,7 @@ impl State {
 
     fn tidy(&mut self, unit: usize) {
         self.producer.waiting[unit] = false;
+        self.producer.outstanding[unit] = false;
         self.producer.unconfirmed[unit] = [0, 0];
         self.journal[unit] = false;
         self.jobs[unit] = 0;
@@ -726,6 +747,7 @@ impl State {
     fn swap_units(&mut self) {
         let producer = &mut self.producer;
         producer.waiting.swap(0, 1);
+        producer.outstanding.swap(0, 1);
         producer.unconfirmed.swap(0, 1);
         producer.done.swap(0, 1);
         producer.received.swap(0, 1);
