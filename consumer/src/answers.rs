@@ -57,8 +57,9 @@ pub enum Outgoing {
 /// What a consumer announces.
 #[derive(Debug, Default)]
 struct Announcements {
-    /// Kinds of jobs that it takes.
+    /// Kinds of jobs that it takes, and bits of the largest numbers.
     kinds: Vec<JobKind>,
+    max_bits: u32,
     announcer: Announcer,
 }
 
@@ -238,16 +239,25 @@ impl Answers {
         }
     }
 
-    /// Announces this consumer, which takes these kinds of jobs, to the pool.
+    /// Announces this consumer, which takes these kinds of jobs with numbers of up to `max_bits`, to
+    /// the pool.
     #[must_use]
-    pub(crate) fn announcing(mut self, kinds: Vec<JobKind>) -> Self {
-        let announcer = Announcer::default();
-        self.announcements = Some(Announcements { kinds, announcer });
+    pub(crate) fn announcing(mut self, kinds: Vec<JobKind>, max_bits: u32) -> Self {
+        self.announcements = Some(Announcements {
+            kinds,
+            max_bits,
+            announcer: Announcer::default(),
+        });
         self
     }
 
     async fn announce(&mut self, leaves: bool) {
-        let Some(Announcements { kinds, announcer }) = &mut self.announcements else {
+        let Some(Announcements {
+            kinds,
+            max_bits,
+            announcer,
+        }) = &mut self.announcements
+        else {
             return;
         };
         // One that takes no units has no workers for others to count on.
@@ -260,6 +270,7 @@ impl Answers {
             } else {
                 Vec::new()
             },
+            max_bits: *max_bits,
             sample: self.node.sample(),
         };
         let every = Announcer::every(self.node.pool_consumers.load(Relaxed));

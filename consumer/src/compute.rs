@@ -37,7 +37,6 @@ pub(crate) trait Compute {
 pub(crate) struct Jobs {
     /// Place of the first one in the unit.
     pub offset: u64,
-    /// How many.
     pub count: u64,
 }
 

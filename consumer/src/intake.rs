@@ -39,17 +39,12 @@ use crate::{
 /// What the intake works with.
 #[derive(Debug)]
 pub(crate) struct Intake {
-    /// The broker.
     pub endpoint: Endpoint,
-    /// The consumer's settings.
     pub settings: Settings,
-    /// This node's counters.
     pub node: Arc<Node>,
     /// Where the units go.
     pub tasks: Sender<Task>,
-    /// Where refusals go.
     pub outgoing: UnboundedSender<Outgoing>,
-    /// What is held.
     pub ledger: Ledger,
     /// What is at work.
     pub running: Running,

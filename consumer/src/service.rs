@@ -85,7 +85,7 @@ pub(crate) async fn run(
     let (outgoing, to_send) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let answers = Answers::new(endpoint.clone(), Arc::clone(&node), ledger.clone(), to_send)
-        .announcing(settings.kinds.clone());
+        .announcing(settings.kinds.clone(), settings.max_bits);
     let mut answers = tokio::spawn(answers.run());
     let forward = tokio::spawn(forward(done, outgoing.clone(), ledger.clone()));
     let writer = Arc::new(writer);

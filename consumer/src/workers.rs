@@ -19,7 +19,6 @@ use crate::{
 /// A unit for the workers.
 #[derive(Debug)]
 pub(crate) struct Task {
-    /// What to do.
     pub unit: WorkUnit,
     /// Whether the broker had handed it out before.
     pub redelivered: bool,

@@ -3,7 +3,8 @@
 #   primes   the prime search on one core beside gmpy2, GMP and OpenSSL: engine/benches/primes.rs, ten minutes; leaves table and plot in
 #            runs/bench-<date>/. BITS ("256 512 1024 2048 4096"), ROUNDS (5), SECONDS_EACH (1)
 #   factor   factoring on one core beside PARI's gp: engine/benches/factor.rs, five minutes. BITS ("128 160 192 224")
-#   pool     the pool beside a bare loop of the engine, and beside lapin alone: tests/benches/pool.rs
+#   pool     the pool beside a bare loop of the engine, and beside lapin alone: tests/benches/pool/. ROUNDS (7), BITS;
+#            ONLY_SHARES=1: a small run beside a large one; BASE=DIR: beside the programs of an earlier build
 #   broker   what units and consumers cost the broker: tests/benches/broker.rs. CONSUMERS (1,10,100,200,500,1000)
 #   spread   one hard number on several workers, beside one: tests/benches/spread.rs, 20 minutes. Root, for shares of a core
 set -euo pipefail

@@ -50,6 +50,8 @@ pub struct NodePresence {
     /// Kinds of jobs that it takes; kinds that this build does not know are left out.
     #[serde(deserialize_with = "known_kinds")]
     pub kinds: Vec<JobKind>,
+    /// Bits of the largest numbers that it takes.
+    pub max_bits: u32,
     /// Its state.
     pub sample: NodeSample,
 }
@@ -137,7 +139,7 @@ mod tests {
     #[test]
     fn the_format_is_frozen() {
         let run = r#"{"version":1,"every_ms":2000,"run":{"run":"r1","what":"primes of 64 bits","jobs":9,"done":4,"jobs_per_s":1.5,"since_ns":7,"by":"u@h","share":1,"wants_more":true}}"#;
-        let node = r#"{"version":1,"every_ms":2000,"leaves":true,"node":{"name":"n1","program":"0.1.0","kinds":["prime","noop"],"sample":{"instance":1,"kernel":"gmp","at_ns":2,"workers":3,"busy_workers":1,"busy_s":0.5,"alive_s":1.5,"cores":2.0,"cpu_s":0.25,"cpu_pct":50.0,"pool_cpu_pct":12.5,"mem_used_bytes":1,"mem_total_bytes":4,"rss_bytes":2,"jobs_ok":5,"jobs_failed":0,"in_flight":4}}}"#;
+        let node = r#"{"version":1,"every_ms":2000,"leaves":true,"node":{"name":"n1","program":"0.1.0","kinds":["prime","noop"],"max_bits":4096,"sample":{"instance":1,"kernel":"gmp","at_ns":2,"workers":3,"busy_workers":1,"busy_s":0.5,"alive_s":1.5,"cores":2.0,"cpu_s":0.25,"cpu_pct":50.0,"pool_cpu_pct":12.5,"mem_used_bytes":1,"mem_total_bytes":4,"rss_bytes":2,"jobs_ok":5,"jobs_failed":0,"in_flight":4}}}"#;
         for body in [run, node] {
             let presence = Presence::decode(body.as_bytes()).unwrap();
             assert_eq!(String::from_utf8(presence.encode()).unwrap(), body);

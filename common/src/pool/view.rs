@@ -153,6 +153,15 @@ impl PoolView {
         u32::try_from(nodes.count()).unwrap_or(u32::MAX)
     }
 
+    /// Bits of the largest numbers that some consumer takes of this kind; 0 without a consumer.
+    #[must_use]
+    pub fn max_bits(&self, kind: JobKind, now: Instant) -> u32 {
+        let nodes = self.nodes.values().filter(|node| !node.is_silent(now));
+        let nodes = nodes.filter(|node| node.presence.kinds.contains(&kind));
+        let bits = nodes.map(|node| node.presence.max_bits);
+        bits.max().unwrap_or(0)
+    }
+
     /// Number of units, of all kinds, that consumers hold which take jobs of this kind.
     #[must_use]
     pub fn held(&self, kind: JobKind, now: Instant) -> u32 {
@@ -206,6 +215,7 @@ mod tests {
             name: name.into(),
             program: "0.1.0".into(),
             kinds: vec![JobKind::Prime],
+            max_bits: 4096,
             sample: sample(instance, workers),
         };
         Presence::new(
@@ -238,6 +248,8 @@ mod tests {
         view.note(node("b", 1, 4, false), now);
         assert_eq!(view.workers(JobKind::Prime, now), 6);
         assert_eq!(view.workers(JobKind::Factor, now), 0, "nobody takes them");
+        assert_eq!(view.max_bits(JobKind::Prime, now), 4096);
+        assert_eq!(view.max_bits(JobKind::Factor, now), 0);
         view.note(node("b", 1, 4, true), at(1));
         assert_eq!(view.workers(JobKind::Prime, at(1)), 2);
         assert_eq!(view.workers(JobKind::Prime, at(6)), 2);

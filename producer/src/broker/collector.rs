@@ -50,11 +50,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What the collecting side works with.
 #[derive(Debug)]
 pub(crate) struct Collector {
-    /// The broker.
     pub endpoint: Endpoint,
     /// What is asked for.
     pub manifest: Arc<Manifest>,
-    /// The confirmed units.
     pub journal: Journal,
     /// The units of the run.
     pub units: SharedUnits,

@@ -10,10 +10,11 @@ use std::{
 use lapin::Connection;
 use primepool_common::{
     clock::unix_ns,
-    message::{Presence, RunPresence, Subject},
+    message::{JobKind, Presence, RunPresence, Subject},
     pool::{Announcer, PoolView, PresenceReader},
 };
 use primepool_engine::Kernel;
+use tokio::time::timeout;
 use tracing::debug;
 
 use crate::{
@@ -25,6 +26,14 @@ use crate::{
 
 /// Workers of a consumer that announces nothing: two cores are the least a node has.
 const WORKERS_A_CONSUMER: u32 = 2;
+
+/// Number of workers that take jobs of this kind where `consumers` are subscribed, which may be of
+/// earlier versions and announce nothing.
+pub(crate) fn workers(view: &PoolView, kind: JobKind, consumers: u32, now: Instant) -> u32 {
+    let silent = consumers.saturating_sub(view.consumers(kind, now));
+    let seen = view.workers(kind, now);
+    seen.saturating_add(silent.saturating_mul(WORKERS_A_CONSUMER))
+}
 
 /// The run as a member of the pool.
 #[derive(Debug)]
@@ -122,12 +131,7 @@ impl Membership {
             packing,
             ..
         } = &*self.manifest;
-        let seen = self.view.workers(request.kind(), now);
-        // Of consumers of earlier versions, and before the first announcement.
-        let subscribed = self.status.consumers();
-        let known = self.view.consumers(request.kind(), now);
-        let others = subscribed.saturating_sub(known);
-        let workers = seen.saturating_add(others.saturating_mul(WORKERS_A_CONSUMER));
+        let workers = workers(&self.view, request.kind(), self.status.consumers(), now);
         let unit = match units.mean_time() {
             Duration::ZERO => packing.unit_time(request, self.kernel),
             measured => measured,
@@ -135,6 +139,31 @@ impl Membership {
         let all = self.view.others_share(run, now) + u64::from(self.share);
         Some(window(workers, unit, self.share, all))
     }
+}
+
+/// Longest time that a run waits at its start for the announcements of the consumers.
+const LOOK_AROUND: Duration = Duration::from_millis(500);
+
+/// The pool, as far as `consumers` that take jobs of this kind have announced themselves in the last
+/// seconds, or do so within a moment.
+pub(crate) async fn look_around(
+    connection: &Connection,
+    kind: JobKind,
+    consumers: u32,
+) -> PoolView {
+    let mut view = PoolView::default();
+    let Ok(reader) = PresenceReader::open_presence(connection).await else {
+        return view;
+    };
+    let mut reader = Some(reader);
+    let all_known = async {
+        while view.consumers(kind, Instant::now()) < consumers {
+            let presence = PresenceReader::next_of(&mut reader).await;
+            view.note(presence, Instant::now());
+        }
+    };
+    let _ = timeout(LOOK_AROUND, all_known).await;
+    view
 }
 
 fn user_at_host() -> String {

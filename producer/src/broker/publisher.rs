@@ -48,13 +48,11 @@ enum Sent {
 /// What the publishing side works with.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    /// The broker.
     pub endpoint: Endpoint,
     /// What is asked for.
     pub manifest: Arc<Manifest>,
     /// The units, which it pulls.
     pub units: SharedUnits,
-    /// The confirmed units.
     pub journal: Journal,
     /// The pool: whom this run shares it with.
     pub membership: Membership,

@@ -91,11 +91,8 @@ impl LinearAlgebra {
 /// A campaign that is over.
 #[derive(Debug)]
 pub(crate) struct Concluded {
-    /// Its job.
     pub job: u64,
-    /// The integer.
     pub number: Integer,
-    /// Its factorisation.
     pub found: Factorization,
     /// Worker time, in microseconds.
     pub us: u64,

@@ -55,15 +55,15 @@ pub struct Packing {
 }
 
 impl Packing {
-    /// Chooses the sizes; `consumers` is how many are subscribed now, `kernel` what they are
-    /// expected to compute with.
+    /// Chooses the sizes; `workers` is how many are there now, `kernel` what they are expected to
+    /// compute with.
     ///
     /// # Errors
     /// A fixed size whose answers would be too large for one message.
     pub fn choose(
         request: &Request,
         size: UnitSize,
-        consumers: u32,
+        workers: u32,
         kernel: Kernel,
     ) -> Result<Self, String> {
         let bits = request.work.bits();
@@ -79,8 +79,8 @@ impl Packing {
                 workers: 1,
             }),
             UnitSize::Auto => {
-                // Consumers do not say how many workers they have; two cores are the least a node has.
-                let workers = u64::from(consumers).saturating_mul(2).max(4);
+                // More may come: two nodes of two cores are the least.
+                let workers = u64::from(workers).max(4);
                 let (least, most) = UNIT_SECONDS.into_inner();
                 let job_s = request.work.jobs().expected_seconds(Some(kernel));
                 let run_s = job_s * request.count() as f64;
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn units_shrink_towards_the_end() {
         let packing =
-            Packing::choose(&request(256, 100_000), UnitSize::Auto, 1, Kernel::fastest()).unwrap();
+            Packing::choose(&request(256, 100_000), UnitSize::Auto, 2, Kernel::fastest()).unwrap();
         assert!(packing.most > 10, "{packing:?}");
         let bounds = packing.bounds(100_000);
         let size = |i: usize| bounds[i + 1] - bounds[i];
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn large_primes_go_one_by_one() {
         let packing =
-            Packing::choose(&request(8192, 100), UnitSize::Auto, 3, Kernel::fastest()).unwrap();
+            Packing::choose(&request(8192, 100), UnitSize::Auto, 6, Kernel::fastest()).unwrap();
         assert_eq!((packing.most, packing.least), (1, 1));
     }
 

@@ -57,9 +57,7 @@ pub(crate) enum SinkInput<A = Acker> {
 pub(crate) struct Arrival<A = Acker> {
     /// The message's body; only its length if no answer of this run can be so long.
     pub body: Result<Vec<u8>, usize>,
-    /// Acknowledges it.
     pub acker: A,
-    /// When it came.
     pub at: Instant,
     /// The same in nanoseconds since 1970.
     pub at_ns: u64,
@@ -96,13 +94,10 @@ pub(crate) struct Sink<A = Acker> {
 
 /// What the sink writes to.
 pub(crate) struct Files {
-    /// The run's results.
     pub results: File,
     /// The journal of confirmed units.
     pub journal: Journal,
-    /// Its metrics.
     pub metrics: Metrics,
-    /// Standard output.
     pub printer: Printer,
 }
 
@@ -291,7 +286,6 @@ pub(super) struct Answered {
     pub(super) unit: u64,
     pub(super) origin: Origin,
     pub(super) rows: Vec<Row>,
-    /// When it came.
     pub(super) at: Instant,
 }
 

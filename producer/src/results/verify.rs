@@ -26,7 +26,6 @@ use crate::{
 /// What a consumer says of a job.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim<'a> {
-    /// The job.
     pub job: u64,
     /// Its result, where that is one integer.
     pub value: Option<&'a Integer>,

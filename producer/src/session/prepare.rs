@@ -6,6 +6,7 @@ use std::{
         Arc,
         mpsc::{Receiver, Sender, channel},
     },
+    time::Instant,
 };
 
 use lapin::Connection;
@@ -67,11 +68,12 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
             let connection = broker::connect(endpoint, &run)
                 .await
                 .map_err(broker_failure)?;
+            let consumers = consumers(&connection, request).await?;
+            let workers = workers_for(&connection, request, consumers).await?;
+            let packing = choose(request, *unit_size, workers, order.kernel)?;
             declare_results(&connection, &run)
                 .await
                 .map_err(broker_failure)?;
-            let consumers = consumers(&connection, request).await?;
-            let packing = choose(request, *unit_size, consumers, order.kernel)?;
             let folder = Folder::create(
                 &order.runs_dir,
                 run,
@@ -188,11 +190,31 @@ fn units(folder: &Folder, confirmed: HashSet<u64>, done: &[bool]) -> SharedUnits
 fn choose(
     request: &Request,
     size: UnitSize,
-    consumers: u32,
+    workers: u32,
     kernel: Kernel,
 ) -> Result<Packing, Failure> {
-    Packing::choose(request, size, consumers, kernel)
+    Packing::choose(request, size, workers, kernel)
         .map_err(|e| (Exit::Usage, anyhow::Error::msg(e)))
+}
+
+/// Number of workers that are there for the jobs of a run.
+async fn workers_for(
+    connection: &Connection,
+    request: &Request,
+    consumers: u32,
+) -> Result<u32, Failure> {
+    let kind = request.kind();
+    let view = broker::look_around(connection, kind, consumers).await;
+    let now = Instant::now();
+    let (bits, most) = (request.work.bits(), view.max_bits(kind, now));
+    let all_known = consumers > 0 && view.consumers(kind, now) >= consumers;
+    if all_known && bits > most {
+        let error = anyhow::anyhow!(
+            "no consumer takes {kind} jobs of {bits} bits: the most is {most} bits (--max-bits of the consumers)"
+        );
+        return Err((Exit::Usage, error));
+    }
+    Ok(broker::workers(&view, kind, consumers, now))
 }
 
 async fn consumers(connection: &Connection, request: &Request) -> Result<u32, Failure> {

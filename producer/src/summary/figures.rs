@@ -33,7 +33,6 @@ pub(crate) struct ReadBack {
 pub(crate) struct NodeSummary {
     /// Name of the node.
     pub node: String,
-    /// Its compute threads.
     pub workers: u32,
     /// Cores' worth of time that its consumers may use.
     pub cores: f64,
@@ -64,13 +63,11 @@ pub(crate) struct NodeSummary {
 /// Figures of a run: of this session, except `jobs_ok_before`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Summary {
-    /// The run.
     pub run: String,
     /// Kind of its jobs.
     pub kind: String,
     /// Bits of each prime.
     pub bits: u32,
-    /// Jobs asked for.
     pub jobs: u64,
     /// Jobs that ended well in earlier sessions.
     pub jobs_ok_before: u64,
@@ -100,7 +97,6 @@ pub(crate) struct Summary {
     pub elapsed_s: f64,
     /// Jobs that ended well, per second.
     pub jobs_per_s: f64,
-    /// Publication to result.
     pub latency_ms: Option<Quantiles>,
     /// The part of it in which nobody worked on the unit.
     pub queue_wait_ms: Option<Quantiles>,

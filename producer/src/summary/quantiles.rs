@@ -11,9 +11,7 @@ pub(crate) struct Quantiles {
     pub p95: f64,
     /// 99 % are below.
     pub p99: f64,
-    /// The largest.
     pub max: f64,
-    /// The mean.
     pub mean: f64,
 }
 

@@ -299,13 +299,14 @@ fn messages_that_are_no_work_units() {
 #[test]
 fn jobs_above_a_consumers_limit_are_rejected() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let of = ["--count", "10", "--bits", "513", "--unit-size", "4"];
+    let producer = Process::start(Binary::Producer, dir.path(), &broker.url, &of);
+    wait_for("the units", || {
+        (broker.ready("primepool.jobs.prime")? == 3).then_some(())
+    });
     let args = ["--node", "n1", "--concurrency", "1", "--max-bits", "512"];
     let _consumer = Consumer::with(dir.path(), &broker, &args);
-    let done = produce(
-        dir.path(),
-        &broker.url,
-        &["--count", "10", "--bits", "513", "--unit-size", "4"],
-    );
+    let done = producer.wait();
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(done.stdout.contains("0 of 10 primes"), "{done:?}");
     assert!(done.stdout.contains("--max-bits"), "it says why: {done:?}");
@@ -313,6 +314,11 @@ fn jobs_above_a_consumers_limit_are_rejected() {
     assert_eq!(results.summary["jobs_rejected"], 10);
     assert_eq!(results.summary["error_rate"], 1.0);
     assert!(results.rows.iter().all(|row| row["outcome"] == "rejected"));
+    // With the consumer there, it is told before anything is published.
+    let refused = produce(dir.path(), &broker.url, &of);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    let told = "no consumer takes prime jobs of 513 bits: the most is 512 bits";
+    assert!(refused.stderr.contains(told), "{refused:?}");
 }
 
 #[test]

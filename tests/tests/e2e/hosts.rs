@@ -1,12 +1,13 @@
 //! Every form of a host (RFC 3986, 3.2.2) leads to where it says: broker, management API and InfluxDB.
 
 use std::{
+    io::Read,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
     path::Path,
 };
 
 use primepool_tests::{
-    Authority, Binary, Broker, Consumer, Finished, Influx, Process, Results, chaos::Proxy,
+    Authority, Binary, Broker, Consumer, Finished, Influx, Process, Results, chaos::Proxy, wait_for,
 };
 use tempfile::tempdir;
 
@@ -180,4 +181,34 @@ fn influxdb_and_the_management_api_are_where_their_addresses_say() {
         );
         assert_eq!(influx.rows(&bucket, "SELECT SUM(jobs) FROM job")[0][1], 3.0);
     }
+}
+
+#[test]
+fn a_proxy_is_asked_for_what_is_not_on_this_machine() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let mut command = Binary::Consumer.command();
+    command
+        .args([
+            "--node",
+            "n1",
+            "--concurrency",
+            "1",
+            "--metrics-spool",
+            "spool",
+        ])
+        .env("PRIMEPOOL_AMQP_URL", &broker.url)
+        .env("INFLUX_HOST", "http://influx.invalid:8086/metrics")
+        .env("HTTP_PROXY", &address)
+        .env("http_proxy", &address);
+    let _consumer = Process::spawn(command, "consumer", dir.path());
+    let (mut client, _) = wait_for("the proxy to be asked", || proxy.accept().ok());
+    client.set_nonblocking(false).unwrap();
+    let mut request = [0; 64];
+    client.read_exact(&mut request[..48]).unwrap();
+    let request = String::from_utf8_lossy(&request);
+    let asked = "http://influx.invalid:8086/metrics/ping";
+    assert!(request.starts_with(&format!("GET {asked}")), "{request}");
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use primepool_tests::{Binary, Broker, Consumer, Process, Results, primes, wait_for};
 use rug::{Integer, integer::IsPrime};
+use serde_json::Value;
 use tempfile::tempdir;
 
 #[test]
@@ -275,4 +276,55 @@ fn each_kind_goes_to_those_who_take_it() {
     assert_eq!(done.code, Some(0), "{done:?}");
     let results = Results::read(dir.path());
     assert!(results.rows.iter().all(|row| row["node"] == "safe"));
+}
+
+/// The lines of a log in JSON.
+fn json(log: &str) -> Vec<Value> {
+    let lines = log.lines().filter(|line| line.starts_with('{'));
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn logs_for_collectors_have_the_fields_of_run_and_unit() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let logs = ["--log", "debug", "--log-format", "json"];
+    let node = ["--node", "n1", "--concurrency", "1"];
+    let consumer = Consumer::with(dir.path(), &broker, &[&node[..], &logs].concat());
+    let args = [
+        &["--count", "3", "--bits", "64", "--unit-size", "1"][..],
+        &logs,
+    ]
+    .concat();
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let run = Results::read(dir.path()).run().to_owned();
+    consumer.0.signal("TERM");
+    let left = consumer.0.wait();
+    let worked = json(&left.stderr);
+    let worked = worked.iter().filter(|line| line["message"] == "done");
+    let units: Vec<_> = worked
+        .map(|line| {
+            let [node, unit] = &line["spans"].as_array().unwrap()[..] else {
+                panic!("{line}")
+            };
+            assert_eq!(
+                (&node["name"], &node["node"]),
+                (&"consumer".into(), &"n1".into())
+            );
+            assert_eq!(
+                (&unit["run"], &unit["kind"]),
+                (&run.as_str().into(), &"prime".into())
+            );
+            assert_eq!((&unit["worker"], &line["jobs"]), (&0.into(), &1.into()));
+            unit["unit"].as_u64().unwrap()
+        })
+        .collect();
+    assert_eq!(units.len(), 3, "{}", left.stderr);
+    let published = json(&done.stderr);
+    let mut published = published
+        .iter()
+        .filter(|line| line["message"] == "publishing a unit");
+    assert!(published.all(|line| line["spans"][0]["run"] == run.as_str()));
 }

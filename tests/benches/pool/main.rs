@@ -8,6 +8,8 @@
 //! - dispatch: empty jobs, one a message and packed, against lapin alone publishing to a queue of the same type and consuming
 //!   from it;
 //! - round trip: one empty job at a time, from publishing it to its answer.
+//!
+//! `ONLY_SHARES=1` measures a small run beside a large one instead, `BASE=DIR` these programs beside those of an earlier build in DIR.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,6 +18,9 @@
     missing_docs,
     reason = "a benchmark ends with the first thing that goes wrong, and prints"
 )]
+
+mod base;
+mod shares;
 
 use std::{
     fmt::Write as _,
@@ -70,6 +75,17 @@ fn main() {
     let only: Option<u32> = std::env::var("BITS")
         .ok()
         .map(|text| text.parse().expect("BITS"));
+    if let Some(base) = std::env::var_os("BASE") {
+        println!(
+            "{}",
+            base::report(&broker, Path::new(&base), workers, rounds)
+        );
+        return;
+    }
+    if std::env::var_os("ONLY_SHARES").is_some() {
+        println!("{}", shares::report(&broker, workers, rounds));
+        return;
+    }
     if std::env::var_os("ONLY_METRICS").is_some() {
         println!(
             "{METRICS_HEAD}{}",
