@@ -10,7 +10,10 @@ use std::{
 use primepool_common::message::{UnitId, WorkUnit};
 use tokio::sync::Notify;
 
-use crate::run_dir::Manifest;
+use crate::{
+    request::Packing,
+    run_dir::{Manifest, Repacking},
+};
 
 /// What is to be published next.
 #[derive(Debug, PartialEq)]
@@ -25,6 +28,10 @@ pub(crate) enum Next {
 #[derive(Debug)]
 pub(crate) struct Units {
     manifest: Arc<Manifest>,
+    /// Sizes of the units that are not published yet.
+    packing: Packing,
+    /// No unit from this one on was ever published.
+    fresh: u64,
     /// Index of each unit's first job, and the number of jobs at the end.
     bounds: Vec<u64>,
     /// Units to publish, in this order.
@@ -48,8 +55,9 @@ pub(crate) struct Units {
     avoided: HashMap<u64, Vec<String>>,
     /// Units of campaigns, until they are answered or cancelled, and when they were published.
     campaign_units: HashMap<u64, (WorkUnit, Option<Instant>)>,
-    /// Answered units, and the time of workers for all of them.
+    /// Answered units, their jobs, and the time of workers for all of them.
     timed: u32,
+    timed_jobs: u64,
     time: Duration,
     longest: Duration,
 }
@@ -58,13 +66,26 @@ impl Units {
     /// The units of `manifest`, of which `confirmed` are published already. Publishes those of the
     /// others that have a job that is not done.
     #[must_use]
-    pub(crate) fn new(manifest: Arc<Manifest>, mut confirmed: HashSet<u64>, done: &[bool]) -> Self {
-        let bounds = manifest.packing.bounds(manifest.request.count());
+    pub(crate) fn new(
+        manifest: Arc<Manifest>,
+        repackings: &[Repacking],
+        mut confirmed: HashSet<u64>,
+        done: &[bool],
+    ) -> Self {
+        let mut bounds = manifest.packing.bounds(manifest.request.count());
+        let mut packing = manifest.packing;
+        for repacking in repackings {
+            repack(&mut bounds, repacking);
+            packing = repacking.packing;
+        }
         let count = bounds.len() as u64 - 1;
         // A damaged journal may name others.
         confirmed.retain(|unit| *unit < count);
         let mut units = Self {
             manifest,
+            packing,
+            fresh: 0,
+            timed_jobs: 0,
             published: vec![None; count as usize],
             bounds,
             waiting: VecDeque::new(),
@@ -85,6 +106,12 @@ impl Units {
         let is_confirmed = |unit: &u64| units.confirmed.contains(unit);
         let (outstanding, waiting): (Vec<_>, Vec<_>) =
             unanswered.into_iter().partition(is_confirmed);
+        let is_touched = |unit: &u64| {
+            let (first, end) = units.bounds(*unit).unwrap_or_default();
+            units.confirmed.contains(unit) || done[first as usize..end as usize].contains(&true)
+        };
+        let touched = (0..count).rev().find(is_touched);
+        units.fresh = touched.map_or(0, |unit| unit + 1);
         units.outstanding = outstanding.into_iter().collect();
         units.waiting = waiting.into();
         units
@@ -115,6 +142,9 @@ impl Units {
             // A unit of a campaign that is answered or cancelled is not published again.
             if let Some(unit) = self.unit(number, at, published_ns) {
                 self.outstanding.insert(number);
+                if !UnitId::of(number).is_of_campaign() {
+                    self.fresh = self.fresh.max(number + 1);
+                }
                 return Some(Next::Unit(Box::new(unit)));
             }
         }
@@ -306,8 +336,34 @@ impl Units {
         self.confirmed.len() as u64
     }
 
-    /// Notes how long a worker took for a unit.
-    pub(crate) fn note_time(&mut self, time: Duration) {
+    /// Packs the jobs that were never published anew, as far as the measured pace asks for it and
+    /// `workers` are there. The result has to be on disk before the next unit is taken.
+    pub(crate) fn adapt(&mut self, workers: u32) -> Option<Repacking> {
+        let Manifest { request, .. } = &*self.manifest;
+        if !self.manifest.is_adaptive() || self.timed_jobs == 0 || self.timed < LEAST_TIMED {
+            return None;
+        }
+        let job_s = self.time.as_secs_f64() / self.timed_jobs as f64;
+        let (first, _) = self.bounds(self.fresh)?;
+        let left = request.count() - first;
+        let packing = self.packing.adapted(request, job_s, left, workers)?;
+        let repacking = Repacking {
+            from: self.fresh,
+            packing,
+        };
+        repack(&mut self.bounds, &repacking);
+        self.packing = packing;
+        let (from, count) = (self.fresh, self.bounds.len() as u64 - 1);
+        self.published.resize(count as usize, None);
+        let is_fresh = |unit: &u64| !UnitId::of(*unit).is_of_campaign() && *unit >= from;
+        self.waiting.retain(|unit| !is_fresh(unit));
+        self.waiting.extend(from..count);
+        Some(repacking)
+    }
+
+    /// Notes how long a worker took for a unit of so many jobs.
+    pub(crate) fn note_time(&mut self, time: Duration, jobs: u64) {
+        self.timed_jobs = self.timed_jobs.saturating_add(jobs);
         self.timed = self.timed.saturating_add(1);
         self.time = self.time.saturating_add(time);
         self.longest = self.longest.max(time);
@@ -340,6 +396,23 @@ impl Units {
             .collect()
     }
 }
+
+/// Packs the jobs from the first one of a unit on anew.
+fn repack(bounds: &mut Vec<u64>, repacking: &Repacking) {
+    let Some(jobs) = bounds.last().copied() else {
+        return;
+    };
+    let from = usize::try_from(repacking.from).unwrap_or(usize::MAX);
+    if from < bounds.len() - 1 {
+        let first = bounds[from];
+        bounds.truncate(from);
+        let tail = repacking.packing.bounds(jobs - first);
+        bounds.extend(tail.into_iter().map(|job| first + job));
+    }
+}
+
+/// Units that are timed before the others are packed anew.
+const LEAST_TIMED: u32 = 8;
 
 /// [`Units`] for several threads; clones share them.
 #[derive(Debug, Clone)]
@@ -376,30 +449,33 @@ mod tests {
     use primepool_common::message::{FactorJobs, HexInteger, Method, PrimeJobs, VERSION, Work};
 
     use super::*;
-    use crate::request::{Packing, Request};
+    use crate::request::Request;
 
-    /// Five units of two jobs.
-    fn units(confirmed: &[u64], done: &[bool]) -> Units {
+    fn manifest(count: u64, packing: Packing) -> Manifest {
         let request = Request::new(Work::Prime(PrimeJobs {
             bits: 64,
-            count: 10,
+            count,
             method: Method::Incremental,
         }));
-        let packing = Packing {
-            most: 2,
-            least: 2,
-            workers: 1,
-        };
-        let manifest = Manifest {
-            version: 1,
+        Manifest {
+            version: 2,
             run: "r1".parse().unwrap(),
             request,
             packing,
             priority: 0,
             output: "results.jsonl".into(),
+        }
+    }
+
+    /// Five units of two jobs.
+    fn units(confirmed: &[u64], done: &[bool]) -> Units {
+        let packing = Packing {
+            most: 2,
+            least: 2,
+            workers: 1,
         };
         let confirmed = confirmed.iter().copied().collect();
-        Units::new(Arc::new(manifest), confirmed, done)
+        Units::new(Arc::new(manifest(10, packing)), &[], confirmed, done)
     }
 
     fn drain(units: &mut Units) -> Vec<u64> {
@@ -563,12 +639,100 @@ mod tests {
         assert!(all.is_idle(), "not a second time");
     }
 
+    /// A run of a thousand jobs in units of a hundred, of which the first two are published.
+    fn adaptive() -> Units {
+        let packing = Packing {
+            most: 100,
+            least: 100,
+            workers: 4,
+        };
+        let manifest = manifest(1000, packing);
+        Units::new(Arc::new(manifest), &[], HashSet::new(), &[false; 1000])
+    }
+
+    #[test]
+    fn what_was_never_published_is_packed_by_the_measured_pace() {
+        let mut units = adaptive();
+        for _ in 0..2 {
+            units.next(Instant::now(), 0);
+        }
+        assert_eq!(units.adapt(4), None, "nothing is measured");
+        // A job takes 50 ms: a full unit has four.
+        for _ in 0..8 {
+            units.note_time(Duration::from_secs(5), 100);
+        }
+        let repacking = units.adapt(4).unwrap();
+        assert_eq!((repacking.from, repacking.packing.most), (2, 4));
+        let count = units.count();
+        assert!((202..802).contains(&count), "{count}");
+        assert_eq!(
+            (units.bounds(1), units.bounds(2)),
+            (Some((100, 200)), Some((200, 204)))
+        );
+        assert_eq!(units.bounds(count - 1).unwrap().1, 1000);
+        assert_eq!(units.adapt(4), None, "it is right now");
+        let mut jobs = 0;
+        while let Some(Next::Unit(unit)) = units.next(Instant::now(), 0) {
+            assert_eq!(unit.first, 200 + jobs);
+            jobs += unit.work.count();
+        }
+        assert_eq!(jobs, 800, "each job once");
+
+        // After a crash the numbers mean the same jobs.
+        let manifest = Arc::new(manifest(1000, adaptive().packing));
+        let confirmed = [0, 1, 5].into_iter().collect();
+        let mut done = [false; 1000];
+        done[204..208].fill(true);
+        let mut again = Units::new(manifest, &[repacking], confirmed, &done);
+        assert_eq!(again.count(), 802);
+        assert_eq!(
+            drain(&mut again)[..4],
+            [2, 6, 7, 8],
+            "3 and 4 are done, 5 is published"
+        );
+    }
+
+    #[test]
+    fn what_was_published_in_any_session_keeps_its_jobs() {
+        let manifest = Arc::new(manifest(1000, adaptive().packing));
+        // A queue was lost: nothing counts as confirmed, but job 350 has its result.
+        let mut done = [false; 1000];
+        done[350] = true;
+        let mut units = Units::new(manifest, &[], HashSet::new(), &done);
+        for _ in 0..8 {
+            units.note_time(Duration::from_secs(5), 100);
+        }
+        let repacking = units.adapt(4).unwrap();
+        assert_eq!(repacking.from, 4);
+        assert_eq!(drain(&mut units)[..5], [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn runs_of_earlier_versions_and_of_fixed_sizes_stay_as_they_are() {
+        let fixed = Packing {
+            most: 100,
+            least: 100,
+            workers: 1,
+        };
+        let first_version = Manifest {
+            version: 1,
+            ..manifest(1000, adaptive().packing)
+        };
+        for manifest in [manifest(1000, fixed), first_version] {
+            let mut units = Units::new(Arc::new(manifest), &[], HashSet::new(), &[false; 1000]);
+            for _ in 0..8 {
+                units.note_time(Duration::from_secs(5), 100);
+            }
+            assert_eq!(units.adapt(4), None);
+        }
+    }
+
     #[test]
     fn the_time_of_a_unit_is_the_mean() {
         let mut all = units(&[], &[false; 10]);
         assert_eq!(all.mean_time(), Duration::ZERO);
-        all.note_time(Duration::from_secs(1));
-        all.note_time(Duration::from_secs(2));
+        all.note_time(Duration::from_secs(1), 2);
+        all.note_time(Duration::from_secs(2), 2);
         assert_eq!(all.mean_time(), Duration::from_millis(1500));
     }
 }

@@ -112,6 +112,12 @@ impl Membership {
         every
     }
 
+    /// Number of workers that take the run's jobs.
+    pub(super) fn workers(&self, now: Instant) -> u32 {
+        let kind = self.manifest.request.kind();
+        workers(&self.view, kind, self.status.consumers(), now)
+    }
+
     /// Notes how many units the consumers hold.
     pub(super) fn note_held(&self, now: Instant) {
         let kind = self.manifest.request.kind();
@@ -131,7 +137,7 @@ impl Membership {
             packing,
             ..
         } = &*self.manifest;
-        let workers = workers(&self.view, request.kind(), self.status.consumers(), now);
+        let workers = self.workers(now);
         let unit = match units.mean_time() {
             Duration::ZERO => packing.unit_time(request, self.kernel),
             measured => measured,

@@ -20,7 +20,7 @@ use tracing::debug;
 
 use super::Membership;
 use crate::{
-    run_dir::{FolderError, Journal, Manifest, Publication},
+    run_dir::{FolderError, Journal, Manifest, Publication, Repackings},
     units::{Next, SharedUnits},
 };
 
@@ -54,6 +54,8 @@ pub(crate) struct Publisher {
     /// The units, which it pulls.
     pub units: SharedUnits,
     pub journal: Journal,
+    /// The sizes of the units.
+    pub repackings: Repackings,
     /// The pool: whom this run shares it with.
     pub membership: Membership,
     /// Whether to end when every unit is confirmed; otherwise more units may follow at any time.
@@ -81,7 +83,7 @@ impl Publisher {
         let name = format!("primepool producer {} (publishing)", self.manifest.run);
         let (connection, channel) = open_publisher(&self.endpoint, &name).await?;
         self.membership.attach(&connection).await;
-        self.resize();
+        self.resize()?;
         let mut publisher = ConfirmedPublisher::new(channel, WINDOW);
         let ended = self.publish(&mut publisher, backoff).await;
         let (mut units, mut cancelled) = (Vec::new(), Vec::new());
@@ -98,7 +100,7 @@ impl Publisher {
     }
 
     /// Adapts the window to the pool. A run that publishes everything has none.
-    fn resize(&self) {
+    fn resize(&self) -> Result<(), FolderError> {
         self.membership.note_held(Instant::now());
         let window = if self.ends_when_idle {
             None
@@ -108,6 +110,19 @@ impl Publisher {
         if self.units.lock().window() != window {
             self.units.update(|units| units.set_window(window));
         }
+        if !self.ends_when_idle {
+            // No unit is taken in between.
+            let mut units = self.units.lock();
+            if let Some(repacking) = units.adapt(self.membership.workers(Instant::now())) {
+                debug!(
+                    from = repacking.from,
+                    jobs = repacking.packing.most,
+                    "packing units anew"
+                );
+                self.repackings.add(&repacking)?;
+            }
+        }
+        Ok(())
     }
 
     async fn publish(
@@ -121,7 +136,7 @@ impl Publisher {
             let is_closed = self.units.lock().is_closed();
             if is_closed || now >= next_presence {
                 next_presence = now + self.membership.announce(&self.units, is_closed).await;
-                self.resize();
+                self.resize()?;
             }
             if is_closed {
                 return Ok(());
@@ -159,7 +174,7 @@ impl Publisher {
             tokio::select! {
                 presence = PresenceReader::next_of(&mut self.membership.reader) => {
                     self.membership.note(presence, Instant::now());
-                    self.resize();
+                    self.resize()?;
                 }
                 () = sleep_until(next_presence.into()) => {}
                 Some(()) = OptionFuture::from(due) => {}

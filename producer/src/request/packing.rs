@@ -36,6 +36,9 @@ const UNIT_SECONDS: RangeInclusive<f64> = 0.05..=0.2;
 /// Units of each worker that a run is cut into before they get longer than the least.
 const UNITS_A_WORKER: f64 = 25.0;
 
+/// How many times larger or smaller the right size has to be before the units are packed anew.
+const WORTHWHILE: f64 = 1.5;
+
 /// Most bytes of a unit's answer that `auto` aims at, and the most that a fixed size may come to.
 const ANSWER_BYTES: u64 = 8 << 20;
 
@@ -67,8 +70,7 @@ impl Packing {
         kernel: Kernel,
     ) -> Result<Self, String> {
         let bits = request.work.bits();
-        let answer_limit =
-            (ANSWER_BYTES / request.work.jobs().answer_bytes()).clamp(1, MAX_UNIT_JOBS);
+        let answer_limit = answer_limit(request);
         match size {
             UnitSize::Fixed(jobs) if jobs > answer_limit => Err(format!(
                 "--unit-size {jobs} makes the answers of {bits} bits too large for one message: {answer_limit} at most"
@@ -81,16 +83,8 @@ impl Packing {
             UnitSize::Auto => {
                 // More may come: two nodes of two cores are the least.
                 let workers = u64::from(workers).max(4);
-                let (least, most) = UNIT_SECONDS.into_inner();
                 let job_s = request.work.jobs().expected_seconds(Some(kernel));
-                let run_s = job_s * request.count() as f64;
-                let unit_s = (run_s / workers as f64 / UNITS_A_WORKER).clamp(least, most);
-                let most = ((unit_s / job_s) as u64).clamp(1, answer_limit);
-                Ok(Self {
-                    most,
-                    least: most.div_ceil(10),
-                    workers,
-                })
+                Ok(Self::of_pace(request, job_s, request.count(), workers))
             }
         }
     }
@@ -101,6 +95,48 @@ impl Packing {
         let job_s = request.work.jobs().expected_seconds(Some(kernel));
         let seconds = job_s * self.most as f64;
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
+    /// Whether the sizes follow the pace that is measured while the run goes on: not if the user
+    /// fixed them.
+    #[must_use]
+    pub fn is_adaptive(&self) -> bool {
+        self.workers > 1
+    }
+
+    /// The sizes for the `left` jobs that are not published yet, if they should differ from these:
+    /// `job_s` are seconds of a worker for a job as measured, `workers` is how many are there.
+    #[must_use]
+    pub(crate) fn adapted(
+        &self,
+        request: &Request,
+        job_s: f64,
+        left: u64,
+        workers: u32,
+    ) -> Option<Self> {
+        if !self.is_adaptive() || left == 0 || job_s <= 0.0 {
+            return None;
+        }
+        // One worker would get the rest as one unit.
+        let workers = u64::from(workers).max(2);
+        let new = Self::of_pace(request, job_s, left, workers);
+        let is_far = |a: u64, b: u64| {
+            let (a, b) = (a.max(1) as f64, b.max(1) as f64);
+            a / b > WORTHWHILE || b / a > WORTHWHILE
+        };
+        (is_far(new.most, self.most) || is_far(new.workers, self.workers)).then_some(new)
+    }
+
+    fn of_pace(request: &Request, job_s: f64, jobs: u64, workers: u64) -> Self {
+        let (least, most) = UNIT_SECONDS.into_inner();
+        let run_s = job_s * jobs as f64;
+        let unit_s = (run_s / workers as f64 / UNITS_A_WORKER).clamp(least, most);
+        let most = ((unit_s / job_s) as u64).clamp(1, answer_limit(request));
+        Self {
+            most,
+            least: most.div_ceil(10),
+            workers,
+        }
     }
 
     /// Index of each unit's first job, in order, and `count` at the end.
@@ -118,12 +154,27 @@ impl Packing {
     }
 }
 
+/// Most jobs of a unit, for the length of its answer.
+fn answer_limit(request: &Request) -> u64 {
+    (ANSWER_BYTES / request.work.jobs().answer_bytes()).clamp(1, MAX_UNIT_JOBS)
+}
+
 impl Packing {
+    /// Most jobs that a unit may have in the course of the run.
+    #[must_use]
+    pub(crate) fn most_ever(&self, request: &Request) -> u64 {
+        if self.is_adaptive() {
+            self.most.max(answer_limit(request))
+        } else {
+            self.most
+        }
+    }
+
     /// Whether it packs anything.
     ///
     /// # Errors
     /// Why it does not.
-    pub(super) fn validate(&self) -> Result<(), String> {
+    pub(crate) fn validate(&self) -> Result<(), String> {
         let fits = 1 <= self.least && self.least <= self.most && self.most <= MAX_UNIT_JOBS;
         if !fits || self.workers == 0 {
             return Err(format!(
@@ -181,6 +232,41 @@ mod tests {
         let packing =
             Packing::choose(&request(8192, 100), UnitSize::Auto, 6, Kernel::fastest()).unwrap();
         assert_eq!((packing.most, packing.least), (1, 1));
+    }
+
+    #[test]
+    fn sizes_follow_the_pace_that_is_measured() {
+        let request = request(256, 1_000_000);
+        let packing = Packing {
+            most: 100,
+            least: 10,
+            workers: 4,
+        };
+        let adapted = |job_s, left, workers| packing.adapted(&request, job_s, left, workers);
+        // A unit of 100 jobs takes 50 to 200 ms as it is.
+        assert_eq!(adapted(2e-3, 1_000_000, 4), None);
+        // Jobs are ten times as long: 200 ms again, of a long run.
+        let slow = adapted(20e-3, 1_000_000, 4).unwrap();
+        assert_eq!((slow.most, slow.least), (10, 1));
+        // Of a short one, 50 ms.
+        assert_eq!(adapted(20e-3, 200, 4).unwrap().most, 2);
+        let fast = adapted(20e-6, 1_000_000, 4).unwrap();
+        assert_eq!(fast.most, 10_000);
+        // More workers finish together with smaller units at the end.
+        let many = adapted(2e-3, 1_000_000, 100).unwrap();
+        assert_eq!((many.most, many.workers), (100, 100));
+        assert_eq!(adapted(0.0, 1_000_000, 4), None, "not known yet");
+        assert_eq!(adapted(20e-3, 0, 4), None);
+        let fixed = Packing {
+            least: 100,
+            workers: 1,
+            ..packing
+        };
+        assert_eq!(fixed.adapted(&request, 1.0, 1_000_000, 100), None);
+        assert_eq!(
+            (fixed.most_ever(&request), packing.most_ever(&request)),
+            (100, 50_000)
+        );
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl<A: Send + 'static> Sink<A> {
         let us = us.min(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
         if published.is_some() {
             self.tally.busy(&node, us as f64 / 1e3);
-            self.units.lock().note_time(Duration::from_micros(us));
+            self.units.lock().note_time(Duration::from_micros(us), 0);
         }
         let mut wrong = None;
         let answer = match outcome {

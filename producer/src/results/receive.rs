@@ -77,7 +77,10 @@ impl<A: Send + 'static> Sink<A> {
         let compute_ms = compute_us as f64 / 1e3;
         // What a node says of itself is bounded by what we see.
         let time = Duration::from_micros(compute_us).min(latency);
-        self.units.lock().note_time(time);
+        // What was not worked on says nothing of the pace.
+        if compute_us > 0 {
+            self.units.lock().note_time(time, count as u64);
+        }
         if published.is_some() {
             self.tally.busy(&answer.node, compute_ms);
         }

@@ -102,7 +102,7 @@ impl Run {
         let (journal, _) = folder.journal().unwrap();
         let done = vec![false; self.request.count() as usize];
         let manifest = Arc::new(folder.manifest.clone());
-        let mut units = Units::new(manifest, HashSet::new(), &done);
+        let mut units = Units::new(manifest, &[], HashSet::new(), &done);
         for unit in 0..self.request.count() {
             journal.add(&[journal.begin(unit)]).unwrap();
             units.next(Instant::now(), 0);

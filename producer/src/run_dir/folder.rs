@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use primepool_common::message::RunId;
+use primepool_common::{message::RunId, text::json_error};
 use serde::Serialize;
 
 use super::{
-    FolderError, Journal, Manifest,
+    FolderError, Journal, Manifest, Repacking, Repackings,
     files::{file_error, open_lines, write_whole},
     journal::confirmed,
     manifest::VERSION,
@@ -123,6 +123,27 @@ impl Folder {
         let path = self.file("published");
         let (file, text) = open_lines(&path).map_err(file_error("open", &path))?;
         Ok((Journal::new(file, path), confirmed(&text)))
+    }
+
+    /// Opens the file of repackings; also gives those that are in it.
+    ///
+    /// # Errors
+    /// The file cannot be used, or is damaged.
+    pub(crate) fn repackings(&self) -> Result<(Repackings, Vec<Repacking>), FolderError> {
+        let path = self.file("packing");
+        let (file, text) = open_lines(&path).map_err(file_error("open", &path))?;
+        let mut all = Vec::new();
+        for line in text.lines() {
+            let read: Result<Repacking, _> = serde_json::from_str(line);
+            let repacking = read
+                .map_err(|error| json_error(&error))
+                .and_then(|read| read.packing.validate().map(|()| read));
+            all.push(repacking.map_err(|reason| FolderError::Damaged {
+                path: path.clone(),
+                reason,
+            })?);
+        }
+        Ok((Repackings::new(file, path), all))
     }
 
     /// Opens the results; also gives what is in them, as text.

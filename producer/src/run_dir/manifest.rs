@@ -10,8 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::request::{Packing, Request};
 
-/// Format of the manifest.
-pub(super) const VERSION: u32 = 1;
+/// Format of the manifest. Since version 2 the units of a run may be packed anew while it goes on,
+/// see [`super::Repacking`]; a program that does not know that must not resume it.
+pub(super) const VERSION: u32 = 2;
+
+/// The first format; its runs are resumed as they were packed.
+const FIRST_VERSION: u32 = 1;
 
 /// What is needed to make a run's units again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,15 +36,21 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Whether the units may be packed anew while the run goes on.
+    #[must_use]
+    pub fn is_adaptive(&self) -> bool {
+        self.version > FIRST_VERSION && self.packing.is_adaptive()
+    }
+
     /// Reads one: nothing of it is worked with that could not have been written.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn read(text: &[u8], run: &RunId) -> Result<Self, String> {
         let manifest: Self = serde_json::from_slice(text).map_err(|error| json_error(&error))?;
-        if manifest.version != VERSION {
+        if !(FIRST_VERSION..=VERSION).contains(&manifest.version) {
             return Err(format!(
-                "it is of version {}, this build reads version {VERSION}",
+                "it is of version {}, this build reads versions {FIRST_VERSION} to {VERSION}",
                 manifest.version
             ));
         }
@@ -63,7 +73,7 @@ impl Manifest {
             return MAX_BODY_BYTES;
         }
         let job = self.request.work.jobs().answer_bytes() + ANSWER_JOB_BYTES;
-        let jobs = self.packing.most.saturating_mul(job);
+        let jobs = self.packing.most_ever(&self.request).saturating_mul(job);
         usize::try_from(jobs.saturating_add(ANSWER_HEAD_BYTES))
             .unwrap_or(usize::MAX)
             .min(MAX_BODY_BYTES)

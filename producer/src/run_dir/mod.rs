@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `manifest.json` | what was asked for and how it is packed: every unit can be made again from it |
 //! | `published` | the numbers of the units that the broker has confirmed, a line each; with a `-` when one is to be done again. The last word counts |
+//! | `packing` | how units were packed anew while the run went on, a line each; the sizes at its start are in the manifest |
 //! | `results.jsonl` | a line for each job that has ended (`--output` puts it elsewhere) |
 //! | `metrics.lp` | the run's metrics, in InfluxDB's line protocol |
 //! | `summary.json` | the figures of the last session |
@@ -18,6 +19,7 @@ mod find;
 mod folder;
 mod journal;
 mod manifest;
+mod repacking;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -29,5 +31,6 @@ pub(crate) use folder::{Folder, mark_cancelled};
 pub use journal::confirmed;
 pub(crate) use journal::{Journal, Publication};
 pub use manifest::Manifest;
+pub(crate) use repacking::{Repacking, Repackings};
 pub(crate) use row::job_of;
 pub use row::{Factored, Hex, Origin, Row, RowOutcome, factorization, read_back, write_lines};

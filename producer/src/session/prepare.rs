@@ -27,7 +27,7 @@ use crate::{
     factoring::Factoring,
     request::{Packing, Request, Semiprimes, UnitSize},
     results::SinkInput,
-    run_dir::{Folder, FolderError, Journal, read_back},
+    run_dir::{Folder, FolderError, Journal, Repacking, Repackings, read_back},
     status::Status,
     units::{SharedUnits, Units},
 };
@@ -36,6 +36,7 @@ use crate::{
 pub(super) struct Ready {
     pub(super) folder: Folder,
     pub(super) journal: Journal,
+    pub(super) repackings: Repackings,
     pub(super) connection: Connection,
     pub(super) units: SharedUnits,
     pub(super) status: Status,
@@ -87,11 +88,12 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
                 Err(error) => return Err(folder_failure(error)),
             };
             let (journal, _) = folder.journal().map_err(folder_failure)?;
+            let (repackings, repacked) = folder.repackings().map_err(folder_failure)?;
             let mut done = vec![false; request.count() as usize];
             let (to_sink, sink_input) = channel();
             let factoring = Factoring::open(&folder, &mut done).map_err(folder_failure)?;
             Ok(Ready {
-                units: units(&folder, HashSet::new(), &done),
+                units: units(&folder, &repacked, HashSet::new(), &done),
                 status: Status::default(),
                 done,
                 to_sink,
@@ -103,6 +105,7 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
                 lost_answers: LostAnswers::new(false),
                 folder,
                 journal,
+                repackings,
                 connection,
             })
         }
@@ -115,6 +118,7 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
                 folder_failure(FolderError::Damaged { path, reason })
             })?;
             let (journal, mut confirmed) = folder.journal().map_err(folder_failure)?;
+            let (repackings, repacked) = folder.repackings().map_err(folder_failure)?;
             let (connection, was_lost) =
                 broker::open(endpoint, run, &journal)
                     .await
@@ -142,7 +146,7 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
                 consumers: consumers(&connection, request).await?,
                 // Nobody knows what has happened since its units were published.
                 lost_answers: LostAnswers::new(!confirmed.is_empty()),
-                units: units(&folder, confirmed, &done),
+                units: units(&folder, &repacked, confirmed, &done),
                 status: Status::new(ended, ended - ok_before),
                 done,
                 to_sink,
@@ -152,6 +156,7 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
                 detach: false,
                 folder,
                 journal,
+                repackings,
                 connection,
             })
         }
@@ -182,9 +187,14 @@ async fn with_semiprimes(
 /// Sum of the cubed bits of all semiprimes above which the user is told: some seconds of work.
 const TOLD_WORK: f64 = 1e11;
 
-fn units(folder: &Folder, confirmed: HashSet<u64>, done: &[bool]) -> SharedUnits {
+fn units(
+    folder: &Folder,
+    repacked: &[Repacking],
+    confirmed: HashSet<u64>,
+    done: &[bool],
+) -> SharedUnits {
     let manifest = Arc::new(folder.manifest.clone());
-    SharedUnits::new(Units::new(manifest, confirmed, done))
+    SharedUnits::new(Units::new(manifest, repacked, confirmed, done))
 }
 
 fn choose(

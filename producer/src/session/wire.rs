@@ -48,6 +48,7 @@ impl Ready {
         let Self {
             folder,
             journal,
+            repackings,
             connection,
             units,
             status,
@@ -88,6 +89,7 @@ impl Ready {
             manifest: Arc::clone(&manifest),
             units: units.clone(),
             journal: journal.clone(),
+            repackings,
             membership: Membership::new(
                 Arc::clone(&manifest),
                 Arc::clone(&status),

@@ -161,3 +161,40 @@ fn members_announce_themselves_and_say_goodbye() {
         assert!(!text.contains(secret) && !text.contains(&hex), "{text}");
     }
 }
+
+#[test]
+fn units_follow_the_pace_of_the_workers_and_a_crash_changes_no_job() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    // They look like work for minutes, and are none.
+    let count = 20_000;
+    let numbers: String = (1..=count)
+        .map(|n| format!("{}\n", rug::Integer::from(n) << 110))
+        .collect();
+    std::fs::write(dir.path().join("numbers"), numbers).unwrap();
+    let producer = produce(dir.path(), &broker.url, &["factor", "--file", "numbers"]);
+    let run = Results::wait_for_run(dir.path());
+    let packing = dir.path().join("runs").join(&run).join("packing");
+    wait_for("larger units", || {
+        let text = std::fs::read_to_string(&packing).ok()?;
+        (!text.is_empty() && Results::count(dir.path()) > 100).then_some(())
+    });
+    producer.signal("KILL");
+    producer.wait();
+    let done = produce(dir.path(), &broker.url, &["resume", &run]).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let results = Results::read(dir.path());
+    let mut jobs: Vec<_> = results
+        .rows
+        .iter()
+        .map(|row| row["job"].as_u64().unwrap())
+        .collect();
+    jobs.sort_unstable();
+    assert!(jobs.into_iter().eq(0..count));
+    for row in &results.rows {
+        let n = primepool_tests::integer(&row["n"]);
+        assert_eq!(n >> 110_u32, row["job"].as_u64().unwrap() + 1, "{row}");
+    }
+    let units = results.summary["units"].as_u64().unwrap();
+    assert!(units < 1000, "{units} units");
+}
