@@ -200,7 +200,7 @@ impl Collector {
                 held: self.status.held(),
                 outstanding: units.outstanding(),
                 silence,
-                unit: units.mean_time().max(expected),
+                unit: units.mean_time().unwrap_or(expected).max(expected),
                 longest: units.longest_time().max(expected),
                 every: Announcer::every(jobs.consumers),
             }

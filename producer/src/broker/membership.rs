@@ -138,10 +138,8 @@ impl Membership {
             ..
         } = &*self.manifest;
         let workers = self.workers(now);
-        let unit = match units.mean_time() {
-            Duration::ZERO => packing.unit_time(request, self.kernel),
-            measured => measured,
-        };
+        let expected = || packing.unit_time(request, self.kernel);
+        let unit = units.mean_time().unwrap_or_else(expected);
         let all = self.view.others_share(run, now) + u64::from(self.share);
         Some(window(workers, unit, self.share, all))
     }

@@ -40,8 +40,9 @@ impl<A: Send + 'static> Sink<A> {
         let Some((first, end)) = self.units.lock().bounds(answer.unit) else {
             return self.refuse(node, "the run has no such unit");
         };
-        let unit = answer.unit;
-        self.units.update(|units| units.answered(unit));
+        self.answered.push(answer.unit);
+        // What was refused or handed back says nothing of the pace.
+        let is_worked_on = answer.rejected.is_none() && answer.handed_back.is_none();
         let count = (end - first) as usize;
         let all = |outcome: JobOutcome| {
             let one = JobAnswer {
@@ -77,8 +78,7 @@ impl<A: Send + 'static> Sink<A> {
         let compute_ms = compute_us as f64 / 1e3;
         // What a node says of itself is bounded by what we see.
         let time = Duration::from_micros(compute_us).min(latency);
-        // What was not worked on says nothing of the pace.
-        if compute_us > 0 {
+        if is_worked_on {
             self.units.lock().note_time(time, count as u64);
         }
         if published.is_some() {

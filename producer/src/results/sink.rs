@@ -86,6 +86,8 @@ pub(crate) struct Sink<A = Acker> {
     pub(super) handed_back: HashMap<u64, u32>,
     /// Whether the user was told that no other node is there.
     pub(super) is_alone_told: bool,
+    /// Units of the batch at hand that were answered.
+    pub(super) answered: Vec<u64>,
     /// Units that were handed back, and when they are to be published again.
     pub(super) later: Vec<(u64, Instant)>,
     /// The start of this session.
@@ -146,6 +148,7 @@ impl<A: Send + 'static> Sink<A> {
             consumers: None,
             handed_back: HashMap::new(),
             is_alone_told: false,
+            answered: Vec::new(),
             later: Vec::new(),
             started: Instant::now(),
         }
@@ -223,6 +226,11 @@ impl<A: Send + 'static> Sink<A> {
             .iter_mut()
             .filter_map(|arrival| self.read(arrival))
             .collect();
+        // Once for the batch: it wakes the publisher.
+        let units = mem::take(&mut self.answered);
+        if !units.is_empty() {
+            self.units.update(|all| all.answered(&units));
+        }
         let again = self
             .verify(&mut answered)
             .map_err(|error| format!("cannot verify results: {error}"))?;

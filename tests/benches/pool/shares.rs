@@ -1,6 +1,9 @@
-//! `ONLY_SHARES=1`: a small run beside a large one.
+//! `ONLY_SHARES=1`: a small run beside a large one, and two equal ones beside each other.
 
-use std::time::Instant;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use primepool_tests::{Binary, Broker, Process, Results, wait_for};
 use tempfile::tempdir;
@@ -13,6 +16,9 @@ const LARGE: [&str; 4] = ["--count", "2000000", "--bits", "512"];
 /// The small run: milliseconds of work.
 const SMALL: [&str; 4] = ["--count", "20", "--bits", "512"];
 
+/// Jobs of each of two equal runs: some ten seconds together.
+const EQUAL: u64 = 60_000;
+
 /// Seconds of a producer from its start to its end.
 fn seconds(broker: &Broker) -> f64 {
     let (dir, begin) = (tempdir().unwrap(), Instant::now());
@@ -21,7 +27,32 @@ fn seconds(broker: &Broker) -> f64 {
     begin.elapsed().as_secs_f64()
 }
 
-/// The table.
+/// Seconds until each of some runs of equal size has ended, in the order of their ends.
+fn ends(broker: &Broker, runs: usize, jobs: u64) -> Vec<f64> {
+    let (count, begin) = (jobs.to_string(), Instant::now());
+    let args = ["--count", &count, "--bits", "512", "--seed", "1"];
+    let start = |_| {
+        let dir = tempdir().unwrap();
+        let producer = Process::start(Binary::Producer, dir.path(), &broker.url, &args);
+        (dir, producer)
+    };
+    let mut running: Vec<_> = (0..runs).map(start).collect();
+    let mut ends = Vec::new();
+    while !running.is_empty() {
+        running.retain_mut(|(_, producer)| match producer.ended() {
+            None => true,
+            Some(status) => {
+                assert!(status.success());
+                ends.push(begin.elapsed().as_secs_f64());
+                false
+            }
+        });
+        thread::sleep(Duration::from_millis(5));
+    }
+    ends
+}
+
+/// The tables.
 pub(crate) fn report(broker: &Broker, workers: usize, rounds: usize) -> String {
     let dir = tempdir().unwrap();
     let concurrency = workers.to_string();
@@ -48,14 +79,25 @@ pub(crate) fn report(broker: &Broker, workers: usize, rounds: usize) -> String {
     }
     producer.signal("INT");
     assert_eq!(producer.wait().code, Some(130));
+    let (mut sums, mut gaps) = (vec![], vec![]);
+    for _ in 0..rounds {
+        let one = ends(broker, 1, 2 * EQUAL);
+        let two = ends(broker, 2, EQUAL);
+        sums.push(one[0] / two[1]);
+        gaps.push((two[1] - two[0]) / two[1]);
+    }
     stop(consumer);
     let show = |spread: Spread| {
         let [median, least, most] = spread.0;
         format!("{median:.2} ({least:.2}–{most:.2})")
     };
     format!(
-        "| 20 primes of 512 bits | alone, s | beside a run of 2,000,000, s |\n|---|---|---|\n| | {} | {} |\n",
+        "| 20 primes of 512 bits | alone, s | beside a run of 2,000,000, s |\n|---|---|---|\n| | {} | {} |\n\n\
+         | two runs of {EQUAL} primes of 512 bits | throughput of both / of one run of twice the size | the first ends before the second by |\n\
+         |---|---|---|\n| | {} | {} |\n",
         show(Spread::of(alone)),
-        show(Spread::of(beside))
+        show(Spread::of(beside)),
+        Spread::of(sums).percent(),
+        Spread::of(gaps).percent()
     )
 }
