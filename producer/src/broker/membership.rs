@@ -149,10 +149,12 @@ impl Membership {
 const LOOK_AROUND: Duration = Duration::from_millis(500);
 
 /// The pool, as far as `consumers` that take jobs of this kind have announced themselves in the last
-/// seconds, or do so within a moment.
+/// seconds, or do so within a moment. Waits longer if none of those known takes numbers of `bits`:
+/// one that has just come may.
 pub(crate) async fn look_around(
     connection: &Connection,
     kind: JobKind,
+    bits: u32,
     consumers: u32,
 ) -> PoolView {
     let mut view = PoolView::default();
@@ -160,13 +162,26 @@ pub(crate) async fn look_around(
         return view;
     };
     let mut reader = Some(reader);
+    let is_known = |view: &PoolView| view.consumers(kind, Instant::now()) >= consumers;
+    let takes_bits = |view: &PoolView| view.max_bits(kind, Instant::now()) >= bits;
     let all_known = async {
-        while view.consumers(kind, Instant::now()) < consumers {
+        while consumers > 0 && !(is_known(&view) && takes_bits(&view)) {
             let presence = PresenceReader::next_of(&mut reader).await;
             view.note(presence, Instant::now());
         }
     };
     let _ = timeout(LOOK_AROUND, all_known).await;
+    if consumers > 0 && is_known(&view) && !takes_bits(&view) {
+        // Each announces itself once more in this time.
+        let longer = Announcer::every(consumers) + LOOK_AROUND;
+        let one_comes = async {
+            while !takes_bits(&view) {
+                let presence = PresenceReader::next_of(&mut reader).await;
+                view.note(presence, Instant::now());
+            }
+        };
+        let _ = timeout(longer, one_comes).await;
+    }
     view
 }
 

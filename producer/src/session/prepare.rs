@@ -214,9 +214,10 @@ async fn workers_for(
     consumers: u32,
 ) -> Result<u32, Failure> {
     let kind = request.kind();
-    let view = broker::look_around(connection, kind, consumers).await;
+    let bits = request.work.bits();
+    let view = broker::look_around(connection, kind, bits, consumers).await;
     let now = Instant::now();
-    let (bits, most) = (request.work.bits(), view.max_bits(kind, now));
+    let most = view.max_bits(kind, now);
     let all_known = consumers > 0 && view.consumers(kind, now) >= consumers;
     if all_known && bits > most {
         let error = anyhow::anyhow!(

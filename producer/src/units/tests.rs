@@ -1,0 +1,302 @@
+//! The state machine, fed by hand.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use primepool_common::message::{
+    FactorJobs, HexInteger, Method, PrimeJobs, UnitId, VERSION, Work, WorkUnit,
+};
+
+use super::*;
+use crate::{
+    request::{Packing, Request},
+    run_dir::Manifest,
+};
+
+fn manifest(count: u64, packing: Packing) -> Manifest {
+    let request = Request::new(Work::Prime(PrimeJobs {
+        bits: 64,
+        count,
+        method: Method::Incremental,
+    }));
+    Manifest {
+        version: 2,
+        run: "r1".parse().unwrap(),
+        request,
+        packing,
+        priority: 0,
+        output: "results.jsonl".into(),
+    }
+}
+
+/// Five units of two jobs.
+fn units(confirmed: &[u64], done: &[bool]) -> Units {
+    let packing = Packing {
+        most: 2,
+        least: 2,
+        workers: 1,
+    };
+    let confirmed = confirmed.iter().copied().collect();
+    Units::new(Arc::new(manifest(10, packing)), &[], confirmed, done)
+}
+
+fn drain(units: &mut Units) -> Vec<u64> {
+    drain_at(units, Instant::now())
+}
+
+fn drain_at(units: &mut Units, at: Instant) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    while let Some(Next::Unit(unit)) = units.next(at, 5) {
+        numbers.push(unit.unit);
+    }
+    numbers
+}
+
+fn campaign_unit(batch: u32, index: u32) -> WorkUnit {
+    WorkUnit {
+        version: VERSION,
+        run: "r1".parse().unwrap(),
+        unit: UnitId { batch, index }.number(),
+        first: 0,
+        published_ns: 0,
+        seed: None,
+        avoid: vec![],
+        deadline_ms: None,
+        hand_back: false,
+        work: Work::Factor(FactorJobs {
+            numbers: vec![HexInteger(91.into())],
+            leave_above: None,
+            share: None,
+        }),
+    }
+}
+
+#[test]
+fn what_is_neither_confirmed_nor_done_is_published_in_order() {
+    assert_eq!(drain(&mut units(&[], &[false; 10])), [0, 1, 2, 3, 4]);
+    let mut done = [false; 10];
+    done[4..6].fill(true);
+    done[9] = true;
+    let mut some = units(&[1, 77], &done);
+    assert_eq!((some.count(), some.confirmed()), (5, 1));
+    assert_eq!(drain(&mut some), [0, 3, 4]);
+    assert!(some.is_idle());
+}
+
+#[test]
+fn a_unit_has_its_jobs_and_the_nodes_to_avoid() {
+    let mut all = units(&[], &[false; 10]);
+    all.avoid(0, vec!["liar".to_owned()]);
+    let at = Instant::now();
+    let Some(Next::Unit(unit)) = all.next(at, 5) else {
+        panic!()
+    };
+    assert_eq!(
+        (unit.first, unit.work.count(), unit.published_ns),
+        (0, 2, 5)
+    );
+    assert_eq!(unit.avoid, ["liar"]);
+    assert_eq!(all.published_at(0), Some(at));
+    assert_eq!((all.published_at(1), all.published_at(99)), (None, None));
+    all.publish_first(&[0]);
+    all.next(at + Duration::from_secs(1), 6);
+    assert_eq!(all.published_at(0), Some(at), "the first time counts");
+    assert_eq!((all.bounds(4), all.bounds(5)), (Some((8, 10)), None));
+    assert_eq!(all.bounds(u64::MAX), None);
+}
+
+#[test]
+fn units_that_are_published_again_go_first_and_count_once() {
+    let mut all = units(&[], &[false; 10]);
+    for _ in 0..3 {
+        all.next(Instant::now(), 5);
+    }
+    for unit in 0..3 {
+        all.confirm(unit);
+    }
+    assert_eq!(all.confirmed(), 3);
+    all.publish_first(&[1, 4]);
+    assert_eq!(all.confirmed(), 2, "unit 1 is to be published again");
+    assert_eq!(drain(&mut all), [1, 4, 3]);
+    for unit in [1, 4, 3, 1, 1] {
+        all.confirm(unit);
+    }
+    assert_eq!(all.confirmed(), 5);
+    let mut done = [true; 10];
+    done[3] = false;
+    all.publish_unanswered(&done);
+    assert_eq!(drain(&mut all), [1]);
+}
+
+#[test]
+fn what_a_lost_connection_has_not_confirmed_is_published_in_the_same_order() {
+    let mut all = units(&[], &[false; 10]);
+    all.cancel_batch(7);
+    assert_eq!(all.next(Instant::now(), 5), Some(Next::CancelBatch(7)));
+    for _ in 0..2 {
+        all.next(Instant::now(), 5);
+    }
+    all.give_back(&[0, 1], &[7]);
+    assert_eq!(all.next(Instant::now(), 5), Some(Next::CancelBatch(7)));
+    assert_eq!(drain(&mut all), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn units_of_a_campaign_are_published_until_they_are_answered_or_cancelled() {
+    let mut all = units(&[], &[true; 10]);
+    let (a, b) = (campaign_unit(1, 0), campaign_unit(2, 0));
+    all.publish_campaign(vec![a.clone(), b.clone()]);
+    assert_eq!(drain(&mut all), [a.unit, b.unit]);
+    assert!(all.published_at(a.unit).is_some());
+    all.confirm(a.unit);
+    assert_eq!(all.confirmed(), 0);
+    all.end_campaign_unit(a.unit);
+    assert_eq!(all.published_at(a.unit), None);
+    all.give_back(&[a.unit, b.unit], &[]);
+    all.cancel_batch(2);
+    assert_eq!(all.next(Instant::now(), 5), Some(Next::CancelBatch(2)));
+    assert_eq!(all.next(Instant::now(), 5), None);
+}
+
+#[test]
+fn a_window_bounds_what_is_outstanding() {
+    let mut all = units(&[4], &[false; 10]);
+    all.set_window(Some(3));
+    assert_eq!(drain(&mut all), [0, 1], "unit 4 is outstanding from before");
+    assert!(all.wants_more() && !all.is_idle());
+    all.answered(&[0]);
+    assert_eq!(drain(&mut all), [2]);
+    // What is published again takes no other place.
+    all.publish_first(&[1]);
+    assert_eq!(drain(&mut all), [1]);
+    // What was handed back is not outstanding meanwhile.
+    let due = Instant::now() + Duration::from_secs(3600);
+    all.publish_later(4, due);
+    assert_eq!(drain(&mut all), [3]);
+    assert_eq!(drain_at(&mut all, due), [0; 0], "it waits for a place");
+    all.answered(&[3]);
+    assert_eq!(drain_at(&mut all, due), [4]);
+    all.publish_first(&[0]);
+    assert_eq!(drain(&mut all), [0; 0]);
+    all.set_window(None);
+    assert_eq!(drain(&mut all), [0]);
+    assert!(!all.wants_more());
+}
+
+#[test]
+fn a_unit_for_later_waits_for_its_time_and_holds_up_no_other() {
+    let mut all = units(&[], &[false; 10]);
+    let start = Instant::now();
+    let due = start + Duration::from_secs(1);
+    all.next(start, 0);
+    all.publish_later(0, due);
+    assert_eq!((all.next_due(), all.is_idle()), (Some(due), false));
+    assert_eq!(drain_at(&mut all, start), [1, 2, 3, 4]);
+    assert!(!all.is_idle());
+    assert_eq!(drain_at(&mut all, due), [0]);
+    assert!(all.is_idle() && all.next_due().is_none());
+    all.publish_later(0, due + Duration::from_secs(1));
+    all.publish_first(&[0]);
+    assert_eq!(drain_at(&mut all, due), [0]);
+    assert!(all.is_idle(), "not a second time");
+}
+
+/// Sizes that may change.
+const ADAPTIVE: Packing = Packing {
+    most: 100,
+    least: 100,
+    workers: 4,
+};
+
+/// A run of a thousand jobs, in units of a hundred at first.
+fn adaptive() -> Units {
+    let manifest = Arc::new(manifest(1000, ADAPTIVE));
+    Units::new(manifest, &[], HashSet::new(), &[false; 1000])
+}
+
+#[test]
+fn what_was_never_published_is_packed_by_the_measured_pace() {
+    let mut units = adaptive();
+    for _ in 0..2 {
+        units.next(Instant::now(), 0);
+    }
+    assert_eq!(units.adapt(4), None, "nothing is measured");
+    // A job takes 50 ms: a full unit has four.
+    for _ in 0..8 {
+        units.note_time(Duration::from_secs(5), 100);
+    }
+    let repacking = units.adapt(4).unwrap();
+    assert_eq!((repacking.from, repacking.packing.most), (2, 4));
+    let count = units.count();
+    assert!((202..802).contains(&count), "{count}");
+    assert_eq!(
+        (units.bounds(1), units.bounds(2)),
+        (Some((100, 200)), Some((200, 204)))
+    );
+    assert_eq!(units.bounds(count - 1).unwrap().1, 1000);
+    assert_eq!(units.adapt(4), None, "it is right now");
+    let mut jobs = 0;
+    while let Some(Next::Unit(unit)) = units.next(Instant::now(), 0) {
+        assert_eq!(unit.first, 200 + jobs);
+        jobs += unit.work.count();
+    }
+    assert_eq!(jobs, 800, "each job once");
+
+    // After a crash the numbers mean the same jobs.
+    let manifest = Arc::new(manifest(1000, ADAPTIVE));
+    let confirmed = [0, 1, 5].into_iter().collect();
+    let mut done = [false; 1000];
+    done[204..208].fill(true);
+    let mut again = Units::new(manifest, &[repacking], confirmed, &done);
+    assert_eq!(again.count(), count);
+    let first = &drain(&mut again)[..4];
+    assert_eq!(first, [2, 4, 6, 7], "3 is done, 5 is published");
+}
+
+#[test]
+fn what_was_published_in_any_session_keeps_its_jobs() {
+    let manifest = Arc::new(manifest(1000, ADAPTIVE));
+    // A queue was lost: nothing counts as confirmed, but job 350 has its result.
+    let mut done = [false; 1000];
+    done[350] = true;
+    let mut units = Units::new(manifest, &[], HashSet::new(), &done);
+    for _ in 0..8 {
+        units.note_time(Duration::from_secs(5), 100);
+    }
+    let repacking = units.adapt(4).unwrap();
+    assert_eq!(repacking.from, 4);
+    assert_eq!(drain(&mut units)[..5], [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn runs_of_earlier_versions_and_of_fixed_sizes_stay_as_they_are() {
+    let fixed = Packing {
+        most: 100,
+        least: 100,
+        workers: 1,
+    };
+    let first_version = Manifest {
+        version: 1,
+        ..manifest(1000, ADAPTIVE)
+    };
+    for manifest in [manifest(1000, fixed), first_version] {
+        let mut units = Units::new(Arc::new(manifest), &[], HashSet::new(), &[false; 1000]);
+        for _ in 0..8 {
+            units.note_time(Duration::from_secs(5), 100);
+        }
+        assert_eq!(units.adapt(4), None);
+    }
+}
+
+#[test]
+fn the_time_of_a_unit_is_the_mean() {
+    let mut all = units(&[], &[false; 10]);
+    assert_eq!(all.mean_time(), None);
+    all.note_time(Duration::from_secs(1), 2);
+    all.note_time(Duration::from_secs(2), 2);
+    assert_eq!(all.mean_time(), Some(Duration::from_millis(1500)));
+}
