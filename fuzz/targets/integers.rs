@@ -19,8 +19,10 @@ pub(crate) fn run(data: &[u8]) {
         assert!(listed.is_err());
         return;
     };
-    // A file is as good as its lines.
-    let lines = text.split('\n').filter(|line| !line.trim().is_empty());
+    // A file is as good as its lines, without a byte order mark and comments.
+    let file = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = file.split('\n').filter_map(|line| line.split('#').next());
+    let lines = lines.filter(|line| !line.trim().is_empty());
     let each: Result<Vec<_>, _> = lines.map(HexInteger::parse_human).collect();
     if let Ok(listed) = &listed {
         assert_eq!(each.as_ref(), Ok(listed));

@@ -10,6 +10,7 @@ use super::{MetricsError, MetricsWriter, Source, WriterOptions};
 use crate::{
     cli::size,
     http::{self, TlsFiles},
+    text::has_late_at,
 };
 
 /// Which InfluxDB metrics go to, and what is kept for it while it is away. Its token comes from the environment or a file
@@ -18,8 +19,8 @@ use crate::{
 #[command(next_help_heading = "Metrics")]
 pub struct InfluxArgs {
     /// Address of an InfluxDB (1.x, 2 or 3) or of a server that speaks its protocol, as http://HOST:PORT, https://… or
-    /// http://HOST/PREFIX behind a proxy; without it no metrics are sent. Its token comes from the variable INFLUX_TOKEN or from --influx-token-file; for
-    /// InfluxDB 1.x it is USER:PASSWORD
+    /// http://HOST/PREFIX behind a proxy; without it no metrics are sent. Its token comes from the variable INFLUX_TOKEN or
+    /// from --influx-token-file; for InfluxDB 1.x it is USER:PASSWORD
     #[arg(long, env = "INFLUX_HOST", hide_env_values = true, value_name = "URL")]
     pub influx_host: Option<String>,
 
@@ -149,7 +150,8 @@ impl InfluxTarget {
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return wrong("it does not start with http:// or https://");
         }
-        if !url.username().is_empty() || url.password().is_some() {
+        // The password may hold a / that was not percent-encoded: what follows is no path.
+        if has_late_at(host) || !url.username().is_empty() || url.password().is_some() {
             return wrong("it holds a user or a password, which belong into INFLUX_TOKEN");
         }
         if url.query().is_some() || url.fragment().is_some() {
@@ -289,6 +291,8 @@ mod tests {
             "db.example",
             "http://user:s3cr3t@db:8086",
             "http://db:8086?p=s3cr3t",
+            "http://user:12/s3cr3t@db:8086",
+            "http://user:12\\s3cr3t@db:8086",
             "http://db:8086#s3cr3t@x",
         ] {
             let args = args(&["--influx-host", host]);

@@ -30,7 +30,11 @@ pub fn read_integers(mut lines: impl BufRead) -> Result<Vec<HexInteger>, String>
             ));
         }
         let text = str::from_utf8(&line).map_err(|_| format!("line {number} is not a text"))?;
-        let text = text.trim_start_matches('\u{feff}');
+        // A byte order mark.
+        let text = match text.strip_prefix('\u{feff}') {
+            Some(rest) if number == 1 => rest,
+            _ => text,
+        };
         let text = text.split_once('#').map_or(text, |(before, _)| before);
         if !text.trim().is_empty() {
             let integer =
