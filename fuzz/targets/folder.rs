@@ -53,7 +53,10 @@ fn results(text: &str) {
     let ended = done.iter().filter(|done| **done).count();
     assert_eq!(ended, text.lines().count(), "a line for each job");
     assert!(ok <= ended as u64);
-    for line in text.lines().filter_map(|line| factorization(line.as_bytes())) {
+    for line in text
+        .lines()
+        .filter_map(|line| factorization(line.as_bytes()))
+    {
         assert!(!line.is_empty() && !line.contains('\n'), "{line:?}");
     }
     // To go on, less of a line has to be read than all of it.
