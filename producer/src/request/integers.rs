@@ -7,7 +7,8 @@ use primepool_common::message::{HexInteger, MAX_INTEGER_BITS};
 /// Longest line with an integer, in bytes: its decimal digits are the longest, and there is room for white space.
 const LONGEST_LINE: u64 = MAX_INTEGER_BITS as u64 / 3 + 1024;
 
-/// Reads integers, one a line; `#` begins a comment. Lines are bounded while they are read, so that a file that is none of this kind is not read whole.
+/// Reads integers, one a line; `#` begins a comment. Lines are bounded while they are read, so that a file that is none of
+/// this kind is not read whole.
 ///
 /// # Errors
 /// What is wrong, with the number of the line.
