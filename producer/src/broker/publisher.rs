@@ -192,7 +192,11 @@ impl Publisher {
                     burst_end?;
                     backoff.reset();
                 }
-                () = self.units.updated() => {}
+                () = self.units.updated() => {
+                    if self.units.lock().has_new_pace() {
+                        self.resize()?;
+                    }
+                }
             }
         }
     }

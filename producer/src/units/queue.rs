@@ -53,11 +53,14 @@ pub(crate) struct Units {
     avoided: HashMap<u64, Vec<String>>,
     /// Units of campaigns, until they are answered or cancelled, and when they were published.
     campaign_units: HashMap<u64, (WorkUnit, Option<Instant>)>,
-    /// Answered units, their jobs, and the time of workers for all of them.
+    /// Answered units since the sizes were last changed, their jobs, and the time of workers for all
+    /// of them.
     timed: u32,
     timed_jobs: u64,
     time: Duration,
     longest: Duration,
+    /// Number of timed units at which the pace is looked at next.
+    next_look: u32,
 }
 
 impl Units {
@@ -99,6 +102,7 @@ impl Units {
             timed: 0,
             time: Duration::ZERO,
             longest: Duration::ZERO,
+            next_look: LEAST_TIMED,
         };
         let unanswered = units.unanswered(done);
         let is_confirmed = |unit: &u64| units.confirmed.contains(unit);
@@ -347,6 +351,11 @@ impl Units {
         let (first, _) = self.bounds(self.fresh)?;
         let left = request.count() - first;
         let packing = self.packing.adapted(request, job_s, left, workers)?;
+        // The past counts as one unit of the new size.
+        (self.timed, self.timed_jobs) = (1, packing.most);
+        self.time =
+            Duration::try_from_secs_f64(job_s * packing.most as f64).unwrap_or(Duration::MAX);
+        self.next_look = LEAST_TIMED;
         let repacking = Repacking {
             from: self.fresh,
             packing,
@@ -359,6 +368,15 @@ impl Units {
         self.waiting.retain(|unit| !is_fresh(unit));
         self.waiting.extend(from..count);
         Some(repacking)
+    }
+
+    /// Whether so many more units were timed that the pace is known better than before. Says so once.
+    pub(crate) fn has_new_pace(&mut self) -> bool {
+        let is_new = self.timed >= self.next_look;
+        if is_new {
+            self.next_look = self.timed.saturating_mul(2);
+        }
+        is_new
     }
 
     /// Notes how long a worker took for a unit of so many jobs.

@@ -227,8 +227,10 @@ fn what_was_never_published_is_packed_by_the_measured_pace() {
     assert_eq!(units.adapt(4), None, "nothing is measured");
     // A job takes 50 ms: a full unit has four.
     for _ in 0..8 {
+        assert!(!units.has_new_pace());
         units.note_time(Duration::from_secs(5), 100);
     }
+    assert!(units.has_new_pace() && !units.has_new_pace());
     let repacking = units.adapt(4).unwrap();
     assert_eq!((repacking.from, repacking.packing.most), (2, 4));
     let count = units.count();
@@ -238,7 +240,13 @@ fn what_was_never_published_is_packed_by_the_measured_pace() {
         (Some((100, 200)), Some((200, 204)))
     );
     assert_eq!(units.bounds(count - 1).unwrap().1, 1000);
-    assert_eq!(units.adapt(4), None, "it is right now");
+    let full = Some(Duration::from_millis(200));
+    assert_eq!(units.mean_time(), full, "of the units to come");
+    for _ in 0..8 {
+        units.note_time(Duration::from_millis(200), 4);
+    }
+    assert!(units.has_new_pace());
+    assert_eq!((units.adapt(4), units.mean_time()), (None, full));
     let mut jobs = 0;
     while let Some(Next::Unit(unit)) = units.next(Instant::now(), 0) {
         assert_eq!(unit.first, 200 + jobs);
