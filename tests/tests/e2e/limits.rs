@@ -172,3 +172,28 @@ fn limits_of_the_virtual_host_are_told_as_limits() {
     assert_eq!(produce().code, Some(0), "the consumer has worked on");
     drop(consumer);
 }
+
+#[test]
+fn a_unit_that_the_broker_finds_too_large_ends_the_run() {
+    let (broker, dir) = (Broker::private(), tempdir().unwrap());
+    broker.ctl(&[
+        "eval",
+        "application:set_env(rabbit, max_message_size, 20000).",
+    ]);
+    let digits = "7".repeat(1000);
+    std::fs::write(dir.path().join("numbers"), format!("{digits}\n").repeat(40)).unwrap();
+    let produce = |size: &str| {
+        let args = ["factor", "--file", "numbers", "--unit-size", size];
+        let timeout = ["--deadline", "10ms", "--timeout", "30s"];
+        let args = [&args[..], &timeout].concat();
+        Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait()
+    };
+    let done = produce("40");
+    assert_eq!(done.code, Some(3), "{done:?}");
+    assert!(done.stderr.contains("max_message_size"), "{done:?}");
+    assert!(done.stderr.contains("--unit-size"), "{done:?}");
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let done = produce("10");
+    assert!(!done.stderr.contains("max_message_size"), "{done:?}");
+    assert_eq!(done.code, Some(1), "published and answered: {done:?}");
+}
