@@ -33,9 +33,9 @@ pub struct Claims {
 
 impl Claims {
     /// The claim that these integers are prime.
-    pub(super) fn primes(primes: impl Into<Vec<Integer>>) -> Self {
+    pub(super) fn primes(primes: impl IntoIterator<Item = Integer>) -> Self {
         Self {
-            primes: primes.into(),
+            primes: primes.into_iter().collect(),
             composites: Vec::new(),
         }
     }

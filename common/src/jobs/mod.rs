@@ -9,8 +9,7 @@ mod jobs_trait;
 mod method;
 mod next_prime;
 mod noop;
-mod prime;
-mod safe_prime;
+mod random_prime;
 mod share;
 mod work;
 
@@ -22,7 +21,6 @@ pub use jobs_trait::Jobs;
 pub use method::Method;
 pub use next_prime::NextPrimeJobs;
 pub use noop::NoopJobs;
-pub use prime::PrimeJobs;
-pub use safe_prime::SafePrimeJobs;
+pub use random_prime::{PrimeJobs, RandomPrimeJobs, SafePrimeJobs};
 pub use share::{MAX_SHARE, Share};
 pub use work::{JobKind, Work};

@@ -1,4 +1,4 @@
-//! All kinds of jobs. A new kind is a file like `prime.rs` and a line in the list below.
+//! All kinds of jobs. A new kind is a file like `next_prime.rs` and a line in the list below.
 
 use std::{fmt, ops::Range, str::FromStr};
 

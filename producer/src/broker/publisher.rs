@@ -102,25 +102,22 @@ impl Publisher {
     /// Adapts the window to the pool. A run that publishes everything has none.
     fn resize(&self) -> Result<(), FolderError> {
         self.membership.note_held(Instant::now());
-        let window = if self.ends_when_idle {
-            None
-        } else {
-            self.membership.window(&self.units.lock(), Instant::now())
-        };
+        if self.ends_when_idle {
+            return Ok(());
+        }
+        let window = self.membership.window(&self.units.lock(), Instant::now());
         if self.units.lock().window() != window {
             self.units.update(|units| units.set_window(window));
         }
-        if !self.ends_when_idle {
-            // No unit is taken in between.
-            let mut units = self.units.lock();
-            if let Some(repacking) = units.adapt(self.membership.workers(Instant::now())) {
-                debug!(
-                    from = repacking.from,
-                    jobs = repacking.packing.most,
-                    "packing units anew"
-                );
-                self.repackings.add(&repacking)?;
-            }
+        // No unit is taken in between.
+        let mut units = self.units.lock();
+        if let Some(repacking) = units.adapt(self.membership.workers(Instant::now())) {
+            debug!(
+                from = repacking.from,
+                jobs = repacking.packing.most,
+                "packing units anew"
+            );
+            self.repackings.add(&repacking)?;
         }
         Ok(())
     }

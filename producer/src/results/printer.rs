@@ -206,18 +206,24 @@ mod tests {
         )
     }
 
+    /// An output, and the text that was written to it.
+    fn collected() -> (Arc<Mutex<String>>, Output) {
+        let text = Arc::new(Mutex::new(String::new()));
+        let to = Arc::clone(&text);
+        let output = Box::new(move |lines: &[u8]| {
+            to.lock()
+                .unwrap()
+                .push_str(std::str::from_utf8(lines).unwrap());
+            Ok(())
+        });
+        (text, output)
+    }
+
     impl Printed {
         fn new(what: Print, is_ordered: bool, is_terminal: bool, before: &str) -> Self {
             let mut file = tempfile::NamedTempFile::new().unwrap();
             file.write_all(before.as_bytes()).unwrap();
-            let text = Arc::new(Mutex::new(String::new()));
-            let to = Arc::clone(&text);
-            let output = Box::new(move |lines: &[u8]| {
-                to.lock()
-                    .unwrap()
-                    .push_str(std::str::from_utf8(lines).unwrap());
-                Ok(())
-            });
+            let (text, output) = collected();
             let printer = Printer::new(what, is_ordered, is_terminal, file.path(), before, output);
             Self {
                 file,
@@ -284,14 +290,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_back_is_no_obstacle() {
-        let text = Arc::new(Mutex::new(String::new()));
-        let to = Arc::clone(&text);
-        let output = Box::new(move |lines: &[u8]| {
-            to.lock()
-                .unwrap()
-                .push_str(std::str::from_utf8(lines).unwrap());
-            Ok(())
-        });
+        let (text, output) = collected();
         let null = Path::new("/dev/null");
         let mut printer = Printer::new(Print::Factorizations, true, false, null, "", output);
         printer.written(line(1).as_bytes());

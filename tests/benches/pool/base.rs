@@ -3,10 +3,10 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use primepool_tests::{Binary, Broker, Process, Results, wait_for};
+use primepool_tests::{Binary, Broker, Process, wait_for};
 use tempfile::tempdir;
 
-use crate::Spread;
+use crate::{Spread, jobs_per_s, stop};
 
 /// Jobs per second of a run with the programs in `folder`, or with those of this build.
 fn measure(broker: &Broker, folder: Option<&Path>, workers: usize, args: &[&str]) -> f64 {
@@ -40,12 +40,8 @@ fn measure(broker: &Broker, folder: Option<&Path>, workers: usize, args: &[&str]
         text.contains(r#""connected":true"#).then_some(())
     });
     let done = start(Binary::Producer, "producer", args).wait_long();
-    assert_eq!(done.code, Some(0), "{done:?}");
-    consumer.signal("TERM");
-    assert_eq!(consumer.wait().code, Some(0));
-    Results::read(dir.path()).summary["jobs_per_s"]
-        .as_f64()
-        .unwrap()
+    stop(consumer);
+    jobs_per_s(dir.path(), &done)
 }
 
 /// The table.

@@ -45,7 +45,7 @@ use primepool_common::{
     topology,
 };
 use primepool_engine::{Cancel, Engine, Form, Kernel, Stream};
-use primepool_tests::{Binary, Broker, Consumer, Influx, Process, Results, cpu_seconds};
+use primepool_tests::{Binary, Broker, Consumer, Finished, Influx, Process, Results, cpu_seconds};
 use tempfile::tempdir;
 
 const SEED: u64 = 20_261_122;
@@ -160,16 +160,7 @@ impl Spread {
 
 fn overhead(broker: &Broker, workers: usize, bits: u32, count: u64, rounds: usize) -> String {
     let dir = tempdir().unwrap();
-    let concurrency = workers.to_string();
-    let args = [
-        "--node",
-        "bench",
-        "--concurrency",
-        &concurrency,
-        "--log",
-        "warn",
-    ];
-    let consumer = start_consumer(dir.path(), broker, &args);
+    let consumer = start_consumer(dir.path(), broker, workers, &[]);
     let (mut bares, mut pools, mut ratios, mut unverified) = (vec![], vec![], vec![], vec![]);
     for round in 0..rounds as u64 {
         let seed = SEED + round;
@@ -203,13 +194,10 @@ fn metrics(broker: &Broker, workers: usize, count: u64, rounds: usize) -> String
     let flags = influx.flags();
     let mut server: Vec<&str> = flags.iter().map(String::as_str).collect();
     server.extend(["--metrics-spool", "spool"]);
-    let (concurrency, count) = (workers.to_string(), count.to_string());
+    let count = count.to_string();
     let measure = |server: &[&str], seed: &str| {
         let dir = tempdir().unwrap();
-        let mut consumer = vec!["--node", "bench", "--log", "warn"];
-        consumer.extend(["--concurrency", &concurrency]);
-        consumer.extend(server);
-        let consumer = start_consumer(dir.path(), broker, &consumer);
+        let consumer = start_consumer(dir.path(), broker, workers, server);
         let mut args = vec!["--bits", "1024", "--count", &count, "--seed", seed];
         args.extend(server);
         let rate = produce(broker, &args);
@@ -281,9 +269,19 @@ fn bare_loop(workers: usize, bits: u32, count: u64, seed: u64) -> f64 {
     count as f64 / start.elapsed().as_secs_f64()
 }
 
-fn start_consumer(dir: &Path, broker: &Broker, args: &[&str]) -> Process {
-    let mut all = args.to_vec();
-    all.extend(["--health-file", "health"]);
+/// A consumer of so many workers that is consuming; `more`: further arguments of it.
+fn start_consumer(dir: &Path, broker: &Broker, workers: usize, more: &[&str]) -> Process {
+    let concurrency = workers.to_string();
+    let mut all = vec![
+        "--node",
+        "bench",
+        "--log",
+        "warn",
+        "--health-file",
+        "health",
+    ];
+    all.extend(["--concurrency", &concurrency]);
+    all.extend(more);
     let consumer = Process::start(Binary::Consumer, dir, &broker.url, &all);
     primepool_tests::wait_for("the consumer", || {
         let mut health = Binary::Consumer.command();
@@ -304,10 +302,13 @@ fn stop(consumer: Process) {
 fn produce(broker: &Broker, args: &[&str]) -> f64 {
     let dir = tempdir().unwrap();
     let done = Process::start(Binary::Producer, dir.path(), &broker.url, args).wait_long();
+    jobs_per_s(dir.path(), &done)
+}
+
+/// Jobs per second of the run that `done` has left in `dir`.
+fn jobs_per_s(dir: &Path, done: &Finished) -> f64 {
     assert_eq!(done.code, Some(0), "{done:?}");
-    Results::read(dir.path()).summary["jobs_per_s"]
-        .as_f64()
-        .unwrap()
+    Results::read(dir).summary["jobs_per_s"].as_f64().unwrap()
 }
 
 fn dispatch(
@@ -319,18 +320,7 @@ fn dispatch(
     rounds: usize,
 ) -> String {
     let dir = tempdir().unwrap();
-    let concurrency = workers.to_string();
-    let args = [
-        "--node",
-        "bench",
-        "--concurrency",
-        &concurrency,
-        "--prefetch",
-        "250",
-        "--log",
-        "warn",
-    ];
-    let consumer = start_consumer(dir.path(), broker, &args);
+    let consumer = start_consumer(dir.path(), broker, workers, &["--prefetch", "250"]);
     let (mut pools, mut raws, mut ratios) = (vec![], vec![], vec![]);
     for _ in 0..rounds {
         let raw = lapin_alone(broker, 20_000);

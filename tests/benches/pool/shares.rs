@@ -55,16 +55,7 @@ fn ends(broker: &Broker, runs: usize, jobs: u64) -> Vec<f64> {
 /// The tables.
 pub(crate) fn report(broker: &Broker, workers: usize, rounds: usize) -> String {
     let dir = tempdir().unwrap();
-    let concurrency = workers.to_string();
-    let args = [
-        "--node",
-        "bench",
-        "--concurrency",
-        &concurrency,
-        "--log",
-        "warn",
-    ];
-    let consumer = start_consumer(dir.path(), broker, &args);
+    let consumer = start_consumer(dir.path(), broker, workers, &[]);
     let large = tempdir().unwrap();
     let (mut alone, mut beside) = (vec![], vec![]);
     for _ in 0..rounds {

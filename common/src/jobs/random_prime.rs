@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use primepool_engine::{Form, Kernel, estimate};
+use primepool_engine::{Form, Integer, Kernel, estimate};
 
 use super::{
     Claims, Finding, JobFields, Jobs, Method, MissingField, WrittenJobs, claim::integer_of_bits,
@@ -8,8 +8,14 @@ use super::{
 };
 
 /// Random primes.
+pub type PrimeJobs = RandomPrimeJobs<false>;
+
+/// Random safe primes: p and (p − 1) / 2 are both prime.
+pub type SafePrimeJobs = RandomPrimeJobs<true>;
+
+/// Random primes, safe ones if `SAFE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PrimeJobs {
+pub struct RandomPrimeJobs<const SAFE: bool> {
     /// Bits of each prime; its top bit is set.
     pub bits: u32,
     /// Number of jobs.
@@ -18,13 +24,20 @@ pub struct PrimeJobs {
     pub method: Method,
 }
 
-/// Least number of bits of a prime.
-const LEAST_BITS: u32 = 2;
+impl<const SAFE: bool> RandomPrimeJobs<SAFE> {
+    const FORM: Form = if SAFE { Form::SafePrime } else { Form::Prime };
 
-/// How many times longer the uniform method takes.
-const UNIFORM_COST: f64 = 1.4;
+    /// What one is called.
+    const NAME: &str = if SAFE { "safe prime" } else { "prime" };
 
-impl Jobs for PrimeJobs {
+    /// Least number of bits: that of 2, or that of 5, the least safe prime.
+    const LEAST_BITS: u32 = if SAFE { 3 } else { 2 };
+
+    /// How many times longer the uniform method takes.
+    const UNIFORM_COST: f64 = if SAFE { 4.5 } else { 1.4 };
+}
+
+impl<const SAFE: bool> Jobs for RandomPrimeJobs<SAFE> {
     fn read(fields: JobFields) -> Result<Self, MissingField> {
         Ok(Self {
             bits: fields.bits()?,
@@ -62,23 +75,26 @@ impl Jobs for PrimeJobs {
     }
 
     fn validate(&self) -> Result<(), String> {
-        if self.bits < LEAST_BITS {
+        if self.bits < Self::LEAST_BITS {
             return Err(format!(
-                "no prime has {} bits: the least is {LEAST_BITS}",
-                self.bits
+                "no {} has {} bits: the least is {}",
+                Self::NAME,
+                self.bits,
+                Self::LEAST_BITS
             ));
         }
         Ok(())
     }
 
     fn expected_seconds(&self, kernel: Option<Kernel>) -> f64 {
-        self.method.cost(UNIFORM_COST) * estimate::seconds(Form::Prime, self.bits, kernel)
+        self.method.cost(Self::UNIFORM_COST) * estimate::seconds(Self::FORM, self.bits, kernel)
     }
 
     fn describe(&self) -> String {
         format!(
-            "{}prime{} of {} bits",
+            "{}{}{} of {} bits",
             self.method.adjective(),
+            Self::NAME,
             plural(self.count),
             self.bits
         )
@@ -90,6 +106,7 @@ impl Jobs for PrimeJobs {
 
     fn check(&self, _job: u64, finding: &Finding<'_>) -> Result<Claims, String> {
         let value = integer_of_bits(finding, self.bits)?;
-        Ok(Claims::primes([value.clone()]))
+        let half = SAFE.then(|| Integer::from(value >> 1));
+        Ok(Claims::primes([value.clone()].into_iter().chain(half)))
     }
 }
