@@ -9,6 +9,7 @@ use primepool_common::{
     logging::LogArgs,
     message::{JobKind, is_node_name},
     metrics::InfluxArgs,
+    pool::MOST_WORKERS,
 };
 use primepool_engine::{Kernel, MAX_BITS};
 
@@ -40,7 +41,7 @@ pub struct Cli {
     pub(crate) command: Option<Command>,
 
     /// Compute threads [default: the cores that this process may use]
-    #[arg(long, env = "PRIMEPOOL_CONCURRENCY", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, env = "PRIMEPOOL_CONCURRENCY", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_WORKERS)))]
     concurrency: Option<u32>,
 
     /// Units of each kind that the broker hands over before the first of them is acknowledged [default: twice --concurrency]

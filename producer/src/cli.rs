@@ -15,6 +15,7 @@ use primepool_common::{
     logging::LogArgs,
     message::{FactorJobs, HexInteger, JobKind, Method, RunId, Work},
     metrics::InfluxArgs,
+    pool::MOST_SHARE,
 };
 use primepool_engine::{Kernel, MAX_BITS};
 
@@ -171,7 +172,7 @@ struct Common {
     timeout: Option<Duration>,
 
     /// Weight of this run among those that share the pool: one of 2 gets twice as much as one of 1
-    #[arg(long, env = "PRIMEPOOL_SHARE", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, env = "PRIMEPOOL_SHARE", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SHARE)))]
     share: u32,
 
     /// Do not tell the pool which user on which host runs this

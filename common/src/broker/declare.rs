@@ -99,15 +99,7 @@ async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
     declarer
         .queue(DEAD_QUEUE, dead, (DEAD_EXCHANGE, ""))
         .await?;
-    let control = table([
-        ("x-queue-type", text("stream")),
-        ("x-max-age", text(CONTROL_AGE)),
-        ("x-max-length-bytes", AMQPValue::LongLongInt(CONTROL_BYTES)),
-        (
-            "x-stream-max-segment-size-bytes",
-            AMQPValue::LongLongInt(CONTROL_SEGMENT_BYTES),
-        ),
-    ]);
+    let control = stream_arguments(CONTROL_AGE, CONTROL_BYTES, CONTROL_SEGMENT_BYTES);
     declarer
         .queue(CONTROL_STREAM, control, (CONTROL_EXCHANGE, ""))
         .await?;
@@ -133,6 +125,20 @@ async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
     Ok(is_new)
 }
 
+/// Arguments of a stream that keeps messages up to an age such as `7D` and up to so many bytes, in
+/// segments of so many.
+fn stream_arguments(age: &str, bytes: i64, segment_bytes: i64) -> FieldTable {
+    table([
+        ("x-queue-type", text("stream")),
+        ("x-max-age", text(age)),
+        ("x-max-length-bytes", AMQPValue::LongLongInt(bytes)),
+        (
+            "x-stream-max-segment-size-bytes",
+            AMQPValue::LongLongInt(segment_bytes),
+        ),
+    ])
+}
+
 /// Declares what carries announcements. A pool works without it: brokers that were set up by an
 /// earlier version lack it, and a limit may forbid another queue.
 async fn declare_presence(connection: &Connection) -> Result<(), BrokerError> {
@@ -141,15 +147,7 @@ async fn declare_presence(connection: &Connection) -> Result<(), BrokerError> {
         declarer
             .exchange(NODES_EXCHANGE, ExchangeKind::Fanout, FieldTable::default())
             .await?;
-        let nodes = table([
-            ("x-queue-type", text("stream")),
-            ("x-max-age", text(NODES_AGE)),
-            ("x-max-length-bytes", AMQPValue::LongLongInt(NODES_BYTES)),
-            (
-                "x-stream-max-segment-size-bytes",
-                AMQPValue::LongLongInt(NODES_SEGMENT_BYTES),
-            ),
-        ]);
+        let nodes = stream_arguments(NODES_AGE, NODES_BYTES, NODES_SEGMENT_BYTES);
         declarer
             .queue(NODES_STREAM, nodes, (NODES_EXCHANGE, ""))
             .await?;

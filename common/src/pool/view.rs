@@ -26,11 +26,11 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 /// memory.
 const MOST: usize = 10_000;
 
-/// Workers of one consumer that are believed; `--concurrency` takes no more.
-const MOST_WORKERS: u32 = 4096;
+/// Most workers of a consumer; of an announcement that tells more, as many are believed.
+pub const MOST_WORKERS: u32 = 4096;
 
-/// Weight of one run that is believed.
-const MOST_SHARE: u32 = 1000;
+/// Greatest weight of a run; of an announcement that tells more, as much is believed.
+pub const MOST_SHARE: u32 = 1000;
 
 /// A consumer that announced itself.
 #[derive(Debug, Clone)]
@@ -137,37 +137,41 @@ impl PoolView {
         self.runs.values()
     }
 
+    /// Consumers that take jobs of this kind and are not silent.
+    fn takers(&self, kind: JobKind, now: Instant) -> impl Iterator<Item = &SeenNode> {
+        let takes = move |node: &&SeenNode| node.presence.kinds.contains(&kind);
+        self.nodes
+            .values()
+            .filter(takes)
+            .filter(move |node| !node.is_silent(now))
+    }
+
     /// Number of workers that take jobs of this kind.
     #[must_use]
     pub fn workers(&self, kind: JobKind, now: Instant) -> u32 {
-        let nodes = self.nodes.values().filter(|node| !node.is_silent(now));
-        let nodes = nodes.filter(|node| node.presence.kinds.contains(&kind));
-        nodes.map(SeenNode::workers).fold(0, u32::saturating_add)
+        let workers = self.takers(kind, now).map(SeenNode::workers);
+        workers.fold(0, u32::saturating_add)
     }
 
     /// Number of consumers that take jobs of this kind.
     #[must_use]
     pub fn consumers(&self, kind: JobKind, now: Instant) -> u32 {
-        let nodes = self.nodes.values().filter(|node| !node.is_silent(now));
-        let nodes = nodes.filter(|node| node.presence.kinds.contains(&kind));
-        u32::try_from(nodes.count()).unwrap_or(u32::MAX)
+        u32::try_from(self.takers(kind, now).count()).unwrap_or(u32::MAX)
     }
 
     /// Bits of the largest numbers that some consumer takes of this kind; 0 without a consumer.
     #[must_use]
     pub fn max_bits(&self, kind: JobKind, now: Instant) -> u32 {
-        let nodes = self.nodes.values().filter(|node| !node.is_silent(now));
-        let nodes = nodes.filter(|node| node.presence.kinds.contains(&kind));
-        let bits = nodes.map(|node| node.presence.max_bits);
+        let bits = self.takers(kind, now).map(|node| node.presence.max_bits);
         bits.max().unwrap_or(0)
     }
 
     /// Number of units, of all kinds, that consumers hold which take jobs of this kind.
     #[must_use]
     pub fn held(&self, kind: JobKind, now: Instant) -> u32 {
-        let nodes = self.nodes.values().filter(|node| !node.is_silent(now));
-        let nodes = nodes.filter(|node| node.presence.kinds.contains(&kind));
-        let held = nodes.map(|node| node.presence.sample.in_flight);
+        let held = self
+            .takers(kind, now)
+            .map(|node| node.presence.sample.in_flight);
         held.fold(0, u32::saturating_add)
     }
 
