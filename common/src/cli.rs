@@ -61,7 +61,8 @@ pub fn parse_from<C: Parser>(arguments: Vec<OsString>) -> Result<Option<C>, Stri
 /// `--kernel`, which all programs that compute have.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct KernelArgs {
-    /// Arithmetic to compute with: ifma (AVX-512 IFMA) or gmp; auto takes the fastest that the processor has
+    /// Arithmetic to compute with: ifma512 (AVX-512 IFMA), ifma256 (AVX-IFMA), fma512 (AVX-512), fma256 (AVX2 and FMA) or
+    /// gmp; auto takes the fastest that the processor has
     #[arg(
         long,
         env = "PRIMEPOOL_KERNEL",
@@ -191,7 +192,9 @@ mod tests {
         assert_eq!(kernel("auto"), Ok(Kernel::fastest()));
         assert_eq!(kernel(""), Ok(Kernel::fastest()));
         assert_eq!(kernel("gmp"), Ok(Kernel::Gmp));
-        assert_eq!(kernel("ifma").is_ok(), Kernel::Ifma.is_available());
+        for known in Kernel::ALL {
+            assert_eq!(kernel(known.name()).is_ok(), known.is_available());
+        }
         for wrong in ["neon", "avx2", "GMP"] {
             let refused = kernel(wrong);
             assert!(

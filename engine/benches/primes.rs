@@ -116,45 +116,47 @@ fn measure_all(
     let unit = (60_000_000_000 / u64::from(bits).pow(3)).clamp(16, 1000);
     let mut measured = Vec::new();
     for engine in engines {
-        let name = format!("ours, {}", engine.kernel());
+        let kernel = engine.kernel();
+        let name = format!("ours, {kernel}");
         let mut primes = Vec::new();
         let found = rate(seconds, || {
             primes = search(engine, Method::Incremental, bits, unit, next);
             unit
         });
         measured.push((name.clone(), found));
-        let found = rate(seconds, || {
+        let uniform = rate(seconds, || {
             primes = search(engine, Method::Uniform, bits, unit, next);
             unit
         });
-        measured.push((format!("{name}, uniform"), found));
+        measured.push((format!("{name}, uniform"), uniform));
         let verified = rate(seconds / 4.0, || {
             assert!(engine.verify(&primes).unwrap().iter().all(|&passed| passed));
             unit
         });
         measured.push((format!("{name}, verification, µs"), 1e6 / verified));
-    }
-    if let Some(mut tests) = measure::Tests::new(bits) {
-        let (mut limits, mut times, mut work) = (Vec::new(), Vec::new(), 0.0);
-        // Short turns, so that both see the same clock frequency.
-        for _ in 0..10 {
-            limits.push(rate(seconds / 100.0, || measure::limit(100_000).unwrap()));
-            let tested = rate(seconds / 40.0, || {
-                let (tested, done) = tests.run().unwrap();
-                work = done as f64 / tested as f64;
-                tested
-            });
-            times.push(1.0 / tested);
+        if let Some(mut tests) = measure::Tests::new(kernel, bits) {
+            let (mut limits, mut times, mut work) = (Vec::new(), Vec::new(), 0.0);
+            // Short turns, so that both see the same clock frequency.
+            for _ in 0..10 {
+                limits.push(rate(seconds / 100.0, || {
+                    measure::limit(kernel, 100_000).unwrap()
+                }));
+                let tested = rate(seconds / 40.0, || {
+                    let (tested, done) = tests.run().unwrap();
+                    work = done as f64 / tested as f64;
+                    tested
+                });
+                times.push(1.0 / tested);
+            }
+            let time = median(&times);
+            let confirmed = rate(seconds / 4.0, || tests.confirm().unwrap());
+            measured.push((format!("{name}, strong test, µs"), time * 1e6));
+            measured.push((
+                format!("{name}, share of the limit"),
+                work / time / median(&limits),
+            ));
+            measured.push((format!("{name}, confirmation's share"), found / confirmed));
         }
-        let time = median(&times);
-        let confirmed = rate(seconds / 4.0, || tests.confirm().unwrap());
-        measured.push(("strong test, µs".to_owned(), time * 1e6));
-        measured.push((
-            "share of the limit".to_owned(),
-            work / time / median(&limits),
-        ));
-        let found = measured[0].1;
-        measured.push(("confirmation's share".to_owned(), found / confirmed));
     }
     let name = format!(
         "mpz_nextprime (GMP {}.{}.{} of gmp-mpfr-sys)",
@@ -185,7 +187,7 @@ fn main() {
         sizes = vec![256, 512, 1024, 2048, 4096];
     }
 
-    let mut engines: Vec<Engine> = [Kernel::Ifma, Kernel::Gmp]
+    let mut engines: Vec<Engine> = Kernel::ALL
         .into_iter()
         .filter_map(|kernel| Engine::with_kernel(kernel).ok())
         .collect();

@@ -3,9 +3,10 @@
 use rug::{Assign, Integer};
 
 use crate::factor::Primes;
-use crate::kernel::{Ifma, Kernel, Search};
+use crate::kernel::Kernel;
 use crate::plan::{plan, trial_bound};
 use crate::primality::Tester;
+use crate::search::PrimeSearch;
 use crate::sieve::Sieve;
 use crate::table::Table;
 use crate::{Cancel, Error, Stream, small};
@@ -29,10 +30,12 @@ pub enum Form {
     SafePrime,
 }
 
-/// How a prime is chosen among those of its size and form. See the crate's documentation for which one a stream gives.
+/// How a prime is chosen among those of its size and form. See the crate's documentation for which
+/// one a stream gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// The first prime from a random start on: fast, and slightly biased, as primes after long gaps are likelier.
+    /// The first prime from a random start on: fast, and slightly biased, as primes after long gaps
+    /// are likelier.
     #[default]
     Incremental,
     /// The first prime among independent random numbers: every prime is equally likely.
@@ -44,19 +47,20 @@ pub enum Method {
 pub struct Found {
     /// The prime.
     pub prime: Integer,
-    /// Numbers that were put to a probable-prime test: those that the sieve or trial division let through, up to and
-    /// including the prime. For a safe prime a pair p, (p − 1)/2 counts once. Depends on how deep the sieve goes, so
-    /// it may differ between versions.
+    /// Numbers that were put to a probable-prime test: those that the sieve or trial division let
+    /// through, up to and including the prime. For a safe prime a pair p, (p − 1)/2 counts once.
+    /// Depends on how deep the sieve goes, so it may differ between versions.
     pub candidates: u64,
 }
 
 /// A searcher: one for each compute thread.
 ///
-/// It keeps its sieve tables and buffers from one call to the next (about 35 MiB at 4096 bits and above, 5 at 1024).
+/// It keeps its sieve tables and buffers from one call to the next (about 35 MiB at 4096 bits and
+/// above, 5 at 1024).
 pub struct Engine {
     kernel: Kernel,
-    /// Present exactly if the kernel is [`Kernel::Ifma`].
-    vector: Option<Search>,
+    /// Present if the kernel is not [`Kernel::Gmp`].
+    vector: Option<PrimeSearch>,
     sieve: Sieve,
     /// The primes that independent candidates are divided by, and the residues.
     trial: Table,
@@ -89,10 +93,7 @@ impl Engine {
 
     /// `kernel` is one that this processor has.
     fn build(kernel: Kernel) -> Self {
-        let vector = match kernel {
-            Kernel::Ifma => Ifma::detect().map(Search::new),
-            Kernel::Gmp => None,
-        };
+        let vector = kernel.vectors().map(PrimeSearch::new);
         Self {
             kernel,
             vector,
@@ -134,18 +135,19 @@ impl Engine {
         self.primes_by(Method::Incremental, form, bits, streams, cancel, found)
     }
 
-    /// Finds the prime of each stream (see the crate's documentation for which one that is), with exactly `bits` bits:
-    /// the top bit is set.
+    /// Finds the prime of each stream (see the crate's documentation for which one that is), with
+    /// exactly `bits` bits: the top bit is set.
     ///
-    /// A stream is left right after what its prime was drawn from, so that the next call gives its next prime, with
-    /// either method and on every kernel.
+    /// A stream is left right after what its prime was drawn from, so that the next call gives its
+    /// next prime, with either method and on every kernel.
     ///
     /// `found(i, ...)` is called as soon as the prime of `streams[i]` is known. The order of the calls is not promised.
     /// After an error the primes that were already handed over are valid.
     ///
     /// # Errors
     ///
-    /// - [`Error::Invalid`] if `bits` is outside [`MIN_BITS`]`..=`[`MAX_BITS`], or 2 for safe primes: there are none;
+    /// - [`Error::Invalid`] if `bits` is outside [`MIN_BITS`]`..=`[`MAX_BITS`], or 2 for safe
+    ///   primes: there are none;
     /// - [`Error::Cancelled`];
     /// - [`Error::Randomness`] if the operating system's generator failed.
     pub fn primes_by(
@@ -158,11 +160,11 @@ impl Engine {
         found: &mut dyn FnMut(usize, Found),
     ) -> Result<(), Error> {
         check_bits(form, bits)?;
-        if Search::handles(bits)
+        if PrimeSearch::handles(bits)
             && let Some(vector) = &mut self.vector
         {
             match (method, form) {
-                (_, Form::SafePrime) if !Search::handles(bits - 1) => {}
+                (_, Form::SafePrime) if !PrimeSearch::handles(bits - 1) => {}
                 (Method::Uniform, _) => return vector.uniform(form, bits, streams, cancel, found),
                 (Method::Incremental, Form::Prime) => {
                     return vector.primes(bits, streams, cancel, found);
@@ -215,7 +217,7 @@ impl Engine {
             self.start.assign(1);
             self.start <<= 64;
         }
-        if Search::handles(self.start.significant_bits() + 1)
+        if PrimeSearch::handles(self.start.significant_bits() + 1)
             && let Some(vector) = &mut self.vector
         {
             let mut found = vector.next_prime(&self.start, cancel)?;
@@ -233,12 +235,14 @@ impl Engine {
         }
     }
 
-    /// Checks numbers that someone else claims to be prime: for each of `numbers`, in order, whether it passes a strong
-    /// probable-prime (Miller–Rabin) test to a base that the operating system draws at random.
+    /// Checks numbers that someone else claims to be prime: for each of `numbers`, in order,
+    /// whether it passes a strong probable-prime (Miller–Rabin) test to a base that the operating
+    /// system draws at random.
     ///
-    /// A prime always passes. A composite passes with a probability of at most 1/4, whoever chose it (Rabin 1980), and
-    /// far less for one that an erroneous search would return. Below 2^64 the answer is exact. The length is not
-    /// checked. This cannot be cancelled: one number costs one modular power.
+    /// A prime always passes. A composite passes with a probability of at most 1/4, whoever chose
+    /// it (Rabin 1980), and far less for one that an erroneous search would return. Below 2^64 the
+    /// answer is exact. The length is not checked. This cannot be cancelled: one number costs one
+    /// modular power.
     ///
     /// # Errors
     ///
@@ -255,7 +259,7 @@ impl Engine {
                 small::is_prime(n)
             } else if n.is_even() {
                 false
-            } else if self.vector.is_some() && Search::handles(n.significant_bits()) {
+            } else if self.vector.is_some() && PrimeSearch::handles(n.significant_bits()) {
                 in_lanes.push((index, n));
                 continue;
             } else {
@@ -350,8 +354,8 @@ impl Engine {
         Ok(false)
     }
 
-    /// The least prime of a form from `self.start`, at least 2^64, to below 2^`limit_bits`, if any, and the number of
-    /// candidates that were tested.
+    /// The least prime of a form from `self.start`, at least 2^64, to below 2^`limit_bits`, if any,
+    /// and the number of candidates that were tested.
     fn search(
         &mut self,
         form: Form,
@@ -382,8 +386,9 @@ impl Engine {
                 && tester.confirm(&self.candidate, cancel)?),
             Form::SafePrime => {
                 self.half.assign(&self.candidate >> 1_u32);
-                // Once q is prime the test to base 2 proves p = 2q + 1: 2^(p − 1) ≡ 1 (mod p), and 2^((p − 1)/q) − 1 = 3
-                // is coprime to p, so by Pocklington's theorem (1914) every prime factor of p is 1 mod q and p is prime.
+                // Once q is prime the test to base 2 proves p = 2q + 1: 2^(p − 1) ≡ 1 (mod p), and
+                // 2^((p − 1)/q) − 1 = 3 is coprime to p, so by Pocklington's theorem (1914) every
+                // prime factor of p is 1 mod q and p is prime.
                 Ok(tester.is_strong_probable_prime_2(&self.half, cancel)?
                     && tester.is_strong_probable_prime_2(&self.candidate, cancel)?
                     && tester.confirm(&self.half, cancel)?)

@@ -66,8 +66,8 @@
 //! # Ok::<(), Error>(())
 //! ```
 
-// Where the vector kernel is absent, what only it uses is not used.
-#![cfg_attr(any(not(target_arch = "x86_64"), primepool_portable), allow(dead_code))]
+// Where no vector kernel is, what only they use is not used.
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
 mod cancel;
 mod engine;
@@ -80,6 +80,7 @@ mod kernel;
 pub mod measure;
 mod plan;
 pub mod primality;
+mod search;
 mod sieve;
 mod small;
 mod stream;

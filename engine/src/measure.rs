@@ -1,26 +1,30 @@
-//! What the benchmarks need to see of the vector kernel; not for other use, and it may change at any time.
+//! What the benchmarks need to see of the vector kernels; not for other use, and it may change at
+//! any time.
 
-use crate::Error;
-use crate::kernel::{Ifma, Work, multiply_adds};
+use crate::search::Workload;
+use crate::{Error, Kernel};
 
-/// Does at least `count` independent vector multiply-adds of the kind the kernel is made of, and returns how many; nothing
-/// if the processor has no such thing.
+/// Does at least `count` products of vectors of digits that wait for nothing, and returns how many
+/// products of digits that is; nothing if the processor does not have the kernel, or it is no
+/// vector kernel.
 #[must_use]
-pub fn limit(count: u64) -> Option<u64> {
-    Ifma::detect().map(|proof| multiply_adds(proof, count))
+pub fn limit(kernel: Kernel, count: u64) -> Option<u64> {
+    let vectors = kernel.vectors()?;
+    Some(vectors.products(count) * vectors.width())
 }
 
-/// Strong tests to base 2 with the vector kernel.
-pub struct Tests(Work);
+/// Strong tests to base 2 with a vector kernel.
+pub struct Tests(Workload);
 
 impl Tests {
     /// Of odd numbers of so many bits, if there is a vector kernel for them.
     #[must_use]
-    pub fn new(bits: u32) -> Option<Self> {
-        Work::new(Ifma::detect()?, bits).map(Self)
+    pub fn new(kernel: Kernel, bits: u32) -> Option<Self> {
+        Workload::new(kernel.vectors()?, bits).map(Self)
     }
 
-    /// Tests them, and returns how many they are and how many vector multiply-adds their squarings are.
+    /// Tests them, and returns how many they are and how many products of digits their squarings
+    /// are.
     ///
     /// # Errors
     ///

@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn lines_of_a_run() {
         let point = parse(
-            "node,node=n1,kernel=ifma,run=R workers=2i,cpu_pct=97.5,busy=true 1700000000000000000",
+            "node,node=n1,kernel=ifma512,run=R workers=2i,cpu_pct=97.5,busy=true 1700000000000000000",
         )
         .unwrap()
         .unwrap();

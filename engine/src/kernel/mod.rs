@@ -1,58 +1,97 @@
 //! The arithmetic that searches and tests are done with, chosen at run time.
 //!
-//! Every kernel finds the same primes. An AVX2 kernel is missing on purpose: with 32-bit products it would be a twentieth
-//! to a seventh faster than GMP built for the processor, which is not worth its code.
+//! Every kernel finds the same primes.
 
-// With `--cfg primepool_portable` what other processors get is compiled here too, for a check.
-#[cfg(any(not(target_arch = "x86_64"), primepool_portable))]
-#[path = "absent.rs"]
+mod arithmetic;
+mod field;
+#[cfg(target_arch = "x86_64")]
+mod fma;
+#[cfg(target_arch = "x86_64")]
 mod ifma;
-#[cfg(all(target_arch = "x86_64", not(primepool_portable)))]
-mod ifma;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
+mod limit;
+mod montgomery;
+mod residues;
+mod scale;
+#[cfg(target_arch = "x86_64")]
+mod sizes;
+mod vectors;
 
 use std::fmt;
 use std::str::FromStr;
 
-pub(crate) use ifma::{Ifma, Search, Work, multiply_adds};
+pub(crate) use arithmetic::{DIGIT_BITS, DIGIT_MASK};
+pub(crate) use field::{Field, Layout, Register, WINDOW};
+pub(crate) use montgomery::bits_of;
+pub(crate) use residues::{MAX_PRIME, Residues, SIDE_BY_SIDE};
+pub(crate) use vectors::VectorKernel;
 
 use crate::Error;
+
+/// The greatest modulus that every vector kernel has a field for, in bits: 160 digits.
+pub(crate) const MAX_BITS: u32 = bits_of(160);
 
 /// A way to do the arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
-    /// Eight or sixteen numbers at a time with AVX-512 IFMA, up to 8316 bits; beyond, and below 2^64, what [`Kernel::Gmp`]
-    /// does.
-    Ifma,
+    /// Eight numbers in a register of 512 bits, with AVX-512 IFMA.
+    Ifma512,
+    /// Four numbers in a register of 256 bits, with AVX-IFMA, or AVX-512 IFMA and VL.
+    Ifma256,
+    /// Eight numbers in a register of 512 bits, with the fused multiply-adds of AVX-512 F, BW, DQ
+    /// and VL.
+    Fma512,
+    /// Four numbers in a register of 256 bits, with AVX2 and FMA.
+    Fma256,
     /// One number at a time, with GMP or in machine words.
     Gmp,
 }
 
 impl Kernel {
-    /// The fastest kernel that this processor has.
+    /// All of them, the fastest first.
+    pub const ALL: [Self; 5] = [
+        Self::Ifma512,
+        Self::Ifma256,
+        Self::Fma512,
+        Self::Fma256,
+        Self::Gmp,
+    ];
+
+    /// The fastest kernel that this processor has. Of two that use IFMA it has that with 512 bits
+    /// if it can, so [`Kernel::Ifma256`] is chosen on processors with AVX-IFMA.
     #[must_use]
     pub fn fastest() -> Self {
-        if Self::Ifma.is_available() {
-            Self::Ifma
-        } else {
-            Self::Gmp
-        }
+        let mut available = Self::ALL.into_iter().filter(|kernel| kernel.is_available());
+        available.next().unwrap_or(Self::Gmp)
     }
 
     /// Whether this processor has it.
     #[must_use]
     pub fn is_available(self) -> bool {
-        match self {
-            Self::Ifma => Ifma::detect().is_some(),
-            Self::Gmp => true,
-        }
+        self == Self::Gmp || self.vectors().is_some()
     }
 
     /// Its name, as [`FromStr`] reads it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Ifma => "ifma",
+            Self::Ifma512 => "ifma512",
+            Self::Ifma256 => "ifma256",
+            Self::Fma512 => "fma512",
+            Self::Fma256 => "fma256",
             Self::Gmp => "gmp",
+        }
+    }
+
+    /// What the processor needs to have for it.
+    fn features(self) -> &'static str {
+        match self {
+            Self::Ifma512 => "AVX-512 F, BW, DQ, VL and IFMA",
+            Self::Ifma256 => "AVX-IFMA, AVX2 and FMA, or AVX-512 IFMA and VL",
+            Self::Fma512 => "AVX-512 F, BW, DQ and VL",
+            Self::Fma256 => "AVX2 and FMA",
+            Self::Gmp => "nothing",
         }
     }
 
@@ -62,14 +101,38 @@ impl Kernel {
     /// [`Error::Kernel`] if it does not.
     pub fn require(self) -> Result<(), Error> {
         if self.is_available() {
-            Ok(())
-        } else {
-            Err(Error::kernel(format!(
-                "this processor does not have `{self}`, which needs AVX-512 F, BW, DQ, VL and IFMA; \
-                 take `gmp`, or leave the choice to the program"
-            )))
+            return Ok(());
         }
+        let available = Self::ALL.into_iter().filter(|kernel| kernel.is_available());
+        Err(Error::kernel(format!(
+            "this processor does not have `{self}`, which needs {}; it has {}",
+            self.features(),
+            names(available),
+        )))
     }
+
+    /// The vector kernel, if it is one and this processor has it.
+    pub(crate) fn vectors(self) -> Option<&'static dyn VectorKernel> {
+        #[cfg(target_arch = "x86_64")]
+        return sizes::vectors(self);
+        #[cfg(not(target_arch = "x86_64"))]
+        return None;
+    }
+}
+
+/// For tests: all vector kernels that this processor can run, with their names.
+#[cfg(test)]
+pub(crate) fn all_vectors() -> Vec<(&'static str, &'static dyn VectorKernel)> {
+    #[cfg(target_arch = "x86_64")]
+    return sizes::all_vectors();
+    #[cfg(not(target_arch = "x86_64"))]
+    return Vec::new();
+}
+
+/// The names of some kernels, for a message.
+fn names(kernels: impl Iterator<Item = Kernel>) -> String {
+    let names: Vec<String> = kernels.map(|kernel| format!("`{kernel}`")).collect();
+    names.join(", ")
 }
 
 impl fmt::Display for Kernel {
@@ -81,36 +144,39 @@ impl fmt::Display for Kernel {
 impl FromStr for Kernel {
     type Err = Error;
 
+    /// Reads a name; `ifma`, as releases with one vector kernel had it, is `ifma512`.
     fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "ifma" => Ok(Self::Ifma),
-            "gmp" => Ok(Self::Gmp),
-            "avx2" => Err(Error::kernel(
-                "`avx2` would not beat `gmp` by enough; take `gmp`".to_owned(),
-            )),
-            _ => Err(Error::kernel(format!("`{name}`; take `ifma` or `gmp`"))),
-        }
+        let full = if name == "ifma" { "ifma512" } else { name };
+        let mut all = Self::ALL.into_iter();
+        all.find(|kernel| kernel.name() == full).ok_or_else(|| {
+            let all = names(Self::ALL.into_iter());
+            Error::kernel(format!("no such kernel: `{name}`; there are {all}"))
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod name_tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
 
     #[test]
     fn names_are_parsed() {
-        for kernel in [Kernel::Ifma, Kernel::Gmp] {
+        for kernel in Kernel::ALL {
             assert_eq!(kernel.to_string().parse(), Ok(kernel));
         }
-        for (name, part) in [
-            ("avx2", "would not beat"),
-            ("IFMA", "no such kernel: `IFMA`"),
-            ("", "no such kernel: ``"),
-        ] {
+        assert_eq!("ifma".parse(), Ok(Kernel::Ifma512));
+        for name in ["avx2", "IFMA", ""] {
             let error = name.parse::<Kernel>().unwrap_err().to_string();
-            assert!(error.contains(part) && error.contains("`gmp`"), "{error}");
+            assert!(
+                error.contains(&format!("no such kernel: `{name}`")),
+                "{error}"
+            );
+            assert!(error.contains("`fma256`, `gmp`"), "{error}");
         }
     }
 
@@ -118,5 +184,18 @@ mod tests {
     fn gmp_is_always_there() {
         assert!(Kernel::Gmp.is_available());
         assert!(Kernel::fastest().require().is_ok());
+    }
+
+    #[test]
+    fn a_kernel_that_is_not_there_says_what_it_needs_and_what_there_is() {
+        for kernel in Kernel::ALL {
+            if let Err(error) = kernel.require() {
+                let error = error.to_string();
+                assert!(
+                    error.contains(kernel.features()) && error.contains("`gmp`"),
+                    "{error}"
+                );
+            }
+        }
     }
 }

@@ -66,7 +66,7 @@ fn cost(engine: &mut Engine, method: Method, form: Form, bits: u32, index: u64) 
 
 #[test]
 fn allocations_do_not_grow_with_candidates() {
-    for kernel in [Kernel::Gmp, Kernel::Ifma] {
+    for kernel in Kernel::ALL {
         let Ok(mut engine) = Engine::with_kernel(kernel) else {
             continue;
         };

@@ -8,8 +8,9 @@ use proptest::prelude::*;
 
 /// One engine of each kernel that this processor has, the portable one first.
 fn engines() -> Vec<Engine> {
-    [Kernel::Gmp, Kernel::Ifma]
+    Kernel::ALL
         .into_iter()
+        .rev()
         .filter_map(|kernel| Engine::with_kernel(kernel).ok())
         .collect()
 }
@@ -188,7 +189,7 @@ fn an_engine_goes_on_after_a_cancellation() {
 
 #[test]
 fn a_kernel_that_the_processor_lacks_is_refused() {
-    for kernel in [Kernel::Ifma, Kernel::Gmp] {
+    for kernel in Kernel::ALL {
         let engine = Engine::with_kernel(kernel);
         assert_eq!(engine.is_ok(), kernel.is_available());
         match engine {

@@ -82,7 +82,7 @@ fn metrics(nodes: u32) -> String {
         .unwrap();
         for node in 0..nodes {
             let cpu = 90.0 + f64::from(node) + second as f64 / 2.0;
-            writeln!(lines, "node,node=n{node},kernel=ifma,run=R workers=2i,pool_cpu_pct={cpu},in_flight=4i {at}").unwrap();
+            writeln!(lines, "node,node=n{node},kernel=ifma512,run=R workers=2i,pool_cpu_pct={cpu},in_flight=4i {at}").unwrap();
             writeln!(lines, "job,run=R,node=n{node},kind=prime,bits=1024,outcome=ok jobs=50i,latency_ms={},compute_ms=1.0 {at}", 80 + 40 * second + u64::from(node)).unwrap();
         }
     }

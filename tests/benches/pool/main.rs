@@ -68,7 +68,8 @@ fn main() {
     report.push_str("| bits | bare loop, primes/s | pool, primes/s | pool / bare loop | without verification |\n|---|---|---|---|---|\n");
     // Some ten seconds for each measurement.
     let faster = match kernel {
-        Kernel::Ifma => 6,
+        Kernel::Ifma512 | Kernel::Ifma256 => 6,
+        Kernel::Fma512 | Kernel::Fma256 => 3,
         Kernel::Gmp => 1,
     };
     let sizes = [(1024, 1500 * faster), (256, 200_000 * faster)];

@@ -11,8 +11,9 @@ pub(super) struct Plan {
 
 /// Up to so many bits: the bound and the interval.
 ///
-/// Measured on one core of an AMD EPYC (Zen 4): the time of a whole search, confirmation included, in units of one lane's
-/// share of a batch of strong tests timed next to it, median of 15; and the numbers that were tested.
+/// Measured on one core of an AMD EPYC (Zen 4): the time of a whole search, confirmation included,
+/// in units of one lane's share of a batch of strong tests timed next to it, median of 15; and the
+/// numbers that were tested.
 ///
 /// | bits | bound | interval | time of a prime, tests | tested | the time with half and with twice the bound |
 /// |---|---|---|---|---|---|
@@ -27,8 +28,8 @@ pub(super) struct Plan {
 /// | 1537 | 2^21 | 3136 | 50.6 | 41.4 | 52.6, – |
 /// | 2048 | 2^21 | 3072 | 55.8 | 55.8 | 57.6, 54.8 |
 ///
-/// The last two rows are uncertain by some 5 %. Larger bounds there, and beyond 3000 bits, would save 1 to 3 % of the time
-/// and cost twice the memory.
+/// The last two rows are uncertain by some 5 %. Larger bounds there, and beyond 3000 bits, would
+/// save 1 to 3 % of the time and cost twice the memory.
 const PLANS: &[(u32, u32, usize)] = &[
     (152, 1 << 11, 128),
     (204, 1 << 12, 192),
@@ -53,19 +54,20 @@ pub(super) fn plan(bits: u32) -> Plan {
     Plan { bound, interval }
 }
 
-/// Independent candidates of so many bits are divided by the primes below this before they are tested.
+/// Independent candidates of so many bits are divided by the primes below this before they are
+/// tested.
 ///
-/// Where the time to divide by one prime more is what it saves in tests: a block of 128 primes costs some 8 L + 48
-/// multiply-adds for L digits and a test 3/8 · L² · bits.
+/// Where the time to divide by one prime more is what it saves in tests: a block of 128 primes
+/// costs some 8 L + 48 multiply-adds for L digits and a test 3/8 · L² · bits.
 pub(super) fn trial_bound(bits: u32) -> u32 {
     (bits * bits / 16).clamp(1 << 9, 1 << 22)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::field::MAX_BITS;
-    use super::super::sieve::{MAX_BOUND, MAX_INTERVAL};
+    use super::super::interval_sieve::{MAX_BOUND, MAX_INTERVAL};
     use super::*;
+    use crate::kernel::MAX_BITS;
 
     #[test]
     fn plans_are_what_the_sieve_can_do() {

@@ -1,27 +1,28 @@
 //! The search for primes with all lanes at work.
 //!
-//! Each stream's search is a job that gets lanes of its own: one while there are jobs for all lanes, more when there are
-//! fewer. In every round each job puts its next candidates, in ascending order, into its lanes, and all are tested. A job's
-//! least hit is then its prime, because all of its earlier candidates were refuted, in this round or before. Hits wait for
-//! confirmation until there are enough of them for all lanes, while their lanes go on with other jobs.
+//! Each stream's search is a job that gets lanes of its own: one while there are jobs for all
+//! lanes, more when there are fewer. In every round each job puts its next candidates, in ascending
+//! order, into its lanes, and all are tested. A job's least hit is then its prime, because all of
+//! its earlier candidates were refuted, in this round or before. Hits wait for confirmation until
+//! there are enough of them for all lanes, while their lanes go on with other jobs.
 
 use rug::{Assign, Integer};
 
-use super::batch::{Batch, Lanes, MAX_SPREAD};
-use super::field::MAX_BITS;
+use super::MIN_BITS;
+use super::batch::{Batch, Lanes, MAX_SPREAD, bit_length};
+use super::digits::{add, add_to, double, integer, write_digits};
+use super::interval_sieve::IntervalSieve;
 use super::plan::{Plan, plan, trial_bound};
-use super::row::{DIGIT_BITS, DIGIT_MASK};
-use super::sieve::Sieve;
-use super::{Ifma, MIN_BITS, field, integer, write_digits};
+use crate::kernel::{DIGIT_BITS, MAX_BITS, VectorKernel};
 use crate::primality::Assurance;
 use crate::stream::Place;
 use crate::{Cancel, Error, Form, Found, Stream, plan as portable, sieve};
 
 /// The memory of the searches with the vector kernel.
-pub(crate) struct Search {
-    proof: Ifma,
+pub(crate) struct PrimeSearch {
+    kernel: &'static dyn VectorKernel,
     batch: Option<Batch>,
-    sieve: Sieve,
+    sieve: IntervalSieve,
     /// For safe primes, which are searched for one at a time.
     pair_sieve: sieve::Sieve,
     jobs: Vec<Job>,
@@ -49,7 +50,8 @@ struct Job {
     candidates: u64,
     /// The digits of the hit that waits for confirmation.
     hit: Vec<u64>,
-    /// With independent candidates: where the stream was after each of those that are in the lanes, and after the hit.
+    /// With independent candidates: where the stream was after each of those that are in the lanes,
+    /// and after the hit.
     places: Vec<Place>,
     place: Place,
 }
@@ -65,15 +67,15 @@ enum Next {
 /// Where the jobs of [`Search::run`] and their candidates come from.
 trait Source {
     /// Makes the job the next one, if there is one.
-    fn begin(&mut self, search: &mut Search, job: &mut Job) -> Result<bool, Error>;
+    fn begin(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error>;
 
     /// Gives the job a new start, as there is no prime from the last one on.
-    fn again(&mut self, search: &mut Search, job: &mut Job) -> Result<(), Error>;
+    fn again(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<(), Error>;
 
     /// Writes the digits of the job's next candidate.
     fn next(
         &mut self,
-        search: &mut Search,
+        search: &mut PrimeSearch,
         job: &mut Job,
         candidate: &mut [u64],
         cancel: &Cancel,
@@ -84,14 +86,14 @@ trait Source {
     /// Which of the first `count` lanes' numbers, which passed the test to base 2, lead to a prime.
     fn confirm(
         &mut self,
-        search: &mut Search,
+        search: &mut PrimeSearch,
         batch: &mut Batch,
         count: usize,
         cancel: &Cancel,
     ) -> Result<Lanes, Error>;
 
     /// Lets the job go on after its hit, which led to no prime.
-    fn resume(&mut self, search: &mut Search, job: &mut Job) -> Result<(), Error> {
+    fn resume(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<(), Error> {
         search.number = integer(&job.hit) + 2_u32;
         search.begin(job);
         Ok(())
@@ -111,7 +113,7 @@ struct Incremental<'a> {
 }
 
 impl Source for Incremental<'_> {
-    fn begin(&mut self, search: &mut Search, job: &mut Job) -> Result<bool, Error> {
+    fn begin(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error> {
         if self.next == self.streams.len() {
             return Ok(false);
         }
@@ -123,7 +125,7 @@ impl Source for Incremental<'_> {
         Ok(true)
     }
 
-    fn again(&mut self, search: &mut Search, job: &mut Job) -> Result<(), Error> {
+    fn again(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<(), Error> {
         self.streams[job.stream].draw_start(&mut search.number, self.bits)?;
         search.begin(job);
         Ok(())
@@ -131,7 +133,7 @@ impl Source for Incremental<'_> {
 
     fn confirm(
         &mut self,
-        search: &mut Search,
+        search: &mut PrimeSearch,
         batch: &mut Batch,
         count: usize,
         cancel: &Cancel,
@@ -154,7 +156,7 @@ struct Following<'a> {
 }
 
 impl Source for Following<'_> {
-    fn begin(&mut self, search: &mut Search, job: &mut Job) -> Result<bool, Error> {
+    fn begin(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error> {
         if self.begun {
             return Ok(false);
         }
@@ -165,7 +167,7 @@ impl Source for Following<'_> {
         Ok(true)
     }
 
-    fn again(&mut self, search: &mut Search, job: &mut Job) -> Result<(), Error> {
+    fn again(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<(), Error> {
         search.number.assign(self.start);
         search.begin(job);
         Ok(())
@@ -173,7 +175,7 @@ impl Source for Following<'_> {
 
     fn confirm(
         &mut self,
-        search: &mut Search,
+        search: &mut PrimeSearch,
         batch: &mut Batch,
         count: usize,
         cancel: &Cancel,
@@ -204,7 +206,7 @@ struct Independent<'a> {
 }
 
 impl Source for Independent<'_> {
-    fn begin(&mut self, _: &mut Search, job: &mut Job) -> Result<bool, Error> {
+    fn begin(&mut self, _: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error> {
         if self.next == self.streams.len() {
             return Ok(false);
         }
@@ -214,13 +216,13 @@ impl Source for Independent<'_> {
         Ok(true)
     }
 
-    fn again(&mut self, _: &mut Search, _: &mut Job) -> Result<(), Error> {
+    fn again(&mut self, _: &mut PrimeSearch, _: &mut Job) -> Result<(), Error> {
         Ok(())
     }
 
     fn next(
         &mut self,
-        search: &mut Search,
+        search: &mut PrimeSearch,
         job: &mut Job,
         candidate: &mut [u64],
         cancel: &Cancel,
@@ -249,7 +251,7 @@ impl Source for Independent<'_> {
 
     fn confirm(
         &mut self,
-        search: &mut Search,
+        search: &mut PrimeSearch,
         batch: &mut Batch,
         count: usize,
         cancel: &Cancel,
@@ -278,7 +280,7 @@ impl Source for Independent<'_> {
         Ok(passed & search.confirm_loaded(batch, count, assurance, cancel)?)
     }
 
-    fn resume(&mut self, _: &mut Search, job: &mut Job) -> Result<(), Error> {
+    fn resume(&mut self, _: &mut PrimeSearch, job: &mut Job) -> Result<(), Error> {
         self.streams[job.stream].return_to(job.place);
         Ok(())
     }
@@ -295,12 +297,12 @@ impl Source for Independent<'_> {
     }
 }
 
-impl Search {
-    pub(crate) fn new(proof: Ifma) -> Self {
+impl PrimeSearch {
+    pub(crate) fn new(kernel: &'static dyn VectorKernel) -> Self {
         Self {
-            proof,
+            kernel,
             batch: None,
-            sieve: Sieve::new(proof),
+            sieve: IntervalSieve::new(kernel),
             pair_sieve: sieve::Sieve::default(),
             jobs: Vec::new(),
             bases: None,
@@ -313,7 +315,8 @@ impl Search {
         (MIN_BITS..=MAX_BITS).contains(&bits)
     }
 
-    /// Finds the prime of each stream; see [`Engine::primes`](crate::Engine::primes). The size is one that is handled.
+    /// Finds the prime of each stream; see [`Engine::primes`](crate::Engine::primes). The size is
+    /// one that is handled.
     pub(crate) fn primes(
         &mut self,
         bits: u32,
@@ -337,8 +340,8 @@ impl Search {
     }
 
     /// Finds the prime of each stream among independent candidates; see
-    /// [`Engine::primes_by`](crate::Engine::primes_by). The size is one that is handled, and for safe primes so is one bit
-    /// less.
+    /// [`Engine::primes_by`](crate::Engine::primes_by). The size is one that is handled, and for
+    /// safe primes so is one bit less.
     pub(crate) fn uniform(
         &mut self,
         form: Form,
@@ -363,8 +366,8 @@ impl Search {
         })
     }
 
-    /// The least prime from `start` on, at least 2^64, and how many candidates were tested. The number of bits of the
-    /// start, and one more, are handled.
+    /// The least prime from `start` on, at least 2^64, and how many candidates were tested. The
+    /// number of bits of the start, and one more, are handled.
     pub(crate) fn next_prime(&mut self, start: &Integer, cancel: &Cancel) -> Result<Found, Error> {
         let bits = start.significant_bits() + 1;
         let Plan { bound, interval } = plan(bits);
@@ -383,8 +386,8 @@ impl Search {
         source.result.ok_or(Error::Cancelled)
     }
 
-    /// Finds the safe prime of each stream; see [`Engine::primes`](crate::Engine::primes). The size is one that is
-    /// handled, and so is one bit less.
+    /// Finds the safe prime of each stream; see [`Engine::primes`](crate::Engine::primes). The size
+    /// is one that is handled, and so is one bit less.
     pub(crate) fn safe_primes(
         &mut self,
         bits: u32,
@@ -409,7 +412,8 @@ impl Search {
         })
     }
 
-    /// The least safe prime of so many bits from `self.number` on, if any, and how many pairs were tested.
+    /// The least safe prime of so many bits from `self.number` on, if any, and how many pairs were
+    /// tested.
     ///
     /// All lanes test candidates (p − 1)/2, and in the next round p for those that passed.
     fn safe_prime(
@@ -423,7 +427,8 @@ impl Search {
         self.pair_sieve
             .begin(Form::SafePrime, &self.number, plan, cancel)?;
         let mut digits = vec![0; batch.limbs()];
-        // Candidates for p, with their places in the search: in the lanes, and those whose half has passed.
+        // Candidates for p, with their places in the search: in the lanes, and those whose half has
+        // passed.
         let mut tested: Vec<(u64, Integer, bool)> = Vec::with_capacity(lanes);
         let mut halves: Vec<(u64, Integer)> = Vec::with_capacity(lanes);
         // The least p that passed together with its half.
@@ -484,8 +489,8 @@ impl Search {
         }
     }
 
-    /// For each of some odd numbers above 2^64 of sizes that are handled, given with their indices, whether it passes a
-    /// strong test to a random base; tells `decided(index, passed)`.
+    /// For each of some odd numbers above 2^64 of sizes that are handled, given with their indices,
+    /// whether it passes a strong test to a random base; tells `decided(index, passed)`.
     pub(crate) fn verify(
         &mut self,
         numbers: &mut [(usize, &Integer)],
@@ -493,15 +498,16 @@ impl Search {
         decided: &mut dyn FnMut(usize, bool),
     ) -> Result<(), Error> {
         numbers.sort_by_key(|(_, n)| n.significant_bits());
+        let kernel = self.kernel;
         let mut rest = &*numbers;
         let mut digits = Vec::new();
         while let Some((_, shortest)) = rest.first() {
             let bits = shortest.significant_bits();
-            let limbs = field::limbs_for(bits);
+            let limbs = self.kernel.limbs_for(bits);
             rest = self.with_batch(bits, |_, batch| {
                 let fits = |&&(_, n): &&(usize, &Integer)| {
                     let size = n.significant_bits();
-                    field::limbs_for(size) == limbs && size - bits <= MAX_SPREAD
+                    kernel.limbs_for(size) == limbs && size - bits <= MAX_SPREAD
                 };
                 let count = rest.iter().take(batch.lanes()).take_while(fits).count();
                 let (now, later) = rest.split_at(count);
@@ -529,8 +535,8 @@ impl Search {
     ) -> Result<(), Error> {
         let lanes = batch.lanes();
         let mut jobs = std::mem::take(&mut self.jobs);
-        // Every job is active, pending or idle. Between rounds there are at most as many active ones as lanes, and fewer
-        // pending ones; a round makes active ones pending.
+        // Every job is active, pending or idle. Between rounds there are at most as many active
+        // ones as lanes, and fewer pending ones; a round makes active ones pending.
         jobs.resize_with(2 * lanes, Job::default);
         let mut idle: Vec<usize> = (0..jobs.len()).collect();
         let mut active: Vec<usize> = Vec::with_capacity(jobs.len());
@@ -666,8 +672,8 @@ impl Search {
         Ok(Next::Candidate)
     }
 
-    /// Which of the numbers in the first `count` lanes are prime. The others hold the same, over and over, and are more
-    /// rounds for them.
+    /// Which of the numbers in the first `count` lanes are prime. The others hold the same, over
+    /// and over, and are more rounds for them.
     fn confirm_loaded(
         &mut self,
         batch: &mut Batch,
@@ -703,12 +709,12 @@ impl Search {
         bits: u32,
         work: impl FnOnce(&mut Self, &mut Batch) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let limbs = field::limbs_for(bits);
+        let limbs = self.kernel.limbs_for(bits);
         let kept = self
             .batch
             .take()
             .filter(|batch| Some(batch.limbs()) == limbs);
-        let Some(mut batch) = kept.or_else(|| Batch::new(self.proof, bits)) else {
+        let Some(mut batch) = kept.or_else(|| Batch::new(self.kernel, bits)) else {
             return Err(Error::invalid(format!(
                 "{bits} bits are too many for this kernel"
             )));
@@ -722,40 +728,12 @@ impl Search {
 impl Job {
     /// Whether a number is beyond the job's limit.
     fn is_beyond(&self, digits: &[u64]) -> bool {
-        super::batch::bit_length(digits) > self.limit
+        bit_length(digits) > self.limit
     }
 }
 
-/// Digits of a start of so many bits, and of what follows it: the interval may cross a power of two.
+/// Digits of a start of so many bits, and of what follows it: the interval may cross a power of
+/// two.
 fn digits_of(bits: u32) -> usize {
     (bits + 1).div_ceil(DIGIT_BITS) as usize
-}
-
-/// Writes twice the number and one.
-fn double(number: &[u64], to: &mut [u64]) {
-    let mut carry = 1;
-    for (to, digit) in to.iter_mut().zip(number) {
-        *to = (digit << 1 | carry) & DIGIT_MASK;
-        carry = digit >> (DIGIT_BITS - 1);
-    }
-}
-
-/// Adds to a number.
-fn add_to(number: &mut [u64], addend: u64) {
-    let mut carry = addend;
-    for digit in number {
-        carry += *digit;
-        *digit = carry & DIGIT_MASK;
-        carry >>= DIGIT_BITS;
-    }
-}
-
-/// Writes number + addend.
-fn add(number: &[u64], addend: u64, sum: &mut [u64]) {
-    let mut carry = addend;
-    for (index, digit) in sum.iter_mut().enumerate() {
-        carry += number.get(index).copied().unwrap_or(0);
-        *digit = carry & DIGIT_MASK;
-        carry >>= DIGIT_BITS;
-    }
 }

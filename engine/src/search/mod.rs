@@ -1,0 +1,14 @@
+//! The search for primes with a vector kernel: many numbers at a time.
+
+mod batch;
+pub(crate) mod digits;
+mod interval_sieve;
+mod plan;
+mod prime_search;
+mod workload;
+
+pub(crate) use prime_search::PrimeSearch;
+pub(crate) use workload::Workload;
+
+/// The least number of bits of what is computed with: numbers above 2^64.
+const MIN_BITS: u32 = 65;
