@@ -20,6 +20,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     type Vector: Copy + Send + Sync;
     /// One truth value a lane.
     type Mask: Copy;
+    /// A word of 32 bits a lane.
+    type Words: Copy;
 
     /// Lanes of a register.
     const COUNT: usize;
@@ -81,14 +83,15 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     fn widen(self, words: &[u32]) -> Self::Vector;
     /// Integers below 2^31, as doubles, one from each of the first [`Self::COUNT`] of some words.
     fn double_widen(self, words: &[u32]) -> Self::Vector;
-    /// Writes the lanes, which are below 2^32, to the first [`Self::COUNT`] of some words.
-    fn narrow(self, vector: Self::Vector, words: &mut [u32]);
+    /// The lanes, which are below 2^32, as words.
+    fn narrow(self, vector: Self::Vector) -> Self::Words;
     /// The same for doubles that are whole numbers from 0 to 2^31 − 1.
-    fn double_narrow(self, vector: Self::Vector, words: &mut [u32]);
-    /// Writes those of the first [`Self::COUNT`] words that are below a bound, in order, and
-    /// returns how many they are. There is room for [`Self::COUNT`]; what is written beyond has no
-    /// meaning.
-    fn append_below(self, words: &[u32; 8], bound: u32, to: &mut [u32]) -> usize;
+    fn double_narrow(self, vector: Self::Vector) -> Self::Words;
+    /// Writes to the first [`Self::COUNT`] words of a slice.
+    fn store_words(self, words: Self::Words, to: &mut [u32]);
+    /// Writes those of some words, all below 2^31, that are below a bound, in order, and returns how many they are. There is room
+    /// for [`Self::COUNT`]; what is written beyond has no meaning.
+    fn append_below(self, words: Self::Words, bound: u32, to: &mut [u32]) -> usize;
     /// Bit i is set where byte i is not zero.
     fn nonzero_bytes(self, bytes: &[u8; 64]) -> u64;
 }
@@ -224,6 +227,6 @@ pub(crate) trait Arithmetic: Lanes {
     fn has_zero(self, rest: Self::Vector) -> bool;
     /// Primes and factors for [`Self::reduce_by`] and [`Self::multiple`].
     fn primes(self, words: &[u32]) -> Self::Vector;
-    /// Writes what [`Self::multiple`] gave.
-    fn write_multiples(self, multiples: Self::Vector, words: &mut [u32]);
+    /// What [`Self::multiple`] gave, as words.
+    fn multiple_words(self, multiples: Self::Vector) -> Self::Words;
 }

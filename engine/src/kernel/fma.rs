@@ -288,8 +288,8 @@ macro_rules! fma {
             }
 
             #[inline(always)]
-            fn write_multiples(self, multiples: $vector, words: &mut [u32]) {
-                self.double_narrow(multiples, words);
+            fn multiple_words(self, multiples: $vector) -> Self::Words {
+                self.double_narrow(multiples)
             }
         }
     };

@@ -200,8 +200,8 @@ macro_rules! ifma {
             }
 
             #[inline(always)]
-            fn write_multiples(self, multiples: $vector, words: &mut [u32]) {
-                self.narrow(multiples, words);
+            fn multiple_words(self, multiples: $vector) -> Self::Words {
+                self.narrow(multiples)
             }
         }
     };

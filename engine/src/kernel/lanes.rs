@@ -12,6 +12,7 @@ macro_rules! lanes_512 {
         impl crate::kernel::arithmetic::Lanes for $type {
             type Vector = __m512i;
             type Mask = __mmask8;
+            type Words = __m256i;
 
             const COUNT: usize = 8;
 
@@ -71,15 +72,12 @@ macro_rules! lanes_512 {
                 double_widen(words: &[u32]) -> __m512i {
                     _mm512_castpd_si512(_mm512_cvtepi32_pd(_mm256_loadu_si256(words[..8].as_ptr().cast())))
                 }
-                narrow(vector: __m512i, words: &mut [u32]) -> () {
-                    _mm256_storeu_si256(words[..8].as_mut_ptr().cast(), _mm512_cvtepi64_epi32(vector))
+                narrow(vector: __m512i) -> __m256i { _mm512_cvtepi64_epi32(vector) }
+                double_narrow(vector: __m512i) -> __m256i { _mm512_cvtpd_epi32(_mm512_castsi512_pd(vector)) }
+                store_words(words: __m256i, to: &mut [u32]) -> () {
+                    _mm256_storeu_si256(to[..8].as_mut_ptr().cast(), words)
                 }
-                double_narrow(vector: __m512i, words: &mut [u32]) -> () {
-                    let narrow = _mm512_cvtpd_epi32(_mm512_castsi512_pd(vector));
-                    _mm256_storeu_si256(words[..8].as_mut_ptr().cast(), narrow)
-                }
-                append_below(words: &[u32; 8], bound: u32, to: &mut [u32]) -> usize {
-                    let words = _mm256_loadu_si256(words.as_ptr().cast());
+                append_below(words: __m256i, bound: u32, to: &mut [u32]) -> usize {
                     let below = _mm256_cmplt_epu32_mask(words, _mm256_set1_epi32(bound as i32));
                     let words = _mm256_maskz_compress_epi32(below, words);
                     _mm256_storeu_si256(to[..8].as_mut_ptr().cast(), words);
@@ -104,6 +102,7 @@ macro_rules! lanes_256 {
             type Vector = __m256i;
             /// All bits of a lane are set, or none.
             type Mask = __m256i;
+            type Words = __m128i;
 
             const COUNT: usize = 4;
 
@@ -162,24 +161,26 @@ macro_rules! lanes_256 {
                 double_widen(words: &[u32]) -> __m256i {
                     _mm256_castpd_si256(_mm256_cvtepi32_pd(_mm_loadu_si128(words[..4].as_ptr().cast())))
                 }
-                narrow(vector: __m256i, words: &mut [u32]) -> () {
+                narrow(vector: __m256i) -> __m128i {
                     let even = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
-                    let narrow = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(vector, even));
-                    _mm_storeu_si128(words[..4].as_mut_ptr().cast(), narrow)
+                    _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(vector, even))
                 }
-                double_narrow(vector: __m256i, words: &mut [u32]) -> () {
-                    let narrow = _mm256_cvtpd_epi32(_mm256_castsi256_pd(vector));
-                    _mm_storeu_si128(words[..4].as_mut_ptr().cast(), narrow)
+                double_narrow(vector: __m256i) -> __m128i { _mm256_cvtpd_epi32(_mm256_castsi256_pd(vector)) }
+                store_words(words: __m128i, to: &mut [u32]) -> () {
+                    _mm_storeu_si128(to[..4].as_mut_ptr().cast(), words)
                 }
-                append_below(words: &[u32; 8], bound: u32, to: &mut [u32]) -> usize {
-                    let vector = _mm_loadu_si128(words.as_ptr().cast());
-                    // All are below 2^31.
-                    let below = _mm_cmplt_epi32(vector, _mm_set1_epi32(bound as i32));
+                append_below(words: __m128i, bound: u32, to: &mut [u32]) -> usize {
+                    let below = _mm_cmplt_epi32(words, _mm_set1_epi32(bound as i32));
+                    let mut below = _mm_movemask_ps(_mm_castsi128_ps(below)) as u32;
+                    // Few are: most primes are much greater than the bound.
                     let mut count = 0;
-                    if _mm_movemask_epi8(below) != 0 {
-                        for &word in &words[..4] {
-                            to[count] = word;
-                            count += usize::from(word < bound);
+                    if below != 0 {
+                        let mut all = [0; 4];
+                        _mm_storeu_si128(all.as_mut_ptr().cast(), words);
+                        while below != 0 {
+                            to[count] = all[below.trailing_zeros() as usize];
+                            count += 1;
+                            below &= below - 1;
                         }
                     }
                     count

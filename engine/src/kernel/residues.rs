@@ -175,7 +175,6 @@ impl<A: Arithmetic> Operation<A> for Locate<'_, A> {
         let mut rests = [s.splat(0); MAX_VECTORS];
         let rests = &mut rests[..vectors::<A>()];
         let (mut index, mut count) = (0, 0);
-        let mut indices = [0; 8];
         for (block, &factors) in tables.blocks.iter().enumerate() {
             tables.reduce(s, start, block, rests);
             for _ in 0..factors {
@@ -185,11 +184,11 @@ impl<A: Arithmetic> Operation<A> for Locate<'_, A> {
                     let factor = s.primes(&tables.factors[index..]);
                     let rest = s.reduce_by(rest, p, inverse);
                     let first = s.multiple(rest, factor, p, inverse);
+                    let words = s.multiple_words(first);
                     if index < tables.short {
-                        s.write_multiples(first, &mut firsts[index..]);
+                        s.store_words(words, &mut firsts[index..]);
                     } else {
-                        s.write_multiples(first, &mut indices);
-                        count += s.append_below(&indices, end, &mut hits[count..]);
+                        count += s.append_below(words, end, &mut hits[count..]);
                     }
                     index += A::COUNT;
                 }
