@@ -4,11 +4,12 @@
 //! cargo bench -p primepool-engine -- [BITS...] [--rounds N] [--seconds S] [--records FILE]
 //! ```
 //!
-//! Every round measures all of them one after the other, by thread CPU time; the figures are medians over the rounds, of
-//! rates and of the ratios within a round, which a machine that other work shares disturbs least. A measurement takes S
-//! seconds up to 1024 bits, four times that at 2048 and ten times at 4096, where primes are rare. `PYTHON` names the
-//! interpreter for the rivals that are measured through Python (gmpy2 if it is installed, and OpenSSL), `python3` by
-//! default.
+//! Every round measures all of them one after the other, by thread CPU time; the figures are medians
+//! over the rounds, of rates and of the ratios within a round, which a machine that other work shares
+//! disturbs least. A measurement takes at least S seconds (ten times that above 2048 bits, where
+//! primes are rare) and, up to 2048 bits, as many primes as make [`PRIMES`] in all rounds. `PYTHON`
+//! names the interpreter for the rivals that are measured through Python (gmpy2 if it is installed,
+//! and OpenSSL), `python3` by default; `CRYPTO_PRIMES` the program in `benches/crypto-primes/`.
 //!
 //! `FILE` gets every measurement as a line of tab-separated fields: bits, what, round, value. `infra/local/bench.sh` makes
 //! the table and the plot of it.
@@ -39,10 +40,26 @@ fn median(values: &[f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// Calls a second of `work`, which returns how much it did.
-fn rate(seconds: f64, mut work: impl FnMut() -> u64) -> f64 {
+/// Primes that each rate is of at least: the time of one is spread as an exponential distribution is,
+/// so the mean of 400 is within 5 % of the truth as a rule.
+const PRIMES: u64 = 400;
+
+/// How long a measurement takes at least.
+#[derive(Clone, Copy)]
+struct Least {
+    seconds: f64,
+    primes: u64,
+}
+
+/// How much of `work`, which returns how much it did, is done in a second.
+fn rate(seconds: f64, work: impl FnMut() -> u64) -> f64 {
+    rate_of(Least { seconds, primes: 1 }, work)
+}
+
+/// The same of work that finds primes.
+fn rate_of(least: Least, mut work: impl FnMut() -> u64) -> f64 {
     let (start, mut count) = (now(), 0);
-    while count == 0 || now() - start < seconds {
+    while count < least.primes || now() - start < least.seconds {
         count += work();
     }
     count as f64 / (now() - start)
@@ -85,18 +102,25 @@ fn gmp_next_prime(bits: u32) -> u64 {
 }
 
 /// The rates of other libraries, by name and version.
-fn rivals(bits: u32, seconds: f64) -> Vec<(String, f64)> {
+fn rivals(bits: u32, least: Least) -> Vec<(String, f64)> {
     let python = env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/rivals.py");
-    let output = Command::new(python)
-        .args([script, &bits.to_string(), &seconds.to_string()])
-        .stderr(Stdio::inherit())
-        .output();
-    let Ok(output) = output else {
-        return Vec::new();
-    };
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
+    let mut python = Command::new(python);
+    python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/rivals.py"));
+    let programs = iter::once(python).chain(env::var("CRYPTO_PRIMES").ok().map(Command::new));
+    let mut said = String::new();
+    for mut program in programs {
+        program
+            .args([
+                bits.to_string(),
+                least.seconds.to_string(),
+                least.primes.to_string(),
+            ])
+            .stderr(Stdio::inherit());
+        if let Ok(output) = program.output() {
+            said += &String::from_utf8_lossy(&output.stdout);
+        }
+    }
+    said.lines()
         .filter_map(|line| {
             let mut fields = line.split('\t');
             let name = fields.next()?;
@@ -109,26 +133,29 @@ fn rivals(bits: u32, seconds: f64) -> Vec<(String, f64)> {
 /// Everything that is measured in a round, by name.
 fn measure_all(
     bits: u32,
-    seconds: f64,
+    least: Least,
     engines: &mut [Engine],
     next: &mut u64,
 ) -> Vec<(String, f64)> {
     let unit = (60_000_000_000 / u64::from(bits).pow(3)).clamp(16, 1000);
+    let seconds = least.seconds;
     let mut measured = Vec::new();
-    for engine in engines {
+    for (index, engine) in engines.iter_mut().enumerate() {
         let kernel = engine.kernel();
         let name = format!("ours, {kernel}");
         let mut primes = Vec::new();
-        let found = rate(seconds, || {
+        let found = rate_of(least, || {
             primes = search(engine, Method::Incremental, bits, unit, next);
             unit
         });
         measured.push((name.clone(), found));
-        let uniform = rate(seconds, || {
-            primes = search(engine, Method::Uniform, bits, unit, next);
-            unit
-        });
-        measured.push((format!("{name}, uniform"), uniform));
+        if index == 0 {
+            let uniform = rate_of(least, || {
+                primes = search(engine, Method::Uniform, bits, unit, next);
+                unit
+            });
+            measured.push((format!("{name}, uniform"), uniform));
+        }
         let verified = rate(seconds / 4.0, || {
             assert!(engine.verify(&primes).unwrap().iter().all(|&passed| passed));
             unit
@@ -164,14 +191,14 @@ fn measure_all(
         gmp::VERSION_MINOR,
         gmp::VERSION_PATCHLEVEL
     );
-    measured.push((name, rate(seconds, || gmp_next_prime(bits))));
-    measured.extend(rivals(bits, seconds));
+    measured.push((name, rate_of(least, || gmp_next_prime(bits))));
+    measured.extend(rivals(bits, least));
     measured
 }
 
 fn main() {
     let mut sizes = Vec::new();
-    let (mut rounds, mut seconds, mut records) = (5, 1.0, None);
+    let (mut rounds, mut seconds, mut records) = (5_u64, 1.0, None);
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -193,10 +220,16 @@ fn main() {
         .collect();
     println!("median (range) of {rounds} rounds, thread CPU time; rates are primes per second");
     for bits in sizes {
-        let seconds = match bits {
-            0..=1024 => seconds,
-            1025..=2048 => 4.0 * seconds,
-            _ => 10.0 * seconds,
+        let least = if bits <= 2048 {
+            Least {
+                seconds,
+                primes: PRIMES.div_ceil(rounds),
+            }
+        } else {
+            Least {
+                seconds: 10.0 * seconds,
+                primes: 1,
+            }
         };
         let mut next = 0;
         for engine in &mut engines {
@@ -206,7 +239,7 @@ fn main() {
         let mut measured: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         let mut ratios: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for round in 0..rounds {
-            let values = measure_all(bits, seconds, &mut engines, &mut next);
+            let values = measure_all(bits, least, &mut engines, &mut next);
             let first = values[0].1;
             for (name, value) in values {
                 if let Some(records) = &mut records {

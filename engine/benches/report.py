@@ -18,12 +18,13 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-IFMA, GMP = "ours, ifma", "ours, gmp"
 RIVALS = {
     "gmpy2.next_prime": "gmpy2.next_prime",
     "mpz_nextprime": "mpz_nextprime, same GMP",
     "BN_generate_prime_ex": "OpenSSL",
+    "crypto-primes": "crypto-primes",
 }
+KERNELS = ["ifma512", "ifma256", "fma512", "fma256", "gmp"]
 
 
 def read(path):
@@ -56,52 +57,82 @@ def ratio(ours, theirs):
     return spread([a / b for a, b in zip(ours, theirs)])
 
 
+def kernels(values):
+    """Those that were measured, the fastest first."""
+    return [k for k in KERNELS if any(f"ours, {k}" in at for at in values.values())]
+
+
 def table(values, versions):
-    best = IFMA if any(IFMA in at for at in values.values()) else GMP
-    name = "vector kernel" if best == IFMA else "portable kernel"
+    ours = kernels(values)
+    best = f"ours, {ours[0]}"
     rivals = [rival for rival in RIVALS if rival in versions]
-    rows = [
-        ["bits", f"{name}, primes/s", *(f"× {RIVALS[r]}" for r in rivals), "share of the vpmadd52 limit"],
-        *(
-            [
-                bits,
-                spread(at[best]),
-                *(ratio(at[best], at[rival]) for rival in rivals),
-                f"{100 * statistics.median(at['share of the limit'] or [0]):.0f} %",
-            ]
-            for bits, at in values.items()
-        ),
-    ]
-    yield from lines(rows)
-    yield ""
-    share = "confirmation's share"
-    rows = [
+    header = ["primes/s", *(f"`{k}`" for k in ours), *(RIVALS[r] for r in rivals)]
+    yield from lines(
         [
-            "bits",
-            "uniform method, primes/s",
-            "confirmation's share of the time",
-            "strong test, µs",
-            "verification, µs",
-            "portable kernel, primes/s",
-            "portable × mpz_nextprime, same GMP",
-        ],
-        *(
-            [
-                bits,
-                spread(at[f"{best}, uniform"]),
-                f"{100 * statistics.median(at[share] or [0]):.0f} %",
-                number(statistics.median(at["strong test, µs"] or [0])),
-                number(statistics.median(at[f"{best}, verification, µs"])),
-                spread(at[GMP]),
-                ratio(at[GMP], at["mpz_nextprime"]),
-            ]
-            for bits, at in values.items()
-        ),
+            header,
+            *(
+                [f"{bits} bits", *(spread(at[f"ours, {k}"]) for k in ours), *(spread(at[r]) for r in rivals)]
+                for bits, at in values.items()
+            ),
+        ]
+    )
+    yield ""
+    header = [
+        "ratios",
+        *(f"`{k}` / gmpy2" for k in ours),
+        *(f"`{ours[0]}` / {RIVALS[r]}" for r in rivals if r != "gmpy2.next_prime"),
     ]
-    yield from lines(rows)
+    yield from lines(
+        [
+            header,
+            *(
+                [
+                    f"{bits} bits",
+                    *(ratio(at[f"ours, {k}"], at["gmpy2.next_prime"]) for k in ours),
+                    *(ratio(at[best], at[r]) for r in rivals if r != "gmpy2.next_prime"),
+                ]
+                for bits, at in values.items()
+            ),
+        ]
+    )
+    yield ""
+    header = ["strong test to base 2, µs; share of the limit", *(f"`{k}`" for k in ours if k != "gmp")]
+    yield from lines(
+        [
+            header,
+            *(
+                [f"{bits} bits", *(limit(at, k) for k in ours if k != "gmp")]
+                for bits, at in values.items()
+            ),
+        ]
+    )
+    yield ""
+    header = [f"`{ours[0]}`", "uniform method, primes/s", "confirmation's share of the time", "verification, µs"]
+    yield from lines(
+        [
+            header,
+            *(
+                [
+                    f"{bits} bits",
+                    spread(at[f"{best}, uniform"]),
+                    f"{100 * statistics.median(at[f'{best}, confirmation' + chr(39) + 's share'] or [0]):.0f} %",
+                    number(statistics.median(at[f"{best}, verification, µs"])),
+                ]
+                for bits, at in values.items()
+            ),
+        ]
+    )
     yield ""
     yield f"Medians over {max(len(at[best]) for at in values.values())} rounds (range); ratios are of the two rates in a round. "
     yield "Rivals: " + "; ".join(f"{r}: {versions[r]}" for r in rivals) + "."
+
+
+def limit(at, kernel):
+    """Time of a strong test, and the products it does beside those that the processor could do."""
+    times, shares = at[f"ours, {kernel}, strong test, µs"], at[f"ours, {kernel}, share of the limit"]
+    if not times:
+        return "–"
+    return f"{number(statistics.median(times))}; {100 * statistics.median(shares):.0f} %"
 
 
 def lines(rows):
@@ -121,12 +152,13 @@ def processor():
 def plot(values, versions, path):
     plt.rcParams.update({"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 11})
     figure, axes = plt.subplots(figsize=(8, 5))
+    colours = {"ifma512": "#0b6e4f", "ifma256": "#2a9d74", "fma512": "#1d5f8a", "fma256": "#5fa8d3", "gmp": "#8d99a6"}
     series = [
-        (IFMA, "Primepool, vector kernel", "#0b6e4f", "o", 2.6),
-        (GMP, "Primepool, portable kernel", "#5fb58f", "s", 1.8),
+        *((f"ours, {k}", f"Primepool, {k}", colours[k], "o" if k != "gmp" else "s", 2.2) for k in kernels(values)),
         ("gmpy2.next_prime", "gmpy2.next_prime", "#c8553d", "^", 1.4),
         ("mpz_nextprime", "mpz_nextprime, same GMP", "#e09f3e", "v", 1.4),
         ("BN_generate_prime_ex", versions.get("BN_generate_prime_ex", "OpenSSL"), "#5c6b8a", "D", 1.4),
+        ("crypto-primes", "crypto-primes " + versions.get("crypto-primes", ""), "#8e5ea2", "x", 1.4),
     ]
     for what, label, colour, marker, width in series:
         points = [(bits, at[what]) for bits, at in values.items() if at[what]]

@@ -1,7 +1,7 @@
 """Primes per second of thread CPU time that other libraries find: a line with name, rate and version, separated by tabs, for
 each that is there.
 
-usage: rivals.py BITS SECONDS
+usage: rivals.py BITS SECONDS COUNT: at least so many seconds and primes.
 """
 
 import ctypes
@@ -11,11 +11,11 @@ import sys
 import time
 
 
-def rate(find, seconds):
-    """Calls per second of thread CPU time, of at least one call."""
+def rate(find, seconds, least):
+    """Calls per second of thread CPU time."""
     start = time.thread_time()
     count = 0
-    while count < 1 or time.thread_time() - start < seconds:
+    while count < max(1, least) or time.thread_time() - start < seconds:
         find()
         count += 1
     return count / (time.thread_time() - start)
@@ -45,14 +45,14 @@ def openssl_generate_prime(bits):
 
 
 def main():
-    bits, seconds = int(sys.argv[1]), float(sys.argv[2])
+    bits, seconds, least = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
     for name, rival in (
         ("gmpy2.next_prime", gmpy2_next_prime),
         ("BN_generate_prime_ex", openssl_generate_prime),
     ):
         try:
             find, version = rival(bits)
-            print(name, rate(find, seconds), version, sep="\t")
+            print(name, rate(find, seconds, least), version, sep="\t")
         except (ImportError, OSError, AttributeError, TypeError) as error:
             print(f"{name}: {error}", file=sys.stderr)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Benchmarks, on an otherwise idle machine: bench.sh NAME. Each says in its source what it measures and which variables it reads.
-#   primes   the prime search on one core beside gmpy2, GMP and OpenSSL: engine/benches/primes.rs, ten minutes; leaves table and plot in
-#            runs/bench-<date>/. BITS ("256 512 1024 2048 4096"), ROUNDS (5), SECONDS_EACH (1)
+#   primes   the prime search on one core beside gmpy2, GMP, OpenSSL and crypto-primes: engine/benches/primes.rs, half an hour; leaves
+#            table and plot in runs/bench-<date>/. BITS ("256 512 1024 2048 4096"), ROUNDS (5), SECONDS_EACH (1)
 #   factor   factoring on one core beside PARI's gp: engine/benches/factor.rs, five minutes. BITS ("128 160 192 224")
 #   pool     the pool beside a bare loop of the engine, and beside lapin alone: tests/benches/pool/. ROUNDS (7), BITS;
 #            ONLY_SHARES=1: a small run beside a large one; BASE=DIR: beside the programs of an earlier build
@@ -49,7 +49,8 @@ primes() {
 		one_core=(taskset -c "${cores##*[ ,-]}")
 	fi
 	cargo bench --package primepool-engine --bench primes --no-run
-	PYTHON=$venv/bin/python "${one_core[@]}" cargo bench --quiet --package primepool-engine --bench primes -- \
+	cargo build --release --manifest-path engine/benches/crypto-primes/Cargo.toml --target-dir target/crypto-primes
+	CRYPTO_PRIMES=$PWD/target/crypto-primes/release/crypto-primes-rate PYTHON=$venv/bin/python "${one_core[@]}" cargo bench --quiet --package primepool-engine --bench primes -- \
 		"${bits[@]}" --rounds "${ROUNDS:-5}" --seconds "${SECONDS_EACH:-1}" --records "$folder/records.tsv"
 	"$venv/bin/python" engine/benches/report.py "$folder"
 	say "table, plot and all measurements: $folder"
