@@ -3,6 +3,7 @@
 //! Every kernel finds the same primes.
 
 mod arithmetic;
+mod blocks;
 mod field;
 #[cfg(target_arch = "x86_64")]
 mod fma;
@@ -12,6 +13,7 @@ mod ifma;
 mod lanes;
 mod limit;
 mod montgomery;
+mod operations;
 mod residues;
 mod scale;
 #[cfg(target_arch = "x86_64")]

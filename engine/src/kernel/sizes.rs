@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use super::Kernel;
 use super::arithmetic::Arithmetic;
-use super::field::Blocks;
+use super::blocks::Blocks;
 use super::fma::{Fma256, Fma512};
 use super::ifma::{Ifma256, Ifma256Evex, Ifma512};
 use super::limit::overlap;
@@ -51,12 +51,15 @@ macro_rules! sizes {
 macro_rules! ifma_256 {
     ($arithmetic:ty) => {
         sizes![$arithmetic:
-            3 x 1 x 2 fixed, 4 x 1 x 2 fixed, 5 x 1 x 2 fixed, 6 x 1 x 2 fixed, 4 x 2 x 2 fixed split, 5 x 2 x 2 fixed split,
-            4 x 3 x 1 split, 5 x 3 x 1 split, 4 x 4 x 1 split, 4 x 5 x 1 split, 4 x 6 x 1 split, 5 x 5 x 1 split,
-            4 x 7 x 1 split, 5 x 6 x 1 split, 4 x 8 x 1 split, 5 x 7 x 1 split, 4 x 9 x 1 split, 4 x 10 x 1 split,
-            4 x 11 x 1 split, 5 x 9 x 1 split, 4 x 12 x 1 split, 5 x 10 x 1 split, 5 x 11 x 1 split, 4 x 15 x 1 split,
-            5 x 13 x 1 split, 5 x 14 x 1 split, 5 x 15 x 1 split, 4 x 20 x 1 split, 5 x 18 x 1 split, 4 x 25 x 1 split,
-            5 x 22 x 1 split, 4 x 30 x 1 split, 5 x 26 x 1 split, 4 x 35 x 1 split, 5 x 30 x 1 split, 4 x 40 x 1 split,
+            3 x 1 x 2 fixed, 4 x 1 x 2 fixed, 5 x 1 x 2 fixed, 6 x 1 x 2 fixed,
+            4 x 2 x 2 fixed split, 5 x 2 x 2 fixed split, 4 x 3 x 1 split, 5 x 3 x 1 split,
+            4 x 4 x 1 split, 4 x 5 x 1 split, 4 x 6 x 1 split, 5 x 5 x 1 split, 4 x 7 x 1 split,
+            5 x 6 x 1 split, 4 x 8 x 1 split, 5 x 7 x 1 split, 4 x 9 x 1 split, 4 x 10 x 1 split,
+            4 x 11 x 1 split, 5 x 9 x 1 split, 4 x 12 x 1 split, 5 x 10 x 1 split,
+            5 x 11 x 1 split, 4 x 15 x 1 split, 5 x 13 x 1 split, 5 x 14 x 1 split,
+            5 x 15 x 1 split, 4 x 20 x 1 split, 5 x 18 x 1 split, 4 x 25 x 1 split,
+            5 x 22 x 1 split, 4 x 30 x 1 split, 5 x 26 x 1 split, 4 x 35 x 1 split,
+            5 x 30 x 1 split, 4 x 40 x 1 split,
         ]
     };
 }
@@ -64,21 +67,24 @@ macro_rules! ifma_256 {
 /// Where one multiply-add begins in each cycle.
 #[rustfmt::skip]
 const IFMA_512_ONE: &[Size<Ifma512>] = sizes![Ifma512:
-    3 x 1 x 2 fixed, 4 x 1 x 2 fixed, 5 x 1 x 2 fixed, 6 x 1 x 2 fixed, 7 x 1 x 1 fixed, 4 x 2 x 2 fixed, 3 x 3 x 1 fixed,
-    5 x 2 x 2 fixed, 4 x 3 x 1 fixed, 7 x 2 x 1 fixed, 5 x 3 x 1 fixed, 4 x 4 x 1 fixed, 6 x 3 x 1 fixed, 5 x 4 x 1 fixed,
-    6 x 4 x 1, 5 x 5 x 1, 7 x 4 x 1, 6 x 5 x 1, 5 x 7 x 1, 6 x 6 x 1, 5 x 8 x 1, 6 x 7 x 1, 5 x 9 x 1, 6 x 8 x 1, 5 x 10 x 1,
-    7 x 8 x 1, 6 x 10 x 1, 5 x 13 x 1, 7 x 10 x 1, 5 x 15 x 1, 5 x 16 x 1, 6 x 15 x 1, 5 x 20 x 1, 5 x 22 x 1, 6 x 20 x 1,
-    5 x 26 x 1, 5 x 28 x 1, 5 x 30 x 1, 5 x 32 x 1,
+    3 x 1 x 2 fixed, 4 x 1 x 2 fixed, 5 x 1 x 2 fixed, 6 x 1 x 2 fixed, 7 x 1 x 1 fixed,
+    4 x 2 x 2 fixed, 3 x 3 x 1 fixed, 5 x 2 x 2 fixed, 4 x 3 x 1 fixed, 7 x 2 x 1 fixed,
+    5 x 3 x 1 fixed, 4 x 4 x 1 fixed, 6 x 3 x 1 fixed, 5 x 4 x 1 fixed, 6 x 4 x 1, 5 x 5 x 1,
+    7 x 4 x 1, 6 x 5 x 1, 5 x 7 x 1, 6 x 6 x 1, 5 x 8 x 1, 6 x 7 x 1, 5 x 9 x 1, 6 x 8 x 1,
+    5 x 10 x 1, 7 x 8 x 1, 6 x 10 x 1, 5 x 13 x 1, 7 x 10 x 1, 5 x 15 x 1, 5 x 16 x 1, 6 x 15 x 1,
+    5 x 20 x 1, 5 x 22 x 1, 6 x 20 x 1, 5 x 26 x 1, 5 x 28 x 1, 5 x 30 x 1, 5 x 32 x 1,
 ];
 
 /// Where two do.
 #[rustfmt::skip]
 const IFMA_512_TWO: &[Size<Ifma512>] = sizes![Ifma512:
-    3 x 1 x 2 fixed, 4 x 1 x 2 fixed, 5 x 1 x 2 fixed, 6 x 1 x 2 fixed, 7 x 1 x 2 fixed, 8 x 1 x 2 fixed, 9 x 1 x 2 fixed,
-    10 x 1 x 2 fixed, 4 x 3 x 1 fixed, 7 x 2 x 1 fixed, 5 x 3 x 1 split, 8 x 2 x 1 fixed, 6 x 3 x 1 fixed, 10 x 2 x 1 fixed,
-    8 x 3 x 1, 5 x 5 x 1 split, 4 x 7 x 1 split, 10 x 3 x 1, 8 x 4 x 1, 5 x 7 x 1 split, 4 x 9 x 1 split, 8 x 5 x 1,
-    4 x 11 x 1 split, 8 x 6 x 1, 10 x 5 x 1, 8 x 7 x 1, 10 x 6 x 1, 8 x 8 x 1, 10 x 7 x 1, 8 x 9 x 1, 8 x 10 x 1, 10 x 9 x 1,
-    10 x 10 x 1, 10 x 11 x 1, 8 x 15 x 1, 10 x 13 x 1, 10 x 14 x 1, 10 x 15 x 1, 10 x 16 x 1,
+    3 x 1 x 2 fixed, 4 x 1 x 2 fixed, 5 x 1 x 2 fixed, 6 x 1 x 2 fixed, 7 x 1 x 2 fixed,
+    8 x 1 x 2 fixed, 9 x 1 x 2 fixed, 10 x 1 x 2 fixed, 4 x 3 x 1 fixed, 7 x 2 x 1 fixed,
+    5 x 3 x 1 split, 8 x 2 x 1 fixed, 6 x 3 x 1 fixed, 10 x 2 x 1 fixed, 8 x 3 x 1,
+    5 x 5 x 1 split, 4 x 7 x 1 split, 10 x 3 x 1, 8 x 4 x 1, 5 x 7 x 1 split, 4 x 9 x 1 split,
+    8 x 5 x 1, 4 x 11 x 1 split, 8 x 6 x 1, 10 x 5 x 1, 8 x 7 x 1, 10 x 6 x 1, 8 x 8 x 1,
+    10 x 7 x 1, 8 x 9 x 1, 8 x 10 x 1, 10 x 9 x 1, 10 x 10 x 1, 10 x 11 x 1, 8 x 15 x 1,
+    10 x 13 x 1, 10 x 14 x 1, 10 x 15 x 1, 10 x 16 x 1,
 ];
 
 #[rustfmt::skip]
@@ -89,18 +95,20 @@ const IFMA_256_EVEX_SIZES: &[Size<Ifma256Evex>] = ifma_256!(Ifma256Evex);
 
 #[rustfmt::skip]
 const FMA_512_SIZES: &[Size<Fma512>] = sizes![Fma512:
-    3 x 1 x 2 fixed, 4 x 1 x 2 fixed, 5 x 1 x 2 fixed, 6 x 1 x 2 fixed, 4 x 2 x 2 fixed, 5 x 2 x 2 fixed,
-    4 x 3 x 1, 5 x 3 x 1, 4 x 4 x 1, 4 x 5 x 1, 4 x 6 x 1, 5 x 5 x 1, 4 x 7 x 1, 10 x 3 x 1, 4 x 8 x 1, 5 x 7 x 1, 4 x 9 x 1,
-    10 x 4 x 1, 4 x 11 x 1, 5 x 9 x 1, 4 x 12 x 1, 10 x 5 x 1, 5 x 11 x 1, 10 x 6 x 1, 5 x 13 x 1, 10 x 7 x 1, 5 x 15 x 1,
-    10 x 8 x 1, 10 x 9 x 1, 10 x 10 x 1, 10 x 11 x 1, 10 x 12 x 1, 10 x 13 x 1, 10 x 14 x 1, 10 x 15 x 1, 10 x 16 x 1,
+    3 x 1 x 2 fixed, 4 x 1 x 2 fixed, 5 x 1 x 2 fixed, 6 x 1 x 2 fixed, 4 x 2 x 2 fixed,
+    5 x 2 x 2 fixed, 4 x 3 x 1, 5 x 3 x 1, 4 x 4 x 1, 4 x 5 x 1, 4 x 6 x 1, 5 x 5 x 1, 4 x 7 x 1,
+    10 x 3 x 1, 4 x 8 x 1, 5 x 7 x 1, 4 x 9 x 1, 10 x 4 x 1, 4 x 11 x 1, 5 x 9 x 1, 4 x 12 x 1,
+    10 x 5 x 1, 5 x 11 x 1, 10 x 6 x 1, 5 x 13 x 1, 10 x 7 x 1, 5 x 15 x 1, 10 x 8 x 1, 10 x 9 x 1,
+    10 x 10 x 1, 10 x 11 x 1, 10 x 12 x 1, 10 x 13 x 1, 10 x 14 x 1, 10 x 15 x 1, 10 x 16 x 1,
 ];
 
 #[rustfmt::skip]
 const FMA_256_SIZES: &[Size<Fma256>] = sizes![Fma256:
-    3 x 1 x 4 fixed, 4 x 1 x 4 fixed, 5 x 1 x 4 fixed, 6 x 1 x 2 fixed, 4 x 2 x 2 fixed, 5 x 2 x 2 fixed,
-    4 x 3 x 1, 5 x 3 x 1, 4 x 4 x 1, 4 x 5 x 1, 4 x 6 x 1, 5 x 5 x 1, 4 x 7 x 1, 5 x 6 x 1, 4 x 8 x 1, 5 x 7 x 1, 4 x 9 x 1,
-    4 x 10 x 1, 4 x 11 x 1, 5 x 9 x 1, 4 x 12 x 1, 5 x 10 x 1, 5 x 11 x 1, 4 x 15 x 1, 5 x 13 x 1, 5 x 14 x 1, 5 x 15 x 1,
-    4 x 20 x 1, 5 x 18 x 1, 4 x 25 x 1, 5 x 22 x 1, 4 x 30 x 1, 5 x 26 x 1, 4 x 35 x 1, 5 x 30 x 1, 4 x 40 x 1,
+    3 x 1 x 4 fixed, 4 x 1 x 4 fixed, 5 x 1 x 4 fixed, 6 x 1 x 2 fixed, 4 x 2 x 2 fixed,
+    5 x 2 x 2 fixed, 4 x 3 x 1, 5 x 3 x 1, 4 x 4 x 1, 4 x 5 x 1, 4 x 6 x 1, 5 x 5 x 1, 4 x 7 x 1,
+    5 x 6 x 1, 4 x 8 x 1, 5 x 7 x 1, 4 x 9 x 1, 4 x 10 x 1, 4 x 11 x 1, 5 x 9 x 1, 4 x 12 x 1,
+    5 x 10 x 1, 5 x 11 x 1, 4 x 15 x 1, 5 x 13 x 1, 5 x 14 x 1, 5 x 15 x 1, 4 x 20 x 1, 5 x 18 x 1,
+    4 x 25 x 1, 5 x 22 x 1, 4 x 30 x 1, 5 x 26 x 1, 4 x 35 x 1, 5 x 30 x 1, 4 x 40 x 1,
 ];
 
 /// The vector kernel of a name, if this processor has it.
