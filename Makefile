@@ -40,7 +40,7 @@ check: ## formatting, lints, licences and sources of dependencies
 dashboards: ## write Grafana's dashboards and alert rules from the code in grafana/
 	@infra/local/dashboards.sh
 
-bench: ## primes per second on one core, beside gmpy2, GMP and OpenSSL: table and plot
+bench: ## primes per second on one core, beside gmpy2, GMP, OpenSSL and crypto-primes: table and plot
 	@infra/local/bench.sh primes
 
 bench-factor: ## time to factor on one core, beside PARI's gp: table, some five minutes

@@ -151,7 +151,7 @@ def processor():
 
 def plot(values, versions, path):
     plt.rcParams.update({"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 11})
-    figure, axes = plt.subplots(figsize=(8, 5))
+    figure, axes = plt.subplots(figsize=(10, 5))
     colours = {"ifma512": "#0b6e4f", "ifma256": "#2a9d74", "fma512": "#1d5f8a", "fma256": "#5fa8d3", "gmp": "#8d99a6"}
     series = [
         *((f"ours, {k}", f"Primepool, {k}", colours[k], "o" if k != "gmp" else "s", 2.2) for k in kernels(values)),
@@ -182,7 +182,7 @@ def plot(values, versions, path):
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.text(0.99, 0.01, f"{processor()}; median and range", ha="right", fontsize=8, color="#777777")
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})

@@ -596,16 +596,24 @@ mod tests {
         primality::is_strong_lucas_probable_prime(n, &Cancel::new()).unwrap()
     }
 
-    /// Compares all tests of a batch's lanes with the portable ones, which do the same arithmetic
-    /// with GMP or in words.
-    fn compare(batch: &mut Batch, numbers: &[Integer]) {
+    /// A number and what the portable tests, which do the same arithmetic with GMP or in words, say
+    /// of it.
+    #[derive(Clone)]
+    struct Known {
+        n: Integer,
+        strong_2: bool,
+        lucas: bool,
+    }
+
+    /// Compares all tests of a batch's lanes with the portable ones.
+    fn compare(batch: &mut Batch, numbers: &[Known], name: &str) {
         let cancel = Cancel::new();
-        let two = Integer::from(2);
-        for numbers in numbers.chunks(batch.lanes()) {
-            load_all(batch, numbers);
+        for known in numbers.chunks(batch.lanes()) {
+            let numbers: Vec<Integer> = known.iter().map(|known| known.n.clone()).collect();
+            load_all(batch, &numbers);
             let passed = batch.strong_2(&cancel).unwrap();
-            for (lane, n) in numbers.iter().enumerate() {
-                assert_eq!(passed >> lane & 1 == 1, strong(n, &two), "2: {n:x}");
+            for (lane, Known { n, strong_2, .. }) in known.iter().enumerate() {
+                assert_eq!(passed >> lane & 1 == 1, *strong_2, "{name}, 2: {n:x}");
             }
             let radix = Integer::from(1) << (DIGIT_BITS * batch.limbs() as u32);
             batch.draw_numbers(&mut Stream::seeded(1, 1)).unwrap();
@@ -622,11 +630,15 @@ mod tests {
                 .collect();
             let passed = batch.strong_with_numbers(&cancel).unwrap();
             for (lane, (n, base)) in numbers.iter().zip(&bases).enumerate() {
-                assert_eq!(passed >> lane & 1 == 1, strong(n, base), "{base:x}: {n:x}");
+                assert_eq!(
+                    passed >> lane & 1 == 1,
+                    strong(n, base),
+                    "{name}, {base:x}: {n:x}"
+                );
             }
             let passed = batch.strong_lucas(&cancel).unwrap();
-            for (lane, n) in numbers.iter().enumerate() {
-                assert_eq!(passed >> lane & 1 == 1, lucas(n), "Lucas: {n:x}");
+            for (lane, Known { n, lucas, .. }) in known.iter().enumerate() {
+                assert_eq!(passed >> lane & 1 == 1, *lucas, "{name}, Lucas: {n:x}");
             }
         }
     }
@@ -635,23 +647,26 @@ mod tests {
     fn compare_all(mut numbers: Vec<Integer>) {
         numbers.retain(|n| n.is_odd() && (MIN_BITS..=MAX_BITS).contains(&n.significant_bits()));
         numbers.sort();
-        for (_, kernel) in all_vectors() {
-            compare_sorted(kernel, &numbers);
-        }
-    }
-
-    fn compare_sorted(kernel: &dyn VectorKernel, numbers: &[Integer]) {
-        let class = |n: &Integer| kernel.limbs_for(n.significant_bits());
-        for numbers in numbers.chunk_by(|a, b| class(a) == class(b)) {
-            let bits = numbers[0].significant_bits();
-            let mut batch = Batch::new(kernel, bits).unwrap();
-            let (near, far): (Vec<Integer>, Vec<Integer>) = numbers
-                .iter()
-                .cloned()
-                .partition(|n| n.significant_bits() - bits <= MAX_SPREAD);
-            compare(&mut batch, &near);
-            for n in far {
-                compare(&mut batch, &[n]);
+        let two = Integer::from(2);
+        let of = |n: Integer| Known {
+            strong_2: strong(&n, &two),
+            lucas: lucas(&n),
+            n,
+        };
+        let numbers: Vec<Known> = numbers.into_iter().map(of).collect();
+        for (name, kernel) in all_vectors() {
+            let class = |known: &Known| kernel.limbs_for(known.n.significant_bits());
+            for numbers in numbers.chunk_by(|a, b| class(a) == class(b)) {
+                let bits = numbers[0].n.significant_bits();
+                let mut batch = Batch::new(kernel, bits).unwrap();
+                let (near, far): (Vec<Known>, Vec<Known>) = numbers
+                    .iter()
+                    .cloned()
+                    .partition(|known| known.n.significant_bits() - bits <= MAX_SPREAD);
+                compare(&mut batch, &near, name);
+                for known in far {
+                    compare(&mut batch, &[known], name);
+                }
             }
         }
     }
