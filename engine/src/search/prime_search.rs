@@ -64,7 +64,7 @@ enum Next {
     Exhausted,
 }
 
-/// Where the jobs of [`Search::run`] and their candidates come from.
+/// Where the jobs of [`PrimeSearch::run`] and their candidates come from.
 trait Source {
     /// Makes the job the next one, if there is one.
     fn begin(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error>;

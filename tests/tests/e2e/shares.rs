@@ -68,7 +68,7 @@ fn a_larger_share_gets_more() {
     let (heavy, light) = (of(a.path(), "4"), of(b.path(), "1"));
     wait_for("results of both", || {
         let count = |dir| Results::count(dir);
-        (count(a.path()) > 5000 && count(b.path()) > 0).then_some(())
+        (count(a.path()) > 20_000 && count(b.path()) > 3000).then_some(())
     });
     // From here on, each has its share; before, each began as if it were alone.
     let count = || (Results::count(a.path()), Results::count(b.path()));
@@ -80,9 +80,8 @@ fn a_larger_share_gets_more() {
     for producer in [&heavy, &light] {
         producer.signal("INT");
     }
-    // A window has whole units and at least one, so that weights are rough where workers are few; on a
-    // busy machine what is counted here is a dozen units.
-    assert!(more as f64 > 1.25 * less as f64, "{more} and {less}");
+    // A window has whole units and at least one, so that weights are rough where workers are few.
+    assert!(more as f64 > 1.5 * less as f64, "{more} and {less}");
     for producer in [heavy, light] {
         assert_eq!(producer.wait().code, Some(130));
     }
