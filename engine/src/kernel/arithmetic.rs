@@ -11,6 +11,9 @@ pub(crate) const DIGIT_BITS: u32 = 52;
 /// The low [`DIGIT_BITS`] bits.
 pub(crate) const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;
 
+/// 2^52, whose sums with whole numbers below it have them in their low bits.
+pub(super) const TWO_52: f64 = (1_u64 << DIGIT_BITS) as f64;
+
 /// Registers of 64-bit lanes.
 ///
 /// Methods whose names begin with `double_` read the lanes as floating-point numbers, all others as
@@ -60,6 +63,12 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn double_splat(self, number: f64) -> Self::Vector {
         self.splat(number.to_bits())
+    }
+    /// An integer below 2^52 as a double.
+    #[inline(always)]
+    fn double_from(self, integer: Self::Vector) -> Self::Vector {
+        let two_52 = self.double_splat(TWO_52);
+        self.double_subtract(self.or(integer, two_52), two_52)
     }
     fn double_add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn double_subtract(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;

@@ -20,7 +20,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::arithmetic::{Arithmetic, Bias, DIGIT_BITS, DIGIT_MASK, Lanes};
+use super::arithmetic::{Arithmetic, Bias, DIGIT_BITS, DIGIT_MASK, Lanes, TWO_52};
 use super::ifma::has_avx512;
 use super::lanes::{lanes_256, lanes_512};
 use crate::small;
@@ -46,10 +46,7 @@ impl Fma256 {
     }
 }
 
-/// 2^52, whose sums with whole numbers below it have them in their low bits.
-const TWO_52: f64 = (1_u64 << 52) as f64;
-
-/// 1.5 · 2^52, the same for whole numbers from −2^51 to 2^51.
+/// 1.5 · 2^52, whose sums with whole numbers from −2^51 to 2^51 have them in their low bits.
 const MIDDLE_52: f64 = 1.5 * TWO_52;
 
 /// 1.5 · 2^104: a sum with a product of at most 2^103 in size is a multiple of 2^52.
@@ -96,13 +93,6 @@ macro_rules! fma {
                     self.or(low, self.double_splat(TWO_52)),
                     self.double_splat(MIDDLE_52),
                 )
-            }
-
-            /// A whole number below 2^52 as a double.
-            #[inline(always)]
-            fn double(self, integer: $vector) -> $vector {
-                let two_52 = self.double_splat(TWO_52);
-                self.double_subtract(self.or(integer, two_52), two_52)
             }
         }
 
@@ -198,7 +188,7 @@ macro_rules! fma {
 
             #[inline(always)]
             fn factor(self, integer: $vector) -> $vector {
-                self.double(integer)
+                self.double_from(integer)
             }
 
             fn factor_word(integer: u64) -> u64 {
@@ -221,11 +211,10 @@ macro_rules! fma {
 
             #[inline(always)]
             fn halves(self, x: $vector, y: $vector) -> ($vector, $vector) {
-                let (x, y) = (self.double(x), self.double(y));
-                let high = self.high_nearest(x, y);
+                let (x, y) = (self.double_from(x), self.double_from(y));
+                let low = self.integer(self.low_nearest(x, y, MIDDLE_104));
                 let middle = self.double_splat(MIDDLE_104);
-                let low = self.double_multiply_add(x, y, self.double_subtract(middle, high));
-                (self.integer(low), self.subtract(high, middle))
+                (low, self.subtract(self.high_nearest(x, y), middle))
             }
 
             fn residue_inverse(inverse: u64) -> u64 {

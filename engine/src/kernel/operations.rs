@@ -6,10 +6,12 @@ use super::field::Register;
 use super::montgomery::{Modulus, Then, multiply, reduce, square};
 use super::scale::scale;
 
-/// Defines an [`Operation`] on a field: the name of its type, with its arguments, and what it does.
+/// Defines an [`Operation`] on a field: the name of its type, with its constants and arguments, and
+/// what it does.
 macro_rules! operation {
     (
-        $name:ident { $($argument:ident: $type:ty),* $(,)? } -> $out:ty,
+        $name:ident $([$constant:ident: $constant_type:ty])?
+        { $($argument:ident: $type:ty),* $(,)? } -> $out:ty,
         |$field:ident, $s:ident| $body:block
     ) => {
         pub(super) struct $name<
@@ -19,6 +21,7 @@ macro_rules! operation {
             const BLOCKS: usize,
             const GROUPS: usize,
             const SPLIT: bool,
+            $(const $constant: $constant_type,)?
         > {
             pub(super) field: &'a mut Blocks<A, K, BLOCKS, GROUPS, SPLIT>,
             $(pub(super) $argument: $type),*
@@ -30,7 +33,8 @@ macro_rules! operation {
             const BLOCKS: usize,
             const GROUPS: usize,
             const SPLIT: bool,
-        > Operation<A> for $name<'_, A, K, BLOCKS, GROUPS, SPLIT>
+            $(const $constant: $constant_type,)?
+        > Operation<A> for $name<'_, A, K, BLOCKS, GROUPS, SPLIT $(, $constant)?>
         {
             type Output = $out;
 
@@ -167,62 +171,34 @@ macro_rules! square_repeatedly {
     };
 }
 
-/// For each exponent bit from `high − 1` down to `low`: squares, and doubles if that is asked for
-/// and the bit is set.
-pub(super) struct Squarings<
-    'a,
-    A: Arithmetic,
-    const K: usize,
-    const BLOCKS: usize,
-    const GROUPS: usize,
-    const SPLIT: bool,
-    const DOUBLES: bool,
-> {
-    pub(super) field: &'a mut Blocks<A, K, BLOCKS, GROUPS, SPLIT>,
-    pub(super) high: u32,
-    pub(super) low: u32,
-}
-
-impl<
-    A: Arithmetic,
-    const K: usize,
-    const BLOCKS: usize,
-    const GROUPS: usize,
-    const SPLIT: bool,
-    const DOUBLES: bool,
-> Operation<A> for Squarings<'_, A, K, BLOCKS, GROUPS, SPLIT, DOUBLES>
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self, s: A) {
-        let Self { field, high, low } = self;
-        if BLOCKS == 0 {
-            let (mut a, mut product) = (
-                std::mem::take(&mut field.a),
-                std::mem::take(&mut field.product),
-            );
-            let mut quotient = std::mem::take(&mut field.quotient);
-            {
-                let (n, mut a) = ([field.n.as_slice()], [a.as_mut_slice()]);
-                let (pairs, _) = product.as_chunks_mut::<2>();
-                let product = [pairs];
-                square_repeatedly!(s, (high, low), field, n, a, product, quotient);
-            }
-            (field.a, field.product, field.quotient) = (a, product, quotient);
-            return;
+// For each exponent bit from `high − 1` down to `low`: squares, and doubles if that is asked for and
+// the bit is set.
+operation!(Squarings[DOUBLES: bool] { high: u32, low: u32 } -> (), |field, s| {
+    if BLOCKS == 0 {
+        let (mut a, mut product) = (
+            std::mem::take(&mut field.a),
+            std::mem::take(&mut field.product),
+        );
+        let mut quotient = std::mem::take(&mut field.quotient);
+        {
+            let (n, mut a) = ([field.n.as_slice()], [a.as_mut_slice()]);
+            let (pairs, _) = product.as_chunks_mut::<2>();
+            let product = [pairs];
+            square_repeatedly!(s, (high, low), field, n, a, product, quotient);
         }
-        // In arrays of this function alone, which the compiler keeps in registers where they fit.
-        let zero = [s.splat(0); K];
-        let (mut n, mut a) = ([[zero; BLOCKS]; GROUPS], [[zero; BLOCKS]; GROUPS]);
-        n.as_flattened_mut().copy_from_slice(&field.n);
-        a.as_flattened_mut().copy_from_slice(&field.a);
-        let mut product = [[[zero; 2]; BLOCKS]; GROUPS];
-        let mut quotient = [zero; BLOCKS];
-        square_repeatedly!(s, (high, low), field, n, a, product, quotient);
-        field.a.copy_from_slice(a.as_flattened());
+        (field.a, field.product, field.quotient) = (a, product, quotient);
+        return;
     }
-}
+    // In arrays of this function alone, which the compiler keeps in registers where they fit.
+    let zero = [s.splat(0); K];
+    let (mut n, mut a) = ([[zero; BLOCKS]; GROUPS], [[zero; BLOCKS]; GROUPS]);
+    n.as_flattened_mut().copy_from_slice(&field.n);
+    a.as_flattened_mut().copy_from_slice(&field.a);
+    let mut product = [[[zero; 2]; BLOCKS]; GROUPS];
+    let mut quotient = [zero; BLOCKS];
+    square_repeatedly!(s, (high, low), field, n, a, product, quotient);
+    field.a.copy_from_slice(a.as_flattened());
+});
 
 operation!(MultiplyNumbers {} -> (), |field, s| {
     let blocks = field.blocks();

@@ -1,7 +1,7 @@
 //! Multiplication by powers of two modulo several numbers at once, which brings numbers into
 //! Montgomery form.
 
-use super::arithmetic::{Arithmetic, DIGIT_BITS, DIGIT_MASK};
+use super::arithmetic::{Arithmetic, DIGIT_MASK, TWO_52};
 
 /// Bits taken at a time. The quotient, below 2^45, is estimated from floating-point numbers with
 /// relative errors of less than 2^-50 together, so within 2^-5.
@@ -9,9 +9,6 @@ const STEP: u64 = 44;
 
 /// More than the quotient's error.
 const ERROR: f64 = 1.0 / 16.0;
-
-/// 2^52: a double from 2^52 to 2^53 has a whole number in its low 52 bits.
-const TWO_52: f64 = (1_u64 << DIGIT_BITS) as f64;
 
 /// `numbers` · 2^`shifts` modulo `moduli`, lane by lane, all integers in digits from 0 to 2^52 − 1. The numbers are and become
 /// less than twice the modulus.
@@ -38,7 +35,7 @@ pub(crate) fn scale<A: Arithmetic>(
         let bits = s.blend(is_less, left, step);
         left = s.subtract(left, bits);
         let factor = s.shift_left_each(s.splat(1), bits);
-        let product = s.double_multiply(leading(s, numbers), as_double(s, factor));
+        let product = s.double_multiply(leading(s, numbers), s.double_from(factor));
         // Less than the quotient by at most 1 + 2 ERROR after it is rounded, so that what is left
         // is in [0, 2N).
         let estimate = s.double_subtract(
@@ -58,19 +55,12 @@ pub(crate) fn scale<A: Arithmetic>(
     }
 }
 
-/// A number below 2^52 as a double.
-#[inline(always)]
-fn as_double<A: Arithmetic>(s: A, integer: A::Vector) -> A::Vector {
-    let two_52 = s.double_splat(TWO_52);
-    s.double_subtract(s.or(integer, two_52), two_52)
-}
-
 /// A number in units of its highest digit's place, so that none is too great for a double.
 #[inline(always)]
 fn leading<A: Arithmetic>(s: A, digits: &[A::Vector]) -> A::Vector {
     let mut sum = s.splat(0);
     for &digit in digits {
-        sum = s.double_multiply_add(sum, s.double_splat(1.0 / TWO_52), as_double(s, digit));
+        sum = s.double_multiply_add(sum, s.double_splat(1.0 / TWO_52), s.double_from(digit));
     }
     sum
 }

@@ -174,33 +174,35 @@ fn ports(arithmetic: Ifma512) -> Ports {
 #[cfg(test)]
 #[allow(clippy::print_stderr)]
 pub(crate) fn all_vectors() -> Vec<(&'static str, &'static dyn VectorKernel)> {
+    type Named = (&'static str, &'static dyn VectorKernel);
     fn kernel<A: Arithmetic>(
         name: &'static str,
         detected: Option<A>,
         sizes: &'static [Size<A>],
-    ) -> Option<(&'static str, &'static dyn VectorKernel)> {
+    ) -> Option<Named> {
         let vectors: &'static Vectors<A> = Box::leak(Box::new(Vectors {
             arithmetic: detected?,
             sizes,
         }));
         Some((name, vectors))
     }
-    let kernels = [
-        kernel("ifma512, one multiplier", Ifma512::detect(), IFMA_512_ONE),
-        kernel("ifma512, two multipliers", Ifma512::detect(), IFMA_512_TWO),
-        kernel("ifma256", Ifma256::detect(), IFMA_256_SIZES),
-        kernel("ifma256, EVEX", Ifma256Evex::detect(), IFMA_256_EVEX_SIZES),
-        kernel("fma512", Fma512::detect(), FMA_512_SIZES),
-        kernel("fma256", Fma256::detect(), FMA_256_SIZES),
-    ];
-    let all: Vec<_> = kernels.into_iter().flatten().collect();
-    static SAID: std::sync::Once = std::sync::Once::new();
-    SAID.call_once(|| {
+    static ALL: OnceLock<Vec<Named>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let kernels = [
+            kernel("ifma512, one multiplier", Ifma512::detect(), IFMA_512_ONE),
+            kernel("ifma512, two multipliers", Ifma512::detect(), IFMA_512_TWO),
+            kernel("ifma256", Ifma256::detect(), IFMA_256_SIZES),
+            kernel("ifma256, EVEX", Ifma256Evex::detect(), IFMA_256_EVEX_SIZES),
+            kernel("fma512", Fma512::detect(), FMA_512_SIZES),
+            kernel("fma256", Fma256::detect(), FMA_256_SIZES),
+        ];
+        let all: Vec<Named> = kernels.into_iter().flatten().collect();
         let names: Vec<&str> = all.iter().map(|&(name, _)| name).collect();
         eprintln!("vector kernels that are tested: {}", names.join("; "));
         if Ifma256::detect().is_none() && Ifma256Evex::detect().is_some() {
             eprintln!("no AVX-IFMA here: the EVEX forms of its instructions stand in for it");
         }
+        all
     });
-    all
+    all.clone()
 }
