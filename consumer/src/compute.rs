@@ -7,9 +7,8 @@ use std::{
 };
 
 use primepool_common::message::{HexInteger, JobAnswer, JobOutcome, Method, Work, WorkUnit};
-use primepool_engine::{
-    Cancel, Engine, Error, Form, Found, Kernel, Stream, factor::spread::Families,
-};
+use primepool_engine::{Cancel, Engine, Error, Form, Found, Kernel, Stream};
+use primepool_factor::{Factorizer, spread::Families};
 use tracing::error;
 
 use crate::factor;
@@ -43,6 +42,7 @@ pub(crate) struct Jobs {
 /// The engine.
 pub(crate) struct EngineCompute {
     engine: Engine,
+    factorizer: Factorizer,
     /// For the next share of the same sieve.
     families: Option<Families>,
 }
@@ -55,6 +55,7 @@ impl EngineCompute {
     pub(crate) fn new(kernel: Kernel) -> Result<Self, Error> {
         Ok(Self {
             engine: Engine::with_kernel(kernel)?,
+            factorizer: Factorizer::new(),
             families: None,
         })
     }
@@ -119,7 +120,7 @@ impl Compute for EngineCompute {
                         continue;
                     }
                     let (outcome, is_cancelled) =
-                        factor::outcome(&mut self.engine, &n.0, work.leave_above, cancel)?;
+                        factor::outcome(&mut self.factorizer, &n.0, work.leave_above, cancel)?;
                     answer(job, outcome, 0);
                     if is_cancelled {
                         return Err(Error::Cancelled);

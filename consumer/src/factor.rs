@@ -5,12 +5,9 @@ use std::time::Instant;
 use primepool_common::message::{
     Factorization, HexInteger, JobOutcome, Packet, Power, Share, StageCost,
 };
-use primepool_engine::{
-    Cancel, Engine, Error, Integer,
-    factor::{
-        Composite, Limits, MAX_SIEVE_BITS, Progress, Reason,
-        spread::{self, Families},
-    },
+use primepool_factor::{
+    Cancel, Composite, Error, Factorizer, Integer, Limits, MAX_SIEVE_BITS, Progress, Reason,
+    spread::{self, Families},
 };
 
 /// Factors `n`: the outcome, and whether a cancel ended it early. What is wrong with this number
@@ -19,12 +16,12 @@ use primepool_engine::{
 /// # Errors
 /// [`Error::Randomness`].
 pub(crate) fn outcome(
-    engine: &mut Engine,
+    factorizer: &mut Factorizer,
     n: &Integer,
     leave_above: Option<u32>,
     cancel: &Cancel,
 ) -> Result<(JobOutcome, bool), Error> {
-    match factor(engine, n, leave_above, cancel) {
+    match factor(factorizer, n, leave_above, cancel) {
         Ok((found, is_cancelled)) => Ok((JobOutcome::Factored(Box::new(found)), is_cancelled)),
         Err(Error::Invalid { reason }) => Ok((JobOutcome::Rejected { reason }, false)),
         Err(error @ Error::Fault { .. }) => {
@@ -39,16 +36,16 @@ pub(crate) fn outcome(
 /// Composites of more than `leave_above` bits are left without a reason as well.
 ///
 /// # Errors
-/// What [`Engine::factor`] says.
+/// What [`Factorizer::factor`] says.
 fn factor(
-    engine: &mut Engine,
+    factorizer: &mut Factorizer,
     n: &Integer,
     leave_above: Option<u32>,
     cancel: &Cancel,
 ) -> Result<(Factorization, bool), Error> {
     let mut costs = Costs::default();
     let limits = leave_above.map_or_else(Limits::default, Limits::before_spreading);
-    let found = engine.factor(n, &limits, cancel, &mut |progress| {
+    let found = factorizer.factor(n, &limits, cancel, &mut |progress| {
         costs.note(progress);
     })?;
     let cancelled = found.is_cancelled();
@@ -166,7 +163,8 @@ mod tests {
     fn an_answer_has_factors_and_what_they_cost() {
         // 2^3 · 3 · (10^9 + 7) · (10^9 + 9)
         let n = Integer::from(24) * 1_000_000_007 * 1_000_000_009;
-        let (found, cancelled) = factor(&mut Engine::default(), &n, None, &Cancel::new()).unwrap();
+        let (found, cancelled) =
+            factor(&mut Factorizer::default(), &n, None, &Cancel::new()).unwrap();
         let powers: Vec<_> = found
             .factors
             .iter()
@@ -185,7 +183,7 @@ mod tests {
         let cancel = Cancel::new();
         cancel.cancel();
         let n = Integer::from(24) * 1_000_000_007;
-        let (found, cancelled) = factor(&mut Engine::default(), &n, None, &cancel).unwrap();
+        let (found, cancelled) = factor(&mut Factorizer::default(), &n, None, &cancel).unwrap();
         assert!(cancelled && !found.is_complete() && found.reason.is_none());
     }
 
@@ -196,8 +194,8 @@ mod tests {
         let q = Integer::from(Integer::u_pow_u(10, 21)) + 117;
         let n = Integer::from(&p * &q) * 6;
         let factor = |leave_above| {
-            let mut engine = Engine::default();
-            factor(&mut engine, &n, leave_above, &Cancel::new())
+            let mut factorizer = Factorizer::default();
+            factor(&mut factorizer, &n, leave_above, &Cancel::new())
                 .unwrap()
                 .0
         };

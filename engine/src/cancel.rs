@@ -31,12 +31,17 @@ impl Cancel {
     }
 
     /// The flag for a library that polls it.
-    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+    #[must_use]
+    pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
     }
 
-    /// [`Error::Cancelled`] if the flag is set.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Polls the flag.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`] if it is set.
+    pub fn check(&self) -> Result<(), Error> {
         if self.is_cancelled() {
             Err(Error::Cancelled)
         } else {

@@ -2,7 +2,6 @@
 
 use rug::{Assign, Integer};
 
-use crate::factor::Primes;
 use crate::kernel::Kernel;
 use crate::plan::{plan, trial_bound};
 use crate::primality::Tester;
@@ -66,8 +65,6 @@ pub struct Engine {
     trial: Table,
     residues: Vec<u32>,
     tester: Tester,
-    /// What numbers to be factored are divided by.
-    small_primes: Primes,
     start: Integer,
     candidate: Integer,
     half: Integer,
@@ -101,7 +98,6 @@ impl Engine {
             trial: Table::default(),
             residues: Vec::new(),
             tester: Tester::default(),
-            small_primes: Primes::default(),
             start: Integer::new(),
             candidate: Integer::new(),
             half: Integer::new(),
@@ -112,11 +108,6 @@ impl Engine {
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         self.kernel
-    }
-
-    /// What factoring needs of the engine.
-    pub(crate) fn for_factoring(&mut self) -> (&mut Tester, &mut Primes) {
-        (&mut self.tester, &mut self.small_primes)
     }
 
     /// [`Engine::primes_by`] with [`Method::Incremental`].

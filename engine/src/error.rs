@@ -34,13 +34,15 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn invalid(reason: impl Into<String>) -> Self {
+    /// [`Error::Invalid`] for this reason.
+    pub fn invalid(reason: impl Into<String>) -> Self {
         Self::Invalid {
             reason: reason.into(),
         }
     }
 
-    pub(crate) fn fault(reason: impl Into<String>) -> Self {
+    /// [`Error::Fault`] for this reason.
+    pub fn fault(reason: impl Into<String>) -> Self {
         Self::Fault {
             reason: reason.into(),
         }

@@ -1,8 +1,7 @@
-//! The number theory of primepool: search for large primes, tests of primality, and factoring ([`factor`]).
+//! The number theory of primepool: search for large primes and tests of primality.
 //!
 //! The crate does arithmetic and nothing else: no input or output, no clock, no asynchrony, no global state. Every
-//! long computation takes a [`Cancel`] flag that it polls at least every 100 ms at any size up to [`MAX_BITS`]; the exceptions of
-//! factoring stand in [`factor`].
+//! long computation takes a [`Cancel`] flag that it polls at least every 100 ms at any size up to [`MAX_BITS`].
 //!
 //! # Which prime a job gets
 //!
@@ -73,7 +72,6 @@ mod cancel;
 mod engine;
 mod error;
 pub mod estimate;
-pub mod factor;
 mod fixed;
 mod kernel;
 #[doc(hidden)]
@@ -82,9 +80,9 @@ mod plan;
 pub mod primality;
 mod search;
 mod sieve;
-mod small;
+pub mod small;
 mod stream;
-mod table;
+pub mod table;
 
 pub use cancel::Cancel;
 pub use engine::{Engine, Form, Found, MAX_BITS, MIN_BITS, Method};

@@ -174,7 +174,7 @@ pub fn is_strong_lucas_probable_prime(n: &Integer, cancel: &Cancel) -> Result<bo
 
 /// The tests with the memory that they need, for reuse from one number to the next.
 #[derive(Default)]
-pub(crate) struct Tester {
+pub struct Tester {
     /// Base of the strong test, in [0, n).
     base: Integer,
     /// The number minus one and its odd part; for the Lucas test the number plus one's.
@@ -194,11 +194,11 @@ pub(crate) struct Tester {
 
 impl Tester {
     /// See [`is_probable_prime`].
-    pub(crate) fn is_probable_prime(
-        &mut self,
-        n: &Integer,
-        cancel: &Cancel,
-    ) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`is_probable_prime`].
+    pub fn is_probable_prime(&mut self, n: &Integer, cancel: &Cancel) -> Result<bool, Error> {
         cancel.check()?;
         if n.is_negative() {
             return Ok(false);

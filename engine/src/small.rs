@@ -8,8 +8,8 @@ const TRIAL_DECIDES_BELOW: u64 = 41 * 41;
 
 /// Montgomery arithmetic modulo an odd number below 2^64 (Montgomery, *Modular multiplication without trial division*,
 /// 1985).
-#[derive(Clone, Copy)]
-pub(crate) struct Montgomery {
+#[derive(Clone, Copy, Debug)]
+pub struct Montgomery {
     modulus: u64,
     /// Inverse of the modulus modulo 2^64.
     inverse: u64,
@@ -19,7 +19,8 @@ pub(crate) struct Montgomery {
 
 impl Montgomery {
     /// For an odd `modulus`.
-    pub(crate) fn new(modulus: u64) -> Self {
+    #[must_use]
+    pub fn new(modulus: u64) -> Self {
         debug_assert!(modulus % 2 == 1);
         Self {
             modulus,
@@ -29,17 +30,20 @@ impl Montgomery {
     }
 
     /// Inverse of the modulus modulo 2^64.
-    pub(crate) fn inverse(&self) -> u64 {
+    #[must_use]
+    pub fn inverse(&self) -> u64 {
         self.inverse
     }
 
     /// `a · b / 2^64` modulo the modulus, in [0, modulus). The product `a · b` must be below `modulus · 2^64`.
-    pub(crate) fn multiply(&self, a: u64, b: u64) -> u64 {
+    #[must_use]
+    pub fn multiply(&self, a: u64, b: u64) -> u64 {
         multiply(a, b, self.modulus, self.inverse)
     }
 
     /// 2^(64 · `power`) mod the modulus.
-    pub(crate) fn radix_power(&self, power: u32) -> u64 {
+    #[must_use]
+    pub fn radix_power(&self, power: u32) -> u64 {
         if power == 0 {
             return 1 % self.modulus;
         }
@@ -107,7 +111,8 @@ pub(crate) fn high_product(a: u64, b: u64) -> u64 {
 }
 
 /// Inverse of an odd number modulo 2^64, by Newton's iteration from the three bits that `n · n ≡ 1 (mod 8)` gives.
-pub(crate) fn inverse(n: u64) -> u64 {
+#[must_use]
+pub fn inverse(n: u64) -> u64 {
     let mut inverse = n;
     for _ in 0..5 {
         inverse = inverse.wrapping_mul(2_u64.wrapping_sub(n.wrapping_mul(inverse)));
@@ -188,7 +193,8 @@ fn is_prime_after_trial(n: u64) -> bool {
 }
 
 /// Whether `n` is prime. Exact.
-pub(crate) fn is_prime(n: u64) -> bool {
+#[must_use]
+pub fn is_prime(n: u64) -> bool {
     match trial_division(n) {
         Trial::Prime => true,
         Trial::Composite => false,

@@ -16,8 +16,8 @@ const PRODUCTS_PER_POLL: usize = 512;
 const LANES: usize = 4;
 
 /// The odd primes up to a bound that grows on demand.
-#[derive(Default)]
-pub(crate) struct Table {
+#[derive(Debug, Default)]
+pub struct Table {
     primes: Vec<u32>,
     /// ⌊(2^64 − 1)/p⌋ for every prime p.
     reciprocals: Vec<u64>,
@@ -29,6 +29,7 @@ pub(crate) struct Table {
 }
 
 /// Consecutive primes of the table with a product below 2^64: one pass over a large number serves them all.
+#[derive(Debug)]
 struct Product {
     modulus: u64,
     /// Inverse of the modulus modulo 2^64. Valid if `factor` is.
@@ -55,7 +56,8 @@ impl Product {
 
 impl Table {
     /// The odd primes in ascending order.
-    pub(crate) fn primes(&self) -> &[u32] {
+    #[must_use]
+    pub fn primes(&self) -> &[u32] {
         &self.primes
     }
 
@@ -67,8 +69,10 @@ impl Table {
 
     /// Extends the table to all odd primes below `bound`.
     ///
-    /// When cancelled the table stays valid and keeps what it has got.
-    pub(crate) fn grow(&mut self, bound: u32, cancel: &Cancel) -> Result<(), Error> {
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`]; the table stays valid and keeps what it has got.
+    pub fn grow(&mut self, bound: u32, cancel: &Cancel) -> Result<(), Error> {
         let bound = u64::from(bound);
         if bound <= self.bound {
             return Ok(());
@@ -138,7 +142,11 @@ impl Table {
     ///
     /// The word-by-word reduction is Hensel's exact remainder, from the least significant word up, as in GMP's
     /// `mpn_modexact_1_odd`: two multiplications and no division a word.
-    pub(crate) fn negative_residues(
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`].
+    pub fn negative_residues(
         &mut self,
         n: &Integer,
         bound: u32,

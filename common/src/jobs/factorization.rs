@@ -9,7 +9,7 @@ pub struct Power(pub HexInteger, pub u32);
 /// What a stage of a factorisation cost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageCost {
-    /// Name of the stage, see [`primepool_engine::factor::Stage`].
+    /// Name of the stage, see [`primepool_factor::Stage`].
     #[serde(deserialize_with = "bounded::word")]
     pub stage: String,
     /// Microseconds of a worker's time.

@@ -1,7 +1,7 @@
-use primepool_engine::factor::{MAX_CURVE_BITS, MAX_SIEVE_BITS, spread};
+use primepool_factor::{MAX_CURVE_BITS, MAX_SIEVE_BITS, spread};
 use serde::{Deserialize, Serialize};
 
-/// A share of the work on one hard composite, see [`primepool_engine::factor::spread`].
+/// A share of the work on one hard composite, see [`primepool_factor::spread`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Share {

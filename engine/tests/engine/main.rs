@@ -3,7 +3,6 @@
 
 mod allocations;
 mod api;
-mod factor;
 mod kernels;
 mod methods;
 

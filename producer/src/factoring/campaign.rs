@@ -8,9 +8,9 @@ use std::{
 };
 
 use primepool_common::message::{Factorization, HexInteger, MAX_AVOIDED, Packet, Share, UnitId};
-use primepool_engine::{
+use primepool_factor::{
     Integer,
-    factor::spread::{Added, Collector},
+    spread::{Added, Collector},
 };
 
 use super::{

@@ -2,12 +2,9 @@
 //! changes anything.
 
 use primepool_common::message::{HexInteger, MAX_SHARE, Packet, Share};
-use primepool_engine::{
-    Integer,
-    factor::{
-        MAX_CURVE_BITS, MAX_SIEVE_BITS,
-        spread::{self, Collector, Start},
-    },
+use primepool_factor::{
+    Integer, MAX_CURVE_BITS, MAX_SIEVE_BITS,
+    spread::{self, Collector, Start},
 };
 
 use super::{

@@ -12,7 +12,7 @@ use std::{
 use primepool_common::message::{
     FactorJobs, Factorization, HexInteger, NodeSample, UnitId, VERSION, Work, WorkUnit,
 };
-use primepool_engine::{Integer, factor::spread::Collector};
+use primepool_factor::{Integer, spread::Collector};
 
 use super::{
     answer::{Answer, Verdict},

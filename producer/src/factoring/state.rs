@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use primepool_common::message::{Factorization, HexInteger, Power, StageCost};
-use primepool_engine::{
+use primepool_factor::{
     Integer,
-    factor::spread::{self, Added, Collector, Level, Start},
+    spread::{self, Added, Collector, Level, Start},
 };
 
 use super::entry::{Entry, Stage};

@@ -7,7 +7,7 @@ use std::time::Instant;
 use primepool_common::message::{
     Factorization, HexInteger, Packet, Power, Share, StageCost, UnitId,
 };
-use primepool_engine::{Cancel, Integer, factor::spread::Families};
+use primepool_factor::{Cancel, Integer, spread::Families};
 use proptest::prelude::*;
 
 use super::{

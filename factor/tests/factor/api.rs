@@ -5,8 +5,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use primepool_engine::factor::{Factorization, Limits, MAX_SIEVE_BITS, Progress, Reason, Stage};
 use primepool_engine::{Cancel, Engine, Error, Form, Integer, MAX_BITS, Stream, primality};
+use primepool_factor::{
+    Factorization, Factorizer, Limits, MAX_SIEVE_BITS, Progress, Reason, Stage,
+};
 use proptest::prelude::*;
 use rug::integer::Order;
 use rug::ops::Pow;
@@ -65,7 +67,7 @@ fn power(base: u32, exponent: u32) -> Integer {
 }
 
 fn factor(n: &Integer) -> Factorization {
-    Engine::new()
+    Factorizer::new()
         .factor(n, &Limits::default(), &Cancel::new(), &mut |_| {})
         .unwrap()
 }
@@ -111,7 +113,7 @@ impl Oracle {
 /// Factors all of them and compares with the oracle.
 fn compare(numbers: &[Integer]) {
     let oracle = Oracle::ask(numbers);
-    let mut engine = Engine::new();
+    let mut engine = Factorizer::new();
     let mut ours = Vec::new();
     for n in numbers {
         let found = engine.factor(n, &Limits::default(), &Cancel::new(), &mut |_| {});
@@ -201,7 +203,7 @@ fn two_hundred_numbers_of_special_form_are_factored_as_by_pari() {
 
 #[test]
 fn zero_one_and_negative_numbers() {
-    let mut engine = Engine::new();
+    let mut engine = Factorizer::new();
     let zero = engine.factor(
         &Integer::new(),
         &Limits::default(),
@@ -253,7 +255,7 @@ fn what_is_beyond_reach_is_left_with_what_was_found() {
         ..Limits::default()
     };
     let n = Integer::from(&hard * 30_u32) * random.prime(20).square();
-    let found = Engine::new()
+    let found = Factorizer::new()
         .factor(&n, &limits, &Cancel::new(), &mut |_| {})
         .unwrap();
     assert!(!found.is_complete() && !found.is_cancelled());
@@ -272,7 +274,7 @@ fn what_is_beyond_reach_is_left_with_what_was_found() {
     let hard = random.semiprime(150);
     for exponent in 1..3 {
         let n = Integer::from((&hard).pow(exponent));
-        let found = Engine::new()
+        let found = Factorizer::new()
             .factor(&n, &limits, &Cancel::new(), &mut |_| {})
             .unwrap();
         let left = &found.composites[0];
@@ -294,7 +296,7 @@ fn numbers_beyond_the_sieve_lose_their_middling_factors_to_curves() {
 /// Sets the flag when a stage begins and checks what is left.
 fn cancelled_at(n: &Integer, at: fn(Stage) -> bool) {
     let (cancel, mut reached) = (Cancel::new(), false);
-    let found = Engine::new()
+    let found = Factorizer::new()
         .factor(n, &Limits::default(), &cancel, &mut |progress| {
             if let Progress::Begun { stage, .. } = progress {
                 assert!(!reached, "{stage:?} begins after the cancellation");
@@ -344,7 +346,7 @@ fn a_cancellation_takes_effect_at_once() {
             flag.cancel();
             Instant::now()
         });
-        let found = Engine::new()
+        let found = Factorizer::new()
             .factor(&n, &Limits::default(), &cancel, &mut |_| {})
             .unwrap();
         let took = canceller.join().unwrap().elapsed();
@@ -358,7 +360,7 @@ fn stages_are_reported_in_pairs_and_count_what_they_do() {
     let n = random.semiprime(140) * 6_u32;
     let (mut open, mut seen, mut primes) = (None, Vec::new(), Vec::new());
     let mut relations = (0, 0);
-    Engine::new()
+    Factorizer::new()
         .factor(
             &n,
             &Limits::default(),
@@ -411,7 +413,7 @@ proptest! {
             .fold(Integer::from(1), |n, (&bits, power)| n * random.prime(bits).pow(power));
         let (cancel, mut told) = (Cancel::new(), 0);
         let limits = Limits { sieve_bits: 130, curve_digits: 15 };
-        let found = Engine::new().factor(&n, &limits, &cancel, &mut |_| {
+        let found = Factorizer::new().factor(&n, &limits, &cancel, &mut |_| {
             if told == at {
                 cancel.cancel();
             }
@@ -438,7 +440,7 @@ proptest! {
         let n = number(bits, &mut seed.clone());
         let way = || {
             let mut way = Vec::new();
-            let found = Engine::new().factor(&n, &Limits::default(), &Cancel::new(), &mut |progress| {
+            let found = Factorizer::new().factor(&n, &Limits::default(), &Cancel::new(), &mut |progress| {
                 if let Progress::Ended { stage, done } = progress {
                     way.push((stage, done));
                 }
@@ -457,7 +459,7 @@ fn close_factors_of_any_size_are_found_before_curves() {
     let n = Integer::from(&p * &q);
     let limits = Limits::before_spreading(200);
     let mut stages = Vec::new();
-    let found = Engine::new()
+    let found = Factorizer::new()
         .factor(&n, &limits, &Cancel::new(), &mut |progress| {
             if let Progress::Begun { stage, .. } = progress {
                 stages.push(stage);

@@ -1,7 +1,7 @@
 //! One worker's time to factor balanced semiprimes beside PARI's `factorint`, by CPU time on one core.
 //!
 //! ```text
-//! cargo bench -p primepool-engine --bench factor -- [BITS...]
+//! cargo bench -p primepool-factor --bench factor -- [BITS...]
 //! ```
 //!
 //! Both factor the same numbers in turn, a batch at a time (small numbers are too quick for the clock of `gp`), and change
@@ -16,8 +16,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use primepool_engine::factor::{Limits, Progress};
 use primepool_engine::{Cancel, Engine, Form, Integer, Stream};
+use primepool_factor::{Factorizer, Limits, Progress};
 use rustix::time::{ClockId, clock_gettime};
 
 /// CPU time of all threads of this process in seconds.
@@ -60,7 +60,11 @@ fn semiprime(engine: &mut Engine, bits: u32, streams: &mut [Stream; 2]) -> Integ
 /// Seconds, and the factors of each number in ascending order.
 type Measured = (f64, Vec<Vec<Integer>>);
 
-fn ours(engine: &mut Engine, numbers: &[Integer], stages: &mut BTreeMap<&str, f64>) -> Measured {
+fn ours(
+    factorizer: &mut Factorizer,
+    numbers: &[Integer],
+    stages: &mut BTreeMap<&str, f64>,
+) -> Measured {
     let start = now();
     let factors = numbers.iter().map(|n| {
         let mut begun = 0.0;
@@ -71,7 +75,7 @@ fn ours(engine: &mut Engine, numbers: &[Integer], stages: &mut BTreeMap<&str, f6
             }
             _ => {}
         };
-        let found = engine
+        let found = factorizer
             .factor(n, &Limits::default(), &Cancel::new(), &mut observer)
             .unwrap();
         found.factors.into_iter().map(|f| f.prime).collect()
@@ -120,7 +124,7 @@ fn main() {
     if sizes.is_empty() {
         sizes = vec![128, 160, 192, 224];
     }
-    let mut engine = Engine::new();
+    let (mut engine, mut factorizer) = (Engine::new(), Factorizer::new());
     let mut notes = Vec::new();
     println!("| bits | numbers | ours, s | gp, s | ours / gp |\n|---|---|---|---|---|");
     for bits in sizes {
@@ -136,11 +140,11 @@ fn main() {
                 .map(|_| semiprime(&mut engine, bits, &mut streams))
                 .collect();
             let (a, b) = if batch % 2 == 0 {
-                let a = ours(&mut engine, &numbers, &mut stages);
+                let a = ours(&mut factorizer, &numbers, &mut stages);
                 (a, theirs(&numbers))
             } else {
                 let b = theirs(&numbers);
-                (ours(&mut engine, &numbers, &mut stages), b)
+                (ours(&mut factorizer, &numbers, &mut stages), b)
             };
             assert_eq!(a.1, b.1, "{numbers:?}");
             our.push(a.0 / size as f64);

@@ -21,23 +21,22 @@ use rusqsieve_parts::low_level::{EngineContext, EngineJob, execute_engine_job, p
 
 pub use self::collector::{Added, Collector, Start};
 use self::relation::{FULL, Raw, pack};
-use super::{MAX_CURVE_BITS, MAX_SIEVE_BITS, ecm};
-use crate::{Cancel, Error};
+use crate::{Cancel, Error, MAX_CURVE_BITS, MAX_SIEVE_BITS};
 
 /// The least number of bits of a composite that this is made for: the factor base below is too small to choose polynomials from.
 pub const MIN_BITS: u32 = 128;
 
 /// A level of curves: a run of p − 1, and curves with one bound.
-pub use super::ecm::Level;
+pub use crate::curves::Level;
 
 /// What is worth trying on a composite of so many bits, of whose factors nothing is known, before the sieve is put to it; or instead of the
 /// sieve, if it is too large for that; nothing beyond [`MAX_CURVE_BITS`]. What a worker has tried first is left out.
 #[must_use]
 pub fn levels(bits: u32) -> Vec<Level> {
     let levels = if bits <= MAX_SIEVE_BITS {
-        ecm::before_sieve(bits)
+        crate::curves::before_sieve(bits)
     } else if bits <= MAX_CURVE_BITS {
-        ecm::up_to(MOST_DIGITS)
+        crate::curves::up_to(MOST_DIGITS)
     } else {
         Vec::new()
     };
@@ -52,19 +51,19 @@ const MOST_DIGITS: u32 = 30;
 
 /// Factors of so many digits have been looked for by whoever left the composite; see [`Limits::before_spreading`].
 ///
-/// [`Limits::before_spreading`]: super::Limits::before_spreading
+/// [`Limits::before_spreading`]: crate::Limits::before_spreading
 pub(super) const TRIED_DIGITS: u32 = 10;
 
 /// Expected seconds of a curve with this bound.
 #[must_use]
 pub fn curve_seconds(b1: u32, bits: u32) -> f64 {
-    ecm::curve_us(b1, bits) as f64 / 1e6
+    crate::curves::curve_us(b1, bits) as f64 / 1e6
 }
 
 /// Expected seconds of the whole sieve: measured up to 256 bits.
 #[must_use]
 pub fn sieve_seconds(bits: u32) -> f64 {
-    ecm::sieve_ms(bits) as f64 / 1e3
+    crate::curves::sieve_ms(bits) as f64 / 1e3
 }
 
 /// Expected seconds of a polynomial family: measured at 192, 224, 240, 256, 288 and 320 bits.
@@ -95,14 +94,14 @@ pub fn curves(
     done: &mut dyn FnMut(u64),
 ) -> Result<Option<Integer>, Error> {
     if range.start == 0 && p_minus_1 > 0 {
-        let divisor = ecm::p_minus_1(n, p_minus_1, cancel)?;
+        let divisor = crate::curves::p_minus_1(n, p_minus_1, cancel)?;
         if divisor.is_some() {
             return Ok(divisor);
         }
     }
-    // Other curves than those of other ranges, and than those that `Engine::factor` tries.
+    // Other curves than those of other ranges, and than those that `Factorizer::factor` tries.
     let seed = u64::from(b1) << 32 | 1 << 31 | u64::from(range.start);
-    ecm::curves(n, b1, range.end - range.start, seed, cancel, done)
+    crate::curves::curves(n, b1, range.end - range.start, seed, cancel, done)
 }
 
 /// The sieve as a worker holds it: for one composite.

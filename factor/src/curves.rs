@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_sieve_waits_for_a_sixteenth_of_its_time() {
-        for bits in SIEVE_FROM_BITS..=super::super::MAX_SIEVE_BITS {
+        for bits in SIEVE_FROM_BITS..=crate::MAX_SIEVE_BITS {
             let curves = before_sieve(bits);
             let cost = |level: &Level| {
                 let runs = if level.p_minus_1 == 0 { 0 } else { 4 };

@@ -1,8 +1,8 @@
 //! Pollard's rho method with Brent's way to find the cycle.
 
+use primepool_engine::small::Montgomery;
 use rug::{Assign, Integer};
 
-use crate::small::Montgomery;
 use crate::{Cancel, Error};
 
 /// Differences that are multiplied before their common divisor with the number is taken.

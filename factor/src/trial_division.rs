@@ -1,8 +1,8 @@
 //! Trial division.
 
+use primepool_engine::table::Table;
 use rug::Integer;
 
-use crate::table::Table;
 use crate::{Cancel, Error};
 
 /// All primes below this number are divided out.
@@ -10,7 +10,7 @@ pub(super) const BOUND: u32 = 1 << 16;
 
 /// The primes below [`BOUND`], and what is needed to divide by them.
 #[derive(Default)]
-pub(crate) struct Primes {
+pub(super) struct Primes {
     table: Table,
     residues: Vec<u32>,
 }

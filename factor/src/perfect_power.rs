@@ -14,7 +14,7 @@ pub(super) fn root(
     let (mut root, mut remainder, mut tried) = (Integer::new(), Integer::new(), 0);
     // The root has more than `factor_bits` bits.
     for exponent in 2..=n.significant_bits() / factor_bits {
-        if !crate::small::is_prime(exponent.into()) {
+        if !primepool_engine::small::is_prime(exponent.into()) {
             continue;
         }
         cancel.check()?;

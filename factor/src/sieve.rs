@@ -11,7 +11,7 @@ use rusqsieve::{
 
 use crate::{Cancel, Error};
 
-/// Words of the numbers that the sieve takes: enough for [`MAX_SIEVE_BITS`](super::MAX_SIEVE_BITS).
+/// Words of the numbers that the sieve takes: enough for [`MAX_SIEVE_BITS`](crate::MAX_SIEVE_BITS).
 const WORDS: usize = 7;
 
 /// Factors above 1, with product n, of a composite without small ones. `None` if the sieve fails. `progress` is told the relations
