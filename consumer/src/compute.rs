@@ -8,7 +8,10 @@ use std::{
 
 use primepool_common::message::{HexInteger, JobAnswer, JobOutcome, Method, Work, WorkUnit};
 use primepool_engine::{Cancel, Engine, Error, Form, Found, Kernel, Stream};
-use primepool_factor::{Factorizer, spread::Families};
+use primepool_factor::{
+    Factorizer,
+    quadratic_sieve::{Families, SieveKernel},
+};
 use tracing::error;
 
 use crate::factor;
@@ -55,7 +58,7 @@ impl EngineCompute {
     pub(crate) fn new(kernel: Kernel) -> Result<Self, Error> {
         Ok(Self {
             engine: Engine::with_kernel(kernel)?,
-            factorizer: Factorizer::new(),
+            factorizer: Factorizer::with_kernel(SieveKernel::like(kernel)),
             families: None,
         })
     }
@@ -112,10 +115,11 @@ impl Compute for EngineCompute {
                 Ok(())
             }
             Work::Factor(work) => {
+                let kernel = SieveKernel::like(self.engine.kernel());
                 for (n, job) in work.numbers[range].iter().zip(first..) {
                     if let Some(share) = work.share {
                         let (outcome, done) =
-                            factor::share(&mut self.families, &n.0, share, cancel)?;
+                            factor::share(&mut self.families, &n.0, share, kernel, cancel)?;
                         answer(job, outcome, done);
                         continue;
                     }

@@ -7,7 +7,8 @@ use primepool_common::message::{
 };
 use primepool_factor::{
     Cancel, Composite, Error, Factorizer, Integer, Limits, MAX_SIEVE_BITS, Progress, Reason,
-    spread::{self, Families},
+    quadratic_sieve::{Families, SieveKernel},
+    spread,
 };
 
 /// Factors `n`: the outcome, and whether a cancel ended it early. What is wrong with this number
@@ -91,6 +92,7 @@ pub(crate) fn share(
     families: &mut Option<Families>,
     n: &Integer,
     share: Share,
+    kernel: SieveKernel,
     cancel: &Cancel,
 ) -> Result<(JobOutcome, u64), Error> {
     match share {
@@ -108,10 +110,11 @@ pub(crate) fn share(
             let value = divisor.map(HexInteger);
             Ok((JobOutcome::Ok { value }, done))
         }
-        Share::Sieve { first, count } => {
-            let sieve = match families.take().filter(|sieve| sieve.number() == n) {
+        // Units for another form of relations are handed back.
+        Share::Sieve { first, count, .. } => {
+            let mut sieve = match families.take().filter(|sieve| sieve.number() == n) {
                 Some(sieve) => sieve,
-                None => Families::new(n)?,
+                None => Families::new(n, kernel, cancel)?,
             };
             let done = sieve.sieve(first..first + u64::from(count), cancel);
             *families = Some(sieve);
@@ -157,6 +160,8 @@ impl Costs {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use primepool_factor::quadratic_sieve::RELATIONS_FORM;
+
     use super::*;
 
     #[test]
@@ -215,8 +220,12 @@ mod tests {
         let cancel = Cancel::new();
         let mut families = None;
         let mut sieve = |first| {
-            let range = Share::Sieve { first, count: 3 };
-            share(&mut families, &n, range, &cancel).unwrap()
+            let range = Share::Sieve {
+                first,
+                count: 3,
+                form: RELATIONS_FORM,
+            };
+            share(&mut families, &n, range, SieveKernel::fastest(), &cancel).unwrap()
         };
         let (JobOutcome::Relations(packet), 3) = sieve(5) else {
             panic!()
@@ -230,7 +239,7 @@ mod tests {
             count: 3,
         };
         let (JobOutcome::Ok { value: None }, 3) =
-            share(&mut families, &n, curves, &cancel).unwrap()
+            share(&mut families, &n, curves, SieveKernel::fastest(), &cancel).unwrap()
         else {
             panic!()
         };

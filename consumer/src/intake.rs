@@ -17,7 +17,7 @@ use lapin::{
 };
 use primepool_common::{
     broker::{Backoff, BrokerError, ControlReader, Endpoint, declare, queue_state},
-    message::{CONTENT_TYPE, Control, Instruction, decode_unit},
+    message::{CONTENT_TYPE, Control, Instruction, WorkUnit, decode_unit},
     topology,
 };
 use tokio::{
@@ -197,6 +197,15 @@ impl Intake {
         }
     }
 
+    /// Why this node must leave a unit to others.
+    fn bar(&self, unit: &WorkUnit) -> Option<String> {
+        if unit.avoid.contains(&self.node.name) {
+            let nodes = unit.avoid.join(", ");
+            return Some(format!("no results of {nodes} are wanted for it"));
+        }
+        unit.work.jobs().needs_other_build()
+    }
+
     fn receive(&self, delivery: Delivery) {
         let unit = match decode_unit(&delivery.data) {
             Ok(unit) => unit,
@@ -218,8 +227,8 @@ impl Intake {
             redelivered = delivery.redelivered,
             "received"
         );
-        let is_barred = refusal.is_none() && unit.avoid.contains(&self.node.name);
-        if is_barred && !unit.hand_back && tried < topology::REFUSE_AFTER_DELIVERIES {
+        let bar = refusal.is_none().then(|| self.bar(&unit)).flatten();
+        if bar.is_some() && !unit.hand_back && tried < topology::REFUSE_AFTER_DELIVERIES {
             leave_to_others(delivery.acker, tried);
             return;
         }
@@ -248,24 +257,22 @@ impl Intake {
                 reason,
                 true,
             ));
-        } else if is_barred && unit.hand_back {
-            debug!("handed back");
+        } else if let Some(reason) = bar.as_ref().filter(|_| unit.hand_back) {
+            debug!(%reason, "handed back");
             self.send(Outgoing::hand_back(
                 &self.node.name,
                 &unit,
                 delivery.redelivered,
-                "the results of this node for it were wrong",
+                reason,
             ));
         } else if tried >= topology::REFUSE_AFTER_DELIVERIES {
-            let reason = if is_barred {
-                format!(
-                    "the results of {} were wrong, and no other node took the unit in {tried} deliveries",
-                    unit.avoid.join(", ")
-                )
-            } else {
-                format!(
+            let reason = match bar {
+                Some(reason) => {
+                    format!("no other node took the unit in {tried} deliveries: {reason}")
+                }
+                None => format!(
                     "given up after {tried} deliveries without an answer: this unit seems to end the consumers that work on it"
-                )
+                ),
             };
             warn!(%reason, "failed");
             self.send(Outgoing::refusal(

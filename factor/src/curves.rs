@@ -151,7 +151,7 @@ pub(super) fn up_to(digits: u32) -> Vec<Level> {
 }
 
 /// See [`SIEVE_MS`], with a straight line between neighbours.
-pub(super) fn sieve_ms(bits: u32) -> u64 {
+pub(crate) fn sieve_ms(bits: u32) -> u64 {
     let after = SIEVE_MS.partition_point(|&(size, _)| size <= bits);
     match (SIEVE_MS.get(after.wrapping_sub(1)), SIEVE_MS.get(after)) {
         (Some(&(b0, t0)), Some(&(b1, t1))) => {

@@ -6,24 +6,35 @@ use std::mem;
 use primepool_engine::primality::Tester;
 use rug::Integer;
 
+use crate::quadratic_sieve::SieveKernel;
 use crate::trial_division::{self, Primes};
 use crate::{
     Cancel, Composite, Error, Factor, Factorization, Limits, MAX_BITS, MAX_CURVE_BITS,
-    MAX_SIEVE_BITS, Progress, Reason, Stage, curves, fermat, perfect_power, rho, sieve,
+    MAX_SIEVE_BITS, Progress, Reason, Stage, curves, fermat, perfect_power, quadratic_sieve, rho,
 };
 
 /// Takes integers apart; keeps tables and memory from one to the next.
-#[derive(Default)]
 pub struct Factorizer {
+    kernel: SieveKernel,
     tester: Tester,
     primes: Primes,
 }
 
 impl Factorizer {
-    /// One with empty tables, which the first call fills.
+    /// One with the fastest kernel of the sieve that this processor has, and empty tables, which the first call fills.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_kernel(SieveKernel::fastest())
+    }
+
+    /// One with a kernel of the caller's choice.
+    #[must_use]
+    pub fn with_kernel(kernel: SieveKernel) -> Self {
+        Self {
+            kernel,
+            tester: Tester::default(),
+            primes: Primes::default(),
+        }
     }
 
     /// Factors an integer.
@@ -59,6 +70,7 @@ impl Factorizer {
             limits,
             cancel,
             observer,
+            kernel: self.kernel,
             tester: &mut self.tester,
             pending: Vec::new(),
             factors: BTreeMap::new(),
@@ -72,6 +84,12 @@ impl Factorizer {
             )));
         }
         Ok(found)
+    }
+}
+
+impl Default for Factorizer {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -104,6 +122,7 @@ struct Search<'a> {
     limits: &'a Limits,
     cancel: &'a Cancel,
     observer: &'a mut dyn FnMut(Progress<'_>),
+    kernel: SieveKernel,
     tester: &'a mut Tester,
     pending: Vec<Part>,
     factors: BTreeMap<Integer, u32>,
@@ -297,8 +316,8 @@ impl Search<'_> {
         if !sieves {
             return Ok(Split::No(Reason::TooLarge));
         }
-        let factors = self.stage(Stage::Sieve, n, |search, done| {
-            sieve::split(n, search.cancel, &mut |relations, needed| {
+        let divisor = self.stage(Stage::Sieve, n, |search, done| {
+            quadratic_sieve::split(n, search.kernel, search.cancel, &mut |relations, needed| {
                 *done = relations;
                 (search.observer)(Progress::Advanced {
                     stage: Stage::Sieve,
@@ -307,8 +326,8 @@ impl Search<'_> {
                 });
             })
         })?;
-        if let Some(factors) = factors {
-            return Ok(Split::Into(factors));
+        if let Some(divisor) = divisor {
+            return Ok(pair(n, divisor));
         }
         let levels = curves::up_to(self.limits.curve_digits);
         Ok(match self.curves(n, &levels, next)? {

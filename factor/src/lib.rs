@@ -61,8 +61,8 @@ mod fermat;
 mod limits;
 mod perfect_power;
 mod progress;
+pub mod quadratic_sieve;
 mod rho;
-mod sieve;
 pub mod spread;
 mod trial_division;
 
@@ -74,7 +74,7 @@ pub use self::limits::Limits;
 pub use self::progress::{Progress, Stage};
 
 /// The greatest number of bits of a composite that the sieve takes.
-pub const MAX_SIEVE_BITS: u32 = 400;
+pub const MAX_SIEVE_BITS: u32 = quadratic_sieve::MAX_BITS;
 
 /// The greatest number of bits of a composite that p − 1 and curves are tried on: beyond, they would not notice a cancellation in
 /// time, and have little hope.

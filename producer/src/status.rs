@@ -26,6 +26,8 @@ pub(crate) enum Event {
     },
     /// Units are left to other nodes than these, whose results were wrong, and there is no other.
     NoOtherNode(String),
+    /// A node cannot do units of this run, which others get.
+    LeftToOthers { node: String, reason: String },
     /// The run was cancelled.
     Cancelled,
     /// Length of the job queue.

@@ -66,6 +66,10 @@ impl Jobs for FactorJobs {
         share.validate(self.bits())
     }
 
+    fn needs_other_build(&self) -> Option<String> {
+        self.share.and_then(|share| share.needs_other_build())
+    }
+
     /// For a product of two primes of one size. Measured at 128 bits; every ten bits take twice as
     /// long. What is left to the pool takes a worker no longer than the largest that is not.
     fn expected_seconds(&self, _kernel: Option<Kernel>) -> f64 {

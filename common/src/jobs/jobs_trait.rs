@@ -44,6 +44,11 @@ pub trait Jobs {
         Ok(())
     }
 
+    /// Why this build cannot work on such jobs although another version can.
+    fn needs_other_build(&self) -> Option<String> {
+        None
+    }
+
     /// Expected seconds of one worker for one job, if it is one of the largest. `kernel` is the one
     /// that workers are expected to have.
     fn expected_seconds(&self, kernel: Option<Kernel>) -> f64;

@@ -1,7 +1,7 @@
-use primepool_factor::{MAX_CURVE_BITS, MAX_SIEVE_BITS, spread};
+use primepool_factor::{MAX_CURVE_BITS, quadratic_sieve};
 use serde::{Deserialize, Serialize};
 
-/// A share of the work on one hard composite, see [`primepool_factor::spread`].
+/// A share of the work on one hard composite, see [`primepool_factor::spread`] and [`quadratic_sieve`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Share {
@@ -22,10 +22,30 @@ pub enum Share {
         first: u64,
         /// How many.
         count: u32,
+        /// Form of the relations, see [`quadratic_sieve::RELATIONS_FORM`]. A consumer that does not write this form
+        /// hands the unit back.
+        #[serde(default = "first_form")]
+        form: u32,
     },
 }
 
+/// The form of relations before units named one.
+fn first_form() -> u32 {
+    1
+}
+
 impl Share {
+    /// Why this build cannot do it although another one can.
+    pub(super) fn needs_other_build(&self) -> Option<String> {
+        let own = quadratic_sieve::RELATIONS_FORM;
+        match *self {
+            Self::Sieve { form, .. } if form != own => Some(format!(
+                "it asks for relations in form {form}, and this version writes form {own}"
+            )),
+            _ => None,
+        }
+    }
+
     /// Whether a consumer does this much.
     pub(super) fn validate(&self, bits: u32) -> Result<(), String> {
         let (count, first_and_count) = match *self {
@@ -47,8 +67,8 @@ impl Share {
                 }
                 (count, first.checked_add(count).map(u64::from))
             }
-            Self::Sieve { first, count } => {
-                let sizes = spread::MIN_BITS..=MAX_SIEVE_BITS;
+            Self::Sieve { first, count, .. } => {
+                let sizes = quadratic_sieve::MIN_BITS..=quadratic_sieve::MAX_BITS;
                 if !sizes.contains(&bits) {
                     return Err(format!(
                         "{bits} bits are none for the sieve: it takes {} to {}",

@@ -97,6 +97,8 @@ pub fn decode_answer(body: &[u8]) -> Result<UnitAnswer, DecodeError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use primepool_factor::quadratic_sieve::RELATIONS_FORM;
+
     use super::*;
     use crate::message::{
         FactorJobs, HexInteger, JobAnswer, JobOutcome, Method, NextPrimeJobs, NoopJobs, Packet,
@@ -145,6 +147,7 @@ mod tests {
                 share: Some(Share::Sieve {
                     first: 1 << 40,
                     count: 7,
+                    form: RELATIONS_FORM,
                 }),
             }),
             Work::Noop(NoopJobs { count: 100 }),
@@ -249,6 +252,28 @@ mod tests {
         assert!(!body.contains("relations"), "they are of one job: {body}");
     }
 
+    /// Units of sieves, from before they named the form of their relations on.
+    #[test]
+    fn a_sieve_names_the_form_of_its_relations() {
+        let unit = |share: &str| {
+            let body = format!(
+                r#"{{"version":1,"run":"r1","unit":3,"first":0,"published_ns":5,"kind":"factor","numbers":["ff"],"share":{share}}}"#
+            );
+            decode_unit(body.as_bytes()).unwrap()
+        };
+        let first = unit(r#"{"sieve":{"first":9,"count":7}}"#);
+        let second = unit(r#"{"sieve":{"first":9,"count":7,"form":2}}"#);
+        let written = String::from_utf8(serde_json::to_vec(&second).unwrap()).unwrap();
+        assert!(written.contains(r#""share":{"sieve":{"first":9,"count":7,"form":2}}"#));
+        // A consumer hands back what it cannot do, and does not reject it.
+        let other_build = |unit: &WorkUnit| unit.work.jobs().needs_other_build();
+        let reason = "it asks for relations in form 1, and this version writes form 2";
+        assert_eq!(other_build(&first).as_deref(), Some(reason));
+        assert_eq!(other_build(&second), None);
+        let third = unit(r#"{"sieve":{"first":9,"count":7,"form":3}}"#);
+        assert!(other_build(&third).is_some());
+    }
+
     #[test]
     fn shares_are_bounded() {
         let of = |bits: u32, share| {
@@ -259,13 +284,17 @@ mod tests {
             });
             unit(work).validate(4096)
         };
-        let sieve = |first, count| Share::Sieve { first, count };
+        let sieve = |first, count| Share::Sieve {
+            first,
+            count,
+            form: RELATIONS_FORM,
+        };
         assert_eq!(of(256, sieve(0, 1)), Ok(()));
         for (bits, share) in [
             (256, sieve(0, 0)),
             (256, sieve(0, u32::MAX)),
             (256, sieve(u64::MAX, 1)),
-            (100, sieve(0, 1)),
+            (63, sieve(0, 1)),
             (401, sieve(0, 1)),
         ] {
             assert!(of(bits, share).is_err(), "{bits} {share:?}");

@@ -10,6 +10,8 @@ pub(crate) enum Verdict {
     Good,
     /// The unit is answered already, or its stage is over.
     Late,
+    /// Its relations have the form of another version.
+    OtherForm,
     /// It is wrong; why.
     Wrong(String),
 }

@@ -10,7 +10,7 @@ use std::{
 use primepool_common::message::{Factorization, HexInteger, MAX_AVOIDED, Packet, Share, UnitId};
 use primepool_factor::{
     Integer,
-    spread::{Added, Collector},
+    quadratic_sieve::{Added, Collector},
 };
 
 use super::{

@@ -4,7 +4,8 @@
 use primepool_common::message::{HexInteger, MAX_SHARE, Packet, Share};
 use primepool_factor::{
     Integer, MAX_CURVE_BITS, MAX_SIEVE_BITS,
-    spread::{self, Collector, Start},
+    quadratic_sieve::{self, Collector, RELATIONS_FORM, Start},
+    spread,
 };
 
 use super::{
@@ -82,9 +83,13 @@ impl State {
                 let divisor = HexInteger(divisor);
                 vec![Entry::Split { of, divisor, us }]
             }
-            // Each family has some.
             (Progress::Sieve(_), Answer::Relations(packet)) if packet.is_empty() => {
                 return wrong("it has no relations");
+            }
+            (Progress::Sieve(_), Answer::Relations(packet))
+                if quadratic_sieve::form(&packet).is_some_and(|form| form != RELATIONS_FORM) =>
+            {
+                return Err(Verdict::OtherForm);
             }
             (Progress::Sieve(_), Answer::Relations(packet)) => vec![Entry::Relations {
                 unit,
@@ -240,6 +245,7 @@ impl State {
                 let share = Share::Sieve {
                     first: self.upto,
                     count,
+                    form: RELATIONS_FORM,
                 };
                 (Some(share), self.upto + u64::from(count))
             }

@@ -12,7 +12,7 @@ use std::{
 use primepool_common::message::{
     FactorJobs, Factorization, HexInteger, NodeSample, UnitId, VERSION, Work, WorkUnit,
 };
-use primepool_factor::{Integer, spread::Collector};
+use primepool_factor::{Cancel, Integer, quadratic_sieve::Collector};
 
 use super::{
     answer::{Answer, Verdict},
@@ -77,7 +77,7 @@ impl LinearAlgebra {
         let threads = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
         let divisor = self
             .collector
-            .solve(threads)
+            .solve(threads, &Cancel::new())
             .map_err(|error| error.to_string());
         Solved {
             job: self.job,

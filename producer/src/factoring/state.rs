@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use primepool_common::message::{Factorization, HexInteger, Power, StageCost};
 use primepool_factor::{
     Integer,
-    spread::{self, Added, Collector, Level, Start},
+    quadratic_sieve::{self, Added, Collector, RELATIONS_FORM, Start},
+    spread::{self, Level},
 };
 
 use super::entry::{Entry, Stage};
@@ -238,8 +239,7 @@ impl State {
             self.progress = match stage {
                 Stage::TakeApart => Progress::TakeApart,
                 Stage::Curves { digits } => {
-                    let levels = spread::levels(part.value.significant_bits());
-                    let level = levels.into_iter().find(|level| level.digits == digits);
+                    let level = spread::level(part.value.significant_bits(), digits);
                     let level = level.ok_or("an unknown level of curves")?;
                     Progress::Curves { level, done: 0 }
                 }
@@ -273,11 +273,20 @@ impl State {
         let Progress::Sieve(Some(collector)) = &mut self.progress else {
             return Err("relations without a sieve".to_owned());
         };
-        let added = if packet.is_empty() {
+        // The checkpoint of an earlier version has relations that say nothing to this one: these families are sieved in vain, but no
+        // others are missing.
+        let form = quadratic_sieve::form(packet);
+        let is_of_earlier_version = form.is_some_and(|form| form < RELATIONS_FORM);
+        let added = if packet.is_empty() || is_of_earlier_version {
             Added::default()
         } else {
             collector.add(packet)
         };
+        if is_of_earlier_version {
+            self.add_cost("sieve", us, 0);
+            self.answered.insert(unit);
+            return Ok(added);
+        }
         let all_known = added.known > 0 && added.wrong == 0;
         if packet.is_empty() || added.new > 0 || all_known {
             self.add_cost("sieve", us, added.new);

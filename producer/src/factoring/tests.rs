@@ -7,7 +7,10 @@ use std::time::Instant;
 use primepool_common::message::{
     Factorization, HexInteger, Packet, Power, Share, StageCost, UnitId,
 };
-use primepool_factor::{Cancel, Integer, spread::Families};
+use primepool_factor::{
+    Cancel, Integer,
+    quadratic_sieve::{Families, SieveKernel},
+};
 use proptest::prelude::*;
 
 use super::{
@@ -53,9 +56,13 @@ fn issue(campaign: &mut Campaign, count: usize, at: Instant) -> Vec<Issue> {
     campaign.issue(count, 1.0, at)
 }
 
+fn families(number: &Integer) -> Families {
+    Families::new(number, SieveKernel::fastest(), &Cancel::new()).unwrap()
+}
+
 /// The answer of an honest worker.
 fn work(issue: &Issue) -> (Answer, u64) {
-    let Some(Share::Sieve { first, count }) = issue.share else {
+    let Some(Share::Sieve { first, count, .. }) = issue.share else {
         // All divisors here are prime.
         let found = Factorization {
             factors: vec![Power(HexInteger(issue.number.clone()), 1)],
@@ -63,7 +70,7 @@ fn work(issue: &Issue) -> (Answer, u64) {
         };
         return (Answer::TakenApart(found), 1);
     };
-    let families = Families::new(&issue.number).unwrap();
+    let mut families = families(&issue.number);
     let range = first..first + u64::from(count.min(8));
     let (packet, done) = families.sieve(range, &Cancel::new()).unwrap();
     (Answer::Relations(packet), done)
@@ -71,7 +78,7 @@ fn work(issue: &Issue) -> (Answer, u64) {
 
 /// A packet of relations of another number.
 fn foreign_relations() -> Vec<u8> {
-    let families = Families::new(&product(19, 22)).unwrap();
+    let mut families = families(&product(19, 22));
     families.sieve(0..4, &Cancel::new()).unwrap().0
 }
 
@@ -87,7 +94,7 @@ fn finish(campaign: &mut Campaign) {
         let (_, collector) = campaign.advance(|| batches.next().unwrap());
         if let Some(mut collector) = collector {
             let solved = collector
-                .solve(NonZero::<usize>::MIN)
+                .solve(NonZero::<usize>::MIN, &Cancel::new())
                 .map_err(|error| error.to_string());
             campaign.on_solved(collector, solved, 7, batches.next().unwrap());
         }
@@ -138,7 +145,7 @@ fn any_prefix_of_the_entries_gives_the_state_of_then() {
             let solved = match campaign.state().batch {
                 1 => Ok(None),
                 _ => collector
-                    .solve(NonZero::<usize>::MIN)
+                    .solve(NonZero::<usize>::MIN, &Cancel::new())
                     .map_err(|error| error.to_string()),
             };
             campaign.on_solved(collector, solved, 7, batches.next().unwrap());
@@ -265,6 +272,11 @@ fn wrong_answers_cost_nothing_and_leave_room_for_right_ones() {
         let verdict = answer(&mut campaign, &units[0], (bad, 1));
         assert!(matches!(verdict, Verdict::Wrong(_)), "{verdict:?}");
     }
+    // A packet of an earlier version is no fault of the node, and none of another one.
+    for other in [vec![0x78, 1, 2], vec![3, 1, 2]] {
+        let verdict = answer(&mut campaign, &units[0], (Answer::Relations(other), 1));
+        assert_eq!(verdict, Verdict::OtherForm);
+    }
     assert_eq!(campaign.state().snapshot(), before);
     assert_eq!((campaign.take_entries().len(), entries > 0), (0, true));
     let answered = work(&units[0]);
@@ -284,6 +296,43 @@ fn wrong_answers_cost_nothing_and_leave_room_for_right_ones() {
         };
         assert_eq!(answer(&mut campaign, &other, answered), Verdict::Late);
     }
+}
+
+/// The relations of an earlier version say nothing to this one; what they took is known.
+#[test]
+fn a_checkpoint_of_an_earlier_version_goes_on() {
+    let mut campaign = at_the_sieve();
+    issue(&mut campaign, 1, Instant::now());
+    let mut state = replayed(&campaign.take_entries());
+    let upto = state.upto;
+    let old = Entry::Relations {
+        unit: 0,
+        families: 3,
+        us: 1000,
+        packet: Packet(vec![0x78, 1, 2, 3]),
+    };
+    assert_eq!(state.apply(&old, None).map(|added| added.new), Ok(0));
+    assert!(state.answered.contains(&0));
+    assert_eq!((state.upto, state.done), (upto, 0.0));
+    // A level of curves that this version has no use for at this size is over at once.
+    let mut campaign = Campaign::new(semiprime(), false);
+    campaign.begin(left_to_pool(&semiprime()), 5);
+    for entry in [
+        Entry::Begun {
+            batch: 1,
+            of: HexInteger(semiprime()),
+            stage: Stage::Curves { digits: 30 },
+            us: 0,
+        },
+        Entry::Issued { units: 1, upto: 10 },
+    ] {
+        campaign.replay(&entry).unwrap();
+    }
+    campaign.advance(|| 2);
+    assert!(matches!(
+        campaign.state().progress,
+        Progress::Sieve(Some(_))
+    ));
 }
 
 /// Otherwise each forged answer would trigger a unit.

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use primepool_common::message::{HexInteger, JobOutcome, UnitAnswer, UnitId};
+use primepool_common::{
+    message::{HexInteger, JobOutcome, UnitAnswer, UnitId},
+    text,
+};
 
 use super::{
     sink::{Answered, Arrival, Sink, SinkInput, microseconds},
@@ -16,6 +19,7 @@ use super::{
 use crate::{
     factoring::{Answer, Command, Concluded, LinearAlgebra, Verdict},
     run_dir::{Factored, Origin, Row, RowOutcome},
+    status::Event,
 };
 
 /// Node name shown for results that several nodes found together.
@@ -28,8 +32,12 @@ impl<A: Send + 'static> Sink<A> {
         // An answer without jobs does not name one.
         let job = self.units.lock().campaign_job(answer.unit);
         let job = job.unwrap_or(answer.first);
-        if answer.handed_back.is_some() {
+        if let Some(reason) = &answer.handed_back {
             let avoided = self.factoring.avoided(job).to_vec();
+            if !avoided.contains(&answer.node) {
+                self.leave_to_others(job, id, &answer.node, reason);
+                return;
+            }
             if let Some(reason) = self.take_back(&answer, &avoided) {
                 self.factoring.give_up(job, id, &reason);
             }
@@ -85,10 +93,33 @@ impl<A: Send + 'static> Sink<A> {
         if verdict == Verdict::Good {
             self.units.update(|units| units.end_campaign_unit(unit));
         }
-        if let Verdict::Wrong(reason) = verdict {
-            self.note_wrong(job, &node, &reason);
-            self.factoring.avoid(job, id, &node);
+        match verdict {
+            Verdict::Good | Verdict::Late => {}
+            Verdict::Wrong(reason) => {
+                self.note_wrong(job, &node, &reason);
+                self.factoring.avoid(job, id, &node);
+            }
+            Verdict::OtherForm => {
+                self.leave_to_others(job, id, &node, "its relations are those of another version");
+            }
         }
+    }
+
+    /// A node cannot do a job's units, which is no fault: others get them.
+    fn leave_to_others(&mut self, job: u64, unit: UnitId, node: &str, reason: &str) {
+        if self
+            .factoring
+            .avoided(job)
+            .iter()
+            .any(|avoided| avoided == node)
+        {
+            return;
+        }
+        self.factoring.avoid(job, unit, node);
+        let _ = self.events.send(Event::LeftToOthers {
+            node: node.to_owned(),
+            reason: text::reason(reason),
+        });
     }
 
     /// What is wrong with a factorisation, if anything is.

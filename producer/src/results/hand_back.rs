@@ -63,8 +63,8 @@ impl<A: Send + 'static> Sink<A> {
                 None
             }
             Fate::Failed => Some(format!(
-                "the results of {} were wrong, and no other node takes {} jobs: start another \
-                 consumer",
+                "the results of {} were wrong or of another version, and no other node takes {} \
+                 jobs: start another consumer",
                 avoided.join(", "),
                 self.manifest.request.kind()
             )),

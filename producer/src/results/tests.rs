@@ -11,8 +11,8 @@ use std::{
 
 use primepool_common::{
     message::{
-        FactorJobs, Factorization, HexInteger, JobAnswer, JobOutcome, Method, Power, PrimeJobs,
-        RunId, UnitAnswer, UnitId, VERSION, Work,
+        FactorJobs, Factorization, HexInteger, JobAnswer, JobOutcome, Method, Packet, Power,
+        PrimeJobs, RunId, UnitAnswer, UnitId, VERSION, Work,
     },
     metrics::MetricsWriter,
     topology::QueueState,
@@ -405,22 +405,28 @@ fn units_without_a_result_are_asked_for_again_when_answers_are_lost() {
     assert_eq!(waiting(&outcome), [0, 2]);
 }
 
-#[test]
-fn a_composite_that_is_left_to_the_pool_becomes_a_campaign() {
+/// A factor job for the pool, and what a worker leaves of it.
+fn hard_number() -> (impl Fn() -> Work, Factorization) {
     let above = |bits: u32| Integer::from(Integer::u_pow_u(2, bits)).next_prime();
     let number = HexInteger(above(110) * above(112));
     let left = Factorization {
         composites: vec![Power(number.clone(), 1)],
         ..Factorization::default()
     };
-    let factored = |found| answer(0, "a", JobOutcome::Factored(Box::new(found)));
-    let factor = || {
+    let factor = move || {
         Work::Factor(FactorJobs {
             numbers: vec![number.clone()],
             leave_above: None,
             share: None,
         })
     };
+    (factor, left)
+}
+
+#[test]
+fn a_composite_that_is_left_to_the_pool_becomes_a_campaign() {
+    let (factor, left) = hard_number();
+    let factored = |found| answer(0, "a", JobOutcome::Factored(Box::new(found)));
     let run = Run::new(factor());
     let outcome = run.feed(&[factored(left.clone())], vec![]);
     assert_eq!((outcome.rows.len(), &*outcome.done), (0, &[false][..]));
@@ -443,4 +449,40 @@ fn a_composite_that_is_left_to_the_pool_becomes_a_campaign() {
     assert_eq!(outcome.rows[0]["outcome"], "partial");
     assert_eq!(outcome.done, [true]);
     assert!(File::open(run.runs.path().join("r1/factor-0.jsonl")).is_err());
+}
+
+/// Both ways: an older consumer answers with relations of its form, a newer one hands the unit back.
+#[test]
+fn a_node_of_another_version_leaves_the_units_of_a_campaign_to_others() {
+    let (factor, left) = hard_number();
+    let id = UnitId { batch: 1, index: 0 };
+    let older = answer(
+        id.number(),
+        "other",
+        JobOutcome::Relations(Packet(vec![0x78, 1, 2, 3])),
+    );
+    let newer = UnitAnswer {
+        handed_back: Some("it asks for relations in another form".to_owned()),
+        jobs: vec![],
+        ..older.clone()
+    };
+    for other in [older, newer] {
+        let begun = answer(0, "a", JobOutcome::Factored(Box::new(left.clone())));
+        let answers = [begun, other.clone(), other];
+        let outcome = Run::new(factor()).feed(&[], one_by_one(&answers));
+        let told = outcome.events.iter().filter_map(|event| match event {
+            Event::LeftToOthers { node, .. } => Some(&**node),
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), ["other"], "once");
+        assert!(!outcome.tally.has_been_wrong("other"));
+        // Another unit takes the place of the one that it had.
+        let mut units = outcome.units.lock();
+        let next = std::iter::from_fn(|| units.next(Instant::now(), 0));
+        let replaces = |next: Next| match next {
+            Next::Unit(unit) => UnitId::of(unit.unit) != id && unit.avoid == ["other"],
+            Next::CancelBatch(_) => false,
+        };
+        assert!({ next }.any(replaces));
+    }
 }

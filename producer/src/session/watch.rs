@@ -70,6 +70,9 @@ pub(super) async fn watch(
                 Event::NoOtherNode(nodes) => progress.say(&format!(
                     "results of {nodes} were wrong, and no other node is there: start another consumer",
                 )),
+                Event::LeftToOthers { node, reason } => progress.say(&format!(
+                    "{node} leaves units of this run to others: {reason}"
+                )),
                 Event::Cancelled => break End::Cancelled,
                 Event::Queue(state) => queue = Some(state),
             },

@@ -18,6 +18,8 @@ use std::thread;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::{Cancel, Error};
+
 /// An entry is added away if at most so many vectors have it: more would make the others heavy.
 const MAX_MERGED: usize = 10;
 
@@ -36,17 +38,22 @@ const ROWS_AT_A_TIME: usize = 256;
 /// Sets of vectors, each given by the indices of its entries that are 1 (rising, below `entries`), whose sum is zero: ascending
 /// numbers of vectors. If there are no more than `most` of them that are independent, these; else so many sums of them at random, so
 /// that what all of them have in common but a few shows all the same.
+///
+/// # Errors
+///
+/// [`Error::Cancelled`].
 pub(super) fn dependencies(
     vectors: &[Vec<u32>],
     entries: usize,
     most: usize,
     threads: NonZero<usize>,
-) -> Vec<Vec<u32>> {
+    cancel: &Cancel,
+) -> Result<Vec<Vec<u32>>, Error> {
     let (alive, weights) = without_singletons(vectors, entries);
     let mut merge = Merge::new(vectors, alive, &weights);
-    merge.run();
+    merge.run(cancel)?;
     let (rows, parts) = merge.into_dense();
-    let dependent = rows.dependencies(most, threads);
+    let dependent = rows.dependencies(most, threads, cancel)?;
     let sets = dependent.into_iter().map(|rows| {
         let mut odd = vec![false; vectors.len()];
         for &part in rows.into_iter().flat_map(|row| &parts[row]) {
@@ -56,7 +63,7 @@ pub(super) fn dependencies(
         all.filter_map(|(vector, odd)| odd.then_some(vector))
             .collect()
     });
-    sets.collect()
+    Ok(sets.collect())
 }
 
 /// The vectors that are left when those are dropped, again and again, that have an entry of their own; and how many of these
@@ -155,8 +162,9 @@ impl Merge {
     }
 
     /// Drops one sum after the other, with the entry that the fewest have.
-    fn run(&mut self) {
+    fn run(&mut self, cancel: &Cancel) -> Result<(), Error> {
         while let Some(Reverse((weight, entry))) = self.queue.pop() {
+            cancel.check()?;
             let holders = &self.holders[entry as usize];
             if holders.len() != weight {
                 continue;
@@ -186,6 +194,7 @@ impl Merge {
                 self.enqueue(entry);
             }
         }
+        Ok(())
     }
 
     /// Adds a sum to another one.
@@ -251,9 +260,15 @@ impl Dense {
     }
 
     /// Sets of rows whose sum is zero.
-    fn dependencies(mut self, most: usize, threads: NonZero<usize>) -> Vec<Vec<usize>> {
+    fn dependencies(
+        mut self,
+        most: usize,
+        threads: NonZero<usize>,
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<usize>>, Error> {
         let (mut done, mut column) = (0, 0);
         while done < self.rows.len() && column < self.columns {
+            cancel.check()?;
             let first = column / 64;
             let pivots = self.pivots(done, &mut column);
             let (block, rest) = self.rows[done..].split_at_mut(pivots.len());
@@ -265,7 +280,7 @@ impl Dense {
         let own = self.columns.div_ceil(64);
         let zero: Vec<&[u64]> = self.rows[done..].iter().map(|row| &row[own..]).collect();
         if zero.len() <= most {
-            return zero.into_iter().map(ones).collect();
+            return Ok(zero.into_iter().map(ones).collect());
         }
         let mut random = ChaCha20Rng::seed_from_u64(0);
         let sum = |_| {
@@ -280,7 +295,7 @@ impl Dense {
             }
             ones(&sum)
         };
-        (0..most).map(sum).collect()
+        Ok((0..most).map(sum).collect())
     }
 
     /// Brings up to [`TABLE_BITS`] rows to the place `from`, each with a column that the others of them do not have, and tells these. Goes on
@@ -411,6 +426,7 @@ fn symmetric_difference(a: &[u32], b: &[u32]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
 
     use super::*;
@@ -446,13 +462,14 @@ mod tests {
 
     fn check(vectors: &[Vec<u32>], entries: usize) {
         let all = vectors.len() - rank(vectors, entries);
-        let sets = dependencies(vectors, entries, usize::MAX, TWO);
+        let never = Cancel::new();
+        let sets = dependencies(vectors, entries, usize::MAX, TWO, &never).unwrap();
         assert_eq!(sets.len(), all);
         for set in &sets {
             assert!(!set.is_empty() && sum(vectors, set).is_empty(), "{set:?}");
         }
         assert_eq!(rank(&sets, vectors.len()), all);
-        for set in dependencies(vectors, entries, 2, TWO) {
+        for set in dependencies(vectors, entries, 2, TWO, &never).unwrap() {
             assert_eq!(sum(vectors, &set), [0_u32; 0]);
         }
     }
@@ -486,6 +503,15 @@ mod tests {
     }
 
     #[test]
+    fn a_cancel_ends_it() {
+        let cancel = Cancel::new();
+        cancel.cancel();
+        let vectors = vec![vec![0, 1], vec![1, 2], vec![0, 2]];
+        let ended = dependencies(&vectors, 3, 1, TWO, &cancel);
+        assert_eq!(ended, Err(Error::Cancelled));
+    }
+
+    #[test]
     fn large_ones_are_done_on_several_cores() {
         let rows = 6_000;
         let mut dense = Dense::new(rows, rows - 1);
@@ -500,7 +526,10 @@ mod tests {
         }
         let vectors: Vec<Vec<u64>> = dense.rows.clone();
         assert!(rows * vectors[0].len() > 2 * WORDS_A_THREAD);
-        let set = dense.dependencies(1, TWO).remove(0);
+        let set = dense
+            .dependencies(1, TWO, &Cancel::new())
+            .unwrap()
+            .remove(0);
         let mut sum = vec![0; (rows - 1) / 64];
         for row in set {
             xor(&mut sum, &vectors[row]);

@@ -1,0 +1,249 @@
+//! The block of one polynomial: what the logarithms of the primes that divide each value add up to.
+
+use super::buckets::{Buckets, Section};
+use super::roots::{Change, Roots, change_short};
+use super::vectors::{Operation, SHORTS, Shorts, Vectors};
+use crate::quadratic_sieve::parameters::BLOCK;
+
+/// Sums of logarithms by place in the block. Updates that end beyond the block go to what is after it.
+#[derive(Clone)]
+#[repr(C, align(64))]
+pub(crate) struct Block([u8; BLOCK + OVERHANG]);
+
+/// An index of 16 bits, and the greatest multiple of a modulus that is at most the block's length, stay below the block's length and this.
+const OVERHANG: usize = 1 << 16;
+
+/// Bytes that are looked at together.
+const SCANNED: usize = 128;
+
+impl Block {
+    pub(crate) fn new() -> Box<Self> {
+        Box::new(Self([0; BLOCK + OVERHANG]))
+    }
+
+    /// Adds a logarithm at a place.
+    #[inline(always)]
+    fn add(&mut self, place: u16, log: u8) {
+        let sum = &mut self.0[usize::from(place)];
+        *sum = sum.wrapping_add(log);
+    }
+
+    /// The sum at a place.
+    pub(crate) fn at(&self, place: u16) -> u8 {
+        self.0[usize::from(place)]
+    }
+}
+
+/// Moduli in the block's first class, consecutive ones that are this often in it at least, and once more at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    /// Index after the last one.
+    pub(crate) end: usize,
+    pub(crate) times: usize,
+}
+
+/// Lines of the second class with the same logarithm.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listed {
+    /// Index after the last line.
+    pub(crate) end: usize,
+    pub(crate) log: u8,
+}
+
+/// Moduli of 16 bits in three classes, each a number of lines: the first are only scored with, the second are added to the block one by one, the
+/// third by lists of places.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ShortModuli {
+    /// 0 for moduli of the third class that are not sieved with.
+    pub(crate) modulus: Vec<Shorts>,
+    /// ⌊2^16 / modulus⌋.
+    pub(crate) reciprocal: Vec<Shorts>,
+    /// 0 for moduli that are not sieved with.
+    pub(crate) log: Vec<Shorts>,
+    /// Lines of the first class.
+    pub(crate) scored: usize,
+    /// Lines of the first and the second class.
+    pub(crate) direct: usize,
+    /// The second class.
+    pub(crate) runs: Vec<Run>,
+    /// The third class.
+    pub(crate) listed: Vec<Listed>,
+    /// By line of the third class: how often each of its moduli is in the block at least and at most, for a modulus that is sieved with.
+    pub(crate) times: Vec<(u8, u8)>,
+}
+
+impl ShortModuli {
+    /// Most places of the third class, and what is written after them.
+    pub(crate) fn list_length(&self) -> usize {
+        let places = self
+            .times
+            .iter()
+            .map(|&(_, most)| 2 * SHORTS * usize::from(most));
+        places.sum::<usize>() + SHORTS
+    }
+}
+
+/// Sieves a polynomial and reports the places whose sum has reached 2^7.
+pub(crate) struct Sieve<'a> {
+    pub(crate) moduli: &'a ShortModuli,
+    pub(crate) roots: &'a mut Roots<Shorts>,
+    /// The change from the polynomial before.
+    pub(crate) change: Option<Change>,
+    pub(crate) buckets: &'a Buckets,
+    /// Those of the buckets.
+    pub(crate) sections: &'a [Section],
+    /// Index of the polynomial in its batch.
+    pub(crate) polynomial: usize,
+    pub(crate) block: &'a mut Block,
+    /// What all sums begin with.
+    pub(crate) initial: u8,
+    /// Room for [`ShortModuli::list_length`] places.
+    pub(crate) list: &'a mut [u16],
+    pub(crate) reports: &'a mut Vec<u16>,
+}
+
+impl Operation for Sieve<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        if let Some(change) = self.change {
+            change_short(v, &self.moduli.modulus, self.roots, change);
+        }
+        self.block.0[..BLOCK].fill(self.initial);
+        add_directly(self.moduli, self.roots, self.block);
+        add_listed(v, self.moduli, self.roots, self.list, self.block);
+        let buckets = self.buckets.sections(self.polynomial);
+        for (bucket, section) in buckets.zip(self.sections) {
+            let (fours, rest) = bucket.as_chunks::<4>();
+            for four in fours {
+                for &word in four {
+                    self.block.add(word as u16, section.log);
+                }
+            }
+            rest.iter()
+                .for_each(|&word| self.block.add(word as u16, section.log));
+        }
+        report(v, self.block, self.reports);
+    }
+}
+
+/// The second class: as often as the modulus is in the block, and once more, without looking where that ends.
+#[inline(always)]
+fn add_directly(moduli: &ShortModuli, roots: &Roots<Shorts>, block: &mut Block) {
+    let start = block.0.as_mut_ptr();
+    let mut first = moduli.scored * SHORTS;
+    for run in &moduli.runs {
+        for i in first..run.end {
+            let (line, lane) = (i / SHORTS, i % SHORTS);
+            let modulus = usize::from(moduli.modulus[line].0[lane]);
+            let log = moduli.log[line].0[lane] as u8;
+            let mut places =
+                [&roots.first, &roots.second].map(|roots| usize::from(roots[line].0[lane]));
+            // SAFETY: of both calls: a place is a root of 16 bits and at most `times` moduli, which are at most the block's length: less
+            // than the block's length and its overhang.
+            debug_assert!(run.times * modulus <= BLOCK);
+            let mut left = run.times + 1;
+            while left >= 4 {
+                for offset in [0, modulus, 2 * modulus, 3 * modulus] {
+                    places
+                        .into_iter()
+                        .for_each(|place| unsafe { add_log(start, place + offset, log) });
+                }
+                places = places.map(|place| place + 4 * modulus);
+                left -= 4;
+            }
+            for offset in [0, modulus, 2 * modulus].into_iter().take(left) {
+                places
+                    .into_iter()
+                    .for_each(|place| unsafe { add_log(start, place + offset, log) });
+            }
+        }
+        first = run.end;
+    }
+}
+
+/// Adds a logarithm at a place after `start`.
+///
+/// # Safety
+///
+/// The place may be written.
+#[inline(always)]
+unsafe fn add_log(start: *mut u8, place: usize, log: u8) {
+    // SAFETY: that of this function.
+    unsafe {
+        let sum = start.add(place);
+        *sum = (*sum).wrapping_add(log);
+    }
+}
+
+/// The third class: a list of all places first, so that nothing depends on how often each modulus is in the block.
+#[inline(always)]
+fn add_listed<V: Vectors>(
+    v: V,
+    moduli: &ShortModuli,
+    roots: &Roots<Shorts>,
+    list: &mut [u16],
+    block: &mut Block,
+) {
+    assert!(list.len() >= moduli.list_length());
+    let start = list.as_mut_ptr();
+    let mut length = 0;
+    let mut line = moduli.direct;
+    for listed in &moduli.listed {
+        let from = length;
+        while line < listed.end {
+            let (least, most) = moduli.times[line - moduli.direct];
+            let modulus = v.load_shorts(&moduli.modulus[line]);
+            let mut places = [
+                v.load_shorts(&roots.first[line]),
+                v.load_shorts(&roots.second[line]),
+            ];
+            // SAFETY: of each line at most as many places are written as the list has room for, and a line after them.
+            unsafe {
+                for _ in 0..least {
+                    for place in &mut places {
+                        v.append_all(*place, start.add(length));
+                        length += SHORTS;
+                        *place = v.add_shorts(*place, modulus);
+                    }
+                }
+                for _ in least..most {
+                    for place in &mut places {
+                        length += v.append_in_block(*place, start.add(length));
+                        *place = v.add_shorts(*place, modulus);
+                    }
+                }
+            }
+            line += 1;
+        }
+        let (fours, rest) = list[from..length].as_chunks::<4>();
+        for four in fours {
+            for &place in four {
+                block.add(place, listed.log);
+            }
+        }
+        rest.iter().for_each(|&place| block.add(place, listed.log));
+    }
+}
+
+/// Places whose sum has its high bit set.
+#[inline(always)]
+fn report<V: Vectors>(v: V, block: &Block, reports: &mut Vec<u16>) {
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    reports.clear();
+    let (chunks, _) = block.0[..BLOCK].as_chunks::<SCANNED>();
+    for (chunk, start) in chunks.iter().zip((0..).step_by(SCANNED)) {
+        if !v.has_high_bit(chunk) {
+            continue;
+        }
+        let (words, _) = chunk.as_chunks::<8>();
+        for (word, start) in words.iter().zip((start..).step_by(8)) {
+            let mut high = u64::from_le_bytes(*word) & HIGH_BITS;
+            while high != 0 {
+                reports.push(start + (high.trailing_zeros() / 8) as u16);
+                high &= high - 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Which moduli divide the value at a place: those with a root there.
+
+use super::block::ShortModuli;
+use super::buckets::{Buckets, Section};
+use super::roots::Roots;
+use super::vectors::{Operation, SHORTS, Shorts, Vectors, WORDS, Words};
+
+/// The sum of the logarithms of the moduli of the first class that divide a value.
+pub(crate) struct Score<'a> {
+    pub(crate) moduli: &'a ShortModuli,
+    pub(crate) roots: &'a Roots<Shorts>,
+    pub(crate) place: u16,
+}
+
+impl Operation for Score<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) -> u32 {
+        let mut sums = v.splat_short(0);
+        for line in 0..self.moduli.scored {
+            let divides = at_root(v, self.moduli, self.roots, self.place, line);
+            sums = v.add_masked(sums, divides, v.load_shorts(&self.moduli.log[line]));
+        }
+        v.sum_shorts(sums)
+    }
+}
+
+/// Indices of the moduli that divide a value: of 16 bits those on some lines, and the others by the buckets.
+pub(crate) struct Divisors<'a> {
+    pub(crate) moduli: &'a ShortModuli,
+    pub(crate) roots: &'a Roots<Shorts>,
+    pub(crate) place: u16,
+    /// The lines to look at.
+    pub(crate) lines: std::ops::Range<usize>,
+    pub(crate) found: &'a mut Vec<u32>,
+}
+
+impl Operation for Divisors<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        for line in self.lines {
+            let mut divides = v.bits(at_root(v, self.moduli, self.roots, self.place, line));
+            while divides != 0 {
+                self.found
+                    .push((line * SHORTS) as u32 + divides.trailing_zeros());
+                divides &= divides - 1;
+            }
+        }
+    }
+}
+
+/// Which moduli of a line have a root at a place. The remainder of the place is by the reciprocal, too large by one modulus at most.
+#[inline(always)]
+fn at_root<V: Vectors>(
+    v: V,
+    moduli: &ShortModuli,
+    roots: &Roots<Shorts>,
+    place: u16,
+    line: usize,
+) -> V::M {
+    let modulus = v.load_shorts(&moduli.modulus[line]);
+    let place = v.splat_short(place);
+    let quotient = v.mul_high_shorts(place, v.load_shorts(&moduli.reciprocal[line]));
+    let remainder = v.sub_shorts(place, v.mul_shorts(quotient, modulus));
+    let remainder = v.min_shorts(remainder, v.sub_shorts(remainder, modulus));
+    let (first, second) = (
+        v.load_shorts(&roots.first[line]),
+        v.load_shorts(&roots.second[line]),
+    );
+    v.equal_either(remainder, first, second)
+}
+
+/// Indices of the moduli in a polynomial's buckets that divide a value; the first modulus has the index `first`.
+pub(crate) struct LargeDivisors<'a> {
+    pub(crate) buckets: &'a Buckets,
+    pub(crate) sections: &'a [Section],
+    /// Index of the polynomial in its batch.
+    pub(crate) polynomial: usize,
+    pub(crate) place: u16,
+    pub(crate) first: u32,
+    pub(crate) found: &'a mut Vec<u32>,
+}
+
+impl Operation for LargeDivisors<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, v: V) {
+        let mut first = self.first;
+        let (low, place) = (v.splat(0xffff), v.splat(self.place.into()));
+        for (bucket, section) in self.buckets.sections(self.polynomial).zip(self.sections) {
+            let (lines, rest) = bucket.as_chunks::<WORDS>();
+            for line in lines {
+                let mut equal = v.equal(v.and(v.load(&Words(*line)), low), place);
+                while equal != 0 {
+                    self.found
+                        .push(first + (line[equal.trailing_zeros() as usize] >> 16));
+                    equal &= equal - 1;
+                }
+            }
+            let equal = rest.iter().filter(|&&word| word as u16 == self.place);
+            self.found.extend(equal.map(|word| first + (word >> 16)));
+            first = self.first + (section.end * WORDS) as u32;
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Parameters by size of the number.
+//!
+//! Factor base, large primes and factors of a polynomial's leading coefficient decide which relations a
+//! work index stands for, so all machines must agree on them: they are computed in integers.
+
+/// Half the length of the interval that each polynomial is sieved over.
+pub(super) const HALF: u32 = BLOCK as u32 / 2;
+
+/// Values that each polynomial is sieved for: one block, which fits the first level of the cache.
+pub(super) const BLOCK: usize = 1 << 15;
+
+/// What the sieve of one number works with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parameters {
+    /// Number of primes in the factor base, 2 among them.
+    pub(super) base: usize,
+    /// A large prime is below this.
+    pub(super) large_bound: u64,
+    /// Primes below this are not sieved with: reports are scored again with them.
+    pub(super) scored_below: u32,
+    /// Number of prime factors of a polynomial's leading coefficient.
+    pub(super) factors: usize,
+    /// Number of primes that these are chosen from.
+    pub(super) pool: usize,
+    /// How many bits a value may lack at the sieve's threshold, which the primes that are not sieved with are to make up.
+    pub(super) lacking_bits: u32,
+}
+
+/// A row of [`TABLE`].
+struct Row {
+    bits: u32,
+    base: u32,
+    /// log2 of the bound of large primes, in sixteenths.
+    large: u32,
+    scored_below: u32,
+    factors: u32,
+    lacking: u32,
+}
+
+const fn row(
+    bits: u32,
+    base: u32,
+    large: u32,
+    scored_below: u32,
+    factors: u32,
+    lacking: u32,
+) -> Row {
+    Row {
+        bits,
+        base,
+        large,
+        scored_below,
+        factors,
+        lacking,
+    }
+}
+
+/// Measured by `make tune-factor`.
+const TABLE: [Row; 14] = [
+    row(64, 50, 12 * 16, 100, 3, 12),
+    row(80, 90, 13 * 16, 120, 3, 14),
+    row(96, 150, 14 * 16, 160, 4, 16),
+    row(112, 260, 16 * 16, 200, 4, 18),
+    row(128, 450, 18 * 16, 200, 5, 20),
+    row(160, 1_700, 21 * 16, 400, 6, 25),
+    row(192, 5_500, 23 * 16 + 8, 1_100, 7, 34),
+    row(208, 8_500, 24 * 16 + 8, 1_300, 8, 36),
+    row(224, 14_000, 26 * 16, 1_300, 9, 37),
+    row(240, 22_000, 27 * 16, 1_300, 9, 37),
+    row(256, 35_000, 28 * 16, 1_300, 10, 37),
+    row(288, 95_000, 30 * 16, 1_300, 11, 37),
+    row(320, 220_000, 32 * 16, 1_300, 12, 37),
+    row(400, 900_000, 36 * 16, 1_300, 15, 37),
+];
+
+impl Parameters {
+    /// For a number of so many bits.
+    pub(super) fn for_bits(bits: u32) -> Self {
+        let after = TABLE
+            .partition_point(|row| row.bits <= bits)
+            .clamp(1, TABLE.len() - 1);
+        let (low, high) = (&TABLE[after - 1], &TABLE[after]);
+        let span = high.bits - low.bits;
+        let above = bits.clamp(low.bits, high.bits) - low.bits;
+        // On a straight line between the neighbours, to the nearest integer.
+        let between = |a: u32, b: u32| (a * (span - above) + b * above + span / 2) / span;
+        let large = between(low.large, high.large);
+        let factors = between(low.factors, high.factors) as usize;
+        Self {
+            base: between(low.base, high.base) as usize,
+            // Straight from one power of 2 to the next.
+            large_bound: u64::from(16 + large % 16) << (large / 16) >> 4,
+            scored_below: between(low.scored_below, high.scored_below),
+            factors,
+            pool: pool(bits, factors),
+            lacking_bits: between(low.lacking, high.lacking),
+        }
+    }
+}
+
+/// Primes to choose `factors` of a leading coefficient from. Ten times as many, so that values of different polynomials rarely
+/// meet; fewer for large numbers, where that many tables of inverses would take much memory.
+fn pool(bits: u32, factors: usize) -> usize {
+    match bits {
+        0..=256 => (10 * factors).max(24),
+        _ => 5 * factors,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_met_and_sizes_between_them_are_between() {
+        for row in &TABLE {
+            let parameters = Parameters::for_bits(row.bits);
+            assert_eq!(parameters.base, row.base as usize);
+            assert_eq!(parameters.factors, row.factors as usize);
+        }
+        let sizes: Vec<_> = (64..=400).map(Parameters::for_bits).collect();
+        assert!(sizes.is_sorted_by_key(|size| size.base));
+        assert!(sizes.is_sorted_by_key(|size| size.large_bound));
+        assert!(sizes.is_sorted_by_key(|size| size.factors));
+        assert_eq!(Parameters::for_bits(256).large_bound, 1 << 28);
+        // Halfway between 2^26 and 2^27.
+        assert_eq!(Parameters::for_bits(232).large_bound, 3 << 25);
+    }
+}

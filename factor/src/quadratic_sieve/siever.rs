@@ -1,0 +1,326 @@
+//! The sieve of one number: relations of one family of polynomials after the other.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use primepool_engine::small;
+use rug::Integer;
+
+use super::factor_base::FactorBase;
+use super::kernel::{
+    BATCH_LOG2, Block, Buckets, Change, Divisors, Fill, Inverses, LargeDivisors, Roots, SHORTS,
+    Score, Shorts, Sieve, SieveKernel, Start, WORDS, Words,
+};
+use super::layout::{Layout, NO_PRIME, OUTSIDE, value_bits};
+use super::parameters::{BLOCK, HALF, Parameters};
+use super::polynomials::{Family, Polynomials};
+use super::relation::Relation;
+use super::wide::Wide;
+use crate::{Cancel, Error};
+
+/// Bits by which sums of rounded logarithms may be wrong.
+const SLACK: f64 = 2.0;
+
+/// Memory for tables of inverses, in words: 128 MiB.
+const INVERSES: usize = 1 << 25;
+
+/// Places that have the same bound for their values.
+const PLACES: usize = 128;
+
+/// Sieves polynomials for relations. Holds all memory that this needs.
+pub(super) struct Siever {
+    kernel: SieveKernel,
+    base: FactorBase,
+    polynomials: Polynomials,
+    parameters: Parameters,
+    layout: Layout,
+    scores: Scores,
+    /// By index in the base, inverses of factors of leading coefficients modulo all moduli.
+    inverses: HashMap<u32, Vec<Words>>,
+    short: Roots<Shorts>,
+    long: Roots<Words>,
+    buckets: Buckets,
+    block: Box<Block>,
+    list: Vec<u16>,
+    reports: Vec<u16>,
+    divisors: Vec<u32>,
+    primes: Vec<u32>,
+    /// Entries that the current family is not sieved with.
+    unused: Vec<usize>,
+}
+
+/// How sums of logarithms are read.
+struct Scores {
+    /// What is added to a sum for a factor of 2.
+    scale: f64,
+    /// What each sum begins with.
+    initial: u8,
+    /// By part of the block, log2 of the values in it.
+    values: Vec<f64>,
+    /// Most bits of what the factor base leaves of a value.
+    cofactor: f64,
+}
+
+impl Scores {
+    fn new(base: &FactorBase, polynomials: &Polynomials, parameters: &Parameters) -> Self {
+        let cofactor = (parameters.large_bound as f64).log2();
+        let typical = value_bits(&base.multiple);
+        // Below the threshold by what the primes that are not sieved with bring.
+        let threshold = (typical - cofactor - f64::from(parameters.lacking_bits)).max(0.0);
+        let scale = (118.0 / (threshold + 6.0))
+            .min(2.0)
+            .min(240.0 / (typical + 20.0));
+        // Values are N/4a · ((x/x₀)² − 1), with zeros at ±x₀ = √N/2a.
+        let [n, a] = [&base.multiple, &polynomials.target].map(log2);
+        let (height, zero) = (n - 2.0 - a, (n / 2.0 - 1.0 - a).exp2());
+        let values = (0..BLOCK / PLACES).map(|part| {
+            let x = (part * PLACES + PLACES / 2) as f64 - f64::from(HALF);
+            let value = ((x / zero).powi(2) - 1.0).abs().max(0.01);
+            height + value.log2() + 0.7
+        });
+        Self {
+            scale,
+            initial: 128 - (threshold * scale).clamp(8.0, 127.0) as u8,
+            values: values.collect(),
+            cofactor,
+        }
+    }
+}
+
+fn log2(n: &Integer) -> f64 {
+    let (mantissa, exponent) = n.to_f64_exp();
+    mantissa.log2() + f64::from(exponent)
+}
+
+impl Siever {
+    pub(super) fn new(base: FactorBase, parameters: Parameters, kernel: SieveKernel) -> Self {
+        let polynomials = Polynomials::new(&base, &parameters);
+        let scores = Scores::new(&base, &polynomials, &parameters);
+        let layout = Layout::new(&base, &parameters, scores.scale);
+        let short_lines = layout.short.modulus.len();
+        let long_lines = layout.moduli.modulus.len() - layout.moduli.short_lines;
+        Self {
+            kernel,
+            short: Roots::new(Shorts([0; SHORTS]), short_lines, parameters.factors),
+            long: Roots::new(Words([0; WORDS]), long_lines, parameters.factors),
+            buckets: Buckets::new(layout.expected_large, layout.sections.len()),
+            block: Block::new(),
+            list: vec![0; layout.short.list_length()],
+            inverses: HashMap::new(),
+            reports: Vec::new(),
+            divisors: Vec::new(),
+            primes: Vec::new(),
+            unused: Vec::new(),
+            base,
+            polynomials,
+            parameters,
+            layout,
+            scores,
+        }
+    }
+
+    /// Hands out the relations of a family.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`]: some of the relations have been handed out then.
+    pub(super) fn sieve(
+        &mut self,
+        index: u64,
+        cancel: &Cancel,
+        found: &mut dyn FnMut(Relation<'_>),
+    ) -> Result<(), Error> {
+        let family = self.polynomials.family(&self.base, index);
+        self.start(&family);
+        let batch_log2 = BATCH_LOG2.min(self.parameters.factors as u32 - 1);
+        let batch = 1 << batch_log2;
+        for polynomial in 0..self.polynomials.in_family() {
+            if polynomial % batch == 0 {
+                cancel.check()?;
+                self.kernel.run(Fill {
+                    moduli: &self.layout.moduli,
+                    roots: &mut self.long,
+                    sections: &self.layout.sections,
+                    buckets: &mut self.buckets,
+                    polynomial,
+                    batch_log2,
+                });
+            }
+            let in_batch = (polynomial % batch) as usize;
+            self.kernel.run(Sieve {
+                moduli: &self.layout.short,
+                roots: &mut self.short,
+                change: (polynomial > 0).then(|| Change::to(polynomial)),
+                buckets: &self.buckets,
+                sections: &self.layout.sections,
+                polynomial: in_batch,
+                block: &mut self.block,
+                initial: self.scores.initial,
+                list: &mut self.list,
+                reports: &mut self.reports,
+            });
+            if self.reports.is_empty() {
+                continue;
+            }
+            let b = family.b(polynomial);
+            for i in 0..self.reports.len() {
+                let place = self.reports[i];
+                if let Some(large) = self.factor(&family, b, place, in_batch) {
+                    found(Relation {
+                        family: index,
+                        polynomial,
+                        place,
+                        primes: &self.primes,
+                        large,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Roots and steps of the first polynomial of a family.
+    fn start(&mut self, family: &Family) {
+        let line_count = self.layout.moduli.modulus.len();
+        if (self.inverses.len() + family.factors.len()) * line_count * WORDS > INVERSES {
+            self.inverses.clear();
+        }
+        for &factor in &family.factors {
+            let moduli = &self.layout.moduli;
+            let number = self.base.primes[factor as usize];
+            self.inverses
+                .entry(factor)
+                .or_insert_with(|| self.kernel.run(Inverses { moduli, number }));
+        }
+        let inverses: Vec<&[Words]> = family
+            .factors
+            .iter()
+            .map(|factor| &self.inverses[factor][..])
+            .collect();
+        self.kernel.run(Start {
+            moduli: &self.layout.moduli,
+            inverses: &inverses,
+            gammas: &family.gammas,
+            is_a_added: family.is_a_added,
+            short: &mut self.short,
+            long: &mut self.long,
+        });
+        // Only those in 16 bits change from family to family.
+        let short = &mut self.layout.short;
+        for i in self.unused.drain(..) {
+            short.modulus[i / SHORTS].0[i % SHORTS] =
+                self.layout.moduli.modulus[i / WORDS].0[i % WORDS] as u16;
+            short.log[i / SHORTS].0[i % SHORTS] = self.layout.logs[i].into();
+        }
+        self.unused.extend(self.layout.unused(&family.factors));
+        for &i in &self.unused {
+            let (line, lane) = (i / SHORTS, i % SHORTS);
+            let short = &mut self.layout.short;
+            // In a list it is outside the block for ever. In the other classes its logarithm adds nothing.
+            let is_listed = line >= short.direct;
+            if is_listed {
+                short.modulus[line].0[lane] = 0;
+            }
+            short.log[line].0[lane] = 0;
+            let place = if is_listed { OUTSIDE } else { 0 };
+            self.short.first[line].0[lane] = place;
+            self.short.second[line].0[lane] = place;
+            for steps in &mut self.short.steps {
+                steps[line].0[lane] = 0;
+            }
+        }
+    }
+
+    /// Factors the value at a place over the base: gives the large prime, or 1, and has the other primes but 2 in `primes`. `None` where more is left.
+    fn factor(&mut self, family: &Family, b: Wide, place: u16, in_batch: usize) -> Option<u64> {
+        let Scores {
+            scale,
+            initial,
+            cofactor,
+            ..
+        } = self.scores;
+        let multiple = self.polynomials.multiple;
+        let sieved = u32::from(self.block.at(place).wrapping_sub(initial));
+        let most = cofactor + SLACK;
+        // First by the primes that are not sieved with, and the largest value that may be here.
+        let score = self.kernel.run(Score {
+            moduli: &self.layout.short,
+            roots: &self.short,
+            place,
+        });
+        let twos = f64::from(family.twos(multiple, b, place));
+        let value_bits = self.scores.values[usize::from(place) / PLACES];
+        if value_bits - f64::from(sieved + score) / scale - twos > most {
+            return None;
+        }
+        // Then by the value itself.
+        let value = family.value(multiple, b, place).value.abs();
+        if value.is_zero() {
+            return None;
+        }
+        let twos = value.trailing_zeros().min(63);
+        self.divisors.clear();
+        let scored = self.layout.short.scored;
+        self.find_short(place, 0..scored);
+        let scored_logs: u32 = self
+            .divisors
+            .iter()
+            .map(|&i| u32::from(self.layout.logs[i as usize]))
+            .sum();
+        let known = f64::from(sieved + scored_logs) / scale + f64::from(twos);
+        if f64::from(value.bits()) - known > most {
+            return None;
+        }
+        self.find_short(place, scored..self.layout.short.modulus.len());
+        self.kernel.run(LargeDivisors {
+            buckets: &self.buckets,
+            sections: &self.layout.sections,
+            polynomial: in_batch,
+            place,
+            first: self.layout.shorts() as u32,
+            found: &mut self.divisors,
+        });
+        let mut rest = value.shift_right(twos);
+        self.primes.clear();
+        let of_entries = self
+            .divisors
+            .iter()
+            .map(|&i| self.layout.primes[i as usize]);
+        for index in of_entries.chain(family.factors.iter().copied()) {
+            if index == NO_PRIME {
+                continue;
+            }
+            let prime = self.base.primes[index as usize];
+            let inverse = small::inverse(prime.into());
+            while let Some(quotient) = rest.divide(prime, inverse) {
+                rest = quotient;
+                self.primes.push(index);
+            }
+        }
+        let large = rest.to_word()?;
+        if large >= self.parameters.large_bound {
+            return None;
+        }
+        // A prime of the base that was left out for its other root.
+        if large > 1
+            && large <= u64::from(self.base.largest())
+            && let Ok(index) = self.base.primes.binary_search(&(large as u32))
+        {
+            self.primes.push(index as u32);
+            self.primes.sort_unstable();
+            return Some(1);
+        }
+        self.primes.sort_unstable();
+        Some(large)
+    }
+
+    fn find_short(&mut self, place: u16, lines: Range<usize>) {
+        self.kernel.run(Divisors {
+            moduli: &self.layout.short,
+            roots: &self.short,
+            place,
+            lines,
+            found: &mut self.divisors,
+        });
+    }
+}

@@ -1,0 +1,143 @@
+//! Work on one hard composite for many machines: batches of curves, and what they and the sieve's families are expected to take.
+//!
+//! The coordinator makes the batches and keeps a [`Collector`](crate::quadratic_sieve::Collector); workers call [`curves`] or hold
+//! [`Families`](crate::quadratic_sieve::Families). Nothing passes between them but the composite, ranges of numbers, and packets of relations: any batch
+//! is as good as any other, so one that is lost is replaced by another, and none has to be waited for.
+
+use std::ops::Range;
+
+use rug::Integer;
+
+use crate::{Cancel, Error, MAX_CURVE_BITS, MAX_SIEVE_BITS};
+
+/// A level of curves: a run of p − 1, and curves with one bound.
+pub use crate::curves::Level;
+
+/// What is worth trying on a composite of so many bits, of whose factors nothing is known, before the sieve is put to it; or instead of the
+/// sieve, if it is too large for that; nothing beyond [`MAX_CURVE_BITS`]. What a worker has tried first is left out.
+#[must_use]
+pub fn levels(bits: u32) -> Vec<Level> {
+    let levels = if bits <= MAX_SIEVE_BITS {
+        crate::curves::before_sieve(bits)
+    } else if bits <= MAX_CURVE_BITS {
+        crate::curves::up_to(MOST_DIGITS)
+    } else {
+        Vec::new()
+    };
+    levels
+        .into_iter()
+        .filter(|level| level.digits > TRIED_DIGITS)
+        .collect()
+}
+
+/// The level for factors of so many digits, with as many curves as [`levels`] has for a composite of so many bits: none, if it has no such level.
+#[must_use]
+pub fn level(bits: u32, digits: u32) -> Option<Level> {
+    let of_digits = |levels: Vec<Level>| levels.into_iter().find(|level| level.digits == digits);
+    let without_curves = || {
+        let level = of_digits(crate::curves::up_to(digits))?;
+        Some(Level { curves: 0, ..level })
+    };
+    of_digits(levels(bits)).or_else(without_curves)
+}
+
+/// Digits of the factors that are looked for in what the sieve does not take: some minutes of one core at 400 bits, half an hour at 1024.
+const MOST_DIGITS: u32 = 30;
+
+/// Factors of so many digits have been looked for by whoever left the composite; see [`Limits::before_spreading`].
+///
+/// [`Limits::before_spreading`]: crate::Limits::before_spreading
+pub(super) const TRIED_DIGITS: u32 = 10;
+
+/// Expected seconds of a curve with this bound.
+#[must_use]
+pub fn curve_seconds(b1: u32, bits: u32) -> f64 {
+    crate::curves::curve_us(b1, bits) as f64 / 1e6
+}
+
+/// Expected seconds of the whole sieve: measured up to 256 bits.
+#[must_use]
+pub fn sieve_seconds(bits: u32) -> f64 {
+    crate::curves::sieve_ms(bits) as f64 / 1e3
+}
+
+/// Expected seconds of a polynomial family: measured at 192, 224, 240, 256, 288 and 320 bits.
+#[must_use]
+pub fn family_seconds(bits: u32) -> f64 {
+    match bits {
+        0..=208 => 0.01,
+        209..=224 => 0.04,
+        225..=248 => 0.05,
+        249..=272 => 0.07,
+        273..=304 => 0.2,
+        _ => 2.0,
+    }
+}
+
+/// A proper divisor of a composite by curves `range` of a level, if one of them finds it; before the first curve also by p − 1 with
+/// bound `p_minus_1`, unless that is 0. `done` is told the curves done.
+///
+/// # Errors
+///
+/// [`Error::Cancelled`], and [`Error::Fault`] if a divisor is none.
+pub fn curves(
+    n: &Integer,
+    b1: u32,
+    p_minus_1: u32,
+    range: Range<u32>,
+    cancel: &Cancel,
+    done: &mut dyn FnMut(u64),
+) -> Result<Option<Integer>, Error> {
+    if range.start == 0 && p_minus_1 > 0 {
+        let divisor = crate::curves::p_minus_1(n, p_minus_1, cancel)?;
+        if divisor.is_some() {
+            return Ok(divisor);
+        }
+    }
+    // Other curves than those of other ranges, and than those that `Factorizer::factor` tries.
+    let seed = u64::from(b1) << 32 | 1 << 31 | u64::from(range.start);
+    crate::curves::curves(n, b1, range.end - range.start, seed, cancel, done)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rug::ops::Pow;
+
+    use super::*;
+
+    fn next_prime(base: u32, power: u32) -> Integer {
+        Integer::from(base).pow(power).next_prime()
+    }
+
+    #[test]
+    fn curves_find_what_their_level_is_for() {
+        // A factor of 17 digits.
+        let p = next_prime(10, 16);
+        let n = &p * next_prime(7, 70);
+        let levels = levels(n.significant_bits());
+        let level = levels.iter().find(|level| level.digits == 20).unwrap();
+        let found = (0..level.curves).step_by(20).find_map(|first| {
+            let range = first..first + 20;
+            curves(
+                &n,
+                level.b1,
+                level.p_minus_1,
+                range,
+                &Cancel::new(),
+                &mut |_| {},
+            )
+            .unwrap()
+        });
+        assert_eq!(found, Some(p));
+    }
+
+    #[test]
+    fn a_cancel_ends_curves() {
+        let n = next_prime(10, 16) * next_prime(7, 70);
+        let cancel = Cancel::new();
+        cancel.cancel();
+        let cancelled = curves(&n, 11_000, 0, 0..9, &cancel, &mut |_| {});
+        assert!(matches!(cancelled, Err(Error::Cancelled)));
+    }
+}
