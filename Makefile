@@ -7,7 +7,7 @@ METRICS ?=
 export CONSUMERS CONCURRENCY RESUME METRICS
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs test test-all test-compose check dashboards bench bench-factor bench-spread bench-pool bench-broker experiment compare chaos fuzz clean
+.PHONY: help run up down logs test test-all test-compose check dashboards bench bench-factor tune-factor bench-spread bench-pool bench-broker experiment compare chaos fuzz clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -43,8 +43,11 @@ dashboards: ## write Grafana's dashboards and alert rules from the code in grafa
 bench: ## primes per second on one core, beside gmpy2, GMP, OpenSSL and crypto-primes: table and plot
 	@infra/local/bench.sh primes
 
-bench-factor: ## time to factor on one core, beside PARI's gp: table, some five minutes
+bench-factor: ## time to factor on one core, beside PARI's gp: table, some ten minutes
 	@infra/local/bench.sh factor
+
+tune-factor: ## what each parameter of the quadratic sieve is worth on this machine: tables
+	@infra/local/bench.sh tune
 
 bench-spread: ## one hard number on several workers, beside one: table, some 20 minutes
 	@infra/local/bench.sh spread

@@ -4,9 +4,9 @@
 //! cargo bench -p primepool-factor --bench factor -- [BITS...]
 //! ```
 //!
-//! Both factor the same numbers in turn, a batch at a time (small numbers are too quick for the clock of `gp`), and change
-//! places from one batch to the next. `gp` tells its own CPU time, without its start; ours is that of the process, whose only
-//! work it is. Which share of it each stage takes stands below the table.
+//! `gp` and each kernel of the sieve that this processor has factor the same numbers in turn, a batch at a time (small numbers are too
+//! quick for the clock of `gp`). `gp` tells its own CPU time, without its start; ours is that of the process, whose only
+//! work it is. The share of each stage with the first kernel stands below the table.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -17,6 +17,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use primepool_engine::{Cancel, Engine, Form, Integer, Stream};
+use primepool_factor::quadratic_sieve::SieveKernel;
 use primepool_factor::{Factorizer, Limits, Progress};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -122,51 +123,69 @@ fn main() {
     // Cargo adds `--bench`.
     let mut sizes: Vec<u32> = env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     if sizes.is_empty() {
-        sizes = vec![128, 160, 192, 224];
+        sizes = vec![128, 160, 192, 224, 256];
     }
-    let (mut engine, mut factorizer) = (Engine::new(), Factorizer::new());
+    let kernels = SieveKernel::available();
+    let mut engine = Engine::new();
     let mut notes = Vec::new();
-    println!("| bits | numbers | ours, s | gp, s | ours / gp |\n|---|---|---|---|---|");
+    let columns = kernels
+        .iter()
+        .map(|kernel| format!(" {0}, s | {0} / gp |", kernel.name()));
+    println!("| bits | numbers | gp, s |{}", columns.collect::<String>());
+    println!("|---|---|---|{}", "---|---|".repeat(kernels.len()));
     for bits in sizes {
         let (count, size) = batches(bits);
         let mut streams = [
             Stream::seeded(88, bits.into()),
             Stream::seeded(89, bits.into()),
         ];
-        let (mut our, mut their, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        let mut their = Vec::new();
+        let mut our = vec![Vec::new(); kernels.len()];
         let mut stages = BTreeMap::new();
         for batch in 0..count {
             let numbers: Vec<Integer> = (0..size)
                 .map(|_| semiprime(&mut engine, bits, &mut streams))
                 .collect();
-            let (a, b) = if batch % 2 == 0 {
-                let a = ours(&mut factorizer, &numbers, &mut stages);
-                (a, theirs(&numbers))
-            } else {
-                let b = theirs(&numbers);
-                (ours(&mut factorizer, &numbers, &mut stages), b)
-            };
-            assert_eq!(a.1, b.1, "{numbers:?}");
-            our.push(a.0 / size as f64);
-            their.push(b.0 / size as f64);
-            ratios.push(a.0 / b.0);
+            // In one batch before the others, in the next after them.
+            let mut expected = (batch % 2 == 1).then(|| theirs(&numbers));
+            for (i, (kernel, our)) in kernels.iter().zip(&mut our).enumerate() {
+                let mut factorizer = Factorizer::with_kernel(*kernel);
+                let mut others = BTreeMap::new();
+                let stages = if i == 0 { &mut stages } else { &mut others };
+                our.push(ours(&mut factorizer, &numbers, stages));
+            }
+            let expected = expected.take().unwrap_or_else(|| theirs(&numbers));
+            for our in &our {
+                assert_eq!(our[batch as usize].1, expected.1, "{numbers:?}");
+            }
+            their.push(expected.0);
         }
-        let (least, greatest) = ratios
-            .iter()
-            .fold((f64::MAX, 0.0_f64), |(a, b), &r| (a.min(r), b.max(r)));
+        let each = |seconds: &[f64]| median(seconds) / size as f64;
+        let columns = our.iter().map(|our| {
+            let our: Vec<f64> = our.iter().map(|(seconds, _)| *seconds).collect();
+            let ratios: Vec<f64> = our.iter().zip(&their).map(|(a, b)| a / b).collect();
+            let (least, greatest) = ratios
+                .iter()
+                .fold((f64::MAX, 0.0_f64), |(a, b), &r| (a.min(r), b.max(r)));
+            let median = median(&ratios);
+            format!(
+                " {:.4} | {median:.2} ({least:.2}–{greatest:.2}) |",
+                each(&our)
+            )
+        });
+        let columns: String = columns.collect();
         println!(
-            "| {bits} | {} | {:.3} | {:.3} | {:.2} ({least:.2}–{greatest:.2}) |",
+            "| {bits} | {} | {:.4} |{columns}",
             count * size,
-            median(&our),
-            median(&their),
-            median(&ratios),
+            each(&their)
         );
         let total: f64 = stages.values().sum();
         let shares = stages
             .iter()
             .map(|(stage, seconds)| format!("{stage} {:.1} %", 100.0 * seconds / total));
         notes.push(format!(
-            "{bits} bits: {}",
+            "{bits} bits, {}: {}",
+            kernels[0].name(),
             shares.collect::<Vec<_>>().join(", ")
         ));
     }

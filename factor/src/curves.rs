@@ -44,25 +44,25 @@ const LEVELS: [Level; 6] = [
 const SHORT_LEVELS: [Level; 2] = [level(10, 0, 200, 15), level(13, 0, 1_000, 40)];
 
 /// From this many bits on the sieve is faster than the curves that find a factor of half the bits.
-const SIEVE_FROM_BITS: u32 = 92;
+const SIEVE_FROM_BITS: u32 = 76;
 
-/// Milliseconds that the sieve takes for so many bits: measured on one core of a server up to 256 bits, above from the
-/// time of a polynomial family and their number, and beyond 320 from the figures that its authors give.
+/// Milliseconds that the sieve takes for so many bits, linear algebra included: measured up to 256 bits on one core of an Intel Xeon (Sapphire Rapids) with
+/// AVX-512, estimated above.
 const SIEVE_MS: [(u32, u64); 15] = [
-    (92, 6),
-    (112, 12),
-    (128, 24),
-    (144, 70),
-    (160, 172),
-    (176, 450),
-    (192, 1_340),
-    (208, 5_000),
-    (224, 19_700),
-    (240, 52_000),
-    (256, 141_000),
-    (288, 860_000),
-    (320, 9_000_000),
-    (364, 70_000_000),
+    (76, 2),
+    (92, 3),
+    (112, 7),
+    (128, 13),
+    (144, 38),
+    (160, 72),
+    (176, 210),
+    (192, 540),
+    (208, 1_300),
+    (224, 3_000),
+    (240, 8_500),
+    (256, 28_000),
+    (288, 300_000),
+    (320, 3_500_000),
     (400, 600_000_000),
 ];
 

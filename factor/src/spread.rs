@@ -61,15 +61,16 @@ pub fn sieve_seconds(bits: u32) -> f64 {
     crate::curves::sieve_ms(bits) as f64 / 1e3
 }
 
-/// Expected seconds of a polynomial family: measured at 192, 224, 240, 256, 288 and 320 bits.
+/// Expected seconds of a family of polynomials: measured at 192 to 288 bits.
 #[must_use]
 pub fn family_seconds(bits: u32) -> f64 {
     match bits {
-        0..=208 => 0.01,
-        209..=224 => 0.04,
-        225..=248 => 0.05,
-        249..=272 => 0.07,
-        273..=304 => 0.2,
+        0..=200 => 0.002,
+        201..=216 => 0.004,
+        217..=248 => 0.008,
+        249..=272 => 0.014,
+        273..=304 => 0.06,
+        305..=340 => 0.2,
         _ => 2.0,
     }
 }

@@ -19,6 +19,7 @@ mod presence;
 mod primality;
 mod producer_line;
 mod quantities;
+mod relations;
 mod replies;
 mod unit;
 
@@ -37,6 +38,7 @@ static TARGET: LazyLock<fn(&[u8])> =
             "primality" => primality::run,
             "producer_line" => producer_line::run,
             "quantities" => quantities::run,
+            "relations" => relations::run,
             "replies" => replies::run,
             "unit" => unit::run,
             other => panic!("FUZZ_TARGET names no target: {other:?}"),

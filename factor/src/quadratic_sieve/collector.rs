@@ -156,7 +156,7 @@ impl Collector {
         check_size(number)?;
         let parameters = Parameters::for_bits(number.significant_bits());
         Ok(
-            match FactorBase::new(number, &parameters, &Cancel::new())? {
+            match FactorBase::build(number, &parameters, &Cancel::new())? {
                 Base::Ready(base) => Start::Ready(Box::new(Self::new(number, base, parameters))),
                 Base::Divisor(prime) => Start::Divisor(prime.into()),
             },

@@ -36,7 +36,7 @@ impl FactorBase {
     /// # Errors
     ///
     /// [`Error::Cancelled`].
-    pub(super) fn new(
+    pub(super) fn build(
         number: &Integer,
         parameters: &Parameters,
         cancel: &Cancel,
@@ -160,7 +160,7 @@ mod tests {
     fn a_base_has_the_primes_that_can_divide() {
         let n: Integer = Integer::from(Integer::u_pow_u(10, 40)) + 121;
         let parameters = Parameters::for_bits(n.significant_bits());
-        let Ok(Base::Ready(base)) = FactorBase::new(&n, &parameters, &Cancel::new()) else {
+        let Ok(Base::Ready(base)) = FactorBase::build(&n, &parameters, &Cancel::new()) else {
             panic!()
         };
         assert_eq!(base.primes.len(), parameters.base);
@@ -172,7 +172,7 @@ mod tests {
             assert!(root != 0 || base.multiplier % prime == 0);
         }
         let multiple = Integer::from(&n * 1009);
-        let divisor = FactorBase::new(&multiple, &parameters, &Cancel::new());
+        let divisor = FactorBase::build(&multiple, &parameters, &Cancel::new());
         assert!(matches!(divisor, Ok(Base::Divisor(1009))));
     }
 }

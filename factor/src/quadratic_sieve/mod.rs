@@ -63,9 +63,19 @@ pub(crate) fn split(
     cancel: &Cancel,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Option<Integer>, Error> {
-    check_size(number)?;
     let parameters = Parameters::for_bits(number.significant_bits());
-    let base = match FactorBase::new(number, &parameters, cancel)? {
+    split_with(number, parameters, kernel, cancel, progress)
+}
+
+fn split_with(
+    number: &Integer,
+    parameters: Parameters,
+    kernel: SieveKernel,
+    cancel: &Cancel,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Option<Integer>, Error> {
+    check_size(number)?;
+    let base = match FactorBase::build(number, &parameters, cancel)? {
         Base::Ready(base) => base,
         Base::Divisor(prime) => return Ok(Some(prime.into())),
     };
@@ -91,6 +101,27 @@ pub(crate) fn split(
     Ok(None)
 }
 
+/// For the benchmark that measures parameters.
+#[doc(hidden)]
+pub mod tuning {
+    use super::{Cancel, Error, Integer, SieveKernel};
+
+    pub use super::parameters::Parameters;
+
+    /// A proper divisor by the sieve with these parameters.
+    ///
+    /// # Errors
+    ///
+    /// The sieve does not take the number.
+    pub fn split(
+        number: &Integer,
+        parameters: Parameters,
+        kernel: SieveKernel,
+    ) -> Result<Option<Integer>, Error> {
+        super::split_with(number, parameters, kernel, &Cancel::new(), &mut |_, _| {})
+    }
+}
+
 /// The sieve as a worker on many machines holds it: for one composite.
 pub struct Families {
     number: Integer,
@@ -112,7 +143,7 @@ impl Families {
     pub fn new(number: &Integer, kernel: SieveKernel, cancel: &Cancel) -> Result<Self, Error> {
         check_size(number)?;
         let parameters = Parameters::for_bits(number.significant_bits());
-        match FactorBase::new(number, &parameters, cancel)? {
+        match FactorBase::build(number, &parameters, cancel)? {
             Base::Ready(base) => Ok(Self {
                 number: number.clone(),
                 siever: Siever::new(base, parameters, kernel),

@@ -31,7 +31,7 @@ pub(super) fn multiplier(n: &Integer, primes: &[u32]) -> u32 {
         primes
             .iter()
             .take_while(|&&p| p * p <= *k)
-            .all(|&p| k % (p * p) != 0)
+            .all(|&p| !k.is_multiple_of(p * p))
     };
     (1..BOUND)
         .filter(|k| k * residue % 8 == 1)

@@ -26,8 +26,11 @@ const MAX_MERGED: usize = 10;
 /// Entries of more vectors are in a dense part of each from the start.
 const MAX_LIGHT: u32 = 40;
 
-/// Rows that are added to others at a time, as one of the sums of all subsets of them.
-const TABLE_BITS: usize = 8;
+/// Rows in a table of the sums of all their subsets.
+const TABLE_BITS: usize = 7;
+
+/// Tables from which sums are added to the other rows at a time: these are in memory, and each pass over them takes its time.
+const TABLES: usize = 4;
 
 /// Words to be added for a table that are worth a thread: some tenths of a millisecond.
 const WORDS_A_THREAD: usize = 1 << 19;
@@ -298,11 +301,12 @@ impl Dense {
         Ok((0..most).map(sum).collect())
     }
 
-    /// Brings up to [`TABLE_BITS`] rows to the place `from`, each with a column that the others of them do not have, and tells these. Goes on
+    /// Brings up to [`TABLES`] · [`TABLE_BITS`] rows to the place `from`, each with a column that the others of them do not have, and tells these. Goes on
     /// at `column`.
     fn pivots(&mut self, from: usize, column: &mut usize) -> Vec<usize> {
-        let mut pivots: Vec<usize> = Vec::with_capacity(TABLE_BITS);
-        while pivots.len() < TABLE_BITS && *column < self.columns {
+        let most = TABLES * TABLE_BITS;
+        let mut pivots: Vec<usize> = Vec::with_capacity(most);
+        while pivots.len() < most && *column < self.columns {
             let at = *column;
             *column += 1;
             let (block, rest) = self.rows[from..].split_at_mut(pivots.len());
@@ -343,22 +347,15 @@ fn clear(
     threads: NonZero<usize>,
 ) {
     let width = block[0].len() - first;
-    let mut table = vec![0; width << pivots.len()];
-    for subset in 1..1_usize << pivots.len() {
-        let (sums, sum) = table.split_at_mut(subset * width);
-        let sum = &mut sum[..width];
-        sum.copy_from_slice(&block[subset.trailing_zeros() as usize][first..]);
-        let others = (subset & (subset - 1)) * width;
-        xor(sum, &sums[others..others + width]);
-    }
+    let tables: Vec<Table> = block
+        .chunks(TABLE_BITS)
+        .zip(pivots.chunks(TABLE_BITS))
+        .map(|(rows, pivots)| Table::new(rows, pivots, first, width))
+        .collect();
     let clear = |rows: &mut [Vec<u64>]| {
         for row in rows {
-            let bits = pivots.iter().enumerate();
-            let subset: usize = bits
-                .map(|(at, &pivot)| usize::from(bit(row, pivot)) << at)
-                .sum();
-            if subset != 0 {
-                xor(&mut row[first..], &table[subset * width..][..width]);
+            for table in &tables {
+                table.clear(row, first);
             }
         }
     };
@@ -379,6 +376,46 @@ fn clear(
         }
         work();
     });
+}
+
+/// The sums of all subsets of some rows, from a word on.
+struct Table<'a> {
+    pivots: &'a [usize],
+    width: usize,
+    /// By subset, of which bit i stands for row i.
+    sums: Vec<u64>,
+}
+
+impl<'a> Table<'a> {
+    fn new(rows: &[Vec<u64>], pivots: &'a [usize], first: usize, width: usize) -> Self {
+        let mut all = vec![0; width << pivots.len()];
+        for subset in 1..1_usize << pivots.len() {
+            let (sums, sum) = all.split_at_mut(subset * width);
+            let sum = &mut sum[..width];
+            sum.copy_from_slice(&rows[subset.trailing_zeros() as usize][first..]);
+            let others = (subset & (subset - 1)) * width;
+            xor(sum, &sums[others..others + width]);
+        }
+        Self {
+            pivots,
+            width,
+            sums: all,
+        }
+    }
+
+    /// Clears the columns of the pivots in a row.
+    fn clear(&self, row: &mut [u64], first: usize) {
+        let bits = self.pivots.iter().enumerate();
+        let subset: usize = bits
+            .map(|(at, &pivot)| usize::from(bit(row, pivot)) << at)
+            .sum();
+        if subset != 0 {
+            xor(
+                &mut row[first..],
+                &self.sums[subset * self.width..][..self.width],
+            );
+        }
+    }
 }
 
 fn bit(row: &[u64], column: usize) -> bool {

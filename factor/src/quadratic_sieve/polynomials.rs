@@ -233,7 +233,7 @@ mod tests {
         let half = |bits: u32| (Integer::from(3) << (bits - 2)).next_prime();
         let number = half(bits / 2) * half(bits - bits / 2);
         let parameters = Parameters::for_bits(number.significant_bits());
-        let Ok(Base::Ready(base)) = FactorBase::new(&number, &parameters, &Cancel::new()) else {
+        let Ok(Base::Ready(base)) = FactorBase::build(&number, &parameters, &Cancel::new()) else {
             panic!("no factor base for {bits} bits")
         };
         let polynomials = Polynomials::new(&base, &parameters);

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Shortest and longest worker time that the size of a unit aims at, in seconds.
-const UNIT_SECONDS: (f64, f64) = (0.1, 10.0);
+const UNIT_SECONDS: (f64, f64) = (0.1, 5.0);
 
 /// Units of each worker that the rest of a stage is cut into, so that the workers finish together.
 const UNITS_LEFT: f64 = 4.0;
