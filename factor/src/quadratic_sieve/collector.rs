@@ -12,7 +12,8 @@ use super::nullspace;
 use super::parameters::{BLOCK, Parameters};
 use super::polynomials::{Family, Polynomials, Value};
 use super::relation::{Reader, Relation, Writer, unpack};
-use super::{check_size, wide::Wide};
+use super::wide::Wide;
+use super::{check_size, keep_odd};
 use crate::{Cancel, Error};
 
 /// The start of a sieve.
@@ -125,25 +126,6 @@ impl Checker {
         keep_odd(&mut odd);
         odd
     }
-}
-
-/// Of sorted numbers, those that are there an odd number of times, once.
-fn keep_odd(numbers: &mut Vec<u32>) {
-    let mut kept = 0;
-    let mut i = 0;
-    while i < numbers.len() {
-        let number = numbers[i];
-        let count = numbers[i..]
-            .iter()
-            .take_while(|&&other| other == number)
-            .count();
-        if count % 2 == 1 {
-            numbers[kept] = number;
-            kept += 1;
-        }
-        i += count;
-    }
-    numbers.truncate(kept);
 }
 
 impl Collector {
@@ -259,7 +241,9 @@ impl Collector {
         }
         let entries = entries_of_base as usize + large.len();
         drop(large);
-        for set in nullspace::dependencies(&vectors, entries, MOST_TRIED, threads, cancel)? {
+        let found = nullspace::dependencies(&vectors, entries, MOST_TRIED, threads, cancel)?;
+        drop(vectors);
+        for set in found.iter() {
             cancel.check()?;
             let mut product = Product::new(&self.number, &mut self.checker);
             for at in set {
@@ -516,12 +500,5 @@ mod tests {
         };
         assert_eq!(divisor, next_prime(2, 10));
         assert!(Families::new(&n, SieveKernel::fastest(), &Cancel::new()).is_err());
-    }
-
-    #[test]
-    fn numbers_that_are_there_an_odd_number_of_times_are_kept() {
-        let mut numbers = vec![1, 2, 2, 3, 3, 3, 7, 9, 9, 9, 9];
-        keep_odd(&mut numbers);
-        assert_eq!(numbers, [1, 3, 7]);
     }
 }

@@ -16,6 +16,7 @@
 //! Pomerance, *The quadratic sieve factoring algorithm*, 1985; Silverman, *The multiple polynomial quadratic sieve*, 1987; Contini, *Factoring integers with
 //! the self-initializing quadratic sieve*, 1997; Kleinjung, *Quadratic sieving*, 2016, for many polynomials at once.
 
+mod block_lanczos;
 mod collector;
 mod cycles;
 mod factor_base;
@@ -23,6 +24,7 @@ mod kernel;
 mod layout;
 mod multiplier;
 mod nullspace;
+mod parallel;
 mod parameters;
 mod polynomials;
 mod relation;
@@ -187,6 +189,25 @@ impl Families {
     }
 }
 
+/// Of sorted numbers, those that are there an odd number of times, once.
+fn keep_odd(numbers: &mut Vec<u32>) {
+    let mut kept = 0;
+    let mut i = 0;
+    while i < numbers.len() {
+        let number = numbers[i];
+        let count = numbers[i..]
+            .iter()
+            .take_while(|&&other| other == number)
+            .count();
+        if count % 2 == 1 {
+            numbers[kept] = number;
+            kept += 1;
+        }
+        i += count;
+    }
+    numbers.truncate(kept);
+}
+
 /// Whether the sieve takes numbers of this size, and of this sign.
 fn check_size(number: &Integer) -> Result<(), Error> {
     let bits = number.significant_bits();
@@ -255,6 +276,13 @@ mod tests {
         ));
         let cancelled = split(&number, SieveKernel::fastest(), &cancel, &mut |_, _| {});
         assert_eq!(cancelled, Err(Error::Cancelled));
+    }
+
+    #[test]
+    fn numbers_that_are_there_an_odd_number_of_times_are_kept() {
+        let mut numbers = vec![1, 2, 2, 3, 3, 3, 7, 9, 9, 9, 9];
+        keep_odd(&mut numbers);
+        assert_eq!(numbers, [1, 3, 7]);
     }
 
     #[test]

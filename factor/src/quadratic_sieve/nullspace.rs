@@ -1,8 +1,8 @@
 //! Linear algebra of the sieve: sets of sparse vectors over GF(2) whose sum is zero.
 //!
 //! First what is sparse: vectors with an entry that no other one has are dropped, and where only a few share an entry, the lightest of them is added to the
-//! others and dropped with the entry. What is left is dense and much smaller, and is taken to echelon form by the method of the four Russians, on
-//! several cores if it is large.
+//! others and dropped with the entry. What is left is much smaller. If it is small enough it is made dense, and taken to echelon form by the method of the four
+//! Russians; else it stays sparse, for the block Lanczos algorithm. Both use several cores.
 //!
 //! # Sources
 //!
@@ -12,13 +12,18 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::num::NonZero;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use super::{block_lanczos, parallel};
 use crate::{Cancel, Error};
+
+/// Most vectors without singletons that are made dense. More of them stay sparse, for the block Lanczos algorithm.
+const DENSE: usize = 10_000;
+
+/// Attempts of the block Lanczos algorithm, each with other random numbers.
+const ATTEMPTS: u64 = 5;
 
 /// An entry is added away if at most so many vectors have it: more would make the others heavy.
 const MAX_MERGED: usize = 10;
@@ -51,22 +56,42 @@ pub(super) fn dependencies(
     most: usize,
     threads: NonZero<usize>,
     cancel: &Cancel,
-) -> Result<Vec<Vec<u32>>, Error> {
+) -> Result<Dependencies, Error> {
     let (alive, weights) = without_singletons(vectors, entries);
-    let mut merge = Merge::new(vectors, alive, &weights);
-    merge.run(cancel)?;
-    let (rows, parts) = merge.into_dense();
-    let dependent = rows.dependencies(most, threads, cancel)?;
-    let sets = dependent.into_iter().map(|rows| {
-        let mut odd = vec![false; vectors.len()];
-        for &part in rows.into_iter().flat_map(|row| &parts[row]) {
-            odd[part as usize] ^= true;
+    if alive.len() > DENSE {
+        let mut merge = Merge::new(vectors, alive.clone(), &weights);
+        merge.run(true, cancel)?;
+        if let Some(found) = merge.by_lanczos(threads, cancel)? {
+            return Ok(found);
         }
-        let all = (0..).zip(odd);
-        all.filter_map(|(vector, odd)| odd.then_some(vector))
-            .collect()
-    });
-    Ok(sets.collect())
+    }
+    let mut merge = Merge::new(vectors, alive, &weights);
+    merge.run(false, cancel)?;
+    merge.by_elimination(most, threads, cancel)
+}
+
+/// Sets of vectors, as sets of sums of them.
+#[derive(Debug, Default)]
+pub(super) struct Dependencies {
+    sums: Vec<Sum>,
+    sets: Vec<Vec<usize>>,
+}
+
+impl Dependencies {
+    /// The vectors of each set, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Vec<u32>> {
+        self.sets.iter().map(|set| {
+            let parts = || set.iter().flat_map(|&sum| &self.sums[sum].parts);
+            let length = parts().max().map_or(0, |&last| last as usize + 1);
+            let mut odd = vec![false; length];
+            for &part in parts() {
+                odd[part as usize] ^= true;
+            }
+            let all = (0..).zip(odd);
+            all.filter_map(|(vector, odd)| odd.then_some(vector))
+                .collect()
+        })
+    }
 }
 
 /// The vectors that are left when those are dropped, again and again, that have an entry of their own; and how many of these
@@ -96,6 +121,7 @@ fn without_singletons(vectors: &[Vec<u32>], entries: usize) -> (Vec<u32>, Vec<u3
 }
 
 /// A sum of vectors.
+#[derive(Debug)]
 struct Sum {
     /// Its light entries, rising.
     light: Vec<u32>,
@@ -103,6 +129,14 @@ struct Sum {
     heavy: Vec<u64>,
     /// Of which vectors, rising.
     parts: Vec<u32>,
+}
+
+impl Sum {
+    /// Number of its entries.
+    fn weight(&self) -> usize {
+        let heavy = self.heavy.iter().map(|word| word.count_ones());
+        self.light.len() + heavy.sum::<u32>() as usize
+    }
 }
 
 /// Vectors on their way to fewer.
@@ -164,8 +198,11 @@ impl Merge {
         }
     }
 
-    /// Drops one sum after the other, with the entry that the fewest have.
-    fn run(&mut self, cancel: &Cancel) -> Result<(), Error> {
+    /// Drops one sum after the other, with the entry that the fewest have. With `stays_sparse` only where the others do not become heavier than they are on
+    /// average, so that the product of their number and their weight falls.
+    fn run(&mut self, stays_sparse: bool, cancel: &Cancel) -> Result<(), Error> {
+        let mut left = self.sums.len();
+        let mut total: usize = self.sums.iter().flatten().map(Sum::weight).sum();
         while let Some(Reverse((weight, entry))) = self.queue.pop() {
             cancel.check()?;
             let holders = &self.holders[entry as usize];
@@ -184,11 +221,17 @@ impl Merge {
                 .copied()
                 .filter(|sum| *sum != pivot)
                 .collect();
-            let Some(added) = self.sums[pivot as usize].take() else {
+            let Some(added) = self.sums[pivot as usize].take_if(|sum| {
+                !stays_sparse || others.len().saturating_sub(1) * sum.weight() <= total / left
+            }) else {
                 continue;
             };
+            left -= 1;
+            total -= added.weight();
             for other in others {
+                total -= self.weight(other);
                 self.add(&added, other);
+                total += self.weight(other);
             }
             for &entry in &added.light {
                 self.holders[entry as usize].retain(|sum| *sum != pivot);
@@ -198,6 +241,10 @@ impl Merge {
             }
         }
         Ok(())
+    }
+
+    fn weight(&self, sum: u32) -> usize {
+        self.sums[sum as usize].as_ref().map_or(0, Sum::weight)
     }
 
     /// Adds a sum to another one.
@@ -219,26 +266,67 @@ impl Merge {
         xor(&mut sum.heavy, &added.heavy);
     }
 
-    /// What is left, as a dense matrix, and of which vectors each row is the sum.
-    fn into_dense(self) -> (Dense, Vec<Vec<u32>>) {
-        let mut columns = self.heavy;
-        let mut column_of = vec![0; self.holders.len()];
-        for (column, holders) in column_of.iter_mut().zip(&self.holders) {
+    /// A number for each entry that is left, from 0 on: first the heavy ones. And how many there are.
+    fn numbers(&self) -> (Vec<usize>, usize) {
+        let mut count = self.heavy;
+        let mut numbers = vec![0; self.holders.len()];
+        for (number, holders) in numbers.iter_mut().zip(&self.holders) {
             if !holders.is_empty() {
-                *column = columns;
-                columns += 1;
+                *number = count;
+                count += 1;
             }
         }
+        (numbers, count)
+    }
+
+    /// Dependencies by elimination in a dense matrix.
+    fn by_elimination(
+        self,
+        most: usize,
+        threads: NonZero<usize>,
+        cancel: &Cancel,
+    ) -> Result<Dependencies, Error> {
+        let (numbers, columns) = self.numbers();
         let sums: Vec<Sum> = self.sums.into_iter().flatten().collect();
         let mut dense = Dense::new(sums.len(), columns);
         for (row, sum) in dense.rows.iter_mut().zip(&sums) {
             row[..sum.heavy.len()].copy_from_slice(&sum.heavy);
             for &entry in &sum.light {
-                let column = column_of[entry as usize];
+                let column = numbers[entry as usize];
                 row[column / 64] |= 1 << (column % 64);
             }
         }
-        (dense, sums.into_iter().map(|sum| sum.parts).collect())
+        let sets = dense.dependencies(most, threads, cancel)?;
+        Ok(Dependencies { sums, sets })
+    }
+
+    /// Up to 64 dependencies at random by the block Lanczos algorithm; `None` if it fails.
+    fn by_lanczos(
+        self,
+        threads: NonZero<usize>,
+        cancel: &Cancel,
+    ) -> Result<Option<Dependencies>, Error> {
+        let (numbers, rows) = self.numbers();
+        let sums: Vec<Sum> = self.sums.into_iter().flatten().collect();
+        let column = |sum: &Sum| {
+            let heavy = ones(&sum.heavy).into_iter();
+            let light = sum.light.iter().map(|&entry| numbers[entry as usize]);
+            heavy
+                .chain(light)
+                .map(|row| row as u32)
+                .collect::<Vec<u32>>()
+        };
+        let columns: Vec<Vec<u32>> = sums.iter().map(column).collect();
+        let matrix = block_lanczos::Matrix::new(&columns, rows, threads);
+        drop(columns);
+        for seed in 0..ATTEMPTS {
+            if let Some(sets) = block_lanczos::dependencies(&matrix, seed, cancel)?
+                && !sets.is_empty()
+            {
+                return Ok(Some(Dependencies { sums, sets }));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -352,29 +440,14 @@ fn clear(
         .zip(pivots.chunks(TABLE_BITS))
         .map(|(rows, pivots)| Table::new(rows, pivots, first, width))
         .collect();
-    let clear = |rows: &mut [Vec<u64>]| {
+    let threads = (rows.len() * width / WORDS_A_THREAD).clamp(1, threads.get());
+    let threads = NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN);
+    parallel::in_chunks(rows, ROWS_AT_A_TIME, threads, |rows, _| {
         for row in rows {
             for table in &tables {
                 table.clear(row, first);
             }
         }
-    };
-    let threads = (rows.len() * width / WORDS_A_THREAD).clamp(1, threads.get());
-    let chunks = Mutex::new(rows.chunks_mut(ROWS_AT_A_TIME));
-    let work = || {
-        while let Some(rows) = {
-            let mut chunks = chunks.lock().unwrap_or_else(PoisonError::into_inner);
-            chunks.next()
-        } {
-            clear(rows);
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            // Where the system gives no thread, the others do its part.
-            let _ = thread::Builder::new().spawn_scoped(scope, work);
-        }
-        work();
     });
 }
 
@@ -501,12 +574,16 @@ mod tests {
         let all = vectors.len() - rank(vectors, entries);
         let never = Cancel::new();
         let sets = dependencies(vectors, entries, usize::MAX, TWO, &never).unwrap();
+        let sets: Vec<Vec<u32>> = sets.iter().collect();
         assert_eq!(sets.len(), all);
         for set in &sets {
             assert!(!set.is_empty() && sum(vectors, set).is_empty(), "{set:?}");
         }
         assert_eq!(rank(&sets, vectors.len()), all);
-        for set in dependencies(vectors, entries, 2, TWO, &never).unwrap() {
+        for set in dependencies(vectors, entries, 2, TWO, &never)
+            .unwrap()
+            .iter()
+        {
             assert_eq!(sum(vectors, &set), [0_u32; 0]);
         }
     }
@@ -545,7 +622,7 @@ mod tests {
         cancel.cancel();
         let vectors = vec![vec![0, 1], vec![1, 2], vec![0, 2]];
         let ended = dependencies(&vectors, 3, 1, TWO, &cancel);
-        assert_eq!(ended, Err(Error::Cancelled));
+        assert!(matches!(ended, Err(Error::Cancelled)));
     }
 
     #[test]
@@ -572,6 +649,37 @@ mod tests {
             xor(&mut sum, &vectors[row]);
         }
         assert!(sum.iter().all(|word| *word == 0));
+    }
+
+    #[test]
+    fn large_ones_stay_sparse() {
+        let mut state = 1_u64;
+        let mut random = |below: u32| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as u32 % below
+        };
+        let entries = 16_000;
+        let vector = |_| {
+            let mut vector: Vec<u32> = (0..100).filter(|entry| random(entry + 2) == 0).collect();
+            vector.extend((0..8).map(|_| 100 + random(entries - 100)));
+            vector.sort_unstable();
+            vector.dedup();
+            vector
+        };
+        let vectors: Vec<Vec<u32>> = (0..entries as usize + 100).map(vector).collect();
+        let (alive, _) = without_singletons(&vectors, entries as usize);
+        assert!(alive.len() > DENSE);
+        let sets = dependencies(&vectors, entries as usize, 10, TWO, &Cancel::new()).unwrap();
+        assert!(sets.iter().count() > 30);
+        for set in sets.iter().take(10) {
+            let mut odd = vec![false; entries as usize];
+            for &entry in set.iter().flat_map(|&vector| &vectors[vector as usize]) {
+                odd[entry as usize] ^= true;
+            }
+            assert!(!set.is_empty() && !odd.contains(&true));
+        }
     }
 
     proptest! {
