@@ -1,12 +1,14 @@
-//! One worker's time to factor balanced semiprimes beside PARI's `factorint`, by CPU time on one core.
+//! One worker's time to factor balanced semiprimes beside PARI's `factorint`, by CPU time on one
+//! core.
 //!
 //! ```text
 //! cargo bench -p primepool-factor --bench factor -- [BITS...]
 //! ```
 //!
 //! `gp` and each kernel of the sieve that this processor has factor the same numbers in turn, a batch at a time (small numbers are too
-//! quick for the clock of `gp`). `gp` tells its own CPU time, without its start; ours is that of the process, whose only
-//! work it is. The share of each stage with the first kernel stands below the table.
+//! quick for the clock of `gp`). `gp` tells its own CPU time, without its start; ours is that of
+//! the process, whose only work it is. The share of each stage with the first kernel stands below
+//! the table.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 

@@ -4,9 +4,10 @@
 //! cargo bench -p primepool-factor --bench tune -- [KERNEL] [BITS...]
 //! ```
 //!
-//! For each size the sieve factors the same semiprimes with the parameters of the table in `quadratic_sieve/parameters.rs`, and with one of them
-//! changed at a time, in turn. What is printed is the CPU time as a multiple of that with the table's parameters in the same round: below 1 the
-//! change is better here.
+//! For each size the sieve factors the same semiprimes with the parameters of the table in
+//! `quadratic_sieve/parameters.rs`, and with one of them changed at a time, in turn. What is
+//! printed is the CPU time as a multiple of that with the table's parameters in the same round:
+//! below 1 the change is better here.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 

@@ -29,8 +29,8 @@ const fn level(digits: u32, p_minus_1: u32, b1: u32, curves: u32) -> Level {
     }
 }
 
-/// Bounds as in GMP-ECM's README, from 20 digits on with the curves that the crate's model expects. A run of p − 1 with five
-/// times the bound of the curves costs as much as four of them.
+/// Bounds as in GMP-ECM's README, from 20 digits on with the curves that the crate's model expects.
+/// A run of p − 1 with five times the bound of the curves costs as much as four of them.
 const LEVELS: [Level; 6] = [
     level(10, 0, 200, 10),
     level(15, 10_000, 2_000, 30),
@@ -46,8 +46,8 @@ const SHORT_LEVELS: [Level; 2] = [level(10, 0, 200, 15), level(13, 0, 1_000, 40)
 /// From this many bits on the sieve is faster than the curves that find a factor of half the bits.
 const SIEVE_FROM_BITS: u32 = 76;
 
-/// Milliseconds that the sieve takes for so many bits, linear algebra included: measured up to 256 bits on one core of an Intel Xeon (Sapphire Rapids) with
-/// AVX-512, estimated above.
+/// Milliseconds that the sieve takes for so many bits, linear algebra included: measured up to 256
+/// bits on one core of an Intel Xeon (Sapphire Rapids) with AVX-512, estimated above.
 const SIEVE_MS: [(u32, u64); 15] = [
     (76, 2),
     (92, 3),
@@ -66,8 +66,9 @@ const SIEVE_MS: [(u32, u64); 15] = [
     (400, 600_000_000),
 ];
 
-/// The share of the sieve's time that p − 1 and curves may take before it: a sixteenth. A composite of two factors of equal size
-/// loses that; one with a small factor, as a random number has, gains most of the sieve's time.
+/// The share of the sieve's time that p − 1 and curves may take before it: a sixteenth. A composite
+/// of two factors of equal size loses that; one with a small factor, as a random number has, gains
+/// most of the sieve's time.
 const SHARE: u64 = 16;
 
 /// Microseconds that a call costs beside its curves.
@@ -82,8 +83,8 @@ pub(super) fn p_minus_1(n: &Integer, b1: u32, cancel: &Cancel) -> Result<Option<
     outcome(n, method.find_factor(n))
 }
 
-/// A proper divisor of a composite by elliptic curves, if one of them finds it. `seed` decides which curves they are; `done` is
-/// told after each.
+/// A proper divisor of a composite by elliptic curves, if one of them finds it. `seed` decides
+/// which curves they are; `done` is told after each.
 pub(super) fn curves(
     n: &Integer,
     b1: u32,
@@ -162,7 +163,8 @@ pub(crate) fn sieve_ms(bits: u32) -> u64 {
     }
 }
 
-/// Microseconds that a curve takes, measured from 128 to 400 bits on one core of an AMD EPYC that other work shared.
+/// Microseconds that a curve takes, measured from 128 to 400 bits on one core of an AMD EPYC that
+/// other work shared.
 pub(super) fn curve_us(b1: u32, bits: u32) -> u64 {
     let words = u64::from(bits.div_ceil(u64::BITS));
     40 + u64::from(b1) * (5 * words * words + 2 * words + 8) / 100
@@ -182,7 +184,8 @@ mod tests {
             };
             let cost: u64 = curves.iter().map(cost).sum();
             assert!(cost <= 1000 * sieve_ms(bits) / SHARE, "{bits}");
-            // And there is something worth while from the size on where it takes more than an instant, unless that is all there is.
+            // And there is something worth while from the size on where it takes more than an
+            // instant, unless that is all there is.
             let is_worth_while = cost >= 1000 * sieve_ms(bits) / 100;
             assert!(bits < 128 || is_worth_while || curves == LEVELS, "{bits}");
         }

@@ -12,7 +12,8 @@ pub struct Factorization {
     pub negative: bool,
     /// The prime factors, ascending, each once.
     pub factors: Vec<Factor>,
-    /// What was not taken apart, ascending; empty if the factorization is complete. None is divisible by one of `factors`.
+    /// What was not taken apart, ascending; empty if the factorization is complete. None is
+    /// divisible by one of `factors`.
     pub composites: Vec<Composite>,
 }
 
@@ -46,9 +47,11 @@ pub enum Reason {
     Cancelled,
     /// The computation was cancelled before it was known whether this is a composite or a prime.
     Untested,
-    /// It is larger than what the sieve takes or was allowed to ([`Limits::sieve_bits`]), and curves have found nothing.
+    /// It is larger than what the sieve takes or was allowed to ([`Limits::sieve_bits`]), and
+    /// curves have found nothing.
     TooLarge,
-    /// The sieve gave up, and curves have found nothing. That is a fault, and no property of the number.
+    /// The sieve gave up, and curves have found nothing. That is a fault, and no property of the
+    /// number.
     SieveFailed,
 }
 

@@ -21,7 +21,8 @@ pub struct Factorizer {
 }
 
 impl Factorizer {
-    /// One with the fastest kernel of the sieve that this processor has, and empty tables, which the first call fills.
+    /// One with the fastest kernel of the sieve that this processor has, and empty tables, which
+    /// the first call fills.
     #[must_use]
     pub fn new() -> Self {
         Self::with_kernel(SieveKernel::fastest())
@@ -42,12 +43,14 @@ impl Factorizer {
     /// `observer` is told of stages, so that the caller can time them, count what they cost and show how far they are. What is
     /// found depends on the number and the limits alone.
     ///
-    /// A set [`Cancel`] flag ends the work, within about 100 ms for numbers of up to 256 bits (see the module's documentation
-    /// for the exception), and is no error: what was found is in the result, with the rest as [`Factorization::composites`].
+    /// A set [`Cancel`] flag ends the work, within about 100 ms for numbers of up to 256 bits (see
+    /// the module's documentation for the exception), and is no error: what was found is in the
+    /// result, with the rest as [`Factorization::composites`].
     ///
     /// # Errors
     ///
-    /// - [`Error::Invalid`] for 0, of which every prime is a divisor, and for more than [`MAX_BITS`] bits;
+    /// - [`Error::Invalid`] for 0, of which every prime is a divisor, and for more than
+    ///   [`MAX_BITS`] bits;
     /// - [`Error::Randomness`] if the operating system's generator failed;
     /// - [`Error::Fault`] if a result turned out to be wrong.
     pub fn factor(
@@ -221,7 +224,8 @@ impl Search<'_> {
         self.factors.insert(prime, exponent);
     }
 
-    /// One step with a part that is out of `pending`: to record it, to leave it, or to replace it by its divisors.
+    /// One step with a part that is out of `pending`: to record it, to leave it, or to replace it
+    /// by its divisors.
     fn take_apart(&mut self, part: &Part) -> Result<(), Error> {
         if self.tester.is_probable_prime(&part.value, self.cancel)? {
             self.record(part.value.clone(), part.exponent);
@@ -244,7 +248,8 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// After a cancellation: what is left stays as it is. That part of it which is quickly tested is.
+    /// After a cancellation: what is left stays as it is. That part of it which is quickly tested
+    /// is.
     fn give_up(&mut self) -> Result<(), Error> {
         /// A test takes a millisecond at this size.
         const QUICKLY_TESTED_BITS: u32 = 1024;
@@ -409,7 +414,8 @@ impl Search<'_> {
     }
 }
 
-/// A composite as the product of a divisor and its cofactor, and what they have in common once more.
+/// A composite as the product of a divisor and its cofactor, and what they have in common once
+/// more.
 fn pair(n: &Integer, divisor: Integer) -> Split {
     let cofactor = Integer::from(n.div_exact_ref(&divisor));
     let common = Integer::from(divisor.gcd_ref(&cofactor));

@@ -21,8 +21,8 @@
 //! | | beyond the sieve, up to [`MAX_CURVE_BITS`]: all levels up to [`Limits::curve_digits`] | factors of so many digits |
 //! | quadratic sieve | up to [`Limits::sieve_bits`] | everything |
 //!
-//! p − 1 and curves before the sieve, as many as fit into a sixteenth of its time, from the smallest
-//! bound on:
+//! p − 1 and curves before the sieve, as many as fit into a sixteenth of its time, from the
+//! smallest bound on:
 //!
 //! | bits | sieve, s | B1 = 200 | p − 1 to 10^4, B1 = 2,000 | p − 1 to 5.5·10^4, B1 = 11,000 | p − 1 to 2.5·10^5, B1 = 50,000 |
 //! |---|---|---|---|---|---|
@@ -40,21 +40,21 @@
 //!
 //! Pollard, *Theorems on factorization and primality testing*, 1974 (p − 1), and *A Monte Carlo
 //! method for factorization*, 1975 (rho); Brent, *An improved Monte Carlo factorization algorithm*,
-//! 1980; Lenstra, *Factoring integers with elliptic curves*, 1987. The sources of the sieve stand in
-//! [`quadratic_sieve`]. p − 1 and curves are those of the crate `ecm`.
+//! 1980; Lenstra, *Factoring integers with elliptic curves*, 1987. The sources of the sieve stand
+//! in [`quadratic_sieve`]. p − 1 and curves are those of the crate `ecm`.
 //!
 //! # What is proven
 //!
 //! The factors are multiplied and compared with the number before they are returned. A factor below
 //! 2^64 is proven to be prime. A larger one is a probable prime by
-//! [`is_probable_prime`](primepool_engine::primality::is_probable_prime): no composite is known that
-//! passes. Divisors are never taken on trust: each has to divide, is tested, and is taken apart in
-//! turn.
+//! [`is_probable_prime`](primepool_engine::primality::is_probable_prime): no composite is known
+//! that passes. Divisors are never taken on trust: each has to divide, is tested, and is taken
+//! apart in turn.
 //!
 //! # Cancellation
 //!
-//! Every stage polls the flag at least every 100 ms for numbers of up to [`MAX_SIEVE_BITS`] bits, the
-//! sieve's linear algebra included.
+//! Every stage polls the flag at least every 100 ms for numbers of up to [`MAX_SIEVE_BITS`] bits,
+//! the sieve's linear algebra included.
 
 mod curves;
 mod factorization;
@@ -78,6 +78,6 @@ pub use self::progress::{Progress, Stage};
 /// The greatest number of bits of a composite that the sieve takes.
 pub const MAX_SIEVE_BITS: u32 = quadratic_sieve::MAX_BITS;
 
-/// The greatest number of bits of a composite that p − 1 and curves are tried on: beyond, they would not notice a cancellation in
-/// time, and have little hope.
+/// The greatest number of bits of a composite that p − 1 and curves are tried on: beyond, they
+/// would not notice a cancellation in time, and have little hope.
 pub const MAX_CURVE_BITS: u32 = 2048;

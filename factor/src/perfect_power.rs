@@ -4,8 +4,9 @@ use rug::{Assign, Integer};
 
 use crate::{Cancel, Error};
 
-/// The root and the prime exponent if an odd `n` above 1 without prime factors below 2^`factor_bits` is a perfect power, and how
-/// many exponents were tried. The root may be a power again.
+/// The root and the prime exponent if an odd `n` above 1 without prime factors below
+/// 2^`factor_bits` is a perfect power, and how many exponents were tried. The root may be a power
+/// again.
 pub(super) fn root(
     n: &Integer,
     factor_bits: u32,

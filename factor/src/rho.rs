@@ -8,7 +8,8 @@ use crate::{Cancel, Error};
 /// Differences that are multiplied before their common divisor with the number is taken.
 const BATCH: u64 = 128;
 
-/// A proper divisor of an odd composite below 2^64 that is no square of a prime, and how many iterations it took.
+/// A proper divisor of an odd composite below 2^64 that is no square of a prime, and how many
+/// iterations it took.
 ///
 /// It always ends: the sequences from different constants are tried until one does it.
 pub(super) fn split_word(n: u64, cancel: &Cancel) -> Result<(u64, u64), Error> {
@@ -23,7 +24,8 @@ pub(super) fn split_word(n: u64, cancel: &Cancel) -> Result<(u64, u64), Error> {
     Err(Error::fault("rho has not split a composite below 2^64"))
 }
 
-/// The walk y ↦ y² + c in Montgomery's form until a common divisor shows, which may be all of the number.
+/// The walk y ↦ y² + c in Montgomery's form until a common divisor shows, which may be all of the
+/// number.
 fn walk_word(n: u64, field: &Montgomery, constant: u64, iterations: &mut u64) -> Option<u64> {
     let step = |y: u64| {
         let (sum, carry) = field.multiply(y, y).overflowing_add(constant);
@@ -52,7 +54,8 @@ fn walk_word(n: u64, field: &Montgomery, constant: u64, iterations: &mut u64) ->
             *iterations += batch;
             let mut divisor = gcd(product, n);
             if divisor == n {
-                // Several factors at once, or the same: step by step. The cycle modulo n ends it at the latest.
+                // Several factors at once, or the same: step by step. The cycle modulo n ends it at
+                // the latest.
                 y = start;
                 divisor = 1;
                 while divisor == 1 {
@@ -79,7 +82,8 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
-/// A proper divisor of an odd composite if one is found in about so many iterations, and how many it took.
+/// A proper divisor of an odd composite if one is found in about so many iterations, and how many
+/// it took.
 pub(super) fn split(
     n: &Integer,
     limit: u64,

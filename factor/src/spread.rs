@@ -1,8 +1,10 @@
-//! Work on one hard composite for many machines: batches of curves, and what they and the sieve's families are expected to take.
+//! Work on one hard composite for many machines: batches of curves, and what they and the sieve's
+//! families are expected to take.
 //!
-//! The coordinator makes the batches and keeps a [`Collector`](crate::quadratic_sieve::Collector); workers call [`curves`] or hold
-//! [`Families`](crate::quadratic_sieve::Families). Nothing passes between them but the composite, ranges of numbers, and packets of relations: any batch
-//! is as good as any other, so one that is lost is replaced by another, and none has to be waited for.
+//! The coordinator makes the batches and keeps a [`Collector`](crate::quadratic_sieve::Collector);
+//! workers call [`curves`] or hold [`Families`](crate::quadratic_sieve::Families). Nothing passes
+//! between them but the composite, ranges of numbers, and packets of relations: any batch is as
+//! good as any other, so one that is lost is replaced by another, and none has to be waited for.
 
 use std::ops::Range;
 
@@ -13,8 +15,9 @@ use crate::{Cancel, Error, MAX_CURVE_BITS, MAX_SIEVE_BITS};
 /// A level of curves: a run of p − 1, and curves with one bound.
 pub use crate::curves::Level;
 
-/// What is worth trying on a composite of so many bits, of whose factors nothing is known, before the sieve is put to it; or instead of the
-/// sieve, if it is too large for that; nothing beyond [`MAX_CURVE_BITS`]. What a worker has tried first is left out.
+/// What is worth trying on a composite of so many bits, of whose factors nothing is known, before
+/// the sieve is put to it; or instead of the sieve, if it is too large for that; nothing beyond
+/// [`MAX_CURVE_BITS`]. What a worker has tried first is left out.
 #[must_use]
 pub fn levels(bits: u32) -> Vec<Level> {
     let levels = if bits <= MAX_SIEVE_BITS {
@@ -30,7 +33,8 @@ pub fn levels(bits: u32) -> Vec<Level> {
         .collect()
 }
 
-/// The level for factors of so many digits, with as many curves as [`levels`] has for a composite of so many bits: none, if it has no such level.
+/// The level for factors of so many digits, with as many curves as [`levels`] has for a composite
+/// of so many bits: none, if it has no such level.
 #[must_use]
 pub fn level(bits: u32, digits: u32) -> Option<Level> {
     let of_digits = |levels: Vec<Level>| levels.into_iter().find(|level| level.digits == digits);
@@ -41,10 +45,12 @@ pub fn level(bits: u32, digits: u32) -> Option<Level> {
     of_digits(levels(bits)).or_else(without_curves)
 }
 
-/// Digits of the factors that are looked for in what the sieve does not take: some minutes of one core at 400 bits, half an hour at 1024.
+/// Digits of the factors that are looked for in what the sieve does not take: some minutes of one
+/// core at 400 bits, half an hour at 1024.
 const MOST_DIGITS: u32 = 30;
 
-/// Factors of so many digits have been looked for by whoever left the composite; see [`Limits::before_spreading`].
+/// Factors of so many digits have been looked for by whoever left the composite; see
+/// [`Limits::before_spreading`].
 ///
 /// [`Limits::before_spreading`]: crate::Limits::before_spreading
 pub(super) const TRIED_DIGITS: u32 = 10;
@@ -75,8 +81,9 @@ pub fn family_seconds(bits: u32) -> f64 {
     }
 }
 
-/// A proper divisor of a composite by curves `range` of a level, if one of them finds it; before the first curve also by p − 1 with
-/// bound `p_minus_1`, unless that is 0. `done` is told the curves done.
+/// A proper divisor of a composite by curves `range` of a level, if one of them finds it; before
+/// the first curve also by p − 1 with bound `p_minus_1`, unless that is 0. `done` is told the
+/// curves done.
 ///
 /// # Errors
 ///

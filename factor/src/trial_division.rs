@@ -15,8 +15,8 @@ pub(super) struct Primes {
     residues: Vec<u32>,
 }
 
-/// Takes the primes below `bound` (and [`BOUND`]) out of a positive number and gives them to `found` with their exponents. Returns
-/// how many primes it was divided by.
+/// Takes the primes below `bound` (and [`BOUND`]) out of a positive number and gives them to
+/// `found` with their exponents. Returns how many primes it was divided by.
 pub(super) fn divide_out(
     n: &mut Integer,
     bound: u32,

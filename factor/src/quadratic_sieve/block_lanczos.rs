@@ -2,7 +2,8 @@
 //!
 //! # Source
 //!
-//! Montgomery, *A block Lanczos algorithm for finding dependencies over GF(2)*, 1995, whose names are used here.
+//! Montgomery, *A block Lanczos algorithm for finding dependencies over GF(2)*, 1995, whose names
+//! are used here.
 
 use std::cmp::Reverse;
 use std::num::NonZero;
@@ -13,7 +14,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::parallel;
 use crate::{Cancel, Error};
 
-/// Columns that are computed with at a time: bits of a word.
+/// Vectors in a block: bits of a word.
 const N: usize = 64;
 
 /// Rows that a thread takes at a time.
@@ -32,7 +33,7 @@ type Block = Vec<u64>;
 pub(super) struct Matrix {
     rows: Sparse,
     columns: Sparse,
-    /// By column, a bit for each of the rows that most columns have.
+    /// By column, a bit for each of the 64 heaviest rows.
     dense: Vec<u64>,
     threads: NonZero<usize>,
 }
@@ -53,7 +54,7 @@ impl Sparse {
         &self.indices[start as usize..self.ends[i] as usize]
     }
 
-    /// Sums of the words that each list names.
+    /// For each list, the sum of the words at its indices.
     fn multiply(&self, words: &[u64], threads: NonZero<usize>) -> Block {
         let mut sums = vec![0; self.len()];
         parallel::in_chunks(&mut sums, ROWS_AT_A_TIME, threads, |sums, first| {
@@ -67,7 +68,7 @@ impl Sparse {
 }
 
 impl Matrix {
-    /// `columns` have the indices of their rows that are 1, below `rows`.
+    /// Each column is given by the indices of its entries that are 1, below `rows`.
     pub(super) fn new(columns: &[Vec<u32>], rows: usize, threads: NonZero<usize>) -> Self {
         let mut weights = vec![0_u32; rows];
         for &row in columns.iter().flatten() {
@@ -196,8 +197,9 @@ const IDENTITY: Square = {
 
 const ZERO: Square = [0; N];
 
-/// The inverse of a part of `t` that has one, as Montgomery's Winv, and the columns of that part as bits. Those that were not chosen before, in `last`, come first. `None`
-/// if some column is neither chosen now nor was before.
+/// Montgomery's Winv, the inverse of a part of `t` that has one, and the columns of that part as
+/// bits. Columns that are not in `last`, the part chosen before, come first. `None` if some column
+/// is in neither part.
 fn invert_part(t: &Square, last: u64) -> Option<(Square, u64)> {
     let (mut left, mut right) = (*t, IDENTITY);
     let order: Vec<usize> = (0..N)
@@ -239,7 +241,7 @@ fn invert_part(t: &Square, last: u64) -> Option<(Square, u64)> {
     (chosen | last == u64::MAX).then_some((right, chosen))
 }
 
-/// What is kept of an iteration for those after it.
+/// The values of one iteration that later iterations need.
 struct Step {
     v: Block,
     /// Vᵀ A V and Vᵀ A² V.
@@ -256,8 +258,8 @@ impl Step {
     }
 }
 
-/// Sets of columns whose sum is zero, up to 64, at random: bit i of the word of each column says whether it is in set i, for those of the bits that are given. `None` if
-/// it breaks down, which another seed may not.
+/// Up to 64 random independent sets of columns whose sum is zero. `None` if the algorithm breaks
+/// down, which it need not do with another seed.
 pub(super) fn dependencies(
     matrix: &Matrix,
     seed: u64,
@@ -277,7 +279,7 @@ pub(super) fn dependencies(
     };
     let (mut before, mut last) = (nothing(), nothing());
     let mut v = first.clone();
-    // Each takes some 63 dimensions; more than so many are a breakdown.
+    // An iteration takes some 63 dimensions; many more iterations are a breakdown.
     for _ in 0..n / 50 + 20 {
         cancel.check()?;
         let av = matrix.square_times(&v);
@@ -295,7 +297,7 @@ pub(super) fn dependencies(
             inverse,
             chosen,
         };
-        // X + Y in the end, since both are added.
+        // `x` began with Y, so it is X − Y in the end.
         let onto = multiply(&step.inverse, &inner(&step.v, &first));
         add_product(&mut x, &step.v, &onto, matrix.threads);
 
@@ -315,7 +317,7 @@ pub(super) fn dependencies(
     Ok(None)
 }
 
-/// From the end of the iteration, B · z = 0 for sums z of the columns of X − Y and of the last V.
+/// Sums z of the columns of X − Y and of the last V with B · z = 0.
 fn combine(matrix: &Matrix, x: &[u64], v: &[u64]) -> Vec<Vec<usize>> {
     let halves = [x, v].map(|block| {
         let (mut rows, dense) = matrix.times(block);
@@ -348,7 +350,7 @@ fn combine(matrix: &Matrix, x: &[u64], v: &[u64]) -> Vec<Vec<usize>> {
         }
         independent += 1;
     }
-    // What is left is in the nullspace; independent ones of it.
+    // The other columns are in the nullspace. Independent ones of them are kept.
     let mut vectors: Vec<Bits> = columns
         .drain(independent..)
         .map(|column| column.vector)

@@ -1,5 +1,5 @@
-//! Collecting relations until they give a divisor: each is checked before it counts, so that no wrong one can spoil the sieve, and dropped if it is
-//! there already.
+//! The collector of relations. Each relation is checked before it counts, so that a wrong one
+//! cannot spoil the sieve; one that is known already is dropped.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
@@ -34,7 +34,7 @@ pub struct Collector {
     cycles: Cycles,
     /// Marks of the relations that are kept.
     seen: HashSet<u64>,
-    /// Relations needed beyond what is most often enough, since that was not.
+    /// Additional relations needed after a linear algebra that found nothing.
     extra: u64,
 }
 
@@ -45,23 +45,24 @@ impl std::fmt::Debug for Collector {
     }
 }
 
-/// What came of a packet.
+/// Outcome of adding a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Added {
     /// Relations that hold and are new.
     pub new: u64,
     /// Relations that hold and were known.
     pub known: u64,
-    /// Relations that do not hold. Where the packet cannot be read any further, the rest of it counts as one.
+    /// Relations that do not hold. Where the packet cannot be read any further, the rest of it
+    /// counts as one.
     pub wrong: u64,
 }
 
-/// What relations are computed from.
+/// The data that relations are checked with.
 struct Checker {
     base: FactorBase,
     parameters: Parameters,
     polynomials: Polynomials,
-    /// The family of the relation before.
+    /// The family that was used last.
     family: Option<(u64, Family)>,
 }
 
@@ -80,7 +81,7 @@ impl Checker {
         family.value(multiple, family.b(relation.polynomial), relation.place)
     }
 
-    /// What the relation is about, if it holds.
+    /// Root and value of a relation, if it holds.
     fn check(&mut self, relation: &Relation<'_>) -> Option<Value> {
         if relation.polynomial >= self.polynomials.in_family()
             || usize::from(relation.place) >= BLOCK
@@ -102,7 +103,8 @@ impl Checker {
         (rest.to_word() == Some(relation.large)).then_some(value)
     }
 
-    /// Which primes the product 4a·v has an odd number of times, rising: 0 for the sign, then those of the base, then large ones by `number_of`.
+    /// Which primes the product 4a·v has an odd number of times, rising: 0 for the sign, then those
+    /// of the base, then large ones by `number_of`.
     fn odd(&mut self, relation: &Relation<'_>, number_of: impl FnOnce(u64) -> u32) -> Vec<u32> {
         let value = self.value(relation).value;
         let mut odd = Vec::with_capacity(relation.primes.len() + self.parameters.factors + 3);
@@ -129,7 +131,8 @@ impl Checker {
 }
 
 impl Collector {
-    /// Starts to collect relations of a composite. Takes a tenth of a second at 256 bits, some at 400.
+    /// Starts to collect relations of a composite. Takes a tenth of a second at 256 bits, some at
+    /// 400.
     ///
     /// # Errors
     ///
@@ -265,7 +268,7 @@ fn unreadable() -> Error {
     Error::fault("a relation that was kept cannot be read")
 }
 
-/// What tells a relation from others: its root.
+/// Identifies a relation by its root.
 fn mark(root: Wide) -> u64 {
     let [low, high] = root.lowest();
     low ^ high.rotate_left(17)
@@ -309,7 +312,8 @@ impl<'a> Product<'a> {
         }
     }
 
-    /// The greatest common divisor of the number and x − y, where x² ≡ y² are the sides of the product.
+    /// The greatest common divisor of the number and x − y, where x² ≡ y² are the sides of the
+    /// product.
     fn divisor(self) -> Result<Integer, Error> {
         let number = self.number;
         if self.is_negative {
@@ -339,8 +343,8 @@ impl<'a> Product<'a> {
     }
 }
 
-/// Dependencies that are looked at before more relations are asked for. They are sums at random of all that there are, so that each gives a proper
-/// divisor with a probability of a half at least.
+/// Dependencies that are looked at before more relations are asked for. They are sums at random of
+/// all that there are, so that each gives a proper divisor with a probability of a half at least.
 const MOST_TRIED: usize = 48;
 
 /// Relations that are collected beyond those without which there may be no dependency.

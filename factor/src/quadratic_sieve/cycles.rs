@@ -1,11 +1,12 @@
-//! Counting what relations with large primes combine to.
+//! Count of the relations without large primes that relations with large primes combine to.
 //!
 //! As in Lenstra and Manasse, *Factoring with two large primes*, 1994.
 
 use std::collections::HashMap;
 
-/// How many relations without large primes there are to be had: those found, and one for each cycle in the graph whose vertices are the large
-/// primes and 1, and whose edges are the relations with one or two of them.
+/// Number of relations without large primes: those found, and one for each cycle
+/// in the graph whose vertices are the large primes and 1, and whose edges are the relations with
+/// one or two of them.
 pub(super) struct Cycles {
     vertices: HashMap<u64, u32>,
     /// Of each vertex, one that is nearer to the root of its component, or itself.

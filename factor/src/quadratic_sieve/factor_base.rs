@@ -1,4 +1,5 @@
-//! The factor base: primes that can divide the values of polynomials, with square roots of the number modulo each.
+//! The factor base: primes that can divide the values of polynomials, with square roots of the
+//! number modulo each.
 
 use primepool_engine::table::Table;
 use rug::Integer;
@@ -7,7 +8,7 @@ use super::multiplier::multiplier;
 use super::parameters::Parameters;
 use crate::{Cancel, Error};
 
-/// Primes that are looked at between two looks at the cancellation flag: some milliseconds.
+/// Primes between two polls of the cancellation flag: some milliseconds.
 const PRIMES_PER_POLL: usize = 4096;
 
 /// The factor base of one number.
@@ -17,7 +18,7 @@ pub(super) struct FactorBase {
     pub(super) primes: Vec<u32>,
     /// A square root of the multiple modulo each prime; 0 where the prime divides the multiplier.
     pub(super) roots: Vec<u32>,
-    /// What the number is multiplied by.
+    /// The multiplier.
     pub(super) multiplier: u32,
     /// The number times the multiplier, which is 1 modulo 8.
     pub(super) multiple: Integer,
@@ -42,7 +43,8 @@ impl FactorBase {
         cancel: &Cancel,
     ) -> Result<Base, Error> {
         let (mut table, mut residues) = (Table::default(), Vec::new());
-        // Half of the primes are in the base: the prime with that number, by the prime number theorem, and some more.
+        // Half of the primes are in the base: the prime with that number, by the prime number
+        // theorem, and some more.
         let index = 2.0 * parameters.base as f64 + 100.0;
         let mut bound = (index * (index.ln() + 2.0)) as u32;
         loop {
@@ -82,8 +84,9 @@ impl FactorBase {
     }
 }
 
-/// A square root of `n` modulo an odd prime below 2^32, if there is one: by a power, or by the algorithm of Tonelli and Shanks (Cohen, *A course in
-/// computational algebraic number theory*, 1993, section 1.5.1).
+/// A square root of `n` modulo an odd prime below 2^32, if there is one: by a power, or by the
+/// algorithm of Tonelli and Shanks (Cohen, *A course in computational algebraic number theory*,
+/// 1993, section 1.5.1).
 fn square_root(n: u64, prime: u64) -> Option<u64> {
     let multiply = |a: u64, b: u64| a * b % prime;
     if n == 0 {
@@ -99,7 +102,8 @@ fn square_root(n: u64, prime: u64) -> Option<u64> {
     let twos = (prime - 1).trailing_zeros();
     let odd = (prime - 1) >> twos;
     let non_residue = (2..).find(|&z| power(z, prime / 2, prime) == prime - 1)?;
-    // Invariant: root² = n · rest, and the order of rest divides 2^(order − 1), that of `generator` is 2^order.
+    // Invariant: root² = n · rest, and the order of rest divides 2^(order − 1), that of `generator`
+    // is 2^order.
     let mut generator = power(non_residue, odd, prime);
     let mut order = twos;
     let half = power(n, odd / 2, prime);

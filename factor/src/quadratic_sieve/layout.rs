@@ -1,7 +1,8 @@
-//! From the factor base to the lines that the inner loops work on.
+//! The layout of the factor base in lines, as the inner loops need it.
 //!
-//! Entries are the odd primes of the base and small powers of the smallest ones, in ascending order and in classes by how they are sieved with
-//! ([`ShortModuli`], [`Buckets`]). Each class is filled up to whole lines.
+//! Entries are the odd primes of the base and small powers of the smallest ones, in ascending order
+//! and in classes by how they are sieved with ([`ShortModuli`], [`Buckets`]). Each class is filled
+//! up to whole lines.
 
 use std::iter::Peekable;
 
@@ -14,20 +15,20 @@ use super::kernel::{
 };
 use super::parameters::{BLOCK, HALF, Parameters};
 
-/// Moduli from this on are sieved with by lists.
+/// From this modulus on, places are collected in lists.
 const LISTED_FROM: u32 = 4096;
 
 /// Powers of primes below this are entries as well, as long as they are below [`POWERS_BELOW`].
 const POWERS_OF: u32 = 64;
 const POWERS_BELOW: u32 = 1024;
 
-/// Index of no prime: of what fills a line.
+/// Index of a padding entry.
 pub(super) const NO_PRIME: u32 = u32::MAX;
 
 /// A place in a list beyond the block.
 pub(super) const OUTSIDE: u16 = BLOCK as u16;
 
-/// A modulus, or what fills a line.
+/// A modulus, or padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     modulus: u32,
@@ -50,7 +51,7 @@ pub(super) struct Layout {
     pub(super) logs: Vec<u8>,
     /// Places of large primes expected in the block of a polynomial.
     pub(super) expected_large: f64,
-    /// Entries that fill lines of lists.
+    /// Padding entries of the third class.
     list_filling: Vec<usize>,
 }
 
@@ -102,7 +103,8 @@ impl Layout {
         self.short.modulus.len() * SHORTS
     }
 
-    /// Entries that no polynomial of a family is sieved with: those of the factors of its leading coefficient, and what fills lists.
+    /// Entries that are not sieved with in a family: those of the factors of its leading
+    /// coefficient, and padding of the third class.
     pub(super) fn unused<'a>(&'a self, factors: &'a [u32]) -> impl Iterator<Item = usize> + 'a {
         let of_factors = (0..self.shorts()).filter(|&i| factors.contains(&self.primes[i]));
         of_factors.chain(self.list_filling.iter().copied())
@@ -224,7 +226,7 @@ fn sections(logs: &[u8]) -> Vec<Section> {
         .collect()
 }
 
-/// The logarithm of a line: that in the middle of what does not fill it.
+/// The logarithm of a line: that of its middle entry, without padding.
 fn line_log(logs: &[u8]) -> u8 {
     let used = logs.iter().rposition(|&log| log > 0).unwrap_or(0);
     logs[used.div_ceil(2)]
@@ -246,7 +248,7 @@ fn by_log(logs: impl Iterator<Item = u8>, most: usize) -> impl Iterator<Item = (
     runs.into_iter()
 }
 
-/// The number of bits of the values of polynomials, about.
+/// Approximate number of bits of the largest values.
 pub(super) fn value_bits(multiple: &Integer) -> f64 {
     // The largest values are M·√(N/2)/2 or so.
     f64::from(HALF).log2() + f64::from(multiple.significant_bits()) / 2.0 - 1.75

@@ -1,20 +1,27 @@
 //! The self-initialising quadratic sieve.
 //!
-//! Values of many polynomials are sieved for those that factor over a base of small primes, but for one large prime; enough of them multiply to a
-//! square, which gives a divisor. The design is made for a processor's first cache and its vectors:
+//! Values of many polynomials are sieved for those that factor over a base of small primes, but for
+//! one large prime; enough of them multiply to a square, which gives a divisor. The design is made
+//! for a processor's first cache and its vectors:
 //!
-//! - each polynomial is sieved over one block of 32 KiB only: values are small near the middle, and polynomials are cheap;
-//! - primes above the block's length are in the block once for each root at most. 16 of them stay in registers while their roots go through 32 polynomials,
-//!   and what is in the block goes to the bucket of its polynomial without a branch ([`kernel`]);
-//! - primes below about 1,300 are not sieved with. What the others report is scored again with all of them at once, before its value is computed;
-//! - the step of a root from one polynomial to the next is B/a = γ/q modulo the prime, one product of a table's entry ([`polynomials`]).
+//! - each polynomial is sieved over one block of 32 KiB only: values are small near the middle, and
+//!   polynomials are cheap;
+//! - primes above the block's length have at most one place in it for each root. 16 of them stay in
+//!   registers while their roots go through 32 polynomials; places in the block are appended to the
+//!   bucket of their polynomial without a branch ([`kernel`]);
+//! - primes below about 1,300 are not sieved with. Each report of the others is scored again with
+//!   all of these at once, before its value is computed;
+//! - the step of a root from one polynomial to the next is B/a = γ/q modulo the prime, one product
+//!   of a table's entry ([`polynomials`]).
 //!
-//! Which relations there are depends on the number and the indices of families only: the same on all machines, and for all kernels.
+//! The relations depend on the number and the indices of families only: they are the same on all
+//! machines and for all kernels.
 //!
 //! # Sources
 //!
-//! Pomerance, *The quadratic sieve factoring algorithm*, 1985; Silverman, *The multiple polynomial quadratic sieve*, 1987; Contini, *Factoring integers with
-//! the self-initializing quadratic sieve*, 1997; Kleinjung, *Quadratic sieving*, 2016, for many polynomials at once.
+//! Pomerance, *The quadratic sieve factoring algorithm*, 1985; Silverman, *The multiple polynomial
+//! quadratic sieve*, 1987; Contini, *Factoring integers with the self-initializing quadratic
+//! sieve*, 1997; Kleinjung, *Quadratic sieving*, 2016, for many polynomials at once.
 
 mod block_lanczos;
 mod collector;
@@ -51,14 +58,15 @@ pub const MIN_BITS: u32 = 64;
 /// The greatest number of bits of a composite that the sieve takes.
 pub const MAX_BITS: u32 = 400;
 
-/// Number of the form that relations have in packets. Packets of another form are for another version of this crate.
+/// Number of the form that relations have in packets. Packets of another form are for another
+/// version of this crate.
 pub const RELATIONS_FORM: u32 = 2;
 
 /// Families in a row without a new relation after which the sieve gives up.
 const BARREN: u32 = 256;
 
-/// A proper divisor of an odd composite that is no power of a prime. `None` if the sieve fails. `progress` is told the relations that
-/// there are and that are needed.
+/// A proper divisor of an odd composite that is no power of a prime. `None` if the sieve fails.
+/// `progress` is told the relations that there are and that are needed.
 pub(crate) fn split(
     number: &Integer,
     kernel: SieveKernel,
@@ -124,7 +132,7 @@ pub mod tuning {
     }
 }
 
-/// The sieve as a worker on many machines holds it: for one composite.
+/// The sieve of one composite, in parts for many machines.
 pub struct Families {
     number: Integer,
     siever: Siever,
@@ -137,7 +145,7 @@ impl std::fmt::Debug for Families {
 }
 
 impl Families {
-    /// Takes a tenth of a second at 256 bits.
+    /// Prepares the sieve: a tenth of a second at 256 bits.
     ///
     /// # Errors
     ///
@@ -162,8 +170,8 @@ impl Families {
         &self.number
     }
 
-    /// The relations of these families, as a packet, and how many families that are: a range with too many relations for one packet
-    /// ends early.
+    /// The relations of these families, as a packet, and how many families that are: a range with
+    /// too many relations for one packet ends early.
     ///
     /// # Errors
     ///

@@ -8,8 +8,8 @@ const BOUND: u32 = 200;
 /// Odd primes that a multiplier is judged by.
 const PRIMES: usize = 350;
 
-/// The best multiplier k with k · `n` ≡ 1 mod 8, by the measure of Silverman, *The multiple polynomial quadratic sieve*, 1987, section 5.
-/// `primes` are the odd primes from 3 on, `n` is odd.
+/// The best multiplier k with k · `n` ≡ 1 mod 8, by the measure of Silverman, *The multiple
+/// polynomial quadratic sieve*, 1987, section 5. `primes` are the odd primes from 3 on, `n` is odd.
 pub(super) fn multiplier(n: &Integer, primes: &[u32]) -> u32 {
     let primes = &primes[..PRIMES.min(primes.len())];
     let symbols: Vec<i32> = primes.iter().map(|&p| n.jacobi(&p.into())).collect();
@@ -41,7 +41,8 @@ pub(super) fn multiplier(n: &Integer, primes: &[u32]) -> u32 {
         .unwrap_or(1)
 }
 
-/// The natural logarithm in units of 2^-20, rounded: the same on all machines, whatever the last bit of theirs is.
+/// The natural logarithm in units of 2^-20, rounded: the same on all machines, whatever the last
+/// bit of theirs is.
 fn log(n: u32) -> i64 {
     (f64::from(n).ln() * f64::from(1 << 20)).round() as i64
 }

@@ -1,13 +1,17 @@
 //! Linear algebra of the sieve: sets of sparse vectors over GF(2) whose sum is zero.
 //!
-//! First what is sparse: vectors with an entry that no other one has are dropped, and where only a few share an entry, the lightest of them is added to the
-//! others and dropped with the entry. What is left is much smaller. If it is small enough it is made dense, and taken to echelon form by the method of the four
-//! Russians; else it stays sparse, for the block Lanczos algorithm. Both use several cores.
+//! First what is sparse: vectors with an entry that no other one has are dropped, and where only a
+//! few share an entry, the lightest of them is added to the others and dropped with the entry. What
+//! is left is much smaller. If it is small enough it is made dense, and taken to echelon form by
+//! the method of the four Russians; else it stays sparse, for the block Lanczos algorithm. Both use
+//! several cores.
 //!
 //! # Sources
 //!
-//! Pomerance and Smith, *Reduction of huge, sparse matrices over finite fields via created catastrophes*, 1992; Cavallar, *Strategies in filtering in the
-//! number field sieve*, 2000; Albrecht, Bard and Hart, *Algorithm 898: Efficient multiplication of dense matrices over GF(2)*, 2010, for the tables.
+//! Pomerance and Smith, *Reduction of huge, sparse matrices over finite fields via created
+//! catastrophes*, 1992; Cavallar, *Strategies in filtering in the number field sieve*, 2000;
+//! Albrecht, Bard and Hart, *Algorithm 898: Efficient multiplication of dense matrices over GF(2)*,
+//! 2010, for the tables.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,7 +23,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::{block_lanczos, parallel};
 use crate::{Cancel, Error};
 
-/// Most vectors without singletons that are made dense. More of them stay sparse, for the block Lanczos algorithm.
+/// Most vectors without singletons that are made dense. More of them stay sparse, for the block
+/// Lanczos algorithm.
 const DENSE: usize = 10_000;
 
 /// Attempts of the block Lanczos algorithm, each with other random numbers.
@@ -34,7 +39,8 @@ const MAX_LIGHT: u32 = 40;
 /// Rows in a table of the sums of all their subsets.
 const TABLE_BITS: usize = 7;
 
-/// Tables from which sums are added to the other rows at a time: these are in memory, and each pass over them takes its time.
+/// Tables from which sums are added to the other rows at a time: these are in memory, and each pass
+/// over them takes its time.
 const TABLES: usize = 4;
 
 /// Words to be added for a table that are worth a thread: some tenths of a millisecond.
@@ -43,9 +49,10 @@ const WORDS_A_THREAD: usize = 1 << 19;
 /// Rows that a thread takes at a time.
 const ROWS_AT_A_TIME: usize = 256;
 
-/// Sets of vectors, each given by the indices of its entries that are 1 (rising, below `entries`), whose sum is zero: ascending
-/// numbers of vectors. If there are no more than `most` of them that are independent, these; else so many sums of them at random, so
-/// that what all of them have in common but a few shows all the same.
+/// Sets of vectors, each given by the indices of its entries that are 1 (rising, below `entries`),
+/// whose sum is zero: ascending numbers of vectors. If there are no more than `most` of them that
+/// are independent, these; else so many sums of them at random, so that what all of them have in
+/// common but a few shows all the same.
 ///
 /// # Errors
 ///
@@ -94,8 +101,8 @@ impl Dependencies {
     }
 }
 
-/// The vectors that are left when those are dropped, again and again, that have an entry of their own; and how many of these
-/// have each entry.
+/// The vectors without singletons: those with an entry that no other vector has are dropped, again
+/// and again. Also the number of vectors that have each entry.
 fn without_singletons(vectors: &[Vec<u32>], entries: usize) -> (Vec<u32>, Vec<u32>) {
     let mut weights = vec![0_u32; entries];
     for &entry in vectors.iter().flatten() {
@@ -198,8 +205,9 @@ impl Merge {
         }
     }
 
-    /// Drops one sum after the other, with the entry that the fewest have. With `stays_sparse` only where the others do not become heavier than they are on
-    /// average, so that the product of their number and their weight falls.
+    /// Drops one sum after the other, with the entry that the fewest have. With `stays_sparse` only
+    /// where the others do not become heavier than they are on average, so that the product of
+    /// their number and their weight falls.
     fn run(&mut self, stays_sparse: bool, cancel: &Cancel) -> Result<(), Error> {
         let mut left = self.sums.len();
         let mut total: usize = self.sums.iter().flatten().map(Sum::weight).sum();
@@ -266,7 +274,8 @@ impl Merge {
         xor(&mut sum.heavy, &added.heavy);
     }
 
-    /// A number for each entry that is left, from 0 on: first the heavy ones. And how many there are.
+    /// A number for each entry that is left, from 0 on: first the heavy ones. And how many there
+    /// are.
     fn numbers(&self) -> (Vec<usize>, usize) {
         let mut count = self.heavy;
         let mut numbers = vec![0; self.holders.len()];
@@ -330,7 +339,8 @@ impl Merge {
     }
 }
 
-/// A dense matrix, and beside it which of the rows at first each row is the sum of: bits of a row from a whole word on.
+/// A dense matrix, and beside it which of the rows at first each row is the sum of: bits of a row
+/// from a whole word on.
 struct Dense {
     rows: Vec<Vec<u64>>,
     columns: usize,
@@ -389,8 +399,8 @@ impl Dense {
         Ok((0..most).map(sum).collect())
     }
 
-    /// Brings up to [`TABLES`] · [`TABLE_BITS`] rows to the place `from`, each with a column that the others of them do not have, and tells these. Goes on
-    /// at `column`.
+    /// Brings up to [`TABLES`] · [`TABLE_BITS`] rows to the place `from`, each with a column that
+    /// the others of them do not have, and tells these. Goes on at `column`.
     fn pivots(&mut self, from: usize, column: &mut usize) -> Vec<usize> {
         let most = TABLES * TABLE_BITS;
         let mut pivots: Vec<usize> = Vec::with_capacity(most);
@@ -426,7 +436,8 @@ impl Dense {
     }
 }
 
-/// Clears the columns of pivots in all other rows; in words before `first` there is nothing to be added.
+/// Clears the columns of pivots in all other rows; in words before `first` there is nothing to be
+/// added.
 fn clear(
     block: &[Vec<u64>],
     pivots: &[usize],
@@ -512,7 +523,7 @@ fn xor(row: &mut [u64], other: &[u64]) {
     }
 }
 
-/// What is in exactly one of two rising sequences.
+/// The elements that are in exactly one of two rising sequences.
 fn symmetric_difference(a: &[u32], b: &[u32]) -> Vec<u32> {
     let mut all = Vec::with_capacity(a.len() + b.len());
     let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());

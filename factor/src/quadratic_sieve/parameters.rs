@@ -1,7 +1,8 @@
 //! Parameters by size of the number.
 //!
-//! Factor base, large primes and factors of a polynomial's leading coefficient decide which relations a
-//! work index stands for, so all machines must agree on them: they are computed in integers.
+//! Factor base, large primes and factors of a polynomial's leading coefficient decide which
+//! relations a work index stands for, so all machines must agree on them: they are computed in
+//! integers.
 
 /// Half the length of the interval that each polynomial is sieved over.
 pub(super) const HALF: u32 = BLOCK as u32 / 2;
@@ -9,7 +10,7 @@ pub(super) const HALF: u32 = BLOCK as u32 / 2;
 /// Values that each polynomial is sieved for: one block, which fits the first level of the cache.
 pub(super) const BLOCK: usize = 1 << 15;
 
-/// What the sieve of one number works with.
+/// Parameters of the sieve of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameters {
     /// Number of primes in the factor base, 2 among them.
@@ -22,7 +23,8 @@ pub struct Parameters {
     pub factors: usize,
     /// Number of primes that these are chosen from.
     pub pool: usize,
-    /// How many bits a value may lack at the sieve's threshold, which the primes that are not sieved with are to make up.
+    /// Bits that a value may lack at the sieve's threshold. The primes that are not sieved with
+    /// have to supply them.
     pub lacking_bits: u32,
 }
 
@@ -55,9 +57,10 @@ const fn row(
     }
 }
 
-/// Each value was the best, or within the noise of the best, when one of them was changed at a time: `make tune-factor`, on an AMD EPYC (Zen 4) from 128 to 256
-/// bits and on an Intel Xeon (Sapphire Rapids) from 96 to 208 bits. Below and above they are estimates. The optimum is flat: a factor base that is a third larger or
-/// smaller costs some 3 %.
+/// Each value was the best, or within the noise of the best, when one of them was changed at a
+/// time: `make tune-factor`, on an AMD EPYC (Zen 4) from 128 to 256 bits and on an Intel Xeon
+/// (Sapphire Rapids) from 96 to 208 bits. Below and above they are estimates. The optimum is flat:
+/// a factor base that is a third larger or smaller costs some 3 %.
 const TABLE: [Row; 14] = [
     row(64, 50, 12 * 16, 100, 3, 12),
     row(80, 90, 13 * 16, 120, 3, 14),
@@ -101,8 +104,9 @@ impl Parameters {
     }
 }
 
-/// Primes to choose `factors` of a leading coefficient from. Ten times as many, so that values of different polynomials rarely
-/// meet; fewer for large numbers, where that many tables of inverses would take much memory.
+/// Primes to choose `factors` of a leading coefficient from. Ten times as many, so that values of
+/// different polynomials rarely meet; fewer for large numbers, where that many tables of inverses
+/// would take much memory.
 fn pool(bits: u32, factors: usize) -> usize {
     match bits {
         0..=256 => (10 * factors).max(24),

@@ -1,11 +1,13 @@
 //! Polynomials, in families that share their leading coefficient.
 //!
-//! With N the number times its multiplier, 1 modulo 8, and odd a and b with b² ≡ N modulo 4a, the values of y = 2ax + b are such that
-//! y² − N = 4a · v(x) with v(x) = ax² + bx + (b² − N)/4a. Of a = Π q, a product of primes of the base, there are 2^(s − 1) such b
-//! up to their sign: b = Σ ±B_i, with B_i² ≡ N modulo q_i and B_i ≡ 0 modulo the others (Contini, *Factoring integers with the self-initializing quadratic
-//! sieve*, 1997; the form 2ax + b from Silverman, 1987).
+//! With N the number times its multiplier, 1 modulo 8, and odd a and b with b² ≡ N modulo 4a, the
+//! values of y = 2ax + b are such that y² − N = 4a · v(x) with v(x) = ax² + bx + (b² − N)/4a. Of a
+//! = Π q, a product of primes of the base, there are 2^(s − 1) such b up to their sign: b = Σ ±B_i,
+//! with B_i² ≡ N modulo q_i and B_i ≡ 0 modulo the others (Contini, *Factoring integers with the
+//! self-initializing quadratic sieve*, 1997; the form 2ax + b from Silverman, 1987).
 //!
-//! A family follows from the number and an index alone, on all machines, so that no machine has to tell another which ones it uses.
+//! A family follows from the number and an index alone, on all machines, so that no machine has to
+//! tell another which ones it uses.
 
 use std::ops::Range;
 
@@ -31,7 +33,7 @@ pub(super) struct Polynomials {
     /// Where in the factor base the factors of leading coefficients are.
     pool: Range<usize>,
     factors: usize,
-    /// What families are chosen at random by.
+    /// Seed of the random choice of families.
     seed: u64,
 }
 
@@ -69,7 +71,8 @@ impl Polynomials {
             .to_u32()
             .unwrap_or(u32::MAX);
         let middle = base.primes.partition_point(|&prime| prime < typical);
-        // The smallest primes are worth more in values. What is in the pool is below the block's length.
+        // The smallest primes are worth more in values. Primes of the pool are below the block's
+        // length.
         let least = base.primes.partition_point(|&prime| prime < LEAST_FACTOR);
         let most = base.primes.partition_point(|&prime| prime < 2 * HALF);
         let start = middle.saturating_sub(parameters.pool / 2).max(least);
@@ -123,7 +126,8 @@ impl Polynomials {
         }
     }
 
-    /// All factors but one at random, and the last one so that the product fits; the best of some tries.
+    /// All factors but one at random, and the last one so that the product fits; the best of some
+    /// tries.
     fn choose(&self, base: &FactorBase, index: u64) -> Vec<u32> {
         let mut random = Random(self.seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let pool = &base.primes[self.pool.clone()];
@@ -173,7 +177,8 @@ impl Polynomials {
 const LEAST_FACTOR: u32 = 13;
 
 impl Family {
-    /// b of a polynomial: in the order of Gray's code, so that one sign changes from each to the next.
+    /// b of a polynomial: in the order of Gray's code, so that one sign changes from each to the
+    /// next.
     pub(super) fn b(&self, polynomial: u32) -> Wide {
         let negative = polynomial ^ polynomial >> 1;
         let terms = self.terms.iter().enumerate();
@@ -182,7 +187,8 @@ impl Family {
             .fold(self.b, |b, (_, term)| b.sub(*term))
     }
 
-    /// What the polynomial with this b gives for a place in the block; modulo 2^254, and the number has fewer than 500 bits.
+    /// Root and value of the polynomial with this b at a place in the block. Computed modulo 2^254;
+    /// values have fewer bits.
     pub(super) fn value(&self, multiple: Wide, b: Wide, place: u16) -> Value {
         let x = i64::from(place) - i64::from(HALF);
         let root = self.a.mul_small(2 * x).add(b);

@@ -1,9 +1,10 @@
 //! Relations, and their form in packets.
 //!
-//! A relation is y² ≡ 4a·v modulo the number, with a value v of a polynomial that is a product of primes of the factor base and at most one large
-//! prime. Family, polynomial and place say what y, a and v are, so that they need not travel; the primes of v do, since to find them again
-//! would take longer than to find the relation. A packet is a byte with the number of this form, [`RELATIONS_FORM`], and a sequence of relations, compressed as a
-//! stream of zlib (RFC 1950). Each relation:
+//! A relation is y² ≡ 4a·v modulo the number, with a value v of a polynomial that is a product of
+//! primes of the factor base and at most one large prime. Family, polynomial and place determine y,
+//! a and v, so these are not sent. The primes of v are sent: finding them again would take longer
+//! than finding the relation. A packet is a byte with the number of this form, [`RELATIONS_FORM`],
+//! and a sequence of relations, compressed as a stream of zlib (RFC 1950). Each relation:
 //!
 //! | form | meaning |
 //! |---|---|
@@ -40,7 +41,8 @@ pub(super) fn pack(relations: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// The form of the relations of a packet, see [`RELATIONS_FORM`]; `None` for what is no packet of any version.
+/// The form of the relations of a packet, see [`RELATIONS_FORM`]; `None` if it is no packet of any
+/// version.
 #[must_use]
 pub fn form(packet: &[u8]) -> Option<u32> {
     match *packet.first()? {
@@ -52,7 +54,8 @@ pub fn form(packet: &[u8]) -> Option<u32> {
 /// Header of zlib.
 const FIRST_OF_FORM_1: u8 = 0x78;
 
-/// The relations of a packet, and whether that is all of it: what cannot be read any further, or has more than a packet can have, ends early.
+/// The relations of a packet, and whether that is all of it: what cannot be read any further, or
+/// has more than a packet can have, ends early.
 pub(super) fn unpack(packet: &[u8]) -> (Vec<u8>, bool) {
     let mut relations = Vec::new();
     if form(packet) != Some(RELATIONS_FORM) {
@@ -70,7 +73,8 @@ pub(super) struct Relation<'a> {
     pub(super) family: u64,
     pub(super) polynomial: u32,
     pub(super) place: u16,
-    /// Indices in the factor base of the odd primes of the value, rising; each as often as it divides.
+    /// Indices in the factor base of the odd primes of the value, rising; each as often as it
+    /// divides.
     pub(super) primes: &'a [u32],
     /// The large prime, or 1.
     pub(super) large: u64,

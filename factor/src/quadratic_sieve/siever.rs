@@ -49,15 +49,15 @@ pub(super) struct Siever {
     unused: Vec<usize>,
 }
 
-/// How sums of logarithms are read.
+/// Interpretation of the sums of logarithms.
 struct Scores {
-    /// What is added to a sum for a factor of 2.
+    /// The logarithm of 2 in sums.
     scale: f64,
-    /// What each sum begins with.
+    /// Initial value of sums.
     initial: u8,
     /// By part of the block, log2 of the values in it.
     values: Vec<f64>,
-    /// Most bits of what the factor base leaves of a value.
+    /// Most bits of the cofactor that the factor base leaves of a value.
     cofactor: f64,
 }
 
@@ -65,7 +65,7 @@ impl Scores {
     fn new(base: &FactorBase, polynomials: &Polynomials, parameters: &Parameters) -> Self {
         let cofactor = (parameters.large_bound as f64).log2();
         let typical = value_bits(&base.multiple);
-        // Below the threshold by what the primes that are not sieved with bring.
+        // The primes that are not sieved with supply the rest.
         let threshold = (typical - cofactor - f64::from(parameters.lacking_bits)).max(0.0);
         let scale = (118.0 / (threshold + 6.0))
             .min(2.0)
@@ -205,7 +205,7 @@ impl Siever {
             short: &mut self.short,
             long: &mut self.long,
         });
-        // Only those in 16 bits change from family to family.
+        // Entries of the family before are sieved with again. Only moduli of 16 bits are concerned.
         let short = &mut self.layout.short;
         for i in self.unused.drain(..) {
             short.modulus[i / SHORTS].0[i % SHORTS] =
@@ -216,7 +216,8 @@ impl Siever {
         for &i in &self.unused {
             let (line, lane) = (i / SHORTS, i % SHORTS);
             let short = &mut self.layout.short;
-            // In a list it is outside the block for ever. In the other classes its logarithm adds nothing.
+            // In a list its place is outside the block for ever. In the other classes it adds a
+            // logarithm of 0.
             let is_listed = line >= short.direct;
             if is_listed {
                 short.modulus[line].0[lane] = 0;
@@ -231,7 +232,8 @@ impl Siever {
         }
     }
 
-    /// Factors the value at a place over the base: gives the large prime, or 1, and has the other primes but 2 in `primes`. `None` where more is left.
+    /// Factors the value at a place over the base: gives the large prime, or 1, and has the other
+    /// primes but 2 in `primes`. `None` where more is left.
     fn factor(&mut self, family: &Family, b: Wide, place: u16, in_batch: usize) -> Option<u64> {
         let Scores {
             scale,
@@ -242,7 +244,8 @@ impl Siever {
         let multiple = self.polynomials.multiple;
         let sieved = u32::from(self.block.at(place).wrapping_sub(initial));
         let most = cofactor + SLACK;
-        // First by the primes that are not sieved with, and the largest value that may be here.
+        // First by the score of the primes that are not sieved with, and an upper bound of the
+        // value.
         let score = self.kernel.run(Score {
             moduli: &self.layout.short,
             roots: &self.short,
@@ -301,7 +304,7 @@ impl Siever {
         if large >= self.parameters.large_bound {
             return None;
         }
-        // A prime of the base that was left out for its other root.
+        // A prime of the base whose place was left out of the buckets.
         if large > 1
             && large <= u64::from(self.base.largest())
             && let Ok(index) = self.base.primes.binary_search(&(large as u32))

@@ -1,4 +1,4 @@
-//! Integers of 256 bits: what polynomials of the sieve are computed with.
+//! Integers of 256 bits, for the polynomials of the sieve.
 
 use primepool_engine::small;
 use rug::Integer;
@@ -138,7 +138,8 @@ impl Wide {
         Self(words).shift_right(by % u64::BITS)
     }
 
-    /// The integer in [−2^(bits − 1), 2^(bits − 1)) with the same `bits` low bits; `bits` is above 192.
+    /// The integer in [−2^(bits − 1), 2^(bits − 1)) with the same `bits` low bits; `bits` is above
+    /// 192.
     pub(super) fn sign_extend(mut self, bits: u32) -> Self {
         let above = 256 - bits;
         self.0[WORDS - 1] = ((self.0[WORDS - 1] << above).cast_signed() >> above).cast_unsigned();
@@ -154,8 +155,8 @@ impl Wide {
         inverse
     }
 
-    /// The quotient by an odd `divisor` with this inverse modulo 2^64, if an integer without a sign is divisible (Jebelean, *An algorithm
-    /// for exact division*, 1993).
+    /// The quotient by an odd `divisor` with this inverse modulo 2^64, if an integer without a sign
+    /// is divisible (Jebelean, *An algorithm for exact division*, 1993).
     pub(super) fn divide(self, divisor: u32, inverse: u64) -> Option<Self> {
         let mut quotient = [0; WORDS];
         let mut borrow = 0;

@@ -146,7 +146,8 @@ fn lines(numbers: &[Integer], kernel: SieveKernel) -> Vec<String> {
     ours
 }
 
-/// Of two thousand, every sixtieth or so; all of them where [`cases`] says so. One in twenty is above 160 bits.
+/// Of two thousand, every sixtieth or so; all of them where [`cases`] says so. One in twenty is
+/// above 160 bits.
 #[test]
 fn semiprimes_are_factored_as_by_pari_with_every_kernel() {
     let mut random = Random::new(14);
@@ -177,7 +178,8 @@ fn a_thousand_random_numbers_are_factored_as_by_pari() {
         (numbers.len(), bits().min(), bits().max()),
         (1000, Some(20), Some(200))
     );
-    // No divisor of the period of the sizes, so that each of them comes up; the largest few take half of the time.
+    // No divisor of the period of the sizes, so that each of them comes up; the largest few take
+    // half of the time.
     let (step, most) = cases((11, 180), (1, 200));
     let chosen = numbers.into_iter().step_by(step);
     let chosen: Vec<Integer> = chosen.filter(|n| n.significant_bits() <= most).collect();
@@ -302,7 +304,8 @@ fn what_is_beyond_reach_is_left_with_what_was_found() {
         (&hard, 1, Reason::TooLarge)
     );
 
-    // What the sieve may not do, which is how the pool leaves it to others, is left too, and what it may not do to a square, once.
+    // What the sieve may not do, which is how the pool leaves it to others, is left too, and what
+    // it may not do to a square, once.
     let limits = Limits {
         sieve_bits: 100,
         curve_digits: 0,
@@ -434,7 +437,8 @@ fn stages_are_reported_in_pairs_and_count_what_they_do() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// Whenever it is cancelled: what is there multiplies to the number, primes are primes, what is left is none.
+    /// Whenever it is cancelled: what is there multiplies to the number, primes are primes, what is
+    /// left is none.
     #[test]
     fn a_cancelled_factorization_is_right_as_far_as_it_goes(
         seed: u64,

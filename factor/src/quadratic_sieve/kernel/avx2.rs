@@ -9,7 +9,7 @@ use super::vectors::{Shorts, Vectors, WORDS, Words, operations, run_with};
 pub(super) struct Avx2(());
 
 impl Avx2 {
-    /// If this processor is one.
+    /// Detects whether this processor has the instructions.
     pub(super) fn detect() -> Option<Self> {
         let is_there = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("popcnt")
@@ -22,7 +22,7 @@ impl Avx2 {
 /// Both halves of a line.
 type Pair = [__m256i; 2];
 
-/// For each set of 8 words, the indices of those that it has: AVX2 cannot compress.
+/// Permutations that compress: for each mask of 8 words, the indices of the words in it.
 static WORDS_OF: [[u32; 8]; 256] = {
     let mut all = [[0; 8]; 256];
     let mut set = 0;
@@ -40,7 +40,7 @@ static WORDS_OF: [[u32; 8]; 256] = {
     all
 };
 
-/// For each set of 8 words of 16 bits, the indices of the bytes of those that it has.
+/// The same for masks of 8 words of 16 bits: the indices of their bytes.
 static BYTES_OF: [[u8; 16]; 256] = {
     let mut all = [[0; 16]; 256];
     let mut set = 0;
@@ -94,15 +94,15 @@ const ODD: i32 = 0xaa;
 unsafe fn high_bits(a: Pair) -> u32 {
     // SAFETY: the processor has AVX2.
     unsafe {
-        // Saturation keeps the sign. It packs each half of a register apart.
+        // Saturation keeps the sign. The instruction packs each half of a register by itself.
         let bytes = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi16(a[0], a[1]));
         _mm256_movemask_epi8(bytes).cast_unsigned()
     }
 }
 
-// SAFETY: of every block in here that says nothing else: a value of the type proves that the
-// processor has the instructions. Memory is read and written through references to lines of 64 bytes, which are
-// aligned to as many, or to arrays of the size that is read or written.
+// SAFETY: for every block without an argument of its own: a value of the type proves that the
+// processor has the instructions. Memory is read and written through references to lines of 64
+// bytes, which are aligned to as many, or to arrays of the size that is read or written.
 impl Vectors for Avx2 {
     type W = Pair;
     type S = Pair;
@@ -207,7 +207,8 @@ impl Vectors for Avx2 {
     unsafe fn append_below(self, vector: Pair, bound: Pair, tagged: Pair, to: *mut u32) -> usize {
         let mut count = 0;
         for i in 0..2 {
-            // SAFETY: 32 bytes may be written after at most 8 words. A mask of 8 bits is an index of the table.
+            // SAFETY: 32 bytes may be written after at most 8 words. A mask of 8 bits is an index
+            // of the table.
             unsafe {
                 let below = _mm256_castsi256_ps(_mm256_cmpgt_epi32(bound[i], vector[i]));
                 let below = _mm256_movemask_ps(below) as usize;

@@ -9,7 +9,7 @@ use super::vectors::{Shorts, Vectors, WORDS, Words, operations, run_with};
 pub(super) struct Avx512(());
 
 impl Avx512 {
-    /// If this processor is one.
+    /// Detects whether this processor has the instructions.
     pub(super) fn detect() -> Option<Self> {
         let is_there = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
@@ -38,9 +38,9 @@ unsafe fn store_all(words: __m512i, to: *mut u32) {
 /// Odd words of 32 bits.
 const ODD: __mmask16 = 0xaaaa;
 
-// SAFETY: of every block in here that says nothing else: a value of the type proves that the
-// processor has the instructions. Memory is read and written through references to lines of 64 bytes, which are
-// aligned to as many, or to arrays of the size that is read or written.
+// SAFETY: for every block without an argument of its own: a value of the type proves that the
+// processor has the instructions. Memory is read and written through references to lines of 64
+// bytes, which are aligned to as many, or to arrays of the size that is read or written.
 impl Vectors for Avx512 {
     type W = __m512i;
     type S = __m512i;
@@ -109,7 +109,7 @@ impl Vectors for Avx512 {
         }
     }
 
-    // Compressed in a register and stored whole: to compress to memory is slow.
+    // Words are compressed in a register and stored as a whole line: compressing to memory is slow.
 
     #[inline(always)]
     unsafe fn append_below(

@@ -1,19 +1,21 @@
-//! The block of one polynomial: what the logarithms of the primes that divide each value add up to.
+//! The block of one polynomial: for each value, the sum of the logarithms of the primes that divide
+//! it.
 
 use super::buckets::{Buckets, Section};
 use super::roots::{Change, Roots, change_short};
 use super::vectors::{Operation, SHORTS, Shorts, Vectors};
 use crate::quadratic_sieve::parameters::BLOCK;
 
-/// Sums of logarithms by place in the block. Updates that end beyond the block go to what is after it.
+/// Sums of logarithms by place in the block, and room behind the block for updates that overshoot.
 #[derive(Clone)]
 #[repr(C, align(64))]
 pub(crate) struct Block([u8; BLOCK + OVERHANG]);
 
-/// An index of 16 bits, and the greatest multiple of a modulus that is at most the block's length, stay below the block's length and this.
+/// Bytes behind the block. A place of 16 bits plus a multiple of a modulus up to the block's length
+/// is an index of the whole array.
 const OVERHANG: usize = 1 << 16;
 
-/// Bytes that are looked at together.
+/// Bytes that are scanned together.
 const SCANNED: usize = 128;
 
 impl Block {
@@ -34,7 +36,8 @@ impl Block {
     }
 }
 
-/// Moduli in the block's first class, consecutive ones that are this often in it at least, and once more at most.
+/// Consecutive moduli of the second class with the same quotient of block length and modulus: each
+/// hits the block so many times or once more.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     /// Index after the last one.
@@ -50,8 +53,8 @@ pub(crate) struct Listed {
     pub(crate) log: u8,
 }
 
-/// Moduli of 16 bits in three classes, each a number of lines: the first are only scored with, the second are added to the block one by one, the
-/// third by lists of places.
+/// Moduli of 16 bits in three classes of whole lines. The first class is not sieved with, only used
+/// to score reports; the second is added to the block one by one; the third by lists of places.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ShortModuli {
     /// 0 for moduli of the third class that are not sieved with.
@@ -68,12 +71,13 @@ pub(crate) struct ShortModuli {
     pub(crate) runs: Vec<Run>,
     /// The third class.
     pub(crate) listed: Vec<Listed>,
-    /// By line of the third class: how often each of its moduli is in the block at least and at most, for a modulus that is sieved with.
+    /// By line of the third class: least and greatest number of places of one of its roots in the
+    /// block.
     pub(crate) times: Vec<(u8, u8)>,
 }
 
 impl ShortModuli {
-    /// Most places of the third class, and what is written after them.
+    /// Upper bound of the places of the third class, plus one line that may be written behind them.
     pub(crate) fn list_length(&self) -> usize {
         let places = self
             .times
@@ -90,12 +94,12 @@ pub(crate) struct Sieve<'a> {
     /// The change from the polynomial before.
     pub(crate) change: Option<Change>,
     pub(crate) buckets: &'a Buckets,
-    /// Those of the buckets.
+    /// Sections of the buckets.
     pub(crate) sections: &'a [Section],
     /// Index of the polynomial in its batch.
     pub(crate) polynomial: usize,
     pub(crate) block: &'a mut Block,
-    /// What all sums begin with.
+    /// Initial value of all sums.
     pub(crate) initial: u8,
     /// Room for [`ShortModuli::list_length`] places.
     pub(crate) list: &'a mut [u16],
@@ -128,7 +132,8 @@ impl Operation for Sieve<'_> {
     }
 }
 
-/// The second class: as often as the modulus is in the block, and once more, without looking where that ends.
+/// Adds the second class: each modulus once more than is certain to be in the block, so that no
+/// branch depends on where it ends.
 #[inline(always)]
 fn add_directly(moduli: &ShortModuli, roots: &Roots<Shorts>, block: &mut Block) {
     let start = block.0.as_mut_ptr();
@@ -140,8 +145,8 @@ fn add_directly(moduli: &ShortModuli, roots: &Roots<Shorts>, block: &mut Block) 
             let log = moduli.log[line].0[lane] as u8;
             let mut places =
                 [&roots.first, &roots.second].map(|roots| usize::from(roots[line].0[lane]));
-            // SAFETY: of both calls: a place is a root of 16 bits and at most `times` moduli, which are at most the block's length: less
-            // than the block's length and its overhang.
+            // SAFETY: of both calls: a place is a root of 16 bits and at most `times` moduli, which
+            // are at most the block's length: less than the block's length and its overhang.
             debug_assert!(run.times * modulus <= BLOCK);
             let mut left = run.times + 1;
             while left >= 4 {
@@ -177,7 +182,8 @@ unsafe fn add_log(start: *mut u8, place: usize, log: u8) {
     }
 }
 
-/// The third class: a list of all places first, so that nothing depends on how often each modulus is in the block.
+/// Adds the third class: first a list of all places, which takes no unpredictable branch, then the
+/// logarithms.
 #[inline(always)]
 fn add_listed<V: Vectors>(
     v: V,
@@ -199,7 +205,8 @@ fn add_listed<V: Vectors>(
                 v.load_shorts(&roots.first[line]),
                 v.load_shorts(&roots.second[line]),
             ];
-            // SAFETY: of each line at most as many places are written as the list has room for, and a line after them.
+            // SAFETY: of each line at most as many places are written as the list has room for, and
+            // a line after them.
             unsafe {
                 for _ in 0..least {
                     for place in &mut places {

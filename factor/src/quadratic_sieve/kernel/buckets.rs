@@ -1,7 +1,8 @@
-//! Large primes: where they divide the values of many polynomials at once.
+//! Buckets of the large primes: the places where they divide, for many polynomials at once.
 //!
-//! A prime above the block's length divides at most one value for each of its roots, so that the list of all such places of a
-//! polynomial is what is to be added to its block. 16 primes stay in registers while the roots go through all polynomials of a batch.
+//! A prime above the block's length divides at most one value of a block for each of its roots, so
+//! one list of places for each polynomial is enough. 16 primes stay in registers while their roots
+//! go through all polynomials of a batch.
 
 use super::roots::{Change, Moduli, Roots};
 use super::vectors::{Operation, Vectors, WORDS, Words};
@@ -13,17 +14,18 @@ pub(crate) const BATCH_LOG2: u32 = 5;
 /// Most polynomials in a batch.
 const BATCH: usize = 1 << BATCH_LOG2;
 
-/// Lines of primes after which the room in the buckets is looked at.
+/// Lines of primes between two checks of the room in the buckets.
 const CHUNK: usize = 64;
 
-/// Most words that the primes of a chunk add to a bucket, and what is written after them.
+/// Most words that the primes of a chunk add to a bucket, plus one line that may be written behind
+/// them.
 const CHUNK_WORDS: usize = 2 * CHUNK * WORDS + WORDS;
 
-/// From this many blocks on, at most 8 of 16 primes divide a value, nearly always.
+/// From this prime on, 8 of 16 primes or fewer have a place in the block, nearly always.
 const FEW_FROM: u32 = 4 * BLOCK as u32;
 
-/// From this many blocks on, both roots of a prime are in the block so rarely that one of them may be left out: the prime shows up as a large one
-/// where it is.
+/// From this prime on, both roots are in the block so rarely that one of them may be left out: the
+/// prime is found as the large prime of the value then.
 const ONE_FROM: u32 = 14 * BLOCK as u32;
 
 /// Most lines of a section: the index of a prime in it has 16 bits.
@@ -37,8 +39,8 @@ pub(crate) struct Section {
     pub(crate) log: u8,
 }
 
-/// For each polynomial of a batch, where large primes divide its values: words of which the low half is a
-/// place in the block, and the high one the index of the prime in its section.
+/// For each polynomial of a batch, where large primes divide its values: words of which the low
+/// half is a place in the block, and the high one the index of the prime in its section.
 #[derive(Clone, Debug)]
 pub(crate) struct Buckets {
     words: Vec<u32>,
@@ -49,7 +51,8 @@ pub(crate) struct Buckets {
 }
 
 impl Buckets {
-    /// With room for this many words of each polynomial on average; what is far beyond is left out.
+    /// Buckets for so many expected words of each polynomial. Places beyond their capacity are left
+    /// out.
     pub(crate) fn new(expected: f64, sections: usize) -> Self {
         let spread = 1.1 * expected + 8.0 * expected.sqrt();
         let capacity = (spread as usize).next_multiple_of(WORDS) + CHUNK_WORDS;
@@ -145,8 +148,9 @@ impl Operation for Fill<'_> {
                     bound: if has_room { BLOCK as u32 } else { 0 },
                     batch,
                 };
-                // SAFETY: there is room for all that the chunk can write, or its bound lets nothing through, and then one line is
-                // written over and over, for which there is room as there was for the chunk before.
+                // SAFETY: either there is room for all words of the chunk; or the bound is 0, no
+                // word passes, and only one line is written again and again. There is room for that
+                // line, since there was room for the whole chunk before.
                 unsafe {
                     match density {
                         Density::Many => chunk.fill::<V, 0>(v, self.roots, &changes, &mut ends),
@@ -182,7 +186,8 @@ struct Chunk<'a> {
 impl Chunk<'_> {
     /// # Safety
     ///
-    /// After each of the `ends` of the batch there is room for [`CHUNK_WORDS`], or for a line if the bound is 0.
+    /// After each of the `ends` of the batch there is room for [`CHUNK_WORDS`], or for a line if
+    /// the bound is 0.
     #[inline(always)]
     unsafe fn fill<V: Vectors, const DENSITY: u8>(
         &self,

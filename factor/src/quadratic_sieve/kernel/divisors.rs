@@ -26,7 +26,7 @@ impl Operation for Score<'_> {
     }
 }
 
-/// Indices of the moduli that divide a value: of 16 bits those on some lines, and the others by the buckets.
+/// Indices of the moduli on some lines of 16 bits that divide a value.
 pub(crate) struct Divisors<'a> {
     pub(crate) moduli: &'a ShortModuli,
     pub(crate) roots: &'a Roots<Shorts>,
@@ -52,7 +52,8 @@ impl Operation for Divisors<'_> {
     }
 }
 
-/// Which moduli of a line have a root at a place. The remainder of the place is by the reciprocal, too large by one modulus at most.
+/// Which moduli of a line have a root at a place. The quotient by the reciprocal is too small by
+/// one at most.
 #[inline(always)]
 fn at_root<V: Vectors>(
     v: V,
@@ -73,7 +74,8 @@ fn at_root<V: Vectors>(
     v.equal_either(remainder, first, second)
 }
 
-/// Indices of the moduli in a polynomial's buckets that divide a value; the first modulus has the index `first`.
+/// Indices of the moduli in a polynomial's buckets that divide a value; the first modulus has the
+/// index `first`.
 pub(crate) struct LargeDivisors<'a> {
     pub(crate) buckets: &'a Buckets,
     pub(crate) sections: &'a [Section],

@@ -1,7 +1,8 @@
-//! The sieve's inner loops, written once for all instruction sets ([`vectors`]). All find the same relations.
+//! The sieve's inner loops, written once for all instruction sets ([`vectors`]). All find the same
+//! relations.
 //!
-//! `unsafe` is in here only: in the implementations of vectors, and where a loop writes without
-//! looking at a length each time.
+//! All `unsafe` code of the crate is in this module: in the implementations of vectors, and in
+//! loops that write without a check of the length each time.
 
 #![allow(unsafe_code)]
 
@@ -46,7 +47,7 @@ enum InstructionSet {
 }
 
 impl SieveKernel {
-    /// Those that this processor has, the fastest first. The last one is `portable`.
+    /// All kernels that this processor has, the fastest first. The last one is `portable`.
     #[must_use]
     pub fn available() -> Vec<Self> {
         let mut all = Vec::new();
@@ -78,7 +79,7 @@ impl SieveKernel {
         fitting.unwrap_or(Self(InstructionSet::Portable(Portable)))
     }
 
-    /// Words of 32 bits in a vector; 0 if the processor need not have any.
+    /// Words of 32 bits in a vector; 0 for the portable kernel.
     fn words(self) -> u32 {
         match self.0 {
             #[cfg(target_arch = "x86_64")]

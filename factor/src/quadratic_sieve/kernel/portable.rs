@@ -1,4 +1,4 @@
-//! Lines as arrays, which the compiler makes vectors of where it can.
+//! Lines as arrays, which the compiler vectorises where it can.
 
 use std::array;
 
@@ -8,7 +8,7 @@ use super::vectors::{Operation, SHORTS, Shorts, Vectors, WORDS, Words};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Portable;
 
-/// A word from each pair of words.
+/// Applies a function to pairs of words.
 #[inline(always)]
 fn each<T: Copy, const N: usize>(a: [T; N], b: [T; N], f: impl Fn(T, T) -> T) -> [T; N] {
     array::from_fn(|i| f(a[i], b[i]))

@@ -1,8 +1,10 @@
-//! Roots of polynomials modulo all moduli: constants, what a family of polynomials begins with, and steps from one polynomial to the next.
+//! Roots of polynomials modulo all moduli: constants, what a family of polynomials begins with, and
+//! steps from one polynomial to the next.
 
 use super::vectors::{Operation, SHORTS, Shorts, Vectors, WORDS, Words};
 
-/// What is known of the moduli whatever the polynomial is, a line for 16 of them. A modulus is odd and below 2^31.
+/// Constants of the moduli, a line for 16 of them. A modulus is odd
+/// and below 2^31.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Moduli {
     pub(crate) modulus: Vec<Words>,
@@ -16,18 +18,19 @@ pub(crate) struct Moduli {
     pub(crate) exponent: Vec<Words>,
     /// A square root of the number times its multiplier.
     pub(crate) root: Vec<Words>,
-    /// Where x = 0 is in the block, modulo the modulus.
+    /// The place of x = 0 in the block, modulo the modulus.
     pub(crate) middle: Vec<Words>,
-    /// How many of the lines are of moduli whose roots are kept in 16 bits: an even number.
+    /// Number of lines whose roots are kept in 16 bits; even.
     pub(crate) short_lines: usize,
 }
 
-/// Where a polynomial's values are divisible, and how that changes with the sign of a term of its coefficient b.
+/// Places where the values of a polynomial are divisible, and the steps that a change of sign of
+/// one term of its coefficient b makes.
 #[derive(Clone, Debug)]
 pub(crate) struct Roots<L> {
     pub(crate) first: Vec<L>,
     pub(crate) second: Vec<L>,
-    /// By term: what is added to the roots when its sign becomes negative.
+    /// By term: the step that is added to both roots when its sign becomes negative.
     pub(crate) steps: Vec<Vec<L>>,
 }
 
@@ -49,7 +52,8 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// That from the polynomial before `polynomial` (above 0) of a family, in the order of Gray's code.
+    /// The change from polynomial `polynomial` − 1 of a family to `polynomial`, in the order of
+    /// Gray's code.
     pub(crate) fn to(polynomial: u32) -> Self {
         let term = polynomial.trailing_zeros();
         Self {
@@ -80,8 +84,8 @@ fn halve<V: Vectors>(v: V, a: V::W, modulus: V::W) -> V::W {
     v.shift_right(v.add(a, v.and(odd, modulus)), 1)
 }
 
-/// The inverses of a number modulo all moduli, in Montgomery form: powers, by Euler's theorem. Where the number is not prime to a modulus,
-/// they are anything.
+/// The inverses of a number modulo all moduli, in Montgomery form: powers, by Euler's theorem.
+/// Entries whose modulus is not coprime to the number are meaningless.
 pub(crate) struct Inverses<'a> {
     pub(crate) moduli: &'a Moduli,
     pub(crate) number: u32,
@@ -119,8 +123,8 @@ impl Operation for Inverses<'_> {
 
 /// Roots and steps of the first polynomial of a family.
 ///
-/// With a = Π q, b = Σ B_i (+ a) and B_i = (a/q_i) γ_i, what a change of the sign of B_i adds to the roots (±t − b)/2a is B_i/a = γ_i/q_i: one
-/// product a term.
+/// With a = Π q, b = Σ B_i (+ a) and B_i = (a/q_i) γ_i, a change of the sign of B_i adds B_i/a =
+/// γ_i/q_i to the roots (±t − b)/2a: one product for each term.
 pub(crate) struct Start<'a> {
     pub(crate) moduli: &'a Moduli,
     /// Inverses of each q.
@@ -132,7 +136,7 @@ pub(crate) struct Start<'a> {
     pub(crate) long: &'a mut Roots<Words>,
 }
 
-/// A line of 16 as half of one of 32.
+/// The half of a line of 32 words that belongs to a line of 16.
 fn half(lines: &mut [Shorts], line: usize) -> &mut [u16; WORDS] {
     let (halves, _) = lines[line / 2].0.as_chunks_mut::<WORDS>();
     &mut halves[line % 2]

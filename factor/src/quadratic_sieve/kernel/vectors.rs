@@ -1,4 +1,5 @@
-//! What the sieve asks of a processor's vectors: lines of 64 bytes, as 16 words of 32 bits or 32 of 16 bits.
+//! Vector operations of the sieve, on lines of 64 bytes: 16 words of 32 bits or 32 words of 16
+//! bits.
 
 /// 16 words of 32 bits, aligned for all instruction sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,8 @@ pub(crate) trait Vectors: Copy {
     fn equal(self, a: Self::W, b: Self::W) -> u32;
     /// The low halves of 16 words.
     fn store_low_halves(self, vector: Self::W, to: &mut [u16; WORDS]);
-    /// Writes those words of `tagged` first for which that of `vector` is below `bound`, and anything after them, and says how many they are.
+    /// Writes the words of `tagged` whose word of `vector` is below `bound`, and returns their
+    /// number. The rest of the line may be overwritten with anything.
     ///
     /// # Safety
     ///
@@ -57,7 +59,7 @@ pub(crate) trait Vectors: Copy {
         tagged: Self::W,
         to: *mut u32,
     ) -> usize;
-    /// The same, where they are most often 8 at most.
+    /// The same, made for lines with at most 8 such words, most of the time.
     ///
     /// # Safety
     ///
@@ -99,22 +101,24 @@ pub(crate) trait Vectors: Copy {
     ///
     /// 32 words may be written to `to`.
     unsafe fn append_all(self, a: Self::S, to: *mut u16);
-    /// Writes those words first that are below 2^15, and anything after them, and says how many they are.
+    /// Writes the words below 2^15, and returns their number. The rest of the line may be
+    /// overwritten with anything.
     ///
     /// # Safety
     ///
     /// 32 words may be written to `to`.
     unsafe fn append_in_block(self, a: Self::S, to: *mut u16) -> usize;
 
-    /// Whether a byte has its high bit set.
+    /// Whether any byte has its high bit set.
     fn has_high_bit(self, bytes: &[u8; 128]) -> bool;
 }
 
-/// What is run on vectors.
+/// A computation on vectors.
 pub(crate) trait Operation {
-    /// What it gives.
+    /// The result.
     type Output;
-    /// Does it. Always inlined into [`Vectors::run`], as all that it calls with the vectors.
+    /// Computes the result. Implementations, and all functions that they give the vectors to, are
+    /// `#[inline(always)]`, so that they are compiled with the features of [`Vectors::run`].
     fn run<V: Vectors>(self, v: V) -> Self::Output;
 }
 
