@@ -235,6 +235,9 @@ impl Collector {
         let entries_of_base = checker.base.primes.len() as u32 + 1;
         let mut reader = Reader::new(&kept.bytes);
         while reader.left() > 0 {
+            if starts.len() % RELATIONS_PER_POLL == 0 {
+                cancel.check()?;
+            }
             starts.push((kept.bytes.len() - reader.left(), reader.family()));
             let relation = reader.next().ok_or_else(unreadable)?;
             vectors.push(checker.odd(&relation, |prime| {
@@ -247,9 +250,11 @@ impl Collector {
         let found = nullspace::dependencies(&vectors, entries, MOST_TRIED, threads, cancel)?;
         drop(vectors);
         for set in found.iter() {
-            cancel.check()?;
             let mut product = Product::new(&self.number, &mut self.checker);
-            for at in set {
+            for (i, at) in set.into_iter().enumerate() {
+                if i % RELATIONS_PER_POLL == 0 {
+                    cancel.check()?;
+                }
                 let (start, family) = starts[at as usize];
                 let mut reader = Reader::at(&self.kept.bytes[start..], family);
                 product.multiply(&reader.next().ok_or_else(unreadable)?);
@@ -346,6 +351,9 @@ impl<'a> Product<'a> {
 /// Dependencies that are looked at before more relations are asked for. They are sums at random of
 /// all that there are, so that each gives a proper divisor with a probability of a half at least.
 const MOST_TRIED: usize = 48;
+
+/// Relations between two polls of the cancellation flag: some milliseconds.
+const RELATIONS_PER_POLL: usize = 4096;
 
 /// Relations that are collected beyond those without which there may be no dependency.
 const SPARE: u64 = 32;

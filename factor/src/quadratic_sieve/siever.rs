@@ -131,7 +131,7 @@ impl Siever {
         found: &mut dyn FnMut(Relation<'_>),
     ) -> Result<(), Error> {
         let family = self.polynomials.family(&self.base, index);
-        self.start(&family);
+        self.start(&family, cancel)?;
         let batch_log2 = BATCH_LOG2.min(self.parameters.factors as u32 - 1);
         let batch = 1 << batch_log2;
         for polynomial in 0..self.polynomials.in_family() {
@@ -180,12 +180,13 @@ impl Siever {
     }
 
     /// Roots and steps of the first polynomial of a family.
-    fn start(&mut self, family: &Family) {
+    fn start(&mut self, family: &Family, cancel: &Cancel) -> Result<(), Error> {
         let line_count = self.layout.moduli.modulus.len();
         if (self.inverses.len() + family.factors.len()) * line_count * WORDS > INVERSES {
             self.inverses.clear();
         }
         for &factor in &family.factors {
+            cancel.check()?;
             let moduli = &self.layout.moduli;
             let number = self.base.primes[factor as usize];
             self.inverses
@@ -230,6 +231,7 @@ impl Siever {
                 steps[line].0[lane] = 0;
             }
         }
+        Ok(())
     }
 
     /// Factors the value at a place over the base: gives the large prime, or 1, and has the other
@@ -325,5 +327,91 @@ impl Siever {
             lines,
             found: &mut self.divisors,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::factor_base::Base;
+    use super::*;
+
+    /// The sieve of the product of two primes of half the bits.
+    fn siever(bits: u32, kernel: SieveKernel) -> Siever {
+        let half = |bits: u32| (Integer::from(13) << (bits - 4)).next_prime();
+        let number = half(bits / 2) * half(bits - bits / 2);
+        let parameters = Parameters::for_bits(number.significant_bits());
+        match FactorBase::build(&number, &parameters, &Cancel::new()) {
+            Ok(Base::Ready(base)) => Siever::new(base, parameters, kernel),
+            _ => panic!("no factor base for {number}"),
+        }
+    }
+
+    /// Whether the modulus divides the value of each place of the block that has this root.
+    fn divides_at(siever: &Siever, family: &Family, b: Wide, root: u32, entry: usize) {
+        let modulus = siever.layout.moduli.modulus[entry / WORDS].0[entry % WORDS];
+        assert!(root < modulus);
+        for place in (root..BLOCK as u32).step_by(modulus as usize).take(3) {
+            let value = family.value(siever.polynomials.multiple, b, place as u16);
+            let magnitude = value.value.abs().to_integer();
+            assert!(magnitude.is_divisible_u(modulus), "{modulus} at {place}");
+        }
+    }
+
+    #[test]
+    fn values_are_divisible_where_the_roots_are() {
+        for kernel in SieveKernel::available() {
+            for bits in [70, 130, 210] {
+                let mut siever = siever(bits, kernel);
+                let family = siever.polynomials.family(&siever.base, 3);
+                assert!(siever.start(&family, &Cancel::new()).is_ok());
+                let batch_log2 = BATCH_LOG2.min(siever.parameters.factors as u32 - 1);
+                let last = (1 << batch_log2) - 1;
+                siever.kernel.run(Fill {
+                    moduli: &siever.layout.moduli,
+                    roots: &mut siever.long,
+                    sections: &siever.layout.sections,
+                    buckets: &mut siever.buckets,
+                    polynomial: 0,
+                    batch_log2,
+                });
+                for polynomial in 0..=last {
+                    siever.kernel.run(Sieve {
+                        moduli: &siever.layout.short,
+                        roots: &mut siever.short,
+                        change: (polynomial > 0).then(|| Change::to(polynomial)),
+                        buckets: &siever.buckets,
+                        sections: &siever.layout.sections,
+                        polynomial: polynomial as usize,
+                        block: &mut siever.block,
+                        initial: siever.scores.initial,
+                        list: &mut siever.list,
+                        reports: &mut siever.reports,
+                    });
+                    let b = family.b(polynomial);
+                    for entry in (0..siever.layout.shorts()).filter(|i| !siever.unused.contains(i))
+                    {
+                        if siever.layout.primes[entry] == NO_PRIME {
+                            continue;
+                        }
+                        for roots in [&siever.short.first, &siever.short.second] {
+                            let root = roots[entry / SHORTS].0[entry % SHORTS].into();
+                            divides_at(&siever, &family, b, root, entry);
+                        }
+                    }
+                }
+                // The long roots are at the batch's last polynomial.
+                let b = family.b(last);
+                for entry in siever.layout.shorts()..siever.layout.primes.len() {
+                    let long = entry - siever.layout.shorts();
+                    if siever.layout.primes[entry] == NO_PRIME {
+                        continue;
+                    }
+                    for roots in [&siever.long.first, &siever.long.second] {
+                        let root = roots[long / WORDS].0[long % WORDS];
+                        divides_at(&siever, &family, b, root, entry);
+                    }
+                }
+            }
+        }
     }
 }
