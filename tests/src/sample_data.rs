@@ -136,7 +136,7 @@ fn staged() -> Integer {
     let large = (1_u32..)
         .map(|k| Integer::from(&product * k) + 1_u32)
         .find(|candidate| candidate.is_probably_prime(25) != IsPrime::No);
-    let [p, q] = [(3, 68), (5, 46)].map(|(base, power)| {
+    let [p, q] = [(3, 76), (5, 51)].map(|(base, power)| {
         let power = Integer::from(Integer::u_pow_u(base, power));
         power.next_prime()
     });

@@ -9,8 +9,8 @@ use primepool_tests::{
 use serde_json::Value;
 use tempfile::tempdir;
 
-/// A product of two primes of 104 bits.
-const SEMIPRIME: [&str; 7] = ["factor", "--count", "1", "--bits", "208", "--seed", "3"];
+/// A product of two primes of 114 bits.
+const SEMIPRIME: [&str; 7] = ["factor", "--count", "1", "--bits", "228", "--seed", "3"];
 
 const QUEUE: &str = "primepool.jobs.factor";
 
@@ -105,7 +105,7 @@ fn a_number_of_unknown_shape_gets_curves_first() {
 /// A small sample of what `long/spread.rs` does: large enough that there is time for all of this.
 #[test]
 fn whoever_is_killed_the_relations_stay() {
-    kill_in_the_middle(220);
+    kill_in_the_middle(236);
 }
 
 /// Units that two nodes of two workers have at most: each worker has one at work and the next.
