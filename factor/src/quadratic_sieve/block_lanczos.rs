@@ -418,7 +418,7 @@ mod tests {
     fn sieved(count: usize, rows: u32, random: &mut ChaCha20Rng) -> Vec<Vec<u32>> {
         let column = |_| {
             let mut column: Vec<u32> = (0..200)
-                .filter(|row| random.next_u32() % (row + 2) == 0)
+                .filter(|row| random.next_u32().is_multiple_of(row + 2))
                 .collect();
             column.extend((0..8).map(|_| 200 + random.next_u32() % (rows - 200)));
             column.sort_unstable();
