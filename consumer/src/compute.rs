@@ -115,7 +115,7 @@ impl Compute for EngineCompute {
                 Ok(())
             }
             Work::Factor(work) => {
-                let kernel = SieveKernel::like(self.engine.kernel());
+                let kernel = self.factorizer.kernel();
                 for (n, job) in work.numbers[range].iter().zip(first..) {
                     if let Some(share) = work.share {
                         let (outcome, done) =

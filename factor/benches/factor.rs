@@ -16,18 +16,14 @@ use std::collections::BTreeMap;
 use std::env;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use primepool_engine::{Cancel, Engine, Form, Integer, Stream};
+use primepool_engine::{Cancel, Engine, Integer, Stream};
 use primepool_factor::quadratic_sieve::SieveKernel;
 use primepool_factor::{Factorizer, Limits, Progress};
-use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time of all threads of this process in seconds.
-fn now() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32).as_secs_f64()
-}
+mod shared;
+
+use shared::{now, semiprime};
 
 /// Batches of a size, and numbers in each.
 fn batches(bits: u32) -> (u64, u64) {
@@ -37,26 +33,6 @@ fn batches(bits: u32) -> (u64, u64) {
         180..210 => (7, 1),
         210..240 => (3, 1),
         _ => (1, 1),
-    }
-}
-
-/// A product of two primes of half the bits.
-fn semiprime(engine: &mut Engine, bits: u32, streams: &mut [Stream; 2]) -> Integer {
-    loop {
-        let mut n = Integer::from(1);
-        let mut multiply = |_, found: primepool_engine::Found| n *= found.prime;
-        engine
-            .primes(
-                Form::Prime,
-                bits / 2,
-                streams,
-                &Cancel::new(),
-                &mut multiply,
-            )
-            .unwrap();
-        if n.significant_bits() == bits && !n.is_perfect_square() {
-            return n;
-        }
     }
 }
 

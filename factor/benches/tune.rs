@@ -12,13 +12,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::env;
-use std::time::Duration;
 
-use primepool_engine::{Cancel, Engine, Form, Found, Stream};
+use primepool_engine::{Cancel, Engine, Stream};
 use primepool_factor::Integer;
 use primepool_factor::quadratic_sieve::SieveKernel;
-use primepool_factor::quadratic_sieve::tuning::{Parameters, split};
-use rustix::time::{ClockId, clock_gettime};
+use primepool_factor::quadratic_sieve::tuning::{Parameters, split_with};
+
+mod shared;
+
+use shared::{now, semiprime};
 
 /// Parameters by what is changed.
 type Variant = (&'static str, fn(&mut Parameters));
@@ -46,12 +48,6 @@ const ROUND: f64 = 1.0;
 
 const ROUNDS: usize = 5;
 
-/// CPU time of this process in seconds.
-fn now() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32).as_secs_f64()
-}
-
 /// Products of two primes of half the bits.
 fn semiprimes(bits: u32, count: usize) -> Vec<Integer> {
     let mut engine = Engine::new();
@@ -59,24 +55,8 @@ fn semiprimes(bits: u32, count: usize) -> Vec<Integer> {
         Stream::seeded(90, bits.into()),
         Stream::seeded(91, bits.into()),
     ];
-    let mut all = Vec::new();
-    while all.len() < count {
-        let mut n = Integer::from(1);
-        let mut multiply = |_, found: Found| n *= found.prime;
-        engine
-            .primes(
-                Form::Prime,
-                bits / 2,
-                &mut streams,
-                &Cancel::new(),
-                &mut multiply,
-            )
-            .unwrap();
-        if n.significant_bits() == bits && !n.is_perfect_square() {
-            all.push(n);
-        }
-    }
-    all
+    let numbers = (0..count).map(|_| semiprime(&mut engine, bits, &mut streams));
+    numbers.collect()
 }
 
 /// Seconds that the sieve of all numbers takes.
@@ -85,7 +65,8 @@ fn seconds(numbers: &[Integer], variant: Variant, kernel: SieveKernel) -> f64 {
     for number in numbers {
         let mut parameters = Parameters::for_bits(number.significant_bits());
         variant.1(&mut parameters);
-        let divisor = split(number, parameters, kernel).unwrap();
+        let divisor =
+            split_with(number, parameters, kernel, &Cancel::new(), &mut |_, _| {}).unwrap();
         assert!(divisor.is_some(), "{number}, {}", variant.0);
     }
     now() - start

@@ -38,14 +38,20 @@ impl Factorizer {
         }
     }
 
+    /// The kernel of the sieve.
+    #[must_use]
+    pub fn kernel(&self) -> SieveKernel {
+        self.kernel
+    }
+
     /// Factors an integer.
     ///
     /// `observer` is told of stages, so that the caller can time them, count what they cost and show how far they are. What is
     /// found depends on the number and the limits alone.
     ///
-    /// A set [`Cancel`] flag ends the work, within about 100 ms for numbers of up to 256 bits (see
-    /// the module's documentation for the exception), and is no error: what was found is in the
-    /// result, with the rest as [`Factorization::composites`].
+    /// A set [`Cancel`] flag ends the work, within about 100 ms for numbers of up to
+    /// [`MAX_SIEVE_BITS`] bits, and is no error: what was found is in the result, with the rest as
+    /// [`Factorization::composites`].
     ///
     /// # Errors
     ///

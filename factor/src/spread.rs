@@ -37,12 +37,10 @@ pub fn levels(bits: u32) -> Vec<Level> {
 /// of so many bits: none, if it has no such level.
 #[must_use]
 pub fn level(bits: u32, digits: u32) -> Option<Level> {
-    let of_digits = |levels: Vec<Level>| levels.into_iter().find(|level| level.digits == digits);
-    let without_curves = || {
-        let level = of_digits(crate::curves::up_to(digits))?;
-        Some(Level { curves: 0, ..level })
-    };
-    of_digits(levels(bits)).or_else(without_curves)
+    let without_curves = |level| Level { curves: 0, ..level };
+    let others = crate::curves::up_to(digits).into_iter().map(without_curves);
+    let mut all = levels(bits).into_iter().chain(others);
+    all.find(|level| level.digits == digits)
 }
 
 /// Digits of the factors that are looked for in what the sieve does not take: some minutes of one

@@ -1,7 +1,8 @@
 use primepool_factor::{MAX_CURVE_BITS, quadratic_sieve};
 use serde::{Deserialize, Serialize};
 
-/// A share of the work on one hard composite, see [`primepool_factor::spread`] and [`quadratic_sieve`].
+/// A share of the work on one hard composite, see [`primepool_factor::spread`] and
+/// [`quadratic_sieve`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Share {
@@ -22,8 +23,8 @@ pub enum Share {
         first: u64,
         /// How many.
         count: u32,
-        /// Form of the relations, see [`quadratic_sieve::RELATIONS_FORM`]. A consumer that does not write this form
-        /// hands the unit back.
+        /// Form of the relations, see [`quadratic_sieve::RELATIONS_FORM`]. A consumer that does not
+        /// write this form hands the unit back.
         #[serde(default = "first_form")]
         form: u32,
     },

@@ -34,7 +34,7 @@ pub enum JobOutcome {
     },
 }
 
-/// Relations of the sieve, in the form of [`primepool_factor::spread`]; base64 in JSON.
+/// Relations of the sieve, a packet of [`primepool_factor::quadratic_sieve`]; base64 in JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet(pub Vec<u8>);
 

@@ -3,14 +3,8 @@
 
 mod allocations;
 mod api;
+mod cases;
 mod kernels;
 mod methods;
 
-/// How many cases to try: a fixed sample, or all of them where `PRIMEPOOL_TEST_FULL` is set, as `make test-all` does.
-fn cases<T>(sample: T, all: T) -> T {
-    if std::env::var_os("PRIMEPOOL_TEST_FULL").is_some() {
-        all
-    } else {
-        sample
-    }
-}
+use cases::cases;

@@ -7,10 +7,12 @@
 
 use std::cmp::Reverse;
 use std::num::NonZero;
+use std::ops::Range;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use super::bits::{bit, ones, xor};
 use super::parallel;
 use crate::{Cancel, Error};
 
@@ -214,26 +216,22 @@ fn invert_part(t: &Square, last: u64) -> Option<(Square, u64)> {
                 .copied()
                 .find(|&row| rows[row] >> column & 1 == 1)
         };
-        if let Some(row) = has(&left) {
-            left.swap(row, column);
-            right.swap(row, column);
-            for other in (0..N).filter(|&other| other != column) {
-                if left[other] >> column & 1 == 1 {
-                    left[other] ^= left[column];
-                    right[other] ^= right[column];
-                }
+        let (row, is_chosen) = match has(&left) {
+            Some(row) => (row, true),
+            None => (has(&right)?, false),
+        };
+        left.swap(row, column);
+        right.swap(row, column);
+        for other in (0..N).filter(|&other| other != column) {
+            let cleared = if is_chosen { &left } else { &right };
+            if cleared[other] >> column & 1 == 1 {
+                left[other] ^= left[column];
+                right[other] ^= right[column];
             }
+        }
+        if is_chosen {
             chosen |= 1 << column;
         } else {
-            let row = has(&right)?;
-            left.swap(row, column);
-            right.swap(row, column);
-            for other in (0..N).filter(|&other| other != column) {
-                if right[other] >> column & 1 == 1 {
-                    left[other] ^= left[column];
-                    right[other] ^= right[column];
-                }
-            }
             left[column] = 0;
             right[column] = 0;
         }
@@ -324,98 +322,64 @@ fn combine(matrix: &Matrix, x: &[u64], v: &[u64]) -> Vec<Vec<usize>> {
         rows.extend(dense);
         rows
     });
-    // Columns of [B·x | B·v | x | v], of which the first two parts are eliminated.
-    let mut columns: Vec<Column> = (0..2 * N)
+    // Rows [B·z | z], for z each column of X − Y and of the last V.
+    let mut rows: Vec<Vec<u64>> = (0..2 * N)
         .map(|i| {
-            let bit = |block: &[u64]| Bits::of(block, i % N);
-            Column {
-                product: bit(&halves[i / N]),
-                vector: bit([x, v][i / N]),
-            }
+            let product = column(&halves[i / N], i % N);
+            product.chain(column([x, v][i / N], i % N)).collect()
         })
         .collect();
-    let mut independent = 0;
-    while let Some(pivot) =
-        (independent..columns.len()).find(|&i| columns[i].product.first().is_some())
+    let product = 0..halves[0].len().div_ceil(N);
+    let vector = product.end..rows[0].len();
+    let nonzero = eliminate(&mut rows, product);
+    // The rest is in the nullspace. Independent ones of it are kept.
+    let rows = &mut rows[nonzero..];
+    let independent = eliminate(rows, vector.clone());
+    let vectors = rows[..independent].iter();
+    vectors.map(|row| ones(&row[vector.clone()])).collect()
+}
+
+/// One bit of each word of a block, in words.
+fn column(block: &[u64], bit: usize) -> impl Iterator<Item = u64> {
+    block.chunks(N).map(move |words| {
+        let bits = words.iter().enumerate();
+        bits.fold(0, |all, (i, word)| all | (word >> bit & 1) << i)
+    })
+}
+
+/// Brings rows to echelon form in some of their words. Gives the number of rows that are not zero
+/// there, which come first.
+fn eliminate(rows: &mut [Vec<u64>], words: Range<usize>) -> usize {
+    let first_one = |row: &Vec<u64>| {
+        let word = words.clone().find(|&word| row[word] != 0)?;
+        Some(word * N + row[word].trailing_zeros() as usize)
+    };
+    let mut done = 0;
+    while let Some((at, one)) = (done..rows.len()).find_map(|at| Some((at, first_one(&rows[at])?)))
     {
-        columns.swap(independent, pivot);
-        let (done, rest) = columns.split_at_mut(independent + 1);
-        let pivot = &done[independent];
-        let Some(row) = pivot.product.first() else {
-            break;
-        };
-        for column in rest.iter_mut().filter(|column| column.product.get(row)) {
-            column.product.add(&pivot.product);
-            column.vector.add(&pivot.vector);
+        rows.swap(done, at);
+        let (pivots, rest) = rows.split_at_mut(done + 1);
+        for row in rest.iter_mut().filter(|row| bit(row, one)) {
+            xor(row, &pivots[done]);
         }
-        independent += 1;
+        done += 1;
     }
-    // The other columns are in the nullspace. Independent ones of them are kept.
-    let mut vectors: Vec<Bits> = columns
-        .drain(independent..)
-        .map(|column| column.vector)
-        .collect();
-    let mut kept = 0;
-    while let Some(pivot) = (kept..vectors.len()).find(|&i| vectors[i].first().is_some()) {
-        vectors.swap(kept, pivot);
-        let (done, rest) = vectors.split_at_mut(kept + 1);
-        let Some(row) = done[kept].first() else { break };
-        for vector in rest.iter_mut().filter(|vector| vector.get(row)) {
-            vector.add(&done[kept]);
-        }
-        kept += 1;
-    }
-    vectors[..kept].iter().map(Bits::ones).collect()
-}
-
-struct Column {
-    product: Bits,
-    vector: Bits,
-}
-
-/// Bits in words.
-struct Bits(Vec<u64>);
-
-impl Bits {
-    /// One bit of each word of a block.
-    fn of(block: &[u64], bit: usize) -> Self {
-        let word = |words: &[u64]| {
-            let bits = words.iter().enumerate();
-            bits.fold(0, |all, (i, word)| all | (word >> bit & 1) << i)
-        };
-        Self(block.chunks(N).map(word).collect())
-    }
-
-    fn first(&self) -> Option<usize> {
-        let word = self.0.iter().position(|&word| word != 0)?;
-        Some(word * N + self.0[word].trailing_zeros() as usize)
-    }
-
-    fn get(&self, i: usize) -> bool {
-        self.0[i / N] >> (i % N) & 1 == 1
-    }
-
-    fn add(&mut self, other: &Self) {
-        for (word, other) in self.0.iter_mut().zip(&other.0) {
-            *word ^= other;
-        }
-    }
-
-    fn ones(&self) -> Vec<usize> {
-        let bits = 0..self.0.len() * N;
-        bits.filter(|&i| self.get(i)).collect()
-    }
+    done
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
     const TWO: NonZero<usize> = NonZero::new(2).unwrap();
 
     /// As in a sieve: row 0 in half of the columns, rarer the larger it is.
-    fn sieved(count: usize, rows: u32, random: &mut ChaCha20Rng) -> Vec<Vec<u32>> {
+    pub(in super::super) fn sieved(
+        count: usize,
+        rows: u32,
+        random: &mut ChaCha20Rng,
+    ) -> Vec<Vec<u32>> {
         let column = |_| {
             let mut column: Vec<u32> = (0..200)
                 .filter(|row| random.next_u32().is_multiple_of(row + 2))

@@ -13,7 +13,6 @@ use super::parameters::{BLOCK, Parameters};
 use super::polynomials::{Family, Polynomials, Value};
 use super::relation::{Reader, Relation, Writer, unpack};
 use super::wide::Wide;
-use super::{check_size, keep_odd};
 use crate::{Cancel, Error};
 
 /// The start of a sieve.
@@ -94,7 +93,7 @@ impl Checker {
         if magnitude.is_zero() {
             return None;
         }
-        let mut rest = magnitude.shift_right_all(magnitude.trailing_zeros());
+        let mut rest = magnitude.shift_right(magnitude.trailing_zeros());
         for &index in relation.primes {
             // Every prime but 2, which is the first one.
             let prime = *self.base.primes.get(index as usize).filter(|_| index > 0)?;
@@ -130,6 +129,25 @@ impl Checker {
     }
 }
 
+/// Of sorted numbers, those that are there an odd number of times, once.
+fn keep_odd(numbers: &mut Vec<u32>) {
+    let mut kept = 0;
+    let mut i = 0;
+    while i < numbers.len() {
+        let number = numbers[i];
+        let count = numbers[i..]
+            .iter()
+            .take_while(|&&other| other == number)
+            .count();
+        if count % 2 == 1 {
+            numbers[kept] = number;
+            kept += 1;
+        }
+        i += count;
+    }
+    numbers.truncate(kept);
+}
+
 impl Collector {
     /// Starts to collect relations of a composite. Takes a tenth of a second at 256 bits, some at
     /// 400.
@@ -138,7 +156,6 @@ impl Collector {
     ///
     /// [`Error::Invalid`] for numbers that the sieve does not take, see [`MIN_BITS`](super::MIN_BITS).
     pub fn start(number: &Integer) -> Result<Start, Error> {
-        check_size(number)?;
         let parameters = Parameters::for_bits(number.significant_bits());
         Ok(
             match FactorBase::build(number, &parameters, &Cancel::new())? {
@@ -512,5 +529,12 @@ mod tests {
         };
         assert_eq!(divisor, next_prime(2, 10));
         assert!(Families::new(&n, SieveKernel::fastest(), &Cancel::new()).is_err());
+    }
+
+    #[test]
+    fn numbers_that_are_there_an_odd_number_of_times_are_kept() {
+        let mut numbers = vec![1, 2, 2, 3, 3, 3, 7, 9, 9, 9, 9];
+        keep_odd(&mut numbers);
+        assert_eq!(numbers, [1, 3, 7]);
     }
 }

@@ -6,6 +6,7 @@ use rug::Integer;
 
 use super::multiplier::multiplier;
 use super::parameters::Parameters;
+use super::{MAX_BITS, MIN_BITS};
 use crate::{Cancel, Error};
 
 /// Primes between two polls of the cancellation flag: some milliseconds.
@@ -32,16 +33,17 @@ pub(super) enum Base {
 }
 
 impl FactorBase {
-    /// For an odd number above 1.
+    /// For a number that the sieve takes.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`].
+    /// [`Error::Invalid`] for other numbers, and [`Error::Cancelled`].
     pub(super) fn build(
         number: &Integer,
         parameters: &Parameters,
         cancel: &Cancel,
     ) -> Result<Base, Error> {
+        check_size(number)?;
         let (mut table, mut residues) = (Table::default(), Vec::new());
         // Half of the primes are in the base: the prime with that number, by the prime number
         // theorem, and some more.
@@ -82,6 +84,17 @@ impl FactorBase {
     pub(super) fn largest(&self) -> u32 {
         self.primes[self.primes.len() - 1]
     }
+}
+
+/// Whether the sieve takes numbers of this size, and of this sign.
+fn check_size(number: &Integer) -> Result<(), Error> {
+    let bits = number.significant_bits();
+    if number.is_negative() || number.is_even() || !(MIN_BITS..=MAX_BITS).contains(&bits) {
+        return Err(Error::invalid(format!(
+            "the sieve takes odd numbers of {MIN_BITS} to {MAX_BITS} bits, not {number}"
+        )));
+    }
+    Ok(())
 }
 
 /// A square root of `n` modulo an odd prime below 2^32, if there is one: by a power, or by the

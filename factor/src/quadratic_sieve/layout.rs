@@ -7,11 +7,10 @@
 use std::iter::Peekable;
 
 use primepool_engine::small;
-use rug::Integer;
 
 use super::factor_base::FactorBase;
 use super::kernel::{
-    Listed, Moduli, Run, SECTION_LINES, SHORTS, Section, ShortModuli, Shorts, WORDS, Words,
+    Moduli, Run, SECTION_LINES, SHORTS, Section, ShortModuli, Shorts, WORDS, Words,
 };
 use super::parameters::{BLOCK, HALF, Parameters};
 
@@ -201,7 +200,6 @@ fn short_moduli(entries: &[Entry], scored: usize, direct: usize) -> ShortModuli 
     let logs = listed
         .iter()
         .map(|line| line_log(&line.each_ref().map(|entry| entry.log)));
-    let ends = by_log(logs, usize::MAX);
     ShortModuli {
         modulus: lines(&|entry| entry.modulus),
         reciprocal: lines(&|entry| (1 << 16) / entry.modulus),
@@ -209,12 +207,7 @@ fn short_moduli(entries: &[Entry], scored: usize, direct: usize) -> ShortModuli 
         scored: scored / SHORTS,
         direct: direct / SHORTS,
         runs,
-        listed: { ends }
-            .map(|(end, log)| Listed {
-                end: direct / SHORTS + end,
-                log,
-            })
-            .collect(),
+        listed: by_log(logs, usize::MAX),
         times: listed.iter().map(times).collect(),
     }
 }
@@ -222,8 +215,6 @@ fn short_moduli(entries: &[Entry], scored: usize, direct: usize) -> ShortModuli 
 fn sections(logs: &[u8]) -> Vec<Section> {
     let (lines, _) = logs.as_chunks::<WORDS>();
     by_log(lines.iter().map(|line| line_log(line)), SECTION_LINES)
-        .map(|(end, log)| Section { end, log })
-        .collect()
 }
 
 /// The logarithm of a line: that of its middle entry, without padding.
@@ -232,24 +223,18 @@ fn line_log(logs: &[u8]) -> u8 {
     logs[used.div_ceil(2)]
 }
 
-/// Runs of the same logarithm of at most so many: index after the last one, and the logarithm.
-fn by_log(logs: impl Iterator<Item = u8>, most: usize) -> impl Iterator<Item = (usize, u8)> {
-    let mut runs: Vec<(usize, u8)> = Vec::new();
+/// Runs of at most so many lines with the same logarithm.
+fn by_log(logs: impl Iterator<Item = u8>, most: usize) -> Vec<Section> {
+    let mut runs: Vec<Section> = Vec::new();
     let mut start = 0;
     for (i, log) in logs.enumerate() {
         match runs.last_mut() {
-            Some((end, last)) if *last == log && i - start < most => *end = i + 1,
+            Some(run) if run.log == log && i - start < most => run.end = i + 1,
             _ => {
                 start = i;
-                runs.push((i + 1, log));
+                runs.push(Section { end: i + 1, log });
             }
         }
     }
-    runs.into_iter()
-}
-
-/// Approximate number of bits of the largest values.
-pub(super) fn value_bits(multiple: &Integer) -> f64 {
-    // The largest values are M·√(N/2)/2 or so.
-    f64::from(HALF).log2() + f64::from(multiple.significant_bits()) / 2.0 - 1.75
+    runs
 }

@@ -23,10 +23,12 @@
 //! quadratic sieve*, 1987; Contini, *Factoring integers with the self-initializing quadratic
 //! sieve*, 1997; Kleinjung, *Quadratic sieving*, 2016, for many polynomials at once.
 
+mod bits;
 mod block_lanczos;
 mod collector;
 mod cycles;
 mod factor_base;
+mod families;
 mod kernel;
 mod layout;
 mod multiplier;
@@ -36,21 +38,14 @@ mod parameters;
 mod polynomials;
 mod relation;
 mod siever;
+mod split;
 mod wide;
 
-use std::num::NonZero;
-use std::ops::Range;
-
-use rug::Integer;
-
 pub use self::collector::{Added, Collector, Start};
-use self::factor_base::{Base, FactorBase};
+pub use self::families::Families;
 pub use self::kernel::SieveKernel;
-use self::parameters::Parameters;
 pub use self::relation::form;
-use self::relation::{FULL, Writer, pack};
-use self::siever::Siever;
-use crate::{Cancel, Error};
+pub(crate) use self::split::split;
 
 /// The least number of bits of a composite that the sieve takes.
 pub const MIN_BITS: u32 = 64;
@@ -62,177 +57,23 @@ pub const MAX_BITS: u32 = 400;
 /// version of this crate.
 pub const RELATIONS_FORM: u32 = 2;
 
-/// Families in a row without a new relation after which the sieve gives up.
-const BARREN: u32 = 256;
-
-/// A proper divisor of an odd composite that is no power of a prime. `None` if the sieve fails.
-/// `progress` is told the relations that there are and that are needed.
-pub(crate) fn split(
-    number: &Integer,
-    kernel: SieveKernel,
-    cancel: &Cancel,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Option<Integer>, Error> {
-    let parameters = Parameters::for_bits(number.significant_bits());
-    split_with(number, parameters, kernel, cancel, progress)
-}
-
-fn split_with(
-    number: &Integer,
-    parameters: Parameters,
-    kernel: SieveKernel,
-    cancel: &Cancel,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Option<Integer>, Error> {
-    check_size(number)?;
-    let base = match FactorBase::build(number, &parameters, cancel)? {
-        Base::Ready(base) => base,
-        Base::Divisor(prime) => return Ok(Some(prime.into())),
-    };
-    let mut collector = Collector::new(number, base.clone(), parameters);
-    let mut siever = Siever::new(base, parameters, kernel);
-    let mut barren = 0;
-    for family in 0.. {
-        let mut is_barren = true;
-        siever.sieve(family, cancel, &mut |relation| {
-            is_barren &= collector.add_one(&relation) != Some(true);
-        })?;
-        barren = if is_barren { barren + 1 } else { 0 };
-        progress(collector.relations(), collector.needed());
-        if collector.is_ready()
-            && let Some(divisor) = collector.solve(NonZero::<usize>::MIN, cancel)?
-        {
-            return Ok(Some(divisor));
-        }
-        if barren == BARREN {
-            break;
-        }
-    }
-    Ok(None)
-}
-
 /// For the benchmark that measures parameters.
 #[doc(hidden)]
 pub mod tuning {
-    use super::{Cancel, Error, Integer, SieveKernel};
-
     pub use super::parameters::Parameters;
-
-    /// A proper divisor by the sieve with these parameters.
-    ///
-    /// # Errors
-    ///
-    /// The sieve does not take the number.
-    pub fn split(
-        number: &Integer,
-        parameters: Parameters,
-        kernel: SieveKernel,
-    ) -> Result<Option<Integer>, Error> {
-        super::split_with(number, parameters, kernel, &Cancel::new(), &mut |_, _| {})
-    }
-}
-
-/// The sieve of one composite, in parts for many machines.
-pub struct Families {
-    number: Integer,
-    siever: Siever,
-}
-
-impl std::fmt::Debug for Families {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Families of {}", self.number)
-    }
-}
-
-impl Families {
-    /// Prepares the sieve: a tenth of a second at 256 bits.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] for numbers out of [`MIN_BITS`]`..=`[`MAX_BITS`], and if a prime of the factor base divides the number.
-    pub fn new(number: &Integer, kernel: SieveKernel, cancel: &Cancel) -> Result<Self, Error> {
-        check_size(number)?;
-        let parameters = Parameters::for_bits(number.significant_bits());
-        match FactorBase::build(number, &parameters, cancel)? {
-            Base::Ready(base) => Ok(Self {
-                number: number.clone(),
-                siever: Siever::new(base, parameters, kernel),
-            }),
-            Base::Divisor(prime) => Err(Error::invalid(format!(
-                "no sieve for {number}: {prime} divides it"
-            ))),
-        }
-    }
-
-    /// The composite.
-    #[must_use]
-    pub fn number(&self) -> &Integer {
-        &self.number
-    }
-
-    /// The relations of these families, as a packet, and how many families that are: a range with
-    /// too many relations for one packet ends early.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Cancelled`], and [`Error::Fault`] if the packet cannot be made.
-    pub fn sieve(
-        &mut self,
-        families: Range<u64>,
-        cancel: &Cancel,
-    ) -> Result<(Vec<u8>, u64), Error> {
-        let mut writer = Writer::default();
-        let mut done = 0;
-        for family in families {
-            self.siever
-                .sieve(family, cancel, &mut |relation| writer.write(&relation))?;
-            done += 1;
-            if writer.bytes.len() > FULL {
-                break;
-            }
-        }
-        let packet = pack(&writer.bytes)
-            .map_err(|error| Error::fault(format!("relations cannot be compressed: {error}")))?;
-        Ok((packet, done))
-    }
-}
-
-/// Of sorted numbers, those that are there an odd number of times, once.
-fn keep_odd(numbers: &mut Vec<u32>) {
-    let mut kept = 0;
-    let mut i = 0;
-    while i < numbers.len() {
-        let number = numbers[i];
-        let count = numbers[i..]
-            .iter()
-            .take_while(|&&other| other == number)
-            .count();
-        if count % 2 == 1 {
-            numbers[kept] = number;
-            kept += 1;
-        }
-        i += count;
-    }
-    numbers.truncate(kept);
-}
-
-/// Whether the sieve takes numbers of this size, and of this sign.
-fn check_size(number: &Integer) -> Result<(), Error> {
-    let bits = number.significant_bits();
-    if number.is_negative() || number.is_even() || !(MIN_BITS..=MAX_BITS).contains(&bits) {
-        return Err(Error::invalid(format!(
-            "the sieve takes odd numbers of {MIN_BITS} to {MAX_BITS} bits, not {number}"
-        )));
-    }
-    Ok(())
+    pub use super::split::split_with;
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::ops::Range;
+
     use proptest::prelude::*;
+    use rug::Integer;
 
     use super::*;
+    use crate::{Cancel, Error};
 
     /// The product of the primes after two integers of so many bits.
     fn semiprime(bits: u32, [p, q]: [u64; 2]) -> Integer {
@@ -284,13 +125,6 @@ mod tests {
         ));
         let cancelled = split(&number, SieveKernel::fastest(), &cancel, &mut |_, _| {});
         assert_eq!(cancelled, Err(Error::Cancelled));
-    }
-
-    #[test]
-    fn numbers_that_are_there_an_odd_number_of_times_are_kept() {
-        let mut numbers = vec![1, 2, 2, 3, 3, 3, 7, 9, 9, 9, 9];
-        keep_odd(&mut numbers);
-        assert_eq!(numbers, [1, 3, 7]);
     }
 
     #[test]

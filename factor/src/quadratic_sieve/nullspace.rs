@@ -20,6 +20,7 @@ use std::num::NonZero;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use super::bits::{bit, ones, xor};
 use super::{block_lanczos, parallel};
 use crate::{Cancel, Error};
 
@@ -502,27 +503,6 @@ impl<'a> Table<'a> {
     }
 }
 
-fn bit(row: &[u64], column: usize) -> bool {
-    row[column / 64] >> (column % 64) & 1 == 1
-}
-
-/// The columns of a row that are 1.
-fn ones(row: &[u64]) -> Vec<usize> {
-    let words = row.iter().enumerate();
-    words
-        .flat_map(|(word, bits)| {
-            let bits = (0..64).filter(move |bit| bits >> bit & 1 == 1);
-            bits.map(move |bit| 64 * word + bit)
-        })
-        .collect()
-}
-
-fn xor(row: &mut [u64], other: &[u64]) {
-    for (word, other) in row.iter_mut().zip(other) {
-        *word ^= other;
-    }
-}
-
 /// The elements that are in exactly one of two rising sequences.
 fn symmetric_difference(a: &[u32], b: &[u32]) -> Vec<u32> {
     let mut all = Vec::with_capacity(a.len() + b.len());
@@ -664,22 +644,10 @@ mod tests {
 
     #[test]
     fn large_ones_stay_sparse() {
-        let mut state = 1_u64;
-        let mut random = |below: u32| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) as u32 % below
-        };
         let entries = 16_000;
-        let vector = |_| {
-            let mut vector: Vec<u32> = (0..100).filter(|entry| random(entry + 2) == 0).collect();
-            vector.extend((0..8).map(|_| 100 + random(entries - 100)));
-            vector.sort_unstable();
-            vector.dedup();
-            vector
-        };
-        let vectors: Vec<Vec<u32>> = (0..entries as usize + 100).map(vector).collect();
+        let mut random = ChaCha20Rng::seed_from_u64(1);
+        let count = entries as usize + 100;
+        let vectors = block_lanczos::tests::sieved(count, entries, &mut random);
         let (alive, _) = without_singletons(&vectors, entries as usize);
         assert!(alive.len() > DENSE);
         let sets = dependencies(&vectors, entries as usize, 10, TWO, &Cancel::new()).unwrap();

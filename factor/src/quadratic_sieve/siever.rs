@@ -11,7 +11,7 @@ use super::kernel::{
     BATCH_LOG2, Block, Buckets, Change, Divisors, Fill, Inverses, LargeDivisors, Roots, SHORTS,
     Score, Shorts, Sieve, SieveKernel, Start, WORDS, Words,
 };
-use super::layout::{Layout, NO_PRIME, OUTSIDE, value_bits};
+use super::layout::{Layout, NO_PRIME, OUTSIDE};
 use super::parameters::{BLOCK, HALF, Parameters};
 use super::polynomials::{Family, Polynomials};
 use super::relation::Relation;
@@ -64,7 +64,9 @@ struct Scores {
 impl Scores {
     fn new(base: &FactorBase, polynomials: &Polynomials, parameters: &Parameters) -> Self {
         let cofactor = (parameters.large_bound as f64).log2();
-        let typical = value_bits(&base.multiple);
+        // The largest values are M·√(N/2)/2 or so.
+        let typical =
+            f64::from(HALF).log2() + f64::from(base.multiple.significant_bits()) / 2.0 - 1.75;
         // The primes that are not sieved with supply the rest.
         let threshold = (typical - cofactor - f64::from(parameters.lacking_bits)).max(0.0);
         let scale = (118.0 / (threshold + 6.0))
@@ -132,33 +134,14 @@ impl Siever {
     ) -> Result<(), Error> {
         let family = self.polynomials.family(&self.base, index);
         self.start(&family, cancel)?;
-        let batch_log2 = BATCH_LOG2.min(self.parameters.factors as u32 - 1);
-        let batch = 1 << batch_log2;
+        let batch = 1 << self.batch_log2();
         for polynomial in 0..self.polynomials.in_family() {
             if polynomial % batch == 0 {
                 cancel.check()?;
-                self.kernel.run(Fill {
-                    moduli: &self.layout.moduli,
-                    roots: &mut self.long,
-                    sections: &self.layout.sections,
-                    buckets: &mut self.buckets,
-                    polynomial,
-                    batch_log2,
-                });
+                self.fill_buckets(polynomial);
             }
             let in_batch = (polynomial % batch) as usize;
-            self.kernel.run(Sieve {
-                moduli: &self.layout.short,
-                roots: &mut self.short,
-                change: (polynomial > 0).then(|| Change::to(polynomial)),
-                buckets: &self.buckets,
-                sections: &self.layout.sections,
-                polynomial: in_batch,
-                block: &mut self.block,
-                initial: self.scores.initial,
-                list: &mut self.list,
-                reports: &mut self.reports,
-            });
+            self.sieve_block(polynomial, in_batch);
             if self.reports.is_empty() {
                 continue;
             }
@@ -177,6 +160,40 @@ impl Siever {
             }
         }
         Ok(())
+    }
+
+    /// log2 of the polynomials in a batch.
+    fn batch_log2(&self) -> u32 {
+        BATCH_LOG2.min(self.parameters.factors as u32 - 1)
+    }
+
+    /// Fills the buckets of the batch that begins with this polynomial.
+    fn fill_buckets(&mut self, polynomial: u32) {
+        let batch_log2 = self.batch_log2();
+        self.kernel.run(Fill {
+            moduli: &self.layout.moduli,
+            roots: &mut self.long,
+            sections: &self.layout.sections,
+            buckets: &mut self.buckets,
+            polynomial,
+            batch_log2,
+        });
+    }
+
+    /// Takes the short roots to this polynomial and reports places in its block.
+    fn sieve_block(&mut self, polynomial: u32, in_batch: usize) {
+        self.kernel.run(Sieve {
+            moduli: &self.layout.short,
+            roots: &mut self.short,
+            change: (polynomial > 0).then(|| Change::to(polynomial)),
+            buckets: &self.buckets,
+            sections: &self.layout.sections,
+            polynomial: in_batch,
+            block: &mut self.block,
+            initial: self.scores.initial,
+            list: &mut self.list,
+            reports: &mut self.reports,
+        });
     }
 
     /// Roots and steps of the first polynomial of a family.
@@ -263,7 +280,7 @@ impl Siever {
         if value.is_zero() {
             return None;
         }
-        let twos = value.trailing_zeros().min(63);
+        let twos = value.trailing_zeros();
         self.divisors.clear();
         let scored = self.layout.short.scored;
         self.find_short(place, 0..scored);
@@ -364,29 +381,10 @@ mod tests {
                 let mut siever = siever(bits, kernel);
                 let family = siever.polynomials.family(&siever.base, 3);
                 assert!(siever.start(&family, &Cancel::new()).is_ok());
-                let batch_log2 = BATCH_LOG2.min(siever.parameters.factors as u32 - 1);
-                let last = (1 << batch_log2) - 1;
-                siever.kernel.run(Fill {
-                    moduli: &siever.layout.moduli,
-                    roots: &mut siever.long,
-                    sections: &siever.layout.sections,
-                    buckets: &mut siever.buckets,
-                    polynomial: 0,
-                    batch_log2,
-                });
+                let last = (1 << siever.batch_log2()) - 1;
+                siever.fill_buckets(0);
                 for polynomial in 0..=last {
-                    siever.kernel.run(Sieve {
-                        moduli: &siever.layout.short,
-                        roots: &mut siever.short,
-                        change: (polynomial > 0).then(|| Change::to(polynomial)),
-                        buckets: &siever.buckets,
-                        sections: &siever.layout.sections,
-                        polynomial: polynomial as usize,
-                        block: &mut siever.block,
-                        initial: siever.scores.initial,
-                        list: &mut siever.list,
-                        reports: &mut siever.reports,
-                    });
+                    siever.sieve_block(polynomial, polynomial as usize);
                     let b = family.b(polynomial);
                     for entry in (0..siever.layout.shorts()).filter(|i| !siever.unused.contains(i))
                     {

@@ -175,11 +175,15 @@ impl Campaign {
 
     /// A node's answer was wrong: it gets no more units of this integer. Another unit takes the
     /// place of this one, once for each node; otherwise each forged answer would trigger a unit.
-    pub(super) fn avoid(&mut self, unit: UnitId, node: &str) {
-        if self.avoid.len() < MAX_AVOIDED && !self.avoid.iter().any(|avoided| avoided == node) {
+    /// Whether this was the first time.
+    pub(super) fn avoid(&mut self, unit: UnitId, node: &str) -> bool {
+        let is_new =
+            self.avoid.len() < MAX_AVOIDED && !self.avoid.iter().any(|avoided| avoided == node);
+        if is_new {
             self.avoid.push(node.to_owned());
             self.outstanding.remove(&unit.index);
         }
+        is_new
     }
 
     /// Goes on to the next stages where the ones before are over. Gives the batches that nobody

@@ -201,11 +201,11 @@ impl Factoring {
         }
     }
 
-    /// A node's answer to this unit was wrong: it gets no more units of this job.
-    pub(crate) fn avoid(&mut self, job: u64, unit: UnitId, node: &str) {
-        if let Some((campaign, _)) = self.campaigns.get_mut(&job) {
-            campaign.avoid(unit, node);
-        }
+    /// A node gets no more units of this job, since its answer to this one was wrong or it cannot
+    /// do it. Whether this was the first time.
+    pub(crate) fn avoid(&mut self, job: u64, unit: UnitId, node: &str) -> bool {
+        let campaign = self.campaigns.get_mut(&job);
+        campaign.is_some_and(|(campaign, _)| campaign.avoid(unit, node))
     }
 
     /// Nodes that get no more units of this job.

@@ -273,20 +273,18 @@ impl State {
         let Progress::Sieve(Some(collector)) = &mut self.progress else {
             return Err("relations without a sieve".to_owned());
         };
-        // The checkpoint of an earlier version has relations that say nothing to this one: these families are sieved in vain, but no
-        // others are missing.
-        let form = quadratic_sieve::form(packet);
-        let is_of_earlier_version = form.is_some_and(|form| form < RELATIONS_FORM);
-        let added = if packet.is_empty() || is_of_earlier_version {
+        // The relations of an earlier version's checkpoint are of no use. Their families are sieved
+        // in vain, but no others are missing.
+        if quadratic_sieve::form(packet).is_some_and(|form| form < RELATIONS_FORM) {
+            self.add_cost("sieve", us, 0);
+            self.answered.insert(unit);
+            return Ok(Added::default());
+        }
+        let added = if packet.is_empty() {
             Added::default()
         } else {
             collector.add(packet)
         };
-        if is_of_earlier_version {
-            self.add_cost("sieve", us, 0);
-            self.answered.insert(unit);
-            return Ok(added);
-        }
         let all_known = added.known > 0 && added.wrong == 0;
         if packet.is_empty() || added.new > 0 || all_known {
             self.add_cost("sieve", us, added.new);

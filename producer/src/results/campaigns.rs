@@ -90,11 +90,9 @@ impl<A: Send + 'static> Sink<A> {
             Some(reason) => Verdict::Wrong(reason),
             None => self.factoring.on_answer(job, id, answer, done, us),
         };
-        if verdict == Verdict::Good {
-            self.units.update(|units| units.end_campaign_unit(unit));
-        }
         match verdict {
-            Verdict::Good | Verdict::Late => {}
+            Verdict::Good => self.units.update(|units| units.end_campaign_unit(unit)),
+            Verdict::Late => {}
             Verdict::Wrong(reason) => {
                 self.note_wrong(job, &node, &reason);
                 self.factoring.avoid(job, id, &node);
@@ -107,19 +105,12 @@ impl<A: Send + 'static> Sink<A> {
 
     /// A node cannot do a job's units, which is no fault: others get them.
     fn leave_to_others(&mut self, job: u64, unit: UnitId, node: &str, reason: &str) {
-        if self
-            .factoring
-            .avoided(job)
-            .iter()
-            .any(|avoided| avoided == node)
-        {
-            return;
+        if self.factoring.avoid(job, unit, node) {
+            let _ = self.events.send(Event::LeftToOthers {
+                node: node.to_owned(),
+                reason: text::reason(reason),
+            });
         }
-        self.factoring.avoid(job, unit, node);
-        let _ = self.events.send(Event::LeftToOthers {
-            node: node.to_owned(),
-            reason: text::reason(reason),
-        });
     }
 
     /// What is wrong with a factorisation, if anything is.

@@ -23,11 +23,13 @@ impl Block {
         Box::new(Self([0; BLOCK + OVERHANG]))
     }
 
-    /// Adds a logarithm at a place.
+    /// Adds a logarithm at places.
     #[inline(always)]
-    fn add(&mut self, place: u16, log: u8) {
-        let sum = &mut self.0[usize::from(place)];
-        *sum = sum.wrapping_add(log);
+    fn add(&mut self, places: impl Iterator<Item = u16>, log: u8) {
+        for place in places {
+            let sum = &mut self.0[usize::from(place)];
+            *sum = sum.wrapping_add(log);
+        }
     }
 
     /// The sum at a place.
@@ -43,14 +45,6 @@ pub(crate) struct Run {
     /// Index after the last one.
     pub(crate) end: usize,
     pub(crate) times: usize,
-}
-
-/// Lines of the second class with the same logarithm.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Listed {
-    /// Index after the last line.
-    pub(crate) end: usize,
-    pub(crate) log: u8,
 }
 
 /// Moduli of 16 bits in three classes of whole lines. The first class is not sieved with, only used
@@ -69,8 +63,8 @@ pub(crate) struct ShortModuli {
     pub(crate) direct: usize,
     /// The second class.
     pub(crate) runs: Vec<Run>,
-    /// The third class.
-    pub(crate) listed: Vec<Listed>,
+    /// The third class, by lines from its first one.
+    pub(crate) listed: Vec<Section>,
     /// By line of the third class: least and greatest number of places of one of its roots in the
     /// block.
     pub(crate) times: Vec<(u8, u8)>,
@@ -119,14 +113,8 @@ impl Operation for Sieve<'_> {
         add_listed(v, self.moduli, self.roots, self.list, self.block);
         let buckets = self.buckets.sections(self.polynomial);
         for (bucket, section) in buckets.zip(self.sections) {
-            let (fours, rest) = bucket.as_chunks::<4>();
-            for four in fours {
-                for &word in four {
-                    self.block.add(word as u16, section.log);
-                }
-            }
-            rest.iter()
-                .for_each(|&word| self.block.add(word as u16, section.log));
+            self.block
+                .add(bucket.iter().map(|&word| word as u16), section.log);
         }
         report(v, self.block, self.reports);
     }
@@ -195,11 +183,11 @@ fn add_listed<V: Vectors>(
     assert!(list.len() >= moduli.list_length());
     let start = list.as_mut_ptr();
     let mut length = 0;
-    let mut line = moduli.direct;
-    for listed in &moduli.listed {
+    let mut first = 0;
+    for section in &moduli.listed {
         let from = length;
-        while line < listed.end {
-            let (least, most) = moduli.times[line - moduli.direct];
+        for (i, &(least, most)) in moduli.times[first..section.end].iter().enumerate() {
+            let line = moduli.direct + first + i;
             let modulus = v.load_shorts(&moduli.modulus[line]);
             let mut places = [
                 v.load_shorts(&roots.first[line]),
@@ -222,15 +210,9 @@ fn add_listed<V: Vectors>(
                     }
                 }
             }
-            line += 1;
         }
-        let (fours, rest) = list[from..length].as_chunks::<4>();
-        for four in fours {
-            for &place in four {
-                block.add(place, listed.log);
-            }
-        }
-        rest.iter().for_each(|&place| block.add(place, listed.log));
+        first = section.end;
+        block.add(list[from..length].iter().copied(), section.log);
     }
 }
 

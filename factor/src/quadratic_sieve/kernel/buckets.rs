@@ -31,7 +31,7 @@ const ONE_FROM: u32 = 14 * BLOCK as u32;
 /// Most lines of a section: the index of a prime in it has 16 bits.
 pub(crate) const SECTION_LINES: usize = (1 << 16) / WORDS;
 
-/// Lines of primes with the same logarithm.
+/// Lines of moduli with the same logarithm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Section {
     /// Index after the last line.
@@ -91,13 +91,15 @@ pub(crate) struct Fill<'a> {
 /// Room for all steps of a line: a power of 2, so that an index is quickly kept in it.
 const STEPS: usize = (2 * BATCH_LOG2 as usize + 1).next_power_of_two();
 
-/// How the primes of a chunk are put into the buckets.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Density {
-    Many,
-    Few,
-    One,
-}
+/// How the primes of a chunk are put into the buckets: both roots, of primes that are often in the
+/// block.
+const MANY: u8 = 0;
+
+/// Both roots, rarely in the block.
+const FEW: u8 = 1;
+
+/// One root.
+const ONE: u8 = 2;
 
 impl Operation for Fill<'_> {
     type Output = ();
@@ -135,12 +137,6 @@ impl Operation for Fill<'_> {
                 let has_room = lengths(&ends)
                     .iter()
                     .all(|&length: &u32| length as usize + CHUNK_WORDS <= capacity);
-                let least = moduli[first].0[0];
-                let density = match least {
-                    ONE_FROM.. => Density::One,
-                    FEW_FROM.. => Density::Few,
-                    _ => Density::Many,
-                };
                 let chunk = Chunk {
                     moduli: &moduli[first..end],
                     first,
@@ -152,10 +148,10 @@ impl Operation for Fill<'_> {
                 // word passes, and only one line is written again and again. There is room for that
                 // line, since there was room for the whole chunk before.
                 unsafe {
-                    match density {
-                        Density::Many => chunk.fill::<V, 0>(v, self.roots, &changes, &mut ends),
-                        Density::Few => chunk.fill::<V, 1>(v, self.roots, &changes, &mut ends),
-                        Density::One => chunk.fill::<V, 2>(v, self.roots, &changes, &mut ends),
+                    match moduli[first].0[0] {
+                        ONE_FROM.. => chunk.fill::<V, ONE>(v, self.roots, &changes, &mut ends),
+                        FEW_FROM.. => chunk.fill::<V, FEW>(v, self.roots, &changes, &mut ends),
+                        _ => chunk.fill::<V, MANY>(v, self.roots, &changes, &mut ends),
                     }
                 }
                 first = end;
@@ -229,13 +225,13 @@ impl Chunk<'_> {
                 second = v.min(second, v.sub(second, modulus));
                 // SAFETY: that of this function.
                 unsafe {
-                    if DENSITY == 2 {
+                    if DENSITY == ONE {
                         let least = v.min(first, second);
                         *end = end.add(v.append_few_below(least, bound, v.or(least, tag), *end));
                     } else {
                         for root in [first, second] {
                             let tagged = v.or(root, tag);
-                            *end = end.add(if DENSITY == 1 {
+                            *end = end.add(if DENSITY == FEW {
                                 v.append_few_below(root, bound, tagged, *end)
                             } else {
                                 v.append_below(root, bound, tagged, *end)
