@@ -145,6 +145,10 @@ impl Publisher {
                 && let Some(next) = self.next()
             {
                 match next {
+                    Next::Settle(repacking) => {
+                        self.repackings.add(&repacking)?;
+                        self.units.lock().settled(&repacking);
+                    }
                     Next::Unit(unit) => {
                         let publication = self.journal.begin(unit.unit);
                         let message = self.message(&unit);

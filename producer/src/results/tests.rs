@@ -211,7 +211,7 @@ fn waiting(outcome: &Outcome) -> Vec<u64> {
     std::iter::from_fn(|| units.next(Instant::now(), 0))
         .map(|next| match next {
             Next::Unit(unit) => unit.unit,
-            Next::CancelBatch(batch) => panic!("batch {batch} is cancelled"),
+            other => panic!("{other:?}"),
         })
         .collect()
 }
@@ -481,7 +481,7 @@ fn a_node_of_another_version_leaves_the_units_of_a_campaign_to_others() {
         let next = std::iter::from_fn(|| units.next(Instant::now(), 0));
         let replaces = |next: Next| match next {
             Next::Unit(unit) => UnitId::of(unit.unit) != id && unit.avoid == ["other"],
-            Next::CancelBatch(_) => false,
+            _ => false,
         };
         assert!({ next }.any(replaces));
     }

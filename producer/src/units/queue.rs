@@ -20,6 +20,9 @@ pub(crate) enum Next {
     Unit(Box<WorkUnit>),
     /// The cancellation of a batch.
     CancelBatch(u32),
+    /// Nothing: first this has to be on disk, so that after a crash no unit that may have been
+    /// published is packed anew. Then [`Units::settled`].
+    Settle(Repacking),
 }
 
 /// The units of a run, as a state machine.
@@ -30,6 +33,8 @@ pub(crate) struct Units {
     packing: Packing,
     /// No unit from this one on was ever published.
     fresh: u64,
+    /// Units below this one keep their jobs, also after a crash.
+    settled: u64,
     /// Index of each unit's first job, and the number of jobs at the end.
     bounds: Vec<u64>,
     /// Units to publish, in this order.
@@ -74,10 +79,10 @@ impl Units {
         done: &[bool],
     ) -> Self {
         let mut bounds = manifest.packing.bounds(manifest.request.count());
-        let mut packing = manifest.packing;
+        let (mut packing, mut settled) = (manifest.packing, 0);
         for repacking in repackings {
             repack(&mut bounds, repacking);
-            packing = repacking.packing;
+            (packing, settled) = (repacking.packing, repacking.from);
         }
         let count = bounds.len() as u64 - 1;
         // A damaged journal may name others.
@@ -86,6 +91,7 @@ impl Units {
             manifest,
             packing,
             fresh: 0,
+            settled,
             timed_jobs: 0,
             published: vec![None; count as usize],
             bounds,
@@ -113,7 +119,8 @@ impl Units {
             units.confirmed.contains(unit) || done[first as usize..end as usize].contains(&true)
         };
         let touched = (0..count).rev().find(is_touched);
-        units.fresh = touched.map_or(0, |unit| unit + 1);
+        let after = touched.map_or(0, |unit| unit + 1);
+        units.fresh = after.max(settled).min(count);
         units.outstanding = outstanding.into_iter().collect();
         units.waiting = waiting.into();
         units
@@ -140,6 +147,9 @@ impl Units {
             if is_full && !self.outstanding.contains(&number) {
                 return None;
             }
+            if let Some(repacking) = self.unsettled(number) {
+                return Some(Next::Settle(repacking));
+            }
             self.waiting.pop_front();
             // A unit of a campaign that is answered or cancelled is not published again.
             if let Some(unit) = self.unit(number, at, published_ns) {
@@ -150,6 +160,24 @@ impl Units {
                 return Some(Next::Unit(Box::new(unit)));
             }
         }
+    }
+
+    /// What has to be on disk before a unit is published: that it and some of those after it keep
+    /// their jobs. A unit may be with a consumer although its confirmation was never written down.
+    fn unsettled(&self, number: u64) -> Option<Repacking> {
+        let may_change = self.manifest.is_adaptive() && !UnitId::of(number).is_of_campaign();
+        (may_change && number >= self.settled).then(|| {
+            let ahead = self.window.unwrap_or(usize::MAX).max(LEAST_SETTLED) as u64;
+            Repacking {
+                from: number.saturating_add(ahead).min(self.count()),
+                packing: self.packing,
+            }
+        })
+    }
+
+    /// What [`Next::Settle`] gave is on disk.
+    pub(crate) fn settled(&mut self, repacking: &Repacking) {
+        self.settled = repacking.from;
     }
 
     fn unit(&mut self, number: u64, at: Instant, published_ns: u64) -> Option<WorkUnit> {
@@ -361,7 +389,7 @@ impl Units {
             packing,
         };
         repack(&mut self.bounds, &repacking);
-        self.packing = packing;
+        (self.packing, self.settled) = (packing, self.fresh);
         let (from, count) = (self.fresh, self.bounds.len() as u64 - 1);
         self.published.resize(count as usize, None);
         let is_fresh = |unit: &u64| !UnitId::of(*unit).is_of_campaign() && *unit >= from;
@@ -431,3 +459,6 @@ fn repack(bounds: &mut Vec<u64>, repacking: &Repacking) {
 
 /// Units that are timed before the others are packed anew.
 const LEAST_TIMED: u32 = 8;
+
+/// Units whose jobs are settled at a time, at the least: each time is a write to the disk.
+const LEAST_SETTLED: usize = 32;

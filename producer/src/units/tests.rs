@@ -50,10 +50,20 @@ fn drain(units: &mut Units) -> Vec<u64> {
 
 fn drain_at(units: &mut Units, at: Instant) -> Vec<u64> {
     let mut numbers = Vec::new();
-    while let Some(Next::Unit(unit)) = units.next(at, 5) {
+    while let Some(Next::Unit(unit)) = settled_next(units, at) {
         numbers.push(unit.unit);
     }
     numbers
+}
+
+/// The next one, with what it needs on disk.
+fn settled_next(units: &mut Units, at: Instant) -> Option<Next> {
+    loop {
+        match units.next(at, 5) {
+            Some(Next::Settle(repacking)) => units.settled(&repacking),
+            next => return next,
+        }
+    }
 }
 
 fn campaign_unit(batch: u32, index: u32) -> WorkUnit {
@@ -212,6 +222,13 @@ const ADAPTIVE: Packing = Packing {
     workers: 4,
 };
 
+/// Units of two jobs or one.
+const FINE: Packing = Packing {
+    most: 2,
+    least: 1,
+    workers: 4,
+};
+
 /// A run of a thousand jobs, in units of a hundred at first.
 fn adaptive() -> Units {
     let manifest = Arc::new(manifest(1000, ADAPTIVE));
@@ -222,7 +239,7 @@ fn adaptive() -> Units {
 fn what_was_never_published_is_packed_by_the_measured_pace() {
     let mut units = adaptive();
     for _ in 0..2 {
-        units.next(Instant::now(), 0);
+        settled_next(&mut units, Instant::now());
     }
     assert_eq!(units.adapt(4), None, "nothing is measured");
     // A job takes 50 ms: a full unit has four.
@@ -248,7 +265,7 @@ fn what_was_never_published_is_packed_by_the_measured_pace() {
     assert!(units.has_new_pace());
     assert_eq!((units.adapt(4), units.mean_time()), (None, full));
     let mut jobs = 0;
-    while let Some(Next::Unit(unit)) = units.next(Instant::now(), 0) {
+    while let Some(Next::Unit(unit)) = settled_next(&mut units, Instant::now()) {
         assert_eq!(unit.first, 200 + jobs);
         jobs += unit.work.count();
     }
@@ -278,6 +295,60 @@ fn what_was_published_in_any_session_keeps_its_jobs() {
     let repacking = units.adapt(4).unwrap();
     assert_eq!(repacking.from, 4);
     assert_eq!(drain(&mut units)[..5], [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn what_may_have_been_published_before_a_crash_keeps_its_jobs() {
+    let mut units = adaptive();
+    let Some(Next::Settle(settled)) = units.next(Instant::now(), 0) else {
+        panic!("nothing to write down");
+    };
+    assert_eq!(settled.from, units.count(), "it has only ten units");
+    let before: Vec<_> = (0..units.count()).map(|unit| units.bounds(unit)).collect();
+    units.settled(&settled);
+    assert_eq!(drain(&mut units).len(), 10);
+
+    // It dies; no confirmation was written down.
+    let manifest = Arc::new(manifest(1000, ADAPTIVE));
+    let mut again = Units::new(manifest, &[settled], HashSet::new(), &[false; 1000]);
+    for _ in 0..8 {
+        again.note_time(Duration::from_secs(5), 100);
+    }
+    assert_eq!(again.adapt(4), None, "nothing is left to be packed anew");
+    let after: Vec<_> = (0..again.count()).map(|unit| again.bounds(unit)).collect();
+    assert_eq!(after, before);
+    assert_eq!(drain(&mut again).len(), 10);
+}
+
+#[test]
+fn units_are_settled_a_window_at_a_time() {
+    let manifest = Arc::new(manifest(1000, FINE));
+    let mut units = Units::new(manifest.clone(), &[], HashSet::new(), &[false; 1000]);
+    units.set_window(Some(100));
+    let mut written = vec![];
+    loop {
+        match units.next(Instant::now(), 0) {
+            Some(Next::Settle(settled)) => {
+                units.settled(&settled);
+                written.push(settled);
+            }
+            Some(Next::Unit(unit)) => units.answered(&[unit.unit]),
+            _ => break,
+        }
+    }
+    let from: Vec<_> = written.iter().map(|settled| settled.from).collect();
+    let (most, last) = (units.count() / 100 + 1, units.count());
+    assert!(
+        from.len() as u64 <= most && from.last() == Some(&last),
+        "{from:?}"
+    );
+    // Replayed, they change no jobs; what was not settled may be packed anew.
+    let mut again = Units::new(manifest, &written[..1], HashSet::new(), &[false; 1000]);
+    assert!((0..last).all(|unit| again.bounds(unit) == units.bounds(unit)));
+    for _ in 0..8 {
+        again.note_time(Duration::from_millis(1), 1);
+    }
+    assert_eq!(again.adapt(4).unwrap().from, 100);
 }
 
 #[test]

@@ -177,7 +177,10 @@ fn units_follow_the_pace_of_the_workers_and_a_crash_changes_no_job() {
     let packing = dir.path().join("runs").join(&run).join("packing");
     wait_for("larger units", || {
         let text = std::fs::read_to_string(&packing).ok()?;
-        (!text.is_empty() && Results::count(dir.path()) > 100).then_some(())
+        let sizes = text.lines().map(serde_json::from_str::<serde_json::Value>);
+        let sizes: Vec<_> = sizes.collect::<Result<_, _>>().ok()?;
+        let is_larger = sizes.iter().any(|size| size["most"] != sizes[0]["most"]);
+        (is_larger && Results::count(dir.path()) > 100).then_some(())
     });
     producer.signal("KILL");
     producer.wait();
