@@ -8,10 +8,7 @@ use std::{
 
 use primepool_common::message::{HexInteger, JobAnswer, JobOutcome, Method, Work, WorkUnit};
 use primepool_engine::{Cancel, Engine, Error, Form, Found, Kernel, Stream};
-use primepool_factor::{
-    Factorizer,
-    quadratic_sieve::{Families, SieveKernel},
-};
+use primepool_factor::{Factorizer, quadratic_sieve::Families, spread::Ecm};
 use tracing::error;
 
 use crate::factor;
@@ -46,6 +43,8 @@ pub(crate) struct Jobs {
 pub(crate) struct EngineCompute {
     engine: Engine,
     factorizer: Factorizer,
+    /// Curves of shares.
+    ecm: Ecm,
     /// For the next share of the same sieve.
     families: Option<Families>,
 }
@@ -58,7 +57,8 @@ impl EngineCompute {
     pub(crate) fn new(kernel: Kernel) -> Result<Self, Error> {
         Ok(Self {
             engine: Engine::with_kernel(kernel)?,
-            factorizer: Factorizer::with_kernel(SieveKernel::like(kernel)),
+            factorizer: Factorizer::with_kernel(kernel),
+            ecm: Ecm::new(kernel),
             families: None,
         })
     }
@@ -114,12 +114,28 @@ impl Compute for EngineCompute {
                 }
                 Ok(())
             }
+            Work::Factor(work) if jobs.count > 1 && unit.work.jobs().is_side_by_side() => {
+                let numbers = work.numbers[range].iter().map(|n| n.0.clone());
+                factor::outcomes(
+                    &mut self.factorizer,
+                    &numbers.collect::<Vec<_>>(),
+                    work.leave_above,
+                    cancel,
+                    &mut |place, outcome| answer(first + place as u64, outcome, 0),
+                )
+            }
             Work::Factor(work) => {
                 let kernel = self.factorizer.kernel();
                 for (n, job) in work.numbers[range].iter().zip(first..) {
                     if let Some(share) = work.share {
-                        let (outcome, done) =
-                            factor::share(&mut self.families, &n.0, share, kernel, cancel)?;
+                        let (outcome, done) = factor::share(
+                            &mut self.ecm,
+                            &mut self.families,
+                            &n.0,
+                            share,
+                            kernel,
+                            cancel,
+                        )?;
                         answer(job, outcome, done);
                         continue;
                     }

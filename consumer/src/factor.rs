@@ -1,6 +1,6 @@
 //! Factoring: what the engine finds, as an answer, with what each stage cost.
 
-use std::time::Instant;
+use std::{cell::RefCell, mem, time::Instant};
 
 use primepool_common::message::{
     Factorization, HexInteger, JobOutcome, Packet, Power, Share, StageCost,
@@ -8,8 +8,48 @@ use primepool_common::message::{
 use primepool_factor::{
     Cancel, Composite, Error, Factorizer, Integer, Limits, MAX_SIEVE_BITS, Progress, Reason,
     quadratic_sieve::{Families, SieveKernel},
-    spread,
+    spread::{self, Ecm},
 };
+
+/// Factors integers side by side and tells `found` each outcome with its place. What each stage
+/// cost stands with the first outcome, for all of them: a share of it would be less than a
+/// microsecond.
+///
+/// # Errors
+/// [`Error::Cancelled`] and [`Error::Randomness`].
+pub(crate) fn outcomes(
+    factorizer: &mut Factorizer,
+    numbers: &[Integer],
+    leave_above: Option<u32>,
+    cancel: &Cancel,
+    found: &mut dyn FnMut(usize, JobOutcome),
+) -> Result<(), Error> {
+    let costs = RefCell::new(Costs::default());
+    factorizer.factor_many(
+        numbers,
+        &limits(leave_above),
+        cancel,
+        &mut |progress| costs.borrow_mut().note(progress),
+        &mut |place, result| {
+            let outcome = match result {
+                Ok(result) => {
+                    let stages = mem::take(&mut costs.borrow_mut().stages);
+                    let found = factorization(result, stages, leave_above);
+                    JobOutcome::Factored(Box::new(found))
+                }
+                Err(Error::Invalid { reason }) => JobOutcome::Rejected { reason },
+                Err(error) => JobOutcome::Failed {
+                    reason: error.to_string(),
+                },
+            };
+            found(place, outcome);
+        },
+    )
+}
+
+fn limits(leave_above: Option<u32>) -> Limits {
+    leave_above.map_or_else(Limits::default, Limits::before_spreading)
+}
 
 /// Factors `n`: the outcome, and whether a cancel ended it early. What is wrong with this number
 /// alone is its outcome, since the other numbers of a unit have their own.
@@ -45,14 +85,24 @@ fn factor(
     cancel: &Cancel,
 ) -> Result<(Factorization, bool), Error> {
     let mut costs = Costs::default();
-    let limits = leave_above.map_or_else(Limits::default, Limits::before_spreading);
+    let limits = limits(leave_above);
     let found = factorizer.factor(n, &limits, cancel, &mut |progress| {
         costs.note(progress);
     })?;
     let cancelled = found.is_cancelled();
+    Ok((factorization(found, costs.stages, leave_above), cancelled))
+}
+
+/// What was found, as it is told.
+fn factorization(
+    found: primepool_factor::Factorization,
+    stages: Vec<StageCost>,
+    leave_above: Option<u32>,
+) -> Factorization {
+    let cancelled = found.is_cancelled();
     let is_asked_for = |left: &&Composite| leave_above.is_some() && left.reason == Reason::TooLarge;
     let mut left = found.composites.iter();
-    let factorization = Factorization {
+    Factorization {
         reason: if cancelled {
             None
         } else {
@@ -68,9 +118,8 @@ fn factor(
             .into_iter()
             .map(|left| Power(HexInteger(left.value), left.exponent))
             .collect(),
-        stages: costs.stages,
-    };
-    Ok((factorization, cancelled))
+        stages,
+    }
 }
 
 fn why_left(left: &Composite) -> String {
@@ -89,6 +138,7 @@ fn why_left(left: &Composite) -> String {
 /// # Errors
 /// [`Error::Cancelled`], or what [`spread`] says.
 pub(crate) fn share(
+    ecm: &mut Ecm,
     families: &mut Option<Families>,
     n: &Integer,
     share: Share,
@@ -104,7 +154,7 @@ pub(crate) fn share(
         } => {
             let mut done = 0;
             let range = first..first + count;
-            let divisor = spread::curves(n, b1, p_minus_1, range, cancel, &mut |curve| {
+            let divisor = spread::curves(ecm, n, b1, p_minus_1, range, cancel, &mut |curve| {
                 done = curve;
             })?;
             let value = divisor.map(HexInteger);
@@ -160,6 +210,7 @@ impl Costs {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use primepool_engine::Kernel;
     use primepool_factor::quadratic_sieve::RELATIONS_FORM;
 
     use super::*;
@@ -218,6 +269,7 @@ mod tests {
         let q = Integer::from(Integer::u_pow_u(10, 21)) + 117;
         let n = p * q;
         let cancel = Cancel::new();
+        let mut ecm = Ecm::new(Kernel::fastest());
         let mut families = None;
         let mut sieve = |first| {
             let range = Share::Sieve {
@@ -225,7 +277,15 @@ mod tests {
                 count: 3,
                 form: RELATIONS_FORM,
             };
-            share(&mut families, &n, range, SieveKernel::fastest(), &cancel).unwrap()
+            share(
+                &mut ecm,
+                &mut families,
+                &n,
+                range,
+                SieveKernel::fastest(),
+                &cancel,
+            )
+            .unwrap()
         };
         let (JobOutcome::Relations(packet), 3) = sieve(5) else {
             panic!()
@@ -238,9 +298,15 @@ mod tests {
             first: 7,
             count: 3,
         };
-        let (JobOutcome::Ok { value: None }, 3) =
-            share(&mut families, &n, curves, SieveKernel::fastest(), &cancel).unwrap()
-        else {
+        let (JobOutcome::Ok { value: None }, 3) = share(
+            &mut ecm,
+            &mut families,
+            &n,
+            curves,
+            SieveKernel::fastest(),
+            &cancel,
+        )
+        .unwrap() else {
             panic!()
         };
     }

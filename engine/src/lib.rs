@@ -83,6 +83,7 @@ mod sieve;
 pub mod small;
 mod stream;
 pub mod table;
+pub mod vectors;
 
 pub use cancel::Cancel;
 pub use engine::{Engine, Form, Found, MAX_BITS, MIN_BITS, Method};

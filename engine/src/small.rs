@@ -112,10 +112,12 @@ pub(crate) fn high_product(a: u64, b: u64) -> u64 {
 
 /// Inverse of an odd number modulo 2^64, by Newton's iteration from the three bits that `n · n ≡ 1 (mod 8)` gives.
 #[must_use]
-pub fn inverse(n: u64) -> u64 {
+pub const fn inverse(n: u64) -> u64 {
     let mut inverse = n;
-    for _ in 0..5 {
+    let mut bits = 3;
+    while bits < u64::BITS {
         inverse = inverse.wrapping_mul(2_u64.wrapping_sub(n.wrapping_mul(inverse)));
+        bits *= 2;
     }
     inverse
 }
@@ -179,7 +181,9 @@ fn is_prime_after_trial(n: u64) -> bool {
         return false;
     }
     let bases = match n {
-        0..3_215_031_751 => 3,
+        0..1_373_653 => 1,
+        1_373_653..25_326_001 => 2,
+        25_326_001..3_215_031_751 => 3,
         3_215_031_751..341_550_071_728_321 => 6,
         341_550_071_728_321..3_825_123_056_546_413_051 => 8,
         _ => 11,

@@ -1,14 +1,17 @@
-//! One worker's time to factor balanced semiprimes beside PARI's `factorint`, by CPU time on one
-//! core.
+//! One worker's time to factor balanced semiprimes beside PARI's `factorint`, and to find a factor of
+//! 20 and of 25 digits beside GMP-ECM, by CPU time on one core.
 //!
 //! ```text
-//! cargo bench -p primepool-factor --bench factor -- [BITS...]
+//! cargo bench -p primepool-factor --bench factor -- [BITS...] [ecm]
 //! ```
 //!
-//! `gp` and each kernel of the sieve that this processor has factor the same numbers in turn, a batch at a time (small numbers are too
-//! quick for the clock of `gp`). `gp` tells its own CPU time, without its start; ours is that of
-//! the process, whose only work it is. The share of each stage with the first kernel stands below
-//! the table.
+//! `gp` and some kernels that this processor has factor the same numbers in turn, a batch at a time
+//! (small numbers are too quick for the clock of `gp`), side by side up to the size where that pays. `gp`
+//! tells its own CPU time, without its start; ours is that of the process, whose only work it is.
+//! The share of each stage with the first kernel stands below the table.
+//!
+//! GMP-ECM runs curves with the bound that its manual gives for the digits until a factor is found;
+//! so do we, with ours. Its CPU time is that of the processes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -17,18 +20,20 @@ use std::env;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use primepool_engine::{Cancel, Engine, Integer, Stream};
-use primepool_factor::quadratic_sieve::SieveKernel;
-use primepool_factor::{Factorizer, Limits, Progress};
+use primepool_engine::{Cancel, Engine, Integer, Kernel, Stream};
+use primepool_factor::spread::{self, Ecm};
+use primepool_factor::{Factorizer, Limits, MANY_BITS, Progress};
 
 mod shared;
 
-use shared::{now, semiprime};
+use shared::{children, now, prime, semiprime};
 
 /// Batches of a size, and numbers in each.
 fn batches(bits: u32) -> (u64, u64) {
     match bits {
-        0..150 => (7, 30),
+        0..72 => (7, 2000),
+        72..100 => (7, 200),
+        100..150 => (7, 30),
         150..180 => (7, 4),
         180..210 => (7, 1),
         210..240 => (3, 1),
@@ -45,21 +50,28 @@ fn ours(
     stages: &mut BTreeMap<&str, f64>,
 ) -> Measured {
     let start = now();
-    let factors = numbers.iter().map(|n| {
-        let mut begun = 0.0;
-        let mut observer = |progress: Progress<'_>| match progress {
-            Progress::Begun { .. } => begun = now(),
-            Progress::Ended { stage, .. } => {
-                *stages.entry(stage.as_str()).or_default() += now() - begun;
-            }
-            _ => {}
-        };
-        let found = factorizer
-            .factor(n, &Limits::default(), &Cancel::new(), &mut observer)
-            .unwrap();
-        found.factors.into_iter().map(|f| f.prime).collect()
-    });
-    let factors = factors.collect();
+    let mut factors = vec![Vec::new(); numbers.len()];
+    let mut begun = 0.0;
+    let mut observer = |progress: Progress<'_>| match progress {
+        Progress::Begun { .. } => begun = now(),
+        Progress::Ended { stage, .. } => {
+            *stages.entry(stage.as_str()).or_default() += now() - begun;
+        }
+        _ => {}
+    };
+    let (limits, never) = (Limits::default(), Cancel::new());
+    factorizer
+        .factor_many(
+            numbers,
+            &limits,
+            &never,
+            &mut observer,
+            &mut |place, found| {
+                let found = found.unwrap().factors.into_iter();
+                factors[place] = found.map(|f| f.prime).collect();
+            },
+        )
+        .unwrap();
     (now() - start, factors)
 }
 
@@ -97,19 +109,94 @@ fn median(values: &[f64]) -> f64 {
     values[values.len() / 2]
 }
 
+/// A time with three digits.
+fn written(seconds: f64) -> String {
+    let (number, unit) = match seconds {
+        0.0..1e-3 => (seconds * 1e6, "µs"),
+        1e-3..1.0 => (seconds * 1e3, "ms"),
+        _ => (seconds, "s"),
+    };
+    let decimals = 2_usize.saturating_sub(number.log10().max(0.0) as usize);
+    format!("{number:.decimals$} {unit}")
+}
+
+/// Factors of so many digits in numbers of 332 bits, and how many numbers.
+const SEARCHES: [(u32, usize); 2] = [(20, 100), (25, 20)];
+
+/// The bound for factors of so many digits: GMP-ECM's.
+fn their_bound(digits: u32) -> u32 {
+    if digits == 20 { 11_000 } else { 50_000 }
+}
+
+fn curves(kernels: &[Kernel]) {
+    let columns = kernels
+        .iter()
+        .map(|kernel| format!(" {kernel} | {kernel} / GMP-ECM |"));
+    println!(
+        "\n| digits | numbers | GMP-ECM |{}",
+        columns.collect::<String>()
+    );
+    println!("|---|---|---|{}", "---|---|".repeat(kernels.len()));
+    let mut engine = Engine::new();
+    for (digits, count) in SEARCHES {
+        let mut stream = Stream::seeded(90, digits.into());
+        // A factor of so many digits: between 10^(digits − 1) and 10^digits.
+        let bits = (f64::from(digits) - 0.5) * 10_f64.log2();
+        let (bits, cofactor_bits) = (bits as u32 + 1, 332 - bits as u32 - 1);
+        let numbers: Vec<(Integer, Integer)> = (0..count)
+            .map(|_| {
+                let p = prime(&mut engine, bits, &mut stream);
+                let n = prime(&mut engine, cofactor_bits, &mut stream) * &p;
+                (p, n)
+            })
+            .collect();
+        let start = children();
+        for (_, n) in &numbers {
+            let mut ecm = Command::new("ecm")
+                .args(["-q", "-one", "-c", "0", &their_bound(digits).to_string()])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("ecm, of the package gmp-ecm");
+            writeln!(ecm.stdin.take().unwrap(), "{n}").unwrap();
+            let output = ecm.wait_with_output().unwrap();
+            assert!(output.stdout.contains(&b' '), "{output:?}");
+        }
+        let theirs = (children() - start) / count as f64;
+        let level = spread::level(2048, digits).unwrap();
+        let columns = kernels.iter().map(|kernel| {
+            let mut ecm = Ecm::new(*kernel);
+            let start = now();
+            for (p, n) in &numbers {
+                let found = ecm.curves(n, level.b1, 0..100_000, &Cancel::new(), &mut |_| {});
+                assert_eq!(found.unwrap().as_ref(), Some(p));
+            }
+            let ours = (now() - start) / count as f64;
+            format!(" {} | 1/{:.1} |", written(ours), theirs / ours)
+        });
+        let columns: String = columns.collect();
+        println!("| {digits} | {count} | {} |{columns}", written(theirs));
+    }
+}
+
 fn main() {
     // Cargo adds `--bench`.
     let mut sizes: Vec<u32> = env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
-    if sizes.is_empty() {
-        sizes = vec![128, 160, 192, 224, 256];
+    let kernels = [Kernel::Ifma512, Kernel::Fma256, Kernel::Gmp].into_iter();
+    let kernels: Vec<Kernel> = kernels.filter(|kernel| kernel.is_available()).collect();
+    if env::args().any(|argument| argument == "ecm") {
+        return curves(&kernels);
     }
-    let kernels = SieveKernel::available();
+    let with_curves = sizes.is_empty();
+    if sizes.is_empty() {
+        sizes = vec![40, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256];
+    }
     let mut engine = Engine::new();
     let mut notes = Vec::new();
     let columns = kernels
         .iter()
-        .map(|kernel| format!(" {0}, s | {0} / gp |", kernel.name()));
-    println!("| bits | numbers | gp, s |{}", columns.collect::<String>());
+        .map(|kernel| format!(" {kernel} | {kernel} / gp |"));
+    println!("| bits | numbers | gp |{}", columns.collect::<String>());
     println!("|---|---|---|{}", "---|---|".repeat(kernels.len()));
     for bits in sizes {
         let (count, size) = batches(bits);
@@ -146,16 +233,23 @@ fn main() {
                 .iter()
                 .fold((f64::MAX, 0.0_f64), |(a, b), &r| (a.min(r), b.max(r)));
             let median = median(&ratios);
-            format!(
-                " {:.4} | {median:.2} ({least:.2}–{greatest:.2}) |",
-                each(&our)
-            )
+            let ratio = if bits <= MANY_BITS {
+                format!(
+                    "1/{:.1} (1/{:.1}–1/{:.1})",
+                    1.0 / median,
+                    1.0 / least,
+                    1.0 / greatest
+                )
+            } else {
+                format!("{median:.2} ({least:.2}–{greatest:.2})")
+            };
+            format!(" {} | {ratio} |", written(each(&our)))
         });
         let columns: String = columns.collect();
         println!(
-            "| {bits} | {} | {:.4} |{columns}",
+            "| {bits} | {} | {} |{columns}",
             count * size,
-            each(&their)
+            written(each(&their))
         );
         let total: f64 = stages.values().sum();
         let shares = stages
@@ -163,9 +257,12 @@ fn main() {
             .map(|(stage, seconds)| format!("{stage} {:.1} %", 100.0 * seconds / total));
         notes.push(format!(
             "{bits} bits, {}: {}",
-            kernels[0].name(),
+            kernels[0],
             shares.collect::<Vec<_>>().join(", ")
         ));
     }
     println!("\n{}", notes.join("\n"));
+    if with_curves {
+        curves(&kernels);
+    }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use primepool_curves::Ecm;
+use primepool_engine::Kernel;
 use primepool_engine::primality::Tester;
 use rug::Integer;
 
@@ -10,29 +12,32 @@ use crate::quadratic_sieve::SieveKernel;
 use crate::trial_division::{self, Primes};
 use crate::{
     Cancel, Composite, Error, Factor, Factorization, Limits, MAX_BITS, MAX_CURVE_BITS,
-    MAX_SIEVE_BITS, Progress, Reason, Stage, curves, fermat, perfect_power, quadratic_sieve, rho,
+    MAX_SIEVE_BITS, Progress, Reason, Stage, fermat, levels, many, perfect_power, quadratic_sieve,
+    rho,
 };
 
 /// Takes integers apart; keeps tables and memory from one to the next.
 pub struct Factorizer {
     kernel: SieveKernel,
-    tester: Tester,
-    primes: Primes,
+    pub(crate) ecm: Ecm,
+    pub(crate) tester: Tester,
+    pub(crate) primes: Primes,
 }
 
 impl Factorizer {
-    /// One with the fastest kernel of the sieve that this processor has, and empty tables, which
-    /// the first call fills.
+    /// One with the fastest kernel that this processor has, and empty tables, which the first call
+    /// fills.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_kernel(SieveKernel::fastest())
+        Self::with_kernel(Kernel::fastest())
     }
 
-    /// One with a kernel of the caller's choice.
+    /// One with the vectors of a kernel, which this processor has.
     #[must_use]
-    pub fn with_kernel(kernel: SieveKernel) -> Self {
+    pub fn with_kernel(kernel: Kernel) -> Self {
         Self {
-            kernel,
+            kernel: SieveKernel::like(kernel),
+            ecm: Ecm::new(kernel),
             tester: Tester::default(),
             primes: Primes::default(),
         }
@@ -80,6 +85,7 @@ impl Factorizer {
             cancel,
             observer,
             kernel: self.kernel,
+            ecm: &mut self.ecm,
             tester: &mut self.tester,
             pending: Vec::new(),
             factors: BTreeMap::new(),
@@ -132,6 +138,7 @@ struct Search<'a> {
     cancel: &'a Cancel,
     observer: &'a mut dyn FnMut(Progress<'_>),
     kernel: SieveKernel,
+    ecm: &'a mut Ecm,
     tester: &'a mut Tester,
     pending: Vec<Part>,
     factors: BTreeMap<Integer, u32>,
@@ -290,7 +297,7 @@ impl Search<'_> {
         if let Some((root, exponent)) = power {
             return Ok(Split::Power(root, exponent));
         }
-        // In a machine word rho is quicker.
+        // In a machine word curves and rho are quicker.
         if n.to_u64().is_none() {
             let divisor = self.stage(Stage::Fermat, n, |search, done| {
                 let (divisor, tried) = fermat::split(n, fermat::STEPS, search.cancel)?;
@@ -301,27 +308,25 @@ impl Search<'_> {
                 return Ok(pair(n, divisor));
             }
         }
-        let divisor = self.stage(Stage::Rho, n, |search, done| {
-            let (divisor, iterations) = match n.to_u64() {
-                Some(n) => {
-                    let (divisor, iterations) = rho::split_word(n, search.cancel)?;
-                    (Some(divisor.into()), iterations)
-                }
-                None => rho::split(n, rho_iterations(bits), search.cancel)?,
-            };
-            *done = iterations;
-            Ok(divisor)
-        })?;
-        if let Some(divisor) = divisor {
-            return Ok(pair(n, divisor));
+        let word = n.to_u64();
+        if word.is_some_and(|n| n < many::CURVES_FROM) || bits > MAX_CURVE_BITS {
+            let divisor = self.rho(n)?;
+            if let Some(divisor) = divisor {
+                return Ok(pair(n, divisor));
+            }
         }
         let sieves = bits <= self.limits.sieve_bits.min(MAX_SIEVE_BITS);
-        let levels = if sieves {
-            curves::before_sieve(bits)
+        let levels = if sieves || word.is_some() {
+            levels::before_sieve(bits)
         } else {
-            curves::up_to(self.limits.curve_digits)
+            levels::up_to(self.limits.curve_digits)
         };
         if let Some(divisor) = self.curves(n, &levels, next)? {
+            return Ok(pair(n, divisor));
+        }
+        if word.is_some()
+            && let Some(divisor) = self.rho(n)?
+        {
             return Ok(pair(n, divisor));
         }
         if !sieves {
@@ -340,18 +345,32 @@ impl Search<'_> {
         if let Some(divisor) = divisor {
             return Ok(pair(n, divisor));
         }
-        let levels = curves::up_to(self.limits.curve_digits);
+        let levels = levels::up_to(self.limits.curve_digits);
         Ok(match self.curves(n, &levels, next)? {
             Some(divisor) => pair(n, divisor),
             None => Split::No(Reason::SieveFailed),
         })
     }
 
-    /// p − 1 and curves from `next` on, which is moved on.
+    fn rho(&mut self, n: &Integer) -> Result<Option<Integer>, Error> {
+        self.stage(Stage::Rho, n, |search, done| {
+            let (divisor, iterations) = match n.to_u64() {
+                Some(n) => {
+                    let (divisor, iterations) = rho::split_word(n, search.cancel)?;
+                    (Some(divisor.into()), iterations)
+                }
+                None => rho::split(n, RHO_ITERATIONS, search.cancel)?,
+            };
+            *done = iterations;
+            Ok(divisor)
+        })
+    }
+
+    /// p ± 1 and curves from `next` on, which is moved on.
     fn curves(
         &mut self,
         n: &Integer,
-        levels: &[curves::Level],
+        levels: &[levels::Level],
         next: &mut Curves,
     ) -> Result<Option<Integer>, Error> {
         if n.significant_bits() > MAX_CURVE_BITS {
@@ -368,7 +387,7 @@ impl Search<'_> {
                 let b1 = level.p_minus_1;
                 let divisor = self.stage(Stage::PMinus1 { b1 }, n, |search, done| {
                     *done = 1;
-                    curves::p_minus_1(n, b1, search.cancel)
+                    search.ecm.plus_minus(n, b1, search.cancel)
                 })?;
                 if divisor.is_some() {
                     return Ok(divisor);
@@ -390,9 +409,11 @@ impl Search<'_> {
                         expected: count.into(),
                     });
                 };
-                // Other curves than those that this level has already tried.
-                let seed = u64::from(b1) << 32 | u64::from(next.done);
-                let divisor = curves::curves(n, b1, count, seed, search.cancel, &mut advance)?;
+                let first = levels::first_curve(b1) + u64::from(next.done);
+                let range = first..first + u64::from(count);
+                let divisor = search
+                    .ecm
+                    .curves(n, b1, range, search.cancel, &mut advance)?;
                 curves = *done as u32;
                 Ok(divisor)
             })?;
@@ -437,7 +458,6 @@ fn pair(n: &Integer, divisor: Integer) -> Split {
     })
 }
 
-/// Iterations of rho on a composite above 2^64.
-fn rho_iterations(bits: u32) -> u64 {
-    if bits <= 96 { 1 << 10 } else { 1 << 12 }
-}
+/// Iterations of rho on a composite that there are no curves for: it finds half of the primes of 20
+/// to 24 bits.
+const RHO_ITERATIONS: u64 = 1 << 12;

@@ -56,11 +56,12 @@
 //! Every stage polls the flag at least every 100 ms for numbers of up to [`MAX_SIEVE_BITS`] bits,
 //! the sieve's linear algebra included.
 
-mod curves;
 mod factorization;
 mod factorizer;
 mod fermat;
+mod levels;
 mod limits;
+mod many;
 mod perfect_power;
 mod progress;
 pub mod quadratic_sieve;
@@ -72,12 +73,13 @@ pub use primepool_engine::{Cancel, Error, Integer, MAX_BITS};
 
 pub use self::factorization::{Composite, Factor, Factorization, Reason};
 pub use self::factorizer::Factorizer;
+pub use self::levels::expected_seconds;
 pub use self::limits::Limits;
+pub use self::many::MANY_BITS;
 pub use self::progress::{Progress, Stage};
 
 /// The greatest number of bits of a composite that the sieve takes.
 pub const MAX_SIEVE_BITS: u32 = quadratic_sieve::MAX_BITS;
 
-/// The greatest number of bits of a composite that p − 1 and curves are tried on: beyond, they
-/// would not notice a cancellation in time, and have little hope.
-pub const MAX_CURVE_BITS: u32 = 2048;
+/// The greatest number of bits of a composite that p ± 1 and curves are tried on.
+pub const MAX_CURVE_BITS: u32 = primepool_curves::MAX_BITS;

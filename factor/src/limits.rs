@@ -9,7 +9,8 @@ pub struct Limits {
     /// [`MAX_SIEVE_BITS`] count.
     pub sieve_bits: u32,
     /// On composites that the sieve is not put to, curves go on until a prime factor of so many
-    /// decimal digits would have been found with probability 1 − 1/e: 10, 15, 20, 25, 30 or 35; 0
+    /// decimal digits would have been found with probability 1 − 1/e: 10, 15, 20, 25, 30, 35 or
+    /// 40; 0
     /// for no curves.
     pub curve_digits: u32,
 }

@@ -13,7 +13,8 @@ use rug::Integer;
 use crate::{Cancel, Error, MAX_CURVE_BITS, MAX_SIEVE_BITS};
 
 /// A level of curves: a run of p − 1, and curves with one bound.
-pub use crate::curves::Level;
+pub use crate::levels::Level;
+pub use primepool_curves::Ecm;
 
 /// What is worth trying on a composite of so many bits, of whose factors nothing is known, before
 /// the sieve is put to it; or instead of the sieve, if it is too large for that; nothing beyond
@@ -21,9 +22,9 @@ pub use crate::curves::Level;
 #[must_use]
 pub fn levels(bits: u32) -> Vec<Level> {
     let levels = if bits <= MAX_SIEVE_BITS {
-        crate::curves::before_sieve(bits)
+        crate::levels::before_sieve(bits)
     } else if bits <= MAX_CURVE_BITS {
-        crate::curves::up_to(MOST_DIGITS)
+        crate::levels::up_to(MOST_DIGITS)
     } else {
         Vec::new()
     };
@@ -38,10 +39,13 @@ pub fn levels(bits: u32) -> Vec<Level> {
 #[must_use]
 pub fn level(bits: u32, digits: u32) -> Option<Level> {
     let without_curves = |level| Level { curves: 0, ..level };
-    let others = crate::curves::up_to(digits).into_iter().map(without_curves);
+    let others = crate::levels::up_to(digits).into_iter().map(without_curves);
     let mut all = levels(bits).into_iter().chain(others);
     all.find(|level| level.digits == digits)
 }
+
+/// Curves that a worker does at once: ranges are multiples of it.
+pub const CURVES_AT_ONCE: u32 = 8;
 
 /// Digits of the factors that are looked for in what the sieve does not take: some minutes of one
 /// core at 400 bits, half an hour at 1024.
@@ -56,13 +60,13 @@ pub(super) const TRIED_DIGITS: u32 = 10;
 /// Expected seconds of a curve with this bound.
 #[must_use]
 pub fn curve_seconds(b1: u32, bits: u32) -> f64 {
-    crate::curves::curve_us(b1, bits) as f64 / 1e6
+    crate::levels::curve_us(b1, bits) as f64 / 1e6
 }
 
 /// Expected seconds of the whole sieve: measured up to 256 bits.
 #[must_use]
 pub fn sieve_seconds(bits: u32) -> f64 {
-    crate::curves::sieve_ms(bits) as f64 / 1e3
+    crate::levels::sieve_ms(bits) as f64 / 1e3
 }
 
 /// Expected seconds of a family of polynomials: measured at 192 to 288 bits.
@@ -87,6 +91,7 @@ pub fn family_seconds(bits: u32) -> f64 {
 ///
 /// [`Error::Cancelled`], and [`Error::Fault`] if a divisor is none.
 pub fn curves(
+    ecm: &mut Ecm,
     n: &Integer,
     b1: u32,
     p_minus_1: u32,
@@ -95,19 +100,20 @@ pub fn curves(
     done: &mut dyn FnMut(u64),
 ) -> Result<Option<Integer>, Error> {
     if range.start == 0 && p_minus_1 > 0 {
-        let divisor = crate::curves::p_minus_1(n, p_minus_1, cancel)?;
+        let divisor = ecm.plus_minus(n, p_minus_1, cancel)?;
         if divisor.is_some() {
             return Ok(divisor);
         }
     }
-    // Other curves than those of other ranges, and than those that `Factorizer::factor` tries.
-    let seed = u64::from(b1) << 32 | 1 << 31 | u64::from(range.start);
-    crate::curves::curves(n, b1, range.end - range.start, seed, cancel, done)
+    let first = crate::levels::first_curve(b1);
+    let range = first + u64::from(range.start)..first + u64::from(range.end);
+    ecm.curves(n, b1, range, cancel, done)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use primepool_engine::Kernel;
     use rug::ops::Pow;
 
     use super::*;
@@ -123,9 +129,11 @@ mod tests {
         let n = &p * next_prime(7, 70);
         let levels = levels(n.significant_bits());
         let level = levels.iter().find(|level| level.digits == 20).unwrap();
+        let mut ecm = Ecm::new(Kernel::fastest());
         let found = (0..level.curves).step_by(20).find_map(|first| {
             let range = first..first + 20;
             curves(
+                &mut ecm,
                 &n,
                 level.b1,
                 level.p_minus_1,
@@ -143,7 +151,8 @@ mod tests {
         let n = next_prime(10, 16) * next_prime(7, 70);
         let cancel = Cancel::new();
         cancel.cancel();
-        let cancelled = curves(&n, 11_000, 0, 0..9, &cancel, &mut |_| {});
+        let mut ecm = Ecm::new(Kernel::fastest());
+        let cancelled = curves(&mut ecm, &n, 11_000, 0, 0..9, &cancel, &mut |_| {});
         assert!(matches!(cancelled, Err(Error::Cancelled)));
     }
 }

@@ -1,6 +1,7 @@
 use std::ops::Range;
 
 use primepool_engine::{Integer, Kernel};
+use primepool_factor::MANY_BITS;
 
 use super::{
     Claims, Finding, JobFields, Jobs, MissingField, Share, WrittenJobs,
@@ -70,18 +71,22 @@ impl Jobs for FactorJobs {
         self.share.and_then(|share| share.needs_other_build())
     }
 
-    /// For a product of two primes of one size. Measured at 128 bits; every ten bits take twice as
-    /// long. What is left to the pool takes a worker no longer than the largest that is not.
+    /// For a product of two primes of one size. What is left to the pool takes a worker no longer
+    /// than the largest that is not.
     fn expected_seconds(&self, _kernel: Option<Kernel>) -> f64 {
         let bits = self.bits().min(self.leave_above.unwrap_or(u32::MAX));
-        let doublings = (f64::from(bits) - 128.0) / 10.0;
-        0.02 * doublings.exp2().clamp(1e-3, 1e9)
+        primepool_factor::expected_seconds(bits)
     }
 
     /// With many small factors the brackets, commas and exponents are more than the digits; the
-    /// stages come on top.
+    /// stages come on top, which integers that are factored side by side have in common.
     fn answer_bytes(&self) -> u64 {
-        2 * u64::from(self.bits()) + 600
+        let stages = if self.is_side_by_side() { 100 } else { 600 };
+        2 * u64::from(self.bits()) + stages
+    }
+
+    fn is_side_by_side(&self) -> bool {
+        self.share.is_none() && self.numbers.len() > 1 && self.bits() <= MANY_BITS
     }
 
     fn describe(&self) -> String {

@@ -6,10 +6,10 @@
 //! the instructions, so all of its methods are safe.
 
 /// Bits of a digit.
-pub(crate) const DIGIT_BITS: u32 = 52;
+pub const DIGIT_BITS: u32 = 52;
 
 /// The low [`DIGIT_BITS`] bits.
-pub(crate) const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;
+pub const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;
 
 /// 2^52, whose sums with whole numbers below it have them in their low bits.
 pub(super) const TWO_52: f64 = (1_u64 << DIGIT_BITS) as f64;
@@ -18,7 +18,7 @@ pub(super) const TWO_52: f64 = (1_u64 << DIGIT_BITS) as f64;
 ///
 /// Methods whose names begin with `double_` read the lanes as floating-point numbers, all others as
 /// integers.
-pub(crate) trait Lanes: Copy + Send + Sync + 'static {
+pub trait Lanes: Copy + Send + Sync + 'static {
     /// A register.
     type Vector: Copy + Send + Sync;
     /// One truth value a lane.
@@ -33,16 +33,22 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// operation is compiled without them, and slow.
     fn run<O: Operation<Self>>(self, operation: O) -> O::Output;
 
+    /// A word in each lane.
     fn splat(self, word: u64) -> Self::Vector;
     /// The first [`Self::COUNT`] words of a slice.
     fn load(self, words: &[u64]) -> Self::Vector;
     /// Writes to the first [`Self::COUNT`] words of a slice.
     fn store(self, vector: Self::Vector, words: &mut [u64]);
 
+    /// a + b modulo 2^64.
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// a − b modulo 2^64.
     fn subtract(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Each bit of a and b.
     fn and(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Each bit of a or b.
     fn or(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Each bit of a or b but not of both.
     fn xor(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// Shifts in zeros.
     fn shift_right(self, a: Self::Vector, bits: u32) -> Self::Vector;
@@ -54,12 +60,21 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
         let shifted = self.shift_right(self.xor(a, self.splat(1 << 63)), DIGIT_BITS);
         self.subtract(shifted, self.splat(1 << (63 - DIGIT_BITS)))
     }
+    /// `a`, or a − b if that is not negative.
+    #[inline(always)]
+    fn subtract_once(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        let difference = self.subtract(a, b);
+        let sign = self.shift_right(difference, 63);
+        self.blend(self.equal(sign, self.splat(0)), a, difference)
+    }
+    /// Lanes where a = b.
     fn equal(self, a: Self::Vector, b: Self::Vector) -> Self::Mask;
     /// `b` where the mask is set, `a` elsewhere.
     fn blend(self, mask: Self::Mask, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// Bit l is lane l.
     fn mask_bits(self, mask: Self::Mask) -> u32;
 
+    /// A number in each lane.
     #[inline(always)]
     fn double_splat(self, number: f64) -> Self::Vector {
         self.splat(number.to_bits())
@@ -70,10 +85,15 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
         let two_52 = self.double_splat(TWO_52);
         self.double_subtract(self.or(integer, two_52), two_52)
     }
+    /// a + b.
     fn double_add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// a − b.
     fn double_subtract(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// a · b.
     fn double_multiply(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// a / b.
     fn double_divide(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// The greater one.
     fn double_max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// a · b + c, rounded once.
     fn double_multiply_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector)
@@ -107,23 +127,25 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
 
 /// Work that is compiled for the instructions of some lanes: see [`Lanes::run`]. Its `run`, and
 /// what that calls with vectors, is `#[inline(always)]`.
-pub(crate) trait Operation<A> {
+pub trait Operation<A> {
+    /// What it gives.
     type Output;
 
+    /// Does it.
     fn run(self, arithmetic: A) -> Self::Output;
 }
 
 /// What an arithmetic adds to columns besides halves of products; all modulo 2^64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bias {
+pub struct Bias {
     /// With each low half, to its column.
-    pub(crate) low: u64,
+    pub low: u64,
     /// With each high half, to its column.
-    pub(crate) high: u64,
+    pub high: u64,
     /// What [`Arithmetic::quotient`] wants to be added to a column.
-    pub(crate) quotient: u64,
+    pub quotient: u64,
     /// What [`Arithmetic::add_cleared`] adds to the next column besides a high half and its bias.
-    pub(crate) carried: u64,
+    pub carried: u64,
 }
 
 impl Bias {
@@ -141,7 +163,8 @@ impl Bias {
 /// A *column* is a sum of halves of products, each a 64-bit word a lane. What an arithmetic adds to
 /// a column with each half, beside the half itself, is known beforehand ([`Self::BIAS`]) and is
 /// taken away once a column.
-pub(crate) trait Arithmetic: Lanes {
+pub trait Arithmetic: Lanes {
+    /// What is added to columns besides halves of products.
     const BIAS: Bias;
     /// Whether columns, digits and numbers may be negative.
     ///
@@ -192,6 +215,15 @@ pub(crate) trait Arithmetic: Lanes {
     fn no_carry(self) -> Self::Vector;
     /// The digit of a column to which the carry of the one before is added, and its carry.
     fn digit(self, column: Self::Vector, carry: Self::Vector) -> (Self::Vector, Self::Vector);
+    /// The same for columns and carries that may be negative.
+    #[inline(always)]
+    fn signed_digit(
+        self,
+        column: Self::Vector,
+        carry: Self::Vector,
+    ) -> (Self::Vector, Self::Vector) {
+        self.digit(column, carry)
+    }
     /// The integer that a digit is, from 0 to 2^52 − 1 or, of a signed one, from −2^51 to 2^51 − 1.
     fn integer(self, digit: Self::Vector) -> Self::Vector;
 

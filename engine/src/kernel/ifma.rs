@@ -116,6 +116,12 @@ macro_rules! ifma {
             }
 
             #[inline(always)]
+            fn signed_digit(self, column: $vector, carry: $vector) -> ($vector, $vector) {
+                let digit = self.add(column, carry);
+                (digit, self.shift_right_signed(digit))
+            }
+
+            #[inline(always)]
             fn integer(self, digit: $vector) -> $vector {
                 self.and(digit, self.splat(DIGIT_MASK))
             }

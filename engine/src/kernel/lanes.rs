@@ -32,6 +32,11 @@ macro_rules! lanes_512 {
                 shift_right(a: __m512i, bits: u32) -> __m512i {
                     _mm512_srl_epi64(a, _mm_cvtsi32_si128(bits as i32))
                 }
+                shift_right_signed(a: __m512i) -> __m512i { _mm512_srai_epi64::<52>(a) }
+                subtract_once(a: __m512i, b: __m512i) -> __m512i {
+                    let difference = _mm512_sub_epi64(a, b);
+                    _mm512_mask_blend_epi64(_mm512_movepi64_mask(difference), difference, a)
+                }
                 shift_left_each(a: __m512i, bits: __m512i) -> __m512i { _mm512_sllv_epi64(a, bits) }
                 equal(a: __m512i, b: __m512i) -> __mmask8 { _mm512_cmpeq_epi64_mask(a, b) }
                 blend(mask: __mmask8, a: __m512i, b: __m512i) -> __m512i {

@@ -2,7 +2,7 @@
 //!
 //! Every kernel finds the same primes.
 
-mod arithmetic;
+pub(crate) mod arithmetic;
 mod blocks;
 mod field;
 #[cfg(target_arch = "x86_64")]
@@ -12,13 +12,14 @@ mod ifma;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 mod limit;
-mod montgomery;
+pub(crate) mod montgomery;
 mod operations;
 mod residues;
 mod scale;
 #[cfg(target_arch = "x86_64")]
 mod sizes;
 mod vectors;
+mod visit;
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,6 +29,7 @@ pub(crate) use field::{Field, Layout, Register, WINDOW};
 pub(crate) use montgomery::bits_of;
 pub(crate) use residues::{MAX_PRIME, Residues, SIDE_BY_SIDE};
 pub(crate) use vectors::VectorKernel;
+pub use visit::{Visitor, visit};
 
 use crate::Error;
 

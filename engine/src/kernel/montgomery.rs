@@ -25,7 +25,7 @@ macro_rules! unroll {
 }
 
 /// K digits of the numbers in all lanes.
-pub(crate) type Block<A, const K: usize> = [<A as super::arithmetic::Lanes>::Vector; K];
+pub type Block<A, const K: usize> = [<A as super::arithmetic::Lanes>::Vector; K];
 
 /// The sums of two blocks of columns; with `SPLIT`, `high[c]` belongs to column c + 1.
 struct Sums<A: Arithmetic, const K: usize> {
@@ -130,7 +130,7 @@ impl<A: Arithmetic, const K: usize> Sums<A, K> {
 /// Products of different digits are summed once and doubled on the way out, where the squares are
 /// added. `bias` has a word for each column, if the arithmetic has a bias.
 #[inline(always)]
-pub(crate) fn square<A: Arithmetic, const K: usize, const SPLIT: bool>(
+pub fn square<A: Arithmetic, const K: usize, const SPLIT: bool>(
     s: A,
     a: &[Block<A, K>],
     bias: &[u64],
@@ -169,7 +169,7 @@ pub(crate) fn square<A: Arithmetic, const K: usize, const SPLIT: bool>(
 
 /// The columns of a · b, 2B blocks for the B blocks of each.
 #[inline(always)]
-pub(crate) fn multiply<A: Arithmetic, const K: usize, const SPLIT: bool>(
+pub fn multiply<A: Arithmetic, const K: usize, const SPLIT: bool>(
     s: A,
     a: &[Block<A, K>],
     b: &[Block<A, K>],
@@ -195,27 +195,29 @@ pub(crate) fn multiply<A: Arithmetic, const K: usize, const SPLIT: bool>(
 
 /// Some moduli, one a lane, and what a reduction needs of them.
 #[derive(Clone, Copy)]
-pub(crate) struct Modulus<'a, A: Arithmetic, const K: usize> {
+pub struct Modulus<'a, A: Arithmetic, const K: usize> {
     /// Their digits.
-    pub(crate) n: &'a [Block<A, K>],
+    pub n: &'a [Block<A, K>],
     /// −1/n0 modulo 2^52.
-    pub(crate) inverse: A::Vector,
+    pub inverse: A::Vector,
     /// The inverse times the second digit, modulo 2^52, for an arithmetic that looks ahead.
-    pub(crate) second: A::Vector,
+    pub second: A::Vector,
 }
 
 /// What is done to the reduced columns before their carries are.
 #[derive(Clone, Copy)]
-pub(crate) enum Then<'a, A: Arithmetic, const K: usize> {
+pub enum Then<'a, A: Arithmetic, const K: usize> {
     /// They are shifted to the left, each lane by its own count, 0 or 1.
     Shift(A::Vector),
     /// An integer in each digit is added to them.
     Add(&'a [Block<A, K>]),
+    /// Nothing, and no carries either: what is given are the columns.
+    Leave,
 }
 
-/// `columns` / R modulo the moduli, in digits. `quotient` has room for as many blocks.
+/// `columns` / R modulo the moduli, in digits, or in columns if they are left so. `quotient` has room for as many blocks.
 #[inline(always)]
-pub(crate) fn reduce<A: Arithmetic, const K: usize, const SPLIT: bool>(
+pub fn reduce<A: Arithmetic, const K: usize, const SPLIT: bool>(
     s: A,
     columns: &[Block<A, K>],
     modulus: Modulus<'_, A, K>,
@@ -270,6 +272,10 @@ pub(crate) fn reduce<A: Arithmetic, const K: usize, const SPLIT: bool>(
             let column = match then {
                 Then::Shift(bits) => s.shift_left_each(column, bits),
                 Then::Add(addend) => s.add(column, addend[k - blocks][c]),
+                Then::Leave => {
+                    to[c] = column;
+                    continue;
+                }
             };
             (to[c], carry) = s.digit(column, carry);
         }
@@ -285,7 +291,7 @@ pub(crate) fn reduce<A: Arithmetic, const K: usize, const SPLIT: bool>(
 /// What is to be added to each column of a product of numbers of `limbs` digits, or of one number
 /// if not `of_product`, before it is reduced, so that in the end nothing but halves of products has
 /// been added. Nothing if the arithmetic has no bias.
-pub(crate) fn biases<A: Arithmetic>(limbs: usize, of_product: bool) -> Vec<u64> {
+pub fn biases<A: Arithmetic>(limbs: usize, of_product: bool) -> Vec<u64> {
     let Bias {
         low,
         high,

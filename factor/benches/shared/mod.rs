@@ -11,20 +11,35 @@ pub(crate) fn now() -> f64 {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32).as_secs_f64()
 }
 
+/// CPU time of the processes that this one has waited for, in seconds.
+#[allow(dead_code)]
+pub(crate) fn children() -> f64 {
+    let mut usage = Duration::ZERO;
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // After the name: the fields cutime and cstime, in hundredths of a second.
+    let fields = text.rsplit(") ").next().unwrap().split(' ');
+    for ticks in fields.skip(13).take(2) {
+        usage += Duration::from_millis(10 * ticks.parse::<u64>().unwrap());
+    }
+    usage.as_secs_f64()
+}
+
+/// A prime with so many bits.
+pub(crate) fn prime(engine: &mut Engine, bits: u32, stream: &mut Stream) -> Integer {
+    let mut prime = Integer::new();
+    let mut found = |_, found: Found| prime = found.prime;
+    let stream = std::slice::from_mut(stream);
+    engine
+        .primes(Form::Prime, bits, stream, &Cancel::new(), &mut found)
+        .unwrap();
+    prime
+}
+
 /// A product of two primes of half the bits.
 pub(crate) fn semiprime(engine: &mut Engine, bits: u32, streams: &mut [Stream; 2]) -> Integer {
     loop {
-        let mut n = Integer::from(1);
-        let mut multiply = |_, found: Found| n *= found.prime;
-        engine
-            .primes(
-                Form::Prime,
-                bits / 2,
-                streams,
-                &Cancel::new(),
-                &mut multiply,
-            )
-            .unwrap();
+        let [p, q] = streams.each_mut();
+        let n = prime(engine, bits / 2, p) * prime(engine, bits / 2, q);
         if n.significant_bits() == bits && !n.is_perfect_square() {
             return n;
         }

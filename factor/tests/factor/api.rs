@@ -5,10 +5,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use primepool_engine::{Cancel, Engine, Error, Form, Integer, MAX_BITS, Stream, primality};
-use primepool_factor::quadratic_sieve::SieveKernel;
+use primepool_engine::{
+    Cancel, Engine, Error, Form, Integer, Kernel, MAX_BITS, Stream, primality, small,
+};
 use primepool_factor::{
-    Factorization, Factorizer, Limits, MAX_SIEVE_BITS, Progress, Reason, Stage,
+    Factorization, Factorizer, Limits, MANY_BITS, MAX_SIEVE_BITS, Progress, Reason, Stage,
 };
 use proptest::prelude::*;
 use rug::integer::Order;
@@ -113,10 +114,15 @@ impl Oracle {
 
 /// Factors all of them and compares with the oracle.
 fn compare(numbers: &[Integer]) {
-    compare_kernels(numbers, &[SieveKernel::fastest()]);
+    compare_kernels(numbers, &[Kernel::fastest()]);
 }
 
-fn compare_kernels(numbers: &[Integer], kernels: &[SieveKernel]) {
+fn kernels() -> Vec<Kernel> {
+    let all = Kernel::ALL.into_iter();
+    all.filter(|kernel| kernel.is_available()).collect()
+}
+
+fn compare_kernels(numbers: &[Integer], kernels: &[Kernel]) {
     let oracle = Oracle::ask(numbers);
     let ours = kernels.iter().map(|kernel| lines(numbers, *kernel));
     let ours: Vec<_> = ours.collect();
@@ -129,9 +135,10 @@ fn compare_kernels(numbers: &[Integer], kernels: &[SieveKernel]) {
     }
 }
 
-/// What a kernel finds, as the oracle writes it.
-fn lines(numbers: &[Integer], kernel: SieveKernel) -> Vec<String> {
+/// What a kernel finds, as the oracle writes it; the same one by one and side by side.
+fn lines(numbers: &[Integer], kernel: Kernel) -> Vec<String> {
     let mut factorizer = Factorizer::with_kernel(kernel);
+    let together = many(&mut factorizer, numbers);
     let mut ours = Vec::new();
     for n in numbers {
         let found = factorizer.factor(n, &Limits::default(), &Cancel::new(), &mut |_| {});
@@ -141,9 +148,142 @@ fn lines(numbers: &[Integer], kernel: SieveKernel) -> Vec<String> {
         for factor in &found.factors {
             assert_eq!(factor.proven, factor.prime < Integer::from(1) << 64, "{n}");
         }
+        assert_eq!(found, together[ours.len()], "{n}");
         ours.push(line(&found));
     }
     ours
+}
+
+/// The same for numbers side by side, which are all told once. Above [`MANY_BITS`], where there is
+/// no difference, only some.
+fn many(factorizer: &mut Factorizer, numbers: &[Integer]) -> Vec<Factorization> {
+    let mut all = vec![None; numbers.len()];
+    factorizer
+        .factor_many(
+            numbers,
+            &Limits::default(),
+            &Cancel::new(),
+            &mut |_| {},
+            &mut |place, found| {
+                let found: Factorization = found.unwrap();
+                assert_eq!(found.product(), numbers[place]);
+                assert!(all[place].replace(found).is_none(), "told twice");
+            },
+        )
+        .unwrap();
+    all.into_iter().map(Option::unwrap).collect()
+}
+
+/// All below 10^5, and those below 10^7 where [`cases`] says so.
+#[test]
+fn every_small_number_is_factored() {
+    let numbers: Vec<Integer> = (1..cases(100_000_u32, 10_000_000))
+        .map(Integer::from)
+        .collect();
+    let mut factorizer = Factorizer::new();
+    for chunk in numbers.chunks(10_000) {
+        for (n, found) in chunk.iter().zip(many(&mut factorizer, chunk)) {
+            assert!(found.is_complete() && found.product() == *n);
+            for factor in &found.factors {
+                assert!(small::is_prime(factor.prime.to_u64().unwrap()), "{n}");
+            }
+            assert!(found.factors.is_sorted_by(|a, b| a.prime < b.prime), "{n}");
+        }
+    }
+}
+
+/// A million up to 64 bits, a hundred thousand to 96 and ten thousand to 128 with every kernel where
+/// [`cases`] says so; else a sample.
+#[test]
+fn random_numbers_of_any_size_are_factored_side_by_side() {
+    for (bits, count) in [
+        (20..64, cases(2_000, 1_000_000)),
+        (64..97, cases(200, 100_000)),
+        (97..129, cases(20, 10_000)),
+    ] {
+        let mut state = 5;
+        let numbers: Vec<Integer> = bits
+            .cycle()
+            .take(count)
+            .map(|bits| number(bits, &mut state))
+            .collect();
+        for kernel in kernels() {
+            let mut factorizer = Factorizer::with_kernel(kernel);
+            let mut tester = primality::Tester::default();
+            for (n, found) in numbers.iter().zip(many(&mut factorizer, &numbers)) {
+                assert!(
+                    found.is_complete() && found.product() == *n,
+                    "{kernel}: {n}"
+                );
+                for factor in &found.factors {
+                    assert!(
+                        tester
+                            .is_probable_prime(&factor.prime, &Cancel::new())
+                            .unwrap()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn many_numbers_are_zero_negative_or_large_too() {
+    let mut random = Random::new(15);
+    let numbers = [
+        Integer::from(-12),
+        Integer::new(),
+        random.semiprime(MANY_BITS + 20),
+        Integer::from(1) << (MAX_BITS + 1),
+        Integer::from(-1),
+        random.semiprime(90) * -4,
+    ];
+    let mut told = Vec::new();
+    Factorizer::new()
+        .factor_many(
+            &numbers,
+            &Limits::default(),
+            &Cancel::new(),
+            &mut |_| {},
+            &mut |place, found| told.push((place, found)),
+        )
+        .unwrap();
+    told.sort_by_key(|(place, _)| *place);
+    assert_eq!(told.len(), numbers.len());
+    for ((place, found), n) in told.into_iter().zip(&numbers) {
+        match found {
+            Ok(found) => assert!(found.is_complete() && found.product() == *n),
+            Err(error) => assert!(
+                matches!(error, Error::Invalid { .. }) && [1, 3].contains(&place),
+                "{error}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn many_numbers_are_cancelled() {
+    let mut random = Random::new(16);
+    let numbers: Vec<Integer> = (0..40).map(|_| random.semiprime(MANY_BITS)).collect();
+    for at in [0, 1] {
+        let (cancel, mut begun) = (Cancel::new(), 0);
+        let ended = Factorizer::new().factor_many(
+            &numbers,
+            &Limits::default(),
+            &cancel,
+            &mut |progress| {
+                if let Progress::Begun { .. } = progress {
+                    if begun == at {
+                        cancel.cancel();
+                    }
+                    begun += 1;
+                }
+            },
+            &mut |_, _| panic!("none is done"),
+        );
+        assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
+        assert_eq!(begun, at + 1);
+    }
 }
 
 /// Of two thousand, every sixtieth or so; all of them where [`cases`] says so. One in twenty is
@@ -159,7 +299,7 @@ fn semiprimes_are_factored_as_by_pari_with_every_kernel() {
     let sizes = sizes.step_by(step).filter(|bits| *bits <= most);
     let numbers: Vec<Integer> = sizes.map(|bits| random.semiprime(bits)).collect();
     assert!(numbers.len() > 1900 / step);
-    compare_kernels(&numbers, &SieveKernel::available());
+    compare_kernels(&numbers, &kernels());
 }
 
 /// Of the thousand, which take two minutes, every tenth or so; all of them where [`cases`] says so.
@@ -358,13 +498,13 @@ fn every_stage_is_cancelled() {
     let n = Integer::from(&hard * 12_u32);
     cancelled_at(&n, |stage| stage == Stage::TrialDivision);
     cancelled_at(&n, |stage| stage == Stage::PerfectPower);
-    cancelled_at(&n, |stage| stage == Stage::Rho);
     cancelled_at(&n, |stage| matches!(stage, Stage::PMinus1 { .. }));
     cancelled_at(&n, |stage| matches!(stage, Stage::Ecm { .. }));
     cancelled_at(&n, |stage| stage == Stage::Sieve);
-    // Below 2^64 too.
+    // Below 2^64 too, and where there are no curves.
     let word = Integer::from(1_000_003) * 1_000_033_u32;
-    cancelled_at(&word, |stage| stage == Stage::Rho);
+    cancelled_at(&word, |stage| matches!(stage, Stage::Ecm { .. }));
+    cancelled_at(&random.semiprime(2100), |stage| stage == Stage::Rho);
 }
 
 #[test]

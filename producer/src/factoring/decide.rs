@@ -5,7 +5,7 @@ use primepool_common::message::{HexInteger, MAX_SHARE, Packet, Share};
 use primepool_factor::{
     Integer, MAX_CURVE_BITS, MAX_SIEVE_BITS,
     quadratic_sieve::{self, Collector, RELATIONS_FORM, Start},
-    spread,
+    spread::{self, CURVES_AT_ONCE},
 };
 
 use super::{
@@ -223,6 +223,7 @@ impl State {
                 let each = self.seconds_each(spread::curve_seconds(level.b1, bits));
                 let left = u64::from(level.curves).saturating_sub(self.upto.max(*done)) as f64;
                 let count = size(left * each, each, workers);
+                let count = count.next_multiple_of(CURVES_AT_ONCE);
                 let share = Share::Curves {
                     b1: level.b1,
                     p_minus_1: level.p_minus_1,

@@ -1,11 +1,6 @@
-//! Pollard's p − 1 method and elliptic curves, by the crate `ecm`; how much of them is worth while.
+//! How much of p ± 1 and curves is worth while.
 
-use std::ops::ControlFlow;
-
-use ecm::{Algorithm, Event, Factorizer};
-use rug::Integer;
-
-use crate::{Cancel, Error};
+use crate::many::{self, MOST_CURVES};
 
 /// A run of p − 1, and curves with one bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,28 +24,26 @@ const fn level(digits: u32, p_minus_1: u32, b1: u32, curves: u32) -> Level {
     }
 }
 
-/// Bounds as in GMP-ECM's README, from 20 digits on with the curves that the crate's model expects.
-/// A run of p − 1 with five times the bound of the curves costs as much as four of them.
-const LEVELS: [Level; 6] = [
+/// The curves are those that find a factor of so many digits with probability 1 − 1/e: one in so
+/// many found random primes of 15 to 30 digits; beyond, what Dickman's function says of numbers of
+/// a 23rd of their size, and a fifth more, as is needed to 30 digits. p ± 1 with five times the
+/// bound of the curves costs as much as eight of them.
+const LEVELS: [Level; 7] = [
     level(10, 0, 200, 10),
     level(15, 10_000, 2_000, 30),
-    level(20, 55_000, 11_000, 107),
-    level(25, 250_000, 50_000, 261),
-    level(30, 1_250_000, 250_000, 513),
-    level(35, 5_000_000, 1_000_000, 1_071),
+    level(20, 75_000, 15_000, 65),
+    level(25, 500_000, 100_000, 164),
+    level(30, 2_500_000, 500_000, 512),
+    level(35, 10_000_000, 2_000_000, 1_100),
+    level(40, 30_000_000, 6_000_000, 3_100),
 ];
 
-/// For composites below [`SIEVE_FROM_BITS`]: enough to find their smaller factor.
-const SHORT_LEVELS: [Level; 2] = [level(10, 0, 200, 15), level(13, 0, 1_000, 40)];
-
 /// From this many bits on the sieve is faster than the curves that find a factor of half the bits.
-const SIEVE_FROM_BITS: u32 = 76;
+const SIEVE_FROM_BITS: u32 = 119;
 
 /// Milliseconds that the sieve takes for so many bits, linear algebra included: measured up to 256
 /// bits on one core of an Intel Xeon (Sapphire Rapids) with AVX-512, estimated above.
-const SIEVE_MS: [(u32, u64); 15] = [
-    (76, 2),
-    (92, 3),
+const SIEVE_MS: [(u32, u64); 13] = [
     (112, 7),
     (128, 13),
     (144, 38),
@@ -72,55 +65,17 @@ const SIEVE_MS: [(u32, u64); 15] = [
 const SHARE: u64 = 16;
 
 /// Microseconds that a call costs beside its curves.
-const CALL_US: u64 = 300;
-
-/// A proper divisor of a composite by p − 1, if there is one of which it is seen.
-pub(super) fn p_minus_1(n: &Integer, b1: u32, cancel: &Cancel) -> Result<Option<Integer>, Error> {
-    let mut method = Factorizer::new()
-        .algorithm(Algorithm::Pm1)
-        .b1(b1 as usize)
-        .interrupt_flag(cancel.flag());
-    outcome(n, method.find_factor(n))
-}
-
-/// A proper divisor of a composite by elliptic curves, if one of them finds it. `seed` decides
-/// which curves they are; `done` is told after each.
-pub(super) fn curves(
-    n: &Integer,
-    b1: u32,
-    count: u32,
-    seed: u64,
-    cancel: &Cancel,
-    done: &mut dyn FnMut(u64),
-) -> Result<Option<Integer>, Error> {
-    let mut method = Factorizer::new()
-        .b1(b1 as usize)
-        .curves(count as usize)
-        .seed(seed)
-        .interrupt_flag(cancel.flag())
-        .on_event(|event: &Event<'_>| {
-            if let Event::Curve { index, .. } = *event {
-                done(index as u64);
-            }
-            ControlFlow::Continue(())
-        });
-    outcome(n, method.find_factor(n))
-}
-
-fn outcome(n: &Integer, found: Result<Integer, ecm::Error>) -> Result<Option<Integer>, Error> {
-    match found {
-        Ok(divisor) if divisor > 1 && divisor < *n && n.is_divisible(&divisor) => Ok(Some(divisor)),
-        Ok(divisor) => Err(Error::fault(format!("{divisor} as a divisor of {n}"))),
-        Err(ecm::Error::ECMFailed) => Ok(None),
-        Err(ecm::Error::Interrupted) => Err(Error::Cancelled),
-        Err(error) => Err(Error::fault(format!("elliptic curves on {n}: {error}"))),
-    }
-}
+const CALL_US: u64 = 30;
 
 /// What is tried before the sieve on a composite of so many bits.
-pub(super) fn before_sieve(bits: u32) -> Vec<Level> {
+pub(crate) fn before_sieve(bits: u32) -> Vec<Level> {
     if bits < SIEVE_FROM_BITS {
-        return SHORT_LEVELS.to_vec();
+        // Enough to find the smaller factor.
+        let b1 = many::bound(bits);
+        return vec![
+            level(10, 0, b1, MOST_CURVES),
+            level(13, 0, 4 * b1, MOST_CURVES),
+        ];
     }
     let mut budget = 1000 * sieve_ms(bits) / SHARE;
     let mut levels = Vec::new();
@@ -129,7 +84,7 @@ pub(super) fn before_sieve(bits: u32) -> Vec<Level> {
         let fixed = if level.p_minus_1 == 0 {
             CALL_US
         } else {
-            2 * CALL_US + 4 * curve
+            2 * CALL_US + 8 * curve
         };
         // At most the number of curves of the level, so it fits.
         let curves = budget.saturating_sub(fixed) / curve;
@@ -143,31 +98,64 @@ pub(super) fn before_sieve(bits: u32) -> Vec<Level> {
     levels
 }
 
+/// The number of a level's first curve: other levels have other curves.
+pub(crate) fn first_curve(b1: u32) -> u64 {
+    (b1 / 4).into()
+}
+
 /// Everything up to factors of so many digits.
-pub(super) fn up_to(digits: u32) -> Vec<Level> {
+pub(crate) fn up_to(digits: u32) -> Vec<Level> {
     LEVELS
         .into_iter()
         .filter(|level| level.digits <= digits)
         .collect()
 }
 
+/// Microseconds that a product of two primes of equal size takes among many, below
+/// [`SIEVE_FROM_BITS`].
+const MANY_US: [(u32, u64); 9] = [
+    (16, 1),
+    (40, 2),
+    (48, 3),
+    (64, 20),
+    (80, 90),
+    (96, 400),
+    (112, 3_000),
+    (118, 5_000),
+    (128, 12_000),
+];
+
+/// Expected seconds for a product of two primes of equal size.
+#[must_use]
+pub fn expected_seconds(bits: u32) -> f64 {
+    if bits < SIEVE_FROM_BITS {
+        between(&MANY_US, bits) as f64 / 1e6
+    } else {
+        sieve_ms(bits) as f64 / 1e3
+    }
+}
+
 /// See [`SIEVE_MS`], with a straight line between neighbours.
 pub(crate) fn sieve_ms(bits: u32) -> u64 {
-    let after = SIEVE_MS.partition_point(|&(size, _)| size <= bits);
-    match (SIEVE_MS.get(after.wrapping_sub(1)), SIEVE_MS.get(after)) {
+    between(&SIEVE_MS, bits)
+}
+
+fn between(table: &[(u32, u64)], bits: u32) -> u64 {
+    let after = table.partition_point(|&(size, _)| size <= bits);
+    match (table.get(after.wrapping_sub(1)), table.get(after)) {
         (Some(&(b0, t0)), Some(&(b1, t1))) => {
             t0 + (t1 - t0) * u64::from(bits - b0) / u64::from(b1 - b0)
         }
-        (Some(&(_, ms)), None) | (None, Some(&(_, ms))) => ms,
+        (Some(&(_, time)), None) | (None, Some(&(_, time))) => time,
         (None, None) => 0,
     }
 }
 
-/// Microseconds that a curve takes, measured from 128 to 400 bits on one core of an AMD EPYC that
-/// other work shared.
-pub(super) fn curve_us(b1: u32, bits: u32) -> u64 {
-    let words = u64::from(bits.div_ceil(u64::BITS));
-    40 + u64::from(b1) * (5 * words * words + 2 * words + 8) / 100
+/// Microseconds that a curve takes, one of eight in a kernel's lanes: measured from 166 to 512 bits
+/// on one core of an Intel Xeon (Sapphire Rapids) with AVX-512 IFMA.
+pub(crate) fn curve_us(b1: u32, bits: u32) -> u64 {
+    let digits = u64::from(bits.div_ceil(52));
+    2 + u64::from(b1) * (3 * digits * digits + 2) / 1000
 }
 
 #[cfg(test)]
@@ -179,7 +167,7 @@ mod tests {
         for bits in SIEVE_FROM_BITS..=crate::MAX_SIEVE_BITS {
             let curves = before_sieve(bits);
             let cost = |level: &Level| {
-                let runs = if level.p_minus_1 == 0 { 0 } else { 4 };
+                let runs = if level.p_minus_1 == 0 { 0 } else { 8 };
                 curve_us(level.b1, bits) * u64::from(level.curves + runs)
             };
             let cost: u64 = curves.iter().map(cost).sum();
@@ -195,9 +183,8 @@ mod tests {
     #[test]
     fn levels_ascend() {
         assert_eq!(up_to(0), []);
-        assert_eq!(up_to(35), LEVELS);
+        assert_eq!(up_to(40), LEVELS);
         assert_eq!(up_to(29).last().map(|level| level.digits), Some(25));
-        let b1 = |levels: &[Level]| levels.iter().map(|level| level.b1).is_sorted();
-        assert!(b1(&LEVELS) && b1(&SHORT_LEVELS));
+        assert!(LEVELS.map(|level| level.b1).is_sorted());
     }
 }

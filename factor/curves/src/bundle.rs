@@ -1,0 +1,276 @@
+//! Curves side by side, one in each lane.
+
+use rug::Integer;
+
+use super::edwards::Parameter;
+use super::field::{Field, Moduli, Task};
+use super::plan::Plan;
+use super::stages::{Work, plus_minus, stage_1, stage_2};
+use crate::{Cancel, Error, strong};
+
+/// Curves side by side, one in each lane, each modulo a number of its own.
+pub trait Curves: Send {
+    /// The number of lanes.
+    fn lanes(&self) -> usize;
+
+    /// Sets the number of a lane, odd and above 1.
+    fn set(&mut self, lane: usize, n: &Integer);
+    /// The same for a number of 64 bits.
+    fn set_word(&mut self, lane: usize, n: u64);
+
+    /// Goes to the first curve in the lanes whose bits are set.
+    fn restart(&mut self, lanes: u32);
+    /// Goes to the next curve in the lanes whose bits are set.
+    fn advance(&mut self, lanes: u32);
+    /// Goes to the curve of a lane that the parameter (x, y), modulo its number, gives.
+    fn place(&mut self, lane: usize, x: &Integer, y: &Integer);
+
+    /// Runs the curves.
+    fn run(&mut self, plan: &Plan, cancel: &Cancel) -> Result<(), Error>;
+    /// Runs p ± 1, in each lane from another start, of which `first` is that of the first lane.
+    fn plus_minus(&mut self, plan: &Plan, first: usize, cancel: &Cancel) -> Result<(), Error>;
+
+    /// Which of the numbers in the first lanes, of 64 bits and above 37, are prime: bit l is lane l.
+    fn are_prime(&mut self, numbers: &[u64]) -> u32;
+
+    /// A proper divisor of the number `n` of a lane, if the last run has found one.
+    fn divisor(&self, lane: usize, n: &Integer) -> Option<Integer>;
+    /// The same for a number of 64 bits.
+    fn divisor_word(&self, lane: usize, n: u64) -> Option<u64>;
+}
+
+/// The curves of some moduli.
+pub(crate) struct Bundle<M: Moduli> {
+    moduli: M,
+    /// Words of x, y and z of the parameters.
+    parameters: [Vec<u64>; 3],
+    next: [Vec<u64>; 3],
+    /// What has the divisors: of both stages, and of the first.
+    both: Vec<u64>,
+    first: Vec<u64>,
+    work: Work<M::Field>,
+    tests: strong::Memory,
+}
+
+impl<M: Moduli + 'static> Bundle<M> {
+    pub(crate) fn boxed(moduli: M) -> Box<dyn Curves> {
+        let words = vec![0; moduli.words()];
+        let three = [words.clone(), words.clone(), words.clone()];
+        Box::new(Self {
+            moduli,
+            parameters: three.clone(),
+            next: three,
+            both: words.clone(),
+            first: words,
+            work: Work::new(),
+            tests: strong::Memory::default(),
+        })
+    }
+
+    /// Takes the parameters in some lanes from `next`.
+    fn take_next(&mut self, lanes: u32) {
+        let lanes = (0..M::LANES).filter(|lane| lanes >> lane & 1 == 1);
+        for lane in lanes {
+            for (to, from) in self.parameters.iter_mut().zip(&self.next) {
+                for place in M::places(lane) {
+                    to[place] = from[place];
+                }
+            }
+        }
+    }
+}
+
+impl<M: Moduli + 'static> Curves for Bundle<M> {
+    fn lanes(&self) -> usize {
+        M::LANES
+    }
+
+    fn set(&mut self, lane: usize, n: &Integer) {
+        self.moduli.set(lane, n);
+    }
+
+    fn set_word(&mut self, lane: usize, n: u64) {
+        self.moduli.set_word(lane, n);
+    }
+
+    fn restart(&mut self, lanes: u32) {
+        self.moduli.with(First { to: &mut self.next });
+        self.take_next(lanes);
+    }
+
+    fn advance(&mut self, lanes: u32) {
+        self.moduli.with(Next {
+            from: &self.parameters,
+            to: &mut self.next,
+        });
+        self.take_next(lanes);
+    }
+
+    fn place(&mut self, lane: usize, x: &Integer, y: &Integer) {
+        let one = Integer::from(1);
+        for (coordinate, words) in [x, y, &one].into_iter().zip(&mut self.parameters) {
+            self.moduli.put(lane, coordinate, words);
+        }
+    }
+
+    fn run(&mut self, plan: &Plan, cancel: &Cancel) -> Result<(), Error> {
+        self.moduli.with(Both {
+            plan,
+            parameters: &self.parameters,
+            both: &mut self.both,
+            first: &mut self.first,
+            work: &mut self.work,
+            cancel,
+        })
+    }
+
+    fn plus_minus(&mut self, plan: &Plan, first: usize, cancel: &Cancel) -> Result<(), Error> {
+        for lane in 0..M::LANES {
+            let start = STARTS[(first + lane) % STARTS.len()].into();
+            self.moduli.put(lane, &start, &mut self.next[0]);
+        }
+        self.moduli.with(PlusMinus {
+            plan,
+            start: &self.next[0],
+            both: &mut self.both,
+            first: &mut self.first,
+            work: &mut self.work,
+            cancel,
+        })
+    }
+
+    fn are_prime(&mut self, numbers: &[u64]) -> u32 {
+        strong::are_prime(&self.moduli, numbers, &mut self.tests)
+    }
+
+    fn divisor(&self, lane: usize, n: &Integer) -> Option<Integer> {
+        [&self.both, &self.first].into_iter().find_map(|words| {
+            let divisor = self.moduli.value(lane, words).gcd(n);
+            (divisor > 1 && divisor < *n).then_some(divisor)
+        })
+    }
+
+    fn divisor_word(&self, lane: usize, n: u64) -> Option<u64> {
+        let both = gcd(self.moduli.value_word(lane, n, &self.both), n);
+        if both < n {
+            return (both > 1).then_some(both);
+        }
+        let first = gcd(self.moduli.value_word(lane, n, &self.first), n);
+        (first > 1 && first < n).then_some(first)
+    }
+}
+
+/// V_1 of p ± 1 in the lanes. V_1² − 4 is a number's square, or none, modulo a prime: the primes of
+/// these are different ones.
+const STARTS: [u32; 8] = [3, 5, 6, 9, 10, 11, 13, 15];
+
+/// Parameters of the first curve.
+struct First<'a> {
+    to: &'a mut [Vec<u64>; 3],
+}
+
+impl<F: Field> Task<F> for First<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, f: &F) {
+        store(f, &Parameter::first(f), self.to);
+    }
+}
+
+/// Parameters of the next curve.
+struct Next<'a> {
+    from: &'a [Vec<u64>; 3],
+    to: &'a mut [Vec<u64>; 3],
+}
+
+impl<F: Field> Task<F> for Next<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, f: &F) {
+        store(f, &load(f, self.from).next(f), self.to);
+    }
+}
+
+/// Both stages of the curves.
+struct Both<'a, F: Field> {
+    plan: &'a Plan,
+    parameters: &'a [Vec<u64>; 3],
+    both: &'a mut [u64],
+    first: &'a mut [u64],
+    work: &'a mut Work<F>,
+    cancel: &'a Cancel,
+}
+
+impl<F: Field> Task<F> for Both<'_, F> {
+    type Output = Result<(), Error>;
+
+    #[inline(always)]
+    fn run(self, f: &F) -> Result<(), Error> {
+        let point = load(f, self.parameters).point(f);
+        let q = stage_1(f, self.plan, &point, self.work, self.cancel)?;
+        f.store(&q.x, self.first);
+        let both = stage_2(f, self.plan, &q, self.work, self.cancel)?;
+        f.store(&both, self.both);
+        Ok(())
+    }
+}
+
+/// Both stages of p ± 1.
+struct PlusMinus<'a, F: Field> {
+    plan: &'a Plan,
+    start: &'a [u64],
+    both: &'a mut [u64],
+    first: &'a mut [u64],
+    work: &'a mut Work<F>,
+    cancel: &'a Cancel,
+}
+
+impl<F: Field> Task<F> for PlusMinus<'_, F> {
+    type Output = Result<(), Error>;
+
+    #[inline(always)]
+    fn run(self, f: &F) -> Result<(), Error> {
+        let found = plus_minus(f, self.plan, &f.load(self.start), self.work, self.cancel)?;
+        f.store(&found.first, self.first);
+        f.store(&found.both, self.both);
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn load<F: Field>(f: &F, [x, y, z]: &[Vec<u64>; 3]) -> Parameter<F> {
+    Parameter {
+        x: f.load(x),
+        y: f.load(y),
+        z: f.load(z),
+    }
+}
+
+#[inline(always)]
+fn store<F: Field>(f: &F, parameter: &Parameter<F>, [x, y, z]: &mut [Vec<u64>; 3]) {
+    f.store(&parameter.x, x);
+    f.store(&parameter.y, y);
+    f.store(&parameter.z, z);
+}
+
+/// The greatest common divisor with an odd number, without divisions; that with 0 is the other
+/// number. Stein, *Computational problems associated with Racah algebra*, 1967.
+pub(crate) fn gcd(mut a: u64, mut b: u64) -> u64 {
+    if a == 0 {
+        return b;
+    }
+    a >>= a.trailing_zeros();
+    while a != b {
+        let (difference, is_negative) = a.overflowing_sub(b);
+        b = if is_negative { a } else { b };
+        let size = if is_negative {
+            difference.wrapping_neg()
+        } else {
+            difference
+        };
+        a = size >> difference.trailing_zeros();
+    }
+    b
+}

@@ -1,0 +1,157 @@
+//! Curves and p ± 1 with a kernel.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use primepool_engine::{Kernel, small};
+use rug::Integer;
+
+use super::many::{Batch, Number};
+use super::plan::{Bounds, Plan};
+use super::{one, sizes};
+use crate::{Cancel, Error};
+
+/// Curves and p ± 1 with a kernel. Keeps the plans of small bounds, and of the last large one.
+pub struct Ecm {
+    kernel: Kernel,
+    plans: Vec<Arc<Plan>>,
+    large: Option<Arc<Plan>>,
+}
+
+/// The greatest number of bits of a composite: beyond, a curve would not notice a cancellation in
+/// time, and have little hope.
+pub const MAX_BITS: u32 = 2048;
+
+/// Up to this bound of the first stage a plan takes less than a megabyte.
+const MOST_KEPT: u32 = 20_000;
+
+impl Ecm {
+    /// With a kernel that this processor has; else the arithmetic is that of machine words.
+    #[must_use]
+    pub fn new(kernel: Kernel) -> Self {
+        Self {
+            kernel,
+            plans: Vec::new(),
+            large: None,
+        }
+    }
+
+    fn plan(&mut self, bounds: Bounds) -> Arc<Plan> {
+        let is_same = |plan: &&Arc<Plan>| plan.bounds == bounds;
+        if let Some(plan) = self.plans.iter().chain(&self.large).find(is_same) {
+            return plan.clone();
+        }
+        if bounds.b1 > MOST_KEPT {
+            self.large = None;
+        }
+        let plan = Arc::new(Plan::new(bounds));
+        if bounds.b1 > MOST_KEPT {
+            self.large = Some(plan.clone());
+        } else {
+            self.plans.push(plan.clone());
+        }
+        plan
+    }
+
+    /// A proper divisor of a composite by curves with these numbers, if one of them finds it.
+    /// `done` is told how many are done. Nothing beyond [`MAX_BITS`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`].
+    pub fn curves(
+        &mut self,
+        n: &Integer,
+        b1: u32,
+        range: Range<u64>,
+        cancel: &Cancel,
+        done: &mut dyn FnMut(u64),
+    ) -> Result<Option<Integer>, Error> {
+        if let Some(answer) = trivial(n) {
+            return Ok(answer);
+        }
+        let Some(mut curves) = sizes::curves(self.kernel, n.significant_bits(), false) else {
+            return Ok(None);
+        };
+        let plan = self.plan(Bounds::new(b1));
+        one::split(&mut *curves, &plan, n, range, cancel, done)
+    }
+
+    /// A proper divisor of a composite by p ± 1, if they find it. Nothing beyond
+    /// [`MAX_BITS`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`].
+    pub fn plus_minus(
+        &mut self,
+        n: &Integer,
+        b1: u32,
+        cancel: &Cancel,
+    ) -> Result<Option<Integer>, Error> {
+        if let Some(answer) = trivial(n) {
+            return Ok(answer);
+        }
+        let Some(mut curves) = sizes::curves(self.kernel, n.significant_bits(), false) else {
+            return Ok(None);
+        };
+        let plan = self.plan(Bounds::of_plus_minus(b1));
+        one::plus_minus(&mut *curves, &plan, n, cancel)
+    }
+
+    /// Which of some odd numbers above 37 are prime; exact.
+    #[must_use]
+    pub fn are_prime(&mut self, numbers: &[u64]) -> Vec<bool> {
+        let greatest = numbers.iter().max().copied().unwrap_or(1);
+        let bits = u64::BITS - greatest.leading_zeros();
+        let Some(mut curves) = sizes::curves(self.kernel, bits, true) else {
+            return numbers.iter().map(|&n| small::is_prime(n)).collect();
+        };
+        let mut are_prime = Vec::with_capacity(numbers.len());
+        for numbers in numbers.chunks(curves.lanes()) {
+            for (lane, &n) in numbers.iter().enumerate() {
+                curves.set_word(lane, n);
+            }
+            let bits = curves.are_prime(numbers);
+            are_prime.extend((0..numbers.len()).map(|lane| bits >> lane & 1 == 1));
+        }
+        are_prime
+    }
+
+    /// Splits odd composites of up to so many bits, as far as `most` curves on each do it, and
+    /// tells `found` their places and a proper divisor. Returns how many curves were run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`]. What was told until then holds.
+    pub fn split_many<N: Number>(
+        &mut self,
+        numbers: &[N],
+        bits: u32,
+        b1: u32,
+        most: u32,
+        cancel: &Cancel,
+        found: &mut dyn FnMut(usize, N),
+    ) -> Result<u64, Error> {
+        let Some(mut curves) = sizes::curves(self.kernel, bits, true) else {
+            return Ok(0);
+        };
+        let plan = self.plan(Bounds::new(b1));
+        let batch = Batch {
+            curves: &mut *curves,
+            plan: &plan,
+            numbers,
+            most,
+            cancel,
+        };
+        batch.split(found)
+    }
+}
+
+/// The answer for what there is no field of: numbers that are even or below 3, or too large.
+fn trivial(n: &Integer) -> Option<Option<Integer>> {
+    if n.significant_bits() > MAX_BITS || *n < 3 {
+        return Some(None);
+    }
+    n.is_even().then(|| Some(2.into()))
+}

@@ -1,0 +1,29 @@
+//! Elliptic curves (Lenstra, *Factoring integers with elliptic curves*, 1987), and p ± 1 in the
+//! same lanes.
+//!
+//! The arithmetic of curves is written once (`edwards`, `stages`), for any `field`: of one number
+//! in machine words (`words`), or of several in the vectors of a kernel of the engine (`vectors`).
+//! The steps depend on the bounds alone (`plan`), so that all lanes take the same ones. `many` has
+//! a number in each lane, `one` a curve.
+//!
+//! The crate is one of its own because its fields, of a dozen sizes for each kernel, take longer to
+//! compile than the rest of factoring.
+
+mod bundle;
+mod ecm;
+mod edwards;
+mod field;
+mod many;
+mod one;
+#[doc(hidden)]
+pub mod plan;
+mod sizes;
+mod stages;
+mod strong;
+mod vectors;
+mod words;
+
+pub use primepool_engine::{Cancel, Error, Integer, Kernel};
+
+pub use self::ecm::{Ecm, MAX_BITS};
+pub use self::many::Number;

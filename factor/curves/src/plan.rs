@@ -1,0 +1,274 @@
+//! What a curve with given bounds does: the same steps for every number.
+
+use rug::Integer;
+
+/// Bounds of the two stages, and how the primes of the second are paired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first stage multiplies by all powers of primes up to this.
+    pub b1: u32,
+    /// The second one finds a further prime up to this.
+    pub b2: u32,
+    /// A giant step of the second stage: a multiple of 6.
+    pub step: u32,
+    /// Baby steps reach this many half giant steps.
+    pub width: u32,
+}
+
+impl Bounds {
+    /// Those for a bound of the first stage. Chosen by the time that curves take to find a factor
+    /// of the size that the bound is for; 30 % more or less of any cost some percents.
+    pub fn new(b1: u32) -> Self {
+        let (ratio, step, width) = match b1 {
+            0..40 => (30, 60, 1),
+            40..80 => (40, 90, 1),
+            80..400 => (45, 210, 1),
+            400..1000 => (50, 420, 1),
+            1000..4000 => (100, 2310, 1),
+            4000..10_000 => (100, 2310, 2),
+            10_000..40_000 => (120, 2310, 4),
+            40_000..80_000 => (100, 2310, 6),
+            80_000..400_000 => (100, 9240, 2),
+            400_000..2_000_000 => (80, 9240, 3),
+            _ => (80, 30_030, 3),
+        };
+        Self {
+            b1,
+            b2: b1.saturating_mul(ratio).min(MAX_B2),
+            step,
+            width,
+        }
+    }
+}
+
+impl Bounds {
+    /// Those of p ± 1, which takes as long as curves with a fifth of the bound.
+    pub fn of_plus_minus(b1: u32) -> Self {
+        let curves = Self::new((b1 / 5).max(1));
+        Self {
+            b1,
+            b2: curves.b2.max(b1 + curves.step),
+            ..curves
+        }
+    }
+}
+
+/// The greatest bound of the second stage.
+const MAX_B2: u32 = 1 << 30;
+
+/// Doublings, and what is added or subtracted after them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// At least 1.
+    pub doublings: u32,
+    /// An odd multiple of the point, or 0 for none, as at the end.
+    pub digit: i32,
+}
+
+/// A plan.
+///
+/// In the second stage a point Q of a prime order up to B2 is found: a prime q = i·D ± j is one for
+/// which the multiples i·D·Q, a giant step, and ±j·Q, a baby step, have the same y (Montgomery,
+/// *Speeding the Pollard and elliptic curve methods of factorization*, 1987). One pair of them
+/// serves two primes that lie symmetric about i·D.
+pub struct Plan {
+    pub bounds: Bounds,
+    /// The product of all powers of primes up to B1; those of 2 and 3 are larger, since orders of
+    /// curves have them more often.
+    pub exponent: Integer,
+    /// The highest digit of the exponent, odd, and what follows.
+    pub highest: i32,
+    pub windows: Vec<Window>,
+    /// Odd multiples of the point that are needed: 1, 3, …
+    pub odd_multiples: usize,
+    /// The baby steps, ascending: all numbers prime to D up to width · D/2.
+    pub babies: Vec<u32>,
+    /// The first giant step, in units of D.
+    pub first_giant: u32,
+    /// For each giant step, where its pairs end.
+    pub ends: Vec<u32>,
+    /// The places of the baby steps of all pairs.
+    pub pairs: Vec<u16>,
+}
+
+impl Plan {
+    pub fn new(bounds: Bounds) -> Self {
+        let Bounds { b1, b2, .. } = bounds;
+        let primes = Primes::up_to(b1.max(b2));
+        let exponent = exponent(b1, &primes);
+        let bits = exponent.significant_bits();
+        let window = window_bits(bits);
+        let (highest, windows) = recode(&exponent, bits, window);
+        let mut plan = Self {
+            bounds,
+            exponent,
+            highest,
+            windows,
+            odd_multiples: 1 << (window - 2),
+            babies: Vec::new(),
+            first_giant: 0,
+            ends: Vec::new(),
+            pairs: Vec::new(),
+        };
+        plan.pair(primes);
+        plan
+    }
+
+    /// Pairs the primes between the bounds: each, from the smallest one on, with one that lies
+    /// symmetric about a giant step not too far off, if there is one that is not paired yet.
+    fn pair(&mut self, mut open: Primes) {
+        let Bounds {
+            b1,
+            b2,
+            step,
+            width,
+        } = self.bounds;
+        let reach = width * step / 2;
+        let (step, reach) = (step as usize, reach as usize);
+        let mut place = vec![0_u16; reach + 1];
+        for baby in (1..=reach).filter(|&baby| gcd(baby, step) == 1) {
+            place[baby] = self.babies.len() as u16;
+            self.babies.push(baby as u32);
+        }
+        let mut found: Vec<(u32, u16)> = Vec::new();
+        for prime in b1 as usize + 1..=b2 as usize {
+            if !open.has(prime) || step.is_multiple_of(prime) {
+                continue;
+            }
+            let symmetric = |&giant: &usize| {
+                let other = 2 * giant * step - prime;
+                other > prime && open.has(other)
+            };
+            let near = prime.div_ceil(step)..=(prime + reach) / step;
+            let nearest = (prime + step / 2) / step;
+            let giant = { near }.find(symmetric).unwrap_or(nearest);
+            open.remove((2 * giant * step).saturating_sub(prime));
+            found.push((giant as u32, place[prime.abs_diff(giant * step)]));
+        }
+        found.sort_unstable();
+        let giants = || found.iter().map(|&(giant, _)| giant);
+        let (Some(first), Some(last)) = (giants().next(), giants().last()) else {
+            return;
+        };
+        self.first_giant = first;
+        let ends =
+            (first..=last).map(|giant| found.partition_point(|&(other, _)| other <= giant) as u32);
+        self.ends = ends.collect();
+        self.pairs = found.into_iter().map(|(_, baby)| baby).collect();
+    }
+}
+
+/// The primes up to a bound, a bit for each odd number.
+struct Primes(Vec<u64>);
+
+impl Primes {
+    fn up_to(bound: u32) -> Self {
+        let count = (bound as usize).div_ceil(2);
+        let mut primes = Self(vec![u64::MAX; count.div_ceil(64)]);
+        primes.0[0] &= !1;
+        for odd in count..64 * primes.0.len() {
+            primes.remove(2 * odd + 1);
+        }
+        for p in (3..).step_by(2).take_while(|p| p * p <= bound as usize) {
+            if primes.has(p) {
+                for multiple in (p * p..=bound as usize).step_by(2 * p) {
+                    primes.remove(multiple);
+                }
+            }
+        }
+        primes
+    }
+
+    fn has(&self, n: usize) -> bool {
+        let word = self.0.get(n / 128);
+        n == 2 || n % 2 == 1 && word.is_some_and(|word| word >> (n / 2 % 64) & 1 == 1)
+    }
+
+    /// Removes a number above 2.
+    fn remove(&mut self, n: usize) {
+        if let Some(word) = self.0.get_mut(n / 128)
+            && n % 2 == 1
+        {
+            *word &= !(1 << (n / 2 % 64));
+        }
+    }
+}
+
+fn exponent(b1: u32, primes: &Primes) -> Integer {
+    let primes = (2..=b1).filter(|&p| primes.has(p as usize));
+    let powers = primes.map(|p| {
+        let bound = u64::from(b1) * if p <= 3 { 8 } else { 1 };
+        let mut power = u64::from(p);
+        while power * u64::from(p) <= bound {
+            power *= u64::from(p);
+        }
+        Integer::from(power)
+    });
+    let mut factors: Vec<Integer> = powers.collect();
+    while factors.len() > 1 {
+        let pairs = factors.chunks(2);
+        factors = pairs.map(|pair| pair.iter().product()).collect();
+    }
+    factors.pop().unwrap_or_else(|| Integer::from(1))
+}
+
+/// Bits of a digit that need the fewest products for an exponent of so many bits.
+fn window_bits(bits: u32) -> u32 {
+    match bits {
+        0..=60 => 3,
+        61..=160 => 4,
+        161..=500 => 5,
+        501..=1800 => 6,
+        1801..=6000 => 7,
+        6001..=25_000 => 8,
+        25_001..=120_000 => 9,
+        _ => 10,
+    }
+}
+
+/// An exponent in signed odd digits of so many bits: the highest one, and what follows.
+fn recode(exponent: &Integer, bits: u32, window: u32) -> (i32, Vec<Window>) {
+    let (mut digits, mut at, mut carry) = (Vec::new(), 0, 0);
+    while at < bits || carry != 0 {
+        let bit = i32::from(exponent.get_bit(at));
+        if bit == carry {
+            at += 1;
+            continue;
+        }
+        let mut digit = carry;
+        for i in 0..window {
+            digit += i32::from(exponent.get_bit(at + i)) << i;
+        }
+        carry = 0;
+        if digit >= 1 << (window - 1) {
+            digit -= 1 << window;
+            carry = 1;
+        }
+        digits.push((at, digit));
+        at += window;
+    }
+    let mut digits = digits.into_iter().rev();
+    let Some((mut before, highest)) = digits.next() else {
+        return (1, Vec::new());
+    };
+    let mut windows = Vec::new();
+    for (at, digit) in digits {
+        let doublings = before - at;
+        windows.push(Window { doublings, digit });
+        before = at;
+    }
+    if before > 0 {
+        windows.push(Window {
+            doublings: before,
+            digit: 0,
+        });
+    }
+    (highest, windows)
+}
+
+fn gcd(mut a: usize, mut b: usize) -> usize {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}

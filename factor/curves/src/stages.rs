@@ -1,0 +1,361 @@
+//! The two stages of a curve, and of p ± 1.
+
+use rug::Integer;
+
+use super::edwards::{Addend, Point, add, double};
+use super::field::Field;
+use super::plan::{Bounds, Plan};
+use crate::{Cancel, Error};
+
+/// Steps of the first stage between two looks at the flag. A step is at most some ten doublings.
+const STEPS_BETWEEN_LOOKS: usize = 64;
+
+/// Products of the second stage between two looks.
+const PRODUCTS_BETWEEN_LOOKS: usize = 4096;
+
+/// Memory of the stages, for one curve after the other.
+pub(crate) struct Work<F: Field> {
+    odd_multiples: Vec<Addend<F>>,
+    gaps: Vec<Addend<F>>,
+    steps: Steps<F>,
+}
+
+/// Baby steps, then giant steps: numerators and denominators of y, and what is made of them.
+struct Steps<F: Field> {
+    above: Vec<F::Factor>,
+    below: Vec<F::Factor>,
+    /// The products of all denominators before.
+    before: Vec<F::Factor>,
+    /// With the same denominator.
+    values: Vec<F::Product>,
+}
+
+impl<F: Field> Work<F> {
+    pub(crate) fn new() -> Self {
+        Self {
+            odd_multiples: Vec::new(),
+            gaps: Vec::new(),
+            steps: Steps {
+                above: Vec::new(),
+                below: Vec::new(),
+                before: Vec::new(),
+                values: Vec::new(),
+            },
+        }
+    }
+}
+
+impl<F: Field> Steps<F> {
+    fn clear(&mut self) {
+        self.above.clear();
+        self.below.clear();
+        self.before.clear();
+        self.values.clear();
+    }
+
+    /// Adds a step; `all` is the product of all denominators.
+    #[inline(always)]
+    fn push(&mut self, f: &F, all: &mut F::Factor, above: F::Factor, below: F::Factor) {
+        self.above.push(above);
+        self.below.push(below);
+        self.before.push(*all);
+        *all = f.factor(&f.multiply(all, &below));
+    }
+
+    /// Brings all to the same denominator, with 4 products for each and without an inversion.
+    #[inline(always)]
+    fn unify(&mut self, f: &F) {
+        let mut after = f.one();
+        self.values.resize(self.above.len(), f.zero());
+        for i in (0..self.values.len()).rev() {
+            let others = f.factor(&f.multiply(&after, &self.before[i]));
+            self.values[i] = f.multiply(&self.above[i], &others);
+            after = f.factor(&f.multiply(&after, &self.below[i]));
+        }
+    }
+}
+
+/// The point times the plan's exponent, with T. It is the identity, with X = 0, modulo each prime
+/// factor for which the exponent is a multiple of its order.
+#[inline(always)]
+pub(crate) fn stage_1<F: Field>(
+    f: &F,
+    plan: &Plan,
+    point: &Point<F>,
+    work: &mut Work<F>,
+    cancel: &Cancel,
+) -> Result<Point<F>, Error> {
+    let multiples = &mut work.odd_multiples;
+    multiples.clear();
+    multiples.push(Addend::new(f, point));
+    let highest = plan.highest.unsigned_abs() as usize / 2;
+    let (mut multiple, mut q) = (*point, *point);
+    let two = Addend::new(f, &double::<F, true>(f, point));
+    for i in 1..plan.odd_multiples {
+        multiple = add::<F, true>(f, &multiple, &two, false);
+        multiples.push(Addend::new(f, &multiple));
+        if i == highest {
+            q = multiple;
+        }
+    }
+    for (i, window) in plan.windows.iter().enumerate() {
+        if i.is_multiple_of(STEPS_BETWEEN_LOOKS) {
+            cancel.check()?;
+        }
+        for _ in 1..window.doublings {
+            q = double::<F, false>(f, &q);
+        }
+        q = double::<F, true>(f, &q);
+        if window.digit != 0 {
+            let addend = &multiples[window.digit.unsigned_abs() as usize / 2];
+            q = add::<F, false>(f, &q, addend, window.digit < 0);
+        }
+    }
+    Ok(q)
+}
+
+/// The product of all differences of y of giant and baby steps, times a unit; 0 modulo each prime
+/// factor for which a prime of the second stage makes up the order of Q, or Q is the identity.
+#[inline(always)]
+pub(crate) fn stage_2<F: Field>(
+    f: &F,
+    plan: &Plan,
+    q: &Point<F>,
+    work: &mut Work<F>,
+    cancel: &Cancel,
+) -> Result<F::Product, Error> {
+    cancel.check()?;
+    let steps = &mut work.steps;
+    steps.clear();
+    let mut all = f.one();
+    let half_giant = babies(f, plan, q, &mut work.gaps, steps, &mut all);
+    cancel.check()?;
+    giants(f, plan, &half_giant, steps, &mut all, cancel)?;
+    cancel.check()?;
+    steps.unify(f);
+    let (babies, giants) = steps.values.split_at(plan.babies.len());
+    differences(f, plan, babies, giants, cancel)
+}
+
+/// Puts down the baby steps, and returns D/2 · Q.
+#[inline(always)]
+fn babies<F: Field>(
+    f: &F,
+    plan: &Plan,
+    q: &Point<F>,
+    gaps: &mut Vec<Addend<F>>,
+    steps: &mut Steps<F>,
+    all: &mut F::Factor,
+) -> Point<F> {
+    let Bounds { step, .. } = plan.bounds;
+    let one = Addend::new(f, q);
+    let two = double::<F, true>(f, q);
+    gaps.clear();
+    gaps.push(Addend::new(f, &two));
+    let distances = plan.babies.windows(2).map(|pair| pair[1] - pair[0]);
+    let widest = distances.max().unwrap_or(2);
+    let mut gap = double::<F, true>(f, &two);
+    for i in 1..widest / 2 {
+        if i > 1 {
+            gap = add::<F, true>(f, &gap, &gaps[0], false);
+        }
+        gaps.push(Addend::new(f, &gap));
+    }
+    let (mut at, mut place, mut below_half) = (*q, 1, (*q, 1));
+    for &baby in &plan.babies {
+        if baby > place {
+            let gap = &gaps[(baby - place) as usize / 2 - 1];
+            (at, place) = (add::<F, true>(f, &at, gap, false), baby);
+        }
+        if 2 * baby <= step {
+            below_half = (at, baby);
+        }
+        steps.push(f, all, f.factor(&at.y), f.factor(&at.z));
+    }
+    // D/2 is odd and no baby step for half of the Ds, and even for the others.
+    let (below, baby) = below_half;
+    let rest = if step / 2 - baby == 1 { &one } else { &gaps[0] };
+    add::<F, true>(f, &below, rest, false)
+}
+
+/// Puts down the giant steps: two on the Edwards curve, the others by differential additions in
+/// Montgomery's coordinates (Z + Y : Z − Y).
+#[inline(always)]
+fn giants<F: Field>(
+    f: &F,
+    plan: &Plan,
+    half_giant: &Point<F>,
+    steps: &mut Steps<F>,
+    all: &mut F::Factor,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let giant = double::<F, true>(f, half_giant);
+    let addend = Addend::new(f, &giant);
+    let first = plan.first_giant.max(1);
+    if plan.first_giant == 0 {
+        steps.push(f, all, f.one(), f.one());
+    }
+    let mut at = giant;
+    for bit in (0..first.ilog2()).rev() {
+        at = double::<F, true>(f, &at);
+        if first >> bit & 1 == 1 {
+            at = add::<F, true>(f, &at, &addend, false);
+        }
+    }
+    let next = if first == 1 {
+        double::<F, true>(f, &at)
+    } else {
+        add::<F, true>(f, &at, &addend, false)
+    };
+    let count = plan
+        .ends
+        .len()
+        .saturating_sub((first - plan.first_giant) as usize);
+    let (y, z) = (f.factor(&giant.y), f.factor(&giant.z));
+    if count > 0 {
+        steps.push(f, all, f.factor(&at.y), f.factor(&at.z));
+    }
+    let mut before = (
+        f.product(&f.add(&at.z, &at.y)),
+        f.product(&f.subtract(&at.z, &at.y)),
+    );
+    let mut at = (
+        f.product(&f.add(&next.z, &next.y)),
+        f.product(&f.subtract(&next.z, &next.y)),
+    );
+    for i in 1..count {
+        if i.is_multiple_of(PRODUCTS_BETWEEN_LOOKS / 8) {
+            cancel.check()?;
+        }
+        let (twice_y, twice_z) = (f.subtract(&at.0, &at.1), f.add(&at.0, &at.1));
+        let u = f.multiply(&twice_y, &z);
+        let v = f.multiply(&twice_z, &y);
+        let s = f.factor(&f.square(&f.add(&u, &v)));
+        let t = f.factor(&f.square(&f.subtract(&u, &v)));
+        let next = (
+            f.multiply(&s, &f.factor(&before.1)),
+            f.multiply(&t, &f.factor(&before.0)),
+        );
+        (before, at) = (at, next);
+        steps.push(f, all, twice_y, twice_z);
+    }
+    Ok(())
+}
+
+/// The product of the differences of all pairs. Four of them are built at a time: a product waits
+/// for the one before.
+#[inline(always)]
+fn differences<F: Field>(
+    f: &F,
+    plan: &Plan,
+    babies: &[F::Product],
+    giants: &[F::Product],
+    cancel: &Cancel,
+) -> Result<F::Product, Error> {
+    let mut products = [f.one(); 4];
+    let (mut start, mut since_look) = (0, 0);
+    for (giant, &end) in giants.iter().zip(&plan.ends) {
+        let pairs = &plan.pairs[start..end as usize];
+        start = end as usize;
+        since_look += pairs.len();
+        if since_look > PRODUCTS_BETWEEN_LOOKS {
+            since_look = 0;
+            cancel.check()?;
+        }
+        for pairs in pairs.chunks(4) {
+            for (product, &baby) in products.iter_mut().zip(pairs) {
+                let difference = f.subtract(giant, &babies[usize::from(baby)]);
+                *product = f.factor(&f.multiply(product, &difference));
+            }
+        }
+    }
+    let [a, b, c, d] = products;
+    let (a, b) = (f.factor(&f.multiply(&a, &b)), f.factor(&f.multiply(&c, &d)));
+    Ok(f.multiply(&a, &b))
+}
+
+/// What p ± 1 gives.
+pub(crate) struct PlusMinus<F: Field> {
+    /// V_E − 2, 0 modulo each prime factor p for which the exponent E is a multiple of the order.
+    pub(crate) first: F::Product,
+    /// That times the differences of the second stage.
+    pub(crate) both: F::Product,
+}
+
+/// The terms V_k and V_k+1 of the Lucas sequence with parameters V_1 and 1.
+#[inline(always)]
+fn ladder<F: Field>(
+    f: &F,
+    v1: &F::Product,
+    k: &Integer,
+    cancel: &Cancel,
+) -> Result<(F::Product, F::Product), Error> {
+    let two = f.integer(2);
+    let (mut a, mut b) = (f.factor(&two), f.factor(v1));
+    for bit in (0..k.significant_bits()).rev() {
+        if bit % 1024 == 0 {
+            cancel.check()?;
+        }
+        let mixed = f.subtract(&f.multiply(&a, &b), v1);
+        let is_set = k.get_bit(bit);
+        let square = f.subtract(&f.square(if is_set { &b } else { &a }), &two);
+        (a, b) = if is_set {
+            (mixed, square)
+        } else {
+            (square, mixed)
+        };
+    }
+    Ok((f.product(&a), f.product(&b)))
+}
+
+/// Both stages of p ± 1 from V_1, by the Lucas sequence V_k = a^k + a^−k, where a is a root of x² −
+/// V_1 x + 1: the order of a divides p − 1 if the root is a number modulo p, else p + 1 (Williams,
+/// *A p + 1 method of factoring*, 1982). q is the order of a^E if V_q = 2, and V_(iD ± j) is 2
+/// exactly if V_iD = V_j.
+#[inline(always)]
+pub(crate) fn plus_minus<F: Field>(
+    f: &F,
+    plan: &Plan,
+    v1: &F::Product,
+    work: &mut Work<F>,
+    cancel: &Cancel,
+) -> Result<PlusMinus<F>, Error> {
+    let Bounds { step, .. } = plan.bounds;
+    let two = f.integer(2);
+    let (v, _) = ladder(f, v1, &plan.exponent, cancel)?;
+    let values = &mut work.steps.values;
+    values.clear();
+    let factor = f.factor(&v);
+    let v2 = f.factor(&f.product(&f.subtract(&f.square(&factor), &two)));
+    let (mut before, mut at, mut place) = (v, v, 1);
+    for &baby in &plan.babies {
+        while place < baby {
+            // V_(k + 2) = V_k V_2 − V_(k − 2), from V_−1 = V_1 on.
+            let product = f.multiply(&f.factor(&at), &v2);
+            let next = f.product(&f.subtract(&product, &before));
+            (before, at) = (at, next);
+            place += 2;
+        }
+        values.push(at);
+    }
+    cancel.check()?;
+    let (giant, _) = ladder(f, &v, &step.into(), cancel)?;
+    let (mut at, mut next) = ladder(f, &giant, &plan.first_giant.into(), cancel)?;
+    let giant = f.factor(&giant);
+    for i in 0..plan.ends.len() {
+        if i.is_multiple_of(PRODUCTS_BETWEEN_LOOKS / 2) {
+            cancel.check()?;
+        }
+        values.push(at);
+        let product = f.multiply(&f.factor(&next), &giant);
+        let after = f.product(&f.subtract(&product, &at));
+        (at, next) = (next, after);
+    }
+    let (babies, giants) = values.split_at(plan.babies.len());
+    let differences = differences(f, plan, babies, giants, cancel)?;
+    let first = f.subtract(&v, &two);
+    Ok(PlusMinus {
+        first: f.product(&first),
+        both: f.multiply(&first, &f.factor(&differences)),
+    })
+}

@@ -1,0 +1,50 @@
+//! What a curve does.
+
+use primepool_curves::Integer;
+use primepool_curves::plan::{Bounds, Plan};
+use primepool_engine::small;
+
+const ALL: [u32; 8] = [2, 30, 50, 180, 600, 2_000, 5_000, 15_000];
+
+#[test]
+fn the_exponent_is_what_the_windows_are() {
+    for b1 in ALL {
+        let plan = Plan::new(Bounds::new(b1));
+        let mut exponent = Integer::from(plan.highest);
+        for window in &plan.windows {
+            assert!(window.doublings > 0);
+            assert!(window.digit == 0 || window.digit % 2 != 0);
+            assert!(window.digit.unsigned_abs() < 2 * plan.odd_multiples as u32);
+            exponent = (exponent << window.doublings) + window.digit;
+        }
+        assert_eq!(exponent, plan.exponent);
+        for power in 2..=b1 {
+            let is_power = !exponent.is_divisible_u(power);
+            assert!(!is_power, "{power} of {b1}");
+        }
+    }
+}
+
+#[test]
+fn each_prime_between_the_bounds_is_in_a_pair() {
+    for b1 in ALL {
+        let bounds = Bounds::new(b1);
+        let plan = Plan::new(bounds);
+        let mut is_met = vec![false; (bounds.b2 + bounds.step * (bounds.width + 1)) as usize];
+        let mut start = 0;
+        for (giant, &end) in (plan.first_giant..).zip(&plan.ends) {
+            for &baby in &plan.pairs[start as usize..end as usize] {
+                let (giant, baby) = (giant * bounds.step, plan.babies[baby as usize]);
+                is_met[giant.abs_diff(baby) as usize] = true;
+                is_met[(giant + baby) as usize] = true;
+            }
+            start = end;
+        }
+        assert_eq!(start as usize, plan.pairs.len());
+        let missed: Vec<u32> = (b1 + 1..=bounds.b2)
+            .filter(|&p| small::is_prime(p.into()) && !bounds.step.is_multiple_of(p))
+            .filter(|&p| !is_met[p as usize])
+            .collect();
+        assert_eq!(missed, [0_u32; 0], "{b1}");
+    }
+}

@@ -1,0 +1,411 @@
+//! Many numbers side by side: curves with a number in each lane.
+//!
+//! Numbers of 64 bits are words from beginning to end. Composites go through classes of size, from
+//! the greatest on, so that what is split off a number joins the class of its own size.
+
+use primepool_curves::Ecm;
+use primepool_engine::small;
+use rug::Integer;
+
+use crate::factorizer::Factorizer;
+use crate::trial_division;
+use crate::{Cancel, Error, Factor, Factorization, Limits, Progress, Stage, rho};
+
+/// Numbers of up to so many bits are worth being factored side by side.
+pub const MANY_BITS: u32 = 120;
+
+/// The greatest composites of a class in bits, and the bound of its curves. Measured on one core of
+/// an Intel Xeon (Sapphire Rapids); 30 % more or less of a bound cost some percents.
+const CLASSES: [(u32, u32); 11] = [
+    (40, 30),
+    (48, 50),
+    (56, 100),
+    (64, 180),
+    (72, 330),
+    (80, 600),
+    (88, 1_100),
+    (96, 2_000),
+    (104, 3_200),
+    (112, 5_000),
+    (MANY_BITS, 9_000),
+];
+
+/// The bound of curves for composites of so many bits, up to [`MANY_BITS`].
+pub(crate) fn bound(bits: u32) -> u32 {
+    let class = CLASSES.iter().find(|&&(most, _)| bits <= most);
+    class.unwrap_or(&CLASSES[CLASSES.len() - 1]).1
+}
+
+/// The most curves on a composite: some twenty find a factor of half the bits, so hardly any is
+/// left.
+pub(crate) const MOST_CURVES: u32 = 200;
+
+/// Composites below this go to rho: curves find both of two small factors at once.
+pub(crate) const CURVES_FROM: u64 = 1 << 32;
+
+/// Numbers above 64 bits are divided by the primes below this.
+const TRIAL_BOUND: u32 = 1 << 12;
+
+/// Primes that words are divided by.
+const TRIAL_PRIMES: [u64; 53] = [
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
+    101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193,
+    197, 199, 211, 223, 227, 229, 233, 239, 241, 251,
+];
+
+/// The square of the least prime that words are not divided by.
+const PRIME_BELOW: u64 = 257 * 257;
+
+/// What is multiplied and compared with to see whether a number is divisible by a prime: the
+/// inverse modulo 2^64, and the greatest quotient (Granlund & Montgomery, *Division by invariant
+/// integers using multiplication*, 1994).
+const DIVISORS: [(u64, u64); TRIAL_PRIMES.len()] = {
+    let mut divisors = [(0, 0); TRIAL_PRIMES.len()];
+    let mut i = 0;
+    while i < divisors.len() {
+        divisors[i] = (small::inverse(TRIAL_PRIMES[i]), u64::MAX / TRIAL_PRIMES[i]);
+        i += 1;
+    }
+    divisors
+};
+
+/// Numbers that are taken apart, and what is known of each.
+#[derive(Default)]
+struct Numbers {
+    /// The prime factors, each with the place of its number.
+    small_primes: Vec<(usize, u64)>,
+    large_primes: Vec<(usize, Integer)>,
+    /// Composites that are still to be split, by class.
+    words: [Vec<(usize, u64)>; CLASSES.len()],
+    large: [Vec<(usize, Integer)>; CLASSES.len()],
+    tiny: Vec<(usize, u64)>,
+    /// Words of which it is not known whether they are prime.
+    untested: Vec<(usize, u64)>,
+}
+
+impl Numbers {
+    /// A divisor without prime factors that are divided by.
+    fn add_word(&mut self, place: usize, n: u64) {
+        if n == 1 {
+        } else if n < PRIME_BELOW {
+            self.small_primes.push((place, n));
+        } else {
+            self.untested.push((place, n));
+        }
+    }
+
+    /// Tests the words that are not tested yet.
+    fn test_words(&mut self, ecm: &mut Ecm) {
+        // Numbers of one size in each group of lanes: short ones have small fields, and are quick.
+        let mut untested = std::mem::take(&mut self.untested);
+        untested.sort_by_key(|&(_, n)| n.leading_zeros());
+        for some in untested.chunk_by(|(_, a), (_, b)| bits_of(*a) / 16 == bits_of(*b) / 16) {
+            let words: Vec<u64> = some.iter().map(|&(_, n)| n).collect();
+            for (&(place, n), is_prime) in some.iter().zip(ecm.are_prime(&words)) {
+                if is_prime {
+                    self.small_primes.push((place, n));
+                } else if n < CURVES_FROM {
+                    self.tiny.push((place, n));
+                } else {
+                    self.words[class(bits_of(n))].push((place, n));
+                }
+            }
+        }
+    }
+}
+
+fn bits_of(n: u64) -> u32 {
+    u64::BITS - n.leading_zeros()
+}
+
+fn class(bits: u32) -> usize {
+    CLASSES.partition_point(|&(most, _)| most < bits)
+}
+
+impl Factorizer {
+    /// Factors integers of up to [`MANY_BITS`] bits side by side, and tells `found` the place and
+    /// the factorization of each; larger ones, one after the other. What is found depends on the
+    /// numbers alone.
+    ///
+    /// `observer` is told of the stages; the number of a stage is the first of those that it is put
+    /// to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`], within about 100 ms, and [`Error::Randomness`]; numbers of which
+    /// `found` was not told have no result then. The errors of a single number are those of
+    /// [`Factorizer::factor`], and told to `found`.
+    pub fn factor_many(
+        &mut self,
+        numbers: &[Integer],
+        limits: &Limits,
+        cancel: &Cancel,
+        observer: &mut dyn FnMut(Progress<'_>),
+        found: &mut dyn FnMut(usize, Result<Factorization, Error>),
+    ) -> Result<(), Error> {
+        let mut parts = Numbers::default();
+        let is_small = |n: &Integer| !n.is_zero() && n.significant_bits() <= MANY_BITS;
+        if let Some(first) = numbers.iter().find(|n| is_small(n)) {
+            let stage = Stage::TrialDivision;
+            (observer)(Progress::Begun {
+                stage,
+                number: first,
+            });
+            let divided = self.divide_many(numbers, &mut parts, cancel);
+            let done = *divided.as_ref().unwrap_or(&0);
+            parts.test_words(&mut self.ecm);
+            (observer)(Progress::Ended { stage, done });
+            divided?;
+        }
+        let mut left = Vec::new();
+        for class in (0..CLASSES.len()).rev() {
+            self.split_class(class, &mut parts, &mut left, cancel, observer)?;
+        }
+        while let Some(&(_, first)) = parts.tiny.first() {
+            split_tiny(&first.into(), &mut parts, cancel, observer)?;
+            parts.test_words(&mut self.ecm);
+        }
+        let mut all: Vec<Factorization> = Vec::with_capacity(numbers.len());
+        all.extend(numbers.iter().map(|n| Factorization {
+            negative: n.is_negative(),
+            ..Factorization::default()
+        }));
+        for (place, prime) in parts.small_primes {
+            add(&mut all[place], prime.into(), true);
+        }
+        for (place, prime) in parts.large_primes {
+            add(&mut all[place], prime, false);
+        }
+        // Hardly ever.
+        for (place, composite) in left {
+            let rest = self.factor(&composite, limits, cancel, observer)?;
+            if rest.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            all[place].composites.extend(rest.composites);
+            for factor in rest.factors {
+                for _ in 0..factor.exponent {
+                    add(&mut all[place], factor.prime.clone(), factor.proven);
+                }
+            }
+        }
+        for ((place, n), mut factorization) in numbers.iter().enumerate().zip(all) {
+            if !is_small(n) {
+                match self.factor(n, limits, cancel, observer) {
+                    Ok(found) if found.is_cancelled() => return Err(Error::Cancelled),
+                    Err(error @ (Error::Cancelled | Error::Randomness(_))) => return Err(error),
+                    result => found(place, result),
+                }
+                continue;
+            }
+            factorization
+                .factors
+                .sort_unstable_by(|a, b| a.prime.cmp(&b.prime));
+            found(
+                place,
+                if factorization.product() == *n {
+                    Ok(factorization)
+                } else {
+                    Err(Error::fault(format!(
+                        "the factors of {n} do not multiply to it"
+                    )))
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// Divides the small ones of some numbers by small primes, and puts what is left into its class.
+    /// Returns how many primes they were divided by.
+    fn divide_many(
+        &mut self,
+        numbers: &[Integer],
+        parts: &mut Numbers,
+        cancel: &Cancel,
+    ) -> Result<u64, Error> {
+        let mut done = 0;
+        for (place, n) in numbers.iter().enumerate() {
+            if place.is_multiple_of(1024) {
+                cancel.check()?;
+            }
+            if n.is_zero() || n.significant_bits() > MANY_BITS {
+                continue;
+            }
+            if n.significant_bits() <= u64::BITS {
+                let word = Integer::from(n.abs_ref()).to_u64().unwrap_or(1);
+                let rest = divide_word(word, &mut |prime| parts.small_primes.push((place, prime)));
+                done += TRIAL_PRIMES.len() as u64;
+                parts.add_word(place, rest);
+                continue;
+            }
+            let mut rest = Integer::from(n.abs_ref());
+            let mut add = |prime: u32, exponent| {
+                for _ in 0..exponent {
+                    parts.small_primes.push((place, prime.into()));
+                }
+            };
+            let bound = TRIAL_BOUND;
+            done +=
+                trial_division::divide_out(&mut rest, bound, &mut self.primes, cancel, &mut add)?;
+            self.add_part(place, rest, parts, cancel)?;
+        }
+        Ok(done)
+    }
+
+    /// Adds a divisor without small prime factors.
+    fn add_part(
+        &mut self,
+        place: usize,
+        n: Integer,
+        parts: &mut Numbers,
+        cancel: &Cancel,
+    ) -> Result<(), Error> {
+        if let Some(word) = n.to_u64() {
+            parts.add_word(place, word);
+        } else if self.tester.is_probable_prime(&n, cancel)? {
+            parts.large_primes.push((place, n));
+        } else {
+            parts.large[class(n.significant_bits())].push((place, n));
+        }
+        Ok(())
+    }
+
+    /// Splits the composites of a class, and those of it that these are split into. What resists is
+    /// added to `left`.
+    fn split_class(
+        &mut self,
+        class: usize,
+        parts: &mut Numbers,
+        left: &mut Vec<(usize, Integer)>,
+        cancel: &Cancel,
+        observer: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), Error> {
+        let (bits, b1) = CLASSES[class];
+        let stage = Stage::Ecm { b1 };
+        while let Some((_, first)) = parts.large[class].first() {
+            (observer)(Progress::Begun {
+                stage,
+                number: first,
+            });
+            let (places, composites): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut parts.large[class]).into_iter().unzip();
+            let mut divisors = vec![None; composites.len()];
+            let curves = self.ecm.split_many(
+                &composites,
+                bits,
+                b1,
+                MOST_CURVES,
+                cancel,
+                &mut |i, divisor: Integer| divisors[i] = Some(divisor),
+            );
+            let done = *curves.as_ref().unwrap_or(&0);
+            (observer)(Progress::Ended { stage, done });
+            curves?;
+            for ((place, n), divisor) in places.into_iter().zip(composites).zip(divisors) {
+                match divisor {
+                    Some(divisor) => {
+                        let cofactor = Integer::from(n.div_exact_ref(&divisor));
+                        self.add_part(place, divisor, parts, cancel)?;
+                        self.add_part(place, cofactor, parts, cancel)?;
+                    }
+                    None => left.push((place, n)),
+                }
+            }
+            parts.test_words(&mut self.ecm);
+        }
+        while let Some(&(_, first)) = parts.words[class].first() {
+            let first = first.into();
+            let number = &first;
+            (observer)(Progress::Begun { stage, number });
+            let (places, composites): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut parts.words[class]).into_iter().unzip();
+            let mut divisors = vec![1; composites.len()];
+            let curves = self.ecm.split_many(
+                &composites,
+                bits,
+                b1,
+                MOST_CURVES,
+                cancel,
+                &mut |i, divisor: u64| divisors[i] = divisor,
+            );
+            let done = *curves.as_ref().unwrap_or(&0);
+            (observer)(Progress::Ended { stage, done });
+            curves?;
+            for ((place, n), divisor) in places.into_iter().zip(composites).zip(divisors) {
+                if divisor == 1 {
+                    left.push((place, n.into()));
+                } else {
+                    parts.add_word(place, divisor);
+                    parts.add_word(place, n / divisor);
+                }
+            }
+            parts.test_words(&mut self.ecm);
+        }
+        Ok(())
+    }
+}
+
+/// Takes the small primes out of a word, which is not 0.
+fn divide_word(mut n: u64, found: &mut dyn FnMut(u64)) -> u64 {
+    let twos = n.trailing_zeros();
+    n >>= twos;
+    (0..twos).for_each(|_| found(2));
+    // All divisions first: nearly all of them fail.
+    let mut hits = 0_u64;
+    for (i, &(inverse, most)) in DIVISORS.iter().enumerate() {
+        hits |= u64::from(n.wrapping_mul(inverse) <= most) << i;
+    }
+    while hits != 0 {
+        let i = hits.trailing_zeros() as usize;
+        hits &= hits - 1;
+        let (inverse, most) = DIVISORS[i];
+        while n.wrapping_mul(inverse) <= most {
+            n = n.wrapping_mul(inverse);
+            found(TRIAL_PRIMES[i]);
+        }
+    }
+    n
+}
+
+/// Splits composites of 32 bits.
+fn split_tiny(
+    first: &Integer,
+    parts: &mut Numbers,
+    cancel: &Cancel,
+    observer: &mut dyn FnMut(Progress<'_>),
+) -> Result<(), Error> {
+    let stage = Stage::Rho;
+    (observer)(Progress::Begun {
+        stage,
+        number: first,
+    });
+    let mut done = 0;
+    for (place, n) in std::mem::take(&mut parts.tiny) {
+        // The square of a prime, of which rho sees nothing.
+        let root = n.isqrt();
+        let divisor = if root * root == n {
+            root
+        } else {
+            let (divisor, iterations) = rho::split_word(n, cancel)?;
+            done += iterations;
+            divisor
+        };
+        parts.add_word(place, divisor);
+        parts.add_word(place, n / divisor);
+    }
+    (observer)(Progress::Ended { stage, done });
+    Ok(())
+}
+
+/// Adds a prime factor once.
+fn add(factorization: &mut Factorization, prime: Integer, proven: bool) {
+    let mut factors = factorization.factors.iter_mut();
+    match factors.find(|factor| factor.prime == prime) {
+        Some(factor) => factor.exponent += 1,
+        None => factorization.factors.push(Factor {
+            prime,
+            exponent: 1,
+            proven,
+        }),
+    }
+}
