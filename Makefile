@@ -43,7 +43,7 @@ dashboards: ## write Grafana's dashboards and alert rules from the code in grafa
 bench: ## primes per second on one core, beside gmpy2, GMP, OpenSSL and crypto-primes: table and plot
 	@infra/local/bench.sh primes
 
-bench-factor: ## time to factor on one core, beside PARI's gp: table, some ten minutes
+bench-factor: ## time to factor on one core, beside PARI's gp and GMP-ECM: tables, half an hour
 	@infra/local/bench.sh factor
 
 tune-factor: ## what each parameter of the quadratic sieve is worth on this machine: tables

@@ -2,12 +2,12 @@
 
 use crate::many::{self, MOST_CURVES};
 
-/// A run of p − 1, and curves with one bound.
+/// p ± 1, and curves with one bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
     /// Decimal digits of the factors that all the curves together find with probability 1 − 1/e.
     pub digits: u32,
-    /// Bound of p − 1; 0 for none.
+    /// Bound of p ± 1; 0 for none.
     pub p_minus_1: u32,
     /// Bound of the curves.
     pub b1: u32,

@@ -1,7 +1,7 @@
 //! Factoring.
 //!
 //! [`Factorizer::factor`] takes an integer apart as far as [`Limits`] say, one stage after the other,
-//! each on what the stages before have left. A hard composite can be shared among many machines:
+//! each on what the stages before have left; [`Factorizer::factor_many`] takes many small ones. A hard composite can be shared among many machines:
 //! curves by [`spread`], the quadratic sieve by [`quadratic_sieve`].
 //!
 //! The crate does arithmetic and nothing else: no input or output, no clock, no asynchrony, no
@@ -14,34 +14,39 @@
 //! | trial division | any number | primes below 2^16 |
 //! | perfect power | all | roots; later stages do not split powers of primes |
 //! | Fermat | above 2^64 | factors that are close to each other |
-//! | rho | below 2^64, until it is split | everything |
-//! | | above, 1,024 iterations up to 96 bits, else 4,096 | half of the primes of 20 to 24 bits |
-//! | p − 1, curves | 65 to 75 bits: 15 curves with B1 = 200, 40 with 1,000 | nearly everything |
-//! | | from 76 bits up to the sieve's limit: a sixteenth of the sieve's time | see below |
+//! | curves | up to 118 bits | everything |
+//! | p ± 1, curves | from 119 bits up to the sieve's limit: a sixteenth of the sieve's time | see below |
 //! | | beyond the sieve, up to [`MAX_CURVE_BITS`]: all levels up to [`Limits::curve_digits`] | factors of so many digits |
+//! | rho | beyond curves, 4,096 iterations | half of the primes of 20 to 24 bits |
 //! | quadratic sieve | up to [`Limits::sieve_bits`] | everything |
 //!
-//! p − 1 and curves before the sieve, as many as fit into a sixteenth of its time, from the
+//! p ± 1 and curves before the sieve, as many as fit into a sixteenth of its time, from the
 //! smallest bound on:
 //!
-//! | bits | sieve, s | B1 = 200 | p − 1 to 10^4, B1 = 2,000 | p − 1 to 5.5·10^4, B1 = 11,000 | p − 1 to 2.5·10^5, B1 = 50,000 |
+//! | bits | sieve, s | B1 = 200 | p ± 1 to 10^4, B1 = 2,000 | p ± 1 to 7.5·10^4, B1 = 15,000 | p ± 1 to 5·10^5, B1 = 10^5 |
 //! |---|---|---|---|---|---|
-//! | 128 | 0.013 | 4 | | | |
-//! | 160 | 0.072 | 10 | | | |
-//! | 192 | 0.54 | 10 | 21 | | |
-//! | 224 | 3.0 | 10 | 30 | 7 | |
-//! | 256 | 28 | 10 | 30 | 107 | 6 |
+//! | 128 | 0.013 | 10 | 2 | | |
+//! | 160 | 0.072 | 10 | 30 | | |
+//! | 192 | 0.54 | 10 | 30 | 31 | |
+//! | 224 | 3.0 | 10 | 30 | 65 | 4 |
+//! | 256 | 28 | 10 | 30 | 65 | 164 |
 //!
 //! The thresholds are measured, on one core of an Intel Xeon (Sapphire Rapids). A composite of two
 //! factors of equal size loses a sixteenth of the sieve's time at most. A random number gains more
 //! than that: its chance to have a prime factor between 2^a and 2^b is about 1 − a/b.
 //!
+//! # Many numbers
+//!
+//! [`Factorizer::factor_many`] factors numbers of up to [`MANY_BITS`] bits side by side, with another
+//! number in each lane of the vectors: division by a few small primes, then tests of primality and
+//! curves, in turns until nothing is left. Numbers of 64 bits are words from beginning to end.
+//!
 //! # Sources
 //!
 //! Pollard, *Theorems on factorization and primality testing*, 1974 (p − 1), and *A Monte Carlo
 //! method for factorization*, 1975 (rho); Brent, *An improved Monte Carlo factorization algorithm*,
-//! 1980; Lenstra, *Factoring integers with elliptic curves*, 1987. The sources of the sieve stand
-//! in [`quadratic_sieve`]. p − 1 and curves are those of the crate `ecm`.
+//! 1980. The sources of the sieve stand in [`quadratic_sieve`], those of p ± 1 and curves in the
+//! crate `primepool-curves`.
 //!
 //! # What is proven
 //!

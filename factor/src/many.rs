@@ -203,7 +203,7 @@ impl Factorizer {
                 .sort_unstable_by(|a, b| a.prime.cmp(&b.prime));
             found(
                 place,
-                if factorization.product() == *n {
+                if is_product(&factorization, n) {
                     Ok(factorization)
                 } else {
                     Err(Error::fault(format!(
@@ -395,6 +395,19 @@ fn split_tiny(
     }
     (observer)(Progress::Ended { stage, done });
     Ok(())
+}
+
+/// Whether the factors multiply to the number; words without the arithmetic of large numbers.
+fn is_product(factorization: &Factorization, n: &Integer) -> bool {
+    let factors = factorization.factors.iter();
+    let word = factors.rev().try_fold(1_u64, |product, factor| {
+        let power = factor.prime.to_u64()?.checked_pow(factor.exponent)?;
+        product.checked_mul(power)
+    });
+    match word {
+        Some(word) if factorization.composites.is_empty() => *n.as_abs() == word,
+        _ => factorization.product() == *n,
+    }
 }
 
 /// Adds a prime factor once.

@@ -13,7 +13,7 @@ pub enum Stage {
     Fermat,
     /// Pollard's rho method; counts iterations.
     Rho,
-    /// Pollard's p − 1 method; counts runs.
+    /// Pollard's p − 1 method and Williams' p + 1, at once; counts runs.
     PMinus1 {
         /// Bound of the first phase.
         b1: u32,

@@ -12,7 +12,7 @@ use rug::Integer;
 
 use crate::{Cancel, Error, MAX_CURVE_BITS, MAX_SIEVE_BITS};
 
-/// A level of curves: a run of p − 1, and curves with one bound.
+/// A level of curves: p ± 1, and curves with one bound.
 pub use crate::levels::Level;
 pub use primepool_curves::Ecm;
 
@@ -84,7 +84,7 @@ pub fn family_seconds(bits: u32) -> f64 {
 }
 
 /// A proper divisor of a composite by curves `range` of a level, if one of them finds it; before
-/// the first curve also by p − 1 with bound `p_minus_1`, unless that is 0. `done` is told the
+/// the first curve also by p ± 1 with bound `p_minus_1`, unless that is 0. `done` is told the
 /// curves done.
 ///
 /// # Errors

@@ -2,7 +2,8 @@
 # Benchmarks, on an otherwise idle machine: bench.sh NAME. Each says in its source what it measures and which variables it reads.
 #   primes   the prime search on one core beside gmpy2, GMP, OpenSSL and crypto-primes: engine/benches/primes.rs, half an hour; leaves
 #            table and plot in runs/bench-<date>/. BITS ("256 512 1024 2048 4096"), ROUNDS (5), SECONDS_EACH (1)
-#   factor   factoring on one core beside PARI's gp, with each kernel of the sieve: factor/benches/factor.rs, ten minutes. BITS ("128 160 192 224 256")
+#   factor   factoring on one core beside PARI's gp and GMP-ECM, with some kernels: factor/benches/factor.rs, half an hour. BITS ("40 48 64 80 96
+#            112 128 160 192 224 256"; with BITS set, not GMP-ECM; "ecm": that alone)
 #   tune     what each parameter of the quadratic sieve is worth on this machine: factor/benches/tune.rs. KERNEL, BITS ("96 128 160 192 208")
 #   pool     the pool beside a bare loop of the engine, and beside lapin alone: tests/benches/pool/. ROUNDS (7), BITS;
 #            ONLY_SHARES=1: a small run beside a large one; BASE=DIR: beside the programs of an earlier build
@@ -60,8 +61,8 @@ primes() {
 case ${1-} in
 primes) primes ;;
 factor)
-	infra/local/setup.sh --factor
-	read -ra bits <<<"${BITS:-128 160 192 224 256}"
+	infra/local/setup.sh --ecm
+	read -ra bits <<<"${BITS-}"
 	exec cargo bench --package primepool-factor --bench factor -- "${bits[@]}"
 	;;
 tune)

@@ -4,6 +4,7 @@
 #   setup.sh --metrics      also a database for them, if the distribution has it
 #   setup.sh --test         also what the tests need: that database, a second kind of it, an SSH server, and what --docker, --factor and --peers say
 #   setup.sh --factor       also what factoring is checked against and compared with: gp, PARI's calculator
+#   setup.sh --ecm          the same, and GMP-ECM, which curves are compared with
 #   setup.sh --peers        also the pools that ours is compared with: Ray, Celery and Dask, in a Python of their own
 #   setup.sh --dashboards   also what makes the dashboards: Grafana's SDK
 #   setup.sh --docker       also what runs the containers without a Docker of one's own: an engine, Compose, Buildx
@@ -14,7 +15,7 @@ set -euo pipefail
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-dev='' dashboards='' tests='' metrics='' docker='' factor='' peers='' fuzz=''
+dev='' dashboards='' tests='' metrics='' docker='' factor='' ecm='' peers='' fuzz=''
 case ${1-} in
 '') ;;
 --dev) dev=yes dashboards=yes ;;
@@ -22,10 +23,11 @@ case ${1-} in
 --metrics) metrics=yes ;;
 --test) tests=yes metrics=yes docker=yes factor=yes peers=yes ;;
 --factor) factor=yes ;;
+--ecm) factor=yes ecm=yes ;;
 --peers) peers=yes ;;
 --docker) docker=yes ;;
 --fuzz) fuzz=yes ;;
-*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --factor | --peers | --dashboards | --docker | --fuzz | --dev]" ;;
+*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --factor | --ecm | --peers | --dashboards | --docker | --fuzz | --dev]" ;;
 esac
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -89,6 +91,8 @@ look() {
 		need util-linux "setpriv, so that their processes end with ours" command -v setpriv
 	[[ ! $factor ]] ||
 		need pari-gp "gp, for the factors that ours are compared with" command -v gp
+	[[ ! $ecm ]] ||
+		need gmp-ecm "ecm, for the curves that ours are compared with" command -v ecm
 	[[ ! $tests ]] ||
 		need openssh-server "an SSH server, for the test of nodes on other machines" test -x /usr/sbin/sshd
 	[[ ! $tests ]] ||

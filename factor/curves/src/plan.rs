@@ -147,7 +147,7 @@ impl Plan {
         }
         found.sort_unstable();
         let giants = || found.iter().map(|&(giant, _)| giant);
-        let (Some(first), Some(last)) = (giants().next(), giants().last()) else {
+        let (Some(first), Some(last)) = (giants().next(), giants().next_back()) else {
             return;
         };
         self.first_giant = first;
