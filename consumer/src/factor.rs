@@ -235,6 +235,38 @@ mod tests {
     }
 
     #[test]
+    fn integers_side_by_side_have_an_answer_each_and_their_stages_in_common() {
+        let numbers = [-360, 0, 1_000_003 * 1_000_033, 97].map(Integer::from);
+        let mut answers = vec![None; numbers.len()];
+        let never = Cancel::new();
+        outcomes(
+            &mut Factorizer::default(),
+            &numbers,
+            None,
+            &never,
+            &mut |place, outcome| answers[place] = Some(outcome),
+        )
+        .unwrap();
+        let mut stages = Vec::new();
+        for (n, answer) in numbers.iter().zip(answers) {
+            match answer.unwrap() {
+                JobOutcome::Factored(found) => {
+                    assert!(found.is_complete() && found.reason.is_none());
+                    let mut product = Integer::from(1);
+                    for Power(prime, exponent) in &found.factors {
+                        (0..*exponent).for_each(|_| product *= &prime.0);
+                    }
+                    assert_eq!(product, *n.as_abs());
+                    stages.push(found.stages.len());
+                }
+                JobOutcome::Rejected { .. } => assert_eq!(*n, 0),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(stages[0] >= 2 && stages[1..] == [0, 0], "{stages:?}");
+    }
+
+    #[test]
     fn what_was_found_before_a_cancel_is_an_answer() {
         let cancel = Cancel::new();
         cancel.cancel();
