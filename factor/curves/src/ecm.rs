@@ -25,6 +25,9 @@ pub const MAX_BITS: u32 = 2048;
 /// Up to this bound of the first stage a plan takes less than a megabyte.
 const MOST_KEPT: u32 = 20_000;
 
+/// Plans of small bounds that are kept: more than there are levels and classes of size.
+const MOST_PLANS: usize = 30;
+
 impl Ecm {
     /// With a kernel that this processor has; else the arithmetic is that of machine words.
     #[must_use]
@@ -36,21 +39,24 @@ impl Ecm {
         }
     }
 
-    fn plan(&mut self, bounds: Bounds) -> Arc<Plan> {
+    fn plan(&mut self, bounds: Bounds, cancel: &Cancel) -> Result<Arc<Plan>, Error> {
         let is_same = |plan: &&Arc<Plan>| plan.bounds == bounds;
         if let Some(plan) = self.plans.iter().chain(&self.large).find(is_same) {
-            return plan.clone();
+            return Ok(plan.clone());
         }
         if bounds.b1 > MOST_KEPT {
             self.large = None;
         }
-        let plan = Arc::new(Plan::new(bounds));
+        let plan = Arc::new(Plan::new(bounds, cancel)?);
         if bounds.b1 > MOST_KEPT {
             self.large = Some(plan.clone());
         } else {
+            if self.plans.len() == MOST_PLANS {
+                self.plans.remove(0);
+            }
             self.plans.push(plan.clone());
         }
-        plan
+        Ok(plan)
     }
 
     /// A proper divisor of a composite by curves with these numbers, if one of them finds it.
@@ -73,7 +79,7 @@ impl Ecm {
         let Some(mut curves) = sizes::curves(self.kernel, n.significant_bits(), false) else {
             return Ok(None);
         };
-        let plan = self.plan(Bounds::new(b1));
+        let plan = self.plan(Bounds::new(b1), cancel)?;
         one::split(&mut *curves, &plan, n, range, cancel, done)
     }
 
@@ -95,7 +101,7 @@ impl Ecm {
         let Some(mut curves) = sizes::curves(self.kernel, n.significant_bits(), false) else {
             return Ok(None);
         };
-        let plan = self.plan(Bounds::of_plus_minus(b1));
+        let plan = self.plan(Bounds::of_plus_minus(b1), cancel)?;
         one::plus_minus(&mut *curves, &plan, n, cancel)
     }
 
@@ -136,7 +142,7 @@ impl Ecm {
         let Some(mut curves) = sizes::curves(self.kernel, bits, true) else {
             return Ok(0);
         };
-        let plan = self.plan(Bounds::new(b1));
+        let plan = self.plan(Bounds::new(b1), cancel)?;
         let batch = Batch {
             curves: &mut *curves,
             plan: &plan,

@@ -2,6 +2,8 @@
 
 use rug::Integer;
 
+use crate::{Cancel, Error};
+
 /// Bounds of the two stages, and how the primes of the second are paired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -53,8 +55,11 @@ impl Bounds {
     }
 }
 
-/// The greatest bound of the second stage.
-const MAX_B2: u32 = 1 << 30;
+/// The greatest bound of the second stage: its plan takes some 200 MB while it is made.
+const MAX_B2: u32 = 1 << 29;
+
+/// Numbers that are looked at for primes between two looks at the flag.
+const NUMBERS_BETWEEN_LOOKS: usize = 1 << 18;
 
 /// Doublings, and what is added or subtracted after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +97,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn new(bounds: Bounds) -> Self {
+    /// The plan for some bounds. Large ones take seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`].
+    pub fn new(bounds: Bounds, cancel: &Cancel) -> Result<Self, Error> {
         let Bounds { b1, b2, .. } = bounds;
-        let primes = Primes::up_to(b1.max(b2));
+        let primes = Primes::up_to(b1.max(b2), cancel)?;
         let exponent = exponent(b1, &primes);
         let bits = exponent.significant_bits();
         let window = window_bits(bits);
@@ -110,13 +120,13 @@ impl Plan {
             ends: Vec::new(),
             pairs: Vec::new(),
         };
-        plan.pair(primes);
-        plan
+        plan.pair(primes, cancel)?;
+        Ok(plan)
     }
 
     /// Pairs the primes between the bounds: each, from the smallest one on, with one that lies
     /// symmetric about a giant step not too far off, if there is one that is not paired yet.
-    fn pair(&mut self, mut open: Primes) {
+    fn pair(&mut self, mut open: Primes, cancel: &Cancel) -> Result<(), Error> {
         let Bounds {
             b1,
             b2,
@@ -132,6 +142,9 @@ impl Plan {
         }
         let mut found: Vec<(u32, u16)> = Vec::new();
         for prime in b1 as usize + 1..=b2 as usize {
+            if prime.is_multiple_of(NUMBERS_BETWEEN_LOOKS) {
+                cancel.check()?;
+            }
             if !open.has(prime) || step.is_multiple_of(prime) {
                 continue;
             }
@@ -145,16 +158,18 @@ impl Plan {
             open.remove((2 * giant * step).saturating_sub(prime));
             found.push((giant as u32, place[prime.abs_diff(giant * step)]));
         }
+        cancel.check()?;
         found.sort_unstable();
         let giants = || found.iter().map(|&(giant, _)| giant);
         let (Some(first), Some(last)) = (giants().next(), giants().next_back()) else {
-            return;
+            return Ok(());
         };
         self.first_giant = first;
         let ends =
             (first..=last).map(|giant| found.partition_point(|&(other, _)| other <= giant) as u32);
         self.ends = ends.collect();
         self.pairs = found.into_iter().map(|(_, baby)| baby).collect();
+        Ok(())
     }
 }
 
@@ -162,7 +177,7 @@ impl Plan {
 struct Primes(Vec<u64>);
 
 impl Primes {
-    fn up_to(bound: u32) -> Self {
+    fn up_to(bound: u32, cancel: &Cancel) -> Result<Self, Error> {
         let count = (bound as usize).div_ceil(2);
         let mut primes = Self(vec![u64::MAX; count.div_ceil(64)]);
         primes.0[0] &= !1;
@@ -171,12 +186,13 @@ impl Primes {
         }
         for p in (3..).step_by(2).take_while(|p| p * p <= bound as usize) {
             if primes.has(p) {
+                cancel.check()?;
                 for multiple in (p * p..=bound as usize).step_by(2 * p) {
                     primes.remove(multiple);
                 }
             }
         }
-        primes
+        Ok(primes)
     }
 
     fn has(&self, n: usize) -> bool {

@@ -1,7 +1,7 @@
 //! What a curve does.
 
-use primepool_curves::Integer;
 use primepool_curves::plan::{Bounds, Plan};
+use primepool_curves::{Cancel, Error, Integer};
 use primepool_engine::small;
 
 const ALL: [u32; 8] = [2, 30, 50, 180, 600, 2_000, 5_000, 15_000];
@@ -9,7 +9,7 @@ const ALL: [u32; 8] = [2, 30, 50, 180, 600, 2_000, 5_000, 15_000];
 #[test]
 fn the_exponent_is_what_the_windows_are() {
     for b1 in ALL {
-        let plan = Plan::new(Bounds::new(b1));
+        let plan = Plan::new(Bounds::new(b1), &Cancel::new()).unwrap();
         let mut exponent = Integer::from(plan.highest);
         for window in &plan.windows {
             assert!(window.doublings > 0);
@@ -29,7 +29,7 @@ fn the_exponent_is_what_the_windows_are() {
 fn each_prime_between_the_bounds_is_in_a_pair() {
     for b1 in ALL {
         let bounds = Bounds::new(b1);
-        let plan = Plan::new(bounds);
+        let plan = Plan::new(bounds, &Cancel::new()).unwrap();
         let mut is_met = vec![false; (bounds.b2 + bounds.step * (bounds.width + 1)) as usize];
         let mut start = 0;
         for (giant, &end) in (plan.first_giant..).zip(&plan.ends) {
@@ -47,4 +47,12 @@ fn each_prime_between_the_bounds_is_in_a_pair() {
             .collect();
         assert_eq!(missed, [0_u32; 0], "{b1}");
     }
+}
+
+#[test]
+fn a_large_plan_is_cancelled() {
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let plan = Plan::new(Bounds::new(50_000_000), &cancel);
+    assert!(matches!(plan, Err(Error::Cancelled)));
 }
