@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn integers_side_by_side_have_an_answer_each_and_their_stages_in_common() {
-        let numbers = [-360, 0, 1_000_003 * 1_000_033, 97].map(Integer::from);
+        let numbers = [-360_i64, 0, 1_000_003 * 1_000_033, 97].map(Integer::from);
         let mut answers = vec![None; numbers.len()];
         let never = Cancel::new();
         outcomes(
