@@ -8,7 +8,7 @@ use std::{
 
 use primepool_common::message::{HexInteger, JobAnswer, JobOutcome, Method, Work, WorkUnit};
 use primepool_engine::{Cancel, Engine, Error, Form, Found, Kernel, Stream};
-use primepool_factor::{Factorizer, quadratic_sieve::Families, spread::Ecm};
+use primepool_factor::{Factorizer, quadratic_sieve::Families};
 use tracing::error;
 
 use crate::factor;
@@ -43,8 +43,6 @@ pub(crate) struct Jobs {
 pub(crate) struct EngineCompute {
     engine: Engine,
     factorizer: Factorizer,
-    /// Curves of shares.
-    ecm: Ecm,
     /// For the next share of the same sieve.
     families: Option<Families>,
 }
@@ -58,7 +56,6 @@ impl EngineCompute {
         Ok(Self {
             engine: Engine::with_kernel(kernel)?,
             factorizer: Factorizer::with_kernel(kernel),
-            ecm: Ecm::new(kernel),
             families: None,
         })
     }
@@ -125,17 +122,11 @@ impl Compute for EngineCompute {
                 )
             }
             Work::Factor(work) => {
-                let kernel = self.factorizer.kernel();
                 for (n, job) in work.numbers[range].iter().zip(first..) {
                     if let Some(share) = work.share {
-                        let (outcome, done) = factor::share(
-                            &mut self.ecm,
-                            &mut self.families,
-                            &n.0,
-                            share,
-                            kernel,
-                            cancel,
-                        )?;
+                        let (factorizer, families) = (&mut self.factorizer, &mut self.families);
+                        let (outcome, done) =
+                            factor::share(factorizer, families, &n.0, share, cancel)?;
                         answer(job, outcome, done);
                         continue;
                     }

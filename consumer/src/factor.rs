@@ -7,8 +7,7 @@ use primepool_common::message::{
 };
 use primepool_factor::{
     Cancel, Composite, Error, Factorizer, Integer, Limits, MAX_SIEVE_BITS, Progress, Reason,
-    quadratic_sieve::{Families, SieveKernel},
-    spread::{self, Ecm},
+    quadratic_sieve::Families, spread,
 };
 
 /// Factors integers side by side and tells `found` each outcome with its place. What each stage
@@ -37,10 +36,7 @@ pub(crate) fn outcomes(
                     let found = factorization(result, stages, leave_above);
                     JobOutcome::Factored(Box::new(found))
                 }
-                Err(Error::Invalid { reason }) => JobOutcome::Rejected { reason },
-                Err(error) => JobOutcome::Failed {
-                    reason: error.to_string(),
-                },
+                Err(error) => unfactored(error),
             };
             found(place, outcome);
         },
@@ -64,12 +60,20 @@ pub(crate) fn outcome(
 ) -> Result<(JobOutcome, bool), Error> {
     match factor(factorizer, n, leave_above, cancel) {
         Ok((found, is_cancelled)) => Ok((JobOutcome::Factored(Box::new(found)), is_cancelled)),
-        Err(Error::Invalid { reason }) => Ok((JobOutcome::Rejected { reason }, false)),
-        Err(error @ Error::Fault { .. }) => {
-            let reason = error.to_string();
-            Ok((JobOutcome::Failed { reason }, false))
+        Err(error @ (Error::Invalid { .. } | Error::Fault { .. })) => {
+            Ok((unfactored(error), false))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// The outcome of an integer with which something is wrong.
+fn unfactored(error: Error) -> JobOutcome {
+    match error {
+        Error::Invalid { reason } => JobOutcome::Rejected { reason },
+        error => JobOutcome::Failed {
+            reason: error.to_string(),
+        },
     }
 }
 
@@ -138,11 +142,10 @@ fn why_left(left: &Composite) -> String {
 /// # Errors
 /// [`Error::Cancelled`], or what [`spread`] says.
 pub(crate) fn share(
-    ecm: &mut Ecm,
+    factorizer: &mut Factorizer,
     families: &mut Option<Families>,
     n: &Integer,
     share: Share,
-    kernel: SieveKernel,
     cancel: &Cancel,
 ) -> Result<(JobOutcome, u64), Error> {
     match share {
@@ -154,6 +157,7 @@ pub(crate) fn share(
         } => {
             let mut done = 0;
             let range = first..first + count;
+            let ecm = factorizer.ecm();
             let divisor = spread::curves(ecm, n, b1, p_minus_1, range, cancel, &mut |curve| {
                 done = curve;
             })?;
@@ -164,7 +168,7 @@ pub(crate) fn share(
         Share::Sieve { first, count, .. } => {
             let mut sieve = match families.take().filter(|sieve| sieve.number() == n) {
                 Some(sieve) => sieve,
-                None => Families::new(n, kernel, cancel)?,
+                None => Families::new(n, factorizer.kernel(), cancel)?,
             };
             let done = sieve.sieve(first..first + u64::from(count), cancel);
             *families = Some(sieve);
@@ -210,7 +214,6 @@ impl Costs {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use primepool_engine::Kernel;
     use primepool_factor::quadratic_sieve::RELATIONS_FORM;
 
     use super::*;
@@ -301,7 +304,7 @@ mod tests {
         let q = Integer::from(Integer::u_pow_u(10, 21)) + 117;
         let n = p * q;
         let cancel = Cancel::new();
-        let mut ecm = Ecm::new(Kernel::fastest());
+        let mut factorizer = Factorizer::default();
         let mut families = None;
         let mut sieve = |first| {
             let range = Share::Sieve {
@@ -309,15 +312,7 @@ mod tests {
                 count: 3,
                 form: RELATIONS_FORM,
             };
-            share(
-                &mut ecm,
-                &mut families,
-                &n,
-                range,
-                SieveKernel::fastest(),
-                &cancel,
-            )
-            .unwrap()
+            share(&mut factorizer, &mut families, &n, range, &cancel).unwrap()
         };
         let (JobOutcome::Relations(packet), 3) = sieve(5) else {
             panic!()
@@ -330,15 +325,9 @@ mod tests {
             first: 7,
             count: 3,
         };
-        let (JobOutcome::Ok { value: None }, 3) = share(
-            &mut ecm,
-            &mut families,
-            &n,
-            curves,
-            SieveKernel::fastest(),
-            &cancel,
-        )
-        .unwrap() else {
+        let (JobOutcome::Ok { value: None }, 3) =
+            share(&mut factorizer, &mut families, &n, curves, &cancel).unwrap()
+        else {
             panic!()
         };
     }

@@ -163,11 +163,26 @@ fn trial_division(n: u64) -> Trial {
     }
 }
 
-/// Whether an odd number that no prime up to 37 divides is prime.
-///
-/// Strong tests to the first primes as bases, as many as are proven to leave no composite below a limit: Jaeschke, *On
-/// strong pseudoprimes to several bases*, 1993 (4 and 7 bases); Jiang & Deng, *Strong pseudoprimes to the first eight
-/// prime bases*, 2014 (9); Sorenson & Webster, *Strong pseudoprimes to twelve prime bases*, 2015 (12, to beyond 2^64).
+/// The bases to which a number has to be a strong probable prime to be prime: the first primes, as many as are proven to
+/// leave no composite below a limit. Pomerance, Selfridge & Wagstaff, *The pseudoprimes to 25·10^9*, 1980 (2 and 3 bases);
+/// Jaeschke, *On strong pseudoprimes to several bases*, 1993 (4 and 7); Jiang & Deng, *Strong pseudoprimes to the first
+/// eight prime bases*, 2014 (9); Sorenson & Webster, *Strong pseudoprimes to twelve prime bases*, 2015 (12, to beyond
+/// 2^64).
+#[must_use]
+pub fn strong_bases(n: u64) -> &'static [u64] {
+    const BASES: [u64; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
+    let count = match n {
+        0..1_373_653 => 2,
+        1_373_653..25_326_001 => 3,
+        25_326_001..3_215_031_751 => 4,
+        3_215_031_751..341_550_071_728_321 => 7,
+        341_550_071_728_321..3_825_123_056_546_413_051 => 9,
+        _ => 12,
+    };
+    &BASES[..count]
+}
+
+/// Whether an odd number that no prime up to 37 divides is prime: strong tests to [`strong_bases`].
 fn is_prime_after_trial(n: u64) -> bool {
     let field = Montgomery::new(n);
     // Two in Montgomery form. It does not overflow: the sum is reduced by way of the difference.
@@ -180,19 +195,9 @@ fn is_prime_after_trial(n: u64) -> bool {
     if !field.is_strong_probable_prime(two) {
         return false;
     }
-    let bases = match n {
-        0..1_373_653 => 1,
-        1_373_653..25_326_001 => 2,
-        25_326_001..3_215_031_751 => 3,
-        3_215_031_751..341_550_071_728_321 => 6,
-        341_550_071_728_321..3_825_123_056_546_413_051 => 8,
-        _ => 11,
-    };
-    // The bases after 2 are the same primes as those of trial division.
     let radix = field.square_of_radix();
-    TRIAL
+    strong_bases(n)[1..]
         .iter()
-        .take(bases)
         .all(|&base| field.is_strong_probable_prime(field.multiply(base, radix)))
 }
 

@@ -43,6 +43,11 @@ impl Factorizer {
         }
     }
 
+    /// Its curves, for shares of a composite.
+    pub fn ecm(&mut self) -> &mut Ecm {
+        &mut self.ecm
+    }
+
     /// The kernel of the sieve.
     #[must_use]
     pub fn kernel(&self) -> SieveKernel {

@@ -113,7 +113,7 @@ pub(crate) fn up_to(digits: u32) -> Vec<Level> {
 
 /// Microseconds that a product of two primes of equal size takes among many, below
 /// [`SIEVE_FROM_BITS`].
-const MANY_US: [(u32, u64); 9] = [
+const MANY_US: [(u32, u64); 8] = [
     (16, 1),
     (40, 2),
     (48, 3),
@@ -122,7 +122,6 @@ const MANY_US: [(u32, u64); 9] = [
     (96, 400),
     (112, 3_000),
     (118, 5_000),
-    (128, 12_000),
 ];
 
 /// Expected seconds for a product of two primes of equal size.

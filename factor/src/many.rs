@@ -3,7 +3,7 @@
 //! Numbers of 64 bits are words from beginning to end. Composites go through classes of size, from
 //! the greatest on, so that what is split off a number joins the class of its own size.
 
-use primepool_curves::Ecm;
+use primepool_curves::{Ecm, Number};
 use primepool_engine::small;
 use rug::Integer;
 
@@ -244,9 +244,8 @@ impl Factorizer {
                     parts.small_primes.push((place, prime.into()));
                 }
             };
-            let bound = TRIAL_BOUND;
-            done +=
-                trial_division::divide_out(&mut rest, bound, &mut self.primes, cancel, &mut add)?;
+            let primes = &mut self.primes;
+            done += trial_division::divide_out(&mut rest, TRIAL_BOUND, primes, cancel, &mut add)?;
             self.add_part(place, rest, parts, cancel)?;
         }
         Ok(done)
@@ -280,28 +279,9 @@ impl Factorizer {
         cancel: &Cancel,
         observer: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), Error> {
-        let (bits, b1) = CLASSES[class];
-        let stage = Stage::Ecm { b1 };
-        while let Some((_, first)) = parts.large[class].first() {
-            (observer)(Progress::Begun {
-                stage,
-                number: first,
-            });
-            let (places, composites): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut parts.large[class]).into_iter().unzip();
-            let mut divisors = vec![None; composites.len()];
-            let curves = self.ecm.split_many(
-                &composites,
-                bits,
-                b1,
-                MOST_CURVES,
-                cancel,
-                &mut |i, divisor: Integer| divisors[i] = Some(divisor),
-            );
-            let done = *curves.as_ref().unwrap_or(&0);
-            (observer)(Progress::Ended { stage, done });
-            curves?;
-            for ((place, n), divisor) in places.into_iter().zip(composites).zip(divisors) {
+        while !parts.large[class].is_empty() {
+            let composites = std::mem::take(&mut parts.large[class]);
+            for (place, n, divisor) in self.split_all(class, composites, cancel, observer)? {
                 match divisor {
                     Some(divisor) => {
                         let cofactor = Integer::from(n.div_exact_ref(&divisor));
@@ -313,35 +293,51 @@ impl Factorizer {
             }
             parts.test_words(&mut self.ecm);
         }
-        while let Some(&(_, first)) = parts.words[class].first() {
-            let first = first.into();
-            let number = &first;
-            (observer)(Progress::Begun { stage, number });
-            let (places, composites): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut parts.words[class]).into_iter().unzip();
-            let mut divisors = vec![1; composites.len()];
-            let curves = self.ecm.split_many(
-                &composites,
-                bits,
-                b1,
-                MOST_CURVES,
-                cancel,
-                &mut |i, divisor: u64| divisors[i] = divisor,
-            );
-            let done = *curves.as_ref().unwrap_or(&0);
-            (observer)(Progress::Ended { stage, done });
-            curves?;
-            for ((place, n), divisor) in places.into_iter().zip(composites).zip(divisors) {
-                if divisor == 1 {
-                    left.push((place, n.into()));
-                } else {
-                    parts.add_word(place, divisor);
-                    parts.add_word(place, n / divisor);
+        while !parts.words[class].is_empty() {
+            let composites = std::mem::take(&mut parts.words[class]);
+            for (place, n, divisor) in self.split_all(class, composites, cancel, observer)? {
+                match divisor {
+                    Some(divisor) => {
+                        parts.add_word(place, divisor);
+                        parts.add_word(place, n / divisor);
+                    }
+                    None => left.push((place, n.into())),
                 }
             }
             parts.test_words(&mut self.ecm);
         }
         Ok(())
+    }
+
+    /// Some composites of a class, with a divisor of each that curves find one of.
+    fn split_all<N: Number + Clone>(
+        &mut self,
+        class: usize,
+        composites: Vec<(usize, N)>,
+        cancel: &Cancel,
+        observer: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<(usize, N, Option<N>)>, Error>
+    where
+        Integer: From<N>,
+    {
+        let (bits, b1) = CLASSES[class];
+        let stage = Stage::Ecm { b1 };
+        let (places, composites): (Vec<_>, Vec<_>) = composites.into_iter().unzip();
+        if let Some(first) = composites.first().cloned() {
+            let number = &Integer::from(first);
+            (observer)(Progress::Begun { stage, number });
+        }
+        let mut divisors = vec![None; composites.len()];
+        let found = &mut |i, divisor| divisors[i] = Some(divisor);
+        let curves = self
+            .ecm
+            .split_many(&composites, bits, b1, MOST_CURVES, cancel, found);
+        let done = *curves.as_ref().unwrap_or(&0);
+        (observer)(Progress::Ended { stage, done });
+        curves?;
+        let composites = places.into_iter().zip(composites).zip(divisors);
+        let split = composites.map(|((place, n), divisor)| (place, n, divisor));
+        Ok(split.collect())
     }
 }
 

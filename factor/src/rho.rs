@@ -1,5 +1,6 @@
 //! Pollard's rho method with Brent's way to find the cycle.
 
+use primepool_curves::gcd;
 use primepool_engine::small::Montgomery;
 use rug::{Assign, Integer};
 
@@ -72,14 +73,6 @@ fn walk_word(n: u64, field: &Montgomery, constant: u64, iterations: &mut u64) ->
         }
         length *= 2;
     }
-}
-
-/// The greatest common divisor; that with 0 is the other number.
-fn gcd(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 /// A proper divisor of an odd composite if one is found in about so many iterations, and how many

@@ -10,7 +10,7 @@ pub enum Share {
     Curves {
         /// Bound of the curves.
         b1: u32,
-        /// Bound of p − 1, which goes before the first curve.
+        /// Bound of p ± 1, which goes before the first curve.
         p_minus_1: u32,
         /// The first curve.
         first: u32,
@@ -89,7 +89,7 @@ impl Share {
     }
 }
 
-/// Largest bound of curves and of p − 1 that a consumer takes: seconds for one.
+/// Largest bound of curves and of p ± 1 that a consumer takes: seconds for one.
 const MAX_CURVE_BOUND: u32 = 50_000_000;
 
 /// Most curves or families of a unit.

@@ -6,7 +6,7 @@ use super::edwards::Parameter;
 use super::field::{Field, Moduli, Task};
 use super::plan::Plan;
 use super::stages::{Work, plus_minus, stage_1, stage_2};
-use crate::{Cancel, Error, strong};
+use crate::{Cancel, Error, gcd, strong};
 
 /// Curves side by side, one in each lane, each modulo a number of its own.
 pub trait Curves: Send {
@@ -253,24 +253,4 @@ fn store<F: Field>(f: &F, parameter: &Parameter<F>, [x, y, z]: &mut [Vec<u64>; 3
     f.store(&parameter.x, x);
     f.store(&parameter.y, y);
     f.store(&parameter.z, z);
-}
-
-/// The greatest common divisor with an odd number, without divisions; that with 0 is the other
-/// number. Stein, *Computational problems associated with Racah algebra*, 1967.
-pub(crate) fn gcd(mut a: u64, mut b: u64) -> u64 {
-    if a == 0 {
-        return b;
-    }
-    a >>= a.trailing_zeros();
-    while a != b {
-        let (difference, is_negative) = a.overflowing_sub(b);
-        b = if is_negative { a } else { b };
-        let size = if is_negative {
-            difference.wrapping_neg()
-        } else {
-            difference
-        };
-        a = size >> difference.trailing_zeros();
-    }
-    b
 }

@@ -13,6 +13,7 @@ mod bundle;
 mod ecm;
 mod edwards;
 mod field;
+mod gcd;
 mod many;
 mod one;
 #[doc(hidden)]
@@ -26,4 +27,5 @@ mod words;
 pub use primepool_engine::{Cancel, Error, Integer, Kernel};
 
 pub use self::ecm::{Ecm, MAX_BITS};
+pub use self::gcd::gcd;
 pub use self::many::Number;

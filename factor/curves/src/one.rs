@@ -31,8 +31,8 @@ impl<'a> Parameters<'a> {
         for bit in (0..multiple.ilog2()).rev() {
             if multiple >> bit == 1 || multiple >> (bit + 1) == 1 {
                 // The double of the generator.
-                parameter.x = modulo(FIRST.0.into(), n);
-                parameter.y = modulo(FIRST.1.into(), n);
+                parameter.x = Integer::from(FIRST.0).modulo(n);
+                parameter.y = Integer::from(FIRST.1).modulo(n);
             } else {
                 parameter.double()?;
             }
@@ -64,7 +64,7 @@ impl<'a> Parameters<'a> {
 
     fn quotient(&self, above: Integer, below: Integer) -> Result<Integer, Common> {
         match below.invert(self.n) {
-            Ok(inverse) => Ok(modulo(above * inverse, self.n)),
+            Ok(inverse) => Ok((above * inverse).modulo(self.n)),
             Err(below) => Err(Common(below.gcd(self.n))),
         }
     }
@@ -72,15 +72,10 @@ impl<'a> Parameters<'a> {
     /// To the third point, negated, of a line through this one and one with `other` as its x.
     fn go(&mut self, slope: &Integer, other: &Integer) {
         let x = Integer::from(slope.square_ref()) - COEFFICIENT - other - &self.x;
-        let x = modulo(x, self.n);
+        let x = x.modulo(self.n);
         let y = slope * Integer::from(&self.x - &x) - &self.y;
-        (self.x, self.y) = (x, modulo(y, self.n));
+        (self.x, self.y) = (x, y.modulo(self.n));
     }
-}
-
-/// In [0, n).
-fn modulo(x: Integer, n: &Integer) -> Integer {
-    x.modulo(n)
 }
 
 /// A proper divisor of an odd composite, if one of these curves finds it. `done` is told how many

@@ -2,7 +2,7 @@
 
 use rug::Integer;
 
-use crate::{Cancel, Error};
+use crate::{Cancel, Error, gcd};
 
 /// Bounds of the two stages, and how the primes of the second are paired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +41,7 @@ impl Bounds {
             width,
         }
     }
-}
 
-impl Bounds {
     /// Those of p ± 1, which takes as long as curves with a fifth of the bound.
     pub fn of_plus_minus(b1: u32) -> Self {
         let curves = Self::new((b1 / 5).max(1));
@@ -136,7 +134,9 @@ impl Plan {
         let reach = width * step / 2;
         let (step, reach) = (step as usize, reach as usize);
         let mut place = vec![0_u16; reach + 1];
-        for baby in (1..=reach).filter(|&baby| gcd(baby, step) == 1) {
+        // The step is even, so they are odd.
+        let odd = (1..=reach).step_by(2);
+        for baby in odd.filter(|&baby| gcd(step as u64, baby as u64) == 1) {
             place[baby] = self.babies.len() as u16;
             self.babies.push(baby as u32);
         }
@@ -280,11 +280,4 @@ fn recode(exponent: &Integer, bits: u32, window: u32) -> (i32, Vec<Window>) {
         });
     }
     (highest, windows)
-}
-
-fn gcd(mut a: usize, mut b: usize) -> usize {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }

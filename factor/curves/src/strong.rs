@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use primepool_engine::small;
+
 use super::field::{Field, Moduli, Task};
 
 /// Bits of the exponents that are taken at a time.
@@ -20,31 +22,13 @@ pub(crate) struct Memory {
     power: Vec<u64>,
 }
 
-/// The bases that prove a number to be prime: the least composites that pass are those of
-/// Pomerance, Selfridge & Wagstaff, *The pseudoprimes to 25·10^9*, 1980, Jaeschke, *On strong
-/// pseudoprimes to several bases*, 1993, and Sorenson & Webster, *Strong pseudoprimes to twelve
-/// prime bases*, 2017.
-fn bases(n: u64) -> usize {
-    match n {
-        0..2_047 => 1,
-        2_047..1_373_653 => 2,
-        1_373_653..25_326_001 => 3,
-        25_326_001..3_215_031_751 => 4,
-        3_215_031_751..341_550_071_728_321 => 7,
-        341_550_071_728_321..3_825_123_056_546_413_051 => 9,
-        _ => 12,
-    }
-}
-
-const BASES: [i32; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
-
 /// Which of the numbers in the first lanes, odd and above 37, are prime: bit l is lane l.
 pub(crate) fn are_prime<M: Moduli>(moduli: &M, numbers: &[u64], memory: &mut Memory) -> u32 {
     let (mut prime, mut open) = (0, ((1_u64 << numbers.len()) - 1) as u32);
-    for (tested, base) in BASES.into_iter().enumerate() {
-        open &= pass(moduli, numbers, base, memory);
+    for (tested, &base) in small::strong_bases(u64::MAX).iter().enumerate() {
+        open &= pass(moduli, numbers, base as i32, memory);
         for (lane, &n) in numbers.iter().enumerate() {
-            if open >> lane & 1 == 1 && bases(n) <= tested + 1 {
+            if open >> lane & 1 == 1 && small::strong_bases(n).len() <= tested + 1 {
                 prime |= 1 << lane;
                 open &= !(1 << lane);
             }
