@@ -1,8 +1,11 @@
 //! How far a run is, and what its parts tell the session.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
 };
 
 use primepool_common::topology::QueueState;
@@ -34,13 +37,37 @@ pub(crate) enum Event {
     Queue(QueueState),
 }
 
+/// Units that the consumers hold, of all runs, as far as they have announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Held {
+    /// Some consumers do not tell.
+    #[default]
+    Unknown,
+    /// Some consumer holds units.
+    Some,
+    /// No consumer has held any since then.
+    NoneSince(Instant),
+}
+
+impl Held {
+    /// After an announcement at this time: `units` held by all consumers, if all of them tell.
+    fn after(self, units: Option<u32>, now: Instant) -> Self {
+        match (units, self) {
+            (None, _) => Self::Unknown,
+            (Some(0), Self::NoneSince(since)) => Self::NoneSince(since),
+            (Some(0), _) => Self::NoneSince(now),
+            (Some(_), _) => Self::Some,
+        }
+    }
+}
+
 /// How far a run is.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
     jobs_done: AtomicU64,
     jobs_not_ok: AtomicU64,
     consumers: AtomicU32,
-    held: Mutex<Option<u32>>,
+    held: Mutex<Held>,
     stage: Mutex<Option<String>>,
 }
 
@@ -85,13 +112,14 @@ impl Status {
     }
 
     /// Notes how many units the consumers hold, if all of them tell.
-    pub(crate) fn set_held(&self, held: Option<u32>) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+    pub(crate) fn note_held(&self, units: Option<u32>, now: Instant) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = held.after(units, now);
     }
 
-    /// Units that the consumers hold, if all of them tell.
+    /// Units that the consumers hold.
     #[must_use]
-    pub(crate) fn held(&self) -> Option<u32> {
+    pub(crate) fn held(&self) -> Held {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,5 +133,25 @@ impl Status {
     pub(crate) fn stage(&self) -> Option<String> {
         let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         stage.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_unit_that_goes_from_one_consumer_to_another_begins_the_idle_time_anew() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let idle = Held::default().after(Some(0), start);
+        assert_eq!(idle, Held::NoneSince(start));
+        assert_eq!(idle.after(Some(0), at(5)), Held::NoneSince(start));
+        let busy = idle.after(Some(1), at(6));
+        assert_eq!(busy, Held::Some);
+        assert_eq!(busy.after(Some(0), at(7)), Held::NoneSince(at(7)));
+        assert_eq!(busy.after(None, at(8)), Held::Unknown);
     }
 }

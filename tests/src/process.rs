@@ -47,7 +47,14 @@ impl Binary {
 
     /// The program, with nothing of this environment that it would listen to.
     pub fn command(self) -> Command {
-        let mut command = Command::new(self.path());
+        // Programs that ignore SIGHUP, as under `nohup make test`, hand that on to those they start.
+        let mut command = if ignores_hangup() {
+            let mut command = Command::new("/usr/bin/env");
+            command.arg("--default-signal=HUP").arg(self.path());
+            command
+        } else {
+            Command::new(self.path())
+        };
         command.env_clear().stdin(Stdio::null());
         if let (Self::Experiment, Some(path)) = (self, std::env::var_os("PATH")) {
             command.env("PATH", path); // it starts others
@@ -58,6 +65,13 @@ impl Binary {
         }
         command
     }
+}
+
+/// Whether this process ignores SIGHUP, signal 1 and therefore the lowest bit of the set in /proc.
+fn ignores_hangup() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap() & 1 == 1
 }
 
 /// A program that runs, with its output in files. It is killed when this is dropped.

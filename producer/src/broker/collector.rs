@@ -198,6 +198,7 @@ impl Collector {
             Look {
                 jobs,
                 held: self.status.held(),
+                now: Instant::now(),
                 outstanding: units.outstanding(),
                 silence,
                 unit: units.mean_time().unwrap_or(expected).max(expected),

@@ -7,14 +7,16 @@
 //!
 //! Units can be lost without any sign: an operator purges the queue, a policy gives messages a time
 //! to live, units are dead-lettered. What consumers announce tells then: the queue is empty, and no
-//! consumer holds a unit. Where that is not known, only a long silence tells.
+//! consumer has held a unit for a while. Where that is not known, only a long silence tells.
 //!
 //! Units that wait in the job queue are not lost, and there may be many. What is published again is
 //! what consumers have in hand, and what was lost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use primepool_common::topology::QueueState;
+
+use crate::status::Held;
 
 /// Silence that says nothing: the broker and the network take their time too.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,8 +38,10 @@ const TIMES_A_UNIT: u32 = 10;
 pub(crate) struct Look {
     /// State of the job queue.
     pub jobs: QueueState,
-    /// Units that the consumers hold, of all runs; nothing if some consumers do not tell.
-    pub held: Option<u32>,
+    /// Units that the consumers hold.
+    pub held: Held,
+    /// When this was seen.
+    pub now: Instant,
     /// Units of the run that have no answer.
     pub outstanding: usize,
     /// How long no answer has come.
@@ -94,7 +98,9 @@ impl LostAnswers {
         if look.outstanding == 0 {
             return None;
         }
-        let Look { jobs, silence, .. } = *look;
+        let Look {
+            jobs, mut silence, ..
+        } = *look;
         if self.is_raised {
             let patience = match jobs {
                 QueueState { ready: 0, .. } => PATIENCE,
@@ -110,11 +116,14 @@ impl LostAnswers {
         }
         let longest = look.longest.saturating_mul(TIMES_A_UNIT);
         let patience = match look.held {
-            // Announcements of before the last answer say nothing.
-            Some(0) => self.idle_patience.max(look.every.saturating_mul(2)),
+            // A unit that has just gone from one consumer to another is announced a little later.
+            Held::NoneSince(since) => {
+                silence = silence.min(look.now.saturating_duration_since(since));
+                self.idle_patience.max(look.every.saturating_mul(2))
+            }
             // They may be units of others.
-            Some(_) => self.long_patience.max(longest),
-            None => UNKNOWN_PATIENCE.max(longest),
+            Held::Some => self.long_patience.max(longest),
+            Held::Unknown => UNKNOWN_PATIENCE.max(longest),
         };
         (silence >= patience).then_some(Loss::Units)
     }
@@ -153,7 +162,8 @@ mod tests {
     fn look(jobs: QueueState, silence_s: u64) -> Look {
         Look {
             jobs,
-            held: Some(1),
+            held: Held::Some,
+            now: Instant::now(),
             outstanding: 1,
             silence: Duration::from_secs(silence_s),
             unit: Duration::from_secs(1),
@@ -206,13 +216,18 @@ mod tests {
 
     #[test]
     fn units_that_neither_the_queue_nor_a_consumer_has_are_lost() {
-        let idle = |silence_s| Look {
-            held: Some(0),
+        let start = Instant::now();
+        let idle_for = |idle_s, silence_s| Look {
+            held: Held::NoneSince(start),
+            now: start + Duration::from_secs(idle_s),
             ..look(EMPTY, silence_s)
         };
+        let idle = |silence_s| idle_for(silence_s, silence_s);
         let mut lost = LostAnswers::new(false);
         assert_eq!(lost.is_due(&idle(4)), None);
         assert_eq!(lost.is_due(&idle(5)), Some(Loss::Units));
+        assert_eq!(lost.is_due(&idle_for(4, 1_000)), None, "just handed over");
+        assert_eq!(lost.is_due(&idle_for(5, 1_000)), Some(Loss::Units));
         let waits = Look {
             jobs: FULL,
             ..idle(1_000_000)
@@ -244,7 +259,7 @@ mod tests {
     #[test]
     fn without_knowledge_of_the_consumers_a_long_silence_tells() {
         let unknown = |silence_s, longest_s| Look {
-            held: None,
+            held: Held::Unknown,
             longest: Duration::from_secs(longest_s),
             ..look(EMPTY, silence_s)
         };

@@ -124,7 +124,7 @@ impl Membership {
         let known = self.view.consumers(kind, now);
         let all_tell = self.reader.is_some() && known >= self.status.consumers().max(1);
         let held = all_tell.then(|| self.view.held(kind, now));
-        self.status.set_held(held);
+        self.status.note_held(held, now);
     }
 
     /// The number of units that the run may have outstanding; no limit where the others cannot be
