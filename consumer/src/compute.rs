@@ -6,7 +6,10 @@ use std::{
     time::Instant,
 };
 
-use primepool_common::message::{HexInteger, JobAnswer, JobOutcome, Method, Work, WorkUnit};
+use primepool_common::{
+    jobs::Jobs as _,
+    message::{HexInteger, JobAnswer, JobOutcome, Method, Work, WorkUnit},
+};
 use primepool_engine::{Cancel, Engine, Error, Form, Found, Kernel, Stream};
 use primepool_factor::{Factorizer, quadratic_sieve::Families};
 use tracing::error;
@@ -104,25 +107,22 @@ impl Compute for EngineCompute {
             Work::Prime(work) => primes(work.method, Form::Prime, work.bits),
             Work::SafePrime(work) => primes(work.method, Form::SafePrime, work.bits),
             Work::NextPrime(work) => {
-                for (n, job) in work.after[range].iter().zip(first..) {
+                for (n, job) in work.after.listed()[range].iter().zip(first..) {
                     let found = self.engine.next_prime(&n.0, cancel)?;
                     let candidates = found.candidates;
                     answer(job, ok(found), candidates);
                 }
                 Ok(())
             }
-            Work::Factor(work) if jobs.count > 1 && unit.work.jobs().is_side_by_side() => {
-                let numbers = work.numbers[range].iter().map(|n| n.0.clone());
-                factor::outcomes(
-                    &mut self.factorizer,
-                    &numbers.collect::<Vec<_>>(),
-                    work.leave_above,
-                    cancel,
-                    &mut |place, outcome| answer(first + place as u64, outcome, 0),
-                )
-            }
             Work::Factor(work) => {
-                for (n, job) in work.numbers[range].iter().zip(first..) {
+                let (mut places, mut small) = (Vec::new(), Vec::new());
+                for (n, place) in work.numbers.listed()[range].iter().zip(jobs.offset..) {
+                    let job = unit.first + place;
+                    if work.shares_time(place) {
+                        places.push(job);
+                        small.push(n.0.clone());
+                        continue;
+                    }
                     if let Some(share) = work.share {
                         let (factorizer, families) = (&mut self.factorizer, &mut self.families);
                         let (outcome, done) =
@@ -137,7 +137,13 @@ impl Compute for EngineCompute {
                         return Err(Error::Cancelled);
                     }
                 }
-                Ok(())
+                factor::outcomes(
+                    &mut self.factorizer,
+                    &small,
+                    work.leave_above,
+                    cancel,
+                    &mut |place, outcome| answer(places[place], outcome, 0),
+                )
             }
             Work::Noop(_) => {
                 for job in first..first + jobs.count {
@@ -221,14 +227,19 @@ impl Answers {
         self.0.into_iter().flatten().collect()
     }
 
-    /// Shares the time of `jobs`, which were worked on side by side, out among them by the candidates that each took.
-    fn share_time(&mut self, jobs: Jobs, us: f64) {
+    /// Shares the time that some of the jobs took side by side out among them, by the candidates that
+    /// each took.
+    fn share_time(&mut self, jobs: Jobs, shares: impl Fn(u64) -> bool, us: f64) {
         let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
-        let answers = &mut self.0[range];
+        let answers = self.0[range].iter_mut().zip(jobs.offset..);
+        let mut answers: Vec<&mut JobAnswer> = answers
+            .filter(|(_, place)| shares(*place))
+            .filter_map(|(answer, _)| answer.as_mut())
+            .collect();
         let weight = |answer: &JobAnswer| (answer.candidates + 1) as f64;
-        let whole: f64 = answers.iter().flatten().map(weight).sum();
+        let whole: f64 = answers.iter().map(|answer| weight(answer)).sum();
         let mut passed = 0.0;
-        for answer in answers.iter_mut().flatten() {
+        for answer in &mut answers {
             // Rounded so that the sum is that of the unit.
             let until = passed + us * weight(answer) / whole;
             answer.compute_us = (until.round() - passed.round()) as u64;
@@ -260,7 +271,7 @@ impl Cancelled {
             }
         }
         answers.answer_rest(whole, &JobOutcome::Failed { reason });
-        answers.share_time(whole, start.elapsed().as_secs_f64() * 1e6);
+        answers.share_time(whole, |_| true, start.elapsed().as_secs_f64() * 1e6);
         answers.finish()
     }
 }
@@ -279,12 +290,12 @@ fn attempt(
     cancel: &Cancel,
     answers: &mut Answers,
 ) -> Attempt {
-    let start = Instant::now();
-    let mut since = start;
-    let side_by_side = unit.work.jobs().is_side_by_side();
+    let mut since = Instant::now();
+    let shares_time = |place: u64| unit.work.jobs().shares_time(place);
+    // Jobs that share their time come last.
     let mut answer = |job: u64, outcome, candidates| {
         let mut compute_us = 0;
-        if !side_by_side {
+        if !shares_time(job - unit.first) {
             let now = Instant::now();
             compute_us = (now - since).as_micros() as u64;
             since = now;
@@ -299,9 +310,7 @@ fn attempt(
     // Unwind safe: after a panic `compute` is replaced, and `answers` only ever gets whole answers.
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => {
-            if side_by_side {
-                answers.share_time(jobs, start.elapsed().as_secs_f64() * 1e6);
-            }
+            answers.share_time(jobs, shares_time, since.elapsed().as_secs_f64() * 1e6);
             Attempt::Done
         }
         Ok(Err(Error::Cancelled)) => Attempt::Cancelled,
@@ -385,7 +394,7 @@ mod tests {
             }
         }
         let answers = run(Work::NextPrime(NextPrimeJobs {
-            after: vec![HexInteger(7.into()), HexInteger(13.into())],
+            after: vec![HexInteger(7.into()), HexInteger(13.into())].into(),
         }));
         let value = |n: u32| JobOutcome::Ok {
             value: Some(HexInteger(n.into())),
@@ -393,7 +402,7 @@ mod tests {
         assert_eq!(answers[0].outcome, value(11));
         assert_eq!(answers[1].outcome, value(17));
         let answers = run(Work::Factor(FactorJobs {
-            numbers: [15, 0, -8].map(|n| HexInteger(n.into())).to_vec(),
+            numbers: [15, 0, -8].map(|n| HexInteger(n.into())).to_vec().into(),
             leave_above: None,
             share: None,
         }));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use primepool_curves::Ecm;
+use primepool_curves::{Ecm, WordPrimality};
 use primepool_engine::Kernel;
 use primepool_engine::primality::Tester;
 use rug::Integer;
@@ -20,6 +20,7 @@ use crate::{
 pub struct Factorizer {
     kernel: SieveKernel,
     pub(crate) ecm: Ecm,
+    pub(crate) primality: WordPrimality,
     pub(crate) tester: Tester,
     pub(crate) primes: Primes,
 }
@@ -38,6 +39,7 @@ impl Factorizer {
         Self {
             kernel: SieveKernel::like(kernel),
             ecm: Ecm::new(kernel),
+            primality: WordPrimality::new(kernel),
             tester: Tester::default(),
             primes: Primes::default(),
         }

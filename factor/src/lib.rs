@@ -74,6 +74,7 @@ mod rho;
 pub mod spread;
 mod trial_division;
 
+pub use primepool_curves::WordPrimality;
 pub use primepool_engine::{Cancel, Error, Integer, MAX_BITS};
 
 pub use self::factorization::{Composite, Factor, Factorization, Reason};

@@ -3,7 +3,7 @@
 //! Numbers of 64 bits are words from beginning to end. Composites go through classes of size, from
 //! the greatest on, so that what is split off a number joins the class of its own size.
 
-use primepool_curves::{Ecm, Number};
+use primepool_curves::{Number, WordPrimality};
 use primepool_engine::small;
 use rug::Integer;
 
@@ -95,20 +95,16 @@ impl Numbers {
     }
 
     /// Tests the words that are not tested yet.
-    fn test_words(&mut self, ecm: &mut Ecm) {
-        // Numbers of one size in each group of lanes: short ones have small fields, and are quick.
-        let mut untested = std::mem::take(&mut self.untested);
-        untested.sort_by_key(|&(_, n)| n.leading_zeros());
-        for some in untested.chunk_by(|(_, a), (_, b)| bits_of(*a) / 16 == bits_of(*b) / 16) {
-            let words: Vec<u64> = some.iter().map(|&(_, n)| n).collect();
-            for (&(place, n), is_prime) in some.iter().zip(ecm.are_prime(&words)) {
-                if is_prime {
-                    self.small_primes.push((place, n));
-                } else if n < CURVES_FROM {
-                    self.tiny.push((place, n));
-                } else {
-                    self.words[class(bits_of(n))].push((place, n));
-                }
+    fn test_words(&mut self, primality: &WordPrimality) {
+        let untested = std::mem::take(&mut self.untested);
+        let words: Vec<u64> = untested.iter().map(|&(_, n)| n).collect();
+        for ((place, n), is_prime) in untested.into_iter().zip(primality.are_prime(&words)) {
+            if is_prime {
+                self.small_primes.push((place, n));
+            } else if n < CURVES_FROM {
+                self.tiny.push((place, n));
+            } else {
+                self.words[class(bits_of(n))].push((place, n));
             }
         }
     }
@@ -153,7 +149,7 @@ impl Factorizer {
             });
             let divided = self.divide_many(numbers, &mut parts, cancel);
             let done = *divided.as_ref().unwrap_or(&0);
-            parts.test_words(&mut self.ecm);
+            parts.test_words(&self.primality);
             (observer)(Progress::Ended { stage, done });
             divided?;
         }
@@ -163,7 +159,7 @@ impl Factorizer {
         }
         while let Some(&(_, first)) = parts.tiny.first() {
             split_tiny(&first.into(), &mut parts, cancel, observer)?;
-            parts.test_words(&mut self.ecm);
+            parts.test_words(&self.primality);
         }
         let mut all: Vec<Factorization> = Vec::with_capacity(numbers.len());
         all.extend(numbers.iter().map(|n| Factorization {
@@ -291,7 +287,7 @@ impl Factorizer {
                     None => left.push((place, n)),
                 }
             }
-            parts.test_words(&mut self.ecm);
+            parts.test_words(&self.primality);
         }
         while !parts.words[class].is_empty() {
             let composites = std::mem::take(&mut parts.words[class]);
@@ -304,7 +300,7 @@ impl Factorizer {
                     None => left.push((place, n.into())),
                 }
             }
-            parts.test_words(&mut self.ecm);
+            parts.test_words(&self.primality);
         }
         Ok(())
     }

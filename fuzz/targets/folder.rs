@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use primepool_common::message::{MAX_BODY_BYTES, MAX_INTEGER_BITS, decode_unit};
+use primepool_common::message::{HexInteger, MAX_BODY_BYTES, MAX_INTEGER_BITS, decode_unit};
 use primepool_fuzz::assert_brief;
+use primepool_producer::request::Weights;
 use primepool_producer::run_dir::{
-    Manifest, Origin, Row, confirmed, factorization, read_back, write_lines,
+    EndedJobs, Manifest, Origin, Row, confirmed, factorization, write_lines,
 };
 
 pub(crate) fn run(data: &[u8]) {
@@ -31,12 +32,14 @@ fn manifest(text: &[u8]) {
     if count > 10_000 {
         return;
     }
-    let bounds = manifest.packing.bounds(count);
+    let bounds = manifest.packing.bounds(&Weights::equal(count), 0);
     assert_eq!((bounds[0], bounds[bounds.len() - 1]), (0, count));
     for (unit, pair) in (0..).zip(bounds.windows(2)) {
         assert!(pair[0] < pair[1] && pair[1] - pair[0] <= manifest.packing.most);
         if unit < 3 {
-            let unit = manifest.request.unit(&run, unit, pair[0], pair[1], 1);
+            let jobs = pair[0]..pair[1];
+            let integers = (jobs.clone()).map(|job| HexInteger(job.into())).collect();
+            let unit = manifest.request.unit(&run, unit, jobs, integers, 1);
             assert_eq!(unit.validate(MAX_INTEGER_BITS), Ok(()));
             let body = serde_json::to_vec(&unit).expect("it has a JSON form");
             assert_eq!(decode_unit(&body), Ok(unit));
@@ -44,15 +47,21 @@ fn manifest(text: &[u8]) {
     }
 }
 
+fn read_back(text: &str, count: u64) -> Result<EndedJobs, String> {
+    let mut ended = EndedJobs::new(count);
+    text.lines().try_for_each(|line| ended.add(line.as_bytes()))?;
+    Ok(ended)
+}
+
 fn results(text: &str) {
     let count = 16;
-    let (done, ok) = match read_back(text, count) {
+    let read = match read_back(text, count) {
         Ok(read) => read,
         Err(reason) => return assert_brief(&reason),
     };
-    let ended = done.iter().filter(|done| **done).count();
+    let ended = read.done.iter().filter(|done| **done).count();
     assert_eq!(ended, text.lines().count(), "a line for each job");
-    assert!(ok <= ended as u64);
+    assert!(read.ok <= ended as u64);
     for line in text
         .lines()
         .filter_map(|line| factorization(line.as_bytes()))
@@ -74,7 +83,7 @@ fn results(text: &str) {
     let mut written = Vec::new();
     write_lines(&origin, &rows, &mut written).expect("all of it has a JSON form");
     let written = String::from_utf8(written).expect("a text");
-    assert_eq!(read_back(&written, count), Ok((done, ok)));
+    assert_eq!(read_back(&written, count), Ok(read));
     for (line, row) in written.lines().zip(&rows) {
         assert_eq!(serde_json::from_str::<Row>(line).expect("a row"), *row);
     }

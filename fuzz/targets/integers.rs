@@ -11,7 +11,14 @@ fn gmp(text: &str, radix: i32) -> Integer {
 }
 
 pub(crate) fn run(data: &[u8]) {
-    let listed = within_bounds(data, |data| read_integers(data));
+    let listed = within_bounds(data, |data| {
+        let mut all = Vec::new();
+        read_integers(data, |integer| {
+            all.push(integer);
+            Ok(())
+        })?;
+        Ok::<_, String>(all)
+    });
     if let Err(error) = &listed {
         assert_brief(error);
     }

@@ -1,8 +1,6 @@
 //! The command line.
 
 use std::{
-    fs::File,
-    io::{self, BufReader},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,7 +18,7 @@ use primepool_common::{
 use primepool_engine::{Kernel, MAX_BITS};
 
 use crate::{
-    request::{MAX_COUNT, Request, Semiprimes, UnitSize, Verify, read_integers},
+    request::{IntegerSource, MAX_COUNT, Request, Semiprimes, UnitSize, Verify},
     run_dir::find_run,
 };
 
@@ -142,14 +140,14 @@ struct NewRun {
 const ATTACHED_PRIORITY: u8 = 5;
 
 impl NewRun {
-    fn of(&self, request: Request, semiprimes: Option<Semiprimes>) -> What {
+    fn of(&self, request: Request, integers: Option<IntegerSource>) -> What {
         let limit = self.deadline.map(|limit| limit.as_millis() as u64);
         What::New {
             request: Request {
                 deadline_ms: limit,
                 ..request
             },
-            semiprimes,
+            integers,
             unit_size: self.unit_size,
             priority: self
                 .priority
@@ -327,10 +325,10 @@ pub struct Order {
 pub enum What {
     /// Start a run.
     New {
-        /// The jobs.
+        /// The jobs; their integers are still to be read.
         request: Request,
-        /// Integers to factor that are still to be made, beside those that are named.
-        semiprimes: Option<Semiprimes>,
+        /// Where the integers of the jobs come from, if these have any.
+        integers: Option<IntegerSource>,
         /// Jobs in a unit.
         unit_size: UnitSize,
         /// AMQP priority of the units.
@@ -420,10 +418,10 @@ impl Cli {
                     republish: resume.republish,
                 }
             }
-            Some(Command::Factor(factor)) => {
-                factor.new_run.of(factor.request()?, factor.semiprimes())
-            }
-            Some(Command::Cancel(_)) | None => self.new_run.of(self.request()?, None),
+            Some(Command::Factor(factor)) => factor
+                .new_run
+                .of(factor.request()?, Some(factor.integers())),
+            Some(Command::Cancel(_)) | None => self.new_run.of(self.request()?, self.integers()),
         };
         let new_run = match &self.command {
             Some(Command::Factor(factor)) => Some(&factor.new_run),
@@ -450,14 +448,14 @@ impl Cli {
     }
 
     fn request(&self) -> Result<Request, String> {
-        let after = self.integers()?;
-        if self.kind == JobKind::NextPrime && after.is_empty() {
+        let has_integers = !self.after.is_empty() || self.after_file.is_some();
+        if self.kind == JobKind::NextPrime && !has_integers {
             return Err("--kind next-prime needs --after INTEGER or --after-file FILE".to_owned());
         }
         if self.kind == JobKind::Factor {
             return Err("factors are asked for with: producer factor N…".to_owned());
         }
-        if self.kind != JobKind::NextPrime && !after.is_empty() {
+        if self.kind != JobKind::NextPrime && has_integers {
             return Err("--after and --after-file need --kind next-prime".to_owned());
         }
         if self.kind == JobKind::NextPrime && self.method == Method::Uniform {
@@ -470,7 +468,7 @@ impl Cli {
             bits: Some(self.bits),
             count: Some(self.count),
             method: self.method,
-            after: Some(after),
+            after: Some(Vec::new()),
             ..JobFields::default()
         };
         let work = Work::read(self.kind, fields).map_err(|error| error.to_string())?;
@@ -481,30 +479,13 @@ impl Cli {
         })
     }
 
-    fn integers(&self) -> Result<Vec<HexInteger>, String> {
-        let mut integers = self.after.clone();
-        if let Some(path) = &self.after_file {
-            integers.extend(integers_of("--after-file", path)?);
-        }
-        Ok(integers)
-    }
-}
-
-/// The integers of a file that an option names, one a line.
-fn integers_of(option: &str, path: &Path) -> Result<Vec<HexInteger>, String> {
-    let read = if is_dash(path) {
-        read_integers(io::stdin().lock())
-    } else {
-        let file = File::open(path)
-            .map_err(|error| format!("cannot read {option} {}: {error}", path.display()))?;
-        read_integers(BufReader::new(file))
-    };
-    match read {
-        Ok(integers) if integers.is_empty() => Err(format!(
-            "{option} {} holds no integers: write one a line",
-            path.display()
-        )),
-        read => read.map_err(|error| format!("{option} {}: {error}", path.display())),
+    fn integers(&self) -> Option<IntegerSource> {
+        (self.kind == JobKind::NextPrime).then(|| IntegerSource {
+            listed: self.after.clone(),
+            file: self.after_file.clone(),
+            option: "--after-file",
+            semiprimes: None,
+        })
     }
 }
 
@@ -547,6 +528,15 @@ fn count(text: &str) -> Result<u64, String> {
 }
 
 impl FactorArgs {
+    fn integers(&self) -> IntegerSource {
+        IntegerSource {
+            listed: self.numbers.clone(),
+            file: self.file.clone(),
+            option: "--file",
+            semiprimes: self.semiprimes(),
+        }
+    }
+
     fn semiprimes(&self) -> Option<Semiprimes> {
         let (count, bits) = self.count.zip(self.bits)?;
         let seed = self.seed;
@@ -554,19 +544,15 @@ impl FactorArgs {
     }
 
     fn request(&self) -> Result<Request, String> {
-        let mut numbers = self.numbers.clone();
-        if let Some(path) = &self.file {
-            numbers.extend(integers_of("--file", path)?);
-        }
-        let is_balanced = numbers.is_empty();
-        if numbers.is_empty() && self.semiprimes().is_none() {
+        let is_balanced = self.numbers.is_empty() && self.file.is_none();
+        if is_balanced && self.semiprimes().is_none() {
             return Err(
                 "say which integers: `producer factor N…`, --file FILE, or --count K --bits B"
                     .to_owned(),
             );
         }
         let work = Work::Factor(FactorJobs {
-            numbers,
+            numbers: Vec::new().into(),
             leave_above: None,
             share: None,
         });

@@ -9,6 +9,13 @@ pub enum Finding<'a> {
     Nothing,
     /// One integer.
     Integer(&'a Integer),
+    /// The prime that follows an integer.
+    Next {
+        /// The integer.
+        after: &'a Integer,
+        /// The prime.
+        value: &'a Integer,
+    },
     /// A factorisation of `number`.
     Factors {
         /// The integer that was taken apart.
@@ -25,19 +32,25 @@ pub enum Finding<'a> {
 /// What a finding claims besides its form: the finding is right if all of this holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claims {
-    /// Integers that must be prime.
+    /// Integers of more than 64 bits that must be prime.
     pub primes: Vec<Integer>,
+    /// Smaller ones that must be prime.
+    pub small_primes: Vec<u64>,
     /// Integers that must be composite.
     pub composites: Vec<Integer>,
 }
 
 impl Claims {
     /// The claim that these integers are prime.
-    pub(super) fn primes(primes: impl IntoIterator<Item = Integer>) -> Self {
-        Self {
-            primes: primes.into_iter().collect(),
-            composites: Vec::new(),
+    pub(super) fn primes<'a>(primes: impl IntoIterator<Item = &'a Integer>) -> Self {
+        let mut claims = Self::default();
+        for prime in primes {
+            match prime.to_u64() {
+                Some(small) => claims.small_primes.push(small),
+                None => claims.primes.push(prime.clone()),
+            }
         }
+        claims
     }
 }
 
@@ -58,6 +71,8 @@ pub(super) fn integer<'a>(finding: &Finding<'a>) -> Result<&'a Integer, String> 
     match finding {
         Finding::Integer(value) if value.is_negative() => Err("it is negative".to_owned()),
         Finding::Integer(value) => Ok(value),
-        Finding::Nothing | Finding::Factors { .. } => Err("the value is missing".to_owned()),
+        Finding::Nothing | Finding::Next { .. } | Finding::Factors { .. } => {
+            Err("the value is missing".to_owned())
+        }
     }
 }

@@ -4,8 +4,8 @@ use primepool_engine::{Integer, Kernel};
 use primepool_factor::MANY_BITS;
 
 use super::{
-    Claims, Finding, JobFields, Jobs, MissingField, Share, WrittenJobs,
-    jobs_trait::{plural, slice_of},
+    Claims, Finding, Integers, JobFields, Jobs, MissingField, Share, WrittenJobs,
+    jobs_trait::plural,
 };
 use crate::wire::HexInteger;
 
@@ -13,7 +13,7 @@ use crate::wire::HexInteger;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactorJobs {
     /// The integers, a job each.
-    pub numbers: Vec<HexInteger>,
+    pub numbers: Integers,
     /// Composites of more bits are left to the producer, which has several workers at them.
     pub leave_above: Option<u32>,
     /// Only this share of the work on the single integer.
@@ -23,15 +23,17 @@ pub struct FactorJobs {
 impl Jobs for FactorJobs {
     fn read(fields: JobFields) -> Result<Self, MissingField> {
         Ok(Self {
-            numbers: fields.numbers.ok_or(MissingField("numbers"))?,
+            numbers: Integers::read(fields.numbers, fields.count, fields.most_bits, "numbers")?,
             leave_above: fields.leave_above,
             share: fields.share,
         })
     }
 
     fn written(&self) -> WrittenJobs<'_> {
+        let (numbers, most_bits) = self.numbers.written();
         WrittenJobs {
-            numbers: Some(&self.numbers),
+            numbers,
+            most_bits,
             leave_above: self.leave_above,
             share: self.share,
             ..WrittenJobs::default()
@@ -39,29 +41,32 @@ impl Jobs for FactorJobs {
     }
 
     fn count(&self) -> u64 {
-        self.numbers.len() as u64
+        self.numbers.count()
     }
 
     fn bits(&self) -> u32 {
-        let bits = self.numbers.iter().map(|n| n.0.significant_bits());
-        bits.max().unwrap_or(0)
+        self.numbers.bits()
     }
 
-    fn slice(&self, range: Range<u64>) -> Self {
+    fn part(&self, _range: Range<u64>, integers: Vec<HexInteger>) -> Self {
         Self {
-            numbers: slice_of(&self.numbers, range),
+            numbers: integers.into(),
             ..*self
         }
+    }
+
+    fn has_integers(&self) -> bool {
+        true
     }
 
     fn validate(&self) -> Result<(), String> {
         let Some(share) = self.share else {
             return Ok(());
         };
-        if self.numbers.len() != 1 {
+        if self.count() != 1 {
             return Err(format!(
                 "a share of the work on {} integers (1 is allowed)",
-                self.numbers.len()
+                self.count()
             ));
         }
         share.validate(self.bits())
@@ -81,19 +86,23 @@ impl Jobs for FactorJobs {
     /// With many small factors the brackets, commas and exponents are more than the digits; the
     /// stages come on top, which integers that are factored side by side have in common.
     fn answer_bytes(&self) -> u64 {
-        let stages = if self.is_side_by_side() { 100 } else { 600 };
-        2 * u64::from(self.bits()) + stages
+        let bits = self.bits();
+        let are_side_by_side = self.count() > 1 && bits <= MANY_BITS;
+        let stages = if are_side_by_side { 100 } else { 600 };
+        2 * u64::from(bits) + stages
     }
 
-    fn is_side_by_side(&self) -> bool {
-        self.share.is_none() && self.numbers.len() > 1 && self.bits() <= MANY_BITS
+    fn shares_time(&self, place: u64) -> bool {
+        let is_small = |n: &HexInteger| n.0.significant_bits() <= MANY_BITS;
+        let number = self.numbers.listed().get(place as usize);
+        self.share.is_none() && self.count() > 1 && number.is_some_and(is_small)
     }
 
     fn describe(&self) -> String {
         format!("factorisation{}", plural(self.count()))
     }
 
-    fn check(&self, _job: u64, finding: &Finding<'_>) -> Result<Claims, String> {
+    fn check(&self, finding: &Finding<'_>) -> Result<Claims, String> {
         let Finding::Factors {
             number,
             factors,
@@ -104,13 +113,9 @@ impl Jobs for FactorJobs {
             return Err("the factors are missing".to_owned());
         };
         check_product(number, factors, composites)?;
-        let values = |powers: &[(&Integer, u32)]| {
-            let values = powers.iter().map(|(value, _)| (*value).clone());
-            values.collect::<Vec<_>>()
-        };
         let claims = Claims {
-            primes: values(factors),
-            composites: values(composites),
+            composites: composites.iter().map(|(n, _)| (*n).clone()).collect(),
+            ..Claims::primes(factors.iter().map(|(prime, _)| *prime))
         };
         let bits = claims.composites.iter().map(Integer::significant_bits);
         if *is_left_to_pool
@@ -135,6 +140,11 @@ fn check_product(
     if !is_rising(factors) || !is_rising(composites) {
         return Err("its factors are not in rising order".to_owned());
     }
+    if let Some(product) = word_product(factors, composites)
+        && *number.as_abs() == product
+    {
+        return Ok(());
+    }
     let wrong_product = || Err("its factors do not multiply to the number".to_owned());
     let mut left = Integer::from(number.abs_ref());
     for &(factor, exponent) in factors.iter().chain(composites) {
@@ -149,4 +159,15 @@ fn check_product(
         }
     }
     if left == 1 { Ok(()) } else { wrong_product() }
+}
+
+/// The product of what may be factors, if it has 64 bits at most.
+fn word_product(factors: &[(&Integer, u32)], composites: &[(&Integer, u32)]) -> Option<u64> {
+    let mut product = 1_u64;
+    for (factor, exponent) in factors.iter().chain(composites) {
+        let factor = factor.to_u64().filter(|&factor| factor > 1)?;
+        let power = factor.checked_pow(*exponent).filter(|_| *exponent > 0)?;
+        product = product.checked_mul(power)?;
+    }
+    Some(product)
 }

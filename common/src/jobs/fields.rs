@@ -17,6 +17,9 @@ pub struct JobFields {
     /// How a random prime is chosen.
     #[serde(default)]
     pub method: Method,
+    /// Bits of the largest integer, where the integers are in a file.
+    #[serde(default)]
+    pub most_bits: Option<u32>,
     /// Integers to start above.
     #[serde(default)]
     pub after: Option<Vec<HexInteger>>,
@@ -57,6 +60,9 @@ pub struct WrittenJobs<'a> {
     /// See [`JobFields::count`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+    /// See [`JobFields::most_bits`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most_bits: Option<u32>,
     /// See [`JobFields::method`].
     #[serde(skip_serializing_if = "Method::is_default")]
     pub method: Method,

@@ -5,6 +5,7 @@ use std::ops::Range;
 use primepool_engine::Kernel;
 
 use super::{Claims, Finding, JobFields, MissingField, WrittenJobs};
+use crate::wire::HexInteger;
 
 /// Jobs of one kind: those of one unit, or all of a run.
 pub trait Jobs {
@@ -30,9 +31,9 @@ pub trait Jobs {
         0
     }
 
-    /// The jobs in `range`, which is within `0..count`.
+    /// The jobs in `range`, which is within `0..count`; `integers` are theirs, if the kind has any.
     #[must_use]
-    fn slice(&self, range: Range<u64>) -> Self
+    fn part(&self, range: Range<u64>, integers: Vec<HexInteger>) -> Self
     where
         Self: Sized;
 
@@ -61,25 +62,26 @@ pub trait Jobs {
     /// What the jobs are, in the plural unless it is one: `primes of 1024 bits`.
     fn describe(&self) -> String;
 
-    /// Whether one worker works on the jobs of a unit side by side, so that they share its time.
-    fn is_side_by_side(&self) -> bool {
+    /// Whether each job is about an integer of its own.
+    fn has_integers(&self) -> bool {
         false
     }
 
-    /// Whether a finding has the form that the result of job `job` must have, and what it claims
+    /// Whether a worker works on the job at this place of a unit side by side with others, so that
+    /// they share its time.
+    fn shares_time(&self, _place: u64) -> bool {
+        false
+    }
+
+    /// Whether a finding has the form that the result of a job must have, and what it claims
     /// besides.
     ///
     /// # Errors
     /// What is wrong with the form.
-    fn check(&self, job: u64, finding: &Finding<'_>) -> Result<Claims, String>;
+    fn check(&self, finding: &Finding<'_>) -> Result<Claims, String>;
 }
 
 /// The ending of a noun that so many things have.
 pub(super) fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
-}
-
-/// The jobs in `range` of a list with one item for each.
-pub(super) fn slice_of<T: Clone>(list: &[T], range: Range<u64>) -> Vec<T> {
-    list[range.start as usize..range.end as usize].to_vec()
 }

@@ -3,9 +3,8 @@ use std::ops::Range;
 use primepool_engine::{Form, Kernel, estimate};
 
 use super::{
-    Claims, Finding, JobFields, Jobs, MissingField, WrittenJobs,
-    claim::integer,
-    jobs_trait::{plural, slice_of},
+    Claims, Finding, Integers, JobFields, Jobs, MissingField, WrittenJobs, claim::integer,
+    jobs_trait::plural,
 };
 use crate::wire::HexInteger;
 
@@ -13,35 +12,40 @@ use crate::wire::HexInteger;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextPrimeJobs {
     /// The integers, a job each.
-    pub after: Vec<HexInteger>,
+    pub after: Integers,
 }
 
 impl Jobs for NextPrimeJobs {
     fn read(fields: JobFields) -> Result<Self, MissingField> {
-        let after = fields.after.ok_or(MissingField("after"))?;
+        let after = Integers::read(fields.after, fields.count, fields.most_bits, "after")?;
         Ok(Self { after })
     }
 
     fn written(&self) -> WrittenJobs<'_> {
+        let (after, most_bits) = self.after.written();
         WrittenJobs {
-            after: Some(&self.after),
+            after,
+            most_bits,
             ..WrittenJobs::default()
         }
     }
 
     fn count(&self) -> u64 {
-        self.after.len() as u64
+        self.after.count()
     }
 
     fn bits(&self) -> u32 {
-        let bits = self.after.iter().map(|n| n.0.significant_bits());
-        bits.max().unwrap_or(0)
+        self.after.bits()
     }
 
-    fn slice(&self, range: Range<u64>) -> Self {
+    fn part(&self, _range: Range<u64>, integers: Vec<HexInteger>) -> Self {
         Self {
-            after: slice_of(&self.after, range),
+            after: integers.into(),
         }
+    }
+
+    fn has_integers(&self) -> bool {
+        true
     }
 
     fn expected_seconds(&self, kernel: Option<Kernel>) -> f64 {
@@ -54,11 +58,14 @@ impl Jobs for NextPrimeJobs {
 
     /// That the number is prime and above the start. That no prime lies between is not checked: it
     /// would be the search again.
-    fn check(&self, job: u64, finding: &Finding<'_>) -> Result<Claims, String> {
-        let value = integer(finding)?;
-        if *value <= self.after[job as usize].0 {
+    fn check(&self, finding: &Finding<'_>) -> Result<Claims, String> {
+        let Finding::Next { after, value } = finding else {
+            return Err("the value is missing".to_owned());
+        };
+        if value <= after {
             return Err("it is not above the start".to_owned());
         }
-        Ok(Claims::primes([value.clone()]))
+        let value = integer(&Finding::Integer(value))?;
+        Ok(Claims::primes([value]))
     }
 }

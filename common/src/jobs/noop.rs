@@ -3,6 +3,7 @@ use std::ops::Range;
 use primepool_engine::Kernel;
 
 use super::{Claims, Finding, JobFields, Jobs, MissingField, WrittenJobs, jobs_trait::plural};
+use crate::wire::HexInteger;
 
 /// Jobs without work, to measure what dispatch costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl Jobs for NoopJobs {
         0
     }
 
-    fn slice(&self, range: Range<u64>) -> Self {
+    fn part(&self, range: Range<u64>, _integers: Vec<HexInteger>) -> Self {
         Self {
             count: range.end - range.start,
         }
@@ -47,7 +48,7 @@ impl Jobs for NoopJobs {
         format!("empty job{}", plural(self.count))
     }
 
-    fn check(&self, _job: u64, finding: &Finding<'_>) -> Result<Claims, String> {
+    fn check(&self, finding: &Finding<'_>) -> Result<Claims, String> {
         match finding {
             Finding::Nothing => Ok(Claims::default()),
             _ => Err("an empty job has no value".to_owned()),

@@ -6,6 +6,7 @@ use super::{
     Claims, Finding, JobFields, Jobs, Method, MissingField, WrittenJobs, claim::integer_of_bits,
     jobs_trait::plural,
 };
+use crate::wire::HexInteger;
 
 /// Random primes.
 pub type PrimeJobs = RandomPrimeJobs<false>;
@@ -67,7 +68,7 @@ impl<const SAFE: bool> Jobs for RandomPrimeJobs<SAFE> {
         self.bits
     }
 
-    fn slice(&self, range: Range<u64>) -> Self {
+    fn part(&self, range: Range<u64>, _integers: Vec<HexInteger>) -> Self {
         Self {
             count: range.end - range.start,
             ..*self
@@ -100,13 +101,13 @@ impl<const SAFE: bool> Jobs for RandomPrimeJobs<SAFE> {
         )
     }
 
-    fn is_side_by_side(&self) -> bool {
+    fn shares_time(&self, _place: u64) -> bool {
         true
     }
 
-    fn check(&self, _job: u64, finding: &Finding<'_>) -> Result<Claims, String> {
+    fn check(&self, finding: &Finding<'_>) -> Result<Claims, String> {
         let value = integer_of_bits(finding, self.bits)?;
         let half = SAFE.then(|| Integer::from(value >> 1));
-        Ok(Claims::primes([value.clone()].into_iter().chain(half)))
+        Ok(Claims::primes([value].into_iter().chain(&half)))
     }
 }

@@ -8,7 +8,7 @@ use super::{
     FactorJobs, JobFields, Jobs, MissingField, NextPrimeJobs, NoopJobs, PrimeJobs, SafePrimeJobs,
     WrittenJobs,
 };
-use crate::text::shorten;
+use crate::{text::shorten, wire::HexInteger};
 
 /// Makes [`JobKind`] and [`Work`] of the list of kinds.
 macro_rules! kinds {
@@ -68,11 +68,12 @@ macro_rules! kinds {
                 }
             }
 
-            /// The jobs in `range`, which is within `0..count`.
+            /// The jobs in `range`, which is within `0..count`; `integers` are theirs, if the
+            /// kind has any.
             #[must_use]
-            pub fn slice(&self, range: Range<u64>) -> Self {
+            pub fn part(&self, range: Range<u64>, integers: Vec<HexInteger>) -> Self {
                 match self {
-                    $(Self::$kind(jobs) => Self::$kind(jobs.slice(range)),)*
+                    $(Self::$kind(jobs) => Self::$kind(jobs.part(range, integers)),)*
                 }
             }
         }

@@ -134,15 +134,15 @@ mod tests {
                 method: Method::Uniform,
             }),
             Work::NextPrime(NextPrimeJobs {
-                after: vec![HexInteger((-5).into()), HexInteger(255.into())],
+                after: vec![HexInteger((-5).into()), HexInteger(255.into())].into(),
             }),
             Work::Factor(FactorJobs {
-                numbers: vec![HexInteger((-12).into()), HexInteger(255.into())],
+                numbers: vec![HexInteger((-12).into()), HexInteger(255.into())].into(),
                 leave_above: Some(200),
                 share: None,
             }),
             Work::Factor(FactorJobs {
-                numbers: vec![HexInteger(255.into())],
+                numbers: vec![HexInteger(255.into())].into(),
                 leave_above: None,
                 share: Some(Share::Sieve {
                     first: 1 << 40,
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn shares_of_one_factorisation_have_a_form() {
         let body = serde_json::to_string(&unit(Work::Factor(FactorJobs {
-            numbers: vec![HexInteger(255.into())],
+            numbers: vec![HexInteger(255.into())].into(),
             leave_above: None,
             share: Some(Share::Curves {
                 b1: 2000,
@@ -278,7 +278,7 @@ mod tests {
     fn shares_are_bounded() {
         let of = |bits: u32, share| {
             let work = Work::Factor(FactorJobs {
-                numbers: vec![HexInteger(primepool_engine::Integer::from(1) << (bits - 1))],
+                numbers: vec![HexInteger(primepool_engine::Integer::from(1) << (bits - 1))].into(),
                 leave_above: None,
                 share: Some(share),
             });

@@ -21,8 +21,8 @@ pub use sample::NodeSample;
 pub use unit::{UnitId, WorkUnit};
 
 pub use crate::jobs::{
-    FactorJobs, Factorization, JobKind, MAX_SHARE, Method, NextPrimeJobs, NoopJobs, Power,
-    PrimeJobs, SafePrimeJobs, Share, StageCost, Work,
+    FactorJobs, Factorization, Integers, JobKind, MAX_SHARE, Method, NextPrimeJobs, NoopJobs,
+    Power, PrimeJobs, SafePrimeJobs, Share, StageCost, Work,
 };
 pub use crate::wire::{HexInteger, MAX_INTEGER_BITS, MAX_NAME_BYTES};
 

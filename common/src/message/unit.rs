@@ -122,6 +122,7 @@ impl TryFrom<Fields> for WorkUnit {
         let jobs = JobFields {
             bits: fields.bits,
             count: fields.count,
+            most_bits: None,
             method: fields.method,
             after: fields.after,
             numbers: fields.numbers,

@@ -6,7 +6,7 @@ use super::edwards::Parameter;
 use super::field::{Field, Moduli, Task};
 use super::plan::Plan;
 use super::stages::{Work, plus_minus, stage_1, stage_2};
-use crate::{Cancel, Error, gcd, strong};
+use crate::{Cancel, Error, gcd};
 
 /// Curves side by side, one in each lane, each modulo a number of its own.
 pub trait Curves: Send {
@@ -30,9 +30,6 @@ pub trait Curves: Send {
     /// Runs p ± 1, in each lane from another start, of which `first` is that of the first lane.
     fn plus_minus(&mut self, plan: &Plan, first: usize, cancel: &Cancel) -> Result<(), Error>;
 
-    /// Which of the numbers in the first lanes, of 64 bits and above 37, are prime: bit l is lane l.
-    fn are_prime(&mut self, numbers: &[u64]) -> u32;
-
     /// A proper divisor of the number `n` of a lane, if the last run has found one.
     fn divisor(&self, lane: usize, n: &Integer) -> Option<Integer>;
     /// The same for a number of 64 bits.
@@ -49,7 +46,6 @@ pub(crate) struct Bundle<M: Moduli> {
     both: Vec<u64>,
     first: Vec<u64>,
     work: Work<M::Field>,
-    tests: strong::Memory,
 }
 
 impl<M: Moduli + 'static> Bundle<M> {
@@ -63,7 +59,6 @@ impl<M: Moduli + 'static> Bundle<M> {
             both: words.clone(),
             first: words,
             work: Work::new(),
-            tests: strong::Memory::default(),
         })
     }
 
@@ -137,10 +132,6 @@ impl<M: Moduli + 'static> Curves for Bundle<M> {
             work: &mut self.work,
             cancel,
         })
-    }
-
-    fn are_prime(&mut self, numbers: &[u64]) -> u32 {
-        strong::are_prime(&self.moduli, numbers, &mut self.tests)
     }
 
     fn divisor(&self, lane: usize, n: &Integer) -> Option<Integer> {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use primepool_engine::{Kernel, small};
+use primepool_engine::Kernel;
 use rug::Integer;
 
 use super::many::{Batch, Number};
@@ -103,25 +103,6 @@ impl Ecm {
         };
         let plan = self.plan(Bounds::of_plus_minus(b1), cancel)?;
         one::plus_minus(&mut *curves, &plan, n, cancel)
-    }
-
-    /// Which of some odd numbers above 37 are prime; exact.
-    #[must_use]
-    pub fn are_prime(&mut self, numbers: &[u64]) -> Vec<bool> {
-        let greatest = numbers.iter().max().copied().unwrap_or(1);
-        let bits = u64::BITS - greatest.leading_zeros();
-        let Some(mut curves) = sizes::curves(self.kernel, bits, true) else {
-            return numbers.iter().map(|&n| small::is_prime(n)).collect();
-        };
-        let mut are_prime = Vec::with_capacity(numbers.len());
-        for numbers in numbers.chunks(curves.lanes()) {
-            for (lane, &n) in numbers.iter().enumerate() {
-                curves.set_word(lane, n);
-            }
-            let bits = curves.are_prime(numbers);
-            are_prime.extend((0..numbers.len()).map(|lane| bits >> lane & 1 == 1));
-        }
-        are_prime
     }
 
     /// Splits odd composites of up to so many bits, as far as `most` curves on each do it, and

@@ -18,6 +18,7 @@ mod many;
 mod one;
 #[doc(hidden)]
 pub mod plan;
+mod primality;
 mod sizes;
 mod stages;
 mod strong;
@@ -29,3 +30,4 @@ pub use primepool_engine::{Cancel, Error, Integer, Kernel};
 pub use self::ecm::{Ecm, MAX_BITS};
 pub use self::gcd::gcd;
 pub use self::many::Number;
+pub use self::primality::WordPrimality;

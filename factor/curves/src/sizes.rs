@@ -5,14 +5,15 @@ use primepool_engine::vectors::{Arithmetic, Visitor, visit};
 
 use super::bundle::{Bundle, Curves};
 use super::field::Moduli;
+use super::primality::{ModuliTests, Tests};
 use super::vectors::VectorModuli;
 use super::words::Words;
 
-/// The curves of the least field for numbers of so many bits, if there is one.
+/// What the least field for numbers of so many bits is made into, if there is one.
 macro_rules! least {
-    ($bits:expr, $($moduli:ty => $new:expr),* $(,)?) => {
+    ($bits:expr, $made:ident, $($moduli:ty => $new:expr),* $(,)?) => {
         match $bits {
-            $( bits if bits <= <$moduli>::BITS => Some(Bundle::<$moduli>::boxed($new)), )*
+            $( bits if bits <= <$moduli>::BITS => Some($made::<$moduli>::boxed($new)), )*
             _ => None,
         }
     };
@@ -26,7 +27,7 @@ pub(crate) fn curves(kernel: Kernel, bits: u32, many: bool) -> Option<Box<dyn Cu
 }
 
 fn scalar(bits: u32) -> Option<Box<dyn Curves>> {
-    least!(bits,
+    least!(bits, Bundle,
         Words<1> => Words::new(), Words<2> => Words::new(), Words<4> => Words::new(),
         Words<6> => Words::new(), Words<9> => Words::new(), Words<17> => Words::new(),
         Words<33> => Words::new(),
@@ -45,7 +46,7 @@ impl Visitor for Sizes {
     fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
         macro_rules! sizes {
             ($($k:literal x $b:literal x $g:literal),* $(,)?) => {
-                least!(self.bits, $( VectorModuli<A, $k, $b, $g> => VectorModuli::new(s) ),*)
+                least!(self.bits, Bundle, $( VectorModuli<A, $k, $b, $g> => VectorModuli::new(s) ),*)
             };
         }
         if self.many && self.bits <= VectorModuli::<A, 2, 1, 2>::BITS {
@@ -60,5 +61,27 @@ impl Visitor for Sizes {
                 2 x 1 x 1, 3 x 1 x 1, 4 x 1 x 1, 5 x 1 x 1, 4 x 2 x 1, 4 x 4 x 1,
             )
         }
+    }
+}
+
+/// Tests of primality of numbers of up to so many bits, at most 64.
+pub(crate) fn tests(kernel: Kernel, bits: u32) -> Option<Box<dyn Tests>> {
+    let vectors = visit(kernel, WordSizes { bits }).flatten();
+    vectors
+        .or_else(|| least!(bits, ModuliTests, Words<1> => Words::new(), Words<2> => Words::new()))
+}
+
+struct WordSizes {
+    bits: u32,
+}
+
+impl Visitor for WordSizes {
+    type Output = Option<Box<dyn Tests>>;
+
+    fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
+        least!(self.bits, ModuliTests,
+            VectorModuli<A, 1, 1, 2> => VectorModuli::new(s),
+            VectorModuli<A, 2, 1, 2> => VectorModuli::new(s),
+        )
     }
 }

@@ -20,7 +20,7 @@ use tracing::debug;
 
 use super::Membership;
 use crate::{
-    run_dir::{FolderError, Journal, Manifest, Publication, Repackings},
+    run_dir::{FolderError, IntegersFile, Journal, Manifest, Publication, Repackings},
     units::{Next, SharedUnits},
 };
 
@@ -33,9 +33,9 @@ pub(crate) enum PublishError {
     /// The broker refuses.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The journal cannot be written.
+    /// A file of the run's folder cannot be read or written.
     #[error(transparent)]
-    Journal(#[from] FolderError),
+    Folder(#[from] FolderError),
 }
 
 /// A message that waits for its confirm.
@@ -51,6 +51,8 @@ pub(crate) struct Publisher {
     pub endpoint: Endpoint,
     /// What is asked for.
     pub manifest: Arc<Manifest>,
+    /// The integers of the jobs, if they have any.
+    pub integers: Option<IntegersFile>,
     /// The units, which it pulls.
     pub units: SharedUnits,
     pub journal: Journal,
@@ -142,22 +144,28 @@ impl Publisher {
                 return Ok(());
             }
             while publisher.has_room()
-                && let Some(next) = self.next()
+                && let Some(next) = self.next_of_units()
             {
                 match next {
                     Next::Settle(repacking) => {
                         self.repackings.add(&repacking)?;
                         self.units.lock().settled(&repacking);
                     }
-                    Next::Unit(unit) => {
-                        let publication = self.journal.begin(unit.unit);
-                        let message = self.message(&unit);
-                        debug!(
-                            unit = unit.unit,
-                            jobs = unit.work.count(),
-                            "publishing a unit"
-                        );
-                        publisher.publish(message, Sent::Unit(publication)).await?;
+                    Next::Jobs { unit, jobs, avoid } => {
+                        let integers = match &self.integers {
+                            Some(integers) => integers.read(jobs.clone())?,
+                            None => Vec::new(),
+                        };
+                        let Manifest { request, run, .. } = &*self.manifest;
+                        let unit = WorkUnit {
+                            avoid,
+                            ..request.unit(run, unit, jobs, integers, unix_ns())
+                        };
+                        self.publish_unit(publisher, &unit).await?;
+                    }
+                    Next::Campaign(mut unit) => {
+                        unit.published_ns = unix_ns();
+                        self.publish_unit(publisher, &unit).await?;
                     }
                     Next::CancelBatch(batch) => {
                         let control = Control::cancel_group(self.manifest.run.clone(), batch);
@@ -202,8 +210,21 @@ impl Publisher {
         }
     }
 
-    fn next(&self) -> Option<Next> {
-        self.units.lock().next(Instant::now(), unix_ns())
+    /// The units are free again when this returns.
+    fn next_of_units(&self) -> Option<Next> {
+        self.units.lock().next(Instant::now())
+    }
+
+    async fn publish_unit(
+        &self,
+        publisher: &mut ConfirmedPublisher<Sent>,
+        unit: &WorkUnit,
+    ) -> Result<(), BrokerError> {
+        let publication = self.journal.begin(unit.unit);
+        let jobs = unit.work.count();
+        debug!(unit = unit.unit, jobs, "publishing a unit");
+        let message = self.message(unit);
+        publisher.publish(message, Sent::Unit(publication)).await
     }
 
     /// Writes confirmed units to the journal. Units of campaigns are not in it: a campaign issues

@@ -167,10 +167,11 @@ mod tests {
             most: 1,
             least: 1,
             workers: 1,
+            most_jobs: None,
         };
         let run = "r1".parse().unwrap();
         let request = Request::new(work);
-        let folder = Folder::create(runs.path(), run, request, packing, 0, None).unwrap();
+        let folder = Folder::create(runs.path(), run, request, None, packing, 0, None).unwrap();
         let (journal, _) = folder.journal().unwrap();
         journal.add(&[journal.begin(0), journal.begin(1)]).unwrap();
         (runs, folder, journal)

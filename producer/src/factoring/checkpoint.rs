@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -40,8 +40,24 @@ impl Checkpoint {
         })
     }
 
-    /// Opens a job's checkpoint, if there is one, and hands out its lines, oldest first. A last line without its end, which a killed
-    /// process left, is cut off.
+    /// The jobs that have a checkpoint in the folder of their run.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub(super) fn jobs(folder: &Path) -> Result<Vec<u64>, FolderError> {
+        let mut jobs = Vec::new();
+        for entry in fs::read_dir(folder).map_err(file_error("read", folder))? {
+            let name = entry.map_err(file_error("read", folder))?.file_name();
+            let job = name
+                .to_str()
+                .and_then(|name| name.strip_prefix("factor-")?.strip_suffix(".jsonl"));
+            jobs.extend(job.and_then(|job| job.parse::<u64>().ok()));
+        }
+        Ok(jobs)
+    }
+
+    /// Opens a job's checkpoint and hands out its lines, oldest first. A last line without its end,
+    /// which a killed process left, is cut off.
     ///
     /// # Errors
     /// The file cannot be used, or a line is none of ours.
@@ -49,13 +65,10 @@ impl Checkpoint {
         folder: &Path,
         job: u64,
         mut each: impl FnMut(Entry) -> Result<(), String>,
-    ) -> Result<Option<Self>, FolderError> {
+    ) -> Result<Self, FolderError> {
         let path = Self::path(folder, job);
         let opened = OpenOptions::new().read(true).write(true).open(&path);
-        let mut file = match opened {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(file_error("open", &path))?,
-        };
+        let mut file = opened.map_err(file_error("open", &path))?;
         let (mut number, mut damage) = (0_u64, None);
         let read = read_lines(&mut file, |line| {
             number += 1;
@@ -71,11 +84,11 @@ impl Checkpoint {
         if let Some(reason) = damage {
             return Err(FolderError::Damaged { path, reason });
         }
-        Ok(Some(Self {
+        Ok(Self {
             file,
             path,
             text: Vec::new(),
-        }))
+        })
     }
 
     /// Adds a line, on disk after the next [`Checkpoint::save`].
@@ -154,9 +167,10 @@ mod tests {
                 entries.push(entry);
                 Ok(())
             });
-            (opened.unwrap().is_some(), entries)
+            opened.map(|_| entries)
         };
-        assert_eq!(read(), (false, vec![]));
+        assert!(read().is_err());
+        assert_eq!(Checkpoint::jobs(folder.path()).unwrap(), [0; 0]);
         let mut checkpoint = Checkpoint::create(folder.path(), 3).unwrap();
         let entries = [
             Entry::Begun {
@@ -176,15 +190,14 @@ mod tests {
             checkpoint.add(entry);
         }
         checkpoint.save().unwrap();
-        assert_eq!(read(), (true, entries.to_vec()));
+        assert_eq!(read().unwrap(), entries.to_vec());
+        assert_eq!(Checkpoint::jobs(folder.path()).unwrap(), [3]);
         // Killed in the middle of a line: what comes after it is readable.
         checkpoint.file.write_all(b"{\"curves\":").unwrap();
-        let mut again = Checkpoint::open(folder.path(), 3, |_| Ok(()))
-            .unwrap()
-            .unwrap();
+        let mut again = Checkpoint::open(folder.path(), 3, |_| Ok(())).unwrap();
         again.add(&entries[0]);
         again.save().unwrap();
-        assert_eq!(read().1.len(), 3);
+        assert_eq!(read().unwrap().len(), 3);
         let refused = Checkpoint::open(folder.path(), 3, |_| Err("no".to_owned()));
         let error = refused.unwrap_err().to_string();
         assert!(
@@ -192,6 +205,6 @@ mod tests {
             "{error}"
         );
         again.remove();
-        assert!(!read().0);
+        assert!(read().is_err());
     }
 }

@@ -113,7 +113,6 @@ impl Factoring {
     /// # Errors
     /// A checkpoint cannot be read.
     pub(crate) fn open(folder: &Folder, done: &mut [bool]) -> Result<Self, FolderError> {
-        let manifest = &folder.manifest;
         let mut factoring = Self {
             folder: folder.path().to_owned(),
             campaigns: BTreeMap::new(),
@@ -121,14 +120,18 @@ impl Factoring {
             workers: Workers::default(),
             commands: Vec::new(),
         };
-        for (job, number) in (0..).zip(manifest.request.numbers()) {
-            if done[job as usize] || number.0.significant_bits() <= LEAVE_ABOVE_BITS {
+        let Some(integers) = &folder.integers else {
+            return Ok(factoring);
+        };
+        let is_balanced = folder.manifest.request.is_balanced;
+        for job in Checkpoint::jobs(&factoring.folder)? {
+            if done.get(job as usize) != Some(&false) {
                 continue;
             }
-            let mut campaign = Campaign::new(number.0.clone(), manifest.request.is_balanced);
-            let checkpoint =
-                Checkpoint::open(&factoring.folder, job, |entry| campaign.replay(&entry))?;
-            if let Some(checkpoint) = checkpoint {
+            for number in integers.read(job..job + 1)? {
+                let mut campaign = Campaign::new(number.0, is_balanced);
+                let checkpoint =
+                    Checkpoint::open(&factoring.folder, job, |entry| campaign.replay(&entry))?;
                 done[job as usize] = true;
                 factoring.campaigns.insert(job, (campaign, checkpoint));
             }
@@ -147,19 +150,19 @@ impl Factoring {
         !self.campaigns.is_empty()
     }
 
-    /// Begins the campaign of a job that a worker has left to the pool.
+    /// Begins the campaign of a job whose number a worker has left to the pool.
     ///
     /// # Errors
     /// The checkpoint cannot be made.
     pub(crate) fn begin(
         &mut self,
-        manifest: &Manifest,
         job: u64,
+        number: HexInteger,
+        is_balanced: bool,
         found: Factorization,
         us: u64,
     ) -> Result<(), FolderError> {
-        let number = &manifest.request.numbers()[job as usize].0;
-        let mut campaign = Campaign::new(number.clone(), manifest.request.is_balanced);
+        let mut campaign = Campaign::new(number.0, is_balanced);
         campaign.begin(found, us);
         let checkpoint = Checkpoint::create(&self.folder, job)?;
         self.campaigns.insert(job, (campaign, checkpoint));
@@ -353,7 +356,7 @@ fn unit(
         deadline_ms,
         hand_back: true,
         work: Work::Factor(FactorJobs {
-            numbers: vec![HexInteger(issue.number)],
+            numbers: vec![HexInteger(issue.number)].into(),
             leave_above: issue.share.is_none().then_some(LEAVE_ABOVE_BITS),
             share: issue.share,
         }),

@@ -1,19 +1,27 @@
 //! Reading of integers, one a line.
 
-use std::io::{BufRead, Read};
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+};
 
 use primepool_common::message::{HexInteger, MAX_INTEGER_BITS};
+
+use super::Semiprimes;
 
 /// Longest line with an integer, in bytes: its decimal digits are the longest, and there is room for white space.
 const LONGEST_LINE: u64 = MAX_INTEGER_BITS as u64 / 3 + 1024;
 
-/// Reads integers, one a line; `#` begins a comment. Lines are bounded while they are read, so that a file that is none of
-/// this kind is not read whole.
+/// Reads integers, one a line, and hands them out; `#` begins a comment. Lines are bounded while they
+/// are read, so that a file that is none of this kind is not read whole.
 ///
 /// # Errors
-/// What is wrong, with the number of the line.
-pub fn read_integers(mut lines: impl BufRead) -> Result<Vec<HexInteger>, String> {
-    let mut integers = Vec::new();
+/// What is wrong, with the number of the line, or what `each` says.
+pub fn read_integers(
+    mut lines: impl BufRead,
+    mut each: impl FnMut(HexInteger) -> Result<(), String>,
+) -> Result<(), String> {
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();
@@ -40,10 +48,67 @@ pub fn read_integers(mut lines: impl BufRead) -> Result<Vec<HexInteger>, String>
         if !text.trim().is_empty() {
             let integer =
                 HexInteger::parse_human(text).map_err(|error| format!("line {number}: {error}"))?;
-            integers.push(integer);
+            each(integer)?;
         }
     }
-    Ok(integers)
+    Ok(())
+}
+
+/// Where the integers of a run come from: all of these, in this order.
+#[derive(Debug, Clone)]
+pub struct IntegerSource {
+    /// On the command line.
+    pub listed: Vec<HexInteger>,
+    /// In a file; `-` is standard input.
+    pub file: Option<PathBuf>,
+    /// The option that names the file.
+    pub option: &'static str,
+    /// Made at random.
+    pub semiprimes: Option<Semiprimes>,
+}
+
+impl IntegerSource {
+    /// Hands out the integers.
+    ///
+    /// # Errors
+    /// The file cannot be read, has no integers or something else, or what `each` says; for people.
+    pub(crate) fn read(
+        &self,
+        mut each: impl FnMut(HexInteger) -> Result<(), String>,
+    ) -> Result<(), String> {
+        self.listed.iter().cloned().try_for_each(&mut each)?;
+        if let Some(path) = &self.file {
+            self.read_file(path, &mut each)?;
+        }
+        match self.semiprimes {
+            Some(semiprimes) => semiprimes.make(each),
+            None => Ok(()),
+        }
+    }
+
+    fn read_file(
+        &self,
+        path: &Path,
+        each: &mut impl FnMut(HexInteger) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let name = format!("{} {}", self.option, path.display());
+        let mut is_empty = true;
+        let each = |integer| {
+            is_empty = false;
+            each(integer)
+        };
+        let read = if path == Path::new("-") {
+            read_integers(io::stdin().lock(), each)
+        } else {
+            let file = File::open(path).map_err(|error| format!("cannot read {name}: {error}"))?;
+            read_integers(BufReader::new(file), each)
+        };
+        read.map_err(|error| format!("{name}: {error}"))?;
+        if is_empty {
+            return Err(format!("{name} holds no integers: write one a line"));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -53,15 +118,23 @@ mod tests {
 
     #[test]
     fn integers_are_read_line_by_line() {
-        let read = |text: &str| read_integers(text.as_bytes());
+        fn read_all(lines: impl BufRead) -> Result<Vec<HexInteger>, String> {
+            let mut all = Vec::new();
+            read_integers(lines, |integer| {
+                all.push(integer);
+                Ok(())
+            })?;
+            Ok(all)
+        }
+        let read = |text: &str| read_all(text.as_bytes());
         let three = read("5\n\n 0xff\r\n-1").unwrap();
         assert_eq!(three, [5, 255, -1].map(|n| HexInteger(n.into())));
         let commented = read("\u{feff}# primes\n5 # five\n\n7").unwrap();
         assert_eq!(commented, [5, 7].map(|n| HexInteger(n.into())));
         assert!(read("5\nx").unwrap_err().starts_with("line 2: "));
-        assert!(read_integers(&b"\xff"[..]).is_err());
+        assert!(read_all(&b"\xff"[..]).is_err());
         // A file without end.
         let endless = std::io::BufReader::new(std::io::repeat(b'1'));
-        assert!(read_integers(endless).unwrap_err().contains("longer than"));
+        assert!(read_all(endless).unwrap_err().contains("longer than"));
     }
 }

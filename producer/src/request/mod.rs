@@ -6,11 +6,14 @@ mod print;
 mod run;
 mod semiprimes;
 mod verify;
+mod weights;
 
-pub use integers::read_integers;
+pub use integers::{IntegerSource, read_integers};
 pub use packing::{Packing, UnitSize};
 pub use print::Print;
 pub use run::Request;
 pub(crate) use run::{LEAVE_ABOVE_BITS, MAX_COUNT};
 pub use semiprimes::Semiprimes;
 pub use verify::Verify;
+pub use weights::Weights;
+pub(crate) use weights::{BLOCK, work_us};

@@ -2,11 +2,11 @@
 
 use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 
-use primepool_common::message::MAX_UNIT_JOBS;
+use primepool_common::message::{JobKind, MAX_UNIT_JOBS};
 use primepool_engine::Kernel;
 use serde::{Deserialize, Serialize};
 
-use super::Request;
+use super::{Request, Weights};
 
 /// `--unit-size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,10 @@ pub struct Packing {
     pub least: u64,
     /// Workers that are counted on.
     pub workers: u64,
+    /// Most jobs in a unit, where jobs count by their work: one of the largest is 1 then, and
+    /// `most` and `least` are sums.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_jobs: Option<u64>,
 }
 
 impl Packing {
@@ -79,12 +83,19 @@ impl Packing {
                 most: jobs,
                 least: jobs,
                 workers: 1,
+                most_jobs: None,
             }),
             UnitSize::Auto => {
                 // More may come: two nodes of two cores are the least.
                 let workers = u64::from(workers).max(4);
                 let job_s = request.work.jobs().expected_seconds(Some(kernel));
-                Ok(Self::of_pace(request, job_s, request.count(), workers))
+                let by_work = request.kind() == JobKind::Factor;
+                let most_jobs = by_work.then_some(answer_limit);
+                let work = request.count() as f64;
+                Ok(Self {
+                    most_jobs,
+                    ..Self::of_pace(request, job_s, work, workers)
+                })
             }
         }
     }
@@ -104,22 +115,26 @@ impl Packing {
         self.workers > 1
     }
 
-    /// The sizes for the `left` jobs that are not published yet, if they should differ from these:
-    /// `job_s` are seconds of a worker for a job as measured, `workers` is how many are there.
+    /// The sizes for the jobs that are not published yet, of which the work is `left`, if they should
+    /// differ from these: `job_s` are seconds of a worker for one of the largest, as measured,
+    /// `workers` is how many are there.
     #[must_use]
     pub(crate) fn adapted(
         &self,
         request: &Request,
         job_s: f64,
-        left: u64,
+        left: f64,
         workers: u32,
     ) -> Option<Self> {
-        if !self.is_adaptive() || left == 0 || job_s <= 0.0 {
+        if !self.is_adaptive() || left <= 0.0 || job_s <= 0.0 {
             return None;
         }
         // One worker would get the rest as one unit.
         let workers = u64::from(workers).max(2);
-        let new = Self::of_pace(request, job_s, left, workers);
+        let new = Self {
+            most_jobs: self.most_jobs,
+            ..Self::of_pace(request, job_s, left, workers)
+        };
         let is_far = |a: u64, b: u64| {
             let (a, b) = (a.max(1) as f64, b.max(1) as f64);
             a / b > WORTHWHILE || b / a > WORTHWHILE
@@ -127,27 +142,36 @@ impl Packing {
         (is_far(new.most, self.most) || is_far(new.workers, self.workers)).then_some(new)
     }
 
-    fn of_pace(request: &Request, job_s: f64, jobs: u64, workers: u64) -> Self {
+    fn of_pace(request: &Request, job_s: f64, work: f64, workers: u64) -> Self {
         let (least, most) = UNIT_SECONDS.into_inner();
-        let run_s = job_s * jobs as f64;
+        let run_s = job_s * work;
         let unit_s = (run_s / workers as f64 / UNITS_A_WORKER).clamp(least, most);
         let most = ((unit_s / job_s) as u64).clamp(1, answer_limit(request));
         Self {
             most,
             least: most.div_ceil(10),
             workers,
+            most_jobs: None,
         }
     }
 
-    /// Index of each unit's first job, in order, and `count` at the end.
+    /// Whether jobs count by their work.
     #[must_use]
-    pub fn bounds(&self, count: u64) -> Vec<u64> {
-        let mut bounds = vec![0];
-        let mut first = 0;
+    pub fn is_by_work(&self) -> bool {
+        self.most_jobs.is_some()
+    }
+
+    /// Index of the first job of each unit, in order, from the one that begins with job `first` on;
+    /// and the number of jobs at the end.
+    #[must_use]
+    pub fn bounds(&self, weights: &Weights, mut first: u64) -> Vec<u64> {
+        let count = weights.count();
+        let mut bounds = vec![first];
         while first < count {
-            let left = count - first;
-            let size = left.div_ceil(self.workers).clamp(self.least, self.most);
-            first += size.min(left);
+            let left = weights.of(first..count);
+            let share = (left / self.workers as f64).ceil() as u64;
+            let end = weights.end(first, share.clamp(self.least, self.most));
+            first = end.min(first + self.most_jobs.unwrap_or(u64::MAX - first));
             bounds.push(first);
         }
         bounds
@@ -176,7 +200,12 @@ impl Packing {
     /// Why it does not.
     pub(crate) fn validate(&self) -> Result<(), String> {
         let fits = 1 <= self.least && self.least <= self.most && self.most <= MAX_UNIT_JOBS;
-        if !fits || self.workers == 0 {
+        if !fits
+            || self.workers == 0
+            || !self
+                .most_jobs
+                .is_none_or(|most| (1..=MAX_UNIT_JOBS).contains(&most))
+        {
             return Err(format!(
                 "units of {} to {} jobs for {} workers (1 to {MAX_UNIT_JOBS} jobs, a worker at least)",
                 self.least, self.most, self.workers
@@ -206,8 +235,10 @@ mod tests {
     proptest! {
         #[test]
         fn every_job_is_in_one_unit(count in 1u64..5000, most in 1u64..300, workers in 1u64..64) {
-            let packing = Packing { most, least: most.div_ceil(10), workers };
-            let bounds = packing.bounds(count);
+            let packing = Packing {
+                most, least: most.div_ceil(10), workers, most_jobs: None
+            };
+            let bounds = packing.bounds(&Weights::equal(count), 0);
             prop_assert_eq!(bounds[0], 0);
             prop_assert_eq!(*bounds.last().unwrap(), count);
             for pair in bounds.windows(2) {
@@ -221,7 +252,7 @@ mod tests {
         let packing =
             Packing::choose(&request(256, 100_000), UnitSize::Auto, 2, Kernel::fastest()).unwrap();
         assert!(packing.most > 10, "{packing:?}");
-        let bounds = packing.bounds(100_000);
+        let bounds = packing.bounds(&Weights::equal(100_000), 0);
         let size = |i: usize| bounds[i + 1] - bounds[i];
         assert_eq!(size(0), packing.most);
         assert!(size(bounds.len() - 2) <= packing.least);
@@ -241,8 +272,10 @@ mod tests {
             most: 100,
             least: 10,
             workers: 4,
+            most_jobs: None,
         };
-        let adapted = |job_s, left, workers| packing.adapted(&request, job_s, left, workers);
+        let adapted =
+            |job_s, left: u32, workers| packing.adapted(&request, job_s, f64::from(left), workers);
         // A unit of 100 jobs takes 50 to 200 ms as it is.
         assert_eq!(adapted(2e-3, 1_000_000, 4), None);
         // Jobs are ten times as long: 200 ms again, of a long run.
@@ -262,7 +295,7 @@ mod tests {
             workers: 1,
             ..packing
         };
-        assert_eq!(fixed.adapted(&request, 1.0, 1_000_000, 100), None);
+        assert_eq!(fixed.adapted(&request, 1.0, 1e6, 100), None);
         assert_eq!(
             (fixed.most_ever(&request), packing.most_ever(&request)),
             (100, 50_000)
@@ -273,7 +306,7 @@ mod tests {
     fn a_fixed_size_is_kept_or_refused() {
         let packing =
             Packing::choose(&request(1024, 10), UnitSize::Fixed(3), 1, Kernel::fastest()).unwrap();
-        assert_eq!(packing.bounds(10), [0, 3, 6, 9, 10]);
+        assert_eq!(packing.bounds(&Weights::equal(10), 0), [0, 3, 6, 9, 10]);
         assert!(
             Packing::choose(
                 &request(65_536, 10),
@@ -283,5 +316,29 @@ mod tests {
             )
             .is_err()
         );
+    }
+
+    #[test]
+    fn units_of_large_and_small_numbers_are_cut_by_work() {
+        let packing = Packing {
+            most: 4,
+            least: 1,
+            workers: 2,
+            most_jobs: Some(1000),
+        };
+        // 6,400 small numbers, 64 large ones: all the small ones are as much as ten of these.
+        let mut work = vec![0.1; 100];
+        work.push(64.0);
+        let weights = Weights::of_blocks(6464, &work, 1.0);
+        let bounds = packing.bounds(&weights, 0);
+        let sizes: Vec<u64> = bounds.windows(2).map(|two| two[1] - two[0]).collect();
+        assert_eq!(sizes[..6], [1000; 6], "the most jobs of a unit");
+        let large = bounds.windows(2).filter(|two| two[0] >= 6400);
+        assert!(large.clone().count() > 16);
+        for two in large {
+            assert!(two[1] - two[0] <= 4, "{two:?}");
+        }
+        // Packed anew from a job on: 400 small numbers, and three large ones.
+        assert_eq!(packing.bounds(&weights, 6000)[..2], [6000, 6403]);
     }
 }

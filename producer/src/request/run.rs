@@ -1,8 +1,10 @@
 //! What a run asks for.
 
+use std::ops::Range;
+
 use primepool_common::{
     jobs::{JobFields, WrittenJobs},
-    message::{HexInteger, JobKind, MAX_INTEGER_BITS, RunId, VERSION, Work, WorkUnit},
+    message::{HexInteger, Integers, JobKind, MAX_INTEGER_BITS, RunId, VERSION, Work, WorkUnit},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -56,21 +58,23 @@ impl Request {
         self.work.count()
     }
 
-    /// The integers to factor, a job each; none in runs of other kinds.
+    /// The integers of the jobs; none of kinds without.
     #[must_use]
-    pub fn numbers(&self) -> &[HexInteger] {
+    pub(crate) fn integers(&self) -> &Integers {
+        const NONE: &Integers = &Integers::Listed(Vec::new());
         match &self.work {
             Work::Factor(jobs) => &jobs.numbers,
-            _ => &[],
+            Work::NextPrime(jobs) => &jobs.after,
+            _ => NONE,
         }
     }
 
-    /// Where a job of kind `next-prime` starts.
-    #[must_use]
-    pub(crate) fn after(&self, job: u64) -> Option<&HexInteger> {
-        match &self.work {
-            Work::NextPrime(jobs) => jobs.after.get(job as usize),
-            _ => None,
+    /// Changes the integers of the jobs, if the kind has any.
+    pub(crate) fn set_integers(&mut self, integers: Integers) {
+        match &mut self.work {
+            Work::Factor(jobs) => jobs.numbers = integers,
+            Work::NextPrime(jobs) => jobs.after = integers,
+            _ => {}
         }
     }
 
@@ -96,27 +100,27 @@ impl Request {
         self.kind() == JobKind::Factor && self.work.bits() > LEAVE_ABOVE_BITS
     }
 
-    /// The unit of jobs `first..end`.
+    /// The unit of these jobs; `integers` are theirs, if they have any.
     #[must_use]
     pub fn unit(
         &self,
         run: &RunId,
         unit: u64,
-        first: u64,
-        end: u64,
+        jobs: Range<u64>,
+        integers: Vec<HexInteger>,
         published_ns: u64,
     ) -> WorkUnit {
         WorkUnit {
             version: VERSION,
             run: run.clone(),
             unit,
-            first,
+            first: jobs.start,
             published_ns,
             seed: self.seed,
             avoid: Vec::new(),
             deadline_ms: self.deadline_ms,
             hand_back: true,
-            work: self.work.slice(first..end),
+            work: self.work.part(jobs, integers),
         }
     }
 }
@@ -208,16 +212,29 @@ mod tests {
                 r#"{"kind":"prime","bits":64,"count":9,"method":"uniform","seed":3}"#,
             ),
             (
-                Work::NextPrime(NextPrimeJobs { after: numbers() }),
+                Work::NextPrime(NextPrimeJobs {
+                    after: numbers().into(),
+                }),
                 r#"{"kind":"next-prime","bits":0,"count":2,"after":["5b","ff"],"seed":3}"#,
             ),
             (
                 Work::Factor(FactorJobs {
-                    numbers: numbers(),
+                    numbers: numbers().into(),
                     leave_above: Some(LEAVE_ABOVE_BITS),
                     share: None,
                 }),
                 r#"{"kind":"factor","bits":0,"count":2,"numbers":["5b","ff"],"seed":3}"#,
+            ),
+            (
+                Work::Factor(FactorJobs {
+                    numbers: Integers::InFile {
+                        count: 10_000_000,
+                        bits: 64,
+                    },
+                    leave_above: Some(LEAVE_ABOVE_BITS),
+                    share: None,
+                }),
+                r#"{"kind":"factor","bits":0,"count":10000000,"most_bits":64,"seed":3}"#,
             ),
             (
                 Work::Noop(NoopJobs { count: 4 }),

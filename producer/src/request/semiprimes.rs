@@ -15,21 +15,28 @@ pub struct Semiprimes {
 }
 
 impl Semiprimes {
-    /// Makes them: products of exactly so many bits of two different primes whose sizes differ by one bit at most.
+    /// Makes them and hands them out: products of exactly so many bits of two different primes whose
+    /// sizes differ by one bit at most.
     ///
     /// # Errors
-    /// The operating system gives no random bits, for people.
-    pub fn make(&self) -> Result<Vec<HexInteger>, String> {
+    /// The operating system gives no random bits, for people; or what `each` says.
+    pub(crate) fn make(
+        &self,
+        mut each: impl FnMut(HexInteger) -> Result<(), String>,
+    ) -> Result<(), String> {
         let mut engine = Engine::default();
-        let mut products = Vec::new();
+        let mut made = 0;
         // Each attempt draws two primes from streams of its own.
         let mut attempt = 0;
-        while (products.len() as u64) < self.count {
+        while made < self.count {
             let product = product(&mut engine, self.bits, self.seed, attempt);
-            products.extend(product.map_err(|e| e.to_string())?.map(HexInteger));
+            if let Some(product) = product.map_err(|error| error.to_string())? {
+                each(HexInteger(product))?;
+                made += 1;
+            }
             attempt += 1;
         }
-        Ok(products)
+        Ok(())
     }
 }
 
@@ -65,7 +72,13 @@ mod tests {
     use super::*;
 
     fn make(count: u64, bits: u32, seed: Option<u64>) -> Vec<HexInteger> {
-        Semiprimes { count, bits, seed }.make().unwrap()
+        let mut products = Vec::new();
+        let each = |product| {
+            products.push(product);
+            Ok(())
+        };
+        Semiprimes { count, bits, seed }.make(each).unwrap();
+        products
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! worker.
 
 use std::{
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -64,7 +63,7 @@ impl<A: Send + 'static> Sink<A> {
         let us = us.min(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
         if published.is_some() {
             self.tally.busy(&node, us as f64 / 1e3);
-            self.units.lock().note_time(Duration::from_micros(us), 0);
+            self.units.lock().note_time(Duration::from_micros(us), 0..0);
         }
         let mut wrong = None;
         let answer = match outcome {
@@ -75,11 +74,7 @@ impl<A: Send + 'static> Sink<A> {
                     return;
                 };
                 let divisor = HexInteger(divisor.clone());
-                wrong = self.fault(
-                    job,
-                    &Factored::new(divisor, (*found).clone()),
-                    &found.reason,
-                );
+                wrong = self.fault(&Factored::new(divisor, (*found).clone()), &found.reason);
                 Answer::TakenApart(*found)
             }
             JobOutcome::Failed { reason } | JobOutcome::Rejected { reason } => {
@@ -114,10 +109,10 @@ impl<A: Send + 'static> Sink<A> {
     }
 
     /// What is wrong with a factorisation, if anything is.
-    fn fault(&mut self, job: u64, factored: &Factored, reason: &Option<String>) -> Option<String> {
+    fn fault(&mut self, factored: &Factored, reason: &Option<String>) -> Option<String> {
         let claim = Claim {
-            job,
             value: None,
+            after: None,
             factored: Some(factored),
             leaves_to_us: reason.is_none(),
             always: true,
@@ -137,15 +132,15 @@ impl<A: Send + 'static> Sink<A> {
                 .rows
                 .retain_mut(|row| match row.take_left_to_pool() {
                     None => true,
-                    Some(found) => {
-                        left.push((row.job, found, (row.compute_ms * 1e3) as u64));
+                    Some((n, found)) => {
+                        left.push((row.job, n, found, (row.compute_ms * 1e3) as u64));
                         false
                     }
                 });
         }
-        let manifest = Arc::clone(&self.manifest);
-        for (job, found, us) in left {
-            let begun = self.factoring.begin(&manifest, job, found, us);
+        let is_balanced = self.manifest.request.is_balanced;
+        for (job, n, found, us) in left {
+            let begun = self.factoring.begin(job, n, is_balanced, found, us);
             begun.map_err(|error| error.to_string())?;
         }
         Ok(())
@@ -217,7 +212,7 @@ impl<A: Send + 'static> Sink<A> {
             candidates: 0,
         };
         // Each part of it was verified when it arrived.
-        match self.fault(concluded.job, &factored, &found.reason) {
+        match self.fault(&factored, &found.reason) {
             None => row.factored = Some(factored),
             Some(fault) => {
                 row.outcome = RowOutcome::Failed;

@@ -29,8 +29,8 @@ impl<A: Send + 'static> Sink<A> {
                 if matches!(row.outcome, RowOutcome::Ok | RowOutcome::Partial) {
                     places.push((i, j));
                     results.push(Claim {
-                        job: row.job,
                         value: row.prime.as_ref().map(|hex| &hex.0.0),
+                        after: row.after.as_ref().map(|hex| &hex.0.0),
                         factored: row.factored.as_ref(),
                         leaves_to_us: row.reason.is_none(),
                         always: has_been_wrong,

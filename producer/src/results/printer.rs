@@ -1,8 +1,8 @@
 //! Prints results to standard output while the run goes on.
 //!
-//! In order, a line waits for the lines of the jobs before it. It waits in the results file, and is
-//! read from there when its turn comes; only where that file cannot be read back does it wait in
-//! memory.
+//! In order, a line waits for the lines of the jobs before it. A few wait in memory, the others in the
+//! results file, from where they are read when their turn comes. Where that file cannot be read back,
+//! all wait in memory.
 
 use std::{collections::BTreeMap, fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -17,9 +17,12 @@ use crate::{
 enum Waiting {
     /// Where it is in the results file.
     At(u64, usize),
-    /// The line itself.
+    /// What is to be printed.
     Held(Vec<u8>),
 }
+
+/// Bytes that wait in memory, as far as the results file can be read back.
+const MOST_HELD: usize = 16 << 20;
 
 /// Prints results.
 pub(crate) struct Printer {
@@ -31,6 +34,8 @@ pub(crate) struct Printer {
     /// The job whose line is next.
     next: u64,
     waiting: BTreeMap<u64, Waiting>,
+    /// Bytes in `waiting`.
+    held: usize,
     /// The results, if they can be read back, and their length so far.
     file: Option<File>,
     length: u64,
@@ -47,60 +52,77 @@ type Output = Box<dyn FnMut(&[u8]) -> Result<(), OutputError> + Send>;
 const LINES_ON_TERMINAL: u64 = 100;
 
 impl Printer {
-    /// Prints what `results` holds already, in the file at `path`, and then what is added, by way of
-    /// `output`.
+    /// Prints what is added to the results, in the file at `path`, by way of `output`.
     pub(crate) fn new(
         what: Print,
         is_ordered: bool,
         is_terminal: bool,
         path: &Path,
-        results: &str,
         output: Output,
     ) -> Self {
         let is_off = what == Print::Nothing;
         let file = if is_off { None } else { File::open(path).ok() };
         let is_regular = |file: &File| file.metadata().is_ok_and(|data| data.is_file());
-        let mut printer = Self {
+        Self {
             what,
             is_ordered,
             left: is_terminal.then_some(LINES_ON_TERMINAL),
             omitted: 0,
             next: 0,
             waiting: BTreeMap::new(),
+            held: 0,
             file: file.filter(is_regular),
             length: 0,
             text: Vec::new(),
             output,
             error: None,
-        };
-        printer.written(results.as_bytes());
-        printer
+        }
     }
 
-    /// Whole lines were added to the results.
-    pub(crate) fn written(&mut self, lines: &[u8]) {
+    /// A line of the results of an earlier session.
+    pub(crate) fn add_old(&mut self, line: &[u8]) {
+        match job_of(line) {
+            Some(job) => self.add(line, job, || factorization(line)),
+            None => self.length += line.len() as u64,
+        }
+    }
+
+    /// A line was added to the results, that of a job. [`Printer::flush`] prints what has its turn.
+    pub(crate) fn add(
+        &mut self,
+        line: &[u8],
+        job: u64,
+        factorization: impl FnOnce() -> Option<String>,
+    ) {
+        let at = self.length;
+        self.length += line.len() as u64;
         if self.what == Print::Nothing {
             return;
         }
-        let mut at = self.length;
-        for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            let start = at;
-            at += line.len() as u64;
-            let Some(job) = job_of(line) else { continue };
-            if !self.is_ordered {
-                self.push(line);
-            } else if job == self.next {
-                self.push(line);
-                self.next += 1;
-            } else {
-                let waiting = match &self.file {
-                    Some(_) => Waiting::At(start, line.len()),
-                    None => Waiting::Held(line.to_vec()),
-                };
-                self.waiting.insert(job, waiting);
-            }
+        let is_next = !self.is_ordered || job == self.next;
+        if !is_next && self.file.is_some() && self.held >= MOST_HELD {
+            self.waiting.insert(job, Waiting::At(at, line.len()));
+            return;
         }
-        self.length = at;
+        let text = match self.what {
+            Print::Nothing => Vec::new(),
+            Print::Rows => line.to_vec(),
+            Print::Factorizations => as_line(factorization()),
+        };
+        if !is_next {
+            self.held += text.len();
+            self.waiting.insert(job, Waiting::Held(text));
+            return;
+        }
+        self.push(&text);
+        if self.is_ordered {
+            self.next += 1;
+            self.push_next();
+        }
+    }
+
+    /// The lines that waited for this one.
+    fn push_next(&mut self) {
         while let Some(entry) = self.waiting.first_entry()
             && *entry.key() == self.next
         {
@@ -108,7 +130,6 @@ impl Printer {
             self.push_waiting(waiting);
             self.next += 1;
         }
-        self.flush();
     }
 
     /// The run is over: prints the lines that waited for jobs without a result. Gives the number of
@@ -129,9 +150,13 @@ impl Printer {
 
     fn push_waiting(&mut self, waiting: Waiting) {
         match waiting {
-            Waiting::Held(line) => self.push(&line),
+            Waiting::Held(text) => {
+                self.held -= text.len();
+                self.push(&text);
+            }
             Waiting::At(at, length) => match self.read(at, length) {
-                Ok(line) => self.push(&line),
+                Ok(line) if self.what == Print::Rows => self.push(&line),
+                Ok(line) => self.push(&as_line(factorization(&line))),
                 Err(error) => self.error = Some(error.into()),
             },
         }
@@ -145,31 +170,26 @@ impl Printer {
         Ok(line)
     }
 
-    fn push(&mut self, line: &[u8]) {
-        let start = self.text.len();
-        match self.what {
-            Print::Nothing => {}
-            Print::Rows => self.text.extend_from_slice(line),
-            Print::Factorizations => {
-                if let Some(line) = factorization(line) {
-                    self.text.extend_from_slice(line.as_bytes());
-                    self.text.push(b'\n');
-                }
-            }
+    fn push(&mut self, text: &[u8]) {
+        if text.is_empty() {
+            return;
         }
-        if let Some(left) = &mut self.left
-            && self.text.len() > start
-        {
-            if *left == 0 {
-                self.text.truncate(start);
-                self.omitted += 1;
-            } else {
-                *left -= 1;
+        match &mut self.left {
+            Some(0) => self.omitted += 1,
+            left => {
+                if let Some(left) = left {
+                    *left -= 1;
+                }
+                self.text.extend_from_slice(text);
+                if self.text.len() >= PRINTED_AT_ONCE {
+                    self.flush();
+                }
             }
         }
     }
 
-    fn flush(&mut self) {
+    /// Prints what has its turn.
+    pub(crate) fn flush(&mut self) {
         if self.error.is_none()
             && !self.text.is_empty()
             && let Err(error) = (self.output)(&self.text)
@@ -178,6 +198,18 @@ impl Printer {
         }
         self.text.clear();
     }
+}
+
+/// Bytes that are printed at a time.
+const PRINTED_AT_ONCE: usize = 1 << 20;
+
+/// A line with its end; nothing of nothing.
+fn as_line(text: Option<String>) -> Vec<u8> {
+    let mut line = text.map(String::into_bytes).unwrap_or_default();
+    if !line.is_empty() {
+        line.push(b'\n');
+    }
+    line
 }
 
 #[cfg(test)]
@@ -219,12 +251,24 @@ mod tests {
         (text, output)
     }
 
+    fn add_all(printer: &mut Printer, lines: &str) {
+        for line in lines.split_inclusive('\n') {
+            let job = job_of(line.as_bytes()).unwrap();
+            printer.add(line.as_bytes(), job, || factorization(line.as_bytes()));
+        }
+        printer.flush();
+    }
+
     impl Printed {
         fn new(what: Print, is_ordered: bool, is_terminal: bool, before: &str) -> Self {
             let mut file = tempfile::NamedTempFile::new().unwrap();
             file.write_all(before.as_bytes()).unwrap();
             let (text, output) = collected();
-            let printer = Printer::new(what, is_ordered, is_terminal, file.path(), before, output);
+            let mut printer = Printer::new(what, is_ordered, is_terminal, file.path(), output);
+            before
+                .split_inclusive('\n')
+                .for_each(|line| printer.add_old(line.as_bytes()));
+            printer.flush();
             Self {
                 file,
                 text,
@@ -235,7 +279,7 @@ mod tests {
         fn add(&mut self, jobs: &[u64]) {
             let lines: String = jobs.iter().map(|job| line(*job)).collect();
             self.file.write_all(lines.as_bytes()).unwrap();
-            self.printer.written(lines.as_bytes());
+            add_all(&mut self.printer, &lines);
         }
 
         /// The numbers that were printed since the last call.
@@ -268,6 +312,19 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_fit_into_memory_waits_in_the_file() {
+        let mut printed = Printed::new(Print::Factorizations, true, false, "");
+        printed.printer.held = MOST_HELD;
+        printed.add(&[2, 1]);
+        printed.printer.held = 0;
+        printed.add(&[3]);
+        assert_eq!(printed.printer.held, "5 = 5\n".len());
+        printed.add(&[0]);
+        assert_eq!(printed.numbers(), ["2", "3", "4", "5"]);
+        assert_eq!(printed.printer.held, 0);
+    }
+
+    #[test]
     fn unordered_lines_come_at_once() {
         let mut printed = Printed::new(Print::Factorizations, false, false, &line(1));
         printed.add(&[3, 0]);
@@ -292,9 +349,8 @@ mod tests {
     fn a_file_that_cannot_be_read_back_is_no_obstacle() {
         let (text, output) = collected();
         let null = Path::new("/dev/null");
-        let mut printer = Printer::new(Print::Factorizations, true, false, null, "", output);
-        printer.written(line(1).as_bytes());
-        printer.written(line(0).as_bytes());
+        let mut printer = Printer::new(Print::Factorizations, true, false, null, output);
+        add_all(&mut printer, &(line(1) + &line(0)));
         assert_eq!(*text.lock().unwrap(), "2 = 2\n3 = 3\n");
     }
 
@@ -303,9 +359,9 @@ mod tests {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         let output = Box::new(move |_: &[u8]| Err(full().into()));
         let null = Path::new("/dev/null");
-        let mut printer = Printer::new(Print::Factorizations, false, false, null, "", output);
-        printer.written(line(0).as_bytes());
-        printer.written(line(1).as_bytes());
+        let mut printer = Printer::new(Print::Factorizations, false, false, null, output);
+        add_all(&mut printer, &line(0));
+        add_all(&mut printer, &line(1));
         assert!(printer.finish().is_err());
     }
 }

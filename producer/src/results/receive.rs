@@ -1,24 +1,53 @@
 //! Receives answers: reads each, and drops jobs that have a result.
 
-use std::time::{Duration, Instant};
+use std::{
+    iter,
+    time::{Duration, Instant},
+};
 
 use primepool_common::{
-    message::{JobAnswer, JobOutcome, NodeSample, UnitId, decode_answer, is_node_name},
+    message::{
+        HexInteger, JobAnswer, JobKind, JobOutcome, NodeSample, UnitAnswer, UnitId, decode_answer,
+        is_node_name,
+    },
     metrics::points,
 };
 use tracing::warn;
 
 use super::sink::{Answered, Arrival, Sink, microseconds};
-use crate::run_dir::{Factored, Hex, Manifest, Origin, Row, RowOutcome};
+use crate::run_dir::{Factored, FolderError, Hex, Origin, Row, RowOutcome};
 
 /// Refused answers and wrong results that the log has a line for, of each node; a flood must not fill it.
 pub(super) const REFUSALS_TOLD: u64 = 20;
 
 impl<A: Send + 'static> Sink<A> {
     /// Reads one answer: the rows of those of its jobs that have not ended before.
-    pub(super) fn read(&mut self, arrival: &mut Arrival<A>) -> Option<Answered> {
+    ///
+    /// # Errors
+    /// The integers of the jobs cannot be read.
+    pub(super) fn read(
+        &mut self,
+        arrival: &mut Arrival<A>,
+    ) -> Result<Option<Answered>, FolderError> {
+        let Some(answer) = self.decode(arrival) else {
+            return Ok(None);
+        };
+        if UnitId::of(answer.unit).is_of_campaign() {
+            self.read_campaign_unit(answer, arrival);
+            return Ok(None);
+        }
+        let jobs = self.units.lock().bounds(answer.unit);
+        let integers = match (&self.integers, jobs) {
+            (Some(integers), Some((first, end))) => integers.read(first..end)?,
+            _ => Vec::new(),
+        };
+        Ok(self.read_unit(answer, arrival, integers))
+    }
+
+    /// Reads the body of an answer of this run.
+    fn decode(&mut self, arrival: &mut Arrival<A>) -> Option<UnitAnswer> {
         let body = std::mem::replace(&mut arrival.body, Err(0));
-        let mut answer = match body.as_deref().map(decode_answer) {
+        let answer = match body.as_deref().map(decode_answer) {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return self.refuse(None, &error.to_string()),
             Err(length) => {
@@ -33,10 +62,17 @@ impl<A: Send + 'static> Sink<A> {
         if answer.run != self.manifest.run {
             return self.refuse(node, "it belongs to another run");
         }
-        if UnitId::of(answer.unit).is_of_campaign() {
-            self.read_campaign_unit(answer, arrival);
-            return None;
-        }
+        Some(answer)
+    }
+
+    /// Reads the answer to a unit of the run; `integers` are those of its jobs.
+    fn read_unit(
+        &mut self,
+        mut answer: UnitAnswer,
+        arrival: &Arrival<A>,
+        integers: Vec<HexInteger>,
+    ) -> Option<Answered> {
+        let node = Some(&*answer.node);
         let Some((first, end)) = self.units.lock().bounds(answer.unit) else {
             return self.refuse(node, "the run has no such unit");
         };
@@ -79,7 +115,7 @@ impl<A: Send + 'static> Sink<A> {
         // What a node says of itself is bounded by what we see.
         let time = Duration::from_micros(compute_us).min(latency);
         if is_worked_on {
-            self.units.lock().note_time(time, count as u64);
+            self.units.lock().note_time(time, first..end);
         }
         if published.is_some() {
             self.tally.busy(&answer.node, compute_ms);
@@ -93,14 +129,15 @@ impl<A: Send + 'static> Sink<A> {
         };
         let mut duplicates = 0;
         let mut rows = Vec::with_capacity(count);
-        for (job, answer) in (first..).zip(jobs) {
+        let integers = integers.into_iter().map(Some).chain(iter::repeat(None));
+        for ((job, answer), integer) in (first..).zip(jobs).zip(integers) {
             let done = &mut self.done[job as usize];
             if *done {
                 duplicates += 1;
                 continue;
             }
             *done = true;
-            rows.push(row(&self.manifest, job, answer));
+            rows.push(row(self.manifest.request.kind(), job, integer, answer));
         }
         if duplicates > 0 {
             self.tally.duplicate(&origin.node, duplicates);
@@ -137,7 +174,8 @@ impl<A: Send + 'static> Sink<A> {
     }
 }
 
-fn row(manifest: &Manifest, job: u64, answer: JobAnswer) -> Row {
+/// What is written of a job; `integer` is the one that it is about.
+fn row(kind: JobKind, job: u64, mut integer: Option<HexInteger>, answer: JobAnswer) -> Row {
     let (mut value, mut factored) = (None, None);
     let (outcome, reason) = match answer.outcome {
         JobOutcome::Ok { value: found } => {
@@ -147,22 +185,21 @@ fn row(manifest: &Manifest, job: u64, answer: JobAnswer) -> Row {
         // Nobody has asked for them.
         JobOutcome::Relations(_) => (RowOutcome::Ok, None),
         JobOutcome::Factored(mut found) => {
-            let n = manifest.request.numbers().get(job as usize);
             let outcome = RowOutcome::of(&found);
             let reason = found.reason.take();
-            factored = n.map(|n| Factored::new(n.clone(), *found));
+            factored = integer.take().map(|n| Factored::new(n, *found));
             (outcome, reason)
         }
         JobOutcome::Failed { reason } => (RowOutcome::Failed, Some(reason)),
         JobOutcome::Rejected { reason } => (RowOutcome::Rejected, Some(reason)),
     };
-    let after = manifest.request.after(job);
+    let after = integer.filter(|_| kind == JobKind::NextPrime);
     Row {
         job,
         outcome,
         bits: value.as_ref().map(|value| value.0.significant_bits()),
         prime: value.map(Hex),
-        after: after.map(|after| Hex(after.clone())),
+        after: after.map(Hex),
         factored,
         reason,
         compute_ms: answer.compute_us as f64 / 1e3,

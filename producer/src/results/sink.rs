@@ -20,7 +20,7 @@ use super::{Printer, Verifier};
 use crate::{
     factoring::{Concluded, Factoring, Solved},
     metrics::{self, Metrics},
-    run_dir::{Journal, Manifest, Origin, Row, RowOutcome},
+    run_dir::{IntegersFile, Journal, Manifest, Origin, Row, RowOutcome},
     status::{Event, Status},
     summary::Tally,
     units::SharedUnits,
@@ -66,6 +66,8 @@ pub(crate) struct Arrival<A = Acker> {
 /// What the sink works with.
 pub(crate) struct Sink<A = Acker> {
     pub(super) manifest: Arc<Manifest>,
+    /// The integers of the jobs, if they have any.
+    pub(super) integers: Option<IntegersFile>,
     pub(super) units: SharedUnits,
     pub(super) status: Arc<Status>,
     pub(super) verifier: Verifier,
@@ -121,6 +123,7 @@ impl<A: Send + 'static> Sink<A> {
     #[expect(clippy::too_many_arguments, reason = "the parts of a run, used once")]
     pub(crate) fn new(
         manifest: Arc<Manifest>,
+        integers: Option<IntegersFile>,
         units: SharedUnits,
         status: Arc<Status>,
         verifier: Verifier,
@@ -133,6 +136,7 @@ impl<A: Send + 'static> Sink<A> {
     ) -> Self {
         Self {
             manifest,
+            integers,
             units,
             status,
             verifier,
@@ -222,10 +226,10 @@ impl<A: Send + 'static> Sink<A> {
         if arrivals.is_empty() && !self.factoring.is_active() {
             return Ok(());
         }
-        let mut answered: Vec<Answered> = arrivals
-            .iter_mut()
-            .filter_map(|arrival| self.read(arrival))
-            .collect();
+        let mut answered = Vec::with_capacity(arrivals.len());
+        for arrival in arrivals.iter_mut() {
+            answered.extend(self.read(arrival).map_err(|error| error.to_string())?);
+        }
         // Once for the batch: it wakes the publisher.
         let units = mem::take(&mut self.answered);
         if !units.is_empty() {

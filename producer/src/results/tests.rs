@@ -96,16 +96,18 @@ impl Run {
             most: 1,
             least: 1,
             workers: 1,
+            most_jobs: None,
         };
         let (run, request) = (run(), self.request.clone());
-        let folder = Folder::create(self.runs.path(), run, request, packing, 0, output).unwrap();
+        let folder =
+            Folder::create(self.runs.path(), run, request, None, packing, 0, output).unwrap();
         let (journal, _) = folder.journal().unwrap();
         let done = vec![false; self.request.count() as usize];
         let manifest = Arc::new(folder.manifest.clone());
-        let mut units = Units::new(manifest, &[], HashSet::new(), &done);
+        let mut units = Units::new(manifest, folder.weights(), &[], HashSet::new(), &done);
         for unit in 0..self.request.count() {
             journal.add(&[journal.begin(unit)]).unwrap();
-            units.next(Instant::now(), 0);
+            units.next(Instant::now());
             units.confirm(unit);
         }
         let units = SharedUnits::new(units);
@@ -116,11 +118,12 @@ impl Run {
         let (events, mut all_events) = unbounded_channel();
         let sink = Sink::new(
             Arc::new(folder.manifest.clone()),
+            folder.integers.clone(),
             units.clone(),
             Arc::new(Status::default()),
             Verifier::new(Verify::All, Kernel::fastest()).unwrap(),
             Files {
-                results: folder.results().unwrap().0,
+                results: folder.results(|_| {}).unwrap(),
                 journal,
                 metrics: Metrics::new(None, MetricsWriter::disabled()),
                 printer: Printer::new(
@@ -128,7 +131,6 @@ impl Run {
                     true,
                     false,
                     Path::new("/dev/null"),
-                    "",
                     Box::new(|_| Ok(())),
                 ),
             },
@@ -208,11 +210,8 @@ fn found(unit: u64, node: &str, value: u64) -> UnitAnswer {
 /// The units that are to be published again.
 fn waiting(outcome: &Outcome) -> Vec<u64> {
     let mut units = outcome.units.lock();
-    std::iter::from_fn(|| units.next(Instant::now(), 0))
-        .map(|next| match next {
-            Next::Unit(unit) => unit.unit,
-            other => panic!("{other:?}"),
-        })
+    std::iter::from_fn(|| units.next(Instant::now()))
+        .map(|next| next.unit().unwrap())
         .collect()
 }
 
@@ -415,7 +414,7 @@ fn hard_number() -> (impl Fn() -> Work, Factorization) {
     };
     let factor = move || {
         Work::Factor(FactorJobs {
-            numbers: vec![number.clone()],
+            numbers: vec![number.clone()].into(),
             leave_above: None,
             share: None,
         })
@@ -430,7 +429,7 @@ fn a_composite_that_is_left_to_the_pool_becomes_a_campaign() {
     let run = Run::new(factor());
     let outcome = run.feed(&[factored(left.clone())], vec![]);
     assert_eq!((outcome.rows.len(), &*outcome.done), (0, &[false][..]));
-    let Some(Next::Unit(unit)) = outcome.units.lock().next(Instant::now(), 0) else {
+    let Some(Next::Campaign(unit)) = outcome.units.lock().next(Instant::now()) else {
         panic!()
     };
     assert_eq!((unit.first, UnitId::of(unit.unit).batch), (0, 1));
@@ -478,9 +477,9 @@ fn a_node_of_another_version_leaves_the_units_of_a_campaign_to_others() {
         assert!(!outcome.tally.has_been_wrong("other"));
         // Another unit takes the place of the one that it had.
         let mut units = outcome.units.lock();
-        let next = std::iter::from_fn(|| units.next(Instant::now(), 0));
+        let next = std::iter::from_fn(|| units.next(Instant::now()));
         let replaces = |next: Next| match next {
-            Next::Unit(unit) => UnitId::of(unit.unit) != id && unit.avoid == ["other"],
+            Next::Campaign(unit) => UnitId::of(unit.unit) != id && unit.avoid == ["other"],
             _ => false,
         };
         assert!({ next }.any(replaces));

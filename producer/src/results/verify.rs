@@ -10,6 +10,8 @@
 //! A claim "composite" is proven by one base that fails, and refuted only by the whole Baillie–PSW
 //! test: some composites pass a strong test to a quarter of all bases.
 //!
+//! Below 2⁶⁴ the tests are exact, with a number in each lane of the vectors.
+//!
 //! A pool finds primes on many machines, and one core checks those of ten or twenty others. A
 //! backlog is shared among the cores of this machine; as long as one keeps up, the others are idle.
 
@@ -17,6 +19,7 @@ use std::{num::NonZero, thread};
 
 use primepool_common::jobs::Finding;
 use primepool_engine::{Cancel, Engine, Error, Integer, Kernel, primality};
+use primepool_factor::WordPrimality;
 
 use crate::{
     request::{Request, Verify},
@@ -26,9 +29,10 @@ use crate::{
 /// What a consumer says of a job.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim<'a> {
-    pub job: u64,
     /// Its result, where that is one integer.
     pub value: Option<&'a Integer>,
+    /// The integer that the result has to follow, where there is one.
+    pub after: Option<&'a Integer>,
     /// Its result, where that is a factorisation.
     pub factored: Option<&'a Factored>,
     /// Whether composites that are left were left to be taken apart by the whole pool.
@@ -39,10 +43,11 @@ pub(crate) struct Claim<'a> {
 
 impl<'a> Claim<'a> {
     fn finding(&self) -> Finding<'a> {
-        match (self.value, self.factored) {
-            (Some(value), _) => Finding::Integer(value),
-            (None, Some(factored)) => factored.finding(self.leaves_to_us),
-            (None, None) => Finding::Nothing,
+        match (self.value, self.after, self.factored) {
+            (Some(value), Some(after), _) => Finding::Next { after, value },
+            (Some(value), None, _) => Finding::Integer(value),
+            (None, _, Some(factored)) => factored.finding(self.leaves_to_us),
+            (None, _, None) => Finding::Nothing,
         }
     }
 }
@@ -52,6 +57,7 @@ pub(crate) struct Verifier {
     policy: Verify,
     /// One for each core.
     engines: Vec<Engine>,
+    small: WordPrimality,
 }
 
 /// Work that a thread of its own is worth, in cubed bits, to which the time of a test is in proportion: some milliseconds.
@@ -77,6 +83,7 @@ impl Verifier {
         Ok(Self {
             policy,
             engines: engines?,
+            small: WordPrimality::new(kernel),
         })
     }
 
@@ -92,8 +99,9 @@ impl Verifier {
         let mut verdicts = Vec::with_capacity(claims.len());
         let mut numbers = Vec::new();
         let mut owners: Vec<usize> = Vec::new();
+        let (mut small, mut small_owners) = (Vec::new(), Vec::new());
         for (place, claim) in claims.iter().enumerate() {
-            let checked = request.work.jobs().check(claim.job, &claim.finding());
+            let checked = request.work.jobs().check(&claim.finding());
             verdicts.push(match checked {
                 Err(fault) => Some(fault),
                 Ok(mut claimed) => {
@@ -101,10 +109,18 @@ impl Verifier {
                     if refuted.is_none() && (claim.always || self.is_chosen()?) {
                         owners.resize(owners.len() + claimed.primes.len(), place);
                         numbers.append(&mut claimed.primes);
+                        small_owners.resize(small.len() + claimed.small_primes.len(), place);
+                        small.append(&mut claimed.small_primes);
                     }
                     refuted.map(|_| "it leaves a prime as a composite".to_owned())
                 }
             });
+        }
+        let not_prime = || Some("it is not prime".to_owned());
+        for (place, is_prime) in small_owners.into_iter().zip(self.small.are_prime(&small)) {
+            if !is_prime {
+                verdicts[place] = not_prime();
+            }
         }
         let bases = if self.policy == Verify::Strict {
             STRICT_BASES
@@ -114,7 +130,7 @@ impl Verifier {
         for _ in 0..bases {
             for (place, is_prime) in owners.iter().zip(self.are_prime(&numbers)?) {
                 if !is_prime {
-                    verdicts[*place] = Some("it is not prime".to_owned());
+                    verdicts[*place] = not_prime();
                 }
             }
             let mut places = owners.iter();
@@ -196,7 +212,7 @@ mod tests {
 
     fn factorizations() -> Request {
         Request::new(Work::Factor(FactorJobs {
-            numbers: vec![],
+            numbers: vec![].into(),
             leave_above: None,
             share: None,
         }))
@@ -206,10 +222,10 @@ mod tests {
         Verifier::new(policy, Kernel::fastest()).unwrap()
     }
 
-    fn claim(job: u64, value: &Integer) -> Claim<'_> {
+    fn claim(value: &Integer) -> Claim<'_> {
         Claim {
-            job,
             value: Some(value),
+            after: None,
             factored: None,
             leaves_to_us: false,
             always: false,
@@ -219,7 +235,7 @@ mod tests {
     fn verdict(policy: Verify, request: &Request, value: i64) -> Option<String> {
         let value = Integer::from(value);
         verifier(policy)
-            .check(request, &[claim(0, &value)])
+            .check(request, &[claim(&value)])
             .unwrap()
             .remove(0)
     }
@@ -246,10 +262,22 @@ mod tests {
 
     #[test]
     fn a_next_prime_lies_above_its_start() {
-        let after = vec![HexInteger(90.into())];
+        let start = Integer::from(90);
+        let after = vec![HexInteger(start.clone())].into();
         let request = Request::new(Work::NextPrime(NextPrimeJobs { after }));
-        assert_eq!(verdict(Verify::All, &request, 97), None);
-        assert!(verdict(Verify::All, &request, 89).is_some());
+        let verdict = |value| {
+            let value = Integer::from(value);
+            let claim = Claim {
+                after: Some(&start),
+                ..claim(&value)
+            };
+            let verdicts = verifier(Verify::All).check(&request, &[claim]);
+            verdicts.unwrap().remove(0)
+        };
+        assert_eq!(verdict(97), None);
+        for wrong in [89, 90, 91, -97] {
+            assert!(verdict(wrong).is_some(), "{wrong}");
+        }
     }
 
     fn factored(n: i64, factors: &[(i64, u32)], composites: &[(i64, u32)]) -> Factored {
@@ -269,8 +297,8 @@ mod tests {
     fn is_right(n: i64, factors: &[(i64, u32)], composites: &[(i64, u32)]) -> bool {
         let factored = factored(n, factors, composites);
         let claim = Claim {
-            job: 0,
             value: None,
+            after: None,
             factored: Some(&factored),
             leaves_to_us: false,
             always: false,
@@ -307,7 +335,7 @@ mod tests {
             assert!(!is_right(n, factors, &[]), "{n} {factors:?}");
         }
         let prime = Integer::from(97);
-        let verdicts = verifier(Verify::All).check(&factorizations(), &[claim(0, &prime)]);
+        let verdicts = verifier(Verify::All).check(&factorizations(), &[claim(&prime)]);
         assert_ne!(verdicts.unwrap(), [None], "an integer is no factorisation");
     }
 
@@ -327,7 +355,7 @@ mod tests {
             number += 2 * at + 1;
             numbers.push(number.clone());
         }
-        let results: Vec<_> = (0..).zip(&numbers).map(|(job, n)| claim(job, n)).collect();
+        let results: Vec<_> = numbers.iter().map(claim).collect();
         let mut verifier = verifier(Verify::All);
         verifier.engines.resize_with(3, Engine::default);
         let verdicts = verifier.check(&primes(512), &results).unwrap();
@@ -355,7 +383,7 @@ mod tests {
         };
         let prime = &p;
         let composite = Integer::from(&p * &q);
-        let claims: Vec<_> = (0..200).map(|job| claim(job, &composite)).collect();
+        let claims: Vec<_> = (0..200).map(|_| claim(&composite)).collect();
         let passed = |policy| {
             let request = primes(composite.significant_bits());
             let verdicts = verifier(policy).check(&request, &claims).unwrap();
@@ -364,7 +392,7 @@ mod tests {
         assert!((1..199).contains(&passed(Verify::All)));
         assert_eq!(passed(Verify::Strict), 0);
         let request = primes(prime.significant_bits());
-        let claims: Vec<_> = (0..200).map(|job| claim(job, prime)).collect();
+        let claims: Vec<_> = (0..200).map(|_| claim(prime)).collect();
         let verdicts = verifier(Verify::Strict).check(&request, &claims).unwrap();
         assert!(verdicts.iter().all(Option::is_none));
     }
@@ -384,8 +412,8 @@ mod tests {
             };
             let factored = Factored::new(HexInteger(n.clone()), found);
             let claims = [true, false].map(|leaves_to_us| Claim {
-                job: 0,
                 value: None,
+                after: None,
                 factored: Some(&factored),
                 leaves_to_us,
                 always: true,
@@ -406,8 +434,8 @@ mod tests {
         };
         let factored = Factored::new(HexInteger(p.clone()), found);
         let claim = Claim {
-            job: 0,
             value: None,
+            after: None,
             factored: Some(&factored),
             leaves_to_us: true,
             always: false,
@@ -429,7 +457,7 @@ mod tests {
     fn a_sample_finds_a_liar_sooner_or_later() {
         let request = primes(7);
         let composite = Integer::from(91);
-        let results: Vec<_> = (0..100).map(|job| claim(job, &composite)).collect();
+        let results: Vec<_> = (0..100).map(|_| claim(&composite)).collect();
         let mut verifier = verifier(Verify::Sample);
         let found = (0..20).any(|_| {
             let verdicts = verifier.check(&request, &results).unwrap();

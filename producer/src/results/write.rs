@@ -14,13 +14,18 @@ use primepool_common::{
 };
 
 use super::sink::{Answered, Sink, microseconds};
-use crate::run_dir::{Origin, Row, RowOutcome, write_lines};
+use crate::run_dir::{LineWriter, Origin, Row, RowOutcome};
 
 impl<A: Send + 'static> Sink<A> {
     pub(super) fn write(&mut self, answered: &[Answered]) -> io::Result<()> {
         self.text.clear();
+        let mut ends = Vec::new();
         for Answered { origin, rows, .. } in answered {
-            write_lines(origin, rows, &mut self.text)?;
+            let writer = LineWriter::new(origin)?;
+            for row in rows {
+                writer.write(row, &mut self.text)?;
+                ends.push(self.text.len());
+            }
         }
         if self.text.is_empty() {
             return Ok(());
@@ -31,7 +36,15 @@ impl<A: Send + 'static> Sink<A> {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
             synced => synced?,
         }
-        self.files.printer.written(&self.text);
+        let rows = answered.iter().flat_map(|answered| &answered.rows);
+        let mut start = 0;
+        for (row, end) in rows.zip(ends) {
+            self.files
+                .printer
+                .add(&self.text[start..end], row.job, || row.factorization());
+            start = end;
+        }
+        self.files.printer.flush();
         Ok(())
     }
 

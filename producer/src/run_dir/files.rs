@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write},
     path::Path,
 };
 
@@ -16,8 +16,9 @@ pub(crate) fn file_error(what: &'static str, path: &Path) -> impl FnOnce(io::Err
     move |error| FolderError::File { what, path, error }
 }
 
-/// Opens a file of lines for appending and reads it. A last line without its end, which a killed process left, is cut off.
-pub(super) fn open_lines(path: &Path) -> io::Result<(File, String)> {
+/// Opens a file of lines for appending and hands out the lines that are in it. A last line without its
+/// end, which a killed process left, is cut off.
+pub(super) fn open_lines(path: &Path, each: impl FnMut(&[u8])) -> io::Result<File> {
     let mut file = OpenOptions::new()
         .read(true)
         .append(true)
@@ -25,13 +26,10 @@ pub(super) fn open_lines(path: &Path) -> io::Result<(File, String)> {
         .open(path)?;
     if !file.metadata()?.is_file() {
         // A device or a pipe: nothing to read back.
-        return Ok((file, String::new()));
+        return Ok(file);
     }
-    let mut bytes = Vec::new();
-    read_lines(&mut file, |line| bytes.extend_from_slice(line))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    Ok((file, text))
+    read_lines(&mut file, each)?;
+    Ok(file)
 }
 
 /// Hands out the lines of a file, each with its end, and leaves it ready for more of them: a last line without its end is cut off.
@@ -57,9 +55,9 @@ pub(crate) fn read_lines(file: &mut File, mut each: impl FnMut(&[u8])) -> io::Re
 /// Writes a file so that it is there whole or not at all, also after a power cut.
 pub(crate) fn write_whole(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
+    let mut file = BufWriter::new(File::create(&new)?);
     serde_json::to_writer_pretty(&mut file, value)?;
     file.write_all(b"\n")?;
-    file.sync_all()?;
+    file.into_inner()?.sync_all()?;
     fs::rename(&new, path)
 }

@@ -7,16 +7,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use primepool_common::{message::RunId, text::json_error};
+use primepool_common::{
+    message::{Integers, RunId},
+    text::json_error,
+};
 use serde::Serialize;
 
 use super::{
     FolderError, Journal, Manifest, Repacking, Repackings,
     files::{file_error, open_lines, write_whole},
+    integers::{IntegersFile, NewIntegers},
     journal::confirmed,
-    manifest::VERSION,
+    manifest::{WITH_INTEGERS, WITH_REPACKINGS},
 };
-use crate::request::{Packing, Request};
+use crate::request::{Packing, Request, Weights};
 
 /// The folder of one run, held by this process.
 #[derive(Debug)]
@@ -24,18 +28,22 @@ pub(crate) struct Folder {
     path: PathBuf,
     /// What was asked for.
     pub manifest: Manifest,
+    /// The integers of the jobs, if they have any.
+    pub integers: Option<IntegersFile>,
     _lock: File,
 }
 
 impl Folder {
-    /// Makes the folder of a new run. `output`: where the results go in place of `results.jsonl`; it must not exist.
+    /// Makes the folder of a new run. `integers` are those of its jobs, unless the request has them
+    /// in it; `output`: where the results go in place of `results.jsonl`; it must not exist.
     ///
     /// # Errors
     /// A file cannot be made.
     pub(crate) fn create(
         runs: &Path,
         run: RunId,
-        request: Request,
+        mut request: Request,
+        integers: Option<&NewIntegers>,
         packing: Packing,
         priority: u8,
         output: Option<&Path>,
@@ -48,12 +56,20 @@ impl Folder {
             return Err(FolderError::OutputExists(output));
         }
         if !output.starts_with(std::path::absolute(&path).map_err(file_error("find", &path))?) {
-            open_lines(&output).map_err(file_error("write to", &output))?;
+            open_lines(&output, |_| {}).map_err(file_error("write to", &output))?;
         }
         fs::create_dir_all(&path).map_err(file_error("make", &path))?;
         let lock = lock(&path, &run)?;
+        let integers = match integers {
+            Some(new) => Some(IntegersFile::take(&path, new)?),
+            None => integers_of(&path, &mut request)?,
+        };
         let manifest = Manifest {
-            version: VERSION,
+            version: if integers.is_some() {
+                WITH_INTEGERS
+            } else {
+                WITH_REPACKINGS
+            },
             run,
             request,
             packing,
@@ -65,6 +81,7 @@ impl Folder {
         Ok(Self {
             path,
             manifest,
+            integers,
             _lock: lock,
         })
     }
@@ -85,7 +102,7 @@ impl Folder {
             }
             read => read.map_err(file_error("read", &file))?,
         };
-        let manifest = Manifest::read(&text, run).map_err(|reason| FolderError::Damaged {
+        let mut manifest = Manifest::read(&text, run).map_err(|reason| FolderError::Damaged {
             path: file.clone(),
             reason,
         })?;
@@ -96,11 +113,22 @@ impl Folder {
             });
         }
         let lock = lock(&path, run)?;
+        let integers = integers_of(&path, &mut manifest.request)?;
         Ok(Self {
             path,
             manifest,
+            integers,
             _lock: lock,
         })
+    }
+
+    /// The work of each job.
+    #[must_use]
+    pub(crate) fn weights(&self) -> Weights {
+        match &self.integers {
+            Some(integers) if self.manifest.packing.is_by_work() => integers.weights(),
+            _ => Weights::equal(self.manifest.request.count()),
+        }
     }
 
     /// A file of the folder.
@@ -120,8 +148,7 @@ impl Folder {
     /// # Errors
     /// The file cannot be used.
     pub(crate) fn journal(&self) -> Result<(Journal, HashSet<u64>), FolderError> {
-        let path = self.file("published");
-        let (file, text) = open_lines(&path).map_err(file_error("open", &path))?;
+        let (file, path, text) = self.open_text("published")?;
         Ok((Journal::new(file, path), confirmed(&text)))
     }
 
@@ -130,8 +157,7 @@ impl Folder {
     /// # Errors
     /// The file cannot be used, or is damaged.
     pub(crate) fn repackings(&self) -> Result<(Repackings, Vec<Repacking>), FolderError> {
-        let path = self.file("packing");
-        let (file, text) = open_lines(&path).map_err(file_error("open", &path))?;
+        let (file, path, text) = self.open_text("packing")?;
         let mut all = Vec::new();
         for line in text.lines() {
             let read: Result<Repacking, _> = serde_json::from_str(line);
@@ -146,13 +172,28 @@ impl Folder {
         Ok((Repackings::new(file, path), all))
     }
 
-    /// Opens the results; also gives what is in them, as text.
+    /// Opens the results; hands out the lines that are in them, each with its end.
     ///
     /// # Errors
     /// The file cannot be used.
-    pub(crate) fn results(&self) -> Result<(File, String), FolderError> {
+    pub(crate) fn results(&self, each: impl FnMut(&[u8])) -> Result<File, FolderError> {
         let path = &self.manifest.output;
-        open_lines(path).map_err(file_error("open", path))
+        open_lines(path, each).map_err(file_error("open", path))
+    }
+
+    /// Opens a file of the folder for appending; also gives what is in it, as text.
+    fn open_text(&self, name: &str) -> Result<(File, PathBuf, String), FolderError> {
+        let path = self.file(name);
+        let mut bytes = Vec::new();
+        let each = |line: &[u8]| bytes.extend_from_slice(line);
+        let file = open_lines(&path, each).map_err(file_error("open", &path))?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok((file, path, text)),
+            Err(error) => Err(FolderError::Damaged {
+                path,
+                reason: error.to_string(),
+            }),
+        }
     }
 
     /// Writes the summary.
@@ -163,6 +204,31 @@ impl Folder {
         let path = self.file("summary.json");
         write_whole(&path, summary).map_err(file_error("write", &path))
     }
+}
+
+/// The integers of a run's jobs, if they have any. Those that the request has in it, as manifests of
+/// earlier versions have, are put into their file.
+fn integers_of(path: &Path, request: &mut Request) -> Result<Option<IntegersFile>, FolderError> {
+    if !request.work.jobs().has_integers() {
+        return Ok(None);
+    }
+    let (count, bits) = (request.count(), request.work.bits());
+    let file = match request.integers() {
+        Integers::Listed(listed) => IntegersFile::write(path, listed)?,
+        Integers::InFile { .. } => IntegersFile::open(path)?,
+    };
+    if (file.count(), file.bits()) != (count, bits) {
+        return Err(FolderError::Damaged {
+            path: path.join("integers"),
+            reason: format!(
+                "it has {} integers of up to {} bits, the run {count} of up to {bits} bits",
+                file.count(),
+                file.bits()
+            ),
+        });
+    }
+    request.set_integers(Integers::InFile { count, bits });
+    Ok(Some(file))
 }
 
 /// Name of the file that says that a run was cancelled.

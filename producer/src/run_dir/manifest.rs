@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::request::{Packing, Request};
 
-/// Format of the manifest. Since version 2 the units of a run may be packed anew while it goes on,
-/// see [`super::Repacking`]; a program that does not know that must not resume it.
-pub(super) const VERSION: u32 = 2;
-
-/// The first format; its runs are resumed as they were packed.
+/// The first format of the manifest; its runs are resumed as they were packed.
 const FIRST_VERSION: u32 = 1;
+
+/// The units of a run may be packed anew while it goes on, see [`super::Repacking`]; a program that
+/// does not know that must not resume it.
+pub(super) const WITH_REPACKINGS: u32 = 2;
+
+/// The integers of the jobs are in a file, see [`super::IntegersFile`].
+pub(super) const WITH_INTEGERS: u32 = 3;
 
 /// What is needed to make a run's units again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,9 +51,9 @@ impl Manifest {
     /// What is wrong with it.
     pub fn read(text: &[u8], run: &RunId) -> Result<Self, String> {
         let manifest: Self = serde_json::from_slice(text).map_err(|error| json_error(&error))?;
-        if !(FIRST_VERSION..=VERSION).contains(&manifest.version) {
+        if !(FIRST_VERSION..=WITH_INTEGERS).contains(&manifest.version) {
             return Err(format!(
-                "it is of version {}, this build reads versions {FIRST_VERSION} to {VERSION}",
+                "it is of version {}, this build reads versions {FIRST_VERSION} to {WITH_INTEGERS}",
                 manifest.version
             ));
         }

@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `manifest.json` | what was asked for and how it is packed: every unit can be made again from it |
+//! | `integers` | the integers of its jobs, where they have any; see [`integers`] |
 //! | `published` | the numbers of the units that the broker has confirmed, a line each; with a `-` when one is to be done again. The last word counts |
 //! | `packing` | how units were packed anew while the run went on, a line each; the sizes at its start are in the manifest |
 //! | `results.jsonl` | a line for each job that has ended (`--output` puts it elsewhere) |
@@ -17,6 +18,7 @@ mod error;
 mod files;
 mod find;
 mod folder;
+mod integers;
 mod journal;
 mod manifest;
 mod repacking;
@@ -28,9 +30,10 @@ pub(crate) use error::FolderError;
 pub(crate) use files::{file_error, read_lines, write_whole};
 pub(crate) use find::find_run;
 pub(crate) use folder::{Folder, mark_cancelled};
+pub(crate) use integers::{IntegersFile, IntegersWriter, NewIntegers};
 pub use journal::confirmed;
 pub(crate) use journal::{Journal, Publication};
 pub use manifest::Manifest;
 pub(crate) use repacking::{Repacking, Repackings};
-pub(crate) use row::job_of;
-pub use row::{Factored, Hex, Origin, Row, RowOutcome, factorization, read_back, write_lines};
+pub use row::{EndedJobs, Factored, Hex, Origin, Row, RowOutcome, factorization, write_lines};
+pub(crate) use row::{LineWriter, job_of};

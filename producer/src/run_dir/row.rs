@@ -39,9 +39,19 @@ pub struct Row {
 }
 
 impl Row {
-    /// Takes the factorisation out if the worker has left composites to the pool: then this is no
-    /// result yet.
-    pub fn take_left_to_pool(&mut self) -> Option<Factorization> {
+    /// The factorisation, as people write it.
+    #[must_use]
+    pub(crate) fn factorization(&self) -> Option<String> {
+        // Another program may have written the file.
+        let why = self.reason.as_ref();
+        let why = why.map(|why| format!("   ({})", reason(why)));
+        let factored = self.factored.as_ref()?;
+        Some(format!("{factored}{}", why.unwrap_or_default()))
+    }
+
+    /// Takes the integer and its factorisation out if the worker has left composites to the pool:
+    /// then this is no result yet.
+    pub(crate) fn take_left_to_pool(&mut self) -> Option<(HexInteger, Factorization)> {
         let is_left = self.outcome == RowOutcome::Partial && self.reason.is_none();
         let factored = if is_left { self.factored.take() } else { None };
         factored.map(Factored::into_found)
@@ -103,20 +113,20 @@ impl Factored {
         }
     }
 
-    /// What was found, without the integer.
-    #[must_use]
-    pub fn into_found(self) -> Factorization {
+    /// The integer, and what was found of it.
+    fn into_found(self) -> (HexInteger, Factorization) {
         let powers = |list: Vec<(Hex, u32)>| {
             let list = list.into_iter();
             list.map(|(value, exponent)| Power(value.0, exponent))
                 .collect()
         };
-        Factorization {
+        let found = Factorization {
             factors: powers(self.factors),
             composites: powers(self.composites),
             reason: None,
             stages: self.stages,
-        }
+        };
+        (self.n.0, found)
     }
 }
 
@@ -126,26 +136,38 @@ const PROVEN_BITS: u32 = 64;
 /// The factorisation as people write it, in decimal: `-360 = -1 · 2^3 · 3^2 · 5`. Composites that are left stand in brackets.
 impl fmt::Display for Factored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = &self.n.0.0;
+        let n = Decimal(&self.n.0.0);
         write!(f, "{n} = ")?;
-        let mut parts = Vec::new();
-        if n.is_negative() {
-            parts.push("-1".to_owned());
+        let mut dot = "";
+        if n.0.is_negative() {
+            f.write_str("-1")?;
+            dot = " · ";
         }
-        let exponent = |exponent: u32| match exponent {
-            1 => String::new(),
-            more => format!("^{more}"),
-        };
-        for (prime, power) in &self.factors {
-            parts.push(format!("{}{}", prime.0.0, exponent(*power)));
+        let primes = self.factors.iter().map(|power| (power, "", ""));
+        let composites = self.composites.iter().map(|power| (power, "(", ")"));
+        for ((value, exponent), open, close) in primes.chain(composites) {
+            write!(f, "{dot}{open}{}{close}", Decimal(&value.0.0))?;
+            if *exponent != 1 {
+                write!(f, "^{exponent}")?;
+            }
+            dot = " · ";
         }
-        for (composite, power) in &self.composites {
-            parts.push(format!("({}){}", composite.0.0, exponent(*power)));
+        if dot.is_empty() {
+            write!(f, "{n}")?;
         }
-        if parts.is_empty() {
-            parts.push(n.to_string());
+        Ok(())
+    }
+}
+
+/// An integer in decimal; one of a word without the arithmetic of large ones.
+struct Decimal<'a>(&'a Integer);
+
+impl fmt::Display for Decimal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.to_u64() {
+            Some(word) => word.fmt(f),
+            None => self.0.fmt(f),
         }
-        f.write_str(&parts.join(" · "))
     }
 }
 
@@ -164,14 +186,36 @@ pub struct Origin {
     pub redelivered: bool,
 }
 
-/// Appends the lines of one answer. What they have in common is put into JSON once, and the rest without serde's detours: they
-/// may be thousands.
+/// Appends the lines of one answer.
 ///
 /// # Errors
 /// None in practice: all of it has a JSON form.
 pub fn write_lines(origin: &Origin, rows: &[Row], text: &mut Vec<u8>) -> io::Result<()> {
-    let tail = serde_json::to_vec(origin)?;
-    for row in rows {
+    let writer = LineWriter::new(origin)?;
+    rows.iter().try_for_each(|row| writer.write(row, text))
+}
+
+/// Writes the lines of one answer. What they have in common is put into JSON once, and the rest
+/// without serde's detours: they may be thousands.
+pub(crate) struct LineWriter {
+    tail: Vec<u8>,
+}
+
+impl LineWriter {
+    /// For lines of this origin.
+    ///
+    /// # Errors
+    /// None in practice: it has a JSON form.
+    pub(crate) fn new(origin: &Origin) -> io::Result<Self> {
+        let tail = serde_json::to_vec(origin)?;
+        Ok(Self { tail })
+    }
+
+    /// Appends the line of a row, with its end.
+    ///
+    /// # Errors
+    /// None in practice: all of it has a JSON form.
+    pub(crate) fn write(&self, row: &Row, text: &mut Vec<u8>) -> io::Result<()> {
         text.extend_from_slice(b"{\"job\":");
         serde_json::to_writer(&mut *text, &row.job)?;
         text.extend_from_slice(b",\"outcome\":\"");
@@ -188,10 +232,7 @@ pub fn write_lines(origin: &Origin, rows: &[Row], text: &mut Vec<u8>) -> io::Res
             push_hex(b",\"after\":\"", after, text);
         }
         if let Some(factored) = &row.factored {
-            // One object of two: `…` and `{…}` become `…,…`.
-            let object = serde_json::to_vec(factored)?;
-            text.push(b',');
-            text.extend_from_slice(&object[1..object.len() - 1]);
+            push_factored(factored, text)?;
         }
         if let Some(reason) = &row.reason {
             text.extend_from_slice(b",\"reason\":");
@@ -203,9 +244,38 @@ pub fn write_lines(origin: &Origin, rows: &[Row], text: &mut Vec<u8>) -> io::Res
         serde_json::to_writer(&mut *text, &row.candidates)?;
         // One object of two: `…` and `{…}` become `…,…}`.
         text.push(b',');
-        text.extend_from_slice(&tail[1..]);
+        text.extend_from_slice(&self.tail[1..]);
         text.push(b'\n');
+        Ok(())
     }
+}
+
+/// The fields of a factorisation, as serde would write them.
+fn push_factored(factored: &Factored, text: &mut Vec<u8>) -> io::Result<()> {
+    push_hex(b",\"n\":\"", &factored.n, text);
+    push_powers(b",\"factors\":[", &factored.factors, text)?;
+    if !factored.composites.is_empty() {
+        push_powers(b",\"composites\":[", &factored.composites, text)?;
+    }
+    text.extend_from_slice(b",\"proven\":");
+    serde_json::to_writer(&mut *text, &factored.proven)?;
+    if !factored.stages.is_empty() {
+        text.extend_from_slice(b",\"stages\":");
+        serde_json::to_writer(&mut *text, &factored.stages)?;
+    }
+    Ok(())
+}
+
+fn push_powers(key: &[u8], powers: &[(Hex, u32)], text: &mut Vec<u8>) -> io::Result<()> {
+    text.extend_from_slice(key);
+    for (place, (value, exponent)) in powers.iter().enumerate() {
+        text.extend_from_slice(if place == 0 { b"" } else { b"," });
+        push_hex(b"[\"", value, text);
+        text.push(b',');
+        serde_json::to_writer(&mut *text, exponent)?;
+        text.push(b']');
+    }
+    text.push(b']');
     Ok(())
 }
 
@@ -293,31 +363,51 @@ pub(crate) fn job_of(line: &[u8]) -> Option<u64> {
 #[must_use]
 pub fn factorization(line: &[u8]) -> Option<String> {
     let row: Row = serde_json::from_slice(line).ok()?;
-    // Another program may have written the file.
-    let reason = row.reason.map(|why| format!("   ({})", reason(&why)));
-    Some(format!("{}{}", row.factored?, reason.unwrap_or_default()))
+    row.factorization()
 }
 
-/// Which jobs the results of earlier sessions answer, and how many of them well.
-///
-/// # Errors
-/// A line that is none of ours, with its number.
-pub fn read_back(text: &str, count: u64) -> Result<(Vec<bool>, u64), String> {
-    let mut done = vec![false; count as usize];
-    let mut ok = 0;
-    for (number, line) in (1..).zip(text.lines()) {
-        let row: Ended = serde_json::from_str(line)
-            .map_err(|error| format!("line {number}: {}", json_error(&error)))?;
-        let seen = done
-            .get_mut(row.job as usize)
-            .ok_or_else(|| format!("line {number}: the run has no job {}", row.job))?;
-        if *seen {
-            return Err(format!("line {number}: job {} a second time", row.job));
+/// Which jobs the results of earlier sessions answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EndedJobs {
+    /// Whether each job has ended.
+    pub done: Vec<bool>,
+    /// How many have ended well.
+    pub ok: u64,
+    /// Lines so far.
+    lines: u64,
+}
+
+impl EndedJobs {
+    /// Of a run with so many jobs, before its first line.
+    #[must_use]
+    pub fn new(count: u64) -> Self {
+        Self {
+            done: vec![false; count as usize],
+            ok: 0,
+            lines: 0,
         }
-        *seen = true;
-        ok += u64::from(row.outcome == RowOutcome::Ok);
     }
-    Ok((done, ok))
+
+    /// Adds a line of the results.
+    ///
+    /// # Errors
+    /// It is none of ours, with its number.
+    pub fn add(&mut self, line: &[u8]) -> Result<(), String> {
+        self.lines += 1;
+        let number = self.lines;
+        let row: Ended = serde_json::from_slice(line)
+            .map_err(|error| format!("line {number}: {}", json_error(&error)))?;
+        let done = self.done.get_mut(row.job as usize);
+        match done {
+            None => Err(format!("line {number}: the run has no job {}", row.job)),
+            Some(true) => Err(format!("line {number}: job {} a second time", row.job)),
+            Some(done) => {
+                *done = true;
+                self.ok += u64::from(row.outcome == RowOutcome::Ok);
+                Ok(())
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -409,7 +499,14 @@ mod tests {
             text.lines().next().unwrap(),
             r#"{"job":1,"outcome":"ok","prime":"0x61","compute_ms":0.25,"candidates":3,"node":"a \"b\"","worker":1,"latency_ms":7.5,"queue_wait_ms":1.0,"redelivered":false}"#
         );
-        assert_eq!(read_back(&text, 3).unwrap(), (vec![true, true, false], 1));
+        let read_back = |text: &str, count| {
+            let mut ended = EndedJobs::new(count);
+            let lines = text.split_inclusive('\n');
+            let read: Result<(), String> = lines.map(str::as_bytes).try_for_each(|l| ended.add(l));
+            read.map(|()| ended)
+        };
+        let ended = read_back(&text, 3).unwrap();
+        assert_eq!((ended.done, ended.ok), (vec![true, true, false], 1));
         assert!(read_back(&text, 1).is_err(), "there is no job 1 of 1");
         assert!(read_back(&text.repeat(2), 3).is_err(), "a job twice");
     }

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used)]
 use std::{collections::HashSet, fs, io::Write, path::Path};
 
-use primepool_common::message::{Method, PrimeJobs, Work};
+use primepool_common::message::{FactorJobs, HexInteger, Method, PrimeJobs, RunId, Work};
 
 use super::*;
-use crate::request::{Packing, Request};
+use crate::request::{Packing, Request, Weights};
 
 fn create(runs: &Path, output: Option<&Path>) -> Result<Folder, FolderError> {
     let work = Work::Prime(PrimeJobs {
@@ -22,8 +22,17 @@ fn create(runs: &Path, output: Option<&Path>) -> Result<Folder, FolderError> {
         most: 4,
         least: 1,
         workers: 4,
+        most_jobs: None,
     };
-    Folder::create(runs, "r1".parse().unwrap(), request, packing, 0, output)
+    Folder::create(
+        runs,
+        "r1".parse().unwrap(),
+        request,
+        None,
+        packing,
+        0,
+        output,
+    )
 }
 
 #[test]
@@ -99,11 +108,56 @@ fn half_a_line_is_cut_off() {
     let runs = tempfile::tempdir().unwrap();
     let folder = create(runs.path(), None).unwrap();
     fs::write(folder.file("results.jsonl"), "{\"a\":1}\n{\"b\":").unwrap();
-    let (mut file, text) = folder.results().unwrap();
-    assert_eq!(text, "{\"a\":1}\n");
+    let mut lines = Vec::new();
+    let mut file = folder.results(|line| lines.push(line.to_vec())).unwrap();
+    assert_eq!(lines, [b"{\"a\":1}\n"]);
     file.write_all(b"{\"c\":3}\n").unwrap();
     let whole = fs::read_to_string(folder.file("results.jsonl")).unwrap();
     assert_eq!(whole, "{\"a\":1}\n{\"c\":3}\n");
+}
+
+#[test]
+fn integers_are_in_a_file_also_those_of_earlier_versions() {
+    let runs = tempfile::tempdir().unwrap();
+    let numbers = [91, 255, -7].map(|n| HexInteger(n.into()));
+    let request = Request::new(Work::Factor(FactorJobs {
+        numbers: numbers.to_vec().into(),
+        leave_above: None,
+        share: None,
+    }));
+    let packing = Packing {
+        most: 4,
+        least: 1,
+        workers: 4,
+        most_jobs: Some(1000),
+    };
+    let run: RunId = "r1".parse().unwrap();
+    let folder = Folder::create(runs.path(), run.clone(), request, None, packing, 0, None).unwrap();
+    let read = |folder: &Folder| folder.integers.as_ref().unwrap().read(0..3).unwrap();
+    assert_eq!(read(&folder), numbers);
+    let (manifest, integers) = (folder.file("manifest.json"), folder.file("integers"));
+    drop(folder);
+    let again = Folder::open(runs.path(), &run).unwrap();
+    assert_eq!(read(&again), numbers);
+    assert_eq!(again.weights().count(), 3);
+    drop(again);
+    let written = fs::read_to_string(&manifest).unwrap();
+    assert!(written.contains("\"version\": 3") && written.contains("\"most_bits\": 8"));
+
+    // Integers that are lost are told.
+    fs::write(&integers, "0x5b\n0xff\n").unwrap();
+    let error = Folder::open(runs.path(), &run).unwrap_err().to_string();
+    assert!(error.contains("2 integers"), "{error}");
+
+    // A manifest of version 2 has them in it.
+    let old = r#"{"version":2,"run":"r1","kind":"factor","bits":0,"count":3,
+        "numbers":["5b","ff","-7"],"packing":{"most":2,"least":1,"workers":4},
+        "priority":0,"output":"/tmp/results.jsonl"}"#;
+    fs::write(&manifest, old).unwrap();
+    fs::remove_file(&integers).unwrap();
+    let old = Folder::open(runs.path(), &run).unwrap();
+    assert_eq!(read(&old), numbers);
+    assert_eq!(old.weights(), Weights::equal(3), "packed as it was");
 }
 
 #[test]
@@ -134,7 +188,7 @@ fn a_damaged_manifest_is_refused_with_what_to_do() {
         ("\"bits\": 64", "\"bits\": 4294967295"),
         ("\"kind\": \"prime\"", "\"kind\": \"next-prime\""),
         ("\"priority\": 0", "\"priority\": 10"),
-        ("\"version\": 2", "\"version\": 3"),
+        ("\"version\": 2", "\"version\": 4"),
         ("\"run\": \"r1\"", "\"run\": \"r2\""),
         ("}", ""),
     ] {

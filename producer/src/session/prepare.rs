@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    path::Path,
     sync::{
         Arc,
         mpsc::{Receiver, Sender, channel},
@@ -13,7 +14,7 @@ use lapin::Connection;
 use primepool_common::{
     broker::{Endpoint, declare_results, queue_state},
     exit::Exit,
-    message::{RunId, Work},
+    message::{Integers, RunId},
     output::notice,
     topology,
 };
@@ -25,9 +26,11 @@ use crate::{
     broker::{self, LostAnswers, OpenError},
     cli::{Order, What},
     factoring::Factoring,
-    request::{Packing, Request, Semiprimes, UnitSize},
+    request::{IntegerSource, MAX_COUNT, Packing, Request, Semiprimes, UnitSize},
     results::SinkInput,
-    run_dir::{Folder, FolderError, Journal, Repacking, Repackings, read_back},
+    run_dir::{
+        EndedJobs, Folder, FolderError, IntegersWriter, Journal, NewIntegers, Repacking, Repackings,
+    },
     status::Status,
     units::{SharedUnits, Units},
 };
@@ -56,14 +59,19 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
     match &order.what {
         What::New {
             request,
-            semiprimes,
+            integers,
             unit_size,
             priority,
             output,
             detach,
         } => {
             let run = RunId::generate().map_err(|e| (Exit::Incomplete, e.into()))?;
-            let request = &with_semiprimes(request.clone(), *semiprimes).await?;
+            let mut request = request.clone();
+            let new_integers = NewIntegers::beside(&order.runs_dir.join(run.as_str()));
+            if let Some(source) = integers {
+                gather(source, &new_integers, &mut request).await?;
+            }
+            let request = &request;
             // A wrong size is found before the broker is asked.
             choose(request, *unit_size, 0, order.kernel)?;
             let connection = broker::connect(endpoint, &run)
@@ -79,6 +87,7 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
                 &order.runs_dir,
                 run,
                 request.clone(),
+                integers.is_some().then_some(&new_integers),
                 packing,
                 *priority,
                 output.as_deref(),
@@ -112,11 +121,23 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
         What::Resume { run, republish } => {
             let folder = Folder::open(&order.runs_dir, run).map_err(folder_failure)?;
             let request = &folder.manifest.request;
-            let (_, text) = folder.results().map_err(folder_failure)?;
-            let (mut done, ok_before) = read_back(&text, request.count()).map_err(|reason| {
+            let mut ended = EndedJobs::new(request.count());
+            let mut damage = None;
+            let each = |line: &[u8]| {
+                if damage.is_none() {
+                    damage = ended.add(line).err();
+                }
+            };
+            folder.results(each).map_err(folder_failure)?;
+            if let Some(reason) = damage {
                 let path = folder.manifest.output.clone();
-                folder_failure(FolderError::Damaged { path, reason })
-            })?;
+                return Err(folder_failure(FolderError::Damaged { path, reason }));
+            }
+            let EndedJobs {
+                mut done,
+                ok: ok_before,
+                ..
+            } = ended;
             let (journal, mut confirmed) = folder.journal().map_err(folder_failure)?;
             let (repackings, repacked) = folder.repackings().map_err(folder_failure)?;
             let (connection, was_lost) =
@@ -163,25 +184,49 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
     }
 }
 
-/// Adds the semiprimes that are to be factored. Large ones take a while.
-async fn with_semiprimes(
-    mut request: Request,
-    made: Option<Semiprimes>,
-) -> Result<Request, Failure> {
-    let Some(semiprimes) = made else {
-        return Ok(request);
-    };
-    let Semiprimes { count, bits, .. } = semiprimes;
-    if f64::from(bits).powi(3) * count as f64 > TOLD_WORK {
+/// Writes the integers of the jobs to their file. Many take a while, and large semiprimes too.
+async fn gather(
+    source: &IntegerSource,
+    new: &NewIntegers,
+    request: &mut Request,
+) -> Result<(), Failure> {
+    if let Some(Semiprimes { count, bits, .. }) = source.semiprimes
+        && f64::from(bits).powi(3) * count as f64 > TOLD_WORK
+    {
         notice(&format!("generating {count} semiprimes of {bits} bits"));
     }
-    let products = tokio::task::spawn_blocking(move || semiprimes.make()).await;
-    let products = products.map_err(|panic| (Exit::Incomplete, panic.into()))?;
-    let products = products.map_err(|error| (Exit::Incomplete, anyhow::Error::msg(error)))?;
-    if let Work::Factor(jobs) = &mut request.work {
-        jobs.numbers.extend(products);
+    let (source, path) = (source.clone(), new.path().to_owned());
+    let gathered = tokio::task::spawn_blocking(move || write_integers(&source, &path)).await;
+    let (count, bits) = gathered.map_err(|panic| (Exit::Incomplete, panic.into()))??;
+    request.set_integers(Integers::InFile { count, bits });
+    Ok(())
+}
+
+/// Writes the integers to a file; gives how many there are, and bits of the largest.
+fn write_integers(source: &IntegerSource, path: &Path) -> Result<(u64, u32), Failure> {
+    // What cannot be read leaves no file behind.
+    let mut writer = None;
+    let mut failed = None;
+    let read = source.read(|integer| {
+        let added = match &mut writer {
+            Some(writer) => IntegersWriter::add(writer, &integer),
+            None => IntegersWriter::create(path).and_then(|new| writer.insert(new).add(&integer)),
+        };
+        match added {
+            Ok(count) if count > MAX_COUNT => Err(format!("more than {MAX_COUNT} integers")),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                failed = Some(error);
+                Err(String::new())
+            }
+        }
+    });
+    if let Some(error) = failed {
+        return Err(folder_failure(error));
     }
-    Ok(request)
+    read.map_err(|error| (Exit::Usage, anyhow::Error::msg(error)))?;
+    let written = writer.map_or(Ok((0, 0)), IntegersWriter::finish);
+    written.map_err(folder_failure)
 }
 
 /// Sum of the cubed bits of all semiprimes above which the user is told: some seconds of work.
@@ -194,7 +239,8 @@ fn units(
     done: &[bool],
 ) -> SharedUnits {
     let manifest = Arc::new(folder.manifest.clone());
-    SharedUnits::new(Units::new(manifest, repacked, confirmed, done))
+    let weights = folder.weights();
+    SharedUnits::new(Units::new(manifest, weights, repacked, confirmed, done))
 }
 
 fn choose(

@@ -150,6 +150,6 @@ pub(super) async fn publish_only(
 fn publish_failure(error: PublishError) -> Failure {
     match error {
         PublishError::Broker(error) => broker_failure(error),
-        PublishError::Journal(error) => folder_failure(error),
+        PublishError::Folder(error) => folder_failure(error),
     }
 }

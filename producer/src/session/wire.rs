@@ -87,6 +87,7 @@ impl Ready {
         let publisher = Publisher {
             endpoint: endpoint.clone(),
             manifest: Arc::clone(&manifest),
+            integers: folder.integers.clone(),
             units: units.clone(),
             journal: journal.clone(),
             repackings,
@@ -113,17 +114,17 @@ impl Ready {
         let (events, mut what_happens) = mpsc::unbounded_channel();
         let (settled, to_settle) = mpsc::unbounded_channel();
         let (stop_collecting, stop) = oneshot::channel();
-        let (results, text) = folder.results().map_err(folder_failure)?;
         let what = what_to_print(order, request);
-        let printer = Printer::new(
+        let mut printer = Printer::new(
             what,
             !order.is_unordered,
             what == Print::Factorizations && stdout().is_terminal(),
             &manifest.output,
-            &text,
             Box::new(print_beside_bar),
         );
-        drop(text);
+        let results = folder.results(|line| printer.add_old(line));
+        let results = results.map_err(folder_failure)?;
+        printer.flush();
         // A run's name in place of a node's: producers have no other.
         let spool = order.runs_dir.join(".metrics-spool");
         let server = order
@@ -135,6 +136,7 @@ impl Ready {
             .ok();
         let sink = Sink::new(
             Arc::clone(&manifest),
+            folder.integers.clone(),
             units.clone(),
             Arc::clone(&status),
             Verifier::new(order.verify, order.kernel)

@@ -8,5 +8,5 @@ mod tally;
 mod tests;
 
 pub(crate) use figures::{NodeSummary, Period, ReadBack, Summary};
-pub(crate) use quantiles::Quantiles;
+pub(crate) use quantiles::{Distribution, Quantiles};
 pub(crate) use tally::Tally;

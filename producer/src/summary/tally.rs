@@ -4,15 +4,15 @@ use std::{collections::BTreeMap, time::Instant};
 
 use primepool_common::message::NodeSample;
 
+use super::Distribution;
 use crate::run_dir::{Origin, Row, RowOutcome};
 
 /// What is counted while results come in.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Of each answer, with the number of jobs that it is the figure of.
-    pub(super) latency_ms: Vec<(f64, u64)>,
-    pub(super) queue_wait_ms: Vec<(f64, u64)>,
-    pub(super) compute_ms: Vec<(f64, u64)>,
+    pub(super) latency: Distribution,
+    pub(super) queue_wait: Distribution,
+    pub(super) compute: Distribution,
     pub(super) candidates: u64,
     pub(super) ok: u64,
     pub(super) partial: u64,
@@ -70,7 +70,7 @@ impl Tally {
             match row.outcome {
                 RowOutcome::Ok => {
                     self.ok += 1;
-                    self.compute_ms.push((row.compute_ms, 1));
+                    self.compute.add(row.compute_ms, 1);
                     self.candidates = self.candidates.saturating_add(row.candidates);
                 }
                 RowOutcome::Partial => self.partial += 1,
@@ -84,8 +84,8 @@ impl Tally {
             }
         }
         let jobs = rows.len() as u64;
-        self.latency_ms.push((origin.latency_ms, jobs));
-        self.queue_wait_ms.push((origin.queue_wait_ms, jobs));
+        self.latency.add(origin.latency_ms, jobs);
+        self.queue_wait.add(origin.queue_wait_ms, jobs);
         self.last_arrival = self.last_arrival.max(Some(at));
     }
 

@@ -12,20 +12,33 @@ use crate::{
     run_dir::{Manifest, Origin, Row, RowOutcome},
 };
 
+fn quantiles(times: impl IntoIterator<Item = (f64, u64)>) -> Option<Quantiles> {
+    let mut all = Distribution::default();
+    for (ms, jobs) in times {
+        all.add(ms, jobs);
+    }
+    all.quantiles()
+}
+
 #[test]
-fn quantiles_are_of_the_nearest_rank() {
-    let one_by_one = (1..=100).rev().map(|n| (f64::from(n), 1)).collect();
-    let in_tens = (0..10).map(|tens| (f64::from(tens), 10)).collect();
-    let q = Quantiles::of(in_tens).unwrap();
-    assert_eq!((q.p50, q.p95, q.p99, q.mean), (4.0, 9.0, 9.0, 4.5));
-    let q = Quantiles::of(one_by_one).unwrap();
-    assert_eq!(
-        (q.p50, q.p95, q.p99, q.max, q.mean),
-        (50.0, 95.0, 99.0, 100.0, 50.5)
-    );
-    assert_eq!(Quantiles::of(vec![(7.0, 1)]).unwrap().p99, 7.0);
-    assert_eq!(Quantiles::of(vec![]), None);
-    assert_eq!(Quantiles::of(vec![(7.0, 0)]), None);
+fn quantiles_are_of_the_nearest_rank_to_three_digits() {
+    let are_close = |quantiles: [f64; 3], expected: [f64; 3]| {
+        let mut pairs = quantiles.iter().zip(expected);
+        pairs.all(|(value, expected)| (value - expected).abs() <= expected * 1e-3)
+    };
+    let q = quantiles((0..10).map(|tens| (f64::from(tens), 10))).unwrap();
+    assert!(are_close([q.p50, q.p95, q.p99], [4.0, 9.0, 9.0]), "{q:?}");
+    assert_eq!((q.max, q.mean), (9.0, 4.5));
+    for scale in [0.01, 1.0, 1e6] {
+        let q = quantiles((1..=100).rev().map(|n| (scale * f64::from(n), 1))).unwrap();
+        let expected = [50.0, 95.0, 99.0].map(|n| scale * n);
+        assert!(are_close([q.p50, q.p95, q.p99], expected), "{q:?}");
+        assert_eq!(q.max, scale * 100.0);
+        assert!((q.mean / scale - 50.5).abs() < 1e-6, "{q:?}");
+    }
+    assert_eq!(quantiles([(7.0, 1)]).unwrap().p99, 7.0);
+    assert_eq!(quantiles([]), None);
+    assert_eq!(quantiles([(7.0, 0)]), None);
 }
 
 fn sample(instance: u64, alive_s: f64, cpu_s: f64) -> NodeSample {
@@ -81,6 +94,7 @@ fn manifest(count: u64) -> Manifest {
             method: Method::Incremental,
         })),
         packing: Packing {
+            most_jobs: None,
             most: 1,
             least: 1,
             workers: 1,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,20 +10,41 @@ use std::{
 use primepool_common::message::{UnitId, WorkUnit};
 
 use crate::{
-    request::Packing,
+    request::{Packing, Weights},
     run_dir::{Manifest, Repacking},
 };
 
 /// What is to be published next.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next {
-    /// A unit.
-    Unit(Box<WorkUnit>),
+    /// A unit. Where its jobs have integers, these are still to be added.
+    Jobs {
+        /// Number of the unit.
+        unit: u64,
+        /// Its jobs.
+        jobs: Range<u64>,
+        /// Nodes that must leave it to others.
+        avoid: Vec<String>,
+    },
+    /// A unit of a campaign.
+    Campaign(Box<WorkUnit>),
     /// The cancellation of a batch.
     CancelBatch(u32),
     /// Nothing: first this has to be on disk, so that after a crash no unit that may have been
     /// published is packed anew. Then [`Units::settled`].
     Settle(Repacking),
+}
+
+#[cfg(test)]
+impl Next {
+    /// Number of the unit, if it is one.
+    pub(crate) fn unit(&self) -> Option<u64> {
+        match self {
+            Self::Jobs { unit, .. } => Some(*unit),
+            Self::Campaign(unit) => Some(unit.unit),
+            Self::CancelBatch(_) | Self::Settle(_) => None,
+        }
+    }
 }
 
 /// The units of a run, as a state machine.
@@ -37,6 +59,8 @@ pub(crate) struct Units {
     settled: u64,
     /// Index of each unit's first job, and the number of jobs at the end.
     bounds: Vec<u64>,
+    /// The work of each job.
+    weights: Weights,
     /// Units to publish, in this order.
     waiting: VecDeque<u64>,
     /// Units to publish once a time has come.
@@ -58,10 +82,10 @@ pub(crate) struct Units {
     avoided: HashMap<u64, Vec<String>>,
     /// Units of campaigns, until they are answered or cancelled, and when they were published.
     campaign_units: HashMap<u64, (WorkUnit, Option<Instant>)>,
-    /// Answered units since the sizes were last changed, their jobs, and the time of workers for all
+    /// Answered units since the sizes were last changed, their work, and the time of workers for all
     /// of them.
     timed: u32,
-    timed_jobs: u64,
+    timed_work: f64,
     time: Duration,
     longest: Duration,
     /// Number of timed units at which the pace is looked at next.
@@ -69,19 +93,20 @@ pub(crate) struct Units {
 }
 
 impl Units {
-    /// The units of `manifest`, of which `confirmed` are published already. Publishes those of the
-    /// others that have a job that is not done.
+    /// The units of `manifest`, of whose jobs the work is `weights`; `confirmed` are published
+    /// already. Publishes those of the others that have a job that is not done.
     #[must_use]
     pub(crate) fn new(
         manifest: Arc<Manifest>,
+        weights: Weights,
         repackings: &[Repacking],
         mut confirmed: HashSet<u64>,
         done: &[bool],
     ) -> Self {
-        let mut bounds = manifest.packing.bounds(manifest.request.count());
+        let mut bounds = manifest.packing.bounds(&weights, 0);
         let (mut packing, mut settled) = (manifest.packing, 0);
         for repacking in repackings {
-            repack(&mut bounds, repacking);
+            repack(&mut bounds, &weights, repacking);
             (packing, settled) = (repacking.packing, repacking.from);
         }
         let count = bounds.len() as u64 - 1;
@@ -92,7 +117,8 @@ impl Units {
             packing,
             fresh: 0,
             settled,
-            timed_jobs: 0,
+            timed_work: 0.0,
+            weights,
             published: vec![None; count as usize],
             bounds,
             waiting: VecDeque::new(),
@@ -126,9 +152,9 @@ impl Units {
         units
     }
 
-    /// Takes what is to be published next, at the time `at`, which is `published_ns` nanoseconds
-    /// since 1970. What is not confirmed goes back by [`Units::give_back`].
-    pub(crate) fn next(&mut self, at: Instant, published_ns: u64) -> Option<Next> {
+    /// Takes what is to be published next, at the time `at`. What is not confirmed goes back by
+    /// [`Units::give_back`].
+    pub(crate) fn next(&mut self, at: Instant) -> Option<Next> {
         if let Some(batch) = self.cancelled.pop() {
             return Some(Next::CancelBatch(batch));
         }
@@ -152,12 +178,9 @@ impl Units {
             }
             self.waiting.pop_front();
             // A unit of a campaign that is answered or cancelled is not published again.
-            if let Some(unit) = self.unit(number, at, published_ns) {
+            if let Some(next) = self.publish(number, at) {
                 self.outstanding.insert(number);
-                if !UnitId::of(number).is_of_campaign() {
-                    self.fresh = self.fresh.max(number + 1);
-                }
-                return Some(Next::Unit(Box::new(unit)));
+                return Some(next);
             }
         }
     }
@@ -180,22 +203,22 @@ impl Units {
         self.settled = repacking.from;
     }
 
-    fn unit(&mut self, number: u64, at: Instant, published_ns: u64) -> Option<WorkUnit> {
-        self.first_published.get_or_insert(at);
+    /// A unit, as it is published at this time; nothing if it is that of a campaign and over.
+    fn publish(&mut self, number: u64, at: Instant) -> Option<Next> {
         if UnitId::of(number).is_of_campaign() {
             let (unit, published) = self.campaign_units.get_mut(&number)?;
             published.get_or_insert(at);
-            return Some(WorkUnit {
-                published_ns,
-                ..unit.clone()
-            });
+            self.first_published.get_or_insert(at);
+            return Some(Next::Campaign(Box::new(unit.clone())));
         }
+        self.first_published.get_or_insert(at);
         self.published[number as usize].get_or_insert(at);
-        let Manifest { request, run, .. } = &*self.manifest;
+        self.fresh = self.fresh.max(number + 1);
         let (first, end) = self.bounds(number)?;
-        Some(WorkUnit {
+        Some(Next::Jobs {
+            unit: number,
+            jobs: first..end,
             avoid: self.avoided(number),
-            ..request.unit(run, number, first, end, published_ns)
         })
     }
 
@@ -372,23 +395,22 @@ impl Units {
     /// `workers` are there. The result has to be on disk before the next unit is taken.
     pub(crate) fn adapt(&mut self, workers: u32) -> Option<Repacking> {
         let Manifest { request, .. } = &*self.manifest;
-        if !self.manifest.is_adaptive() || self.timed_jobs == 0 || self.timed < LEAST_TIMED {
+        if !self.manifest.is_adaptive() || self.timed_work <= 0.0 || self.timed < LEAST_TIMED {
             return None;
         }
-        let job_s = self.time.as_secs_f64() / self.timed_jobs as f64;
+        let job_s = self.time.as_secs_f64() / self.timed_work;
         let (first, _) = self.bounds(self.fresh)?;
-        let left = request.count() - first;
+        let left = self.weights.of(first..request.count());
         let packing = self.packing.adapted(request, job_s, left, workers)?;
         // The past counts as one unit of the new size.
-        (self.timed, self.timed_jobs) = (1, packing.most);
-        self.time =
-            Duration::try_from_secs_f64(job_s * packing.most as f64).unwrap_or(Duration::MAX);
+        (self.timed, self.timed_work) = (1, packing.most as f64);
+        self.time = Duration::try_from_secs_f64(job_s * self.timed_work).unwrap_or(Duration::MAX);
         self.next_look = LEAST_TIMED;
         let repacking = Repacking {
             from: self.fresh,
             packing,
         };
-        repack(&mut self.bounds, &repacking);
+        repack(&mut self.bounds, &self.weights, &repacking);
         (self.packing, self.settled) = (packing, self.fresh);
         let (from, count) = (self.fresh, self.bounds.len() as u64 - 1);
         self.published.resize(count as usize, None);
@@ -407,9 +429,9 @@ impl Units {
         is_new
     }
 
-    /// Notes how long a worker took for a unit of so many jobs.
-    pub(crate) fn note_time(&mut self, time: Duration, jobs: u64) {
-        self.timed_jobs = self.timed_jobs.saturating_add(jobs);
+    /// Notes how long a worker took for these jobs; those of a campaign's unit count as none.
+    pub(crate) fn note_time(&mut self, time: Duration, jobs: Range<u64>) {
+        self.timed_work += self.weights.of(jobs);
         self.timed = self.timed.saturating_add(1);
         self.time = self.time.saturating_add(time);
         self.longest = self.longest.max(time);
@@ -444,16 +466,12 @@ impl Units {
 }
 
 /// Packs the jobs from the first one of a unit on anew.
-fn repack(bounds: &mut Vec<u64>, repacking: &Repacking) {
-    let Some(jobs) = bounds.last().copied() else {
-        return;
-    };
+fn repack(bounds: &mut Vec<u64>, weights: &Weights, repacking: &Repacking) {
     let from = usize::try_from(repacking.from).unwrap_or(usize::MAX);
     if from < bounds.len() - 1 {
         let first = bounds[from];
         bounds.truncate(from);
-        let tail = repacking.packing.bounds(jobs - first);
-        bounds.extend(tail.into_iter().map(|job| first + job));
+        bounds.extend(repacking.packing.bounds(weights, first));
     }
 }
 

@@ -13,8 +13,8 @@ use primepool_common::message::{
 
 use super::*;
 use crate::{
-    request::{Packing, Request},
-    run_dir::Manifest,
+    request::{Packing, Request, Weights},
+    run_dir::{Manifest, Repacking},
 };
 
 fn manifest(count: u64, packing: Packing) -> Manifest {
@@ -33,15 +33,27 @@ fn manifest(count: u64, packing: Packing) -> Manifest {
     }
 }
 
+/// The units of a run of equal jobs.
+fn start(
+    manifest: Arc<Manifest>,
+    repackings: &[Repacking],
+    confirmed: HashSet<u64>,
+    done: &[bool],
+) -> Units {
+    let weights = Weights::equal(manifest.request.count());
+    Units::new(manifest, weights, repackings, confirmed, done)
+}
+
 /// Five units of two jobs.
 fn units(confirmed: &[u64], done: &[bool]) -> Units {
     let packing = Packing {
         most: 2,
         least: 2,
         workers: 1,
+        most_jobs: None,
     };
     let confirmed = confirmed.iter().copied().collect();
-    Units::new(Arc::new(manifest(10, packing)), &[], confirmed, done)
+    start(Arc::new(manifest(10, packing)), &[], confirmed, done)
 }
 
 fn drain(units: &mut Units) -> Vec<u64> {
@@ -50,8 +62,8 @@ fn drain(units: &mut Units) -> Vec<u64> {
 
 fn drain_at(units: &mut Units, at: Instant) -> Vec<u64> {
     let mut numbers = Vec::new();
-    while let Some(Next::Unit(unit)) = settled_next(units, at) {
-        numbers.push(unit.unit);
+    while let Some(unit) = settled_next(units, at).and_then(|next| next.unit()) {
+        numbers.push(unit);
     }
     numbers
 }
@@ -59,7 +71,7 @@ fn drain_at(units: &mut Units, at: Instant) -> Vec<u64> {
 /// The next one, with what it needs on disk.
 fn settled_next(units: &mut Units, at: Instant) -> Option<Next> {
     loop {
-        match units.next(at, 5) {
+        match units.next(at) {
             Some(Next::Settle(repacking)) => units.settled(&repacking),
             next => return next,
         }
@@ -78,7 +90,7 @@ fn campaign_unit(batch: u32, index: u32) -> WorkUnit {
         deadline_ms: None,
         hand_back: false,
         work: Work::Factor(FactorJobs {
-            numbers: vec![HexInteger(91.into())],
+            numbers: vec![HexInteger(91.into())].into(),
             leave_above: None,
             share: None,
         }),
@@ -102,18 +114,16 @@ fn a_unit_has_its_jobs_and_the_nodes_to_avoid() {
     let mut all = units(&[], &[false; 10]);
     all.avoid(0, vec!["liar".to_owned()]);
     let at = Instant::now();
-    let Some(Next::Unit(unit)) = all.next(at, 5) else {
-        panic!()
+    let first = Next::Jobs {
+        unit: 0,
+        jobs: 0..2,
+        avoid: vec!["liar".to_owned()],
     };
-    assert_eq!(
-        (unit.first, unit.work.count(), unit.published_ns),
-        (0, 2, 5)
-    );
-    assert_eq!(unit.avoid, ["liar"]);
+    assert_eq!(all.next(at), Some(first));
     assert_eq!(all.published_at(0), Some(at));
     assert_eq!((all.published_at(1), all.published_at(99)), (None, None));
     all.publish_first(&[0]);
-    all.next(at + Duration::from_secs(1), 6);
+    all.next(at + Duration::from_secs(1));
     assert_eq!(all.published_at(0), Some(at), "the first time counts");
     assert_eq!((all.bounds(4), all.bounds(5)), (Some((8, 10)), None));
     assert_eq!(all.bounds(u64::MAX), None);
@@ -123,7 +133,7 @@ fn a_unit_has_its_jobs_and_the_nodes_to_avoid() {
 fn units_that_are_published_again_go_first_and_count_once() {
     let mut all = units(&[], &[false; 10]);
     for _ in 0..3 {
-        all.next(Instant::now(), 5);
+        all.next(Instant::now());
     }
     for unit in 0..3 {
         all.confirm(unit);
@@ -146,12 +156,12 @@ fn units_that_are_published_again_go_first_and_count_once() {
 fn what_a_lost_connection_has_not_confirmed_is_published_in_the_same_order() {
     let mut all = units(&[], &[false; 10]);
     all.cancel_batch(7);
-    assert_eq!(all.next(Instant::now(), 5), Some(Next::CancelBatch(7)));
+    assert_eq!(all.next(Instant::now()), Some(Next::CancelBatch(7)));
     for _ in 0..2 {
-        all.next(Instant::now(), 5);
+        all.next(Instant::now());
     }
     all.give_back(&[0, 1], &[7]);
-    assert_eq!(all.next(Instant::now(), 5), Some(Next::CancelBatch(7)));
+    assert_eq!(all.next(Instant::now()), Some(Next::CancelBatch(7)));
     assert_eq!(drain(&mut all), [0, 1, 2, 3, 4]);
 }
 
@@ -168,8 +178,8 @@ fn units_of_a_campaign_are_published_until_they_are_answered_or_cancelled() {
     assert_eq!(all.published_at(a.unit), None);
     all.give_back(&[a.unit, b.unit], &[]);
     all.cancel_batch(2);
-    assert_eq!(all.next(Instant::now(), 5), Some(Next::CancelBatch(2)));
-    assert_eq!(all.next(Instant::now(), 5), None);
+    assert_eq!(all.next(Instant::now()), Some(Next::CancelBatch(2)));
+    assert_eq!(all.next(Instant::now()), None);
 }
 
 #[test]
@@ -202,7 +212,7 @@ fn a_unit_for_later_waits_for_its_time_and_holds_up_no_other() {
     let mut all = units(&[], &[false; 10]);
     let start = Instant::now();
     let due = start + Duration::from_secs(1);
-    all.next(start, 0);
+    all.next(start);
     all.publish_later(0, due);
     assert_eq!((all.next_due(), all.is_idle()), (Some(due), false));
     assert_eq!(drain_at(&mut all, start), [1, 2, 3, 4]);
@@ -220,6 +230,7 @@ const ADAPTIVE: Packing = Packing {
     most: 100,
     least: 100,
     workers: 4,
+    most_jobs: None,
 };
 
 /// Units of two jobs or one.
@@ -227,12 +238,13 @@ const FINE: Packing = Packing {
     most: 2,
     least: 1,
     workers: 4,
+    most_jobs: None,
 };
 
 /// A run of a thousand jobs, in units of a hundred at first.
 fn adaptive() -> Units {
     let manifest = Arc::new(manifest(1000, ADAPTIVE));
-    Units::new(manifest, &[], HashSet::new(), &[false; 1000])
+    start(manifest, &[], HashSet::new(), &[false; 1000])
 }
 
 #[test]
@@ -245,7 +257,7 @@ fn what_was_never_published_is_packed_by_the_measured_pace() {
     // A job takes 50 ms: a full unit has four.
     for _ in 0..8 {
         assert!(!units.has_new_pace());
-        units.note_time(Duration::from_secs(5), 100);
+        units.note_time(Duration::from_secs(5), 0..100);
     }
     assert!(units.has_new_pace() && !units.has_new_pace());
     let repacking = units.adapt(4).unwrap();
@@ -260,23 +272,23 @@ fn what_was_never_published_is_packed_by_the_measured_pace() {
     let full = Some(Duration::from_millis(200));
     assert_eq!(units.mean_time(), full, "of the units to come");
     for _ in 0..8 {
-        units.note_time(Duration::from_millis(200), 4);
+        units.note_time(Duration::from_millis(200), 0..4);
     }
     assert!(units.has_new_pace());
     assert_eq!((units.adapt(4), units.mean_time()), (None, full));
-    let mut jobs = 0;
-    while let Some(Next::Unit(unit)) = settled_next(&mut units, Instant::now()) {
-        assert_eq!(unit.first, 200 + jobs);
-        jobs += unit.work.count();
+    let mut jobs = 200;
+    while let Some(Next::Jobs { jobs: next, .. }) = settled_next(&mut units, Instant::now()) {
+        assert_eq!(next.start, jobs);
+        jobs = next.end;
     }
-    assert_eq!(jobs, 800, "each job once");
+    assert_eq!(jobs, 1000, "each job once");
 
     // After a crash the numbers mean the same jobs.
     let manifest = Arc::new(manifest(1000, ADAPTIVE));
     let confirmed = [0, 1, 5].into_iter().collect();
     let mut done = [false; 1000];
     done[204..208].fill(true);
-    let mut again = Units::new(manifest, &[repacking], confirmed, &done);
+    let mut again = start(manifest, &[repacking], confirmed, &done);
     assert_eq!(again.count(), count);
     let first = &drain(&mut again)[..4];
     assert_eq!(first, [2, 4, 6, 7], "3 is done, 5 is published");
@@ -288,9 +300,9 @@ fn what_was_published_in_any_session_keeps_its_jobs() {
     // A queue was lost: nothing counts as confirmed, but job 350 has its result.
     let mut done = [false; 1000];
     done[350] = true;
-    let mut units = Units::new(manifest, &[], HashSet::new(), &done);
+    let mut units = start(manifest, &[], HashSet::new(), &done);
     for _ in 0..8 {
-        units.note_time(Duration::from_secs(5), 100);
+        units.note_time(Duration::from_secs(5), 0..100);
     }
     let repacking = units.adapt(4).unwrap();
     assert_eq!(repacking.from, 4);
@@ -300,7 +312,7 @@ fn what_was_published_in_any_session_keeps_its_jobs() {
 #[test]
 fn what_may_have_been_published_before_a_crash_keeps_its_jobs() {
     let mut units = adaptive();
-    let Some(Next::Settle(settled)) = units.next(Instant::now(), 0) else {
+    let Some(Next::Settle(settled)) = units.next(Instant::now()) else {
         panic!("nothing to write down");
     };
     assert_eq!(settled.from, units.count(), "it has only ten units");
@@ -310,9 +322,9 @@ fn what_may_have_been_published_before_a_crash_keeps_its_jobs() {
 
     // It dies; no confirmation was written down.
     let manifest = Arc::new(manifest(1000, ADAPTIVE));
-    let mut again = Units::new(manifest, &[settled], HashSet::new(), &[false; 1000]);
+    let mut again = start(manifest, &[settled], HashSet::new(), &[false; 1000]);
     for _ in 0..8 {
-        again.note_time(Duration::from_secs(5), 100);
+        again.note_time(Duration::from_secs(5), 0..100);
     }
     assert_eq!(again.adapt(4), None, "nothing is left to be packed anew");
     let after: Vec<_> = (0..again.count()).map(|unit| again.bounds(unit)).collect();
@@ -323,16 +335,16 @@ fn what_may_have_been_published_before_a_crash_keeps_its_jobs() {
 #[test]
 fn units_are_settled_a_window_at_a_time() {
     let manifest = Arc::new(manifest(1000, FINE));
-    let mut units = Units::new(manifest.clone(), &[], HashSet::new(), &[false; 1000]);
+    let mut units = start(manifest.clone(), &[], HashSet::new(), &[false; 1000]);
     units.set_window(Some(100));
     let mut written = vec![];
     loop {
-        match units.next(Instant::now(), 0) {
+        match units.next(Instant::now()) {
             Some(Next::Settle(settled)) => {
                 units.settled(&settled);
                 written.push(settled);
             }
-            Some(Next::Unit(unit)) => units.answered(&[unit.unit]),
+            Some(Next::Jobs { unit, .. }) => units.answered(&[unit]),
             _ => break,
         }
     }
@@ -343,10 +355,10 @@ fn units_are_settled_a_window_at_a_time() {
         "{from:?}"
     );
     // Replayed, they change no jobs; what was not settled may be packed anew.
-    let mut again = Units::new(manifest, &written[..1], HashSet::new(), &[false; 1000]);
+    let mut again = start(manifest, &written[..1], HashSet::new(), &[false; 1000]);
     assert!((0..last).all(|unit| again.bounds(unit) == units.bounds(unit)));
     for _ in 0..8 {
-        again.note_time(Duration::from_millis(1), 1);
+        again.note_time(Duration::from_millis(1), 0..1);
     }
     assert_eq!(again.adapt(4).unwrap().from, 100);
 }
@@ -357,15 +369,16 @@ fn runs_of_earlier_versions_and_of_fixed_sizes_stay_as_they_are() {
         most: 100,
         least: 100,
         workers: 1,
+        most_jobs: None,
     };
     let first_version = Manifest {
         version: 1,
         ..manifest(1000, ADAPTIVE)
     };
     for manifest in [manifest(1000, fixed), first_version] {
-        let mut units = Units::new(Arc::new(manifest), &[], HashSet::new(), &[false; 1000]);
+        let mut units = start(Arc::new(manifest), &[], HashSet::new(), &[false; 1000]);
         for _ in 0..8 {
-            units.note_time(Duration::from_secs(5), 100);
+            units.note_time(Duration::from_secs(5), 0..100);
         }
         assert_eq!(units.adapt(4), None);
     }
@@ -375,7 +388,7 @@ fn runs_of_earlier_versions_and_of_fixed_sizes_stay_as_they_are() {
 fn the_time_of_a_unit_is_the_mean() {
     let mut all = units(&[], &[false; 10]);
     assert_eq!(all.mean_time(), None);
-    all.note_time(Duration::from_secs(1), 2);
-    all.note_time(Duration::from_secs(2), 2);
+    all.note_time(Duration::from_secs(1), 0..2);
+    all.note_time(Duration::from_secs(2), 0..2);
     assert_eq!(all.mean_time(), Some(Duration::from_millis(1500)));
 }

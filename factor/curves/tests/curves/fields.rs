@@ -1,6 +1,6 @@
 //! The fields of all kernels and sizes.
 
-use primepool_curves::{Cancel, Ecm, Error, Integer, Kernel};
+use primepool_curves::{Cancel, Ecm, Error, Integer, Kernel, WordPrimality};
 use primepool_engine::{Engine, Form, Stream, small};
 
 fn kernels() -> impl Iterator<Item = Kernel> {
@@ -249,17 +249,23 @@ fn every_kernel_tells_primes_from_composites() {
         3_825_123_056_546_413_051,
     ];
     for kernel in kernels() {
-        let mut ecm = Ecm::new(kernel);
+        let tests = WordPrimality::new(kernel);
         for start in starts {
             let numbers: Vec<u64> = (0..333).map(|i| start + 2 * i).collect();
             let expected = numbers.iter().map(|&n| small::is_prime(n));
             assert!(
-                expected.eq(ecm.are_prime(&numbers)),
+                expected.eq(tests.are_prime(&numbers)),
                 "{kernel}, from {start}"
             );
         }
-        assert_eq!(ecm.are_prime(&pseudoprimes), [false; 8], "{kernel}");
-        assert_eq!(ecm.are_prime(&[]), [false; 0]);
-        assert_eq!(ecm.are_prime(&[u64::MAX - 58, u64::MAX]), [true, false]);
+        assert_eq!(tests.are_prime(&pseudoprimes), [false; 8], "{kernel}");
+        assert_eq!(tests.are_prime(&[]), [false; 0]);
+        // Of all sizes, in any order.
+        let numbers: Vec<u64> = (0..500)
+            .map(|i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (i % 64))
+            .chain([u64::MAX - 58, u64::MAX, 0, 1, 2, 1681])
+            .collect();
+        let expected: Vec<bool> = numbers.iter().map(|&n| small::is_prime(n)).collect();
+        assert_eq!(tests.are_prime(&numbers), expected, "{kernel}");
     }
 }
