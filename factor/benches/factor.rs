@@ -169,7 +169,7 @@ fn curves(kernels: &[Kernel]) {
             assert!(output.stdout.contains(&b' '), "{output:?}");
         }
         let theirs = (children() - start) / count as f64;
-        let level = spread::level(2048, digits).unwrap();
+        let level = spread::level(2048, spread::DEFAULT_EFFORT, digits).unwrap();
         let columns = kernels.iter().map(|kernel| {
             let mut ecm = Ecm::new(*kernel);
             let start = now();

@@ -15,6 +15,21 @@ pub struct Level {
     pub curves: u32,
 }
 
+/// Curves that p ± 1 takes as long as.
+const PLUS_MINUS_CURVES: u32 = 8;
+
+impl Level {
+    /// How many curves it takes as long as.
+    pub(crate) fn runs(&self) -> u32 {
+        let plus_minus = if self.p_minus_1 == 0 {
+            0
+        } else {
+            PLUS_MINUS_CURVES
+        };
+        self.curves + plus_minus
+    }
+}
+
 const fn level(digits: u32, p_minus_1: u32, b1: u32, curves: u32) -> Level {
     Level {
         digits,
@@ -84,7 +99,7 @@ pub(crate) fn before_sieve(bits: u32) -> Vec<Level> {
         let fixed = if level.p_minus_1 == 0 {
             CALL_US
         } else {
-            2 * CALL_US + 8 * curve
+            2 * CALL_US + u64::from(PLUS_MINUS_CURVES) * curve
         };
         // At most the number of curves of the level, so it fits.
         let curves = budget.saturating_sub(fixed) / curve;
@@ -165,10 +180,7 @@ mod tests {
     fn the_sieve_waits_for_a_sixteenth_of_its_time() {
         for bits in SIEVE_FROM_BITS..=crate::MAX_SIEVE_BITS {
             let curves = before_sieve(bits);
-            let cost = |level: &Level| {
-                let runs = if level.p_minus_1 == 0 { 0 } else { 8 };
-                curve_us(level.b1, bits) * u64::from(level.curves + runs)
-            };
+            let cost = |level: &Level| curve_us(level.b1, bits) * u64::from(level.runs());
             let cost: u64 = curves.iter().map(cost).sum();
             assert!(cost <= 1000 * sieve_ms(bits) / SHARE, "{bits}");
             // And there is something worth while from the size on where it takes more than an

@@ -61,6 +61,7 @@
 //! Every stage polls the flag at least every 100 ms for numbers of up to [`MAX_SIEVE_BITS`] bits,
 //! the sieve's linear algebra included.
 
+mod chance;
 mod factorization;
 mod factorizer;
 mod fermat;

@@ -6,7 +6,7 @@
 //! between them but the composite, ranges of numbers, and packets of relations: any batch is as
 //! good as any other, so one that is lost is replaced by another, and none has to be waited for.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use rug::Integer;
 
@@ -17,39 +17,64 @@ pub use crate::levels::Level;
 pub use primepool_curves::Ecm;
 
 /// What is worth trying on a composite of so many bits, of whose factors nothing is known, before
-/// the sieve is put to it; or instead of the sieve, if it is too large for that; nothing beyond
-/// [`MAX_CURVE_BITS`]. What a worker has tried first is left out.
+/// the sieve is put to it; or instead of the sieve, if it is too large for that: everything up to
+/// factors of `effort` digits then. Nothing beyond [`MAX_CURVE_BITS`]. What a worker has tried first
+/// is left out.
 #[must_use]
-pub fn levels(bits: u32) -> Vec<Level> {
-    let levels = if bits <= MAX_SIEVE_BITS {
+pub fn levels(bits: u32, effort: u32) -> Vec<Level> {
+    let mut levels = all_levels(bits, effort);
+    levels.retain(|level| level.digits > TRIED_DIGITS);
+    levels
+}
+
+/// The same with what a worker has tried first.
+fn all_levels(bits: u32, effort: u32) -> Vec<Level> {
+    if bits <= MAX_SIEVE_BITS {
         crate::levels::before_sieve(bits)
     } else if bits <= MAX_CURVE_BITS {
-        crate::levels::up_to(MOST_DIGITS)
+        crate::levels::up_to(effort.next_multiple_of(DIGITS_APART))
     } else {
         Vec::new()
-    };
-    levels
-        .into_iter()
-        .filter(|level| level.digits > TRIED_DIGITS)
-        .collect()
+    }
+}
+
+/// Expected seconds of one worker for the curves and p ± 1 of [`levels`].
+#[must_use]
+pub fn levels_seconds(bits: u32, effort: u32) -> f64 {
+    let all = levels(bits, effort).into_iter();
+    let each = all.map(|level| f64::from(level.runs()) * curve_seconds(level.b1, bits));
+    each.sum()
+}
+
+/// Probability that a prime factor of so many digits is missed by what is tried on a composite of so
+/// many bits.
+#[must_use]
+pub fn missed(digits: u32, bits: u32, effort: u32) -> f64 {
+    crate::chance::missed(digits, &all_levels(bits, effort))
 }
 
 /// The level for factors of so many digits, with as many curves as [`levels`] has for a composite
 /// of so many bits: none, if it has no such level.
 #[must_use]
-pub fn level(bits: u32, digits: u32) -> Option<Level> {
+pub fn level(bits: u32, effort: u32, digits: u32) -> Option<Level> {
     let without_curves = |level| Level { curves: 0, ..level };
     let others = crate::levels::up_to(digits).into_iter().map(without_curves);
-    let mut all = levels(bits).into_iter().chain(others);
+    let mut all = levels(bits, effort).into_iter().chain(others);
     all.find(|level| level.digits == digits)
 }
 
 /// Curves that a worker does at once: ranges are multiples of it.
 pub const CURVES_AT_ONCE: u32 = 8;
 
-/// Digits of the factors that are looked for in what the sieve does not take: some minutes of one
-/// core at 400 bits, half an hour at 1024.
-const MOST_DIGITS: u32 = 30;
+/// Digits of the factors that are looked for in what the sieve does not take, unless more or fewer
+/// are asked for: some minutes of one core at 400 bits, half an hour at 1024.
+pub const DEFAULT_EFFORT: u32 = 30;
+
+/// The fewest and the most digits that can be asked for.
+pub const EFFORTS: RangeInclusive<u32> = 15..=40;
+
+/// Digits between two levels.
+const DIGITS_APART: u32 = 5;
 
 /// Factors of so many digits have been looked for by whoever left the composite; see
 /// [`Limits::before_spreading`].
@@ -127,7 +152,7 @@ mod tests {
         // A factor of 17 digits.
         let p = next_prime(10, 16);
         let n = &p * next_prime(7, 70);
-        let levels = levels(n.significant_bits());
+        let levels = levels(n.significant_bits(), DEFAULT_EFFORT);
         let level = levels.iter().find(|level| level.digits == 20).unwrap();
         let mut ecm = Ecm::new(Kernel::fastest());
         let found = (0..level.curves).step_by(20).find_map(|first| {

@@ -16,9 +16,10 @@ use primepool_common::{
     pool::MOST_SHARE,
 };
 use primepool_engine::{Kernel, MAX_BITS};
+use primepool_factor::spread::{DEFAULT_EFFORT, EFFORTS};
 
 use crate::{
-    request::{IntegerSource, MAX_COUNT, Request, Semiprimes, UnitSize, Verify},
+    request::{FactoringAims, IntegerSource, MAX_COUNT, Request, Semiprimes, UnitSize, Verify},
     run_dir::find_run,
 };
 
@@ -247,11 +248,21 @@ struct FactorArgs {
     #[arg(long, value_name = "SEED", requires = "count")]
     seed: Option<u64>,
 
+    /// How far curves go on a composite of more than 400 bits, which is too large for the sieve: up to
+    /// factors of so many digits, 15 to 40. Five more digits take six times as long
+    #[arg(long, env = "PRIMEPOOL_EFFORT", value_name = "DIGITS", default_value_t = DEFAULT_EFFORT, value_parser = clap::value_parser!(u32).range(efforts()))]
+    effort: u32,
+
     #[command(flatten)]
     new_run: NewRun,
 
     #[command(flatten)]
     common: Common,
+}
+
+/// The efforts that the sieve's library knows, as clap has ranges.
+fn efforts() -> std::ops::RangeInclusive<i64> {
+    i64::from(*EFFORTS.start())..=i64::from(*EFFORTS.end())
 }
 
 const FACTOR_EXAMPLES: &str = "\
@@ -557,7 +568,10 @@ impl FactorArgs {
             share: None,
         });
         Ok(Request {
-            is_balanced,
+            aims: FactoringAims {
+                is_balanced,
+                effort: self.effort,
+            },
             ..Request::new(work)
         })
     }

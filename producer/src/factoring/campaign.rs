@@ -20,6 +20,7 @@ use super::{
     progress::StageProgress,
     state::{Progress, State},
 };
+use crate::request::FactoringAims;
 
 /// A unit without an answer after so long, or after so many times as long as others take, is
 /// replaced by another one.
@@ -59,9 +60,9 @@ pub(super) struct Campaign {
 
 impl Campaign {
     /// A campaign at its start.
-    pub(super) fn new(number: Integer, is_balanced: bool) -> Self {
+    pub(super) fn new(number: Integer, aims: FactoringAims) -> Self {
         Self {
-            state: State::new(number, is_balanced),
+            state: State::new(number, aims),
             outstanding: HashMap::new(),
             ended_batch: 0,
             is_ended_by_answer: false,

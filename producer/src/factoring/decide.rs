@@ -128,10 +128,10 @@ impl State {
             _ => 0,
         };
         let bits = part.value.significant_bits();
-        let levels = if self.is_balanced && self.primes.is_empty() {
+        let levels = if self.aims.is_balanced && self.primes.is_empty() {
             Vec::new()
         } else {
-            spread::levels(bits)
+            spread::levels(bits, self.aims.effort)
         };
         if let Some(level) = levels.into_iter().find(|level| level.digits > after) {
             let digits = level.digits;
@@ -145,7 +145,14 @@ impl State {
             let curves = if bits > MAX_CURVE_BITS {
                 format!("curves are run on {MAX_CURVE_BITS} at most")
             } else {
-                "no curve found a factor".to_owned()
+                let effort = self.aims.effort;
+                let missed = |digits| (100.0 * spread::missed(digits, bits, effort)).ceil();
+                format!(
+                    "no curve found a factor (one of {} digits is missed with a probability of {} %, of {effort} digits {} %)",
+                    effort - 5,
+                    missed(effort - 5),
+                    missed(effort)
+                )
             };
             let why = format!("{curves}, and the sieve takes {MAX_SIEVE_BITS} bits at most");
             return Some(left(of, why));

@@ -23,7 +23,7 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    request::LEAVE_ABOVE_BITS,
+    request::{FactoringAims, LEAVE_ABOVE_BITS},
     run_dir::{Folder, FolderError, Manifest},
 };
 
@@ -123,13 +123,13 @@ impl Factoring {
         let Some(integers) = &folder.integers else {
             return Ok(factoring);
         };
-        let is_balanced = folder.manifest.request.is_balanced;
+        let aims = folder.manifest.request.aims;
         for job in Checkpoint::jobs(&factoring.folder)? {
             if done.get(job as usize) != Some(&false) {
                 continue;
             }
             for number in integers.read(job..job + 1)? {
-                let mut campaign = Campaign::new(number.0, is_balanced);
+                let mut campaign = Campaign::new(number.0, aims);
                 let checkpoint =
                     Checkpoint::open(&factoring.folder, job, |entry| campaign.replay(&entry))?;
                 done[job as usize] = true;
@@ -158,11 +158,11 @@ impl Factoring {
         &mut self,
         job: u64,
         number: HexInteger,
-        is_balanced: bool,
+        aims: FactoringAims,
         found: Factorization,
         us: u64,
     ) -> Result<(), FolderError> {
-        let mut campaign = Campaign::new(number.0, is_balanced);
+        let mut campaign = Campaign::new(number.0, aims);
         campaign.begin(found, us);
         let checkpoint = Checkpoint::create(&self.folder, job)?;
         self.campaigns.insert(job, (campaign, checkpoint));

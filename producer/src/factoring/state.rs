@@ -10,6 +10,7 @@ use primepool_factor::{
 };
 
 use super::entry::{Entry, Stage};
+use crate::request::FactoringAims;
 
 /// A divisor that is not a known prime.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,8 +41,7 @@ pub(super) enum Progress {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) number: Integer,
-    /// Whether it is known to have no small factors: curves are not tried.
-    pub(super) is_balanced: bool,
+    pub(super) aims: FactoringAims,
     pub(super) primes: BTreeMap<Integer, u32>,
     /// Divisors to work on; the last comes first.
     pub(super) open: Vec<Part>,
@@ -68,7 +68,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(number: Integer, is_balanced: bool) -> Self {
+    pub(super) fn new(number: Integer, aims: FactoringAims) -> Self {
         Self {
             open: vec![Part {
                 value: Integer::from(number.abs_ref()),
@@ -76,7 +76,7 @@ impl State {
                 is_hard: false,
             }],
             number,
-            is_balanced,
+            aims,
             primes: BTreeMap::new(),
             left: Vec::new(),
             reason: None,
@@ -239,7 +239,8 @@ impl State {
             self.progress = match stage {
                 Stage::TakeApart => Progress::TakeApart,
                 Stage::Curves { digits } => {
-                    let level = spread::level(part.value.significant_bits(), digits);
+                    let bits = part.value.significant_bits();
+                    let level = spread::level(bits, self.aims.effort, digits);
                     let level = level.ok_or("an unknown level of curves")?;
                     Progress::Curves { level, done: 0 }
                 }

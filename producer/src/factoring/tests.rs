@@ -20,6 +20,12 @@ use super::{
     entry::{Entry, Stage},
     state::{Progress, State},
 };
+use crate::request::FactoringAims;
+
+const BALANCED: FactoringAims = FactoringAims {
+    is_balanced: true,
+    effort: 30,
+};
 
 /// A product of the first primes with more than 20 and 21 digits.
 fn semiprime() -> Integer {
@@ -42,7 +48,7 @@ fn left_to_pool(n: &Integer) -> Factorization {
 
 /// A campaign whose sieve has begun.
 fn at_the_sieve() -> Campaign {
-    let mut campaign = Campaign::new(semiprime(), true);
+    let mut campaign = Campaign::new(semiprime(), BALANCED);
     campaign.begin(left_to_pool(&semiprime()), 5);
     campaign.advance(|| 1);
     assert!(matches!(
@@ -112,7 +118,7 @@ fn finish(campaign: &mut Campaign) {
 }
 
 fn replayed(entries: &[Entry]) -> State {
-    let mut state = State::new(semiprime(), true);
+    let mut state = State::new(semiprime(), BALANCED);
     for entry in entries {
         state.apply(entry, None).unwrap();
     }
@@ -192,7 +198,7 @@ fn a_resumed_campaign_goes_on_with_other_units() {
     let units = issue(&mut campaign, 3, Instant::now());
     let answered = work(&units[0]);
     assert_eq!(answer(&mut campaign, &units[0], answered), Verdict::Good);
-    let mut again = Campaign::new(semiprime(), true);
+    let mut again = Campaign::new(semiprime(), BALANCED);
     for entry in campaign.take_entries() {
         again.replay(&entry).unwrap();
     }
@@ -315,7 +321,7 @@ fn a_checkpoint_of_an_earlier_version_goes_on() {
     assert!(state.answered.contains(&0));
     assert_eq!((state.upto, state.done), (upto, 0.0));
     // A level of curves that this version has no use for at this size is over at once.
-    let mut campaign = Campaign::new(semiprime(), false);
+    let mut campaign = Campaign::new(semiprime(), FactoringAims::default());
     campaign.begin(left_to_pool(&semiprime()), 5);
     for entry in [
         Entry::Begun {
@@ -366,7 +372,7 @@ fn batches_are_cancelled_once_and_only_while_units_are_at_work() {
     assert_eq!(found.reason.as_deref(), Some("too late"));
 
     // The answer that ends a stage leaves no unit behind, if it was the only one.
-    let mut campaign = Campaign::new(semiprime(), true);
+    let mut campaign = Campaign::new(semiprime(), BALANCED);
     campaign.advance(|| 1);
     let units = issue(&mut campaign, 2, Instant::now());
     assert_eq!((units.len(), &units[0].share), (1, &None), "one at a time");
@@ -401,7 +407,7 @@ fn a_divisor_is_given_up_after_too_many_failures() {
 
 #[test]
 fn a_curve_splits_a_divisor_into_two() {
-    let mut campaign = Campaign::new(product(20, 60), false);
+    let mut campaign = Campaign::new(product(20, 60), FactoringAims::default());
     campaign.begin(left_to_pool(&product(20, 60)), 0);
     campaign.advance(|| 1);
     let units = issue(&mut campaign, 3, Instant::now());
@@ -420,7 +426,7 @@ fn a_curve_splits_a_divisor_into_two() {
 #[test]
 fn a_number_of_unknown_shape_gets_all_levels() {
     let n: Integer = Integer::from(Integer::u_pow_u(2, 500)) - 1;
-    let mut campaign = Campaign::new(n.clone(), false);
+    let mut campaign = Campaign::new(n.clone(), FactoringAims::default());
     campaign.begin(left_to_pool(&n), 0);
     let mut digits = Vec::new();
     loop {
@@ -499,7 +505,7 @@ proptest! {
     fn an_entry_that_does_not_follow_changes_nothing(
         entries in proptest::collection::vec(any_entry(), 0..8),
     ) {
-        let mut state = State::new(semiprime(), true);
+        let mut state = State::new(semiprime(), BALANCED);
         for entry in entries {
             let before = state.snapshot();
             if state.apply(&entry, None).is_err() {

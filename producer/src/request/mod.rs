@@ -11,7 +11,7 @@ mod weights;
 pub use integers::{IntegerSource, read_integers};
 pub use packing::{Packing, UnitSize};
 pub use print::Print;
-pub use run::Request;
+pub use run::{FactoringAims, Request};
 pub(crate) use run::{LEAVE_ABOVE_BITS, MAX_COUNT};
 pub use semiprimes::Semiprimes;
 pub use verify::Verify;

@@ -6,6 +6,7 @@ use primepool_common::{
     jobs::{JobFields, WrittenJobs},
     message::{HexInteger, Integers, JobKind, MAX_INTEGER_BITS, RunId, VERSION, Work, WorkUnit},
 };
+use primepool_factor::spread::{DEFAULT_EFFORT, EFFORTS};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Packing;
@@ -25,8 +26,27 @@ pub struct Request {
     pub seed: Option<u64>,
     /// Milliseconds of a worker's time that each job may take.
     pub deadline_ms: Option<u64>,
-    /// Whether each integer to factor is known to be a product of two primes of one size.
+    /// How integers to factor are worked on.
+    pub aims: FactoringAims,
+}
+
+/// What is known of integers to factor, and how far to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FactoringAims {
+    /// Whether each is known to be a product of two primes of one size: no curves are tried then.
     pub is_balanced: bool,
+    /// Decimal digits of the factors up to which curves go on, on composites that are too large for
+    /// the sieve.
+    pub effort: u32,
+}
+
+impl Default for FactoringAims {
+    fn default() -> Self {
+        Self {
+            is_balanced: false,
+            effort: DEFAULT_EFFORT,
+        }
+    }
 }
 
 impl Request {
@@ -37,7 +57,7 @@ impl Request {
             work,
             seed: None,
             deadline_ms: None,
-            is_balanced: false,
+            aims: FactoringAims::default(),
         };
         if let Work::Factor(jobs) = &mut request.work {
             jobs.leave_above = Some(LEAVE_ABOVE_BITS);
@@ -90,6 +110,14 @@ impl Request {
         if bits > MAX_INTEGER_BITS {
             return Err(format!("{bits} bits ({MAX_INTEGER_BITS} at most)"));
         }
+        if !EFFORTS.contains(&self.aims.effort) {
+            return Err(format!(
+                "an effort of {} digits ({} to {})",
+                self.aims.effort,
+                EFFORTS.start(),
+                EFFORTS.end()
+            ));
+        }
         self.work.jobs().validate()?;
         packing.validate()
     }
@@ -137,6 +165,20 @@ struct Read {
     deadline_ms: Option<u64>,
     #[serde(default)]
     is_balanced: bool,
+    #[serde(default = "default_effort")]
+    effort: u32,
+}
+
+fn default_effort() -> u32 {
+    DEFAULT_EFFORT
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_default_effort(effort: &u32) -> bool {
+    *effort == DEFAULT_EFFORT
 }
 
 impl<'de> Deserialize<'de> for Request {
@@ -154,7 +196,10 @@ impl<'de> Deserialize<'de> for Request {
         Ok(Self {
             seed: read.seed,
             deadline_ms: read.deadline_ms,
-            is_balanced: read.is_balanced,
+            aims: FactoringAims {
+                is_balanced: read.is_balanced,
+                effort: read.effort,
+            },
             ..Self::new(work)
         })
     }
@@ -170,6 +215,8 @@ struct Written<'a> {
     deadline_ms: Option<u64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     is_balanced: bool,
+    #[serde(skip_serializing_if = "is_default_effort")]
+    effort: u32,
 }
 
 impl Serialize for Request {
@@ -185,7 +232,8 @@ impl Serialize for Request {
             jobs,
             seed: self.seed,
             deadline_ms: self.deadline_ms,
-            is_balanced: self.is_balanced,
+            is_balanced: self.aims.is_balanced,
+            effort: self.aims.effort,
         };
         written.serialize(serializer)
     }
@@ -249,6 +297,20 @@ mod tests {
             assert_eq!(serde_json::to_string(&request).unwrap(), text);
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
         }
+        let request = Request {
+            aims: FactoringAims {
+                is_balanced: true,
+                effort: 35,
+            },
+            ..Request::new(Work::Factor(FactorJobs {
+                numbers: numbers().into(),
+                leave_above: Some(LEAVE_ABOVE_BITS),
+                share: None,
+            }))
+        };
+        let text = r#"{"kind":"factor","bits":0,"count":2,"numbers":["5b","ff"],"is_balanced":true,"effort":35}"#;
+        assert_eq!(serde_json::to_string(&request).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
         let wrong = r#"{"kind":"factor","bits":0,"count":3,"numbers":["5b","ff"]}"#;
         let error = serde_json::from_str::<Request>(wrong).unwrap_err();
         assert!(

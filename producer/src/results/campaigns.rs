@@ -138,9 +138,9 @@ impl<A: Send + 'static> Sink<A> {
                     }
                 });
         }
-        let is_balanced = self.manifest.request.is_balanced;
+        let aims = self.manifest.request.aims;
         for (job, n, found, us) in left {
-            let begun = self.factoring.begin(job, n, is_balanced, found, us);
+            let begun = self.factoring.begin(job, n, aims, found, us);
             begun.map_err(|error| error.to_string())?;
         }
         Ok(())

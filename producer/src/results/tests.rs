@@ -26,7 +26,7 @@ use super::{Arrival, Files, Printer, Sink, SinkInput, Verifier};
 use crate::{
     factoring::Factoring,
     metrics::Metrics,
-    request::{Packing, Print, Request, Verify},
+    request::{FactoringAims, Packing, Print, Request, Verify},
     run_dir::Folder,
     status::{Event, Status},
     summary::Tally,
@@ -58,7 +58,10 @@ struct Outcome {
 impl Run {
     fn new(work: Work) -> Self {
         let request = Request {
-            is_balanced: true,
+            aims: FactoringAims {
+                is_balanced: true,
+                ..FactoringAims::default()
+            },
             ..Request::new(work)
         };
         let runs = tempfile::tempdir().unwrap();

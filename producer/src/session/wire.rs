@@ -11,11 +11,13 @@ use std::{
 use anyhow::Context;
 use primepool_common::{
     broker::Endpoint,
+    cli::show_duration,
     exit::Exit,
     message::{JobKind, RunId},
     metrics::{LineProtocolFile, Source, Stats},
     shutdown::StopSignals,
 };
+use primepool_factor::{MAX_CURVE_BITS, MAX_SIEVE_BITS, spread};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -78,6 +80,9 @@ impl Ready {
             plural(units.lock().count(), "unit"),
             folder.path().display()
         ));
+        if let Some(text) = beyond_sieve(request) {
+            progress.say(&text);
+        }
         if consumers == 0 {
             progress.say(&format!(
                 "no consumer takes {} jobs yet: they wait for one (start `consumer` with the same broker)",
@@ -240,6 +245,26 @@ impl Ready {
         written.map_err(folder_failure)?;
         Ok(exit)
     }
+}
+
+/// What becomes of integers that are too large for the sieve, and how long that takes.
+fn beyond_sieve(request: &Request) -> Option<String> {
+    let (bits, effort) = (request.work.bits(), request.aims.effort);
+    if request.kind() != JobKind::Factor || bits <= MAX_SIEVE_BITS {
+        return None;
+    }
+    let why = format!("a composite of more than {MAX_SIEVE_BITS} bits is too large for the sieve");
+    if bits > MAX_CURVE_BITS {
+        return Some(format!(
+            "{why}, and one of more than {MAX_CURVE_BITS} bits for curves: only small factors are found"
+        ));
+    }
+    let seconds = spread::levels_seconds(bits, effort).ceil();
+    let time = show_duration(Duration::from_secs(seconds as u64));
+    Some(format!(
+        "{why}: curves for factors of up to {effort} digits, at {bits} bits {time} of one worker \
+         (--effort DIGITS)"
+    ))
 }
 
 fn what_to_print(order: &Order, request: &Request) -> Print {

@@ -9,7 +9,8 @@
 //!   from it;
 //! - round trip: one empty job at a time, from publishing it to its answer.
 //!
-//! `ONLY_SHARES=1` measures a small run beside a large one instead, `BASE=DIR` these programs beside those of an earlier build in DIR.
+//! `ONLY_SHARES=1` measures a small run beside a large one instead, `ONLY_FACTORING=1` numbers that are
+//! factored by the hundred thousand, `BASE=DIR` these programs beside those of an earlier build in DIR.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,6 +21,7 @@
 )]
 
 mod base;
+mod factoring;
 mod shares;
 
 use std::{
@@ -87,6 +89,11 @@ fn main() {
         println!("{}", shares::report(&broker, workers, rounds));
         return;
     }
+    if std::env::var_os("ONLY_FACTORING").is_some() {
+        let table = factoring::report(&broker, kernel, workers, rounds);
+        println!("kernel {kernel}; {workers} workers; {rounds} rounds, median (range)\n\n{table}");
+        return;
+    }
     if std::env::var_os("ONLY_METRICS").is_some() {
         println!(
             "{METRICS_HEAD}{}",
@@ -151,6 +158,11 @@ impl Spread {
     fn rate(&self) -> String {
         let [median, least, most] = self.0;
         format!("{median:.0} ({least:.0}–{most:.0})")
+    }
+
+    fn tenths(&self) -> String {
+        let [median, least, most] = self.0;
+        format!("{median:.1} ({least:.1}–{most:.1})")
     }
 
     fn percent(&self) -> String {

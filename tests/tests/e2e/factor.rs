@@ -233,3 +233,88 @@ fn results_go_to_standard_output_and_the_summary_does_not() {
         assert_eq!(done.code, Some(2), "{done:?}");
     }
 }
+
+/// Mostly small numbers, some of which take a thousand times as long as the others.
+#[test]
+fn a_long_file_of_all_sizes_goes_on_after_a_kill() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let prime_above =
+        |bits: u32, at: u32| ((Integer::from(1) << (bits - 1)) + 1000 * at).next_prime();
+    let numbers: Vec<Integer> = (0..60_000)
+        .map(|at| match at % 1000 {
+            0 => prime_above(60, at) * prime_above(60, at + 1),
+            _ => Integer::from(at) * (1 << 20) + 1,
+        })
+        .collect();
+    let text: Vec<String> = numbers.iter().map(Integer::to_string).collect();
+    fs::write(dir.path().join("numbers.txt"), text.join("\n")).unwrap();
+    let producer = factor(dir.path(), &broker, &["--file", "numbers.txt"]);
+    let run = Results::wait_for_run(dir.path());
+    let consumer = Consumer::start(dir.path(), &broker, "n1");
+    wait_for("some results", || {
+        (Results::count(dir.path()) > 5000).then_some(())
+    });
+    producer.signal("KILL");
+    producer.wait();
+    fs::remove_file(dir.path().join("numbers.txt")).unwrap();
+    let mut resumed = Process::start(Binary::Producer, dir.path(), &broker.url, &["resume", &run]);
+    // The most that it has in memory, in KiB: it would have all numbers twice over.
+    let mut most = 0;
+    wait_for("the end of the run", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", resumed.pid()));
+        let peak = status.ok().and_then(|status| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("VmHWM:"))?;
+            line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+        });
+        most = most.max(peak.unwrap_or(0));
+        resumed.ended()
+    });
+    let done = resumed.wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!((1..48 << 10).contains(&most), "{most} KiB");
+    let results = Results::read(dir.path());
+    assert_eq!(results.rows.len(), numbers.len());
+    assert_factored(&results.rows);
+    for (line, number) in lines(&done).iter().zip(&text) {
+        assert!(line.starts_with(&format!("{number} = ")), "{line} {number}");
+    }
+    let jobs = results.rows.iter().map(|row| row["job"].as_u64().unwrap());
+    let mut jobs: Vec<u64> = jobs.collect();
+    jobs.sort_unstable();
+    assert!(jobs.into_iter().eq(0..60_000), "each job once");
+    drop(consumer);
+}
+
+#[test]
+fn an_effort_is_told_beforehand_and_what_it_may_have_missed_afterwards() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let above = |bits: u32| Integer::from(Integer::u_pow_u(2, bits)).next_prime();
+    // Nothing that curves for 15 digits find.
+    let hard = above(205) * above(207);
+    let args = [&hard.to_string(), "--effort", "15", "--timeout", "50s"];
+    let done = factor(dir.path(), &broker, &args).wait();
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(
+        done.stderr
+            .contains("curves for factors of up to 15 digits"),
+        "{done:?}"
+    );
+    let rows = Results::read(dir.path()).rows;
+    assert_eq!(integer(&rows[0]["composites"][0][0]), hard);
+    let reason = rows[0]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("missed") && reason.contains("of 15 digits"),
+        "{reason}"
+    );
+    let digits = rows[0]["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["stage"]);
+    assert!(digits.clone().any(|stage| *stage == "ecm"), "{rows:?}");
+    let wrong = factor(dir.path(), &broker, &["91", "--effort", "50"]).wait();
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+}
