@@ -249,7 +249,7 @@ struct FactorArgs {
     seed: Option<u64>,
 
     /// How far curves go on a composite of more than 400 bits, which is too large for the sieve: up to
-    /// factors of so many digits, 15 to 40. Five more digits take six times as long
+    /// factors of so many digits, 15 to 40. Five more digits take eight times as long
     #[arg(long, env = "PRIMEPOOL_EFFORT", value_name = "DIGITS", default_value_t = DEFAULT_EFFORT, value_parser = clap::value_parser!(u32).range(efforts()))]
     effort: u32,
 

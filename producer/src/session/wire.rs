@@ -259,11 +259,17 @@ fn beyond_sieve(request: &Request) -> Option<String> {
             "{why}, and one of more than {MAX_CURVE_BITS} bits for curves: only small factors are found"
         ));
     }
-    let seconds = spread::levels_seconds(bits, effort).ceil();
-    let time = show_duration(Duration::from_secs(seconds as u64));
+    // An estimate: to the minute, where it is long.
+    let seconds = spread::levels_seconds(bits, effort).ceil() as u64;
+    let seconds = if seconds > 600 {
+        seconds.next_multiple_of(60)
+    } else {
+        seconds
+    };
+    let time = show_duration(Duration::from_secs(seconds));
     Some(format!(
-        "{why}: curves for factors of up to {effort} digits, at {bits} bits {time} of one worker \
-         (--effort DIGITS)"
+        "{why}: curves look for factors of up to {effort} digits (--effort), at {bits} bits for about \
+         {time} of one worker"
     ))
 }
 

@@ -298,8 +298,7 @@ fn an_effort_is_told_beforehand_and_what_it_may_have_missed_afterwards() {
     let done = factor(dir.path(), &broker, &args).wait();
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(
-        done.stderr
-            .contains("curves for factors of up to 15 digits"),
+        done.stderr.contains("factors of up to 15 digits"),
         "{done:?}"
     );
     let rows = Results::read(dir.path()).rows;
