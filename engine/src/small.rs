@@ -163,26 +163,31 @@ fn trial_division(n: u64) -> Trial {
     }
 }
 
-/// The bases to which a number has to be a strong probable prime to be prime: the first primes, as many as are proven to
-/// leave no composite below a limit. Pomerance, Selfridge & Wagstaff, *The pseudoprimes to 25·10^9*, 1980 (2 and 3 bases);
-/// Jaeschke, *On strong pseudoprimes to several bases*, 1993 (4 and 7); Jiang & Deng, *Strong pseudoprimes to the first
-/// eight prime bases*, 2014 (9); Sorenson & Webster, *Strong pseudoprimes to twelve prime bases*, 2015 (12, to beyond
-/// 2^64).
-#[must_use]
-pub fn strong_bases(n: u64) -> &'static [u64] {
-    const BASES: [u64; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
-    let count = match n {
-        0..1_373_653 => 2,
-        1_373_653..25_326_001 => 3,
-        25_326_001..3_215_031_751 => 4,
-        3_215_031_751..341_550_071_728_321 => 7,
-        341_550_071_728_321..3_825_123_056_546_413_051 => 9,
-        _ => 12,
-    };
-    &BASES[..count]
+/// Up to each of these limits, the bases to which a number has to be a strong probable prime to be
+/// prime. Pomerance, Selfridge & Wagstaff, *The pseudoprimes to 25·10^9*, 1980 (2 and 3; 2, 3 and 5);
+/// Jaeschke, *On strong pseudoprimes to several bases*, 1993 (2, 7 and 61; 2, 13, 23 and 1662803; 5 to
+/// 7 primes); Jiang & Deng, *Strong pseudoprimes to the first eight prime bases*, 2014 (9 primes);
+/// Sorenson & Webster, *Strong pseudoprimes to twelve prime bases*, 2015 (12, to beyond 2^64).
+pub const STRONG_BASES: [(u64, &[u64]); 9] = [
+    (1_373_652, &[2, 3]),
+    (25_326_000, &[2, 3, 5]),
+    (4_759_123_140, &[2, 7, 61]),
+    (1_122_004_669_632, &[2, 13, 23, 1_662_803]),
+    (2_152_302_898_746, &[2, 3, 5, 7, 11]),
+    (3_474_749_660_382, &[2, 3, 5, 7, 11, 13]),
+    (341_550_071_728_320, &[2, 3, 5, 7, 11, 13, 17]),
+    (3_825_123_056_546_413_050, &[2, 3, 5, 7, 11, 13, 17, 19, 23]),
+    (u64::MAX, &[2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37]),
+];
+
+/// The bases of [`STRONG_BASES`] for a number.
+fn strong_bases(n: u64) -> &'static [u64] {
+    let place = STRONG_BASES.partition_point(|&(last, _)| last < n);
+    STRONG_BASES[place].1
 }
 
-/// Whether an odd number that no prime up to 37 divides is prime: strong tests to [`strong_bases`].
+/// Whether an odd number that no prime up to 37 divides is prime: strong tests to
+/// [`STRONG_BASES`].
 fn is_prime_after_trial(n: u64) -> bool {
     let field = Montgomery::new(n);
     // Two in Montgomery form. It does not overflow: the sum is reduced by way of the difference.
@@ -322,6 +327,8 @@ mod tests {
         for n in STRONG_PSEUDOPRIMES_2
             .into_iter()
             .chain(LEAST_STRONG_PSEUDOPRIMES)
+            // The least to bases 2, 7 and 61, and to 2, 13, 23 and 1662803.
+            .chain([4_759_123_141, 1_122_004_669_633])
         {
             assert!(!is_prime(n), "{n}");
         }

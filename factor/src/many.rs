@@ -3,6 +3,8 @@
 //! Numbers of 64 bits are words from beginning to end. Composites go through classes of size, from
 //! the greatest on, so that what is split off a number joins the class of its own size.
 
+use std::collections::BTreeMap;
+
 use primepool_curves::{Number, WordPrimality};
 use primepool_engine::small;
 use rug::Integer;
@@ -173,11 +175,17 @@ impl Factorizer {
             add(&mut all[place], prime, false);
         }
         // Hardly ever.
+        let mut failed = BTreeMap::new();
         for (place, composite) in left {
-            let rest = self.factor(&composite, limits, cancel, observer)?;
-            if rest.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
+            let rest = match self.factor(&composite, limits, cancel, observer) {
+                Ok(rest) if rest.is_cancelled() => return Err(Error::Cancelled),
+                Err(error @ (Error::Cancelled | Error::Randomness(_))) => return Err(error),
+                Err(error) => {
+                    failed.insert(place, error);
+                    continue;
+                }
+                Ok(rest) => rest,
+            };
             all[place].composites.extend(rest.composites);
             for factor in rest.factors {
                 for _ in 0..factor.exponent {
@@ -199,7 +207,9 @@ impl Factorizer {
                 .sort_unstable_by(|a, b| a.prime.cmp(&b.prime));
             found(
                 place,
-                if is_product(&factorization, n) {
+                if let Some(error) = failed.remove(&place) {
+                    Err(error)
+                } else if is_product(&factorization, n) {
                     Ok(factorization)
                 } else {
                     Err(Error::fault(format!(

@@ -1,6 +1,11 @@
 //! Primality of many numbers of 64 bits.
 
-use primepool_engine::{Kernel, small};
+use std::sync::OnceLock;
+
+use primepool_engine::{
+    Kernel,
+    small::{self, STRONG_BASES},
+};
 
 use super::field::Moduli;
 use super::{sizes, strong};
@@ -10,12 +15,18 @@ pub struct WordPrimality {
     kernel: Kernel,
 }
 
-/// Numbers of as many bits, give or take some, are tested together: a group of short ones has a
-/// small field and short exponents.
-const BITS_OF_GROUP: u32 = 16;
-
 /// Numbers below this are left to trial division.
 const LANES_FROM: u64 = 41 * 41;
+
+/// Numbers below this are looked up, where there are many of them.
+const LOOKED_UP_BELOW: u64 = 1 << 24;
+
+/// From so many numbers on the table of small primes is worth being made.
+const MANY: usize = 20_000;
+
+/// Which odd numbers below [`LOOKED_UP_BELOW`] are prime, a bit each: a megabyte, made in some
+/// milliseconds when it is first needed.
+static SMALL_PRIMES: OnceLock<Vec<u64>> = OnceLock::new();
 
 impl WordPrimality {
     /// With a kernel that this processor has; else the arithmetic is that of machine words.
@@ -28,21 +39,32 @@ impl WordPrimality {
     #[must_use]
     pub fn are_prime(&self, numbers: &[u64]) -> Vec<bool> {
         let mut are_prime = vec![false; numbers.len()];
-        let mut in_lanes = Vec::with_capacity(numbers.len());
+        let table = if numbers.len() < MANY {
+            SMALL_PRIMES.get()
+        } else {
+            Some(SMALL_PRIMES.get_or_init(small_primes))
+        };
+        // Those with the same bases are of similar size.
+        let mut groups: [Vec<(u64, usize)>; STRONG_BASES.len()] = Default::default();
         for (place, &n) in numbers.iter().enumerate() {
-            if n < LANES_FROM || n.is_multiple_of(2) {
+            if n.is_multiple_of(2) || n < LANES_FROM {
                 are_prime[place] = small::is_prime(n);
+            } else if let Some(table) = table
+                && n < LOOKED_UP_BELOW
+            {
+                are_prime[place] = table[n as usize / 128] >> (n / 2 % 64) & 1 == 1;
             } else {
-                in_lanes.push((n, place));
+                let group = STRONG_BASES.iter().position(|&(last, _)| n <= last);
+                groups[group.unwrap_or_default()].push((n, place));
             }
         }
-        in_lanes.sort_unstable();
-        let group = |n: u64| (u64::BITS - n.leading_zeros()).div_ceil(BITS_OF_GROUP);
-        for some in in_lanes.chunk_by(|(a, _), (b, _)| group(*a) == group(*b)) {
-            let bits = BITS_OF_GROUP * group(some[0].0);
-            match sizes::tests(self.kernel, bits) {
-                Some(tests) => test(&mut *{ tests }, some, &mut are_prime),
-                None => some
+        for (group, (_, bases)) in groups.iter().zip(STRONG_BASES) {
+            let Some(greatest) = group.iter().map(|&(n, _)| n).max() else {
+                continue;
+            };
+            match sizes::tests(self.kernel, u64::BITS - greatest.leading_zeros()) {
+                Some(tests) => test(&mut *{ tests }, bases, group, &mut are_prime),
+                None => group
                     .iter()
                     .for_each(|&(n, place)| are_prime[place] = small::is_prime(n)),
             }
@@ -51,13 +73,27 @@ impl WordPrimality {
     }
 }
 
+/// The table of primes, by the sieve of Eratosthenes.
+fn small_primes() -> Vec<u64> {
+    let mut table = vec![u64::MAX; (LOOKED_UP_BELOW / 128) as usize];
+    table[0] &= !1;
+    for prime in (3..).step_by(2).take_while(|&p| p * p < LOOKED_UP_BELOW) {
+        if table[prime as usize / 128] >> (prime / 2 % 64) & 1 == 1 {
+            for multiple in (prime * prime..LOOKED_UP_BELOW).step_by(2 * prime as usize) {
+                table[multiple as usize / 128] &= !(1 << (multiple / 2 % 64));
+            }
+        }
+    }
+    table
+}
+
 /// Tests numbers with their places, and notes which are prime.
-fn test(tests: &mut dyn Tests, numbers: &[(u64, usize)], are_prime: &mut [bool]) {
+fn test(tests: &mut dyn Tests, bases: &[u64], numbers: &[(u64, usize)], are_prime: &mut [bool]) {
     let mut words = Vec::with_capacity(tests.lanes());
     for some in numbers.chunks(tests.lanes()) {
         words.clear();
         words.extend(some.iter().map(|&(n, _)| n));
-        let bits = tests.are_prime(&words);
+        let bits = tests.pass_all(&words, bases);
         for (lane, &(_, place)) in some.iter().enumerate() {
             are_prime[place] = bits >> lane & 1 == 1;
         }
@@ -69,9 +105,9 @@ pub(crate) trait Tests {
     /// The number of lanes.
     fn lanes(&self) -> usize;
 
-    /// Which of some numbers are prime, as many as there are lanes at most, odd and above 37: bit l is
-    /// the number in place l.
-    fn are_prime(&mut self, numbers: &[u64]) -> u32;
+    /// Which of some numbers, as many as there are lanes at most, odd and above the bases, are strong
+    /// probable primes to all of these: bit l is the number in place l.
+    fn pass_all(&mut self, numbers: &[u64], bases: &[u64]) -> u32;
 }
 
 /// The tests of some moduli.
@@ -92,10 +128,10 @@ impl<M: Moduli> Tests for ModuliTests<M> {
         M::LANES
     }
 
-    fn are_prime(&mut self, numbers: &[u64]) -> u32 {
+    fn pass_all(&mut self, numbers: &[u64], bases: &[u64]) -> u32 {
         for (lane, &n) in numbers.iter().enumerate() {
             self.moduli.set_word(lane, n);
         }
-        strong::are_prime(&self.moduli, numbers, &mut self.memory)
+        strong::pass_all(&self.moduli, numbers, bases, &mut self.memory)
     }
 }

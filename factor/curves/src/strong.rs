@@ -2,8 +2,6 @@
 
 use std::marker::PhantomData;
 
-use primepool_engine::small;
-
 use super::field::{Field, Moduli, Task};
 
 /// Bits of the exponents that are taken at a time.
@@ -22,22 +20,21 @@ pub(crate) struct Memory {
     power: Vec<u64>,
 }
 
-/// Which of the numbers in the first lanes, odd and above 37, are prime: bit l is lane l.
-pub(crate) fn are_prime<M: Moduli>(moduli: &M, numbers: &[u64], memory: &mut Memory) -> u32 {
-    let (mut prime, mut open) = (0, ((1_u64 << numbers.len()) - 1) as u32);
-    for (tested, &base) in small::strong_bases(u64::MAX).iter().enumerate() {
-        open &= pass(moduli, numbers, base as i32, memory);
-        for (lane, &n) in numbers.iter().enumerate() {
-            if open >> lane & 1 == 1 && small::strong_bases(n).len() <= tested + 1 {
-                prime |= 1 << lane;
-                open &= !(1 << lane);
-            }
-        }
-        if open == 0 {
-            break;
+/// Which of the numbers in the first lanes, odd and above the bases, are strong probable primes to all
+/// of these: bit l is lane l.
+pub(crate) fn pass_all<M: Moduli>(
+    moduli: &M,
+    numbers: &[u64],
+    bases: &[u64],
+    memory: &mut Memory,
+) -> u32 {
+    let mut pass_all = ((1_u64 << numbers.len()) - 1) as u32;
+    for &base in bases {
+        if pass_all != 0 {
+            pass_all &= pass(moduli, numbers, base as i32, memory);
         }
     }
-    prime
+    pass_all
 }
 
 /// The lanes with strong probable primes to a base.

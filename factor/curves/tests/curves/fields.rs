@@ -260,6 +260,10 @@ fn every_kernel_tells_primes_from_composites() {
         }
         assert_eq!(tests.are_prime(&pseudoprimes), [false; 8], "{kernel}");
         assert_eq!(tests.are_prime(&[]), [false; 0]);
+        // So many that small ones are looked up.
+        let numbers: Vec<u64> = (0..30_000).map(|i: u64| i * 1117 + 1_000).collect();
+        let expected: Vec<bool> = numbers.iter().map(|&n| small::is_prime(n)).collect();
+        assert_eq!(tests.are_prime(&numbers), expected, "{kernel}");
         // Of all sizes, in any order.
         let numbers: Vec<u64> = (0..500)
             .map(|i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (i % 64))
