@@ -31,7 +31,9 @@ use shared::{children, now, prime, semiprime};
 /// Batches of a size, and numbers in each.
 fn batches(bits: u32) -> (u64, u64) {
     match bits {
-        0..72 => (7, 2000),
+        // As many as in a unit of the pool, give or take.
+        0..56 => (7, 20_000),
+        56..72 => (7, 2000),
         72..100 => (7, 200),
         100..150 => (7, 30),
         150..180 => (7, 4),
@@ -213,17 +215,19 @@ fn main() {
         let mut their = Vec::new();
         let mut our = vec![Vec::new(); kernels.len()];
         let mut stages = BTreeMap::new();
+        // As a worker has them: what they keep is made once.
+        let of_kernel = |kernel: &Kernel| Factorizer::with_kernel(*kernel);
+        let mut factorizers: Vec<Factorizer> = kernels.iter().map(of_kernel).collect();
         for batch in 0..count {
             let numbers: Vec<Integer> = (0..size)
                 .map(|_| semiprime(&mut engine, bits, &mut streams))
                 .collect();
             // In one batch before the others, in the next after them.
             let mut expected = (batch % 2 == 1).then(|| theirs(&numbers));
-            for (i, (kernel, our)) in kernels.iter().zip(&mut our).enumerate() {
-                let mut factorizer = Factorizer::with_kernel(*kernel);
+            for (i, (factorizer, our)) in factorizers.iter_mut().zip(&mut our).enumerate() {
                 let mut others = BTreeMap::new();
                 let stages = if i == 0 { &mut stages } else { &mut others };
-                our.push(ours(&mut factorizer, &numbers, stages));
+                our.push(ours(factorizer, &numbers, stages));
             }
             let expected = expected.take().unwrap_or_else(|| theirs(&numbers));
             for our in &our {
