@@ -74,8 +74,12 @@ pub(crate) fn missed(digits: u32, levels: &[Level]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use primepool_curves::Ecm;
+    use primepool_engine::Kernel;
+
     use super::*;
-    use crate::levels;
+    use crate::{Cancel, Integer, levels};
 
     #[test]
     fn dickmans_function_has_its_known_values() {
@@ -110,5 +114,40 @@ mod tests {
         assert!(missed(20, &all) < 1e-6);
         assert!(missed(60, &all) > 0.9);
         assert!((missed(20, &[]) - 1.0).abs() < 1e-9);
+    }
+
+    /// How many of some primes just below a power of 10 the curves of a level find, and how many they
+    /// should.
+    fn found_and_expected(digits: u32, primes: u32) -> (f64, f64) {
+        let level = levels::up_to(digits).pop().unwrap();
+        let mut ecm = Ecm::new(Kernel::fastest());
+        let (top, cofactor) = (Integer::u_pow_u(10, digits), Integer::u_pow_u(10, 30));
+        let cofactor = Integer::from(cofactor).next_prime();
+        let mut prime: Integer = Integer::from(top) * 9 / 10;
+        let mut found = 0.0;
+        for _ in 0..primes {
+            prime = Integer::from(prime + 1_000_003).next_prime();
+            let n = Integer::from(&prime * &cofactor);
+            let curves = 0..u64::from(level.curves);
+            let divisor = ecm.curves(&n, level.b1, curves, &Cancel::new(), &mut |_| {});
+            found += f64::from(u8::from(divisor.unwrap() == Some(prime.clone())));
+        }
+        (found, f64::from(primes) * (1.0 - missed(digits, &[level])))
+    }
+
+    /// A fault in a stage of the curves would not give wrong divisors, but fewer.
+    #[test]
+    fn curves_find_as_many_factors_as_they_should() {
+        let mut cases = vec![(15, 400), (20, 100)];
+        if std::env::var_os("PRIMEPOOL_TEST_FULL").is_some() {
+            cases.push((25, 200));
+        }
+        for (digits, primes) in cases {
+            let (found, expected) = found_and_expected(digits, primes);
+            assert!(
+                (found / expected - 1.0).abs() < 0.15,
+                "{digits} digits: {found} of {primes}, not {expected}"
+            );
+        }
     }
 }
