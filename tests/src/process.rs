@@ -47,14 +47,18 @@ impl Binary {
 
     /// The program, with nothing of this environment that it would listen to.
     pub fn command(self) -> Command {
-        // Programs that ignore SIGHUP, as under `nohup make test`, hand that on to those they start.
-        let mut command = if ignores_hangup() {
-            let mut command = Command::new("/usr/bin/env");
-            command.arg("--default-signal=HUP").arg(self.path());
-            command
-        } else {
-            Command::new(self.path())
-        };
+        self.alone(Command::new(self.path()))
+    }
+
+    /// The same, with SIGHUP as programs have it by default.
+    fn command_with_hangups(self) -> Command {
+        let mut command = Command::new("/usr/bin/env");
+        command.arg("--default-signal=HUP").arg(self.path());
+        self.alone(command)
+    }
+
+    /// Takes away what the program would listen to.
+    fn alone(self, mut command: Command) -> Command {
         command.env_clear().stdin(Stdio::null());
         if let (Self::Experiment, Some(path)) = (self, std::env::var_os("PATH")) {
             command.env("PATH", path); // it starts others
@@ -96,7 +100,12 @@ pub struct Finished {
 impl Process {
     /// Starts a program in the folder `dir`, where its output goes too.
     pub fn start(binary: Binary, dir: &Path, url: &str, args: &[&str]) -> Self {
-        let mut command = binary.command();
+        // Programs that ignore SIGHUP, as under `nohup make test`, hand that on to those they start.
+        let mut command = if ignores_hangup() {
+            binary.command_with_hangups()
+        } else {
+            binary.command()
+        };
         command.args(args).env("PRIMEPOOL_AMQP_URL", url);
         Self::spawn(command, &format!("{binary:?}"), dir)
     }

@@ -22,7 +22,7 @@ enum Waiting {
 }
 
 /// Bytes that wait in memory, as far as the results file can be read back.
-const MOST_HELD: usize = 16 << 20;
+const MOST_HELD: usize = 4 << 20;
 
 /// Prints results.
 pub(crate) struct Printer {

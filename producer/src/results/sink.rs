@@ -29,6 +29,9 @@ use crate::{
 /// Most answers that are checked, written and synced together.
 const BATCH: usize = 256;
 
+/// Bytes of answers after which a batch is full: what is read of them takes ten times as much memory.
+const BATCH_BYTES: usize = 1 << 20;
+
 /// Something for the sink.
 #[derive(Debug)]
 pub(crate) enum SinkInput<A = Acker> {
@@ -168,9 +171,13 @@ impl<A: Send + 'static> Sink<A> {
             let mut next = Some(first);
             let mut ended = false;
             let mut lost = None;
+            let mut bytes = 0;
             while let Some(item) = next {
                 match item {
-                    SinkInput::Arrival(arrival) => arrivals.push(arrival),
+                    SinkInput::Arrival(arrival) => {
+                        bytes += arrival.body.as_ref().map_or(0, Vec::len);
+                        arrivals.push(arrival);
+                    }
                     SinkInput::Queue(state, figures) => self.note_queue(state, figures),
                     SinkInput::Solved(solved) => self.factoring.on_solved(*solved),
                     SinkInput::QueueLost => {
@@ -190,7 +197,7 @@ impl<A: Send + 'static> Sink<A> {
                         break;
                     }
                 }
-                if arrivals.len() == BATCH {
+                if arrivals.len() == BATCH || bytes >= BATCH_BYTES {
                     break;
                 }
                 next = input.try_recv().ok();
