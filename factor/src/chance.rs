@@ -126,7 +126,8 @@ mod tests {
         let mut prime: Integer = Integer::from(top) * 9 / 10;
         let mut found = 0.0;
         for _ in 0..primes {
-            prime = Integer::from(prime + 1_000_003).next_prime();
+            prime += 1_000_003;
+            prime = prime.next_prime();
             let n = Integer::from(&prime * &cofactor);
             let curves = 0..u64::from(level.curves);
             let divisor = ecm.curves(&n, level.b1, curves, &Cancel::new(), &mut |_| {});

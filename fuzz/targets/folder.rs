@@ -49,7 +49,8 @@ fn manifest(text: &[u8]) {
 
 fn read_back(text: &str, count: u64) -> Result<EndedJobs, String> {
     let mut ended = EndedJobs::new(count);
-    text.lines().try_for_each(|line| ended.add(line.as_bytes()))?;
+    text.lines()
+        .try_for_each(|line| ended.add(line.as_bytes()))?;
     Ok(ended)
 }
 

@@ -148,7 +148,7 @@ impl NewRun {
                 deadline_ms: limit,
                 ..request
             },
-            integers,
+            integers: integers.map(Box::new),
             unit_size: self.unit_size,
             priority: self
                 .priority
@@ -339,7 +339,7 @@ pub enum What {
         /// The jobs; their integers are still to be read.
         request: Request,
         /// Where the integers of the jobs come from, if these have any.
-        integers: Option<IntegerSource>,
+        integers: Option<Box<IntegerSource>>,
         /// Jobs in a unit.
         unit_size: UnitSize,
         /// AMQP priority of the units.
