@@ -2,6 +2,7 @@
 
 use std::{
     iter,
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -36,12 +37,14 @@ impl<A: Send + 'static> Sink<A> {
             self.read_campaign_unit(answer, arrival);
             return Ok(None);
         }
-        let jobs = self.units.lock().bounds(answer.unit);
-        let integers = match (&self.integers, jobs) {
-            (Some(integers), Some((first, end))) => integers.read(first..end)?,
-            _ => Vec::new(),
+        let Some((first, end)) = self.units.lock().bounds(answer.unit) else {
+            return Ok(self.refuse(Some(&answer.node), "the run has no such unit"));
         };
-        Ok(self.read_unit(answer, arrival, integers))
+        let integers = match &self.integers {
+            Some(integers) => integers.read(first..end)?,
+            None => Vec::new(),
+        };
+        Ok(self.read_unit(answer, arrival, first..end, integers))
     }
 
     /// Reads the body of an answer of this run.
@@ -65,17 +68,15 @@ impl<A: Send + 'static> Sink<A> {
         Some(answer)
     }
 
-    /// Reads the answer to a unit of the run; `integers` are those of its jobs.
+    /// Reads the answer to a unit of the run with these jobs; `integers` are theirs.
     fn read_unit(
         &mut self,
         mut answer: UnitAnswer,
         arrival: &Arrival<A>,
+        Range { start: first, end }: Range<u64>,
         integers: Vec<HexInteger>,
     ) -> Option<Answered> {
         let node = Some(&*answer.node);
-        let Some((first, end)) = self.units.lock().bounds(answer.unit) else {
-            return self.refuse(node, "the run has no such unit");
-        };
         self.answered.push(answer.unit);
         // What was refused or handed back says nothing of the pace.
         let is_worked_on = answer.rejected.is_none() && answer.handed_back.is_none();
