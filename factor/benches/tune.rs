@@ -25,12 +25,14 @@ use shared::{now, semiprime};
 /// Parameters by what is changed.
 type Variant = (&'static str, fn(&mut Parameters));
 
-const VARIANTS: [Variant; 11] = [
+const VARIANTS: [Variant; 13] = [
     ("table", |_| {}),
     ("base × 0.75", |p| p.base = p.base * 3 / 4),
     ("base × 1.33", |p| p.base = p.base * 4 / 3),
     ("large primes / 2", |p| p.large_bound /= 2),
     ("large primes × 2", |p| p.large_bound *= 2),
+    ("products of two / 8", |p| p.double_bound /= 8),
+    ("products of two × 8", |p| p.double_bound *= 8),
     ("scored below × 0.75", |p| {
         p.scored_below = p.scored_below * 3 / 4
     }),

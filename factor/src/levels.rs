@@ -58,7 +58,7 @@ const SIEVE_FROM_BITS: u32 = 119;
 
 /// Milliseconds that the sieve takes for so many bits, linear algebra included: measured up to 256
 /// bits on one core of an Intel Xeon (Sapphire Rapids) with AVX-512, estimated above.
-const SIEVE_MS: [(u32, u64); 13] = [
+const SIEVE_MS: [(u32, u64); 15] = [
     (112, 7),
     (128, 13),
     (144, 38),
@@ -69,9 +69,11 @@ const SIEVE_MS: [(u32, u64); 13] = [
     (224, 3_000),
     (240, 8_500),
     (256, 28_000),
-    (288, 300_000),
-    (320, 3_500_000),
-    (400, 600_000_000),
+    (272, 85_000),
+    (288, 200_000),
+    (304, 620_000),
+    (330, 2_500_000),
+    (400, 300_000_000),
 ];
 
 /// The share of the sieve's time that p − 1 and curves may take before it: a sixteenth. A composite

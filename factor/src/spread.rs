@@ -94,7 +94,7 @@ pub fn sieve_seconds(bits: u32) -> f64 {
     crate::levels::sieve_ms(bits) as f64 / 1e3
 }
 
-/// Expected seconds of a family of polynomials: measured at 192 to 288 bits.
+/// Expected seconds of a family of polynomials: measured at 192 to 330 bits.
 #[must_use]
 pub fn family_seconds(bits: u32) -> f64 {
     match bits {
@@ -103,7 +103,7 @@ pub fn family_seconds(bits: u32) -> f64 {
         217..=248 => 0.008,
         249..=272 => 0.014,
         273..=304 => 0.06,
-        305..=340 => 0.2,
+        305..=340 => 0.12,
         _ => 2.0,
     }
 }

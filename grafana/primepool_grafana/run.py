@@ -225,15 +225,15 @@ def build() -> builders.Dashboard:
             panels.numbers(
                 "Sieve, latest",
                 "The quadratic sieve in the last second that it was at work in the time shown: which of the run's integers, bits of the "
-                "composite, relations of those that are needed. The linear algebra follows, which takes seconds.",
+                "composite, relations of those that are needed, time left. The linear algebra follows, which takes seconds.",
                 table(
-                    'SELECT "job" + 1 AS "integer", "bits", "relations" / "expected" AS "done", "relations", "expected" AS "needed", '
+                    'SELECT "job" + 1 AS "integer", "bits", "left_s" AS "left", "relations", "expected" AS "needed", '
                     f'"rate" AS "pace" FROM "factor" WHERE {RELATIONS} {LATEST}'
                 ),
                 {
                     "integer": ("none", panels.NEUTRAL),
                     "bits": ("none", panels.NEUTRAL),
-                    "done": (panels.SHARE, [(None, "green")]),
+                    "left": ("s", panels.NEUTRAL),
                     "relations": ("short", panels.NEUTRAL),
                     "needed": ("short", panels.NEUTRAL),
                     "pace": (panels.A_SECOND, panels.NEUTRAL),

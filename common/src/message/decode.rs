@@ -261,17 +261,24 @@ mod tests {
             );
             decode_unit(body.as_bytes()).unwrap()
         };
+        let of_form = |form: u32| {
+            let share = format!(r#"{{"sieve":{{"first":9,"count":7,"form":{form}}}}}"#);
+            (unit(&share), share)
+        };
         let first = unit(r#"{"sieve":{"first":9,"count":7}}"#);
-        let second = unit(r#"{"sieve":{"first":9,"count":7,"form":2}}"#);
-        let written = String::from_utf8(serde_json::to_vec(&second).unwrap()).unwrap();
-        assert!(written.contains(r#""share":{"sieve":{"first":9,"count":7,"form":2}}"#));
+        let (own, share) = of_form(RELATIONS_FORM);
+        let written = String::from_utf8(serde_json::to_vec(&own).unwrap()).unwrap();
+        assert!(written.contains(&format!(r#""share":{share}"#)));
         // A consumer hands back what it cannot do, and does not reject it.
         let other_build = |unit: &WorkUnit| unit.work.jobs().needs_other_build();
-        let reason = "it asks for relations in form 1, and this version writes form 2";
-        assert_eq!(other_build(&first).as_deref(), Some(reason));
-        assert_eq!(other_build(&second), None);
-        let third = unit(r#"{"sieve":{"first":9,"count":7,"form":3}}"#);
-        assert!(other_build(&third).is_some());
+        let reason = format!(
+            "it asks for relations in form 1, and this version writes form {RELATIONS_FORM}"
+        );
+        assert_eq!(other_build(&first), Some(reason));
+        assert_eq!(other_build(&own), None);
+        for other in [2, RELATIONS_FORM + 1] {
+            assert!(other_build(&of_form(other).0).is_some(), "{other}");
+        }
     }
 
     #[test]

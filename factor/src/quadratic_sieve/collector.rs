@@ -6,10 +6,10 @@ use std::num::NonZero;
 
 use rug::Integer;
 
-use super::cycles::Cycles;
+use super::cycles::{self, Cycles};
 use super::factor_base::{Base, FactorBase};
 use super::nullspace;
-use super::parameters::{BLOCK, Parameters};
+use super::parameters::{BLOCK, Parameters, RELATIONS_PER_POLL};
 use super::polynomials::{Family, Polynomials, Value};
 use super::relation::{Reader, Relation, Writer, unpack};
 use super::wide::Wide;
@@ -84,7 +84,10 @@ impl Checker {
     fn check(&mut self, relation: &Relation<'_>) -> Option<Value> {
         if relation.polynomial >= self.polynomials.in_family()
             || usize::from(relation.place) >= BLOCK
-            || relation.large >= self.parameters.large_bound
+            || relation
+                .large
+                .iter()
+                .any(|&large| u64::from(large) >= self.parameters.large_bound)
         {
             return None;
         }
@@ -99,12 +102,13 @@ impl Checker {
             let prime = *self.base.primes.get(index as usize).filter(|_| index > 0)?;
             rest = rest.divide(prime, primepool_engine::small::inverse(prime.into()))?;
         }
-        (rest.to_word() == Some(relation.large)).then_some(value)
+        let [a, b] = relation.large.map(u64::from);
+        (rest.to_word() == Some(a * b)).then_some(value)
     }
 
     /// Which primes the product 4a·v has an odd number of times, rising: 0 for the sign, then those
     /// of the base, then large ones by `number_of`.
-    fn odd(&mut self, relation: &Relation<'_>, number_of: impl FnOnce(u64) -> u32) -> Vec<u32> {
+    fn odd(&mut self, relation: &Relation<'_>, number_of: impl FnMut(u32) -> u32) -> Vec<u32> {
         let value = self.value(relation).value;
         let mut odd = Vec::with_capacity(relation.primes.len() + self.parameters.factors + 3);
         if value.is_negative() {
@@ -120,13 +124,16 @@ impl Checker {
                 .iter()
                 .map(|index| index + 1),
         );
-        if relation.large > 1 {
-            odd.push(number_of(relation.large));
-        }
+        odd.extend(large_primes(relation).map(number_of));
         odd.sort_unstable();
         keep_odd(&mut odd);
         odd
     }
+}
+
+/// The large primes of a relation: none, one or two.
+fn large_primes(relation: &Relation<'_>) -> impl Iterator<Item = u32> {
+    relation.large.into_iter().filter(|&large| large > 1)
 }
 
 /// Of sorted numbers, those that are there an odd number of times, once.
@@ -212,7 +219,7 @@ impl Collector {
         let is_new = self.seen.insert(mark(root));
         if is_new {
             self.kept.write(relation);
-            self.cycles.add(&[relation.large]);
+            self.cycles.add(relation.large);
         }
         Some(is_new)
     }
@@ -228,6 +235,19 @@ impl Collector {
     pub fn needed(&self) -> u64 {
         // One for each prime and one for the sign are enough for one dependency.
         self.checker.base.primes.len() as u64 + 1 + SPARE + self.extra
+    }
+
+    /// How much of the work of finding [`Collector::needed`] relations is done, as a part of it: an
+    /// estimate. Relations come the faster the more large primes there are to meet.
+    #[must_use]
+    pub fn share_done(&self) -> f64 {
+        let whole = self.cycles.whole as f64;
+        let combined = self.cycles.closed as f64 - whole;
+        let growth = match self.checker.parameters.double_bound {
+            0 => single_growth,
+            _ => double_growth,
+        };
+        share_done(whole, combined, growth, self.needed() as f64)
     }
 
     /// Whether there are enough.
@@ -248,15 +268,30 @@ impl Collector {
         cancel: &Cancel,
     ) -> Result<Option<Integer>, Error> {
         let Self { checker, kept, .. } = self;
+        // Most relations with two large primes are in no cycle, and need no vector.
+        let mut large = Vec::new();
+        let mut reader = Reader::new(&kept.bytes);
+        while reader.left() > 0 {
+            if large.len() % RELATIONS_PER_POLL == 0 {
+                cancel.check()?;
+            }
+            large.push(reader.next().ok_or_else(unreadable)?.large);
+        }
+        let are_in_cycles = cycles::in_cycles(&large, cancel)?;
+        drop(large);
         let (mut starts, mut vectors, mut large) = (Vec::new(), Vec::new(), HashMap::new());
         let entries_of_base = checker.base.primes.len() as u32 + 1;
         let mut reader = Reader::new(&kept.bytes);
-        while reader.left() > 0 {
-            if starts.len() % RELATIONS_PER_POLL == 0 {
+        for (i, is_in_cycle) in are_in_cycles.into_iter().enumerate() {
+            if i % RELATIONS_PER_POLL == 0 {
                 cancel.check()?;
             }
-            starts.push((kept.bytes.len() - reader.left(), reader.family()));
+            let start = (kept.bytes.len() - reader.left(), reader.family());
             let relation = reader.next().ok_or_else(unreadable)?;
+            if !is_in_cycle {
+                continue;
+            }
+            starts.push(start);
             vectors.push(checker.odd(&relation, |prime| {
                 let next = entries_of_base + large.len() as u32;
                 *large.entry(prime).or_insert(next)
@@ -286,6 +321,35 @@ impl Collector {
     }
 }
 
+/// The part of the relations that are combined from others in all, after a part of the work, where
+/// they have one large prime: pairs.
+fn single_growth(share: f64) -> f64 {
+    share.powi(2)
+}
+
+/// The same where they have two: pairs first, then longer cycles; measured at 288 bits.
+fn double_growth(share: f64) -> f64 {
+    share.powi(2).mul_add(0.25, 0.75 * share.powi(3))
+}
+
+/// The part of the work after which there are so many relations, if at its end there are as many as
+/// are needed.
+fn share_done(whole: f64, combined: f64, growth: fn(f64) -> f64, needed: f64) -> f64 {
+    if whole + combined >= needed {
+        return 1.0;
+    }
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..40 {
+        let share = f64::midpoint(low, high);
+        if whole / share + combined / growth(share) > needed {
+            low = share;
+        } else {
+            high = share;
+        }
+    }
+    high
+}
+
 fn unreadable() -> Error {
     Error::fault("a relation that was kept cannot be read")
 }
@@ -304,7 +368,7 @@ struct Product<'a> {
     left: Integer,
     is_negative: bool,
     exponents: Vec<u64>,
-    large: HashMap<u64, u64>,
+    large: HashMap<u32, u64>,
 }
 
 impl<'a> Product<'a> {
@@ -329,8 +393,8 @@ impl<'a> Product<'a> {
         for &index in factors.iter().chain(relation.primes) {
             self.exponents[index as usize] += 1;
         }
-        if relation.large > 1 {
-            *self.large.entry(relation.large).or_default() += 1;
+        for large in large_primes(relation) {
+            *self.large.entry(large).or_default() += 1;
         }
     }
 
@@ -348,7 +412,11 @@ impl<'a> Product<'a> {
             .primes
             .iter()
             .map(|prime| u64::from(*prime));
-        for (prime, exponent) in primes.zip(self.exponents).chain(self.large) {
+        let large = self
+            .large
+            .into_iter()
+            .map(|(prime, exponent)| (prime.into(), exponent));
+        for (prime, exponent) in primes.zip(self.exponents).chain(large) {
             if exponent % 2 != 0 {
                 return Err(Error::fault(format!("no square modulo {number}")));
             }
@@ -368,9 +436,6 @@ impl<'a> Product<'a> {
 /// Dependencies that are looked at before more relations are asked for. They are sums at random of
 /// all that there are, so that each gives a proper divisor with a probability of a half at least.
 const MOST_TRIED: usize = 48;
-
-/// Relations between two polls of the cancellation flag: some milliseconds.
-const RELATIONS_PER_POLL: usize = 4096;
 
 /// Relations that are collected beyond those without which there may be no dependency.
 const SPARE: u64 = 32;
@@ -484,12 +549,15 @@ mod tests {
                 ..good
             },
             Relation {
-                large: good.large + 1,
+                large: good.large.map(|large| large + 1),
                 ..good
             },
-            Relation { large: 0, ..good },
             Relation {
-                large: u64::MAX,
+                large: [0, 0],
+                ..good
+            },
+            Relation {
+                large: [1, u32::MAX],
                 ..good
             },
         ];
@@ -497,13 +565,13 @@ mod tests {
             assert_eq!(collector.add_one(&relation), None, "{relation:?}");
         }
         // What is left of a value is no large prime if it is too large for one.
-        let all_large = good.primes.iter().fold(good.large, |product, &index| {
-            product.saturating_mul(collector.checker.base.primes[index as usize].into())
+        let all_large = good.primes.iter().fold(good.large[1], |product, &index| {
+            product.saturating_mul(collector.checker.base.primes[index as usize])
         });
         assert_eq!(
             collector.add_one(&Relation {
                 primes: &[],
-                large: all_large,
+                large: [1, all_large],
                 ..good
             }),
             None
@@ -529,6 +597,20 @@ mod tests {
         };
         assert_eq!(divisor, next_prime(2, 10));
         assert!(Families::new(&n, SieveKernel::fastest(), &Cancel::new()).is_err());
+    }
+
+    #[test]
+    fn the_share_of_the_work_is_what_the_growth_makes_of_it() {
+        for growth in [single_growth, double_growth] {
+            assert_eq!(growth(1.0), 1.0);
+            let share = |whole, combined| share_done(whole, combined, growth, 1000.0);
+            assert!(share(0.0, 0.0) < 1e-9);
+            assert!((share(250.0, 0.0) - 0.25).abs() < 1e-9);
+            // 400 and 600 at the end.
+            assert!((share(200.0, 600.0 * growth(0.5)) - 0.5).abs() < 1e-9);
+            assert_eq!(share(400.0, 600.0), 1.0);
+            assert_eq!(share(400.0, 700.0), 1.0);
+        }
     }
 
     #[test]

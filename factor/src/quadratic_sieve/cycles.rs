@@ -1,16 +1,21 @@
-//! Count of the relations without large primes that relations with large primes combine to.
+//! Cycles of relations with large primes, each of which combines to one without.
 //!
 //! As in Lenstra and Manasse, *Factoring with two large primes*, 1994.
 
 use std::collections::HashMap;
 
-/// Number of relations without large primes: those found, and one for each cycle
-/// in the graph whose vertices are the large primes and 1, and whose edges are the relations with
-/// one or two of them.
+use super::parameters::RELATIONS_PER_POLL;
+use crate::{Cancel, Error};
+
+/// Count of the cycles in the graph whose vertices are the large primes and 1, and whose edges are
+/// the relations with one or two of them.
 pub(super) struct Cycles {
-    vertices: HashMap<u64, u32>,
+    vertices: HashMap<u32, u32>,
     /// Of each vertex, one that is nearer to the root of its component, or itself.
     parents: Vec<u32>,
+    /// Relations without large primes.
+    pub(super) whole: u64,
+    /// These and the cycles.
     pub(super) closed: u64,
 }
 
@@ -19,12 +24,15 @@ impl Cycles {
         Self {
             vertices: HashMap::from([(1, 0)]),
             parents: vec![0],
+            whole: 0,
             closed: 0,
         }
     }
 
-    pub(super) fn add(&mut self, large: &[u64]) {
-        let [a, b] = [0, 1].map(|at| self.root(large.get(at).copied().unwrap_or(1)));
+    /// Adds a relation with these large primes; 1 for each that there is not.
+    pub(super) fn add(&mut self, large: [u32; 2]) {
+        self.whole += u64::from(large == [1, 1]);
+        let [a, b] = large.map(|prime| self.root(prime));
         if a == b {
             self.closed += 1;
         } else {
@@ -32,7 +40,8 @@ impl Cycles {
         }
     }
 
-    fn root(&mut self, prime: u64) -> u32 {
+    /// Of the vertex of a prime, the root of its component.
+    fn root(&mut self, prime: u32) -> u32 {
         let next = self.parents.len() as u32;
         let mut vertex = *self.vertices.entry(prime).or_insert(next);
         if vertex == next {
@@ -51,27 +60,95 @@ impl Cycles {
     }
 }
 
+/// Which of the relations with these large primes (1 for each that there is not) may be part of a
+/// cycle: those that have no large prime that only one of them has.
+///
+/// # Errors
+///
+/// [`Error::Cancelled`].
+pub(super) fn in_cycles(large: &[[u32; 2]], cancel: &Cancel) -> Result<Vec<bool>, Error> {
+    let mut numbers = HashMap::new();
+    let mut counts = vec![];
+    let mut edges = Vec::with_capacity(large.len());
+    for some in large.chunks(RELATIONS_PER_POLL) {
+        cancel.check()?;
+        edges.extend(some.iter().map(|primes| {
+            primes.map(|prime| {
+                let next = counts.len() as u32;
+                let number = *numbers.entry(prime).or_insert(next);
+                if number == next {
+                    counts.push(0_u32);
+                }
+                counts[number as usize] += 1;
+                number
+            })
+        }));
+    }
+    if let Some(&one) = numbers.get(&1) {
+        // No prime: it does not have to come twice.
+        counts[one as usize] = u32::MAX;
+    }
+    drop(numbers);
+    let mut are_in = vec![true; large.len()];
+    loop {
+        cancel.check()?;
+        let mut has_changed = false;
+        for (edge, is_in) in edges.iter().zip(&mut are_in) {
+            if *is_in && edge.iter().any(|&prime| counts[prime as usize] == 1) {
+                (*is_in, has_changed) = (false, true);
+                edge.iter().for_each(|&prime| counts[prime as usize] -= 1);
+            }
+        }
+        if !has_changed {
+            return Ok(are_in);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn what_is_in_no_cycle_is_left_out() {
+        let edges = [
+            ([1, 1], true),
+            ([5, 5], true),
+            // A path that ends in the middle of nowhere.
+            ([1, 7], false),
+            ([7, 11], false),
+            ([11, 13], false),
+            // A cycle, and one with 1.
+            ([17, 19], true),
+            ([19, 23], true),
+            ([17, 23], true),
+            ([1, 29], true),
+            ([1, 29], true),
+        ];
+        let (large, expected): (Vec<_>, Vec<_>) = edges.into_iter().unzip();
+        let never = Cancel::new();
+        assert_eq!(in_cycles(&large, &never), Ok(expected));
+        assert_eq!(in_cycles(&[], &never), Ok(vec![]));
+    }
+
+    #[test]
     fn cycles_are_counted() {
         let mut cycles = Cycles::new();
-        let edges: [(&[u64], u64); 9] = [
-            (&[], 1),
-            (&[1], 2),
-            (&[5, 5], 3),
-            (&[7, 11], 3),
-            (&[11, 13], 3),
-            (&[13, 7], 4),
-            (&[7], 4),
-            (&[13], 5),
-            (&[13], 6),
+        let edges = [
+            ([1, 1], 1),
+            ([1, 1], 2),
+            ([5, 5], 3),
+            ([7, 11], 3),
+            ([11, 13], 3),
+            ([7, 13], 4),
+            ([1, 7], 4),
+            ([1, 13], 5),
+            ([1, 13], 6),
         ];
         for (large, closed) in edges {
             cycles.add(large);
             assert_eq!(cycles.closed, closed, "{large:?}");
         }
+        assert_eq!(cycles.whole, 2);
     }
 }

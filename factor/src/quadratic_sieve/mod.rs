@@ -1,7 +1,7 @@
 //! The self-initialising quadratic sieve.
 //!
 //! Values of many polynomials are sieved for those that factor over a base of small primes, but for
-//! one large prime; enough of them multiply to a square, which gives a divisor. The design is made
+//! one large prime, or two where numbers are large; enough of them multiply to a square, which gives a divisor. The design is made
 //! for a processor's first cache and its vectors:
 //!
 //! - each polynomial is sieved over one block of 32 KiB only: values are small near the middle, and
@@ -55,7 +55,7 @@ pub const MAX_BITS: u32 = 400;
 
 /// Number of the form that relations have in packets. Packets of another form are for another
 /// version of this crate.
-pub const RELATIONS_FORM: u32 = 2;
+pub const RELATIONS_FORM: u32 = 3;
 
 /// For the benchmark that measures parameters.
 #[doc(hidden)]
@@ -72,6 +72,7 @@ mod tests {
     use proptest::prelude::*;
     use rug::Integer;
 
+    use super::tuning::{Parameters, split_with};
     use super::*;
     use crate::{Cancel, Error};
 
@@ -141,13 +142,24 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(120))]
 
         #[test]
-        fn semiprimes_are_split_by_every_kernel(bits in MIN_BITS + 2..150, words: [u64; 2], kernel: usize) {
+        fn semiprimes_are_split_by_every_kernel(
+            bits in MIN_BITS + 2..150,
+            words: [u64; 2],
+            kernel: usize,
+            has_double: bool,
+        ) {
             let number = semiprime(bits, words);
+            let mut parameters = Parameters::for_bits(number.significant_bits());
+            if has_double {
+                // As where numbers are large.
+                parameters.double_bound = (parameters.large_bound as f64).powf(1.8) as u64;
+            }
             let kernels = SieveKernel::available();
             let kernel = kernels[kernel % kernels.len()];
             if !number.is_perfect_square() {
-                let divisor = split(&number, kernel, &Cancel::new(), &mut |_, _| {}).unwrap();
-                let divisor = divisor.unwrap();
+                let never = Cancel::new();
+                let divisor = split_with(&number, parameters, kernel, &never, &mut |_, _| {});
+                let divisor = divisor.unwrap().unwrap();
                 prop_assert!(divisor > 1 && divisor < number && number.is_divisible(&divisor));
             }
         }

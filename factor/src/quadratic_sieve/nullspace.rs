@@ -65,7 +65,7 @@ pub(super) fn dependencies(
     threads: NonZero<usize>,
     cancel: &Cancel,
 ) -> Result<Dependencies, Error> {
-    let (alive, weights) = without_singletons(vectors, entries);
+    let (alive, weights) = without_singletons(vectors, entries, cancel)?;
     if alive.len() > DENSE {
         let mut merge = Merge::new(vectors, alive.clone(), &weights);
         merge.run(true, cancel)?;
@@ -104,13 +104,22 @@ impl Dependencies {
 
 /// The vectors without singletons: those with an entry that no other vector has are dropped, again
 /// and again. Also the number of vectors that have each entry.
-fn without_singletons(vectors: &[Vec<u32>], entries: usize) -> (Vec<u32>, Vec<u32>) {
+///
+/// # Errors
+///
+/// [`Error::Cancelled`].
+fn without_singletons(
+    vectors: &[Vec<u32>],
+    entries: usize,
+    cancel: &Cancel,
+) -> Result<(Vec<u32>, Vec<u32>), Error> {
     let mut weights = vec![0_u32; entries];
     for &entry in vectors.iter().flatten() {
         weights[entry as usize] += 1;
     }
     let mut alive: Vec<u32> = (0..vectors.len() as u32).collect();
     loop {
+        cancel.check()?;
         let before = alive.len();
         alive.retain(|&vector| {
             let vector = &vectors[vector as usize];
@@ -123,7 +132,7 @@ fn without_singletons(vectors: &[Vec<u32>], entries: usize) -> (Vec<u32>, Vec<u3
             is_wanted
         });
         if alive.len() == before {
-            return (alive, weights);
+            return Ok((alive, weights));
         }
     }
 }
@@ -648,7 +657,7 @@ mod tests {
         let mut random = ChaCha20Rng::seed_from_u64(1);
         let count = entries as usize + 100;
         let vectors = block_lanczos::tests::sieved(count, entries, &mut random);
-        let (alive, _) = without_singletons(&vectors, entries as usize);
+        let (alive, _) = without_singletons(&vectors, entries as usize, &Cancel::new()).unwrap();
         assert!(alive.len() > DENSE);
         let sets = dependencies(&vectors, entries as usize, 10, TWO, &Cancel::new()).unwrap();
         assert!(sets.iter().count() > 30);

@@ -10,13 +10,18 @@ pub(super) const HALF: u32 = BLOCK as u32 / 2;
 /// Values that each polynomial is sieved for: one block, which fits the first level of the cache.
 pub(super) const BLOCK: usize = 1 << 15;
 
+/// Relations between two polls of the cancellation flag: some milliseconds.
+pub(super) const RELATIONS_PER_POLL: usize = 4096;
+
 /// Parameters of the sieve of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameters {
     /// Number of primes in the factor base, 2 among them.
     pub base: usize,
-    /// A large prime is below this.
+    /// A large prime is below this, which is 2^32 at most.
     pub large_bound: u64,
+    /// The product of two large primes is below this: 0 where only one is looked for.
+    pub double_bound: u64,
     /// Primes below this are not sieved with: reports are scored again with them.
     pub scored_below: u32,
     /// Number of prime factors of a polynomial's leading coefficient.
@@ -59,9 +64,12 @@ const fn row(
 
 /// Each value was the best, or within the noise of the best, when one of them was changed at a
 /// time: `make tune-factor`, on an AMD EPYC (Zen 4) from 128 to 256 bits and on an Intel Xeon
-/// (Sapphire Rapids) from 96 to 208 bits. Below and above they are estimates. The optimum is flat:
-/// a factor base that is a third larger or smaller costs some 3 %.
-const TABLE: [Row; 14] = [
+/// (Sapphire Rapids) from 96 to 208 bits, and the best of some at 272, 288 and 304 bits on an Intel
+/// Xeon (Emerald Rapids). Below and above they are estimates. The optimum is flat: a factor base
+/// that is a third larger or smaller costs some 3 %.
+///
+/// Bases are smaller again where relations may have two large primes, from [`DOUBLE_FROM`] bits on.
+const TABLE: [Row; 17] = [
     row(64, 50, 12 * 16, 100, 3, 12),
     row(80, 90, 13 * 16, 120, 3, 14),
     row(96, 150, 14 * 16, 160, 4, 16),
@@ -73,10 +81,20 @@ const TABLE: [Row; 14] = [
     row(224, 14_000, 26 * 16, 1_300, 9, 37),
     row(240, 22_000, 27 * 16, 1_300, 9, 37),
     row(256, 35_000, 28 * 16, 1_300, 10, 37),
-    row(288, 95_000, 30 * 16, 1_300, 11, 37),
-    row(320, 220_000, 32 * 16, 1_300, 12, 37),
-    row(400, 900_000, 36 * 16, 1_300, 15, 37),
+    row(271, 58_000, 29 * 16, 1_300, 10, 37),
+    row(272, 38_000, 27 * 16 + 8, 1_300, 10, 33),
+    row(288, 52_000, 28 * 16, 1_300, 11, 33),
+    row(304, 75_000, 28 * 16 + 8, 1_300, 11, 35),
+    row(330, 115_000, 29 * 16 + 8, 1_300, 12, 37),
+    row(400, 500_000, 32 * 16, 1_300, 15, 37),
 ];
+
+/// From so many bits on relations may have two large primes.
+const DOUBLE_FROM: u32 = 272;
+
+/// The product of two large primes is below so many sixteenths of this power of their bound: a
+/// product near the bound's square hardly ever has both primes below it (yafu's choice is 1.8).
+const DOUBLE_EXPONENT: u32 = 29;
 
 impl Parameters {
     /// For a number of so many bits.
@@ -91,11 +109,17 @@ impl Parameters {
         // On a straight line between the neighbours, to the nearest integer.
         let between = |a: u32, b: u32| (a * (span - above) + b * above + span / 2) / span;
         let large = between(low.large, high.large);
+        // Straight from one power of 2 to the next.
+        let power = |sixteenths: u32| u64::from(16 + sixteenths % 16) << (sixteenths / 16) >> 4;
         let factors = between(low.factors, high.factors) as usize;
         Self {
             base: between(low.base, high.base) as usize,
-            // Straight from one power of 2 to the next.
-            large_bound: u64::from(16 + large % 16) << (large / 16) >> 4,
+            large_bound: power(large),
+            double_bound: if bits < DOUBLE_FROM {
+                0
+            } else {
+                power(large * DOUBLE_EXPONENT / 16)
+            },
             scored_below: between(low.scored_below, high.scored_below),
             factors,
             pool: pool(bits, factors),
@@ -126,9 +150,20 @@ mod tests {
             assert_eq!(parameters.factors, row.factors as usize);
         }
         let sizes: Vec<_> = (64..=400).map(Parameters::for_bits).collect();
-        assert!(sizes.is_sorted_by_key(|size| size.base));
-        assert!(sizes.is_sorted_by_key(|size| size.large_bound));
-        assert!(sizes.is_sorted_by_key(|size| size.factors));
+        let (single, double) = sizes.split_at((DOUBLE_FROM - 64) as usize);
+        for sizes in [single, double] {
+            assert!(sizes.is_sorted_by_key(|size| size.base));
+            assert!(sizes.is_sorted_by_key(|size| size.large_bound));
+            assert!(sizes.is_sorted_by_key(|size| size.factors));
+        }
+        assert!(single.iter().all(|size| size.double_bound == 0));
+        for size in double {
+            let square = u128::from(size.large_bound).pow(2);
+            assert!(u128::from(size.double_bound) < square && size.large_bound <= 1 << 32);
+            // There is something between the square of the base's greatest prime and the bound.
+            let greatest = 30 * size.base as u64;
+            assert!(size.double_bound > 16 * greatest.pow(2), "{size:?}");
+        }
         assert_eq!(Parameters::for_bits(256).large_bound, 1 << 28);
         // Halfway between 2^26 and 2^27.
         assert_eq!(Parameters::for_bits(232).large_bound, 3 << 25);

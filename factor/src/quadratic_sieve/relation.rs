@@ -1,18 +1,19 @@
 //! Relations, and their form in packets.
 //!
 //! A relation is y² ≡ 4a·v modulo the number, with a value v of a polynomial that is a product of
-//! primes of the factor base and at most one large prime. Family, polynomial and place determine y,
+//! primes of the factor base and at most two large primes. Family, polynomial and place determine y,
 //! a and v, so these are not sent. The primes of v are sent: finding them again would take longer
 //! than finding the relation. A packet is a byte with the number of this form, [`RELATIONS_FORM`],
 //! and a sequence of relations, compressed as a stream of zlib (RFC 1950). Each relation:
 //!
 //! | form | meaning |
 //! |---|---|
-//! | LEB128 | 2 · (number of primes that follow) + (1 if the family follows) |
+//! | LEB128 | 4 · (number of primes of the base) + 2 · (1 if there are two large primes) + (1 if the family follows) |
 //! | LEB128 | the family, where it is not that of the relation before |
 //! | LEB128 | the polynomial |
 //! | 2 bytes | the place in the block, least significant first |
-//! | LEB128 | the large prime, or 1 |
+//! | LEB128 | the large prime, or 1; of two, the lesser one |
+//! | LEB128 | of two, the greater one |
 //! | LEB128 each | distance of the prime's index in the factor base from that of the one before, or from 0; 2 is left out |
 
 use std::io::{self, Read, Write};
@@ -47,9 +48,12 @@ pub(super) fn pack(relations: &[u8]) -> io::Result<Vec<u8>> {
 pub fn form(packet: &[u8]) -> Option<u32> {
     match *packet.first()? {
         FIRST_OF_FORM_1 => Some(1),
-        form => Some(form.into()).filter(|form| *form >= RELATIONS_FORM),
+        form => Some(form.into()).filter(|form| *form >= FIRST_NUMBERED),
     }
 }
+
+/// The first form of packets that begin with its number.
+const FIRST_NUMBERED: u32 = 2;
 
 /// Header of zlib.
 const FIRST_OF_FORM_1: u8 = 0x78;
@@ -76,8 +80,8 @@ pub(super) struct Relation<'a> {
     /// Indices in the factor base of the odd primes of the value, rising; each as often as it
     /// divides.
     pub(super) primes: &'a [u32],
-    /// The large prime, or 1.
-    pub(super) large: u64,
+    /// The large primes, rising; 1 for each that there is not.
+    pub(super) large: [u32; 2],
 }
 
 /// Writes relations one after the other.
@@ -91,8 +95,10 @@ impl Writer {
     pub(super) fn write(&mut self, relation: &Relation<'_>) {
         let Self { bytes, family } = self;
         let is_other = *family != Some(relation.family);
+        let [lesser, greater] = relation.large;
+        let two = lesser > 1;
         push_leb128(
-            2 * relation.primes.len() as u64 + u64::from(is_other),
+            4 * relation.primes.len() as u64 + 2 * u64::from(two) + u64::from(is_other),
             bytes,
         );
         if is_other {
@@ -101,7 +107,10 @@ impl Writer {
         }
         push_leb128(relation.polynomial.into(), bytes);
         bytes.extend(relation.place.to_le_bytes());
-        push_leb128(relation.large, bytes);
+        if two {
+            push_leb128(lesser.into(), bytes);
+        }
+        push_leb128(greater.into(), bytes);
         let mut before = 0;
         for &index in relation.primes {
             push_leb128((index - before).into(), bytes);
@@ -146,10 +155,10 @@ impl<'a> Reader<'a> {
     pub(super) fn next(&mut self) -> Option<Relation<'_>> {
         let rest = &mut self.rest;
         let head = pop_leb128(rest)?;
-        if head / 2 > MOST_PRIMES {
+        if head / 4 > MOST_PRIMES {
             return None;
         }
-        if head % 2 == 1 {
+        if head & 1 == 1 {
             self.family = Some(pop_leb128(rest)?);
         }
         let family = self.family?;
@@ -157,10 +166,17 @@ impl<'a> Reader<'a> {
         let (place, after) = rest.split_first_chunk()?;
         *rest = after;
         let place = u16::from_le_bytes(*place);
-        let large = pop_leb128(rest)?;
+        let mut large = [1; 2];
+        let two = head & 2 == 2;
+        for prime in &mut large[usize::from(!two)..] {
+            *prime = pop_leb128(rest)?.try_into().ok()?;
+        }
+        if two && (large[0] < 2 || large[1] < large[0]) {
+            return None;
+        }
         self.primes.clear();
         let mut index = 0_u32;
-        for _ in 0..head / 2 {
+        for _ in 0..head / 4 {
             index = index.checked_add(pop_leb128(rest)?.try_into().ok()?)?;
             self.primes.push(index);
         }
@@ -231,6 +247,7 @@ mod tests {
         assert_eq!(form(&packet), Some(RELATIONS_FORM));
         // A packet of the first form was a stream of zlib alone.
         assert_eq!(form(&packet[1..]), Some(1));
+        assert_eq!(form(&[2, 0x78]), Some(2));
         assert_eq!(
             form(&[RELATIONS_FORM as u8 + 1, 0]),
             Some(RELATIONS_FORM + 1)
@@ -248,10 +265,19 @@ mod tests {
             polynomial: 1,
             place: 2,
             primes: &primes,
-            large: 1,
+            large: [1, 1],
         };
         writer.write(&relation);
         assert_eq!(Reader::new(&writer.bytes).next(), None);
+    }
+
+    /// None, one or two.
+    fn large_primes() -> impl Strategy<Value = [u32; 2]> {
+        (0..3, 2..=u32::MAX, 2..=u32::MAX).prop_map(|(count, a, b)| match count {
+            0 => [1, 1],
+            1 => [1, a],
+            _ => [a.min(b), a.max(b)],
+        })
     }
 
     proptest! {
@@ -274,7 +300,7 @@ mod tests {
         #[test]
         fn relations_are_read_as_they_were_written(
             all in proptest::collection::vec(
-                (0..3_u64, any::<u32>(), any::<u16>(), proptest::collection::vec(0..1_000_000_u32, 0..20), any::<u64>()),
+                (0..3_u64, any::<u32>(), any::<u16>(), proptest::collection::vec(0..1_000_000_u32, 0..20), large_primes()),
                 0..20,
             ),
         ) {
@@ -286,7 +312,7 @@ mod tests {
                     (family, polynomial, place, primes, large)
                 })
                 .collect();
-            let relation = |(family, polynomial, place, primes, large): &(u64, u32, u16, Vec<u32>, u64)| {
+            let relation = |(family, polynomial, place, primes, large): &(u64, u32, u16, Vec<u32>, [u32; 2])| {
                 (*family, *polynomial, *place, primes.clone(), *large)
             };
             for (family, polynomial, place, primes, large) in &all {

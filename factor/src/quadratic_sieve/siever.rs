@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use primepool_curves::{Ecm, WordPrimality};
 use primepool_engine::small;
 use rug::Integer;
 
@@ -16,7 +17,7 @@ use super::parameters::{BLOCK, HALF, Parameters};
 use super::polynomials::{Family, Polynomials};
 use super::relation::Relation;
 use super::wide::Wide;
-use crate::{Cancel, Error};
+use crate::{Cancel, Error, many};
 
 /// Bits by which sums of rounded logarithms may be wrong.
 const SLACK: f64 = 2.0;
@@ -47,6 +48,7 @@ pub(super) struct Siever {
     primes: Vec<u32>,
     /// Entries that the current family is not sieved with.
     unused: Vec<usize>,
+    candidates: Candidates,
 }
 
 /// Interpretation of the sums of logarithms.
@@ -59,11 +61,16 @@ struct Scores {
     values: Vec<f64>,
     /// Most bits of the cofactor that the factor base leaves of a value.
     cofactor: f64,
+    /// Bits of cofactors that are neither one large prime nor two.
+    useless: Range<f64>,
 }
 
 impl Scores {
     fn new(base: &FactorBase, polynomials: &Polynomials, parameters: &Parameters) -> Self {
-        let cofactor = (parameters.large_bound as f64).log2();
+        let [single, double] = [parameters.large_bound, parameters.double_bound]
+            .map(|bound| (bound.max(1) as f64).log2());
+        let cofactor = single.max(double);
+        let least_double = 2.0 * f64::from(base.largest()).log2();
         // The largest values are M·√(N/2)/2 or so.
         let typical =
             f64::from(HALF).log2() + f64::from(base.multiple.significant_bits()) / 2.0 - 1.75;
@@ -85,6 +92,7 @@ impl Scores {
             initial: 128 - (threshold * scale).clamp(8.0, 127.0) as u8,
             values: values.collect(),
             cofactor,
+            useless: single + SLACK..least_double - SLACK,
         }
     }
 }
@@ -113,6 +121,7 @@ impl Siever {
             divisors: Vec::new(),
             primes: Vec::new(),
             unused: Vec::new(),
+            candidates: Candidates::new(kernel),
             base,
             polynomials,
             parameters,
@@ -133,6 +142,7 @@ impl Siever {
         found: &mut dyn FnMut(Relation<'_>),
     ) -> Result<(), Error> {
         let family = self.polynomials.family(&self.base, index);
+        self.candidates.clear();
         self.start(&family, cancel)?;
         let batch = 1 << self.batch_log2();
         for polynomial in 0..self.polynomials.in_family() {
@@ -148,18 +158,24 @@ impl Siever {
             let b = family.b(polynomial);
             for i in 0..self.reports.len() {
                 let place = self.reports[i];
-                if let Some(large) = self.factor(&family, b, place, in_batch) {
+                let Some(rest) = self.factor(&family, b, place, in_batch) else {
+                    continue;
+                };
+                if rest < self.parameters.large_bound {
                     found(Relation {
                         family: index,
                         polynomial,
                         place,
                         primes: &self.primes,
-                        large,
+                        large: [1, rest as u32],
                     });
+                } else {
+                    self.candidates.add(polynomial, place, &self.primes, rest);
                 }
             }
         }
-        Ok(())
+        self.candidates
+            .split(index, self.parameters.large_bound, cancel, found)
     }
 
     /// log2 of the polynomials in a batch.
@@ -251,15 +267,18 @@ impl Siever {
         Ok(())
     }
 
-    /// Factors the value at a place over the base: gives the large prime, or 1, and has the other
-    /// primes but 2 in `primes`. `None` where more is left.
+    /// Factors the value at a place over the base: gives the large prime, or 1, or what may be the
+    /// product of two large primes; and has the other primes but 2 in `primes`. `None` where more
+    /// is left.
     fn factor(&mut self, family: &Family, b: Wide, place: u16, in_batch: usize) -> Option<u64> {
         let Scores {
             scale,
             initial,
             cofactor,
+            ref useless,
             ..
         } = self.scores;
+        let useless = useless.clone();
         let multiple = self.polynomials.multiple;
         let sieved = u32::from(self.block.at(place).wrapping_sub(initial));
         let most = cofactor + SLACK;
@@ -290,7 +309,8 @@ impl Siever {
             .map(|&i| u32::from(self.layout.logs[i as usize]))
             .sum();
         let known = f64::from(sieved + scored_logs) / scale + f64::from(twos);
-        if f64::from(value.bits()) - known > most {
+        let left = f64::from(value.bits()) - known;
+        if left > most || useless.contains(&left) {
             return None;
         }
         self.find_short(place, scored..self.layout.short.modulus.len());
@@ -319,21 +339,27 @@ impl Siever {
                 self.primes.push(index);
             }
         }
-        let large = rest.to_word()?;
-        if large >= self.parameters.large_bound {
+        let rest = rest.to_word()?;
+        let largest = u64::from(self.base.largest());
+        let Parameters {
+            large_bound,
+            double_bound,
+            ..
+        } = self.parameters;
+        if rest >= large_bound && (rest >= double_bound || rest <= largest * largest) {
             return None;
         }
         // A prime of the base whose place was left out of the buckets.
-        if large > 1
-            && large <= u64::from(self.base.largest())
-            && let Ok(index) = self.base.primes.binary_search(&(large as u32))
+        if rest > 1
+            && rest <= largest
+            && let Ok(index) = self.base.primes.binary_search(&(rest as u32))
         {
             self.primes.push(index as u32);
             self.primes.sort_unstable();
             return Some(1);
         }
         self.primes.sort_unstable();
-        Some(large)
+        Some(rest)
     }
 
     fn find_short(&mut self, place: u16, lines: Range<usize>) {
@@ -344,6 +370,88 @@ impl Siever {
             lines,
             found: &mut self.divisors,
         });
+    }
+}
+
+/// Values of one family of which two large primes may be left.
+struct Candidates {
+    primality: WordPrimality,
+    ecm: Ecm,
+    /// Polynomial and place of each.
+    places: Vec<(u32, u16)>,
+    /// The primes of all of them, and where those of each end.
+    primes: Vec<u32>,
+    ends: Vec<usize>,
+    /// What the base leaves of each.
+    rests: Vec<u64>,
+}
+
+impl Candidates {
+    fn new(kernel: SieveKernel) -> Self {
+        Self {
+            primality: WordPrimality::new(kernel.of_engine()),
+            ecm: Ecm::new(kernel.of_engine()),
+            places: Vec::new(),
+            primes: Vec::new(),
+            ends: Vec::new(),
+            rests: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, polynomial: u32, place: u16, primes: &[u32], rest: u64) {
+        self.places.push((polynomial, place));
+        self.primes.extend(primes);
+        self.ends.push(self.primes.len());
+        self.rests.push(rest);
+    }
+
+    fn clear(&mut self) {
+        self.places.clear();
+        self.primes.clear();
+        self.ends.clear();
+        self.rests.clear();
+    }
+
+    /// Hands out the relations of those whose rest is the product of two primes below a bound.
+    fn split(
+        &mut self,
+        family: u64,
+        bound: u64,
+        cancel: &Cancel,
+        found: &mut dyn FnMut(Relation<'_>),
+    ) -> Result<(), Error> {
+        let are_prime = self.primality.are_prime(&self.rests);
+        let composites: Vec<usize> = (0..self.rests.len()).filter(|&i| !are_prime[i]).collect();
+        let words: Vec<u64> = composites.iter().map(|&i| self.rests[i]).collect();
+        let mut divisors: Vec<u64> = words.iter().map(|word| word.isqrt()).collect();
+        if let Some(&greatest) = words.iter().max() {
+            let bits = u64::BITS - greatest.leading_zeros();
+            self.ecm.split_many(
+                &words,
+                bits,
+                many::bound(bits),
+                many::MOST_CURVES,
+                cancel,
+                &mut |i, divisor| divisors[i] = divisor,
+            )?;
+        }
+        for ((i, word), divisor) in composites.into_iter().zip(words).zip(divisors) {
+            let large = [divisor, word / divisor];
+            if large[0] * large[1] != word || large.iter().any(|&large| large >= bound) {
+                continue;
+            }
+            let start = i.checked_sub(1).map_or(0, |before| self.ends[before]);
+            let (polynomial, place) = self.places[i];
+            let [a, b] = large.map(|large| large as u32);
+            found(Relation {
+                family,
+                polynomial,
+                place,
+                primes: &self.primes[start..self.ends[i]],
+                large: [a.min(b), a.max(b)],
+            });
+        }
+        Ok(())
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) struct Campaign {
     /// Nodes whose answers were wrong.
     avoid: Vec<String>,
     /// Curves or relations at points in time.
-    pace: VecDeque<(Instant, u64)>,
+    pace: VecDeque<(Instant, u64, f64)>,
     /// Entries that are not in the checkpoint yet.
     entries: Vec<Entry>,
 }
@@ -275,7 +275,7 @@ impl Campaign {
     /// How far the current stage is.
     pub(super) fn stage_progress(&mut self, now: Instant) -> Option<StageProgress> {
         let bits = self.state.current()?.value.significant_bits();
-        let (stage, digits, done, expected) = match &self.state.progress {
+        let (stage, digits, done, expected): (_, _, u64, u64) = match &self.state.progress {
             Progress::Idle | Progress::TakeApart => ("take-apart", 0, 0, 1),
             Progress::Curves { level, done } => ("ecm", level.digits, *done, level.curves.into()),
             Progress::Sieve(Some(collector)) => {
@@ -283,14 +283,20 @@ impl Campaign {
             }
             Progress::Sieve(None) => ("linear-algebra", 0, 0, 1),
         };
-        self.pace.push_back((now, done));
+        let share = match &self.state.progress {
+            Progress::Sieve(Some(collector)) => collector.share_done(),
+            _ => (done as f64 / expected.max(1) as f64).min(1.0),
+        };
+        self.pace.push_back((now, done, share));
         while self.pace.len() > 2 && now.duration_since(self.pace[1].0) > PACE {
             self.pace.pop_front();
         }
-        let rate = self.pace.front().map_or(0.0, |&(at, before)| {
-            let seconds = now.duration_since(at).as_secs_f64();
-            done.saturating_sub(before) as f64 / seconds.max(1e-3)
-        });
+        let (mut rate, mut share_rate) = (0.0, 0.0);
+        if let Some(&(at, done_before, share_before)) = self.pace.front() {
+            let seconds = now.duration_since(at).as_secs_f64().max(1e-3);
+            rate = done.saturating_sub(done_before) as f64 / seconds;
+            share_rate = (share - share_before) / seconds;
+        }
         Some(StageProgress {
             bits,
             stage,
@@ -298,6 +304,8 @@ impl Campaign {
             done,
             expected,
             rate,
+            share,
+            left_s: (share_rate > 0.0).then(|| (1.0 - share) / share_rate),
             outstanding: self.outstanding.len(),
         })
     }

@@ -241,7 +241,7 @@ impl State {
             }
             Progress::Sieve(Some(collector)) => {
                 let each = self.seconds_each(spread::family_seconds(bits));
-                let share = collector.relations() as f64 / collector.needed() as f64;
+                let share = collector.share_done();
                 // The first relations say little about the rest.
                 let whole = if share > 0.1 {
                     self.seconds / share

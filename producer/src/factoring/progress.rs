@@ -19,12 +19,16 @@ pub(crate) struct StageProgress {
     pub expected: u64,
     /// Curves or relations per second of late.
     pub rate: f64,
+    /// The part of the stage's work that is done.
+    pub share: f64,
+    /// Seconds that the rest takes at the pace of late, where that is known.
+    pub left_s: Option<f64>,
     /// Units that workers have, or that wait for them.
     pub outstanding: usize,
 }
 
 impl StageProgress {
-    /// One line: `256 bits: sieve, 8123 of 20666 relations (39 %), 42.00 s left at this pace`.
+    /// One line: `256 bits: sieve, 8123 of 20666 relations, 55 % of the work, 42.00 s left at this pace`.
     #[must_use]
     pub(crate) fn describe(&self) -> String {
         let Self {
@@ -33,26 +37,25 @@ impl StageProgress {
             digits,
             done,
             expected,
-            rate,
+            share,
+            left_s,
             ..
         } = *self;
-        let left = || {
-            let seconds = expected.saturating_sub(done) as f64 / rate;
-            if rate > 0.0 && seconds < 1e7 {
+        let left = || match left_s {
+            Some(seconds) if seconds < 1e7 => {
                 let left = Duration::from_secs(seconds.ceil() as u64);
                 format!(", {} left at this pace", show_duration(left))
-            } else {
-                String::new()
             }
+            _ => String::new(),
         };
-        let percent = 100 * done.min(expected) / expected.max(1);
+        let percent = (100.0 * share) as u32;
         match stage {
             "ecm" => format!(
                 "{bits} bits: curves for factors of {digits} digits, {done} of at most {expected}{}",
                 left()
             ),
             "sieve" => format!(
-                "{bits} bits: sieve, {done} of {expected} relations ({percent} %){}",
+                "{bits} bits: sieve, {done} of {expected} relations, {percent} % of the work{}",
                 left()
             ),
             "linear-algebra" => format!("{bits} bits: linear algebra"),
@@ -71,6 +74,9 @@ impl StageProgress {
             .field("expected", self.expected)
             .field("rate", self.rate)
             .field("outstanding", self.outstanding as u64);
+        if let Some(left_s) = self.left_s {
+            point = point.field("left_s", left_s);
+        }
         match self.stage {
             "ecm" => {
                 point = point
@@ -97,16 +103,18 @@ mod tests {
             done: 8123,
             expected: 20_666,
             rate: 300.0,
+            share: 0.559,
+            left_s: Some(41.8),
             outstanding: 4,
         };
         assert_eq!(
             progress.describe(),
-            "256 bits: sieve, 8123 of 20666 relations (39 %), 42.00 s left at this pace"
+            "256 bits: sieve, 8123 of 20666 relations, 55 % of the work, 42.00 s left at this pace"
         );
-        progress.rate = 0.0;
+        progress.left_s = None;
         assert_eq!(
             progress.describe(),
-            "256 bits: sieve, 8123 of 20666 relations (39 %)"
+            "256 bits: sieve, 8123 of 20666 relations, 55 % of the work"
         );
         progress.stage = "linear-algebra";
         assert_eq!(progress.describe(), "256 bits: linear algebra");

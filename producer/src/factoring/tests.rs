@@ -9,7 +9,7 @@ use primepool_common::message::{
 };
 use primepool_factor::{
     Cancel, Integer,
-    quadratic_sieve::{Families, SieveKernel},
+    quadratic_sieve::{Families, RELATIONS_FORM, SieveKernel},
 };
 use proptest::prelude::*;
 
@@ -278,8 +278,9 @@ fn wrong_answers_cost_nothing_and_leave_room_for_right_ones() {
         let verdict = answer(&mut campaign, &units[0], (bad, 1));
         assert!(matches!(verdict, Verdict::Wrong(_)), "{verdict:?}");
     }
-    // A packet of an earlier version is no fault of the node, and none of another one.
-    for other in [vec![0x78, 1, 2], vec![3, 1, 2]] {
+    // A packet of another version is no fault of the node.
+    for other in [0x78, 2, RELATIONS_FORM as u8 + 1] {
+        let other = vec![other, 1, 2];
         let verdict = answer(&mut campaign, &units[0], (Answer::Relations(other), 1));
         assert_eq!(verdict, Verdict::OtherForm);
     }

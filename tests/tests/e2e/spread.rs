@@ -192,7 +192,7 @@ fn a_liar_neither_stalls_nor_spoils_it() {
     });
     let sieve = 1 << 32;
     // Relations that do not hold (a byte for their form, then zeros, compressed), no relations, and a divisor that is none.
-    answer(sieve, r#""values":[null],"relations":"AnicY2AgDAAAJAAB""#);
+    answer(sieve, r#""values":[null],"relations":"A3icY2AgDAAAJAAB""#);
     answer(sieve + 1, r#""values":["3"]"#);
     answer(sieve + 2, r#""values":[null],"relations":"""#);
     // A unit that was never there, a group that was never there, a job that was never there.

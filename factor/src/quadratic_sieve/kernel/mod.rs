@@ -69,14 +69,17 @@ impl SieveKernel {
     /// The fastest one that needs no more of a processor than this kernel of the engine.
     #[must_use]
     pub fn like(kernel: Kernel) -> Self {
-        let words = match kernel {
-            Kernel::Ifma512 | Kernel::Fma512 => 16,
-            Kernel::Ifma256 | Kernel::Fma256 => 8,
-            Kernel::Gmp => 0,
-        };
         let mut available = Self::available().into_iter();
-        let fitting = available.find(|kernel| kernel.words() <= words);
+        let fitting = available.find(|own| own.words() <= words(kernel));
         fitting.unwrap_or(Self(InstructionSet::Portable(Portable)))
+    }
+
+    /// The fastest kernel of the engine that needs no more of a processor than this one.
+    pub(super) fn of_engine(self) -> Kernel {
+        let mut fitting = Kernel::ALL
+            .into_iter()
+            .filter(|&kernel| words(kernel) <= self.words() && kernel.is_available());
+        fitting.next().unwrap_or(Kernel::Gmp)
     }
 
     /// Words of 32 bits in a vector; 0 for the portable kernel.
@@ -110,6 +113,15 @@ impl SieveKernel {
             InstructionSet::Avx2(v) => v.run(operation),
             InstructionSet::Portable(v) => v.run(operation),
         }
+    }
+}
+
+/// Words of 32 bits in the vectors of a kernel of the engine; 0 if it has none.
+fn words(kernel: Kernel) -> u32 {
+    match kernel {
+        Kernel::Ifma512 | Kernel::Fma512 => 16,
+        Kernel::Ifma256 | Kernel::Fma256 => 8,
+        Kernel::Gmp => 0,
     }
 }
 
