@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     io::{Write, stderr, stdout},
     ops::RangeInclusive,
+    path::PathBuf,
     process,
     time::Duration,
 };
@@ -71,6 +72,19 @@ pub struct KernelArgs {
         value_parser = kernel
     )]
     pub kernel: Kernel,
+}
+
+/// `--runs-dir`, which all programs that read or write folders of runs have.
+#[derive(Debug, Clone, Args)]
+pub struct RunsDirArgs {
+    /// Folder of the runs' folders
+    #[arg(
+        long,
+        env = "PRIMEPOOL_RUNS_DIR",
+        value_name = "DIR",
+        default_value = "runs"
+    )]
+    pub runs_dir: PathBuf,
 }
 
 /// Reads the name of a kernel that this processor has; `auto` or nothing is the fastest.

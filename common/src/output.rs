@@ -16,6 +16,20 @@ pub fn print(text: &str) -> Result<(), OutputError> {
     Ok(write_line(&mut io::stdout().lock(), text)?)
 }
 
+/// Writes a line as [`print`] does; also says whether it could still be read. A program that prints for
+/// ever ends when it could not.
+///
+/// # Errors
+/// Standard output is there and cannot be written.
+pub fn print_while_read(text: &str) -> Result<bool, OutputError> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(format!("{text}\n").as_bytes());
+    match written.and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => Ok(written.map(|()| true)?),
+    }
+}
+
 /// Writes whole lines of results to standard output, as [`print`] does.
 ///
 /// # Errors

@@ -15,11 +15,24 @@ const LONGEST_PASSWORD: usize = 4 << 10;
 /// without the passwords of addresses: where one is cut off before its `@`, nobody could tell it later.
 #[must_use]
 pub fn shorten(text: &str, most: usize) -> String {
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let clean = |c: char| {
+        if c.is_control() || is_invisible(c) {
+            ' '
+        } else {
+            c
+        }
+    };
     let text = without_passwords(&text[..text.floor_char_boundary(most + LONGEST_PASSWORD)]);
     // Longer afterwards it cannot be: no character is replaced by a longer one.
     let start = &text[..text.floor_char_boundary(most)];
     start.chars().map(clean).collect()
+}
+
+/// Whether a character has no width or changes the direction of the text after it, which could make
+/// a line show something else than it says.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A reason of [`MAX_REASON_BYTES`] at most.
@@ -180,6 +193,7 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\nc");
         assert!(printable(&"λ".repeat(1 << 20)).len() < MAX_ERROR_BYTES + 4);
         assert_eq!(reason("a\nb"), "a b");
+        assert_eq!(reason("a\u{202e}b\u{200b}c"), "a b c");
         let long = format!("{} amqp://pool:s3cret@host", "x".repeat(60));
         assert_eq!(
             shorten(&long, 80),

@@ -16,7 +16,7 @@ use lapin::{
 use primepool_common::{
     broker::{
         APP_ID, Backoff, BrokerError, ConfirmedPublisher, Endpoint, MANDATORY, Message,
-        open_publisher, properties,
+        describing_properties, open_publisher, properties,
     },
     clock::unix_time,
     message::{
@@ -135,34 +135,6 @@ fn short_headers(properties: &BasicProperties) -> FieldTable {
         kept.insert(name.clone(), value.clone());
     }
     kept
-}
-
-/// Those properties of a message that only describe it. With somebody else's user id the broker refuses it, and with an
-/// expiration it would not stay where it is looked for.
-fn harmless(old: &BasicProperties) -> BasicProperties {
-    let mut new = BasicProperties::default();
-    if let Some(content_type) = old.content_type() {
-        new = new.with_content_type(content_type.clone());
-    }
-    if let Some(encoding) = old.content_encoding() {
-        new = new.with_content_encoding(encoding.clone());
-    }
-    if let Some(kind) = old.kind() {
-        new = new.with_type(kind.clone());
-    }
-    if let Some(id) = old.message_id() {
-        new = new.with_message_id(id.clone());
-    }
-    if let Some(id) = old.correlation_id() {
-        new = new.with_correlation_id(id.clone());
-    }
-    if let Some(reply_to) = old.reply_to() {
-        new = new.with_reply_to(reply_to.clone());
-    }
-    if let Some(time) = old.timestamp() {
-        new = new.with_timestamp(*time);
-    }
-    new
 }
 
 /// A message on its way to `primepool.dead`.
@@ -413,7 +385,7 @@ impl Answers {
             "x-primepool-routing-key".into(),
             text(delivery.routing_key.as_str()),
         );
-        let properties = harmless(&delivery.properties)
+        let properties = describing_properties(&delivery.properties)
             .with_headers(headers)
             .with_delivery_mode(2)
             .with_app_id(APP_ID.into());

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints definitions.json with the hashes of passwords, ready for RabbitMQ (load_definitions, rabbitmqctl import_definitions).
 #   definitions.sh [--administrator NAME] <PASSWORDS
-# Standard input has lines "USER PASSWORD" for consumer, producer, monitoring; a user without one cannot log in. --administrator adds a
+# Standard input has lines "USER PASSWORD" for consumer, producer, operator, monitoring; a user without one cannot log in. --administrator adds a
 # user, with a password there too, who may do everything in the pool's virtual host and in RabbitMQ's default one.
 set -euo pipefail
 

@@ -8,19 +8,19 @@ use std::{
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use primepool_common::{
     broker::BrokerArgs,
-    cli::{KernelArgs, duration, duration_within, job_kind},
+    cli::{KernelArgs, RunsDirArgs, duration, duration_within, job_kind},
     jobs::JobFields,
     logging::LogArgs,
     message::{FactorJobs, HexInteger, JobKind, Method, RunId, Work},
     metrics::InfluxArgs,
     pool::MOST_SHARE,
+    run_folder::find_run,
 };
 use primepool_engine::{Kernel, MAX_BITS};
 use primepool_factor::spread::{DEFAULT_EFFORT, EFFORTS};
 
-use crate::{
-    request::{FactoringAims, IntegerSource, MAX_COUNT, Request, Semiprimes, UnitSize, Verify},
-    run_dir::find_run,
+use crate::request::{
+    FactoringAims, IntegerSource, MAX_COUNT, Request, Semiprimes, UnitSize, Verify,
 };
 
 const EXAMPLES: &str = "\
@@ -190,26 +190,13 @@ struct Common {
     json: bool,
 
     #[command(flatten)]
-    runs: RunsDir,
+    runs: RunsDirArgs,
 
     #[command(flatten)]
     broker: BrokerArgs,
 
     #[command(flatten)]
     influx: InfluxArgs,
-}
-
-/// Where runs are.
-#[derive(Debug, Clone, Args)]
-struct RunsDir {
-    /// Folder of the runs' folders
-    #[arg(
-        long,
-        env = "PRIMEPOOL_RUNS_DIR",
-        value_name = "DIR",
-        default_value = "runs"
-    )]
-    runs_dir: PathBuf,
 }
 
 /// What `producer` does besides starting a run.
@@ -285,7 +272,7 @@ struct CancelArgs {
     run: String,
 
     #[command(flatten)]
-    runs: RunsDir,
+    runs: RunsDirArgs,
 
     #[command(flatten)]
     broker: BrokerArgs,

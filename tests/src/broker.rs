@@ -99,7 +99,7 @@ impl Broker {
     }
 
     /// Address of the virtual host that is set up for the pool, for one of its users: `consumer`,
-    /// `producer`, `monitoring`.
+    /// `producer`, `operator`, `monitoring`.
     pub fn pool_url(&self, user: &str) -> String {
         self.server.url(user).unwrap()
     }

@@ -18,6 +18,8 @@ pub enum Binary {
     Consumer,
     /// `experiment`
     Experiment,
+    /// `primepool`
+    Monitor,
 }
 
 impl Binary {
@@ -27,6 +29,7 @@ impl Binary {
             Self::Producer => "producer",
             Self::Consumer => "consumer",
             Self::Experiment => "experiment",
+            Self::Monitor => "primepool",
         };
         // target/<profile>/deps/<this test>, or target/<profile>/<this program>
         let this = std::env::current_exe().unwrap();

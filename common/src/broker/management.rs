@@ -15,7 +15,7 @@ use tracing::warn;
 
 use crate::{
     http::{self, TlsFiles},
-    text::{has_late_at, json_error},
+    text::{has_late_at, json_error, reason},
 };
 
 /// Longest time that an answer may take.
@@ -69,6 +69,48 @@ impl QueueFigures {
             publish_rate: queue.message_stats.publish_details.rate,
             deliver_rate: queue.message_stats.deliver_get_details.rate,
         })
+    }
+}
+
+/// A node of the broker, and which of its alarms are raised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerNode {
+    /// Its name, such as `rabbit@head`.
+    pub name: String,
+    /// Whether it runs.
+    pub is_running: bool,
+    /// Whether publishers are blocked because it is short of memory.
+    pub has_memory_alarm: bool,
+    /// Whether publishers are blocked because it is short of disk space.
+    pub has_disk_alarm: bool,
+}
+
+impl BrokerNode {
+    /// Reads the API's answer about the broker's nodes.
+    ///
+    /// # Errors
+    /// The answer is something else; the reason, in short.
+    pub fn read_all(body: &[u8]) -> Result<Vec<Self>, String> {
+        #[derive(Deserialize)]
+        struct Node {
+            name: String,
+            #[serde(default)]
+            running: bool,
+            #[serde(default)]
+            mem_alarm: bool,
+            #[serde(default)]
+            disk_free_alarm: bool,
+        }
+
+        let nodes: Vec<Node> = serde_json::from_slice(body)
+            .map_err(|error| format!("an answer that cannot be read: {}", json_error(&error)))?;
+        let read = |node: Node| Self {
+            name: reason(&node.name),
+            is_running: node.running,
+            has_memory_alarm: node.mem_alarm,
+            has_disk_alarm: node.disk_free_alarm,
+        };
+        Ok(nodes.into_iter().map(read).collect())
     }
 }
 
@@ -139,14 +181,32 @@ impl Management {
     /// # Errors
     /// The API cannot be reached, refuses, or has no such queue.
     pub async fn queue(&self, queue: &str) -> Result<QueueFigures, ManagementError> {
-        let error = |reason: String| ManagementError {
+        let body = self.get(&["queues", &self.vhost, queue]).await?;
+        QueueFigures::read(&body).map_err(|reason| self.error(reason))
+    }
+
+    /// The nodes of the broker, with their alarms.
+    ///
+    /// # Errors
+    /// The API cannot be reached, or the user lacks the tag `monitoring`.
+    pub async fn nodes(&self) -> Result<Vec<BrokerNode>, ManagementError> {
+        let body = self.get(&["nodes"]).await?;
+        BrokerNode::read_all(&body).map_err(|reason| self.error(reason))
+    }
+
+    fn error(&self, reason: String) -> ManagementError {
+        ManagementError {
             url: self.url.to_string(),
             reason,
-        };
+        }
+    }
+
+    /// The body of the answer to a request for this path below `/api`.
+    async fn get(&self, path: &[&str]) -> Result<Vec<u8>, ManagementError> {
+        let error = |reason: String| self.error(reason);
         let mut url = self.url.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty()
-                .extend(["api", "queues", &self.vhost, queue]);
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("api").extend(path);
         }
         let answer = self
             .client
@@ -163,11 +223,10 @@ impl Management {
             };
             return Err(error(format!("{}{hint}", answer.status())));
         }
-        let body = http::body(answer, LONGEST_ANSWER)
+        http::body(answer, LONGEST_ANSWER)
             .await
             .map_err(error)?
-            .ok_or_else(|| error(format!("an answer of more than {LONGEST_ANSWER} bytes")))?;
-        QueueFigures::read(&body).map_err(error)
+            .ok_or_else(|| error(format!("an answer of more than {LONGEST_ANSWER} bytes")))
     }
 }
 
@@ -239,6 +298,16 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn alarms_of_nodes_are_read() {
+        let body = br#"[{"name":"rabbit@a","running":true,"mem_alarm":true,"disk_free_alarm":false,"uptime":1},
+            {"name":"rabbit@\u001bb","running":false}]"#;
+        let nodes = BrokerNode::read_all(body).unwrap();
+        assert!(nodes[0].is_running && nodes[0].has_memory_alarm && !nodes[0].has_disk_alarm);
+        assert!(!nodes[1].is_running && nodes[1].name == "rabbit@ b");
+        assert!(BrokerNode::read_all(b"{}").unwrap_err().contains("cannot"));
     }
 
     #[test]

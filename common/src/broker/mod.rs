@@ -4,6 +4,7 @@
 //! [`Backoff`]'s next delay.
 
 mod backoff;
+mod cancel;
 mod confirm;
 mod control;
 mod declare;
@@ -16,6 +17,7 @@ mod stream;
 
 pub use crate::http::TlsFiles;
 pub use backoff::Backoff;
+pub use cancel::cancel_run;
 pub use confirm::{MANDATORY, refusal};
 pub use control::{ControlReader, control_message, publish_control};
 pub use declare::{
@@ -23,7 +25,7 @@ pub use declare::{
 };
 pub use endpoint::{BrokerArgs, Endpoint, warn_when_blocked};
 pub use error::BrokerError;
-pub use management::{Management, ManagementError, QueueFigures};
-pub use properties::{APP_ID, properties};
+pub use management::{BrokerNode, Management, ManagementError, QueueFigures};
+pub use properties::{APP_ID, describing_properties, properties};
 pub use publisher::{Confirm, ConfirmChannel, ConfirmedPublisher, Message};
 pub use stream::StreamReader;

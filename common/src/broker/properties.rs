@@ -17,3 +17,32 @@ pub fn properties(kind: &str, run: &RunId, at_s: u64) -> BasicProperties {
         .with_correlation_id(run.as_str().into())
         .with_timestamp(at_s)
 }
+
+/// Those properties of a message that only describe it, for a copy of it. With another user's id the
+/// broker refuses the copy, and with an expiration it would not stay where it is looked for.
+#[must_use]
+pub fn describing_properties(old: &BasicProperties) -> BasicProperties {
+    let mut new = BasicProperties::default();
+    if let Some(content_type) = old.content_type() {
+        new = new.with_content_type(content_type.clone());
+    }
+    if let Some(encoding) = old.content_encoding() {
+        new = new.with_content_encoding(encoding.clone());
+    }
+    if let Some(kind) = old.kind() {
+        new = new.with_type(kind.clone());
+    }
+    if let Some(id) = old.message_id() {
+        new = new.with_message_id(id.clone());
+    }
+    if let Some(id) = old.correlation_id() {
+        new = new.with_correlation_id(id.clone());
+    }
+    if let Some(reply_to) = old.reply_to() {
+        new = new.with_reply_to(reply_to.clone());
+    }
+    if let Some(time) = old.timestamp() {
+        new = new.with_timestamp(*time);
+    }
+    new
+}

@@ -72,7 +72,15 @@ impl SeenNode {
         self.seen.is_silent(now)
     }
 
-    fn workers(&self) -> u32 {
+    /// Time since its last announcement was received.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.seen.at)
+    }
+
+    /// Number of its workers, [`MOST_WORKERS`] at most.
+    #[must_use]
+    pub fn workers(&self) -> u32 {
         self.presence.sample.workers.min(MOST_WORKERS)
     }
 }
@@ -82,6 +90,12 @@ impl SeenRun {
     #[must_use]
     pub fn is_silent(&self, now: Instant) -> bool {
         self.seen.is_silent(now)
+    }
+
+    /// Time since its last announcement was received.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.seen.at)
     }
 }
 

@@ -30,8 +30,8 @@ pub struct Permissions<'a> {
 ///
 /// Its folder holds these addresses (mode 600): `amqp-url` of a user who may do everything, in the
 /// default virtual host;
-/// `consumer-url`, `producer-url` and `monitoring-url` of the pool's users (`infra/rabbitmq/definitions.json`), in the
-/// virtual host `primepool`; `management-url` and `tls-port` where there are such.
+/// `consumer-url`, `producer-url`, `operator-url` and `monitoring-url` of the pool's users
+/// (`infra/rabbitmq/definitions.json`), in the virtual host `primepool`; `management-url` and `tls-port` where there are such.
 #[derive(Debug)]
 pub struct Broker {
     pub(crate) servers: Servers,
@@ -70,7 +70,7 @@ impl Broker {
     }
 
     /// The address for one of the users: `amqp`, who may do everything, `consumer`, `producer`,
-    /// `monitoring`.
+    /// `operator`, `monitoring`.
     ///
     /// # Errors
     /// There is no such user.

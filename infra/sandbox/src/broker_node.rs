@@ -23,7 +23,7 @@ use crate::{
 /// The user who may do everything.
 pub(crate) const ADMINISTRATOR: &str = "primepool";
 /// The users of `infra/rabbitmq/definitions.json`.
-const POOL_USERS: [&str; 3] = ["consumer", "producer", "monitoring"];
+const POOL_USERS: [&str; 4] = ["consumer", "producer", "operator", "monitoring"];
 /// More Erlang schedulers bring nothing to one queue and take memory; the cores are for the
 /// workers.
 const MOST_SCHEDULERS: usize = 4;

@@ -48,7 +48,7 @@ enum Verb {
         arguments: Vec<String>,
     },
     /// RabbitMQ. DIR gets its addresses: amqp-url (may do everything), consumer-url, producer-url,
-    /// monitoring-url
+    /// operator-url, monitoring-url
     #[command(subcommand)]
     Broker(BrokerVerb),
     /// Three RabbitMQ nodes that are one cluster, in DIR/1 to DIR/3

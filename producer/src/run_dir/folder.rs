@@ -9,6 +9,7 @@ use std::{
 
 use primepool_common::{
     message::{Integers, RunId},
+    run_folder::is_cancelled,
     text::json_error,
 };
 use serde::Serialize;
@@ -106,7 +107,7 @@ impl Folder {
             path: file.clone(),
             reason,
         })?;
-        if path.join(CANCELLED).exists() {
+        if is_cancelled(&path) {
             return Err(FolderError::Cancelled {
                 run: run.clone(),
                 results: manifest.output,
@@ -229,23 +230,6 @@ fn integers_of(path: &Path, request: &mut Request) -> Result<Option<IntegersFile
     }
     request.set_integers(Integers::InFile { count, bits });
     Ok(Some(file))
-}
-
-/// Name of the file that says that a run was cancelled.
-const CANCELLED: &str = "cancelled";
-
-/// Notes that a run was cancelled, if its folder is here; whether it is.
-///
-/// # Errors
-/// The file cannot be written.
-pub(crate) fn mark_cancelled(runs: &Path, run: &RunId) -> Result<bool, FolderError> {
-    let folder = runs.join(run.as_str());
-    if !folder.join("manifest.json").exists() {
-        return Ok(false);
-    }
-    let file = folder.join(CANCELLED);
-    File::create(&file).map_err(file_error("write", &file))?;
-    Ok(true)
 }
 
 fn lock(folder: &Path, run: &RunId) -> Result<File, FolderError> {

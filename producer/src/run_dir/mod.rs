@@ -16,7 +16,6 @@
 
 mod error;
 mod files;
-mod find;
 mod folder;
 mod integers;
 mod journal;
@@ -28,8 +27,7 @@ mod tests;
 
 pub(crate) use error::FolderError;
 pub(crate) use files::{file_error, read_lines, write_whole};
-pub(crate) use find::find_run;
-pub(crate) use folder::{Folder, mark_cancelled};
+pub(crate) use folder::Folder;
 pub(crate) use integers::{IntegersFile, IntegersWriter, NewIntegers};
 pub use journal::confirmed;
 pub(crate) use journal::{Journal, Publication};

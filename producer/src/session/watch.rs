@@ -4,7 +4,10 @@ use std::{pin::pin, time::Duration};
 
 use futures_util::future::OptionFuture;
 use lapin::Connection;
-use primepool_common::{broker::ControlReader, exit::Exit, message::RunId, shutdown::StopSignals};
+use primepool_common::{
+    broker::ControlReader, exit::Exit, message::RunId, run_folder::mark_cancelled,
+    shutdown::StopSignals,
+};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     task::JoinHandle,
@@ -17,7 +20,6 @@ use crate::{
     broker::PublishError,
     cli::Order,
     progress::{Progress, plural},
-    run_dir::mark_cancelled,
     status::{Event, Status},
     units::{SharedUnits, Units},
 };

@@ -49,3 +49,38 @@ fn experiment_run() {
 fn experiment_compare() {
     insta::assert_snapshot!(help(Binary::Experiment, &["compare", "--help"]));
 }
+
+#[test]
+fn primepool() {
+    insta::assert_snapshot!(help(Binary::Monitor, &["--help"]));
+}
+
+#[test]
+fn primepool_status() {
+    insta::assert_snapshot!(help(Binary::Monitor, &["status", "--help"]));
+}
+
+#[test]
+fn primepool_top() {
+    insta::assert_snapshot!(help(Binary::Monitor, &["top", "--help"]));
+}
+
+#[test]
+fn primepool_runs() {
+    insta::assert_snapshot!(help(Binary::Monitor, &["runs", "--help"]));
+}
+
+#[test]
+fn primepool_cancel() {
+    insta::assert_snapshot!(help(Binary::Monitor, &["cancel", "--help"]));
+}
+
+#[test]
+fn primepool_dead() {
+    insta::assert_snapshot!(help(Binary::Monitor, &["dead", "--help"]));
+}
+
+#[test]
+fn primepool_dead_requeue() {
+    insta::assert_snapshot!(help(Binary::Monitor, &["dead", "requeue", "--help"]));
+}

@@ -32,6 +32,7 @@ mod limits;
 mod make_run;
 mod metrics;
 mod metrics_faults;
+mod monitor;
 mod output;
 mod permissions;
 mod protocol;

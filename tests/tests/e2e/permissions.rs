@@ -143,14 +143,63 @@ fn each_user_can_do_its_job() {
         b"no unit",
         BasicProperties::default(),
     );
-    let dead = wait_for("a dead letter", || broker.take(topology::DEAD_QUEUE));
-    assert_eq!(dead.delivery.data, b"no unit");
+    wait_for("a dead letter", || {
+        (broker.ready(topology::DEAD_QUEUE) == Some(1)).then_some(())
+    });
+    operate(broker, management);
+    assert_eq!(broker.ready(topology::DEAD_QUEUE), Some(0));
 
     let (_, log) = consumer.0.output();
     assert!(
         !log.contains("metrics lack") && !log.contains("ERROR"),
         "{log}"
     );
+}
+
+/// What an operator does, with one dead letter there that cannot be read and a consumer named n1.
+fn operate(broker: &Broker, management: &str) {
+    let dir = tempdir().unwrap();
+    let url = broker.pool_url("operator");
+    let primepool = |args: &[&str]| {
+        let done = Process::start(Binary::Monitor, dir.path(), &url, args).wait();
+        assert!(!done.stderr.contains("lacks a permission"), "{done:?}");
+        done
+    };
+    let status = primepool(&["status", "--json", "--management-url", management]);
+    assert_eq!(status.code, Some(0), "{status:?}");
+    let report: Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(report["nodes"][0]["node"], "n1", "{report}");
+    assert_eq!(report["unknown"], Value::Array(Vec::new()), "{report}");
+    assert_eq!(report["dead"]["reasons"][0]["letters"], 1, "{report}");
+    assert!(report["queues"][0]["unacked"].is_u64(), "{report}");
+
+    // A unit that was buried by mistake goes back to the consumers.
+    const UNIT: &[u8] = br#"{"version":1,"run":"9-over","unit":0,"first":0,"published_ns":0,"kind":"prime","bits":64,"count":1}"#;
+    let properties = BasicProperties::default;
+    broker.publish(topology::DEAD_EXCHANGE, "", UNIT, properties());
+    let requeued = primepool(&["dead", "requeue", "--all"]);
+    assert_eq!(requeued.code, Some(1), "{requeued:?}");
+    assert!(
+        requeued.stdout.contains("requeued 1 letter"),
+        "{requeued:?}"
+    );
+    wait_for("the answer to a run that is over", || {
+        broker.take(topology::UNROUTED_QUEUE)
+    });
+    let dropped = primepool(&["dead", "drop", "--all"]);
+    assert_eq!(dropped.code, Some(0), "{dropped:?}");
+
+    let producer = broker.pool_url("producer");
+    let args = ["--count", "200000", "--bits", "512"];
+    let producer = Process::start(Binary::Producer, dir.path(), &producer, &args);
+    let run = Results::wait_for_run(dir.path());
+    wait_for("results", || (Results::count(dir.path()) > 0).then_some(()));
+    let elsewhere = ["cancel", &run, "--runs-dir", "elsewhere"];
+    let cancelled = primepool(&elsewhere);
+    assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
+    let ended = producer.wait();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("was cancelled"), "{ended:?}");
 }
 
 /// As just after the broker was killed: it listens, and a queue is not up yet.
@@ -319,6 +368,34 @@ fn nobody_can_do_more() {
         &[&jobs, topology::DEAD_QUEUE, topology::UNROUTED_QUEUE],
     );
 
+    let operator = broker.pool_url("operator");
+    assert_declares_nothing(&operator);
+    assert_cannot_publish(
+        &operator,
+        &[
+            (topology::RESULTS_EXCHANGE, "20261122-201530-9f3c01ab"),
+            (topology::DEAD_EXCHANGE, ""),
+            (topology::NODES_EXCHANGE, ""),
+            (topology::UNROUTED_EXCHANGE, ""),
+            ("", &jobs),
+            ("", topology::DEAD_QUEUE),
+        ],
+    );
+    assert_cannot_read(
+        &operator,
+        &[
+            &jobs,
+            topology::UNROUTED_QUEUE,
+            topology::CONTROL_STREAM,
+            run,
+        ],
+    );
+    assert_refused(&operator, "a run's queue", async |channel| {
+        let options = QueueDeleteOptions::default();
+        channel.queue_delete(run.into(), options).await?;
+        Ok(())
+    });
+
     let monitoring = broker.pool_url("monitoring");
     assert_declares_nothing(&monitoring);
     assert_cannot_publish(
@@ -336,7 +413,7 @@ fn nobody_can_do_more() {
     let get = r#"{"count":1,"ackmode":"ack_requeue_false","encoding":"auto"}"#;
     let publish =
         r#"{"properties":{},"routing_key":"prime","payload":"x","payload_encoding":"string"}"#;
-    for user in ["monitoring", "consumer", "producer"] {
+    for user in ["monitoring", "operator", "consumer", "producer"] {
         let url = broker.pool_url(user);
         let ask = |method: &str, path: &str, body: &str| {
             let (status, body) = http(management, &url, method, path, body);
@@ -375,7 +452,7 @@ fn nobody_can_do_more() {
             forbidden.push(("POST", format!("{queue}/get"), get));
             forbidden.push(("DELETE", format!("{queue}/contents"), ""));
         }
-        if user != "producer" {
+        if !matches!(user, "producer" | "operator") {
             let path = format!(
                 "/api/exchanges/primepool/{}/publish",
                 topology::JOBS_EXCHANGE
@@ -414,6 +491,7 @@ fn a_name_that_may_be_made_leads_nowhere_else() {
     let broker = &pool.0;
     let jobs = topology::jobs_queue(JobKind::Prime);
     let (consumer, producer) = (broker.pool_url("consumer"), broker.pool_url("producer"));
+    let operator = broker.pool_url("operator");
     let argument = |key: &'static str, value: &str| {
         let mut table = FieldTable::default();
         table.insert(key.into(), AMQPValue::LongString(value.into()));
@@ -475,7 +553,7 @@ fn a_name_that_may_be_made_leads_nowhere_else() {
         "amq.rabbitmq.trace",
         "amq.topic",
     ] {
-        for user in [&producer, &consumer] {
+        for user in [&producer, &consumer, &operator] {
             assert_refused(user, &format!("a binding to {source}"), async |channel| {
                 let (options, table) = (QueueBindOptions::default(), FieldTable::default());
                 channel
@@ -492,7 +570,7 @@ fn a_name_that_may_be_made_leads_nowhere_else() {
         (topology::RESULTS_EXCHANGE, "amq.topic"),
         (topology::NODES_EXCHANGE, "amq.topic"),
     ] {
-        for user in [&producer, &consumer] {
+        for user in [&producer, &consumer, &operator] {
             // A producer may publish units and read answers, so it may turn the one into the other: no unit is valid as both.
             if user == &producer && destination == topology::JOBS_EXCHANGE {
                 continue;
@@ -514,7 +592,7 @@ fn a_name_that_may_be_made_leads_nowhere_else() {
         "amq.topic",
         "amq.rabbitmq.trace",
     ] {
-        for user in ["consumer", "producer", "monitoring"] {
+        for user in ["consumer", "producer", "operator", "monitoring"] {
             assert_cannot_publish(&broker.pool_url(user), &[(exchange, jobs.as_str())]);
         }
     }
@@ -592,9 +670,13 @@ fn the_management_api_opens_nothing_more() {
         ),
         ("POST", "/api/queues/%2F/mine/get", get),
     ];
-    for user in ["consumer", "producer", "monitoring"] {
+    for user in ["consumer", "producer", "operator", "monitoring"] {
         let url = broker.pool_url(user);
         for (method, path, body) in forbidden {
+            // The letters are the operator's.
+            if user == "operator" && path == "/api/queues/primepool/primepool.dead/get" {
+                continue;
+            }
             let (status, answer) = http(management, &url, method, path, body);
             let refused = matches!(status, 401 | 403 | 404 | 405)
                 || status == 400 && answer.contains("access to")
@@ -621,6 +703,7 @@ fn the_management_api_opens_nothing_more() {
     for (user, allowed) in [
         ("producer", true),
         ("consumer", false),
+        ("operator", false),
         ("monitoring", false),
     ] {
         let (status, answer) = http(management, &broker.pool_url(user), "POST", &path, get);
@@ -649,7 +732,7 @@ fn the_management_api_opens_nothing_more() {
         http(management, &broker.pool_url(user), "DELETE", &path, "").0
     };
     for connection in &connections {
-        for user in ["producer", "monitoring"] {
+        for user in ["producer", "operator", "monitoring"] {
             assert!(matches!(close(user, connection), 401 | 403), "{user}");
         }
     }

@@ -79,7 +79,13 @@ impl Secrets {
 
     /// Those of a private broker: what its addresses hold, and the cookie.
     fn broker(&mut self, dir: &Path) -> Option<()> {
-        for name in ["amqp-url", "consumer-url", "producer-url", "monitoring-url"] {
+        for name in [
+            "amqp-url",
+            "consumer-url",
+            "producer-url",
+            "operator-url",
+            "monitoring-url",
+        ] {
             let url = fs::read_to_string(dir.join(name)).ok()?;
             let (login, _) = url.strip_prefix("amqp://")?.split_once('@')?;
             let (user, password) = login.split_once(':')?;
@@ -367,11 +373,12 @@ fn the_programs_keep_them_to_themselves() {
 }
 
 /// Files of a private broker that hold a secret, and have to.
-const BROKER_KEEPS: [&str; 6] = [
+const BROKER_KEEPS: [&str; 7] = [
     "settings.json",
     "amqp-url",
     "consumer-url",
     "producer-url",
+    "operator-url",
     "monitoring-url",
     "home/.erlang.cookie",
 ];
@@ -426,8 +433,7 @@ fn the_scripts_keep_them_to_themselves() {
     secrets.assert_not_below(broker.dir(), &BROKER_KEEPS);
 
     // Hashes of passwords are something to guess at.
-    let passwords =
-        "consumer 0123456789\nproducer 9876543210\nmonitoring 0246813579\nboss 9753186420\n";
+    let passwords = "consumer 0123456789\nproducer 9876543210\noperator 1357924680\nmonitoring 0246813579\nboss 9753186420\n";
     let file = dir.path().join("passwords");
     fs::write(&file, passwords).unwrap();
     let mut hashes = BTreeSet::new();
@@ -445,7 +451,7 @@ fn the_scripts_keep_them_to_themselves() {
             hashes.insert(hash.to_owned());
         }
     }
-    assert_eq!(hashes.len(), 40, "each with a salt of its own");
+    assert_eq!(hashes.len(), 50, "each with a salt of its own");
     for hash in &hashes {
         secrets
             .0

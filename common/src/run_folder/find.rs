@@ -6,13 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use primepool_common::message::RunId;
+use crate::message::RunId;
 
 /// A run, and the folder that its folder is in.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct FoundRun {
-    pub(crate) runs_dir: PathBuf,
-    pub(crate) run: RunId,
+pub struct FoundRun {
+    /// The folder of all runs.
+    pub runs_dir: PathBuf,
+    /// The name of the run.
+    pub run: RunId,
 }
 
 /// Matches that an error names.
@@ -24,7 +26,7 @@ const NAMED: usize = 5;
 ///
 /// # Errors
 /// There is no run, several match, or it is no name.
-pub(crate) fn find_run(runs_dir: &Path, given: Option<&str>) -> Result<FoundRun, String> {
+pub fn find_run(runs_dir: &Path, given: Option<&str>) -> Result<FoundRun, String> {
     let Some(given) = given else {
         return latest(runs_dir);
     };
@@ -90,7 +92,7 @@ fn latest(runs_dir: &Path) -> Result<FoundRun, String> {
 }
 
 /// Names of the runs in a folder, in order.
-fn names(runs_dir: &Path) -> BTreeSet<RunId> {
+pub(super) fn names(runs_dir: &Path) -> BTreeSet<RunId> {
     let entries = fs::read_dir(runs_dir).into_iter().flatten().flatten();
     entries
         .filter(|entry| entry.path().join("manifest.json").exists())

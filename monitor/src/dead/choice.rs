@@ -1,0 +1,128 @@
+//! Which dead letters a command is about.
+
+use std::collections::BTreeSet;
+
+use primepool_common::message::RunId;
+
+use super::letter::DeadLetter;
+
+/// Which dead letters a command is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Those whose ids start so.
+    Ids(Vec<String>),
+    /// Those of a run.
+    Run(RunId),
+    /// All of them.
+    All,
+}
+
+/// An id that does not name one letter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ChoiceError {
+    /// No letter has it.
+    #[error(
+        "no dead letter has an id that starts with {0}: `primepool dead list --limit 0` lists all. \
+         Letters that another program looks at are missing for that moment"
+    )]
+    Unknown(String),
+    /// Several letters have it.
+    #[error("{0} is the start of {1} ids: write more digits")]
+    Ambiguous(String, usize),
+}
+
+impl Choice {
+    /// Whether it is about this letter.
+    pub(crate) fn takes(&self, letter: &DeadLetter) -> bool {
+        match self {
+            Self::Ids(ids) => ids
+                .iter()
+                .any(|start| letter.id.starts_with(start.as_str())),
+            Self::Run(run) => letter.run.as_ref() == Some(run),
+            Self::All => true,
+        }
+    }
+
+    /// Whether each id names one of the letters that were taken; copies of a letter have one id.
+    pub(crate) fn check<'l>(
+        &self,
+        taken: impl Iterator<Item = &'l DeadLetter>,
+    ) -> Result<(), ChoiceError> {
+        let Self::Ids(starts) = self else {
+            return Ok(());
+        };
+        let ids: BTreeSet<&str> = taken.map(|letter| &*letter.id).collect();
+        for start in starts {
+            match ids.iter().filter(|id| id.starts_with(start)).count() {
+                0 => return Err(ChoiceError::Unknown(start.clone())),
+                1 => {}
+                several => return Err(ChoiceError::Ambiguous(start.clone(), several)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads an id or the start of one.
+///
+/// # Errors
+/// Says what an id is.
+pub(crate) fn letter_id(text: &str) -> Result<String, String> {
+    let is_digit = |c: char| c.is_ascii_digit() || matches!(c, 'a'..='f');
+    if (1..=16).contains(&text.len()) && text.chars().all(is_digit) {
+        Ok(text.to_owned())
+    } else {
+        Err("an id is 16 digits 0-9 and a-f, or the first of them".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use lapin::BasicProperties;
+
+    use super::*;
+
+    fn letter(id: &str, run: &str) -> DeadLetter {
+        DeadLetter {
+            id: id.to_owned(),
+            run: run.parse().ok(),
+            ..DeadLetter::of(&BasicProperties::default(), b"")
+        }
+    }
+
+    #[test]
+    fn a_choice_takes_what_it_names() {
+        let letters = [
+            letter("aa11", "r1"),
+            letter("aa22", "r2"),
+            letter("bb33", ""),
+        ];
+        let taken = |choice: &Choice| {
+            let taken = letters.iter().filter(|letter| choice.takes(letter));
+            taken
+                .map(|letter| &*letter.id)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let ids = |ids: &[&str]| Choice::Ids(ids.iter().map(|id| (*id).to_owned()).collect());
+        assert_eq!(taken(&Choice::All), "aa11 aa22 bb33");
+        assert_eq!(taken(&Choice::Run("r2".parse().unwrap())), "aa22");
+        assert_eq!(taken(&ids(&["aa2", "bb"])), "aa22 bb33");
+        assert_eq!(ids(&["aa2", "bb"]).check(letters.iter()), Ok(()));
+        let ambiguous = ids(&["aa"]).check(letters.iter());
+        assert_eq!(ambiguous, Err(ChoiceError::Ambiguous("aa".to_owned(), 2)));
+        let unknown = ids(&["c"]).check(letters.iter());
+        assert_eq!(unknown, Err(ChoiceError::Unknown("c".to_owned())));
+        let copies = [letter("aa11", "r1"), letter("aa11", "r1")];
+        assert_eq!(ids(&["aa"]).check(copies.iter()), Ok(()));
+    }
+
+    #[test]
+    fn ids_are_hexadecimal() {
+        assert_eq!(letter_id("0af"), Ok("0af".to_owned()));
+        for wrong in ["", "A", "x", "0123456789abcdef0"] {
+            assert!(letter_id(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! When the reasons of dead letters are looked at again.
+
+use std::time::{Duration, Instant};
+
+use super::letter::DeadLetter;
+use crate::report::{DeadLetters, count_reasons};
+
+/// Shortest time between two looks.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Looks after which a letter is left alone: without the policy `primepool-kept` of infra/rabbitmq,
+/// RabbitMQ 4 deletes a message that was put back 20 times.
+pub(crate) const WORN_OUT: u64 = 10;
+
+/// The reasons that were seen last, and when. Looking takes letters out of their queue and puts them
+/// back, so it is done only when their number has changed.
+#[derive(Debug, Default)]
+pub(crate) struct DeadLook {
+    last: Option<(u64, Instant)>,
+    seen: DeadLetters,
+    is_worn_out: bool,
+}
+
+impl DeadLook {
+    /// Whether to look at the letters, now that there are so many.
+    pub(crate) fn is_due(&self, letters: u64, now: Instant) -> bool {
+        if letters == 0 || self.is_worn_out {
+            return false;
+        }
+        match self.last {
+            None => true,
+            Some((seen, at)) => seen != letters && now.saturating_duration_since(at) >= PAUSE,
+        }
+    }
+
+    /// Whether the letters are left alone from now on.
+    pub(crate) fn is_worn_out(&self) -> bool {
+        self.is_worn_out
+    }
+
+    /// Notes what a look has shown when there were so many.
+    pub(crate) fn note(&mut self, letters: u64, shown: &[DeadLetter], now: Instant) {
+        self.last = Some((letters, now));
+        self.is_worn_out = shown.iter().any(|letter| letter.looks >= WORN_OUT);
+        self.seen.reasons = count_reasons(shown.iter().map(|letter| &*letter.reason));
+    }
+
+    /// What is known, now that there are so many.
+    pub(crate) fn known(&mut self, letters: u64) -> DeadLetters {
+        self.seen.letters = letters;
+        if letters == 0 {
+            *self = Self::default();
+        }
+        self.seen.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::BasicProperties;
+
+    use super::*;
+
+    #[test]
+    fn letters_are_looked_at_only_when_their_number_changes_and_not_too_often() {
+        let (mut look, now) = (DeadLook::default(), Instant::now());
+        let at = |s| now + Duration::from_secs(s);
+        assert!(!look.is_due(0, now));
+        assert!(look.is_due(2, now));
+        let mut letter = DeadLetter::of(&BasicProperties::default(), b"");
+        look.note(2, &[letter.clone(), letter.clone()], now);
+        assert_eq!(look.known(2).reasons[0].letters, 2);
+        assert!(!look.is_due(2, at(100)), "nothing is new");
+        assert!(!look.is_due(3, at(1)), "too soon");
+        assert!(look.is_due(3, at(31)));
+        letter.looks = WORN_OUT;
+        look.note(3, &[letter], at(31));
+        assert!(!look.is_due(4, at(100)), "the broker may delete it");
+        assert_eq!(look.known(0), DeadLetters::default());
+        assert!(look.is_due(1, at(101)));
+    }
+}

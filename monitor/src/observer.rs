@@ -1,0 +1,212 @@
+//! The way to the broker: follows the announcements, and looks at the queues.
+
+use std::time::{Duration, Instant};
+
+use lapin::Connection;
+use primepool_common::{
+    broker::{BrokerError, BrokerNode, Endpoint, Management, queue_state},
+    jobs::JobKind,
+    pool::{PoolView, PresenceReader},
+    text::reason,
+    topology::{DEAD_QUEUE, UNROUTED_QUEUE, jobs_queue},
+};
+use tokio::time::timeout;
+
+use crate::{
+    alarms::alarms,
+    dead::{DeadLook, WORN_OUT, look_at_letters},
+    report::{QueueLine, Report, node_lines, run_lines},
+};
+
+/// How long the first announcement is waited for: the broker has those of the last seconds.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// Pause after which all announcements that the broker has kept have arrived.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Longest time for all of that; a flood has no pause.
+const ALL: Duration = Duration::from_secs(3);
+
+/// Dead letters whose reasons are counted.
+const LOOKED_AT: usize = 100;
+
+/// A connection, and what was seen of the pool so far.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    endpoint: Endpoint,
+    connection: Connection,
+    reader: Option<PresenceReader>,
+    view: PoolView,
+    dead: DeadLook,
+}
+
+impl Observer {
+    /// Connects.
+    ///
+    /// # Errors
+    /// The broker cannot be reached or refuses.
+    pub(crate) async fn connect(endpoint: Endpoint) -> Result<Self, BrokerError> {
+        let connection = endpoint.connect("primepool").await?;
+        Ok(Self {
+            reader: None,
+            view: PoolView::default(),
+            dead: DeadLook::default(),
+            endpoint,
+            connection,
+        })
+    }
+
+    /// Connects anew, and keeps what was seen.
+    ///
+    /// # Errors
+    /// The broker cannot be reached or refuses.
+    pub(crate) async fn reconnect(&mut self) -> Result<(), BrokerError> {
+        self.reader = None;
+        self.connection = self.endpoint.connect("primepool").await?;
+        Ok(())
+    }
+
+    /// Takes the announcements that the broker has kept, and what follows them without a pause.
+    ///
+    /// # Errors
+    /// What stands in the way of reading them.
+    pub(crate) async fn catch_up(&mut self) -> Result<(), BrokerError> {
+        if self.reader.is_some() {
+            return Ok(());
+        }
+        self.reader = Some(PresenceReader::open_presence(&self.connection).await?);
+        let all = async {
+            let mut wait = FIRST;
+            while timeout(wait, self.listen_once()).await.is_ok() {
+                wait = QUIET;
+            }
+        };
+        let _ = timeout(ALL, all).await;
+        Ok(())
+    }
+
+    /// Takes announcements for ever. Cancel safe.
+    pub(crate) async fn listen(&mut self) {
+        loop {
+            self.listen_once().await;
+        }
+    }
+
+    async fn listen_once(&mut self) {
+        let presence = PresenceReader::next_of(&mut self.reader).await;
+        self.view.note(presence, Instant::now());
+    }
+
+    /// Looks at the pool.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub(crate) async fn report(&mut self) -> Result<Report, BrokerError> {
+        let mut unknown = Vec::new();
+        let presence = self.catch_up().await;
+        note_unknown(&mut unknown, "nodes and runs", presence)?;
+        let (broker_nodes, figures) = self.ask_management(&mut unknown).await;
+        let mut queues = Vec::new();
+        for kind in JobKind::ALL {
+            let line = self.queue(&jobs_queue(kind), Some(kind), figures).await?;
+            queues.extend(line);
+        }
+        let has_pool = !queues.is_empty();
+        queues.extend(self.queue(UNROUTED_QUEUE, None, figures).await?);
+        let dead = self.queue(DEAD_QUEUE, None, figures).await?;
+        let letters = dead.as_ref().map_or(0, |line| line.ready);
+        queues.extend(dead);
+        if self.dead.is_due(letters, Instant::now()) {
+            let looked = look_at_letters(&self.connection, LOOKED_AT).await;
+            let looked = looked.map(|shown| self.dead.note(letters, &shown, Instant::now()));
+            note_unknown(&mut unknown, "reasons of dead letters", looked)?;
+        }
+        if self.dead.is_worn_out() {
+            unknown.push(format!(
+                "reasons of dead letters that came later: one was looked at {WORN_OUT} times, and \
+                 RabbitMQ 4 deletes it at 20 without the policy primepool-kept of infra/rabbitmq; \
+                 requeue or drop it"
+            ));
+        }
+        let now = Instant::now();
+        let mut report = Report {
+            broker: self.endpoint.to_string(),
+            nodes: node_lines(&self.view, now),
+            runs: run_lines(&self.view, now),
+            queues,
+            dead: self.dead.known(letters),
+            alarms: Vec::new(),
+            unknown,
+        };
+        report.alarms = alarms(&report, &broker_nodes);
+        if !has_pool {
+            report.alarms.push(
+                "no queue of the pool is in this virtual host: start a consumer or a producer with the \
+                 same --amqp-url, or name another virtual host at its end"
+                    .to_owned(),
+            );
+        }
+        Ok(report)
+    }
+
+    /// The nodes of the broker, and the management API if it answers.
+    async fn ask_management(
+        &self,
+        unknown: &mut Vec<String>,
+    ) -> (Vec<BrokerNode>, Option<&Management>) {
+        const WHAT: &str = "alarms of the broker, rates and unacknowledged units";
+        let Some(management) = self.endpoint.management() else {
+            unknown.push(format!("{WHAT}: give --management-url http://HOST:15672"));
+            return (Vec::new(), None);
+        };
+        match management.nodes().await {
+            Ok(nodes) => (nodes, Some(management)),
+            Err(error) => {
+                unknown.push(format!("{WHAT}: {}", reason(&error.to_string())));
+                (Vec::new(), None)
+            }
+        }
+    }
+
+    /// The figures of a queue; nothing if there is no such queue.
+    async fn queue(
+        &self,
+        name: &str,
+        kind: Option<JobKind>,
+        management: Option<&Management>,
+    ) -> Result<Option<QueueLine>, BrokerError> {
+        let state = match queue_state(&self.connection, name).await {
+            Err(BrokerError::NotFound { .. }) => return Ok(None),
+            state => state?,
+        };
+        let figures = match management {
+            Some(management) => management.queue(name).await.ok(),
+            None => None,
+        };
+        Ok(Some(QueueLine {
+            queue: name.to_owned(),
+            kind,
+            ready: state.ready.into(),
+            consumers: state.consumers,
+            unacked: figures.map(|figures| figures.unacked),
+            publish_rate: figures.map(|figures| figures.publish_rate),
+            deliver_rate: figures.map(|figures| figures.deliver_rate),
+        }))
+    }
+}
+
+/// Notes why something is not known, where the connection is not lost for it.
+fn note_unknown(
+    unknown: &mut Vec<String>,
+    what: &str,
+    result: Result<(), BrokerError>,
+) -> Result<(), BrokerError> {
+    match result {
+        Err(error @ BrokerError::Lost { .. }) => Err(error),
+        Err(error) => {
+            unknown.push(format!("{what}: {}", reason(&error.to_string())));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}

@@ -1,0 +1,129 @@
+//! How many jobs end per second, from what consumers count.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::report::NodeLine;
+
+/// Rates that are kept: ten minutes at the default interval.
+const KEPT: usize = 300;
+
+/// Time without a new count after which a consumer counts as idle.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// Highest rate of a consumer that is believed.
+const MOST: f64 = 1e12;
+
+/// The pace of a pool over the last minutes.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    nodes: HashMap<(String, u64), NodePace>,
+    history: VecDeque<f64>,
+}
+
+#[derive(Debug)]
+struct NodePace {
+    /// Jobs so far, and when that number was new.
+    jobs_ok: u64,
+    changed: Instant,
+    rate: f64,
+}
+
+impl Pace {
+    /// Takes what the consumers have counted by `now`.
+    pub(super) fn note(&mut self, nodes: &[NodeLine], now: Instant) {
+        let mut before = std::mem::take(&mut self.nodes);
+        for node in nodes.iter().filter(|node| node.silent_s.is_none()) {
+            let key = (node.node.clone(), node.instance);
+            let pace = match before.remove(&key) {
+                None => NodePace {
+                    jobs_ok: node.jobs_ok,
+                    changed: now,
+                    rate: 0.0,
+                },
+                Some(pace) => pace.after(node.jobs_ok, now),
+            };
+            self.nodes.insert(key, pace);
+        }
+        if self.history.len() == KEPT {
+            self.history.pop_front();
+        }
+        let sum: f64 = self.nodes.values().map(|node| node.rate).sum();
+        self.history.push_back(sum);
+    }
+
+    /// Jobs per second of the whole pool at each look, oldest first.
+    pub(super) fn history(&self) -> impl DoubleEndedIterator<Item = f64> + ExactSizeIterator {
+        self.history.iter().copied()
+    }
+
+    /// Jobs per second now.
+    pub(super) fn now(&self) -> f64 {
+        self.history.back().copied().unwrap_or(0.0)
+    }
+}
+
+impl NodePace {
+    fn after(self, jobs_ok: u64, now: Instant) -> Self {
+        let elapsed = now.saturating_duration_since(self.changed);
+        if jobs_ok == self.jobs_ok {
+            // Announcements come more seldom than looks: the last rate holds for a while.
+            let rate = if elapsed > IDLE { 0.0 } else { self.rate };
+            return Self { rate, ..self };
+        }
+        let more = jobs_ok.saturating_sub(self.jobs_ok) as f64;
+        Self {
+            jobs_ok,
+            changed: now,
+            rate: (more / elapsed.as_secs_f64().max(0.1)).min(MOST),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use primepool_common::pool::PoolView;
+
+    use super::*;
+    use crate::report::{node_lines, tests::node_presence};
+
+    fn node(name: &str, instance: u64, jobs_ok: u64) -> NodeLine {
+        let (mut view, now) = (PoolView::default(), Instant::now());
+        view.note(node_presence(name), now);
+        NodeLine {
+            instance,
+            jobs_ok,
+            ..node_lines(&view, now).remove(0)
+        }
+    }
+
+    #[test]
+    fn a_pace_is_that_between_two_counts() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        let at = |s| now + Duration::from_secs(s);
+        pace.note(&[node("a", 1, 100), node("b", 1, 0)], now);
+        assert_eq!(pace.now(), 0.0, "nothing to compare with");
+        pace.note(&[node("a", 1, 120), node("b", 1, 10)], at(2));
+        assert_eq!(pace.now(), 15.0);
+        pace.note(&[node("a", 1, 120), node("b", 1, 20)], at(4));
+        assert_eq!(pace.now(), 15.0, "a has announced nothing new");
+        // A consumer that was started again counts from 0.
+        pace.note(&[node("a", 2, 5)], at(6));
+        assert_eq!(pace.now(), 0.0);
+        pace.note(&[node("a", 2, 25)], at(8));
+        pace.note(&[node("a", 2, 25)], at(24));
+        assert_eq!(pace.now(), 0.0, "idle");
+        assert_eq!(
+            pace.history().collect::<Vec<_>>(),
+            [0.0, 15.0, 15.0, 0.0, 10.0, 0.0]
+        );
+        pace.note(&[node("a", 2, 0)], at(25));
+        assert_eq!(pace.now(), 0.0, "a count that falls");
+        for second in 0..1000 {
+            pace.note(&[], at(second));
+        }
+        assert_eq!(pace.history().len(), KEPT);
+    }
+}

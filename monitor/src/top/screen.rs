@@ -1,0 +1,254 @@
+//! What the screen shows, and what keys do: a state machine without a terminal.
+
+use std::{cmp::Ordering, time::Instant};
+
+use primepool_common::message::RunId;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::pace::Pace;
+use crate::report::{Report, RunLine};
+
+/// How runs are sorted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// Oldest first.
+    #[default]
+    Name,
+    /// Fastest first.
+    Rate,
+    /// Soonest end first.
+    Left,
+}
+
+impl Sort {
+    fn next(self) -> Self {
+        match self {
+            Self::Name => Self::Rate,
+            Self::Rate => Self::Left,
+            Self::Left => Self::Name,
+        }
+    }
+
+    /// What it sorts by, for people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Rate => "jobs/s",
+            Self::Left => "time left",
+        }
+    }
+
+    fn compare(self, a: &RunLine, b: &RunLine) -> Ordering {
+        let left = |run: &RunLine| run.left_s.unwrap_or(f64::INFINITY);
+        let order = match self {
+            Self::Name => Ordering::Equal,
+            Self::Rate => b.jobs_per_s.total_cmp(&a.jobs_per_s),
+            Self::Left => left(a).total_cmp(&left(b)),
+        };
+        order.then_with(|| a.run.cmp(&b.run))
+    }
+}
+
+/// What a key asks the program to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Command {
+    Quit,
+    Cancel(RunId),
+}
+
+/// The state of the screen.
+#[derive(Debug, Default)]
+pub(super) struct Screen {
+    /// The last report; nothing before the first.
+    pub(super) report: Option<Report>,
+    pub(super) pace: Pace,
+    pub(super) sort: Sort,
+    /// The run that keys are about.
+    pub(super) selected: Option<RunId>,
+    /// The run that is cancelled when the user says yes.
+    pub(super) asked: Option<RunId>,
+    /// What happened last: a cancelled run, or why there is no new report.
+    pub(super) news: Option<String>,
+}
+
+impl Screen {
+    /// Takes a new report.
+    pub(super) fn take(&mut self, mut report: Report, now: Instant) {
+        self.pace.note(&report.nodes, now);
+        report.runs.sort_by(|a, b| self.sort.compare(a, b));
+        self.report = Some(report);
+        self.keep_selection();
+    }
+
+    /// Runs in the order that is shown.
+    pub(super) fn runs(&self) -> &[RunLine] {
+        self.report.as_ref().map_or(&[], |report| &report.runs)
+    }
+
+    /// Index of the selected run.
+    pub(super) fn selected_index(&self) -> Option<usize> {
+        let selected = self.selected.as_ref()?;
+        self.runs().iter().position(|run| run.run == *selected)
+    }
+
+    /// Takes a key.
+    pub(super) fn on_key(&mut self, key: KeyEvent) -> Option<Command> {
+        if key.kind == KeyEventKind::Release {
+            return None;
+        }
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return (key.code == KeyCode::Char('c')).then_some(Command::Quit);
+        }
+        if let Some(run) = self.asked.take() {
+            // Only a clear yes cancels.
+            return (key.code == KeyCode::Char('y')).then_some(Command::Cancel(run));
+        }
+        match key.code {
+            KeyCode::Char('q') | KeyCode::Esc => return Some(Command::Quit),
+            KeyCode::Char('s') => {
+                self.sort = self.sort.next();
+                let sort = self.sort;
+                if let Some(report) = &mut self.report {
+                    report.runs.sort_by(|a, b| sort.compare(a, b));
+                }
+            }
+            KeyCode::Down | KeyCode::Char('j') => self.select(1),
+            KeyCode::Up | KeyCode::Char('k') => self.select(-1),
+            KeyCode::Char('c') => self.asked = self.selected.clone(),
+            _ => {}
+        }
+        None
+    }
+
+    fn select(&mut self, step: isize) {
+        let last = self.runs().len().saturating_sub(1);
+        let index = self.selected_index().unwrap_or(0);
+        let index = index.saturating_add_signed(step).min(last);
+        self.selected = self.runs().get(index).map(|run| run.run.clone());
+    }
+
+    /// A run that has gone is neither selected nor asked about any more.
+    fn keep_selection(&mut self) {
+        if self.selected_index().is_none() {
+            self.selected = self.runs().first().map(|run| run.run.clone());
+        }
+        let is_there = |run: &RunId| self.runs().iter().any(|line| line.run == *run);
+        if !self.asked.as_ref().is_none_or(is_there) {
+            self.asked = None;
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use primepool_common::pool::PoolView;
+
+    use super::*;
+    use crate::report::{
+        DeadLetters, node_lines, run_lines,
+        tests::{node_presence, run_presence},
+    };
+
+    /// A report with a node and these runs, each with its jobs per second, ten of which are done of 100.
+    pub(crate) fn report(runs: &[(&str, f64)]) -> Report {
+        let (mut view, now) = (PoolView::default(), Instant::now());
+        view.note(node_presence("n1"), now);
+        for (run, rate) in runs {
+            let fields =
+                format!(r#""what":"primes of 64 bits","jobs":100,"done":10,"jobs_per_s":{rate}"#);
+            view.note(run_presence(run, &fields), now);
+        }
+        Report {
+            broker: "amqp://u@h:5672/v".to_owned(),
+            nodes: node_lines(&view, now),
+            runs: run_lines(&view, now),
+            queues: Vec::new(),
+            dead: DeadLetters::default(),
+            alarms: vec!["look here".to_owned()],
+            unknown: Vec::new(),
+        }
+    }
+
+    fn press(screen: &mut Screen, code: KeyCode) -> Option<Command> {
+        screen.on_key(KeyEvent::from(code))
+    }
+
+    fn order(screen: &Screen) -> String {
+        let names = screen.runs().iter().map(|run| run.run.as_str());
+        names.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn runs_are_sorted_and_the_selected_one_stays() {
+        let mut screen = Screen::default();
+        screen.take(
+            report(&[("r1", 1.0), ("r2", 9.0), ("r3", 0.0)]),
+            Instant::now(),
+        );
+        assert_eq!(
+            (order(&screen).as_str(), screen.selected_index()),
+            ("r1 r2 r3", Some(0))
+        );
+        press(&mut screen, KeyCode::Char('s'));
+        assert_eq!(
+            (order(&screen).as_str(), screen.selected_index()),
+            ("r2 r1 r3", Some(1))
+        );
+        press(&mut screen, KeyCode::Char('s'));
+        assert_eq!(screen.sort, Sort::Left);
+        assert_eq!(
+            order(&screen),
+            "r2 r1 r3",
+            "a run without a rate has no end"
+        );
+        for _ in 0..5 {
+            press(&mut screen, KeyCode::Down);
+        }
+        assert_eq!(screen.selected_index(), Some(2));
+        screen.take(report(&[("r1", 1.0)]), Instant::now());
+        assert_eq!(
+            screen.selected_index(),
+            Some(0),
+            "the selected one has gone"
+        );
+        press(&mut screen, KeyCode::Up);
+        assert_eq!(screen.selected_index(), Some(0));
+    }
+
+    #[test]
+    fn a_run_is_cancelled_only_after_a_clear_yes() {
+        let mut screen = Screen::default();
+        assert_eq!(press(&mut screen, KeyCode::Char('c')), None);
+        assert_eq!(screen.asked, None, "there is no run");
+        screen.take(report(&[("r1", 1.0), ("r2", 9.0)]), Instant::now());
+        for no in [
+            KeyCode::Char('n'),
+            KeyCode::Esc,
+            KeyCode::Enter,
+            KeyCode::Char('q'),
+        ] {
+            press(&mut screen, KeyCode::Char('c'));
+            assert!(screen.asked.is_some());
+            assert_eq!(press(&mut screen, no), None, "{no}");
+            assert_eq!(screen.asked, None);
+        }
+        press(&mut screen, KeyCode::Char('j'));
+        press(&mut screen, KeyCode::Char('c'));
+        let done = press(&mut screen, KeyCode::Char('y'));
+        assert_eq!(done, "r2".parse().ok().map(Command::Cancel));
+        // Not another one that has taken its place in the meantime.
+        press(&mut screen, KeyCode::Char('c'));
+        screen.take(report(&[("r1", 1.0)]), Instant::now());
+        assert_eq!(press(&mut screen, KeyCode::Char('y')), None);
+    }
+
+    #[test]
+    fn three_keys_quit() {
+        let mut screen = Screen::default();
+        for code in [KeyCode::Char('q'), KeyCode::Esc] {
+            assert_eq!(press(&mut screen, code), Some(Command::Quit));
+        }
+        let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+        assert_eq!(screen.on_key(interrupt), Some(Command::Quit));
+    }
+}
