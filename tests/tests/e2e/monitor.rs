@@ -1,6 +1,10 @@
 //! `primepool`: what it shows is what is there, and what it does is done.
 
-use std::path::Path;
+use std::{
+    io::{self, Write},
+    path::Path,
+    process::Command,
+};
 
 use lapin::{
     BasicProperties,
@@ -297,4 +301,44 @@ fn runs_are_listed_and_cancelled() {
     assert_eq!(json(dir, url, &["runs"])[0]["state"], "cancelled");
     let nowhere = primepool(dir, url, &["cancel", "nothing"]);
     assert!(nowhere.stdout.contains("name is wrong"), "{nowhere:?}");
+}
+
+#[test]
+fn top_draws_the_pool_and_cancels_a_run_after_a_question() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let producer = produce(dir.path(), &broker.url, &LARGE);
+    let run = Results::wait_for_run(dir.path());
+
+    let (keyboard, mut keys) = io::pipe().unwrap();
+    let mut command = Command::new("script");
+    let program = Binary::Monitor.path();
+    let inner = format!(
+        "stty rows 40 cols 150; exec '{}' top --interval 500ms",
+        program.display()
+    );
+    command
+        .args(["-q", "-e", "-f", "-c", &inner, "/dev/null"])
+        .env("TERM", "xterm")
+        .env("PRIMEPOOL_AMQP_URL", &broker.url)
+        .stdin(keyboard);
+    let top = Process::spawn(command, "top", dir.path());
+    wait_for("the run on the screen", || {
+        top.output().0.contains(&run).then_some(())
+    });
+    // A no, then a yes.
+    keys.write_all(b"cn").unwrap();
+    keys.write_all(b"cy").unwrap();
+    let ended = producer.wait();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("was cancelled"), "{ended:?}");
+    keys.write_all(b"q").unwrap();
+    let left = top.wait();
+    assert_eq!(left.code, Some(0), "{left:?}");
+    // The terminal is as it was.
+    assert!(left.stdout.contains("\u{1b}[?1049l"), "{left:?}");
+
+    let none = primepool(dir.path(), &broker.url, &["top"]);
+    assert_eq!(none.code, Some(2), "{none:?}");
+    assert!(none.stderr.contains("status --watch"), "{none:?}");
 }
