@@ -174,7 +174,7 @@ async fn act(
     publisher
         .confirm_select(ConfirmSelectOptions::default())
         .await?;
-    let mut queue = DeadQueue::open(connection).await?;
+    let queue = DeadQueue::open(connection).await?;
     let (mut tally, mut named) = (Tally::default(), Vec::new());
     for _ in 0..letters {
         let Some(message) = queue.take().await? else {

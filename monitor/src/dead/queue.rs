@@ -14,7 +14,6 @@ use super::letter::DeadLetter;
 #[derive(Debug)]
 pub(crate) struct DeadQueue {
     channel: Channel,
-    last_tag: u64,
 }
 
 impl DeadQueue {
@@ -25,7 +24,6 @@ impl DeadQueue {
     pub(crate) async fn open(connection: &Connection) -> Result<Self, BrokerError> {
         Ok(Self {
             channel: connection.create_channel().await?,
-            last_tag: 0,
         })
     }
 
@@ -33,13 +31,9 @@ impl DeadQueue {
     ///
     /// # Errors
     /// There is no such queue, or this user may not read it.
-    pub(crate) async fn take(&mut self) -> Result<Option<BasicGetMessage>, BrokerError> {
+    pub(crate) async fn take(&self) -> Result<Option<BasicGetMessage>, BrokerError> {
         let keep = BasicGetOptions { no_ack: false };
-        let taken = self.channel.basic_get(DEAD_QUEUE.into(), keep).await?;
-        if let Some(message) = &taken {
-            self.last_tag = message.delivery.delivery_tag;
-        }
-        Ok(taken)
+        Ok(self.channel.basic_get(DEAD_QUEUE.into(), keep).await?)
     }
 
     /// Puts all letters back that were taken out and not acknowledged.
@@ -47,13 +41,12 @@ impl DeadQueue {
     /// # Errors
     /// The connection is lost; the broker puts them back then.
     pub(crate) async fn put_back(self) -> Result<(), BrokerError> {
-        if self.last_tag > 0 {
-            let all = BasicNackOptions {
-                multiple: true,
-                requeue: true,
-            };
-            self.channel.basic_nack(self.last_tag, all).await?;
-        }
+        let all = BasicNackOptions {
+            multiple: true,
+            requeue: true,
+        };
+        // Tag 0 stands for all that were delivered, also if there are none.
+        self.channel.basic_nack(0, all).await?;
         // The broker answers after it has put them back.
         self.channel.close(200, "done".into()).await?;
         Ok(())
@@ -68,7 +61,7 @@ pub(crate) async fn look_at_letters(
     connection: &Connection,
     most: usize,
 ) -> Result<Vec<DeadLetter>, BrokerError> {
-    let mut queue = DeadQueue::open(connection).await?;
+    let queue = DeadQueue::open(connection).await?;
     let mut letters = Vec::new();
     while letters.len() < most {
         let Some(message) = queue.take().await? else {

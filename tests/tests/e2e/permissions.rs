@@ -143,17 +143,21 @@ fn each_user_can_do_its_job() {
         b"no unit",
         BasicProperties::default(),
     );
-    wait_for("a dead letter", || {
-        (broker.ready(topology::DEAD_QUEUE) == Some(1)).then_some(())
-    });
+    wait_for_letters(broker, 1);
     operate(broker, management);
-    assert_eq!(broker.ready(topology::DEAD_QUEUE), Some(0));
+    wait_for_letters(broker, 0);
 
     let (_, log) = consumer.0.output();
     assert!(
         !log.contains("metrics lack") && !log.contains("ERROR"),
         "{log}"
     );
+}
+
+fn wait_for_letters(broker: &Broker, letters: u32) {
+    wait_for(&format!("{letters} dead letters"), || {
+        (broker.ready(topology::DEAD_QUEUE) == Some(letters)).then_some(())
+    });
 }
 
 /// What an operator does, with one dead letter there that cannot be read and a consumer named n1.
@@ -177,6 +181,7 @@ fn operate(broker: &Broker, management: &str) {
     const UNIT: &[u8] = br#"{"version":1,"run":"9-over","unit":0,"first":0,"published_ns":0,"kind":"prime","bits":64,"count":1}"#;
     let properties = BasicProperties::default;
     broker.publish(topology::DEAD_EXCHANGE, "", UNIT, properties());
+    wait_for_letters(broker, 2);
     let requeued = primepool(&["dead", "requeue", "--all"]);
     assert_eq!(requeued.code, Some(1), "{requeued:?}");
     assert!(
@@ -186,6 +191,7 @@ fn operate(broker: &Broker, management: &str) {
     wait_for("the answer to a run that is over", || {
         broker.take(topology::UNROUTED_QUEUE)
     });
+    wait_for_letters(broker, 1);
     let dropped = primepool(&["dead", "drop", "--all"]);
     assert_eq!(dropped.code, Some(0), "{dropped:?}");
 
