@@ -18,10 +18,10 @@ Examples:
   primepool status --watch                          the same every two seconds
   primepool status --json | jq .alarms
   primepool top                                     live, with keys
-  primepool dead list                               messages that no consumer can work on, with their reasons
+  primepool dead list                               messages that no consumer can work on
   primepool dead requeue 5c1e                       back into its queue
   primepool cancel 20261122-201530-9f3c01ab         stop a run for good
-  primepool runs                                    the runs in ./runs, and how to resume what is not done
+  primepool runs                                    the runs in ./runs, and how to resume them
 
 The address of the broker is that of consumers and producers; give the user `operator` of infra/rabbitmq to people.
 
@@ -129,9 +129,10 @@ Examples:
   primepool dead show 5c1e                          what is known of the letter whose id starts so
   primepool dead requeue 5c1e09                     back into its queue: a consumer tries again
   primepool dead requeue --run 20261122-201530-9f3c01ab
-  primepool dead drop --all                         delete them; `producer resume RUN --republish` makes the units anew
+  primepool dead drop --all                         delete them for good
 
-The integers that a unit asks for are never shown.";
+After `drop`, `producer resume RUN --republish` makes the units of a run anew. The integers that a unit
+asks for are never shown.";
 
 /// What to do with dead letters.
 #[derive(Debug, Subcommand)]
@@ -213,7 +214,7 @@ impl ChosenLetters {
 const STATUS_EXAMPLES: &str = "\
 Examples:
   primepool status
-  primepool status --management-url http://head.example:15672    with rates, unacknowledged units and the broker's alarms
+  primepool status --management-url http://head.example:15672    with rates and the broker's alarms
   primepool status --watch --interval 10s
   primepool status --watch --json >pool.jsonl                    an object a line
 

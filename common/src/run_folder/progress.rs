@@ -76,12 +76,14 @@ struct Signs {
 }
 
 fn state_of(signs: Signs) -> RunState {
-    if signs.is_cancelled {
+    let is_complete = signs.done.is_some_and(|done| done >= signs.jobs);
+    if is_complete && !signs.is_locked {
+        // Also a run that was cancelled afterwards.
+        RunState::Complete
+    } else if signs.is_cancelled {
         RunState::Cancelled
     } else if signs.is_locked {
         RunState::Running
-    } else if signs.done.is_some_and(|done| done >= signs.jobs) {
-        RunState::Complete
     } else {
         RunState::Unfinished
     }
@@ -211,7 +213,9 @@ mod tests {
                 done,
             })
         };
-        assert_eq!(state(true, true, Some(5)), RunState::Cancelled);
+        assert_eq!(state(true, true, Some(4)), RunState::Cancelled);
+        assert_eq!(state(true, false, Some(4)), RunState::Cancelled);
+        assert_eq!(state(true, false, Some(5)), RunState::Complete);
         assert_eq!(state(false, true, Some(5)), RunState::Running);
         assert_eq!(state(false, false, Some(5)), RunState::Complete);
         assert_eq!(state(false, false, Some(4)), RunState::Unfinished);

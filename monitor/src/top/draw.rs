@@ -66,11 +66,13 @@ fn headline(report: &Report) -> String {
         workers += u64::from(node.workers);
         failed = failed.saturating_add(node.jobs_failed);
     }
+    let nodes = match report.nodes.len() {
+        1 => "1 node".to_owned(),
+        nodes => format!("{nodes} nodes"),
+    };
     format!(
-        "{}  {} nodes, {busy} of {workers} workers busy, {failed} jobs failed, {} dead letters",
-        report.broker,
-        report.nodes.len(),
-        report.dead.letters
+        "{}  {nodes}, {busy} of {workers} workers busy, {failed} jobs failed, {} dead letters",
+        report.broker, report.dead.letters
     )
 }
 
@@ -228,7 +230,7 @@ mod tests {
         screen.take(report(&[("r1", 4.5), ("r2", 0.0)]), Instant::now());
         let shown = drawn(&screen, 130, 40);
         for text in [
-            "1 nodes, 1 of 2 workers busy, 0 jobs failed",
+            "1 node, 1 of 2 workers busy, 0 jobs failed",
             "throughput: 0.0 jobs/s",
             "████░░░░",
             "primes of 64 bits",
