@@ -82,7 +82,7 @@ pub(crate) fn about(seconds: f64) -> String {
     let minutes = (seconds / 60.0) as u64;
     match minutes {
         ..120 => format!("{minutes} min"),
-        ..2880 => format!("{} h {:02} min", minutes / 60, minutes % 60),
+        120..2880 => format!("{} h {:02} min", minutes / 60, minutes % 60),
         _ => format!("{} d", minutes / 1440),
     }
 }

@@ -172,7 +172,7 @@ fn plain(text: &str) -> String {
 }
 
 fn silent_s(is_silent: bool, age: Duration) -> Option<u64> {
-    is_silent.then(|| age.as_secs())
+    is_silent.then_some(age.as_secs())
 }
 
 /// A number from 0 to `most`; 0 for what is no number.
