@@ -233,7 +233,7 @@ mod tests {
         for line in [
             "amqp://u@h:5672/v",
             "node-000   1/2      4  100%  75%        5       0  gmp     prime",
-            "r1   primes of 64 bits  u@h    10  50  20%     0.1  400 s      1",
+            "r1   primes of 64 bits  u@h    10  50  20%     0.1  6 min      1",
             "primepool.jobs.prime      3          1",
             "   2  not a work unit",
             "  look here",
