@@ -247,7 +247,12 @@ fn an_experiment_measures_and_reports_and_says_what_is_full() {
 
 #[test]
 fn help_is_as_any_result() {
-    for binary in [Binary::Producer, Binary::Consumer, Binary::Experiment] {
+    for binary in [
+        Binary::Producer,
+        Binary::Consumer,
+        Binary::Experiment,
+        Binary::Monitor,
+    ] {
         for (stdout, code) in [(ClosedPipe, 0), (FullDisk, 1)] {
             let mut help = binary.command();
             help.arg("--help");

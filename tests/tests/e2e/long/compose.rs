@@ -36,7 +36,12 @@ fn import_programs(engine: &DockerEngine) {
     for name in ["bin", "certs"] {
         fs::create_dir(folder.path().join(name)).unwrap();
     }
-    for program in [Binary::Consumer, Binary::Producer, Binary::Experiment] {
+    for program in [
+        Binary::Consumer,
+        Binary::Producer,
+        Binary::Experiment,
+        Binary::Monitor,
+    ] {
         let path = program.path();
         let name = path.file_name().unwrap();
         fs::copy(&path, folder.path().join("bin").join(name)).unwrap();
