@@ -12,3 +12,9 @@ fn whoever_is_killed_the_relations_stay() {
 fn whoever_is_killed_the_relations_stay_at_256_bits() {
     kill_in_the_middle(256);
 }
+
+/// Relations have two large primes.
+#[test]
+fn whoever_is_killed_the_relations_stay_at_272_bits() {
+    kill_in_the_middle(272);
+}
