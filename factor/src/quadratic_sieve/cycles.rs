@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use super::nullspace;
 use super::parameters::RELATIONS_PER_POLL;
 use crate::{Cancel, Error};
 
@@ -89,20 +90,11 @@ pub(super) fn in_cycles(large: &[[u32; 2]], cancel: &Cancel) -> Result<Vec<bool>
         counts[one as usize] = u32::MAX;
     }
     drop(numbers);
-    let mut are_in = vec![true; large.len()];
-    loop {
-        cancel.check()?;
-        let mut has_changed = false;
-        for (edge, is_in) in edges.iter().zip(&mut are_in) {
-            if *is_in && edge.iter().any(|&prime| counts[prime as usize] == 1) {
-                (*is_in, has_changed) = (false, true);
-                edge.iter().for_each(|&prime| counts[prime as usize] -= 1);
-            }
-        }
-        if !has_changed {
-            return Ok(are_in);
-        }
+    let mut are_in = vec![false; large.len()];
+    for edge in nullspace::drop_singletons(&edges, &mut counts, cancel)? {
+        are_in[edge as usize] = true;
     }
+    Ok(are_in)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The self-initialising quadratic sieve.
 //!
 //! Values of many polynomials are sieved for those that factor over a base of small primes, but for
-//! one large prime, or two where numbers are large; enough of them multiply to a square, which gives a divisor. The design is made
-//! for a processor's first cache and its vectors:
+//! one large prime, or two where numbers are large; enough of them multiply to a square, which gives
+//! a divisor. The design is made for a processor's first cache and its vectors:
 //!
 //! - each polynomial is sieved over one block of 32 KiB only: values are small near the middle, and
 //!   polynomials are cheap;

@@ -102,8 +102,7 @@ impl Dependencies {
     }
 }
 
-/// The vectors without singletons: those with an entry that no other vector has are dropped, again
-/// and again. Also the number of vectors that have each entry.
+/// The vectors without singletons, and the number of vectors that have each entry.
 ///
 /// # Errors
 ///
@@ -117,12 +116,27 @@ fn without_singletons(
     for &entry in vectors.iter().flatten() {
         weights[entry as usize] += 1;
     }
+    let alive = drop_singletons(vectors, &mut weights, cancel)?;
+    Ok((alive, weights))
+}
+
+/// Drops vectors with an entry that no other vector has, again and again: the numbers of those that
+/// stay, rising. `weights` is the number of vectors that have each entry, before and after.
+///
+/// # Errors
+///
+/// [`Error::Cancelled`].
+pub(super) fn drop_singletons<V: AsRef<[u32]>>(
+    vectors: &[V],
+    weights: &mut [u32],
+    cancel: &Cancel,
+) -> Result<Vec<u32>, Error> {
     let mut alive: Vec<u32> = (0..vectors.len() as u32).collect();
     loop {
         cancel.check()?;
         let before = alive.len();
         alive.retain(|&vector| {
-            let vector = &vectors[vector as usize];
+            let vector = vectors[vector as usize].as_ref();
             let is_wanted = vector.iter().all(|&entry| weights[entry as usize] > 1);
             if !is_wanted {
                 for &entry in vector {
@@ -132,7 +146,7 @@ fn without_singletons(
             is_wanted
         });
         if alive.len() == before {
-            return Ok((alive, weights));
+            return Ok(alive);
         }
     }
 }

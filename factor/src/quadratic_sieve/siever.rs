@@ -275,10 +275,8 @@ impl Siever {
             scale,
             initial,
             cofactor,
-            ref useless,
             ..
         } = self.scores;
-        let useless = useless.clone();
         let multiple = self.polynomials.multiple;
         let sieved = u32::from(self.block.at(place).wrapping_sub(initial));
         let most = cofactor + SLACK;
@@ -310,7 +308,7 @@ impl Siever {
             .sum();
         let known = f64::from(sieved + scored_logs) / scale + f64::from(twos);
         let left = f64::from(value.bits()) - known;
-        if left > most || useless.contains(&left) {
+        if left > most || self.scores.useless.contains(&left) {
             return None;
         }
         self.find_short(place, scored..self.layout.short.modulus.len());
