@@ -73,6 +73,16 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
     format!("{}…", start.trim_end())
 }
 
+/// A value as text, `-` where there is none.
+pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// How long nothing has been heard.
+pub(crate) fn silent_for(seconds: u64) -> String {
+    format!("silent for {seconds} s")
+}
+
 /// A time, with no more digits than a look needs: `12 s`, `3 min`, `2 h 05 min`, `4 d`.
 pub(crate) fn about(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round();

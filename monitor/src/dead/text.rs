@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::letter::DeadLetter;
 use crate::columns::{
     Align::{Left, Right},
-    Table, about, cut,
+    Table, about, cut, or_dash,
 };
 
 /// Most characters of a reason in a list.
@@ -81,11 +81,7 @@ fn by(letter: &DeadLetter) -> &str {
 
 fn age(letter: &DeadLetter, now_s: u64) -> String {
     let age = letter.published_s.map(|at| now_s.saturating_sub(at));
-    age.map_or_else(|| "-".to_owned(), |age| about(age as f64))
-}
-
-fn or_dash(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+    or_dash(age.map(|age| about(age as f64)))
 }
 
 #[cfg(test)]

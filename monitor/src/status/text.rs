@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
-    columns::{Align::Left, Align::Right, Table, about, cut},
+    columns::{Align::Left, Align::Right, Table, about, cut, or_dash, silent_for},
     report::{NodeLine, QueueLine, Report, RunLine},
 };
 
@@ -108,7 +108,7 @@ fn runs(runs: &[RunLine]) -> String {
             run.jobs.to_string(),
             format!("{percent:.0}%"),
             format!("{:.1}", run.jobs_per_s),
-            run.left_s.map_or_else(|| "-".to_owned(), about),
+            or_dash(run.left_s.map(about)),
             run.share.to_string(),
             silence(run.silent_s),
         ]);
@@ -133,11 +133,9 @@ fn queues(queues: &[QueueLine]) -> String {
             queue.consumers.to_string(),
         ];
         if has_figures {
-            let rate =
-                |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |r| format!("{r:.1}"));
-            let unacked = queue.unacked.map(|unacked| unacked.to_string());
+            let rate = |rate: Option<f64>| or_dash(rate.map(|r| format!("{r:.1}")));
             row.extend([
-                unacked.unwrap_or_else(|| "-".to_owned()),
+                or_dash(queue.unacked),
                 rate(queue.publish_rate),
                 rate(queue.deliver_rate),
             ]);
@@ -174,7 +172,7 @@ fn list(title: &str, lines: &[String]) -> String {
 }
 
 fn silence(silent_s: Option<u64>) -> String {
-    silent_s.map_or_else(String::new, |silence| format!("silent for {silence} s"))
+    silent_s.map_or_else(String::new, silent_for)
 }
 
 fn more(count: usize) -> String {

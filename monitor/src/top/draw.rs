@@ -10,7 +10,7 @@ use ratatui::{
 
 use super::screen::Screen;
 use crate::{
-    columns::{about, cut},
+    columns::{about, cut, or_dash, silent_for},
     report::{NodeLine, Report, RunLine},
 };
 
@@ -107,7 +107,7 @@ fn draw_pace(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
 fn draw_nodes(frame: &mut Frame<'_>, nodes: &[NodeLine], area: Rect) {
     let rows = nodes.iter().map(|node| {
         let state = match node.silent_s {
-            Some(silence) => format!("silent for {silence} s"),
+            Some(silence) => silent_for(silence),
             None => bar(node.busy_workers.into(), node.workers.into(), 8),
         };
         Row::new([
@@ -134,11 +134,10 @@ fn draw_nodes(frame: &mut Frame<'_>, nodes: &[NodeLine], area: Rect) {
 fn draw_queues(frame: &mut Frame<'_>, report: &Report, area: Rect) {
     let rows = report.queues.iter().map(|queue| {
         let name = queue.queue.strip_prefix("primepool.");
-        let unacked = queue.unacked.map(|unacked| unacked.to_string());
         Row::new([
             name.unwrap_or(&queue.queue).to_owned(),
             queue.ready.to_string(),
-            unacked.unwrap_or_else(|| "-".to_owned()),
+            or_dash(queue.unacked),
             queue.consumers.to_string(),
         ])
     });
@@ -174,9 +173,8 @@ fn draw_runs(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
 fn run_row(run: &RunLine) -> Row<'static> {
     let percent = 100.0 * run.done as f64 / run.jobs.max(1) as f64;
     let left = match (run.silent_s, run.left_s) {
-        (Some(silence), _) => format!("silent for {silence} s"),
-        (None, Some(left)) => about(left),
-        (None, None) => "-".to_owned(),
+        (Some(silence), _) => silent_for(silence),
+        (None, left) => or_dash(left.map(about)),
     };
     Row::new([
         run.run.to_string(),
@@ -184,7 +182,7 @@ fn run_row(run: &RunLine) -> Row<'static> {
         format!("{} {percent:3.0}%", bar(run.done, run.jobs, BAR)),
         format!("{:.1}", run.jobs_per_s),
         left,
-        run.by.clone().unwrap_or_else(|| "-".to_owned()),
+        or_dash(run.by.as_ref()),
     ])
 }
 
