@@ -48,6 +48,7 @@ where_it_is() {
 	say "results               runs/compose/"
 	say "more:  docker compose up -d --scale consumer=3"
 	say "       docker compose run --rm producer --count 1000 --bits 512"
+	say "       docker compose run --rm primepool top"
 	say "end:   make down"
 }
 

@@ -9,7 +9,8 @@ set -euo pipefail
 cd "$PRIMEPOOL_ROOT"
 secrets=infra/compose/secrets
 runs=runs/compose
-needed=(rabbitmq-definitions consumer-amqp-url producer-amqp-url monitoring-password influxdb-password influxdb-token grafana-password)
+users=(consumer producer operator)
+needed=(rabbitmq-definitions "${users[@]/%/-amqp-url}" monitoring-password influxdb-password influxdb-token grafana-password)
 
 # Nobody else on this machine gets into the folder. The files themselves can be read by anyone who gets them mounted: the programs in
 # the containers run as users of their own, and Compose gives them files as they are here.
@@ -30,15 +31,20 @@ write() { # NAME: standard input, without a line's end, which some of the server
 	mv -f -- "$secrets/.new" "$secrets/$1"
 }
 
-# The broker's definitions hold hashes of the passwords that the others hold, so they are made together.
+# The broker's definitions hold hashes of the passwords that the others hold, so they are made together. A password that is there
+# stays, so that a user of a later version is added while the others work.
 make_broker_secrets() {
-	local consumer producer monitoring
-	consumer=$(random_hex 20) producer=$(random_hex 20) monitoring=$(random_hex 20)
-	printf 'amqp://consumer:%s@rabbitmq:5672/primepool' "$consumer" | write consumer-amqp-url
-	printf 'amqp://producer:%s@rabbitmq:5672/primepool' "$producer" | write producer-amqp-url
-	printf %s "$monitoring" | write monitoring-password
-	printf 'consumer %s\nproducer %s\nmonitoring %s\n' "$consumer" "$producer" "$monitoring" |
-		infra/rabbitmq/definitions.sh | write rabbitmq-definitions
+	local user password passwords=()
+	for user in "${users[@]}"; do
+		password=$(sed -n 's|^amqp://[^:]*:\([^@]*\)@.*|\1|p' "$secrets/$user-amqp-url" 2>/dev/null) || true
+		password=${password:-$(random_hex 20)}
+		printf 'amqp://%s:%s@rabbitmq:5672/primepool' "$user" "$password" | write "$user-amqp-url"
+		passwords+=("$user $password")
+	done
+	password=$(cat "$secrets/monitoring-password" 2>/dev/null) || true
+	password=${password:-$(random_hex 20)}
+	printf %s "$password" | write monitoring-password
+	printf '%s\n' "${passwords[@]}" "monitoring $password" | infra/rabbitmq/definitions.sh | write rabbitmq-definitions
 }
 
 broker_made=''

@@ -172,7 +172,7 @@ data = {
     for secret in made
 }
 vhost = scaled["spec"]["triggers"][0]["metadata"]["vhostName"]
-for name in ("consumer", "producer"):
+for name in ("consumer", "producer", "operator"):
     url = data[f"primepool-{name}"]["amqp-url"]
     assert re.fullmatch(f"amqp://{name}:.+@{host}:5672/{vhost}", url)
 target = of["TriggerAuthentication", "primepool-broker"]["spec"]["secretTargetRef"][0]

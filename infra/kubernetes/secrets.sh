@@ -36,7 +36,7 @@ entry() { # KEY: the value is on standard input
 }
 
 declare -A password
-for user in consumer producer monitoring; do
+for user in consumer producer operator monitoring; do
 	password[$user]=$(random_hex 20)
 done
 
@@ -45,12 +45,16 @@ definitions=$(for user in "${!password[@]}"; do
 done | "$PRIMEPOOL_ROOT/infra/rabbitmq/definitions.sh")
 
 printf '%s' "$definitions" | entry definitions.json | secret primepool-broker-definitions
+amqp_url() { # USER
+	printf 'amqp://%s:%s@%s:5672/%s' "$1" "${password[$1]}" "$broker" "$vhost" | entry amqp-url
+}
 for user in consumer producer; do
 	{
-		printf 'amqp://%s:%s@%s:5672/%s' "$user" "${password[$user]}" "$broker" "$vhost" | entry amqp-url
+		amqp_url "$user"
 		entry influx-token <"$token"
 	} | secret "primepool-$user"
 done
+amqp_url operator | secret primepool-operator
 # KEDA asks the management API from its own namespace. The password serves for the management pages too.
 {
 	printf 'http://monitoring:%s@%s.%s.svc:15672/' "${password[monitoring]}" "$broker" "$namespace" | entry host

@@ -1,7 +1,7 @@
 //! docker-compose.yml on a real engine with real containers; `make test-compose` runs only this.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::TcpListener,
     os::unix::fs::PermissionsExt,
@@ -50,21 +50,25 @@ fn import_programs(engine: &DockerEngine) {
     engine.import(folder.path(), PROGRAMS);
 }
 
+/// The repository as a clone has it.
+fn copy_of_the_sources() -> TempDir {
+    let folder = tempdir().unwrap();
+    let script = "tar --exclude=./.git --exclude=./.env --exclude=./runs --exclude=target \
+                  --exclude=./infra/compose/secrets -c . | tar -x -C \"$1\"";
+    let copied = Command::new("bash")
+        .args(["-o", "pipefail", "-c", script, "bash"])
+        .arg(folder.path())
+        .current_dir(workspace())
+        .status();
+    assert!(copied.unwrap().success());
+    folder
+}
+
 impl Pool {
     fn new(engine: DockerEngine, has_programs: bool) -> Self {
-        let folder = tempdir().unwrap();
-        let script = "tar --exclude=infra/compose/secrets --exclude=__pycache__ -c Cargo.* LICENSE* .dockerignore \
-                      docker-compose.yml infra grafana {common,consumer,engine,experiment,producer,tests}/Cargo.toml infra/sandbox/Cargo.toml \
-                      {common,consumer,engine,experiment,producer}/src experiment/peers | tar -x -C \"$1\"";
-        let copied = Command::new("bash")
-            .args(["-o", "pipefail", "-c", script, "bash"])
-            .arg(folder.path())
-            .current_dir(workspace())
-            .status();
-        assert!(copied.unwrap().success());
         Self {
             engine,
-            folder,
+            folder: copy_of_the_sources(),
             has_programs,
             began: Instant::now(),
         }
@@ -218,6 +222,42 @@ fn nodes(results: &Results) -> BTreeSet<String> {
     nodes.collect()
 }
 
+#[test]
+fn a_user_is_added_and_the_passwords_of_the_others_stay() {
+    let folder = copy_of_the_sources();
+    let make = || {
+        let script = folder.path().join("infra/compose/secrets.sh");
+        let made = Command::new(script).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let entries = fs::read_dir(folder.path().join("infra/compose/secrets")).unwrap();
+        let secrets = entries.map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(path).unwrap())
+        });
+        secrets.collect::<BTreeMap<_, _>>()
+    };
+    let before = make();
+    assert_eq!(make(), before);
+    fs::remove_file(
+        folder
+            .path()
+            .join("infra/compose/secrets/operator-amqp-url"),
+    )
+    .unwrap();
+    let after = make();
+    let changed: Vec<_> = after
+        .iter()
+        .filter(|(name, text)| before.get(*name) != Some(text))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(changed, ["operator-amqp-url", "rabbitmq-definitions"]);
+    let definitions: Value = serde_json::from_str(&after["rabbitmq-definitions"]).unwrap();
+    for user in definitions["users"].as_array().unwrap() {
+        assert_ne!(user["password_hash"], "", "{user}");
+    }
+}
+
 /// All of it in one: the image is built once, and each part goes on from where the one before ended.
 #[test]
 fn a_pool_in_containers() {
@@ -244,6 +284,13 @@ fn a_pool_in_containers() {
     }
     let first = pool.run_names().into_iter().next().unwrap();
     pool.results(&first).assert_primes(100, 1024);
+
+    pool.stage("the operator sees the consumer and the queues");
+    let ask = ["run", "--rm", "-T", "primepool", "status", "--json"];
+    let status: Value = serde_json::from_str(&pool.compose(&ask)).unwrap();
+    let consumer = &pool.containers("consumer")[0];
+    assert_eq!(status["nodes"][0]["node"], consumer[..12], "{status}");
+    assert_eq!(status["queues"][0]["consumers"], 1, "{status}");
 
     pool.stage("what runs is as the file says");
     assert_confined(&pool);
@@ -371,7 +418,7 @@ fn assert_confined(pool: &Pool) {
         .unwrap()
         .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
         .collect();
-    assert!(passwords.len() >= 7);
+    assert!(passwords.len() >= 8);
     for service in ["rabbitmq", "influxdb", "consumer"] {
         let container = pool.containers(service).remove(0);
         pool.wait_for_health(&container, "healthy");
