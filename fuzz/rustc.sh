@@ -4,7 +4,7 @@
 #   rustc.sh RUSTC ARGUMENT…
 set -euo pipefail
 
-counted='fuzz|primepool_[a-z]+|clap_builder|clap_lex|const_hex|humantime|serde_json|url'
+counted='fuzz|primepool_(common|consumer|factor|fuzz|producer)|clap_builder|clap_lex|const_hex|humantime|serde_json|url'
 # Build scripts and macros have no --target.
 if [[ " $* " =~ " --crate-name "($counted)" ".*" --target " ]]; then
 	set -- "$@" -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

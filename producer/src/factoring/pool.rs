@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     request::{FactoringAims, LEAVE_ABOVE_BITS},
-    run_dir::{Folder, FolderError, Manifest},
+    run_dir::{Folder, FolderError, JobSet, Manifest},
 };
 
 /// Units that each worker has at a time: one at work, and the next.
@@ -112,7 +112,7 @@ impl Factoring {
     ///
     /// # Errors
     /// A checkpoint cannot be read.
-    pub(crate) fn open(folder: &Folder, done: &mut [bool]) -> Result<Self, FolderError> {
+    pub(crate) fn open(folder: &Folder, done: &mut JobSet) -> Result<Self, FolderError> {
         let mut factoring = Self {
             folder: folder.path().to_owned(),
             campaigns: BTreeMap::new(),
@@ -125,14 +125,14 @@ impl Factoring {
         };
         let aims = folder.manifest.request.aims;
         for job in Checkpoint::jobs(&factoring.folder)? {
-            if done.get(job as usize) != Some(&false) {
+            if !done.is_of_run(job) || done.contains(job) {
                 continue;
             }
             for number in integers.read(job..job + 1)? {
                 let mut campaign = Campaign::new(number.0, aims);
                 let checkpoint =
                     Checkpoint::open(&factoring.folder, job, |entry| campaign.replay(&entry))?;
-                done[job as usize] = true;
+                done.insert(job..job + 1);
                 factoring.campaigns.insert(job, (campaign, checkpoint));
             }
         }

@@ -1,5 +1,6 @@
 //! From what the user asks for to work units.
 
+mod bounds;
 mod integers;
 mod packing;
 mod print;
@@ -8,7 +9,9 @@ mod semiprimes;
 mod verify;
 mod weights;
 
+pub use bounds::Bounds;
 pub use integers::{IntegerSource, read_integers};
+pub(crate) use packing::MAX_UNITS;
 pub use packing::{Packing, UnitSize};
 pub use print::Print;
 pub use run::{FactoringAims, Request};

@@ -6,7 +6,7 @@ use primepool_common::message::{JobKind, MAX_UNIT_JOBS};
 use primepool_engine::Kernel;
 use serde::{Deserialize, Serialize};
 
-use super::{Request, Weights};
+use super::{Bounds, Request, Weights};
 
 /// `--unit-size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,9 @@ const UNIT_SECONDS: RangeInclusive<f64> = 0.05..=0.2;
 
 /// Units of each worker that a run is cut into before they get longer than the least.
 const UNITS_A_WORKER: f64 = 25.0;
+
+/// Most units of a run: the index of a unit has 32 bits.
+pub(crate) const MAX_UNITS: u64 = 1 << 32;
 
 /// How many times larger or smaller the right size has to be before the units are packed anew.
 const WORTHWHILE: f64 = 1.5;
@@ -75,7 +78,7 @@ impl Packing {
     ) -> Result<Self, String> {
         let bits = request.work.bits();
         let answer_limit = answer_limit(request);
-        match size {
+        let packing = match size {
             UnitSize::Fixed(jobs) if jobs > answer_limit => Err(format!(
                 "--unit-size {jobs} makes the answers of {bits} bits too large for one message: {answer_limit} at most"
             )),
@@ -97,7 +100,26 @@ impl Packing {
                     ..Self::of_pace(request, job_s, work, workers)
                 })
             }
+        }?;
+        packing.check_units(request.count())?;
+        Ok(packing)
+    }
+
+    /// Whether so many jobs make no more units than have a number.
+    ///
+    /// # Errors
+    /// They make more.
+    pub(super) fn check_units(&self, count: u64) -> Result<(), String> {
+        let units = count.div_ceil(self.most_jobs.unwrap_or(self.most));
+        // Twice as many have room for the smaller ones at the end.
+        if count > MAX_UNITS && units > MAX_UNITS / 2 {
+            return Err(format!(
+                "{count} jobs in units of {} are too many for one run: start several of {MAX_UNITS} \
+                 jobs at most",
+                self.most
+            ));
         }
+        Ok(())
     }
 
     /// Expected time of a full unit with this kernel.
@@ -161,20 +183,24 @@ impl Packing {
         self.most_jobs.is_some()
     }
 
-    /// Index of the first job of each unit, in order, from the one that begins with job `first` on;
-    /// and the number of jobs at the end.
-    #[must_use]
-    pub fn bounds(&self, weights: &Weights, mut first: u64) -> Vec<u64> {
+    /// Adds units of the jobs from the bounds' end on, up to the last one.
+    pub fn extend(&self, bounds: &mut Bounds, weights: &Weights) {
         let count = weights.count();
-        let mut bounds = vec![first];
-        while first < count {
+        if weights.are_equal() {
+            // Full units, as long as a worker's share of what is left is one.
+            let size = self.most.min(self.most_jobs.unwrap_or(u64::MAX));
+            let enough = self.workers.saturating_mul(self.most - 1);
+            let surplus = (count - bounds.end()).saturating_sub(enough);
+            bounds.add(surplus.div_ceil(size), size);
+        }
+        while bounds.end() < count {
+            let first = bounds.end();
             let left = weights.of(first..count);
             let share = (left / self.workers as f64).ceil() as u64;
             let end = weights.end(first, share.clamp(self.least, self.most));
-            first = end.min(first + self.most_jobs.unwrap_or(u64::MAX - first));
-            bounds.push(first);
+            let size = (end - first).min(self.most_jobs.unwrap_or(u64::MAX));
+            bounds.add(1, size);
         }
-        bounds
     }
 }
 
@@ -222,7 +248,7 @@ mod tests {
 
     use primepool_common::message::{Method, PrimeJobs, Work};
 
-    use super::*;
+    use super::{super::BLOCK, *};
 
     fn request(bits: u32, count: u64) -> Request {
         Request::new(Work::Prime(PrimeJobs {
@@ -232,18 +258,29 @@ mod tests {
         }))
     }
 
+    /// Jobs of each unit, from the one that begins with this job on.
+    fn sizes(packing: &Packing, weights: &Weights, first: u64) -> Vec<u64> {
+        let mut bounds = Bounds::from(first);
+        packing.extend(&mut bounds, weights);
+        assert_eq!(bounds.end(), weights.count());
+        bounds.iter().map(|jobs| jobs.end - jobs.start).collect()
+    }
+
     proptest! {
         #[test]
         fn every_job_is_in_one_unit(count in 1u64..5000, most in 1u64..300, workers in 1u64..64) {
             let packing = Packing {
                 most, least: most.div_ceil(10), workers, most_jobs: None
             };
-            let bounds = packing.bounds(&Weights::equal(count), 0);
-            prop_assert_eq!(bounds[0], 0);
-            prop_assert_eq!(*bounds.last().unwrap(), count);
-            for pair in bounds.windows(2) {
-                prop_assert!(pair[0] < pair[1] && pair[1] - pair[0] <= most);
-            }
+            let sizes = sizes(&packing, &Weights::equal(count), 0);
+            prop_assert_eq!(sizes.iter().sum::<u64>(), count);
+            prop_assert!(sizes.iter().all(|size| (1..=most).contains(size)));
+            // Blocks of equal work are cut one unit after the other.
+            let blocks = vec![BLOCK as f64; count.div_ceil(BLOCK) as usize];
+            let count = blocks.len() as u64 * BLOCK;
+            let equal = self::sizes(&packing, &Weights::equal(count), 0);
+            let one_by_one = Weights::of_blocks(count, &blocks, 1.0);
+            prop_assert_eq!(equal, self::sizes(&packing, &one_by_one, 0));
         }
     }
 
@@ -252,10 +289,9 @@ mod tests {
         let packing =
             Packing::choose(&request(256, 100_000), UnitSize::Auto, 2, Kernel::fastest()).unwrap();
         assert!(packing.most > 10, "{packing:?}");
-        let bounds = packing.bounds(&Weights::equal(100_000), 0);
-        let size = |i: usize| bounds[i + 1] - bounds[i];
-        assert_eq!(size(0), packing.most);
-        assert!(size(bounds.len() - 2) <= packing.least);
+        let sizes = sizes(&packing, &Weights::equal(100_000), 0);
+        assert_eq!(sizes[0], packing.most);
+        assert!(*sizes.last().unwrap() <= packing.least);
     }
 
     #[test]
@@ -306,7 +342,7 @@ mod tests {
     fn a_fixed_size_is_kept_or_refused() {
         let packing =
             Packing::choose(&request(1024, 10), UnitSize::Fixed(3), 1, Kernel::fastest()).unwrap();
-        assert_eq!(packing.bounds(&Weights::equal(10), 0), [0, 3, 6, 9, 10]);
+        assert_eq!(sizes(&packing, &Weights::equal(10), 0), [3, 3, 3, 1]);
         assert!(
             Packing::choose(
                 &request(65_536, 10),
@@ -330,15 +366,16 @@ mod tests {
         let mut work = vec![0.1; 100];
         work.push(64.0);
         let weights = Weights::of_blocks(6464, &work, 1.0);
-        let bounds = packing.bounds(&weights, 0);
-        let sizes: Vec<u64> = bounds.windows(2).map(|two| two[1] - two[0]).collect();
+        let mut bounds = Bounds::from(0);
+        packing.extend(&mut bounds, &weights);
+        let sizes: Vec<u64> = bounds.iter().map(|jobs| jobs.end - jobs.start).collect();
         assert_eq!(sizes[..6], [1000; 6], "the most jobs of a unit");
-        let large = bounds.windows(2).filter(|two| two[0] >= 6400);
-        assert!(large.clone().count() > 16);
-        for two in large {
-            assert!(two[1] - two[0] <= 4, "{two:?}");
+        let large: Vec<_> = bounds.iter().filter(|jobs| jobs.start >= 6400).collect();
+        assert!(large.len() > 16);
+        for jobs in large {
+            assert!(jobs.end - jobs.start <= 4, "{jobs:?}");
         }
         // Packed anew from a job on: 400 small numbers, and three large ones.
-        assert_eq!(packing.bounds(&weights, 6000)[..2], [6000, 6403]);
+        assert_eq!(self::sizes(&packing, &weights, 6000)[0], 403);
     }
 }

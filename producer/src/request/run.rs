@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::Packing;
 
 /// Most jobs in a run: what has come back is kept track of in memory, some 30 bytes a job.
-pub(crate) const MAX_COUNT: u64 = 1 << 32;
+pub(crate) const MAX_COUNT: u64 = 10_000_000_000;
 
 /// A worker leaves composites of more bits to the pool: at this size one worker takes some seconds.
 pub(crate) const LEAVE_ABOVE_BITS: u32 = 200;
@@ -119,7 +119,8 @@ impl Request {
             ));
         }
         self.work.jobs().validate()?;
-        packing.validate()
+        packing.validate()?;
+        packing.check_units(count)
     }
 
     /// Whether there are integers for which the whole pool works together.

@@ -75,6 +75,12 @@ impl Weights {
         self.count
     }
 
+    /// Whether all jobs have the same work.
+    #[must_use]
+    pub(crate) fn are_equal(&self) -> bool {
+        self.sums.is_empty()
+    }
+
     /// Work of all jobs before this one.
     fn before(&self, job: u64) -> f64 {
         let block = (job / BLOCK) as usize;
@@ -104,7 +110,7 @@ impl Weights {
     /// The end of the jobs from `first` on that are `work` together: at least one job.
     #[must_use]
     pub(crate) fn end(&self, first: u64, work: u64) -> u64 {
-        let end = if self.sums.is_empty() {
+        let end = if self.are_equal() {
             first.saturating_add(work)
         } else {
             let sum = self.before(first) + work as f64;

@@ -67,13 +67,13 @@ impl<A: Send + 'static> Sink<A> {
                         nodes.join(", ")
                     ));
                 } else {
-                    self.done[row.job as usize] = false;
+                    self.done.remove(row.job);
                     self.tally.done_again += 1;
                 }
             }
             if !is_last {
                 let done = &self.done;
-                rows.retain(|row| done[row.job as usize]);
+                rows.retain(|row| done.contains(row.job));
                 self.units.lock().avoid(*unit, nodes);
                 again.push(*unit);
             }

@@ -128,18 +128,17 @@ impl<A: Send + 'static> Sink<A> {
             queue_wait_ms: microseconds((latency_ms - compute_ms).max(0.0)),
             redelivered: answer.redelivered,
         };
-        let mut duplicates = 0;
+        let (mut duplicates, is_new) = (0, !self.done.has_any(&(first..end)));
         let mut rows = Vec::with_capacity(count);
         let integers = integers.into_iter().map(Some).chain(iter::repeat(None));
         for ((job, answer), integer) in (first..).zip(jobs).zip(integers) {
-            let done = &mut self.done[job as usize];
-            if *done {
+            if !is_new && self.done.contains(job) {
                 duplicates += 1;
                 continue;
             }
-            *done = true;
             rows.push(row(self.manifest.request.kind(), job, integer, answer));
         }
+        self.done.insert(first..end);
         if duplicates > 0 {
             self.tally.duplicate(&origin.node, duplicates);
         }

@@ -2,7 +2,7 @@
 //! disk take time.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     mem,
     sync::{
@@ -20,7 +20,7 @@ use super::{Printer, Verifier};
 use crate::{
     factoring::{Concluded, Factoring, Solved},
     metrics::{self, Metrics},
-    run_dir::{IntegersFile, Journal, Manifest, Origin, Row, RowOutcome},
+    run_dir::{IntegersFile, JobSet, Journal, Manifest, Origin, Row, RowOutcome},
     status::{Event, Status},
     summary::Tally,
     units::SharedUnits,
@@ -80,7 +80,7 @@ pub(crate) struct Sink<A = Acker> {
     pub(super) to_self: Sender<SinkInput<A>>,
     /// What is written next; kept for its memory.
     pub(super) text: Vec<u8>,
-    pub(super) done: Vec<bool>,
+    pub(super) done: JobSet,
     pub(super) tally: Tally,
     pub(super) settled: UnboundedSender<Vec<A>>,
     pub(super) events: UnboundedSender<Event>,
@@ -113,7 +113,7 @@ pub(crate) struct Ended {
     /// The figures of this session.
     pub tally: Tally,
     /// Which jobs have ended.
-    pub done: Vec<bool>,
+    pub done: JobSet,
     /// For the last point.
     pub metrics: Metrics,
     /// For the last lines.
@@ -132,7 +132,7 @@ impl<A: Send + 'static> Sink<A> {
         verifier: Verifier,
         files: Files,
         factoring: Factoring,
-        done: Vec<bool>,
+        done: JobSet,
         to_self: Sender<SinkInput<A>>,
         settled: UnboundedSender<Vec<A>>,
         events: UnboundedSender<Event>,
@@ -218,7 +218,7 @@ impl<A: Send + 'static> Sink<A> {
             }
         }
         for job in self.factoring.jobs() {
-            self.done[job as usize] = false;
+            self.done.remove(job);
         }
         Ended {
             tally: self.tally,
@@ -257,6 +257,8 @@ impl<A: Send + 'static> Sink<A> {
         })?;
         concluded.into_iter().for_each(Concluded::remove_checkpoint);
         let (mut ended, mut not_ok) = (0, 0);
+        let mut kept: HashSet<u64> = again.iter().copied().collect();
+        kept.extend(self.later.iter().map(|(unit, _)| *unit));
         if !again.is_empty() {
             self.files
                 .journal
@@ -290,6 +292,8 @@ impl<A: Send + 'static> Sink<A> {
             not_ok += rows.iter().filter(is_bad).count() as u64;
             ended += rows.len() as u64;
         }
+        let ended_units = units.into_iter().filter(|unit| !kept.contains(unit));
+        self.units.lock().forget(ended_units);
         let done = self.status.add(ended, not_ok);
         let ackers = arrivals.drain(..).map(|arrival| arrival.acker).collect();
         let _ = self.settled.send(ackers);

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::HashSet,
     fs::{self, File},
     path::Path,
     sync::{Arc, mpsc::channel},
@@ -18,6 +17,7 @@ use primepool_common::{
     topology::QueueState,
 };
 use primepool_engine::{Integer, Kernel};
+use rangemap::RangeSet;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc::unbounded_channel;
@@ -27,7 +27,7 @@ use crate::{
     factoring::Factoring,
     metrics::Metrics,
     request::{FactoringAims, Packing, Print, Request, Verify},
-    run_dir::Folder,
+    run_dir::{Folder, JobSet},
     status::{Event, Status},
     summary::Tally,
     units::{Next, SharedUnits, Units},
@@ -50,7 +50,7 @@ struct Outcome {
     settled: Vec<usize>,
     events: Vec<Event>,
     rows: Vec<Value>,
-    done: Vec<bool>,
+    done: JobSet,
     tally: Tally,
     units: SharedUnits,
 }
@@ -105,9 +105,9 @@ impl Run {
         let folder =
             Folder::create(self.runs.path(), run, request, None, packing, 0, output).unwrap();
         let (journal, _) = folder.journal().unwrap();
-        let done = vec![false; self.request.count() as usize];
+        let done = JobSet::none_of(self.request.count());
         let manifest = Arc::new(folder.manifest.clone());
-        let mut units = Units::new(manifest, folder.weights(), &[], HashSet::new(), &done);
+        let mut units = Units::new(manifest, folder.weights(), &[], RangeSet::new(), &done);
         for unit in 0..self.request.count() {
             journal.add(&[journal.begin(unit)]).unwrap();
             units.next(Instant::now());
@@ -242,7 +242,7 @@ fn each_job_has_one_row_however_often_it_is_answered() {
     ];
     let outcome = Run::primes(2).feed(&answers, vec![]);
     assert_eq!(outcome.rows.len(), 2);
-    assert_eq!(outcome.done, [true, true]);
+    assert!(outcome.done.is_complete());
     assert_eq!(
         outcome.settled,
         [0, 1, 2, 3],
@@ -310,7 +310,7 @@ fn hand_back(run: &Run, consumers: u32, times: usize) -> Outcome {
 fn a_unit_that_is_handed_back_is_published_later_and_holds_up_no_other() {
     let run = Run::primes(1);
     let outcome = hand_back(&run, 2, 1);
-    assert_eq!((outcome.rows.len(), &*outcome.done), (0, &[false][..]));
+    assert!(outcome.rows.is_empty() && outcome.done.is_empty());
     assert_eq!(outcome.settled, [0, 1]);
     assert!(outcome.units.lock().next_due().is_some() || !waiting(&outcome).is_empty());
     // A producer that dies now publishes it again.
@@ -327,7 +327,7 @@ fn a_pool_of_one_node_is_told_of_and_its_jobs_fail() {
         _ => None,
     });
     assert_eq!(told.collect::<Vec<_>>(), ["n1"], "once");
-    assert_eq!((outcome.rows.len(), &*outcome.done), (1, &[true][..]));
+    assert!(outcome.rows.len() == 1 && outcome.done.is_complete());
     assert_eq!(outcome.rows[0]["outcome"], "failed");
     let reason = outcome.rows[0]["reason"].as_str().unwrap();
     assert!(
@@ -341,7 +341,7 @@ fn a_pool_of_one_node_is_told_of_and_its_jobs_fail() {
 #[test]
 fn a_unit_that_a_node_may_work_on_is_not_handed_back() {
     let outcome = Run::primes(1).feed(&[handed_back(0, "n1")], vec![]);
-    assert_eq!((outcome.rows.len(), &*outcome.done), (0, &[false][..]));
+    assert!(outcome.rows.is_empty() && outcome.done.is_empty());
     let mut tally = outcome.tally;
     assert_eq!(tally.refuse(None), 2, "one before this one");
 }
@@ -431,7 +431,7 @@ fn a_composite_that_is_left_to_the_pool_becomes_a_campaign() {
     let factored = |found| answer(0, "a", JobOutcome::Factored(Box::new(found)));
     let run = Run::new(factor());
     let outcome = run.feed(&[factored(left.clone())], vec![]);
-    assert_eq!((outcome.rows.len(), &*outcome.done), (0, &[false][..]));
+    assert!(outcome.rows.is_empty() && outcome.done.is_empty());
     let Some(Next::Campaign(unit)) = outcome.units.lock().next(Instant::now()) else {
         panic!()
     };
@@ -449,7 +449,7 @@ fn a_composite_that_is_left_to_the_pool_becomes_a_campaign() {
     let run = Run::new(factor());
     let outcome = run.feed(&[factored(Factorization { reason, ..left })], vec![]);
     assert_eq!(outcome.rows[0]["outcome"], "partial");
-    assert_eq!(outcome.done, [true]);
+    assert!(outcome.done.is_complete());
     assert!(File::open(run.runs.path().join("r1/factor-0.jsonl")).is_err());
 }
 

@@ -1,7 +1,6 @@
 //! The folder itself, and who holds it.
 
 use std::{
-    collections::HashSet,
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
@@ -12,6 +11,7 @@ use primepool_common::{
     run_folder::is_cancelled,
     text::json_error,
 };
+use rangemap::RangeSet;
 use serde::Serialize;
 
 use super::{
@@ -148,7 +148,7 @@ impl Folder {
     ///
     /// # Errors
     /// The file cannot be used.
-    pub(crate) fn journal(&self) -> Result<(Journal, HashSet<u64>), FolderError> {
+    pub(crate) fn journal(&self) -> Result<(Journal, RangeSet<u64>), FolderError> {
         let (file, path, text) = self.open_text("published")?;
         Ok((Journal::new(file, path), confirmed(&text)))
     }

@@ -1,26 +1,29 @@
 //! The units that the broker has confirmed.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::File,
     io::{self, Write},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use rangemap::RangeSet;
+
 use super::{FolderError, files::file_error};
 
 /// The units of a journal that the broker has: those whose last line says so.
 #[must_use]
-pub fn confirmed(journal: &str) -> HashSet<u64> {
-    let mut confirmed = HashSet::new();
+pub fn confirmed(journal: &str) -> RangeSet<u64> {
+    let mut confirmed = RangeSet::new();
+    let one = |unit: u64| Some(unit..unit.checked_add(1)?);
     for line in journal.lines() {
         if let Some(unit) = line.strip_prefix('-') {
-            if let Ok(unit) = unit.parse::<u64>() {
-                confirmed.remove(&unit);
+            if let Some(units) = unit.parse().ok().and_then(one) {
+                confirmed.remove(units);
             }
-        } else if let Ok(unit) = line.parse() {
-            confirmed.insert(unit);
+        } else if let Some(units) = line.parse().ok().and_then(one) {
+            confirmed.insert(units);
         }
     }
     confirmed

@@ -10,6 +10,8 @@ use primepool_common::{
 use primepool_engine::Integer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
+use super::JobSet;
+
 /// What a line of the results file says of its job; [`Origin`] gives the rest of the line.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Row {
@@ -369,8 +371,8 @@ pub fn factorization(line: &[u8]) -> Option<String> {
 /// Which jobs the results of earlier sessions answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct EndedJobs {
-    /// Whether each job has ended.
-    pub done: Vec<bool>,
+    /// The jobs that have ended.
+    pub done: JobSet,
     /// How many have ended well.
     pub ok: u64,
     /// Lines so far.
@@ -382,7 +384,7 @@ impl EndedJobs {
     #[must_use]
     pub fn new(count: u64) -> Self {
         Self {
-            done: vec![false; count as usize],
+            done: JobSet::none_of(count),
             ok: 0,
             lines: 0,
         }
@@ -397,16 +399,16 @@ impl EndedJobs {
         let number = self.lines;
         let row: Ended = serde_json::from_slice(line)
             .map_err(|error| format!("line {number}: {}", json_error(&error)))?;
-        let done = self.done.get_mut(row.job as usize);
-        match done {
-            None => Err(format!("line {number}: the run has no job {}", row.job)),
-            Some(true) => Err(format!("line {number}: job {} a second time", row.job)),
-            Some(done) => {
-                *done = true;
-                self.ok += u64::from(row.outcome == RowOutcome::Ok);
-                Ok(())
-            }
+        let job = row.job;
+        if !self.done.is_of_run(job) {
+            return Err(format!("line {number}: the run has no job {job}"));
         }
+        if self.done.contains(job) {
+            return Err(format!("line {number}: job {job} a second time"));
+        }
+        self.done.insert(job..job + 1);
+        self.ok += u64::from(row.outcome == RowOutcome::Ok);
+        Ok(())
     }
 }
 
@@ -506,7 +508,7 @@ mod tests {
             read.map(|()| ended)
         };
         let ended = read_back(&text, 3).unwrap();
-        assert_eq!((ended.done, ended.ok), (vec![true, true, false], 1));
+        assert_eq!((ended.done, ended.ok), (JobSet::with(3, 0..2), 1));
         assert!(read_back(&text, 1).is_err(), "there is no job 1 of 1");
         assert!(read_back(&text.repeat(2), 3).is_err(), "a job twice");
     }

@@ -1,7 +1,6 @@
 //! Makes a run ready: new, or from its folder.
 
 use std::{
-    collections::HashSet,
     path::Path,
     sync::{
         Arc,
@@ -19,6 +18,7 @@ use primepool_common::{
     topology,
 };
 use primepool_engine::Kernel;
+use rangemap::RangeSet;
 use tracing::warn;
 
 use super::failure::{Failure, broker_failure, folder_failure};
@@ -26,10 +26,11 @@ use crate::{
     broker::{self, LostAnswers, OpenError},
     cli::{Order, What},
     factoring::Factoring,
-    request::{IntegerSource, MAX_COUNT, Packing, Request, Semiprimes, UnitSize},
+    request::{IntegerSource, MAX_UNITS, Packing, Request, Semiprimes, UnitSize},
     results::SinkInput,
     run_dir::{
-        EndedJobs, Folder, FolderError, IntegersWriter, Journal, NewIntegers, Repacking, Repackings,
+        EndedJobs, Folder, FolderError, IntegersWriter, JobSet, Journal, NewIntegers, Repacking,
+        Repackings,
     },
     status::Status,
     units::{SharedUnits, Units},
@@ -43,7 +44,7 @@ pub(super) struct Ready {
     pub(super) connection: Connection,
     pub(super) units: SharedUnits,
     pub(super) status: Status,
-    pub(super) done: Vec<bool>,
+    pub(super) done: JobSet,
     pub(super) ok_before: u64,
     pub(super) detach: bool,
     pub(super) consumers: u32,
@@ -98,11 +99,11 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
             };
             let (journal, _) = folder.journal().map_err(folder_failure)?;
             let (repackings, repacked) = folder.repackings().map_err(folder_failure)?;
-            let mut done = vec![false; request.count() as usize];
+            let mut done = JobSet::none_of(request.count());
             let (to_sink, sink_input) = channel();
             let factoring = Factoring::open(&folder, &mut done).map_err(folder_failure)?;
             Ok(Ready {
-                units: units(&folder, &repacked, HashSet::new(), &done),
+                units: units(&folder, &repacked, RangeSet::new(), &done),
                 status: Status::default(),
                 done,
                 to_sink,
@@ -147,7 +148,7 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
                         OpenError::Broker(error) => broker_failure(error),
                         OpenError::Journal(error) => folder_failure(error),
                     })?;
-            if was_lost && !confirmed.is_empty() && !done.iter().all(|done| *done) {
+            if was_lost && !confirmed.is_empty() && !done.is_complete() {
                 warn!(
                     "the broker has lost the results queue of this run: publishing the units \
                      without a result again"
@@ -160,7 +161,7 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
             if was_lost || *republish {
                 confirmed.clear();
             }
-            let ended = done.iter().filter(|done| **done).count() as u64;
+            let ended = done.len();
             let (to_sink, sink_input) = channel();
             let factoring = Factoring::open(&folder, &mut done).map_err(folder_failure)?;
             Ok(Ready {
@@ -213,7 +214,7 @@ fn write_integers(source: &IntegerSource, path: &Path) -> Result<(u64, u32), Fai
             None => IntegersWriter::create(path).and_then(|new| writer.insert(new).add(&integer)),
         };
         match added {
-            Ok(count) if count > MAX_COUNT => Err(format!("more than {MAX_COUNT} integers")),
+            Ok(count) if count > MAX_UNITS => Err(format!("more than {MAX_UNITS} integers")),
             Ok(_) => Ok(()),
             Err(error) => {
                 failed = Some(error);
@@ -235,8 +236,8 @@ const TOLD_WORK: f64 = 1e11;
 fn units(
     folder: &Folder,
     repacked: &[Repacking],
-    confirmed: HashSet<u64>,
-    done: &[bool],
+    confirmed: RangeSet<u64>,
+    done: &JobSet,
 ) -> SharedUnits {
     let manifest = Arc::new(folder.manifest.clone());
     let weights = folder.weights();

@@ -209,7 +209,7 @@ impl Ready {
             .and_then(Result::ok)
             .context("the thread that writes the results panicked")
             .map_err(|error| (Exit::Incomplete, error))?;
-        let complete = done.iter().all(|done| *done);
+        let complete = done.is_complete();
         let is_cancelled = matches!(end, End::Cancelled);
         if is_cancelled {
             note_cancelled(order, &manifest.run);

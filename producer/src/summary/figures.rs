@@ -9,7 +9,10 @@ use primepool_common::message::NodeSample;
 use serde::Serialize;
 
 use super::{Quantiles, Tally, tally::NodeTally};
-use crate::{request::Verify, run_dir::Manifest};
+use crate::{
+    request::Verify,
+    run_dir::{JobSet, Manifest},
+};
 
 /// What the metrics server says of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -134,7 +137,7 @@ impl Summary {
         manifest: &Manifest,
         units: u64,
         tally: Tally,
-        done: &[bool],
+        done: &JobSet,
         ok_before: u64,
         period: Period,
         verify: Verify,
@@ -168,7 +171,7 @@ impl Summary {
             jobs_partial: tally.partial,
             jobs_failed: tally.failed,
             jobs_rejected: tally.rejected,
-            jobs_missing: done.iter().filter(|done| !**done).count() as u64,
+            jobs_missing: done.missing(),
             duplicates: tally.duplicates,
             refused_messages: tally.refused,
             jobs_done_again: tally.done_again,

@@ -9,7 +9,7 @@ use primepool_common::message::{Method, NodeSample, PrimeJobs, Work};
 use super::*;
 use crate::{
     request::{Packing, Request, Verify},
-    run_dir::{Manifest, Origin, Row, RowOutcome},
+    run_dir::{JobSet, Manifest, Origin, Row, RowOutcome},
 };
 
 fn quantiles(times: impl IntoIterator<Item = (f64, u64)>) -> Option<Quantiles> {
@@ -123,7 +123,7 @@ fn given_up(count: u64, ended: u64) -> Summary {
     // Two workers, one of them busy all the time.
     tally.busy("n", 10_000.0);
     tally.sample("n", &sample(1, 10.0, 0.0));
-    let done: Vec<_> = (0..count).map(|job| job < ended).collect();
+    let done = JobSet::with(count, 0..ended);
     let (manifest, verify) = (manifest(count), Verify::All);
     let given_up = Some(at(10));
     let period = Period { start, given_up };

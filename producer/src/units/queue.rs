@@ -8,10 +8,11 @@ use std::{
 };
 
 use primepool_common::message::{UnitId, WorkUnit};
+use rangemap::RangeSet;
 
 use crate::{
-    request::{Packing, Weights},
-    run_dir::{Manifest, Repacking},
+    request::{Bounds, MAX_UNITS, Packing, Weights},
+    run_dir::{JobSet, Manifest, Repacking},
 };
 
 /// What is to be published next.
@@ -53,25 +54,25 @@ pub(crate) struct Units {
     manifest: Arc<Manifest>,
     /// Sizes of the units that are not published yet.
     packing: Packing,
-    /// No unit from this one on was ever published.
+    /// No unit from this one on was ever published. They are to be published in order, after those
+    /// that wait.
     fresh: u64,
     /// Units below this one keep their jobs, also after a crash.
     settled: u64,
-    /// Index of each unit's first job, and the number of jobs at the end.
-    bounds: Vec<u64>,
+    bounds: Bounds,
     /// The work of each job.
     weights: Weights,
-    /// Units to publish, in this order.
+    /// Units to publish, in this order, all of them below `fresh` or of campaigns.
     waiting: VecDeque<u64>,
     /// Units to publish once a time has come.
     later: BTreeSet<(Instant, u64)>,
     /// Batches whose cancellation is to be published.
     cancelled: Vec<u32>,
-    /// When this process first published each unit.
-    published: Vec<Option<Instant>>,
+    /// When this process first published each unit that has no results yet.
+    published: HashMap<u64, Instant>,
     first_published: Option<Instant>,
     /// Units that the broker has confirmed, unless they are to be published again.
-    confirmed: HashSet<u64>,
+    confirmed: RangeSet<u64>,
     /// Units that are on the broker or with a consumer, as far as is known.
     outstanding: HashSet<u64>,
     /// Most of them; no limit if there is none.
@@ -100,26 +101,30 @@ impl Units {
         manifest: Arc<Manifest>,
         weights: Weights,
         repackings: &[Repacking],
-        mut confirmed: HashSet<u64>,
-        done: &[bool],
+        mut confirmed: RangeSet<u64>,
+        done: &JobSet,
     ) -> Self {
-        let mut bounds = manifest.packing.bounds(&weights, 0);
+        let mut bounds = Bounds::from(0);
+        manifest.packing.extend(&mut bounds, &weights);
         let (mut packing, mut settled) = (manifest.packing, 0);
         for repacking in repackings {
             repack(&mut bounds, &weights, repacking);
             (packing, settled) = (repacking.packing, repacking.from);
         }
-        let count = bounds.len() as u64 - 1;
+        let count = bounds.units();
         // A damaged journal may name others.
-        confirmed.retain(|unit| *unit < count);
+        confirmed.remove(count..u64::MAX);
+        let last_confirmed = confirmed.last().map(|units| units.end - 1);
+        let last_begun = done.last().and_then(|job| bounds.unit_of(job));
+        let touched = last_confirmed.max(last_begun).map_or(0, |unit| unit + 1);
         let mut units = Self {
             manifest,
             packing,
-            fresh: 0,
+            fresh: touched.max(settled).min(count),
             settled,
             timed_work: 0.0,
             weights,
-            published: vec![None; count as usize],
+            published: HashMap::new(),
             bounds,
             waiting: VecDeque::new(),
             later: BTreeSet::new(),
@@ -137,18 +142,13 @@ impl Units {
             next_look: LEAST_TIMED,
         };
         let unanswered = units.unanswered(done);
-        let is_confirmed = |unit: &u64| units.confirmed.contains(unit);
-        let (outstanding, waiting): (Vec<_>, Vec<_>) =
-            unanswered.into_iter().partition(is_confirmed);
-        let is_touched = |unit: &u64| {
-            let (first, end) = units.bounds(*unit).unwrap_or_default();
-            units.confirmed.contains(unit) || done[first as usize..end as usize].contains(&true)
-        };
-        let touched = (0..count).rev().find(is_touched);
-        let after = touched.map_or(0, |unit| unit + 1);
-        units.fresh = after.max(settled).min(count);
-        units.outstanding = outstanding.into_iter().collect();
-        units.waiting = waiting.into();
+        for unit in unanswered {
+            if units.confirmed.contains(&unit) {
+                units.outstanding.insert(unit);
+            } else {
+                units.waiting.push_back(unit);
+            }
+        }
         units
     }
 
@@ -165,7 +165,9 @@ impl Units {
             self.put_first(&[unit]);
         }
         loop {
-            let number = *self.waiting.front()?;
+            let waiting = self.waiting.front().copied();
+            let fresh = (self.fresh < self.count()).then_some(self.fresh);
+            let number = waiting.or(fresh)?;
             let is_full = self
                 .window
                 .is_some_and(|most| self.outstanding.len() >= most);
@@ -176,7 +178,9 @@ impl Units {
             if let Some(repacking) = self.unsettled(number) {
                 return Some(Next::Settle(repacking));
             }
-            self.waiting.pop_front();
+            if waiting.is_some() {
+                self.waiting.pop_front();
+            }
             // A unit of a campaign that is answered or cancelled is not published again.
             if let Some(next) = self.publish(number, at) {
                 self.outstanding.insert(number);
@@ -212,7 +216,7 @@ impl Units {
             return Some(Next::Campaign(Box::new(unit.clone())));
         }
         self.first_published.get_or_insert(at);
-        self.published[number as usize].get_or_insert(at);
+        self.published.entry(number).or_insert(at);
         self.fresh = self.fresh.max(number + 1);
         let (first, end) = self.bounds(number)?;
         Some(Next::Jobs {
@@ -236,13 +240,25 @@ impl Units {
     /// Whether more units would be outstanding if the window were larger.
     #[must_use]
     pub(crate) fn wants_more(&self) -> bool {
-        !self.waiting.is_empty() || !self.campaign_units.is_empty()
+        self.has_more() || !self.campaign_units.is_empty()
+    }
+
+    /// Whether a unit could be published now.
+    fn has_more(&self) -> bool {
+        !self.waiting.is_empty() || self.fresh < self.count()
     }
 
     /// These units were answered.
     pub(crate) fn answered(&mut self, units: &[u64]) {
         for unit in units {
             self.outstanding.remove(unit);
+        }
+    }
+
+    /// These units have their results.
+    pub(crate) fn forget(&mut self, units: impl Iterator<Item = u64>) {
+        for unit in units {
+            self.published.remove(&unit);
         }
     }
 
@@ -260,7 +276,7 @@ impl Units {
     /// Whether nothing is to be published.
     #[must_use]
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.later.is_empty() && self.cancelled.is_empty()
+        !self.has_more() && self.later.is_empty() && self.cancelled.is_empty()
     }
 
     /// When the next of the units that wait for a time is due.
@@ -278,17 +294,29 @@ impl Units {
 
     /// The broker has confirmed a unit. Units of campaigns are not counted.
     pub(crate) fn confirm(&mut self, unit: u64) {
-        if !UnitId::of(unit).is_of_campaign() {
-            self.confirmed.insert(unit);
+        if unit < self.count() {
+            self.confirmed.insert(unit..unit + 1);
         }
     }
 
-    /// Publishes these before all others: they have waited longest.
+    /// Publishes these before all others: they have waited longest. Those that were never published
+    /// have their turn still.
     pub(crate) fn publish_first(&mut self, units: &[u64]) {
         for unit in units {
-            self.confirmed.remove(unit);
+            self.unconfirm(*unit);
         }
         self.put_first(units);
+    }
+
+    fn unconfirm(&mut self, unit: u64) {
+        if unit < self.count() {
+            self.confirmed.remove(unit..unit + 1);
+        }
+    }
+
+    /// Whether a unit is one of the run that was never published.
+    fn is_fresh(&self, unit: u64) -> bool {
+        !UnitId::of(unit).is_of_campaign() && unit >= self.fresh
     }
 
     fn put_first(&mut self, units: &[u64]) {
@@ -296,20 +324,25 @@ impl Units {
         self.waiting.retain(|unit| !first.contains(unit));
         self.later.retain(|(_, unit)| !first.contains(unit));
         for unit in units.iter().rev() {
-            self.waiting.push_front(*unit);
+            if !self.is_fresh(*unit) {
+                self.waiting.push_front(*unit);
+            }
         }
     }
 
-    /// Publishes a unit when it is `due`.
+    /// Publishes a unit when it is `due`, if it was published before.
     pub(crate) fn publish_later(&mut self, unit: u64, due: Instant) {
-        self.confirmed.remove(&unit);
+        if self.is_fresh(unit) {
+            return;
+        }
+        self.unconfirm(unit);
         self.outstanding.remove(&unit);
         self.waiting.retain(|waiting| *waiting != unit);
         self.later.insert((due, unit));
     }
 
-    /// Publishes the units that have a job that is not done, before all others.
-    pub(crate) fn publish_unanswered(&mut self, done: &[bool]) {
+    /// Publishes the units that were published and have a job that is not done, before all others.
+    pub(crate) fn publish_unanswered(&mut self, done: &JobSet) {
         let units = self.unanswered(done);
         self.publish_first(&units);
     }
@@ -344,14 +377,13 @@ impl Units {
         self.outstanding.remove(&unit);
     }
 
-    /// When this process first published a unit. Units of campaigns are known only until they are
-    /// answered.
+    /// When this process first published a unit; nothing once it has its results.
     #[must_use]
     pub(crate) fn published_at(&self, unit: u64) -> Option<Instant> {
         if UnitId::of(unit).is_of_campaign() {
             return self.campaign_units.get(&unit)?.1;
         }
-        *self.published.get(unit as usize)?
+        self.published.get(&unit).copied()
     }
 
     /// When this process first published a unit at all.
@@ -374,21 +406,21 @@ impl Units {
     /// First job of a unit and the one after its last, if the run has such a unit.
     #[must_use]
     pub(crate) fn bounds(&self, unit: u64) -> Option<(u64, u64)> {
-        let unit = usize::try_from(unit).ok()?;
-        let end = self.bounds.get(unit.checked_add(1)?)?;
-        Some((self.bounds[unit], *end))
+        let jobs = self.bounds.jobs(unit)?;
+        Some((jobs.start, jobs.end))
     }
 
     /// Number of units; those of campaigns are not counted.
     #[must_use]
     pub(crate) fn count(&self) -> u64 {
-        self.published.len() as u64
+        self.bounds.units()
     }
 
     /// Number of units that the broker has confirmed, except those that are to be published again.
     #[must_use]
     pub(crate) fn confirmed(&self) -> u64 {
-        self.confirmed.len() as u64
+        let ranges = self.confirmed.iter();
+        ranges.map(|units| units.end - units.start).sum()
     }
 
     /// Packs the jobs that were never published anew, as far as the measured pace asks for it and
@@ -402,21 +434,21 @@ impl Units {
         let (first, _) = self.bounds(self.fresh)?;
         let left = self.weights.of(first..request.count());
         let packing = self.packing.adapted(request, job_s, left, workers)?;
-        // The past counts as one unit of the new size.
-        (self.timed, self.timed_work) = (1, packing.most as f64);
-        self.time = Duration::try_from_secs_f64(job_s * self.timed_work).unwrap_or(Duration::MAX);
-        self.next_look = LEAST_TIMED;
         let repacking = Repacking {
             from: self.fresh,
             packing,
         };
-        repack(&mut self.bounds, &self.weights, &repacking);
+        let mut bounds = self.bounds.clone();
+        repack(&mut bounds, &self.weights, &repacking);
+        if bounds.units() > MAX_UNITS {
+            return None;
+        }
+        self.bounds = bounds;
+        // The past counts as one unit of the new size.
+        (self.timed, self.timed_work) = (1, packing.most as f64);
+        self.time = Duration::try_from_secs_f64(job_s * self.timed_work).unwrap_or(Duration::MAX);
+        self.next_look = LEAST_TIMED;
         (self.packing, self.settled) = (packing, self.fresh);
-        let (from, count) = (self.fresh, self.bounds.len() as u64 - 1);
-        self.published.resize(count as usize, None);
-        let is_fresh = |unit: &u64| !UnitId::of(*unit).is_of_campaign() && *unit >= from;
-        self.waiting.retain(|unit| !is_fresh(unit));
-        self.waiting.extend(from..count);
         Some(repacking)
     }
 
@@ -443,6 +475,14 @@ impl Units {
         self.longest
     }
 
+    /// How many things it keeps in memory.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        let sets = self.outstanding.len() + self.campaign_units.len() + self.avoided.len();
+        let queues = self.waiting.len() + self.later.len() + self.cancelled.len();
+        sets + queues + self.published.len() + self.confirmed.len()
+    }
+
     /// Number of units that have no answer, as far as they were published.
     #[must_use]
     pub(crate) fn outstanding(&self) -> usize {
@@ -455,23 +495,29 @@ impl Units {
         (self.timed > 0).then(|| self.time / self.timed)
     }
 
-    fn unanswered(&self, done: &[bool]) -> Vec<u64> {
-        let jobs = self.bounds.windows(2);
-        (0..)
-            .zip(jobs)
-            .filter(|(_, jobs)| done[jobs[0] as usize..jobs[1] as usize].contains(&false))
-            .map(|(unit, _)| unit)
-            .collect()
+    /// Units that were published and have a job that is not done.
+    fn unanswered(&self, done: &JobSet) -> Vec<u64> {
+        let end = self.bounds.jobs(self.fresh).map(|jobs| jobs.start);
+        let end = end.unwrap_or(self.bounds.end());
+        let mut units = Vec::new();
+        for jobs in done.missing_of(&(0..end)) {
+            let [first, last] = [jobs.start, jobs.end - 1].map(|job| self.bounds.unit_of(job));
+            let (Some(first), Some(last)) = (first, last) else {
+                continue;
+            };
+            // The unit that two gaps are in counts once.
+            let from = units.last().map_or(first, |unit: &u64| first.max(unit + 1));
+            units.extend(from..=last);
+        }
+        units
     }
 }
 
 /// Packs the jobs from the first one of a unit on anew.
-fn repack(bounds: &mut Vec<u64>, weights: &Weights, repacking: &Repacking) {
-    let from = usize::try_from(repacking.from).unwrap_or(usize::MAX);
-    if from < bounds.len() - 1 {
-        let first = bounds[from];
-        bounds.truncate(from);
-        bounds.extend(repacking.packing.bounds(weights, first));
+fn repack(bounds: &mut Bounds, weights: &Weights, repacking: &Repacking) {
+    if repacking.from < bounds.units() {
+        bounds.truncate(repacking.from);
+        repacking.packing.extend(bounds, weights);
     }
 }
 

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,11 +9,12 @@ use std::{
 use primepool_common::message::{
     FactorJobs, HexInteger, Method, PrimeJobs, UnitId, VERSION, Work, WorkUnit,
 };
+use rangemap::RangeSet;
 
 use super::*;
 use crate::{
     request::{Packing, Request, Weights},
-    run_dir::{Manifest, Repacking},
+    run_dir::{JobSet, Manifest, Repacking},
 };
 
 fn manifest(count: u64, packing: Packing) -> Manifest {
@@ -37,22 +37,22 @@ fn manifest(count: u64, packing: Packing) -> Manifest {
 fn start(
     manifest: Arc<Manifest>,
     repackings: &[Repacking],
-    confirmed: HashSet<u64>,
-    done: &[bool],
+    confirmed: RangeSet<u64>,
+    done: &JobSet,
 ) -> Units {
     let weights = Weights::equal(manifest.request.count());
     Units::new(manifest, weights, repackings, confirmed, done)
 }
 
 /// Five units of two jobs.
-fn units(confirmed: &[u64], done: &[bool]) -> Units {
+fn units(confirmed: &[u64], done: &JobSet) -> Units {
     let packing = Packing {
         most: 2,
         least: 2,
         workers: 1,
         most_jobs: None,
     };
-    let confirmed = confirmed.iter().copied().collect();
+    let confirmed = confirmed.iter().map(|unit| *unit..unit + 1).collect();
     start(Arc::new(manifest(10, packing)), &[], confirmed, done)
 }
 
@@ -99,10 +99,11 @@ fn campaign_unit(batch: u32, index: u32) -> WorkUnit {
 
 #[test]
 fn what_is_neither_confirmed_nor_done_is_published_in_order() {
-    assert_eq!(drain(&mut units(&[], &[false; 10])), [0, 1, 2, 3, 4]);
-    let mut done = [false; 10];
-    done[4..6].fill(true);
-    done[9] = true;
+    assert_eq!(
+        drain(&mut units(&[], &JobSet::none_of(10))),
+        [0, 1, 2, 3, 4]
+    );
+    let done = JobSet::with(10, [4, 5, 9]);
     let mut some = units(&[1, 77], &done);
     assert_eq!((some.count(), some.confirmed()), (5, 1));
     assert_eq!(drain(&mut some), [0, 3, 4]);
@@ -111,7 +112,7 @@ fn what_is_neither_confirmed_nor_done_is_published_in_order() {
 
 #[test]
 fn a_unit_has_its_jobs_and_the_nodes_to_avoid() {
-    let mut all = units(&[], &[false; 10]);
+    let mut all = units(&[], &JobSet::none_of(10));
     all.avoid(0, vec!["liar".to_owned()]);
     let at = Instant::now();
     let first = Next::Jobs {
@@ -125,13 +126,15 @@ fn a_unit_has_its_jobs_and_the_nodes_to_avoid() {
     all.publish_first(&[0]);
     all.next(at + Duration::from_secs(1));
     assert_eq!(all.published_at(0), Some(at), "the first time counts");
+    all.forget([0].into_iter());
+    assert_eq!(all.published_at(0), None);
     assert_eq!((all.bounds(4), all.bounds(5)), (Some((8, 10)), None));
     assert_eq!(all.bounds(u64::MAX), None);
 }
 
 #[test]
 fn units_that_are_published_again_go_first_and_count_once() {
-    let mut all = units(&[], &[false; 10]);
+    let mut all = units(&[], &JobSet::none_of(10));
     for _ in 0..3 {
         all.next(Instant::now());
     }
@@ -140,21 +143,25 @@ fn units_that_are_published_again_go_first_and_count_once() {
     }
     assert_eq!(all.confirmed(), 3);
     all.publish_first(&[1, 4]);
+    all.publish_later(3, Instant::now());
     assert_eq!(all.confirmed(), 2, "unit 1 is to be published again");
-    assert_eq!(drain(&mut all), [1, 4, 3]);
+    assert_eq!(
+        drain(&mut all),
+        [1, 3, 4],
+        "those that were not published have their turn"
+    );
     for unit in [1, 4, 3, 1, 1] {
         all.confirm(unit);
     }
     assert_eq!(all.confirmed(), 5);
-    let mut done = [true; 10];
-    done[3] = false;
+    let done = JobSet::with(10, (0..10).filter(|job| *job != 3));
     all.publish_unanswered(&done);
     assert_eq!(drain(&mut all), [1]);
 }
 
 #[test]
 fn what_a_lost_connection_has_not_confirmed_is_published_in_the_same_order() {
-    let mut all = units(&[], &[false; 10]);
+    let mut all = units(&[], &JobSet::none_of(10));
     all.cancel_batch(7);
     assert_eq!(all.next(Instant::now()), Some(Next::CancelBatch(7)));
     for _ in 0..2 {
@@ -167,7 +174,7 @@ fn what_a_lost_connection_has_not_confirmed_is_published_in_the_same_order() {
 
 #[test]
 fn units_of_a_campaign_are_published_until_they_are_answered_or_cancelled() {
-    let mut all = units(&[], &[true; 10]);
+    let mut all = units(&[], &JobSet::with(10, 0..10));
     let (a, b) = (campaign_unit(1, 0), campaign_unit(2, 0));
     all.publish_campaign(vec![a.clone(), b.clone()]);
     assert_eq!(drain(&mut all), [a.unit, b.unit]);
@@ -184,7 +191,7 @@ fn units_of_a_campaign_are_published_until_they_are_answered_or_cancelled() {
 
 #[test]
 fn a_window_bounds_what_is_outstanding() {
-    let mut all = units(&[4], &[false; 10]);
+    let mut all = units(&[4], &JobSet::none_of(10));
     all.set_window(Some(3));
     assert_eq!(drain(&mut all), [0, 1], "unit 4 is outstanding from before");
     assert!(all.wants_more() && !all.is_idle());
@@ -208,8 +215,42 @@ fn a_window_bounds_what_is_outstanding() {
 }
 
 #[test]
+fn memory_follows_what_is_outstanding() {
+    let packing = Packing { most: 4, ..FINE };
+    let count = 10_000_000_000;
+    let manifest = Arc::new(manifest(count, packing));
+    let mut units = start(
+        manifest.clone(),
+        &[],
+        RangeSet::new(),
+        &JobSet::none_of(count),
+    );
+    units.set_window(Some(10));
+    let mut done = JobSet::none_of(count);
+    for _ in 0..10_000 {
+        let taken = drain(&mut units);
+        assert!(units.kept() <= 21, "{}", units.kept());
+        for unit in &taken {
+            units.confirm(*unit);
+            let (first, end) = units.bounds(*unit).unwrap();
+            done.insert(first..end);
+        }
+        units.answered(&taken);
+        units.forget(taken.into_iter());
+    }
+    assert_eq!((units.confirmed(), units.kept()), (100_000, 1));
+    // After a crash at the other end of the run: two units have no result.
+    let last = units.count() - 1;
+    let mut done = JobSet::with(count, []);
+    done.insert(8..count - 1);
+    let mut again = start(manifest, &[], [1..last + 1].into_iter().collect(), &done);
+    assert_eq!((again.kept(), again.outstanding()), (5, 2));
+    assert_eq!(drain(&mut again), [0]);
+}
+
+#[test]
 fn a_unit_for_later_waits_for_its_time_and_holds_up_no_other() {
-    let mut all = units(&[], &[false; 10]);
+    let mut all = units(&[], &JobSet::none_of(10));
     let start = Instant::now();
     let due = start + Duration::from_secs(1);
     all.next(start);
@@ -244,7 +285,7 @@ const FINE: Packing = Packing {
 /// A run of a thousand jobs, in units of a hundred at first.
 fn adaptive() -> Units {
     let manifest = Arc::new(manifest(1000, ADAPTIVE));
-    start(manifest, &[], HashSet::new(), &[false; 1000])
+    start(manifest, &[], RangeSet::new(), &JobSet::none_of(1000))
 }
 
 #[test]
@@ -285,9 +326,8 @@ fn what_was_never_published_is_packed_by_the_measured_pace() {
 
     // After a crash the numbers mean the same jobs.
     let manifest = Arc::new(manifest(1000, ADAPTIVE));
-    let confirmed = [0, 1, 5].into_iter().collect();
-    let mut done = [false; 1000];
-    done[204..208].fill(true);
+    let confirmed = [0..2, 5..6].into_iter().collect();
+    let done = JobSet::with(1000, 204..208);
     let mut again = start(manifest, &[repacking], confirmed, &done);
     assert_eq!(again.count(), count);
     let first = &drain(&mut again)[..4];
@@ -298,9 +338,8 @@ fn what_was_never_published_is_packed_by_the_measured_pace() {
 fn what_was_published_in_any_session_keeps_its_jobs() {
     let manifest = Arc::new(manifest(1000, ADAPTIVE));
     // A queue was lost: nothing counts as confirmed, but job 350 has its result.
-    let mut done = [false; 1000];
-    done[350] = true;
-    let mut units = start(manifest, &[], HashSet::new(), &done);
+    let done = JobSet::with(1000, [350]);
+    let mut units = start(manifest, &[], RangeSet::new(), &done);
     for _ in 0..8 {
         units.note_time(Duration::from_secs(5), 0..100);
     }
@@ -322,7 +361,12 @@ fn what_may_have_been_published_before_a_crash_keeps_its_jobs() {
 
     // It dies; no confirmation was written down.
     let manifest = Arc::new(manifest(1000, ADAPTIVE));
-    let mut again = start(manifest, &[settled], HashSet::new(), &[false; 1000]);
+    let mut again = start(
+        manifest,
+        &[settled],
+        RangeSet::new(),
+        &JobSet::none_of(1000),
+    );
     for _ in 0..8 {
         again.note_time(Duration::from_secs(5), 0..100);
     }
@@ -335,7 +379,12 @@ fn what_may_have_been_published_before_a_crash_keeps_its_jobs() {
 #[test]
 fn units_are_settled_a_window_at_a_time() {
     let manifest = Arc::new(manifest(1000, FINE));
-    let mut units = start(manifest.clone(), &[], HashSet::new(), &[false; 1000]);
+    let mut units = start(
+        manifest.clone(),
+        &[],
+        RangeSet::new(),
+        &JobSet::none_of(1000),
+    );
     units.set_window(Some(100));
     let mut written = vec![];
     loop {
@@ -355,7 +404,12 @@ fn units_are_settled_a_window_at_a_time() {
         "{from:?}"
     );
     // Replayed, they change no jobs; what was not settled may be packed anew.
-    let mut again = start(manifest, &written[..1], HashSet::new(), &[false; 1000]);
+    let mut again = start(
+        manifest,
+        &written[..1],
+        RangeSet::new(),
+        &JobSet::none_of(1000),
+    );
     assert!((0..last).all(|unit| again.bounds(unit) == units.bounds(unit)));
     for _ in 0..8 {
         again.note_time(Duration::from_millis(1), 0..1);
@@ -376,7 +430,12 @@ fn runs_of_earlier_versions_and_of_fixed_sizes_stay_as_they_are() {
         ..manifest(1000, ADAPTIVE)
     };
     for manifest in [manifest(1000, fixed), first_version] {
-        let mut units = start(Arc::new(manifest), &[], HashSet::new(), &[false; 1000]);
+        let mut units = start(
+            Arc::new(manifest),
+            &[],
+            RangeSet::new(),
+            &JobSet::none_of(1000),
+        );
         for _ in 0..8 {
             units.note_time(Duration::from_secs(5), 0..100);
         }
@@ -386,7 +445,7 @@ fn runs_of_earlier_versions_and_of_fixed_sizes_stay_as_they_are() {
 
 #[test]
 fn the_time_of_a_unit_is_the_mean() {
-    let mut all = units(&[], &[false; 10]);
+    let mut all = units(&[], &JobSet::none_of(10));
     assert_eq!(all.mean_time(), None);
     all.note_time(Duration::from_secs(1), 0..2);
     all.note_time(Duration::from_secs(2), 0..2);

@@ -1,0 +1,145 @@
+//! Which jobs each unit has.
+
+use std::ops::Range;
+
+/// The jobs of consecutive units. Units of the same size beside each other take no memory of their
+/// own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bounds {
+    runs: Vec<Run>,
+    /// Number of units.
+    units: u64,
+    /// The job after the last one.
+    end: u64,
+}
+
+/// Units of the same size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    /// The first of them.
+    unit: u64,
+    /// Its first job.
+    job: u64,
+    /// Jobs of each.
+    size: u64,
+}
+
+impl Bounds {
+    /// No units; jobs are to begin with this one.
+    #[must_use]
+    pub const fn from(job: u64) -> Self {
+        Self {
+            runs: Vec::new(),
+            units: 0,
+            end: job,
+        }
+    }
+
+    /// Number of units.
+    #[must_use]
+    pub const fn units(&self) -> u64 {
+        self.units
+    }
+
+    /// The job after the last one.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Adds so many units of so many jobs, at least one.
+    pub fn add(&mut self, units: u64, size: u64) {
+        if units == 0 {
+            return;
+        }
+        if self.runs.last().is_none_or(|last| last.size != size) {
+            self.runs.push(Run {
+                unit: self.units,
+                job: self.end,
+                size,
+            });
+        }
+        self.units += units;
+        self.end += units * size;
+    }
+
+    /// Leaves out the units from this one on.
+    pub fn truncate(&mut self, units: u64) {
+        if let Some(jobs) = self.jobs(units) {
+            (self.units, self.end) = (units, jobs.start);
+            self.runs.retain(|run| run.unit < units);
+        }
+    }
+
+    /// The jobs of a unit, if there is such a unit.
+    #[must_use]
+    pub fn jobs(&self, unit: u64) -> Option<Range<u64>> {
+        let after = self.runs.partition_point(|run| run.unit <= unit);
+        let run = self.runs[..after].last().filter(|_| unit < self.units)?;
+        let start = run.job + (unit - run.unit) * run.size;
+        Some(start..start + run.size)
+    }
+
+    /// The unit of a job, if it is in one.
+    #[must_use]
+    pub fn unit_of(&self, job: u64) -> Option<u64> {
+        let after = self.runs.partition_point(|run| run.job <= job);
+        let run = self.runs[..after].last().filter(|_| job < self.end)?;
+        Some(run.unit + (job - run.job) / run.size)
+    }
+
+    /// The jobs of each unit, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        (0..self.units).filter_map(|unit| self.jobs(unit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_unit_has_its_jobs_and_every_job_its_unit(
+            first in 0..10_u64,
+            runs in prop::collection::vec((0..4_u64, 1..4_u64), 0..8),
+            kept in 0..30_u64,
+        ) {
+            let mut bounds = Bounds::from(first);
+            let mut expected = Vec::new();
+            for (units, size) in runs {
+                bounds.add(units, size);
+                for _ in 0..units {
+                    let start = expected.last().map_or(first, |jobs: &Range<u64>| jobs.end);
+                    expected.push(start..start + size);
+                }
+            }
+            for _ in 0..2 {
+                prop_assert_eq!(bounds.units(), expected.len() as u64);
+                prop_assert_eq!(bounds.end(), expected.last().map_or(first, |jobs| jobs.end));
+                prop_assert_eq!(bounds.iter().collect::<Vec<_>>(), expected.clone());
+                prop_assert_eq!(bounds.jobs(bounds.units()), None);
+                for (unit, jobs) in (0..).zip(&expected) {
+                    prop_assert!(jobs.clone().all(|job| bounds.unit_of(job) == Some(unit)));
+                }
+                prop_assert_eq!(bounds.unit_of(bounds.end()), None);
+                prop_assert_eq!(bounds.unit_of(first.wrapping_sub(1)), None);
+                bounds.truncate(kept);
+                expected.truncate(kept as usize);
+            }
+        }
+    }
+
+    #[test]
+    fn equal_units_take_no_memory() {
+        let mut bounds = Bounds::from(0);
+        for _ in 0..1000 {
+            bounds.add(1, 7);
+        }
+        bounds.add(1 << 40, 7);
+        assert_eq!(bounds.runs.len(), 1);
+    }
+}
