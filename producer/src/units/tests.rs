@@ -243,7 +243,7 @@ fn memory_follows_what_is_outstanding() {
     let last = units.count() - 1;
     let mut done = JobSet::with(count, []);
     done.insert(8..count - 1);
-    let mut again = start(manifest, &[], [1..last + 1].into_iter().collect(), &done);
+    let mut again = start(manifest, &[], std::iter::once(1..last + 1).collect(), &done);
     assert_eq!((again.kept(), again.outstanding()), (4, 2));
     assert_eq!(drain(&mut again), [0]);
 }

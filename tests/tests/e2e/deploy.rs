@@ -1,6 +1,6 @@
-//! The files in `infra/systemd` and `infra/kubernetes` agree with the programs. Whether Kubernetes
-//! accepts the manifests, and whether they agree with each other, is checked by
-//! `infra/kubernetes/check.py`, a part of `make check`.
+//! The files in `infra/systemd` and `infra/kubernetes` agree with the programs, and the Dockerfile
+//! with the workspace. Whether Kubernetes accepts the manifests, and whether they agree with each
+//! other, is checked by `infra/kubernetes/check.py`, a part of `make check`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
@@ -250,6 +250,42 @@ fn a_program_that_cannot_be_installed_is_refused() {
         assert!(text(&refused).contains(error), "{}", text(&refused));
     }
     assert!(!dir.path().join("usr").exists());
+}
+
+// --- the image ---------------------------------------------------------------------------------
+
+/// Its first layer is built from the manifests of all crates, with empty files for their code.
+#[test]
+fn the_image_knows_all_crates() {
+    let asked = [
+        "metadata",
+        "--no-deps",
+        "--offline",
+        "--format-version",
+        "1",
+    ];
+    let mut cargo = Command::new(env!("CARGO"));
+    let told = cargo.args(asked).current_dir(workspace()).output().unwrap();
+    assert!(told.status.success(), "{}", text(&told));
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let root = format!("{}/", workspace().display());
+    let dockerfile = read("Dockerfile");
+    let packages = list(&told, "/packages");
+    assert!(packages.len() >= 10, "{}", packages.len());
+    for package in packages {
+        let manifest = string(package, "/manifest_path");
+        let manifest = manifest.strip_prefix(&root).unwrap();
+        let copy = format!(
+            "COPY {manifest} {}",
+            manifest.trim_end_matches("Cargo.toml")
+        );
+        assert!(dockerfile.contains(&copy), "no {copy:?}");
+        let targets = list(package, "/targets").iter();
+        for bench in targets.filter(|target| target["kind"][0] == "bench") {
+            let path = string(bench, "/src_path").strip_prefix(&root).unwrap();
+            assert!(dockerfile.contains(path), "no {path}");
+        }
+    }
 }
 
 // --- Kubernetes --------------------------------------------------------------------------------
