@@ -29,7 +29,7 @@ build --workspace --bins --tests
 forget PRIMEPOOL_ 'PRIMEPOOL_@(STATE|TOOLS|TEST_*)'
 forget INFLUX_
 # They wait for processes and for time more than they compute.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-8}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
 [[ ! $all ]] || export PRIMEPOOL_TEST_FULL=1
 
 log=$(mktemp)

@@ -139,8 +139,9 @@ fn a_job_that_outlasts_its_deadline_has_failed() {
     let results = Results::read(dir.path());
     assert_eq!(results.summary["jobs_failed"], 3, "{}", results.summary);
     for row in &results.rows {
-        let took = row["compute_ms"].as_f64().unwrap();
-        assert!(took >= 600.0, "{row}");
+        // Less of it is computing where the worker's thread had to wait for a core.
+        let [took, computed] = ["latency_ms", "compute_ms"].map(|ms| row[ms].as_f64().unwrap());
+        assert!(took >= 600.0 && computed > 0.0, "{row}");
     }
     assert_free(&broker);
 }
