@@ -24,7 +24,7 @@ use tokio::{
         mpsc::{UnboundedReceiver, UnboundedSender},
         oneshot,
     },
-    time::interval,
+    time::{interval, timeout},
 };
 use tracing::info;
 
@@ -39,6 +39,9 @@ use crate::{
     status::{Event, Status},
     units::SharedUnits,
 };
+
+/// Longest wait for the broker: as long as two heartbeats, after which it counts as lost.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Answers that the broker hands over before the first of them is acknowledged, and bytes that all of them may have.
 const PREFETCH: usize = 1024;
@@ -164,10 +167,10 @@ impl Collector {
                         let _ = self.events.send(Event::Cancelled);
                     }
                 }
-                Some(ackers) = self.settled.recv() => acknowledge(ackers).await,
+                Some(ackers) = self.settled.recv() => in_time(acknowledge(ackers)).await?,
                 stop = &mut self.stop => return Ok(stop.unwrap_or(false)),
                 _ = look.tick() => {
-                    if let Ok(state) = queue_state(connection, &jobs_queue).await {
+                    if let Ok(state) = in_time(queue_state(connection, &jobs_queue)).await? {
                         looks += 1;
                         // The first look comes before anything is published: a point of the metrics, but no news.
                         if looks > 1 {
@@ -175,7 +178,8 @@ impl Collector {
                         }
                         let figures = figures.as_ref().and_then(|latest| *latest.borrow());
                         let _ = self.sink.send(SinkInput::Queue(state, figures));
-                        self.ask_again_if_due(connection, state, last_answer.elapsed()).await;
+                        let silence = last_answer.elapsed();
+                        in_time(self.ask_again_if_due(connection, state, silence)).await?;
                     }
                 }
             }
@@ -238,6 +242,15 @@ impl Collector {
             let _ = connection.close(200, "collected".into()).await;
         }
     }
+}
+
+/// The broker's answer, if it comes in time: a request that is sent while the connection is lost may
+/// get none at all.
+async fn in_time<T>(request: impl Future<Output = T>) -> Result<T, BrokerError> {
+    let answered = timeout(PATIENCE, request).await;
+    answered.map_err(|_| BrokerError::Lost {
+        reason: format!("no answer within {} s", PATIENCE.as_secs()),
+    })
 }
 
 /// Acknowledges deliveries, given in the order in which they came, each channel's all at once.
