@@ -16,7 +16,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use primepool_common::{
-    broker::{Backoff, BrokerError, ControlReader, Endpoint, declare, queue_state},
+    broker::{Backoff, BrokerError, ControlReader, Endpoint, declare, in_time, queue_state},
     message::{CONTENT_TYPE, Control, Instruction, WorkUnit, decode_unit},
     topology,
 };
@@ -121,11 +121,9 @@ impl Intake {
         channel
             .basic_qos(self.settings.prefetch, BasicQosOptions::default())
             .await?;
-        let (tags, mut deliveries) = timeout(SUBSCRIBE_TIMEOUT, self.subscribe(&channel))
-            .await
-            .map_err(|_| BrokerError::Lost {
-                reason: "no answer to a subscription".to_owned(),
-            })??;
+        let subscribed = self.subscribe(&channel);
+        let (tags, mut deliveries) =
+            in_time("a subscription", SUBSCRIBE_TIMEOUT, subscribed).await??;
         self.node.set_consuming(true);
         *was_connected = true;
         backoff.reset();

@@ -65,7 +65,7 @@ pub async fn open_publisher(
 /// # Errors
 /// The broker has something of that name with other properties, or the user may not declare what is missing.
 pub async fn declare(connection: &Connection) -> Result<(), BrokerError> {
-    let is_new = in_time(declare_shared(connection)).await?;
+    let is_new = declared(declare_shared(connection)).await?;
     if is_new {
         sleep(SETTLE).await;
     }
@@ -170,7 +170,7 @@ async fn declare_presence(connection: &Connection) -> Result<(), BrokerError> {
 /// The connection is lost, or the user may not.
 pub async fn find_results(connection: &Connection, run: &RunId) -> Result<bool, BrokerError> {
     let name = results_queue(run);
-    let bound = in_time(async {
+    let bound = declared(async {
         let channel = connection.create_channel().await?;
         // It does not make what has just gone, as a declaration would.
         channel
@@ -199,7 +199,7 @@ pub async fn find_results(connection: &Connection, run: &RunId) -> Result<bool, 
 /// The queue exists with other properties, or the user may not make it.
 pub async fn declare_results(connection: &Connection, run: &RunId) -> Result<(), BrokerError> {
     let name = results_queue(run);
-    in_time(async {
+    declared(async {
         let mut declarer = Declarer::new(connection).await?;
         let arguments = table([
             ("x-queue-type", text("classic")),
@@ -222,19 +222,26 @@ async fn exists(connection: &Connection, queue: &str) -> Result<bool, BrokerErro
     }
 }
 
-async fn in_time<T>(
+async fn declared<T>(
     declaration: impl Future<Output = Result<T, BrokerError>>,
 ) -> Result<T, BrokerError> {
-    timeout(DECLARE_TIMEOUT, declaration)
-        .await
-        .unwrap_or_else(|_| {
-            Err(BrokerError::Lost {
-                reason: format!(
-                    "no answer to a declaration within {} s",
-                    DECLARE_TIMEOUT.as_secs()
-                ),
-            })
-        })
+    in_time("a declaration", DECLARE_TIMEOUT, declaration).await?
+}
+
+/// The broker's answer to a request, if it comes within a time: one that is sent while the connection
+/// is lost may get none at all.
+///
+/// # Errors
+/// [`BrokerError::Lost`] names the request.
+pub async fn in_time<T>(
+    request: &str,
+    limit: Duration,
+    answer: impl Future<Output = T>,
+) -> Result<T, BrokerError> {
+    let answered = timeout(limit, answer).await;
+    answered.map_err(|_| BrokerError::Lost {
+        reason: format!("no answer to {request} within {} s", limit.as_secs()),
+    })
 }
 
 /// Deletes the queue of a run's answers, with what is in it.

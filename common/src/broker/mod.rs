@@ -21,7 +21,7 @@ pub use cancel::cancel_run;
 pub use confirm::{MANDATORY, refusal};
 pub use control::{ControlReader, control_message, publish_control};
 pub use declare::{
-    declare, declare_results, delete_results, find_results, open_publisher, queue_state,
+    declare, declare_results, delete_results, find_results, in_time, open_publisher, queue_state,
 };
 pub use endpoint::{BrokerArgs, Endpoint, warn_when_blocked};
 pub use error::BrokerError;

@@ -13,7 +13,7 @@ use lapin::{
     types::FieldTable,
 };
 use primepool_common::{
-    broker::{Backoff, BrokerError, ControlReader, Endpoint, queue_state},
+    broker::{Backoff, BrokerError, ControlReader, Endpoint, in_time, queue_state},
     clock::unix_ns,
     pool::Announcer,
     topology::{self, QueueState},
@@ -24,7 +24,7 @@ use tokio::{
         mpsc::{UnboundedReceiver, UnboundedSender},
         oneshot,
     },
-    time::{interval, timeout},
+    time::interval,
 };
 use tracing::info;
 
@@ -40,8 +40,12 @@ use crate::{
     units::SharedUnits,
 };
 
-/// Longest wait for the broker: as long as two heartbeats, after which it counts as lost.
+/// Longest time that the broker may take over a request: it takes as long to find out by heartbeats
+/// that it is gone.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// What asks how long a queue is, in errors.
+const LOOK: &str = "a look at a queue";
 
 /// Answers that the broker hands over before the first of them is acknowledged, and bytes that all of them may have.
 const PREFETCH: usize = 1024;
@@ -167,10 +171,11 @@ impl Collector {
                         let _ = self.events.send(Event::Cancelled);
                     }
                 }
-                Some(ackers) = self.settled.recv() => in_time(acknowledge(ackers)).await?,
+                Some(ackers) = self.settled.recv() => in_time("acknowledgements", PATIENCE, acknowledge(ackers)).await?,
                 stop = &mut self.stop => return Ok(stop.unwrap_or(false)),
                 _ = look.tick() => {
-                    if let Ok(state) = in_time(queue_state(connection, &jobs_queue)).await? {
+                    let state = queue_state(connection, &jobs_queue);
+                    if let Ok(state) = in_time(LOOK, PATIENCE, state).await? {
                         looks += 1;
                         // The first look comes before anything is published: a point of the metrics, but no news.
                         if looks > 1 {
@@ -179,7 +184,8 @@ impl Collector {
                         let figures = figures.as_ref().and_then(|latest| *latest.borrow());
                         let _ = self.sink.send(SinkInput::Queue(state, figures));
                         let silence = last_answer.elapsed();
-                        in_time(self.ask_again_if_due(connection, state, silence)).await?;
+                        let asked = self.ask_again_if_due(connection, state, silence);
+                        in_time(LOOK, PATIENCE, asked).await?;
                     }
                 }
             }
@@ -242,15 +248,6 @@ impl Collector {
             let _ = connection.close(200, "collected".into()).await;
         }
     }
-}
-
-/// The broker's answer, if it comes in time: a request that is sent while the connection is lost may
-/// get none at all.
-async fn in_time<T>(request: impl Future<Output = T>) -> Result<T, BrokerError> {
-    let answered = timeout(PATIENCE, request).await;
-    answered.map_err(|_| BrokerError::Lost {
-        reason: format!("no answer within {} s", PATIENCE.as_secs()),
-    })
 }
 
 /// Acknowledges deliveries, given in the order in which they came, each channel's all at once.
