@@ -67,6 +67,8 @@ pub(crate) fn keep(options: &Options) -> Result<()> {
         .map_err(file_error("open", &lock))?;
     file.try_lock()
         .map_err(|_| failed(format!("{} has a keeper already", options.dir.display())))?;
+    // Held until the kernel closes it: who finds it free finds no process either.
+    std::mem::forget(file);
     let runtime = process::runtime()?;
     runtime.block_on(Keeper::run(options))
 }
