@@ -187,6 +187,8 @@ impl Broker {
 
     /// Takes one message out of a queue.
     pub fn take(&self, queue: &str) -> Option<BasicGetMessage> {
+        // A queue that was declared just now cannot be read yet, and that would be an error.
+        self.ready(queue).filter(|messages| *messages > 0)?;
         self.with_channel(async |channel| {
             channel
                 .basic_get(queue.into(), BasicGetOptions { no_ack: true })
@@ -236,6 +238,9 @@ impl Broker {
     /// Takes messages out of a queue and returns them, as consumers do that die over their work,
     /// until one whose body holds this text has been returned so often.
     pub fn return_unit(&self, queue: &str, text: &str, times: u32) {
+        crate::wait_for(&format!("a message in {queue}"), || {
+            self.ready(queue).filter(|messages| *messages > 0)
+        });
         self.with_channel(async |channel| {
             let mut returned = 0;
             while returned < times {

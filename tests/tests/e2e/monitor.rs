@@ -240,10 +240,7 @@ fn dead_letters_are_listed_requeued_and_dropped() {
 fn a_unit_that_is_requeued_is_answered() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let producer = produce(dir.path(), &broker.url, &["--count", "3", "--bits", "64"]);
-    let unit = wait_for("a unit", || {
-        broker.ready("primepool.jobs.prime")?;
-        broker.take("primepool.jobs.prime")
-    });
+    let unit = wait_for("a unit", || broker.take("primepool.jobs.prime"));
     let body = String::from_utf8(unit.delivery.data).unwrap();
     bury(&broker, &body, "a mistake");
     wait_for_letters(&broker, 1);

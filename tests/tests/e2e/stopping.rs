@@ -218,7 +218,11 @@ fn a_unit_that_outlasts_the_brokers_patience_counts_once() {
 #[test]
 fn a_hangup_is_as_sigterm_unless_it_is_ignored() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
-    let consumer = Consumer::start(dir.path(), &broker, "n1");
+    let start = |node| {
+        let args = ["--node", node, "--drain-timeout", "1s"];
+        Consumer::with(dir.path(), &broker, &args)
+    };
+    let consumer = start("n1");
     let mut command = std::process::Command::new("nohup");
     command
         .arg(Binary::Producer.path())
@@ -236,11 +240,7 @@ fn a_hangup_is_as_sigterm_unless_it_is_ignored() {
     let left = consumer.0.wait();
     assert_eq!(left.code, Some(0), "{left:?}");
     assert_eq!(ignores.ended(), None, "nohup keeps it");
-    let heir = Consumer::with(
-        dir.path(),
-        &broker,
-        &["--node", "n2", "--drain-timeout", "1s"],
-    );
+    let heir = start("n2");
     heir.0.wait_until_busy();
     heir.0.signal("HUP");
     let left = heir.0.wait();
