@@ -4,14 +4,15 @@ CONSUMERS ?= 1
 CONCURRENCY ?=
 RESUME ?=
 METRICS ?=
-export CONSUMERS CONCURRENCY RESUME METRICS
+DASHBOARD ?=
+export CONSUMERS CONCURRENCY RESUME METRICS DASHBOARD
 
 .DEFAULT_GOAL := help
 .PHONY: help run up down logs test test-all test-compose check dashboards bench bench-factor tune-factor bench-spread bench-pool bench-broker experiment compare chaos fuzz clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
-	@echo 'Variables of run: ARGS="--count 1000 --bits 512" CONSUMERS=2 CONCURRENCY=1 RESUME=run METRICS=off'
+	@echo 'Variables of run: ARGS="--count 1000 --bits 512" CONSUMERS=2 CONCURRENCY=1 RESUME=run METRICS=off DASHBOARD=on'
 
 run: ## find primes: private broker, consumers, one producer, then everything stops
 	@infra/local/run.sh $(ARGS)

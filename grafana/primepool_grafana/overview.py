@@ -170,6 +170,40 @@ def build() -> builders.Dashboard:
                 calcs=["sum"],
             )
         )
+        .with_row(panels.row("Runs"))
+        .with_panel(
+            panels.lines(
+                "Runs side by side",
+                "Jobs that ended well per second, by run. Runs of equal weight (`--share`) get equal parts of the workers; their jobs "
+                "need not take the same time.",
+                [
+                    series(
+                        f'SELECT SUM("jobs") {PER_SECOND} AS "throughput" FROM "job" WHERE "outcome" = \'ok\' AND $timeFilter '
+                        'GROUP BY time($__interval), "run" fill(0)',
+                        "[[tag_run]]",
+                    )
+                ],
+                panels.JOBS_PER_S,
+            )
+        )
+        .with_panel(
+            panels.lines(
+                "Runs at work, and the workers that they share",
+                "What has announced itself, as producers see it: no points without a run.",
+                [
+                    series(
+                        'SELECT MAX("runs") AS "runs", MAX("workers") AS "workers", MEAN("busy_workers") AS "busy workers" '
+                        'FROM "pool" WHERE $timeFilter GROUP BY time($__interval) fill(null)',
+                        "[[col]]",
+                    )
+                ],
+                "short",
+                names=["runs", "workers", "busy workers"],
+                steps=True,
+                calcs=["lastNotNull", "max"],
+                interval=NODE_INTERVAL,
+            )
+        )
         .with_row(panels.row("Queues"))
         .with_panel(
             panels.lines(

@@ -31,6 +31,7 @@ COLORS = {
     "delivered": "green",
     "answered": "light-green",
     "nodes": "blue",
+    "runs": "purple",
     "workers": "light-blue",
     "busy workers": "green",
     "all nodes": "text",

@@ -45,6 +45,8 @@ where_it_is() {
 	say "RabbitMQ management   $REPLY  user monitoring, password in infra/compose/secrets/monitoring-password"
 	address influxdb 8086
 	say "InfluxDB              $REPLY  user admin, password in infra/compose/secrets/influxdb-password"
+	address dashboard 8265
+	say "dashboard             $REPLY  open /?token=TOKEN, which is in infra/compose/secrets/dashboard-token"
 	say "results               runs/compose/"
 	say "more:  docker compose up -d --scale consumer=3"
 	say "       docker compose run --rm producer --count 1000 --bits 512"

@@ -10,7 +10,7 @@ cd "$PRIMEPOOL_ROOT"
 secrets=infra/compose/secrets
 runs=runs/compose
 users=(consumer producer operator)
-needed=(rabbitmq-definitions "${users[@]/%/-amqp-url}" monitoring-password influxdb-password influxdb-token grafana-password)
+needed=(rabbitmq-definitions "${users[@]/%/-amqp-url}" monitoring-password influxdb-password influxdb-token grafana-password dashboard-token)
 
 # Nobody else on this machine gets into the folder. The files themselves can be read by anyone who gets them mounted: the programs in
 # the containers run as users of their own, and Compose gives them files as they are here.
@@ -50,7 +50,7 @@ make_broker_secrets() {
 broker_made=''
 for name in ${missing[@]+"${missing[@]}"}; do
 	case $name in
-	influxdb-* | grafana-*) random_hex 20 | write "$name" ;;
+	influxdb-* | grafana-* | dashboard-*) random_hex 20 | write "$name" ;;
 	*)
 		[[ $broker_made ]] || make_broker_secrets
 		broker_made=yes

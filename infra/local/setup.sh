@@ -3,6 +3,7 @@
 #   setup.sh                what a run without metrics needs
 #   setup.sh --metrics      also a database for them, if the distribution has it
 #   setup.sh --test         also what the tests need: that database, a second kind of it, an SSH server, and what --docker, --factor and --peers say
+#   setup.sh --test-all     the same, and a browser
 #   setup.sh --factor       also what factoring is checked against and compared with: gp, PARI's calculator
 #   setup.sh --ecm          the same, and GMP-ECM, which curves are compared with
 #   setup.sh --peers        also the pools that ours is compared with: Ray, Celery and Dask, in a Python of their own
@@ -15,19 +16,20 @@ set -euo pipefail
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-dev='' dashboards='' tests='' metrics='' docker='' factor='' ecm='' peers='' fuzz=''
+dev='' dashboards='' tests='' metrics='' docker='' factor='' ecm='' peers='' fuzz='' browser=''
 case ${1-} in
 '') ;;
 --dev) dev=yes dashboards=yes ;;
 --dashboards) dashboards=yes ;;
 --metrics) metrics=yes ;;
 --test) tests=yes metrics=yes docker=yes factor=yes peers=yes ;;
+--test-all) tests=yes metrics=yes docker=yes factor=yes peers=yes browser=yes ;;
 --factor) factor=yes ;;
 --ecm) factor=yes ecm=yes ;;
 --peers) peers=yes ;;
 --docker) docker=yes ;;
 --fuzz) fuzz=yes ;;
-*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --factor | --ecm | --peers | --dashboards | --docker | --fuzz | --dev]" ;;
+*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --test-all | --factor | --ecm | --peers | --dashboards | --docker | --fuzz | --dev]" ;;
 esac
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -105,6 +107,8 @@ look() {
 		need util-linux "setpriv and unshare, so that what the tests start and mount goes with them" command -v unshare
 	[[ ! $tests ]] ||
 		need victoria-metrics "a database that speaks InfluxDB 2's protocol, for the tests of metrics" command -v victoria-metrics
+	[[ ! $browser ]] ||
+		need chromium-driver "a browser without a screen, for the test of the dashboard" command -v chromedriver
 	[[ ! $fuzz ]] ||
 		need g++ "to build libFuzzer, which the fuzz targets run on" command -v c++
 	need gcc "compiler and linker, $gmp" command -v gcc

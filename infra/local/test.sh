@@ -13,7 +13,7 @@ set -euo pipefail
 all='' needs=--test
 case ${1-} in
 --all)
-	all=yes
+	all=yes needs=--test-all
 	shift
 	;;
 --compose)

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::time::Duration;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use primepool_common::{
@@ -18,6 +18,7 @@ Examples:
   primepool status --watch                          the same every two seconds
   primepool status --json | jq .alarms
   primepool top                                     live, with keys
+  primepool dashboard                               the same as a web page, http://127.0.0.1:8265/
   primepool dead list                               messages that no consumer can work on
   primepool dead requeue 5c1e                       back into its queue
   primepool cancel 20261122-201530-9f3c01ab         stop a run for good
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Show the pool live: throughput, workers, runs, queues; keys sort, and cancel a run
     Top(TopArgs),
+    /// Serve the pool as a web page that only shows: live, and over the last hour
+    Dashboard(DashboardArgs),
     /// List, show, requeue or drop dead letters: messages that no consumer can work on
     #[command(subcommand, after_help = DEAD_EXAMPLES)]
     Dead(DeadCommand),
@@ -109,6 +112,55 @@ question. The throughput is that of all consumers together, as they announce it.
 #[derive(Debug, Args)]
 #[command(after_help = TOP_EXAMPLES)]
 pub(crate) struct TopArgs {
+    /// Time between two looks
+    #[arg(
+        long,
+        env = "PRIMEPOOL_INTERVAL",
+        value_name = "TIME",
+        default_value = "2s",
+        value_parser = interval
+    )]
+    pub(crate) interval: Duration,
+
+    #[command(flatten)]
+    pub(crate) broker: BrokerArgs,
+}
+
+const DASHBOARD_EXAMPLES: &str = "\
+Examples:
+  primepool dashboard                                  http://127.0.0.1:8265/ in a browser on this machine
+  PRIMEPOOL_DASHBOARD_TOKEN=$(openssl rand -hex 16) primepool dashboard --listen 0.0.0.0:8265
+                                                       for other machines: open http://HOST:8265/?token=TOKEN once
+  primepool dashboard --listen 127.0.0.1:0             any free port; the address is printed
+
+It keeps an hour, in memory; Grafana is for history. There is no TLS: beyond networks that you trust, put it behind a proxy
+that has it, or go through `ssh -L 8265:127.0.0.1:8265 HOST`.";
+
+#[derive(Debug, Args)]
+#[command(after_help = DASHBOARD_EXAMPLES)]
+pub(crate) struct DashboardArgs {
+    /// Where to listen. Other machines than this one need a token
+    #[arg(
+        long,
+        env = "PRIMEPOOL_DASHBOARD_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8265"
+    )]
+    pub(crate) listen: SocketAddr,
+
+    /// Name by which browsers ask for it, if it is neither an address nor localhost; may be given again
+    #[arg(
+        long = "host",
+        env = "PRIMEPOOL_DASHBOARD_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub(crate) hosts: Vec<String>,
+
+    /// File with the token that browsers have to show; it goes before the variable PRIMEPOOL_DASHBOARD_TOKEN
+    #[arg(long, env = "PRIMEPOOL_DASHBOARD_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
     /// Time between two looks
     #[arg(
         long,

@@ -7,7 +7,9 @@
 //! | `report` | what an observer knows of the pool at one moment, bounded and in order |
 //! | `alarms` | what in a report needs the operator |
 //! | `status` | `primepool status`: a report as text or JSON |
+//! | `pace` | jobs per second, from what consumers count |
 //! | `top` | `primepool top`: the same live, with keys |
+//! | `dashboard` | `primepool dashboard`: the same as a web page, with the last hour |
 //! | `dead` | `primepool dead`: the letters of `primepool.dead` |
 //! | `cancel` | `primepool cancel` |
 //! | `runs` | `primepool runs`: folders of runs on this machine |
@@ -16,19 +18,28 @@ mod alarms;
 mod cancel;
 pub mod cli;
 mod columns;
+mod dashboard;
 mod dead;
 mod observer;
+mod pace;
 mod report;
 mod runs;
 mod status;
 mod top;
 
-use primepool_common::{broker::Endpoint, exit::Exit};
+use primepool_common::{
+    broker::{BrokerError, Endpoint},
+    exit::Exit,
+};
 
 use cli::{Cli, Command};
 
 /// How a command fails: the exit status, and the error.
 type Failure = (Exit, anyhow::Error);
+
+fn unreachable(error: BrokerError) -> Failure {
+    (Exit::Unreachable, error.into())
+}
 
 /// Does what the command line asks for.
 ///
@@ -47,6 +58,10 @@ pub fn main(cli: Cli) -> Result<Exit, Failure> {
         Command::Top(args) => {
             let endpoint = endpoint(&args.broker)?;
             runtime.block_on(top::run(endpoint, args.interval))
+        }
+        Command::Dashboard(args) => {
+            let endpoint = endpoint(&args.broker)?;
+            runtime.block_on(dashboard::run(endpoint, &args))
         }
         Command::Dead(command) => {
             let endpoint = endpoint(command.broker())?;

@@ -1,11 +1,15 @@
 //! The way to the broker: follows the announcements, and looks at the queues.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use lapin::Connection;
 use primepool_common::{
-    broker::{BrokerError, BrokerNode, Endpoint, Management, queue_state},
+    broker::{Backoff, BrokerError, BrokerNode, Endpoint, Management, queue_state},
     jobs::JobKind,
+    message::Subject,
     pool::{PoolView, PresenceReader},
     text::reason,
     topology::{DEAD_QUEUE, UNROUTED_QUEUE, jobs_queue},
@@ -15,7 +19,7 @@ use tokio::time::timeout;
 use crate::{
     alarms::alarms,
     dead::{DeadLook, WORN_OUT, look_at_letters},
-    report::{QueueLine, Report, node_lines, run_lines},
+    report::{QueueLine, Report, RunLine, node_lines, run_line, run_lines},
 };
 
 /// How long the first announcement is waited for: the broker has those of the last seconds.
@@ -26,6 +30,9 @@ const QUIET: Duration = Duration::from_millis(200);
 
 /// Longest time for all of that; a flood has no pause.
 const ALL: Duration = Duration::from_secs(3);
+
+/// Departed runs that are remembered until they are asked for.
+const MOST_DEPARTED: usize = 100;
 
 /// Dead letters whose reasons are counted.
 const LOOKED_AT: usize = 100;
@@ -38,6 +45,8 @@ pub(crate) struct Observer {
     reader: Option<PresenceReader>,
     view: PoolView,
     dead: DeadLook,
+    /// Runs that have taken their leave, as they were at their end.
+    departed: VecDeque<RunLine>,
 }
 
 impl Observer {
@@ -51,6 +60,7 @@ impl Observer {
             reader: None,
             view: PoolView::default(),
             dead: DeadLook::default(),
+            departed: VecDeque::new(),
             endpoint,
             connection,
         })
@@ -64,6 +74,29 @@ impl Observer {
         self.reader = None;
         self.connection = self.endpoint.connect("primepool").await?;
         Ok(())
+    }
+
+    /// Connects anew as often as it takes; `tell` hears of every error.
+    ///
+    /// # Errors
+    /// Trying again cannot help.
+    pub(crate) async fn persist(
+        &mut self,
+        mut error: BrokerError,
+        backoff: &mut Backoff,
+        tell: impl Fn(&BrokerError),
+    ) -> Result<(), BrokerError> {
+        loop {
+            if error.needs_operator() {
+                return Err(error);
+            }
+            tell(&error);
+            backoff.pause("watching", &error).await;
+            match self.reconnect().await {
+                Ok(()) => return Ok(()),
+                Err(again) => error = again,
+            }
+        }
     }
 
     /// Takes the announcements that the broker has kept, and what follows them without a pause.
@@ -85,6 +118,11 @@ impl Observer {
         Ok(())
     }
 
+    /// Runs that have taken their leave since this was asked last, as they were at their end.
+    pub(crate) fn take_departed(&mut self) -> VecDeque<RunLine> {
+        std::mem::take(&mut self.departed)
+    }
+
     /// Takes announcements for ever. Cancel safe.
     pub(crate) async fn listen(&mut self) {
         loop {
@@ -94,6 +132,12 @@ impl Observer {
 
     async fn listen_once(&mut self) {
         let presence = PresenceReader::next_of(&mut self.reader).await;
+        if let (true, Subject::Run(run)) = (presence.leaves, &presence.subject) {
+            if self.departed.len() == MOST_DEPARTED {
+                self.departed.pop_front();
+            }
+            self.departed.push_back(run_line(run, None));
+        }
         self.view.note(presence, Instant::now());
     }
 

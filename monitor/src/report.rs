@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use primepool_common::{
     jobs::JobKind,
-    message::RunId,
+    message::{RunId, RunPresence},
     pool::{PoolView, SeenNode, SeenRun},
 };
 use serde::Serialize;
@@ -119,7 +119,11 @@ pub(crate) fn node_lines(view: &PoolView, now: Instant) -> Vec<NodeLine> {
 
 /// The runs of a view, by name.
 pub(crate) fn run_lines(view: &PoolView, now: Instant) -> Vec<RunLine> {
-    let mut lines: Vec<_> = view.runs().map(|run| run_line(run, now)).collect();
+    let line = |run: &SeenRun| {
+        let silent_s = silent_s(run.is_silent(now), run.age(now));
+        run_line(&run.presence, silent_s)
+    };
+    let mut lines: Vec<_> = view.runs().map(line).collect();
     lines.sort_by(|a, b| a.run.cmp(&b.run));
     lines
 }
@@ -146,11 +150,10 @@ fn node_line(node: &SeenNode, now: Instant) -> NodeLine {
     }
 }
 
-fn run_line(run: &SeenRun, now: Instant) -> RunLine {
-    let presence = &run.presence;
+/// What a run has announced, and for how long it has been silent.
+pub(crate) fn run_line(presence: &RunPresence, silent_s: Option<u64>) -> RunLine {
     let done = presence.done.min(presence.jobs);
     let jobs_per_s = within(presence.jobs_per_s, MOST_JOBS_PER_S);
-    let silent_s = silent_s(run.is_silent(now), run.age(now));
     let left_s = (presence.jobs - done) as f64 / jobs_per_s;
     RunLine {
         run: presence.run.clone(),
@@ -226,6 +229,26 @@ pub(crate) mod tests {
             r#"{{"version":1,"every_ms":2000,"node":{{"name":"{name}","program":"0.1\u001b[2J","kinds":["prime"],"max_bits":4096,"sample":{{"instance":1,"kernel":"gmp","at_ns":2,{workers},"busy_s":0.5,"alive_s":1.5,"cores":2.0,"cpu_s":0.25,"cpu_pct":5000.0,"pool_cpu_pct":12.5,"mem_used_bytes":3,"mem_total_bytes":4,"rss_bytes":2,"jobs_ok":5,"jobs_failed":0,"in_flight":4}}}}}}"#
         );
         Presence::decode(body.as_bytes()).unwrap()
+    }
+
+    /// A report with a node and these runs, each with its jobs per second, ten of which are done of 100.
+    pub(crate) fn report(runs: &[(&str, f64)]) -> Report {
+        let (mut view, now) = (PoolView::default(), Instant::now());
+        view.note(node_presence("n1"), now);
+        for (run, rate) in runs {
+            let fields =
+                format!(r#""what":"primes of 64 bits","jobs":100,"done":10,"jobs_per_s":{rate}"#);
+            view.note(run_presence(run, &fields), now);
+        }
+        Report {
+            broker: "amqp://u@h:5672/v".to_owned(),
+            nodes: node_lines(&view, now),
+            runs: run_lines(&view, now),
+            queues: Vec::new(),
+            dead: DeadLetters::default(),
+            alarms: vec!["look here".to_owned()],
+            unknown: Vec::new(),
+        }
     }
 
     #[test]

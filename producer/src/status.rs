@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use primepool_common::topology::QueueState;
+use primepool_common::{pool::Census, topology::QueueState};
 
 /// What the parts of a run tell the session.
 #[derive(Debug)]
@@ -68,6 +68,7 @@ pub(crate) struct Status {
     jobs_not_ok: AtomicU64,
     consumers: AtomicU32,
     held: Mutex<Held>,
+    census: Mutex<Option<Census>>,
     stage: Mutex<Option<String>>,
 }
 
@@ -121,6 +122,17 @@ impl Status {
     #[must_use]
     pub(crate) fn held(&self) -> Held {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes who is in the pool, if that can be seen.
+    pub(crate) fn note_census(&self, census: Option<Census>) {
+        *self.census.lock().unwrap_or_else(PoisonError::into_inner) = census;
+    }
+
+    /// Who is in the pool, if that can be seen.
+    #[must_use]
+    pub(crate) fn census(&self) -> Option<Census> {
+        *self.census.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how far the work on one integer is, for the progress line.

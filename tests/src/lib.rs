@@ -11,6 +11,7 @@
 
 mod authority;
 mod broker;
+mod browser;
 pub mod chaos;
 mod database;
 mod docker;
@@ -26,6 +27,7 @@ mod usage;
 
 pub use authority::Authority;
 pub use broker::{Broker, Cluster, with_channel};
+pub use browser::Browser;
 pub use database::Database;
 pub use docker::DockerEngine;
 pub use grafana::{

@@ -1,7 +1,9 @@
 //! The points that more than one program writes, see `docs/METRICS.md`.
 
 use super::Point;
-use crate::{broker::QueueFigures, clock::unix_ns, message::NodeSample, topology::QueueState};
+use crate::{
+    broker::QueueFigures, clock::unix_ns, message::NodeSample, pool::Census, topology::QueueState,
+};
 
 /// `node`: a sample of a consumer; `run` where it is seen from a run.
 #[must_use]
@@ -30,6 +32,17 @@ pub fn node<'a>(node: &'a str, run: Option<&'a str>, sample: &'a NodeSample) -> 
         .field("jobs_ok", sample.jobs_ok)
         .field("jobs_failed", sample.jobs_failed)
         .field("in_flight", sample.in_flight)
+}
+
+/// `pool`: who is in the pool right now, as a run sees it.
+#[must_use]
+pub fn pool<'a>(run: &'a str, census: &Census) -> Point<'a> {
+    Point::new("pool", unix_ns())
+        .tag("run", run)
+        .field("nodes", census.nodes)
+        .field("workers", census.workers)
+        .field("busy_workers", census.busy_workers)
+        .field("runs", census.runs)
 }
 
 /// `queue`: the state of a queue right now, as the broker tells anyone who may use it, and what only its management API knows;

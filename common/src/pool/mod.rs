@@ -6,4 +6,4 @@ mod view;
 
 pub use announcer::Announcer;
 pub use observer::PresenceReader;
-pub use view::{MOST_SHARE, MOST_WORKERS, PoolView, SeenNode, SeenRun};
+pub use view::{Census, MOST_SHARE, MOST_WORKERS, PoolView, SeenNode, SeenRun};

@@ -99,6 +99,19 @@ impl SeenRun {
     }
 }
 
+/// How many there are in the pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Consumers that are not silent.
+    pub nodes: u32,
+    /// Their workers.
+    pub workers: u32,
+    /// Workers that are at work.
+    pub busy_workers: u32,
+    /// Runs that are not silent.
+    pub runs: u32,
+}
+
 /// The pool as its members announced it. Times are those at which announcements were received: the
 /// clocks of others are not relied on.
 #[derive(Debug, Default)]
@@ -149,6 +162,22 @@ impl PoolView {
     /// Runs, silent ones too, in no order.
     pub fn runs(&self) -> impl Iterator<Item = &SeenRun> {
         self.runs.values()
+    }
+
+    /// How many there are, silent ones left out.
+    #[must_use]
+    pub fn census(&self, now: Instant) -> Census {
+        let mut census = Census::default();
+        for node in self.nodes().filter(|node| !node.is_silent(now)) {
+            let workers = node.workers();
+            census.nodes += 1;
+            census.workers = census.workers.saturating_add(workers);
+            let busy = node.presence.sample.busy_workers.min(workers);
+            census.busy_workers = census.busy_workers.saturating_add(busy);
+        }
+        let runs = self.runs().filter(|run| !run.is_silent(now)).count();
+        census.runs = u32::try_from(runs).unwrap_or(u32::MAX);
+        census
     }
 
     /// Consumers that take jobs of this kind and are not silent.
@@ -267,15 +296,31 @@ mod tests {
         assert_eq!(view.workers(JobKind::Prime, now), 6);
         assert_eq!(view.workers(JobKind::Factor, now), 0, "nobody takes them");
         assert_eq!(view.max_bits(JobKind::Prime, now), 4096);
+        view.note(run("r1", 1, true, false), now);
+        let mut census = Census {
+            nodes: 2,
+            workers: 6,
+            busy_workers: 0,
+            runs: 1,
+        };
+        assert_eq!(view.census(now), census);
         assert_eq!(view.max_bits(JobKind::Factor, now), 0);
         view.note(node("b", 1, 4, true), at(1));
         assert_eq!(view.workers(JobKind::Prime, at(1)), 2);
         assert_eq!(view.workers(JobKind::Prime, at(6)), 2);
         assert_eq!(view.workers(JobKind::Prime, at(7)), 0, "silent");
         assert!(view.nodes().next().unwrap().is_silent(at(7)));
+        assert_eq!(view.census(at(7)), Census::default());
         view.note(node("a", 2, 8, false), at(7));
         assert_eq!(view.workers(JobKind::Prime, at(7)), 8, "started again");
         assert_eq!(view.nodes().count(), 2);
+        let mut busy = node("a", 2, 8, false);
+        if let Subject::Node(node) = &mut busy.subject {
+            node.sample.busy_workers = 9;
+        }
+        view.note(busy, at(7));
+        census = view.census(at(7));
+        assert_eq!((census.nodes, census.busy_workers), (1, 8));
         view.note(node("a", 2, 8, false), at(400));
         assert_eq!(view.nodes().count(), 1, "the silent one is forgotten");
     }

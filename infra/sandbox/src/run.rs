@@ -10,6 +10,7 @@ use std::{
 
 use rustix::process::Signal;
 use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, Command},
     signal::unix::{SignalKind, signal},
     time::{sleep, timeout},
@@ -49,7 +50,7 @@ pub(crate) fn run(arguments: &[String], owner: Option<ProcessId>) -> Result<u8> 
     let runs_dir = env::var_os("PRIMEPOOL_RUNS_DIR").map_or(root.join("runs"), PathBuf::from);
     let variables = Variables::read()?;
     let order = Order::new(arguments, variables.resume.clone(), runs_dir)?;
-    let programs = programs()?;
+    let programs = programs(variables.dashboard)?;
     env::set_current_dir(&root).map_err(file_error("enter", &root))?;
     let runtime = process::runtime()?;
     // Programs get their signal at the death of the thread that starts them: the main one.
@@ -68,6 +69,7 @@ pub(crate) fn run(arguments: &[String], owner: Option<ProcessId>) -> Result<u8> 
             work,
             state,
             consumers: Vec::new(),
+            dashboard: None,
             environment: Vec::new(),
             kept_influxdb: None,
             influxdb: None,
@@ -94,16 +96,16 @@ fn sweep(state: &Path) {
     }
 }
 
-/// The folder of producer and consumer: `PRIMEPOOL_BIN`, or that of this program.
-fn programs() -> Result<PathBuf> {
+/// The folder of producer and consumer, and of primepool for a dashboard: `PRIMEPOOL_BIN`, or that of
+/// this program.
+fn programs(dashboard: bool) -> Result<PathBuf> {
     let this = env::current_exe().map_err(failed)?;
     let beside = this.parent().unwrap_or(Path::new("/")).to_owned();
     let folder = env::var_os("PRIMEPOOL_BIN").map_or(beside, PathBuf::from);
     let folder = std::path::absolute(&folder).map_err(file_error("find", &folder))?;
-    match ["producer", "consumer"]
-        .iter()
-        .find(|name| !folder.join(name).is_file())
-    {
+    let needed = ["producer", "consumer", "primepool"];
+    let needed = &needed[..if dashboard { 3 } else { 2 }];
+    match needed.iter().find(|name| !folder.join(name).is_file()) {
         None => Ok(folder),
         Some(missing) => Err(usage(format!(
             "there is no program {missing} in {}: build it with cargo build --release --bins",
@@ -162,6 +164,7 @@ struct Session {
     /// Where the data of the database is already, in the folder of a run that goes on.
     kept_influxdb: Option<PathBuf>,
     consumers: Vec<Child>,
+    dashboard: Option<Child>,
     /// What producer and consumers are told of the database.
     environment: Vec<(&'static str, String)>,
     /// Whether logs of the consumers may be wanted.
@@ -202,6 +205,9 @@ impl Session {
             self.start_influxdb(&lifetime)?;
         }
         self.start_consumers().await?;
+        if self.variables.dashboard {
+            self.start_dashboard().await?;
+        }
         say(&format!(
             "ready after {:.0} s",
             began.elapsed().as_secs_f64()
@@ -255,7 +261,14 @@ impl Session {
         let mut command =
             Command::from(tied_by(this_program()?, self.programs.join(name), at_death));
         forget_own(&mut command);
-        for name in ["ARGS", "CONSUMERS", "CONCURRENCY", "RESUME", "METRICS"] {
+        for name in [
+            "ARGS",
+            "CONSUMERS",
+            "CONCURRENCY",
+            "RESUME",
+            "METRICS",
+            "DASHBOARD",
+        ] {
             command.env_remove(name);
         }
         if !self.variables.metrics {
@@ -318,6 +331,33 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Starts `primepool dashboard` at any free port, and tells its address.
+    async fn start_dashboard(&mut self) -> Result<()> {
+        let mut command = self.program("primepool", Signal::KILL)?;
+        command
+            .args(["dashboard", "--listen", "127.0.0.1:0", "--interval", "1s"])
+            .env("PRIMEPOOL_AMQP_URL", self.broker_url("operator")?)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut dashboard = command
+            .spawn()
+            .map_err(file_error("start", "primepool dashboard"))?;
+        let mut address = String::new();
+        if let Some(output) = dashboard.stdout.take() {
+            let read = BufReader::new(output);
+            let _ = timeout(CONNECT_LIMIT, read.take(100).read_line(&mut address)).await;
+        }
+        self.dashboard = Some(dashboard);
+        match address.trim() {
+            "" => Err(failed("primepool dashboard did not start: see above")),
+            address => {
+                say(&format!("dashboard: {address} while this run lasts"));
+                Ok(())
+            }
+        }
     }
 
     async fn is_connected(&self, number: u32) -> bool {
@@ -439,6 +479,9 @@ impl Session {
         let _ = timeout(drain, ended).await;
         for consumer in &mut self.consumers {
             let _ = consumer.kill().await;
+        }
+        if let Some(dashboard) = &mut self.dashboard {
+            let _ = dashboard.kill().await;
         }
         if let Some(influxdb) = self.influxdb.take() {
             self.keep_metrics(&influxdb);

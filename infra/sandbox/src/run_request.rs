@@ -11,6 +11,7 @@ pub(crate) struct Variables {
     pub(crate) concurrency: u32,
     pub(crate) resume: Option<String>,
     pub(crate) metrics: bool,
+    pub(crate) dashboard: bool,
 }
 
 impl Variables {
@@ -30,16 +31,18 @@ impl Variables {
         let consumers = number("CONSUMERS", 999)?.unwrap_or(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let cores = u32::try_from(cores).unwrap_or(u32::MAX);
-        let metrics = match variable("METRICS").as_deref() {
-            None | Some("on") => true,
-            Some("off") => false,
-            Some(other) => return Err(usage(format!("METRICS is '{other}': give on or off"))),
+        let switch = |name: &str, otherwise: bool| match variable(name).as_deref() {
+            None => Ok(otherwise),
+            Some("on") => Ok(true),
+            Some("off") => Ok(false),
+            Some(other) => Err(usage(format!("{name} is '{other}': give on or off"))),
         };
         Ok(Self {
             consumers,
             concurrency: number("CONCURRENCY", 9999)?.unwrap_or((cores / consumers).max(1)),
             resume: variable("RESUME"),
-            metrics,
+            metrics: switch("METRICS", true)?,
+            dashboard: switch("DASHBOARD", false)?,
         })
     }
 }

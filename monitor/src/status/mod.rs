@@ -6,14 +6,14 @@ use std::io::{IsTerminal, stdout};
 
 use anyhow::anyhow;
 use primepool_common::{
-    broker::{Backoff, BrokerError, Endpoint},
+    broker::{Backoff, Endpoint},
     exit::Exit,
     output::{OutputError, print_while_read},
     shutdown::StopSignals,
 };
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{Failure, cli::StatusArgs, observer::Observer, report::Report};
+use crate::{Failure, cli::StatusArgs, observer::Observer, report::Report, unreachable};
 
 /// Moves the cursor to the upper left corner and clears the terminal.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
@@ -39,10 +39,6 @@ pub(crate) async fn run(endpoint: Endpoint, args: &StatusArgs) -> Result<Exit, F
     }
 }
 
-fn unreachable(error: BrokerError) -> Failure {
-    (Exit::Unreachable, anyhow!(error))
-}
-
 async fn watch(observer: &mut Observer, args: &StatusArgs) -> Result<Exit, Failure> {
     let mut tick = interval(args.interval);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -60,25 +56,10 @@ async fn watch(observer: &mut Observer, args: &StatusArgs) -> Result<Exit, Failu
                     return Ok(Exit::Ok);
                 }
             }
-            Err(error) => reconnect(observer, error, &mut backoff).await?,
-        }
-    }
-}
-
-/// Tries until there is a connection again, or trying cannot help.
-async fn reconnect(
-    observer: &mut Observer,
-    mut error: BrokerError,
-    backoff: &mut Backoff,
-) -> Result<(), Failure> {
-    loop {
-        if error.needs_operator() {
-            return Err(unreachable(error));
-        }
-        backoff.pause("watching", &error).await;
-        match observer.reconnect().await {
-            Ok(()) => return Ok(()),
-            Err(again) => error = again,
+            Err(error) => {
+                let again = observer.persist(error, &mut backoff, |_| {}).await;
+                again.map_err(unreachable)?;
+            }
         }
     }
 }

@@ -213,7 +213,8 @@ mod tests {
         crossterm::event::{KeyCode, KeyEvent},
     };
 
-    use super::{super::screen::tests::report, *};
+    use super::*;
+    use crate::report::tests::report;
 
     fn drawn(screen: &Screen, width: u16, height: u16) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();

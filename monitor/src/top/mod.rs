@@ -1,7 +1,6 @@
 //! `primepool top`: the pool live in the terminal.
 
 mod draw;
-mod pace;
 mod screen;
 mod terminal;
 

@@ -5,8 +5,10 @@ use std::{cmp::Ordering, time::Instant};
 use primepool_common::message::RunId;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::pace::Pace;
-use crate::report::{Report, RunLine};
+use crate::{
+    pace::Pace,
+    report::{Report, RunLine},
+};
 
 /// How runs are sorted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -140,34 +142,9 @@ impl Screen {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use primepool_common::pool::PoolView;
-
+mod tests {
     use super::*;
-    use crate::report::{
-        DeadLetters, node_lines, run_lines,
-        tests::{node_presence, run_presence},
-    };
-
-    /// A report with a node and these runs, each with its jobs per second, ten of which are done of 100.
-    pub(crate) fn report(runs: &[(&str, f64)]) -> Report {
-        let (mut view, now) = (PoolView::default(), Instant::now());
-        view.note(node_presence("n1"), now);
-        for (run, rate) in runs {
-            let fields =
-                format!(r#""what":"primes of 64 bits","jobs":100,"done":10,"jobs_per_s":{rate}"#);
-            view.note(run_presence(run, &fields), now);
-        }
-        Report {
-            broker: "amqp://u@h:5672/v".to_owned(),
-            nodes: node_lines(&view, now),
-            runs: run_lines(&view, now),
-            queues: Vec::new(),
-            dead: DeadLetters::default(),
-            alarms: vec!["look here".to_owned()],
-            unknown: Vec::new(),
-        }
-    }
+    use crate::report::tests::report;
 
     fn press(screen: &mut Screen, code: KeyCode) -> Option<Command> {
         screen.on_key(KeyEvent::from(code))

@@ -27,7 +27,7 @@ use super::{
     draw::draw,
     screen::{Command, Screen},
 };
-use crate::{Failure, observer::Observer};
+use crate::{Failure, observer::Observer, unreachable};
 
 /// How often the thread that reads keys looks whether the program still runs.
 const LOOK: Duration = Duration::from_millis(200);
@@ -62,10 +62,6 @@ pub(crate) async fn run(endpoint: Endpoint, every: Duration) -> Result<Exit, Fai
     };
     ratatui::restore();
     ended
-}
-
-fn unreachable(error: BrokerError) -> Failure {
-    (Exit::Unreachable, anyhow!(error))
 }
 
 /// Reads keys in a thread of its own: a terminal cannot be waited for together with a broker.

@@ -118,8 +118,10 @@ impl Membership {
         workers(&self.view, kind, self.status.consumers(), now)
     }
 
-    /// Notes how many units the consumers hold.
-    pub(super) fn note_held(&self, now: Instant) {
+    /// Notes who is in the pool, and how many units the consumers hold.
+    pub(super) fn note_pool(&self, now: Instant) {
+        let census = self.reader.is_some().then(|| self.view.census(now));
+        self.status.note_census(census);
         let kind = self.manifest.request.kind();
         let known = self.view.consumers(kind, now);
         let all_tell = self.reader.is_some() && known >= self.status.consumers().max(1);

@@ -103,7 +103,7 @@ impl Publisher {
 
     /// Adapts the window to the pool. A run that publishes everything has none.
     fn resize(&self) -> Result<(), FolderError> {
-        self.membership.note_held(Instant::now());
+        self.membership.note_pool(Instant::now());
         if self.ends_when_idle {
             return Ok(());
         }

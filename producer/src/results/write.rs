@@ -69,6 +69,9 @@ impl<A: Send + 'static> Sink<A> {
         self.files
             .metrics
             .write(&points::queue(&queue, Some(run), &state, figures.as_ref()));
+        if let Some(census) = self.status.census() {
+            self.files.metrics.write(&points::pool(run, &census));
+        }
     }
 
     /// A point for each outcome among the jobs of an answer. Counts are sums over them, times are of one job: the latency is

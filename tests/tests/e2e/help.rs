@@ -56,6 +56,11 @@ fn primepool() {
 }
 
 #[test]
+fn primepool_dashboard() {
+    insta::assert_snapshot!(help(Binary::Monitor, &["dashboard", "--help"]));
+}
+
+#[test]
 fn primepool_status() {
     insta::assert_snapshot!(help(Binary::Monitor, &["status", "--help"]));
 }

@@ -18,6 +18,7 @@ mod chaos;
 mod cluster;
 mod compare;
 mod compose;
+mod dashboard;
 mod dashboards;
 mod deploy;
 mod experiment;

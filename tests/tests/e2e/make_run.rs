@@ -132,11 +132,17 @@ fn jobs_in_kept_influxdb(results: &Results) -> f64 {
 #[test]
 fn without_metrics_there_is_no_database() {
     let dir = tempdir().unwrap();
-    let variables = [("METRICS", "off"), ("INFLUX_HOST", "http://127.0.0.1:1")];
+    let variables = [
+        ("METRICS", "off"),
+        ("INFLUX_HOST", "http://127.0.0.1:1"),
+        ("DASHBOARD", "on"),
+    ];
     let status = run(&dir, &variables, &["--count", "5", "--bits", "64"])
         .wait()
         .unwrap();
-    assert_eq!(status.code(), Some(0), "{}", read(&dir, "err"));
+    let err = read(&dir, "err");
+    assert_eq!(status.code(), Some(0), "{err}");
+    assert!(err.contains("dashboard: http://127.0.0.1:"), "{err}");
     let results = Results::read(dir.path());
     assert!(!results.folder.join("influxdb").exists());
     assert!(results.folder.join("metrics.lp").exists());
@@ -237,6 +243,7 @@ fn wrong_variables_are_refused_before_anything_starts() {
         (("CONSUMERS", "many"), "CONSUMERS is 'many'"),
         (("CONCURRENCY", "0x"), "CONCURRENCY is '0x'"),
         (("METRICS", "maybe"), "METRICS is 'maybe'"),
+        (("DASHBOARD", "yes"), "DASHBOARD is 'yes'"),
     ] {
         let status = run(&dir, &[variable], &[]).wait().unwrap();
         assert_eq!(status.code(), Some(2));

@@ -15,6 +15,8 @@ use primepool_tests::{Binary, Broker, Consumer, Finished, Process, Results, wait
 use serde_json::Value;
 use tempfile::tempdir;
 
+use crate::dashboard::Dashboard;
+
 fn primepool(dir: &Path, url: &str, args: &[&str]) -> Finished {
     Process::start(Binary::Monitor, dir, url, args).wait()
 }
@@ -128,11 +130,20 @@ fn watching_goes_on_after_the_broker_was_away() {
     let watching = Process::start(Binary::Monitor, dir.path(), &broker.url, &args);
     let reports = || watching.output().0.lines().count();
     wait_for("a report", || (reports() > 0).then_some(()));
+    let dashboard = Dashboard::start(dir.path(), &broker);
+    wait_for("a sample", || dashboard.pool("")["samples"].get(0).cloned());
     broker.kill();
     watching.wait_for_line("retrying");
+    wait_for("the trouble", || {
+        let trouble = dashboard.pool("")["trouble"].clone();
+        trouble.as_str()?.contains("trying again").then_some(())
+    });
     let before = reports();
     broker.start_again();
     wait_for("another report", || (reports() > before).then_some(()));
+    wait_for("no trouble", || {
+        dashboard.pool("")["trouble"].is_null().then_some(())
+    });
 }
 
 /// Waits until so many letters are in `primepool.dead`: those that were looked at are put back shortly

@@ -186,21 +186,29 @@ impl Pool {
         results
     }
 
+    fn secret(&self, name: &str) -> String {
+        let secrets = self.folder.path().join("infra/compose/secrets");
+        fs::read_to_string(secrets.join(name)).unwrap()
+    }
+
+    /// What a server answers at the address that the compose file gives to this machine.
+    fn get(&self, port: u16, path: &str, header: &str) -> String {
+        // HTTP 1.0: the body ends with the connection.
+        let script = "exec 3<>/dev/tcp/127.0.0.1/$1; \
+                      printf 'GET %s HTTP/1.0\\r\\nHost: 127.0.0.1\\r\\n%s\\r\\n\\r\\n' \"$2\" \"$3\" >&3; cat <&3";
+        let port = port.to_string();
+        let (ok, out, err) = self.run("bash", &["-c", script, "bash", &port, path, header]);
+        assert!(ok, "{err}");
+        let (_, body) = out.split_once("\r\n\r\n").unwrap();
+        body.to_owned()
+    }
+
     /// The value of an InfluxQL query for one number, asked at the address that the compose file gives to this machine.
     fn ask_influxdb(&self, query: &str) -> Option<f64> {
-        let token = fs::read_to_string(
-            self.folder
-                .path()
-                .join("infra/compose/secrets/influxdb-token"),
-        );
-        // HTTP 1.0: the body ends with the connection.
-        let script = "exec 3<>/dev/tcp/127.0.0.1/8086; \
-                      printf 'GET /query?db=primepool&q=%s HTTP/1.0\\r\\nAuthorization: Token %s\\r\\n\\r\\n' \"$1\" \"$2\" >&3; cat <&3";
+        let header = format!("Authorization: Token {}", self.secret("influxdb-token"));
         let query = query.replace(' ', "%20").replace('"', "%22");
-        let (ok, out, err) = self.run("bash", &["-c", script, "bash", &query, &token.unwrap()]);
-        assert!(ok, "{err}");
-        let (_, body) = out.split_once("\r\n\r\n")?;
-        let answer: Value = serde_json::from_str(body).unwrap();
+        let path = format!("/query?db=primepool&q={query}");
+        let answer: Value = serde_json::from_str(&self.get(8086, &path, &header)).unwrap();
         answer["results"][0]["series"][0]["values"][0][1].as_f64()
     }
 }
@@ -272,13 +280,17 @@ fn a_pool_in_containers() {
     let pool = Pool::new(engine, has_programs);
 
     pool.stage("make up");
-    let (ok, out, err) = pool.run("infra/compose/compose.sh", &["up", "consumer", "producer"]);
+    let (ok, out, err) = pool.run(
+        "infra/compose/compose.sh",
+        &["up", "consumer", "dashboard", "producer"],
+    );
     assert!(ok, "{out}{err}");
     assert!(out.contains("100 of 100 primes of 1024 bits"), "{out}{err}");
     for text in [
         "http://127.0.0.1:15672  user monitoring",
         "http://127.0.0.1:8086  user admin",
         "secrets/grafana-password",
+        "http://127.0.0.1:8265  open /?token=",
     ] {
         assert!(err.contains(text), "{text:?} is not in {err}");
     }
@@ -291,6 +303,18 @@ fn a_pool_in_containers() {
     let consumer = &pool.containers("consumer")[0];
     assert_eq!(status["nodes"][0]["node"], consumer[..12], "{status}");
     assert_eq!(status["queues"][0]["consumers"], 1, "{status}");
+
+    pool.stage("its page shows the same to whoever has the token");
+    let pool_json = |token: &str| {
+        let header = format!("Authorization: Bearer {token}");
+        pool.get(8265, "/pool.json", &header)
+    };
+    assert!(pool_json("0123456789abcdef").contains("wants its token"));
+    let token = pool.secret("dashboard-token");
+    wait_for("the consumer on the page", || {
+        let shown: Value = serde_json::from_str(&pool_json(&token)).unwrap();
+        (shown["report"]["nodes"][0]["node"] == consumer[..12]).then_some(())
+    });
 
     pool.stage("what runs is as the file says");
     assert_confined(&pool);
@@ -419,9 +443,11 @@ fn assert_confined(pool: &Pool) {
         .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
         .collect();
     assert!(passwords.len() >= 8);
-    for service in ["rabbitmq", "influxdb", "consumer"] {
+    for service in ["rabbitmq", "influxdb", "consumer", "dashboard"] {
         let container = pool.containers(service).remove(0);
-        pool.wait_for_health(&container, "healthy");
+        if service != "dashboard" {
+            pool.wait_for_health(&container, "healthy");
+        }
         let told = pool.inspect(&container);
         let text = told.to_string();
         assert!(

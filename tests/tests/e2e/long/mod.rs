@@ -3,6 +3,7 @@
 mod chaos;
 mod compare;
 mod compose;
+mod dashboard;
 mod experiment;
 mod protocol;
 mod spread;

@@ -18,7 +18,7 @@ const MOST: f64 = 1e12;
 
 /// The pace of a pool over the last minutes.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     nodes: HashMap<(String, u64), NodePace>,
     history: VecDeque<f64>,
 }
@@ -33,7 +33,7 @@ struct NodePace {
 
 impl Pace {
     /// Takes what the consumers have counted by `now`.
-    pub(super) fn note(&mut self, nodes: &[NodeLine], now: Instant) {
+    pub(crate) fn note(&mut self, nodes: &[NodeLine], now: Instant) {
         let mut before = std::mem::take(&mut self.nodes);
         for node in nodes.iter().filter(|node| node.silent_s.is_none()) {
             let key = (node.node.clone(), node.instance);
@@ -55,12 +55,12 @@ impl Pace {
     }
 
     /// Jobs per second of the whole pool at each look, oldest first.
-    pub(super) fn history(&self) -> impl DoubleEndedIterator<Item = f64> + ExactSizeIterator {
+    pub(crate) fn history(&self) -> impl DoubleEndedIterator<Item = f64> + ExactSizeIterator {
         self.history.iter().copied()
     }
 
     /// Jobs per second now.
-    pub(super) fn now(&self) -> f64 {
+    pub(crate) fn now(&self) -> f64 {
         self.history.back().copied().unwrap_or(0.0)
     }
 }

@@ -1,0 +1,108 @@
+//! `primepool dashboard`: the pool live as a web page, which only shows.
+
+mod access;
+mod history;
+mod server;
+
+use std::{
+    env,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::anyhow;
+use primepool_common::{
+    broker::{Backoff, BrokerError, Endpoint},
+    exit::Exit,
+    output::print,
+    shutdown::StopSignals,
+    text::reason,
+};
+use tokio::{
+    net::TcpListener,
+    time::{MissedTickBehavior, interval},
+};
+
+use self::{
+    access::{Access, Token},
+    history::History,
+    server::{Server, Shown},
+};
+use crate::{Failure, cli::DashboardArgs, observer::Observer, pace::Pace, unreachable};
+
+/// Serves the page until a signal ends it.
+///
+/// # Errors
+/// Other machines could see it without a token, the address cannot be listened on, or the broker cannot be reached at the start or
+/// refuses.
+pub(crate) async fn run(endpoint: Endpoint, args: &DashboardArgs) -> Result<Exit, Failure> {
+    let usage = |text: String| (Exit::Usage, anyhow!(text));
+    let incomplete = |error: std::io::Error| (Exit::Incomplete, anyhow!(error));
+    let variable = env::var("PRIMEPOOL_DASHBOARD_TOKEN").ok();
+    let token = Token::read(args.token_file.as_deref(), variable.as_deref()).map_err(usage)?;
+    let access = Access::new(args.listen, &args.hosts, token).map_err(usage)?;
+    let mut signals = StopSignals::listen().map_err(incomplete)?;
+    let shown = async {
+        let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+            usage(format!(
+                "cannot listen on {}: {error}; give another --listen ADDRESS:PORT, with port 0 for any",
+                args.listen
+            ))
+        })?;
+        let mut observer = Observer::connect(endpoint).await.map_err(unreachable)?;
+        let server = Server::new(
+            access,
+            Shown {
+                report: None,
+                history: History::new(args.interval),
+                trouble: None,
+            },
+        );
+        let address = listener.local_addr().map_err(incomplete)?;
+        print(&format!("http://{address}/")).map_err(|error| (Exit::Incomplete, anyhow!(error)))?;
+        tokio::select! {
+            never = server.clone().serve(listener) => match never {},
+            failed = look(&mut observer, &server, args.interval) => failed,
+        }
+    };
+    tokio::select! {
+        shown = shown => shown,
+        _ = signals.next() => Ok(Exit::Interrupted),
+    }
+}
+
+/// Looks at the pool for ever.
+async fn look(observer: &mut Observer, server: &Server, every: Duration) -> Result<Exit, Failure> {
+    let mut pace = Pace::default();
+    let mut tick = interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = observer.listen() => {}
+        }
+        match observer.report().await {
+            Ok(report) => {
+                pace.note(&report.nodes, Instant::now());
+                let mut shown = server.shown();
+                let departed = observer.take_departed();
+                shown.history.note(&report, &departed, pace.now(), now_ms());
+                shown.report = Some(report);
+                shown.trouble = None;
+            }
+            Err(error) => {
+                let tell = |error: &BrokerError| {
+                    let why = reason(&error.to_string());
+                    server.shown().trouble = Some(format!("trying again: {why}"));
+                };
+                let mut backoff = Backoff::new();
+                let again = observer.persist(error, &mut backoff, tell).await;
+                again.map_err(unreachable)?;
+            }
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+}
