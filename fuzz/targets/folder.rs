@@ -6,8 +6,9 @@ use primepool_common::message::{HexInteger, MAX_BODY_BYTES, MAX_INTEGER_BITS, de
 use primepool_fuzz::assert_brief;
 use primepool_producer::request::{Bounds, Weights};
 use primepool_producer::run_dir::{
-    EndedJobs, Manifest, Origin, Row, confirmed, factorization, write_lines,
+    EndedJobs, Manifest, Origin, Row, factorization, note_line, write_lines,
 };
+use rangemap::RangeSet;
 
 pub(crate) fn run(data: &[u8]) {
     match data.split_first() {
@@ -94,7 +95,8 @@ fn results(text: &str) {
 }
 
 fn journal(text: &str) {
-    let units = confirmed(text);
+    let mut units = RangeSet::new();
+    text.lines().for_each(|line| note_line(&mut units, line));
     let mut last: HashMap<&str, bool> = HashMap::new();
     for line in text.lines() {
         let unit = line.strip_prefix('-').unwrap_or(line);

@@ -128,13 +128,14 @@ pub(crate) struct TopArgs {
 
 const DASHBOARD_EXAMPLES: &str = "\
 Examples:
-  primepool dashboard                                  http://127.0.0.1:8265/ in a browser on this machine
-  PRIMEPOOL_DASHBOARD_TOKEN=$(openssl rand -hex 16) primepool dashboard --listen 0.0.0.0:8265
-                                                       for other machines: open http://HOST:8265/?token=TOKEN once
-  primepool dashboard --listen 127.0.0.1:0             any free port; the address is printed
+  primepool dashboard                         http://127.0.0.1:8265/ on this machine
+  primepool dashboard --listen 127.0.0.1:0    any free port; the address is printed
+  openssl rand -hex 16 >token
+  primepool dashboard --listen 0.0.0.0:8265 --token-file token
+                                              for all: open http://HOST:8265/?token=TOKEN once
 
-It keeps an hour, in memory; Grafana is for history. There is no TLS: beyond networks that you trust, put it behind a proxy
-that has it, or go through `ssh -L 8265:127.0.0.1:8265 HOST`.";
+It keeps an hour, in memory; Grafana is for history. There is no TLS: beyond networks that you
+trust, use a proxy that has it, or `ssh -L 8265:127.0.0.1:8265 HOST`.";
 
 #[derive(Debug, Args)]
 #[command(after_help = DASHBOARD_EXAMPLES)]

@@ -18,7 +18,7 @@ use super::{
     FolderError, Journal, Manifest, Repacking, Repackings,
     files::{file_error, open_lines, write_whole},
     integers::{IntegersFile, NewIntegers},
-    journal::confirmed,
+    journal,
     manifest::{WITH_INTEGERS, WITH_REPACKINGS},
 };
 use crate::request::{Packing, Request, Weights};
@@ -149,8 +149,9 @@ impl Folder {
     /// # Errors
     /// The file cannot be used.
     pub(crate) fn journal(&self) -> Result<(Journal, RangeSet<u64>), FolderError> {
-        let (file, path, text) = self.open_text("published")?;
-        Ok((Journal::new(file, path), confirmed(&text)))
+        let path = self.file("published");
+        let (file, confirmed) = journal::read(&path)?;
+        Ok((Journal::new(file, path), confirmed))
     }
 
     /// Opens the file of repackings; also gives those that are in it.

@@ -4,29 +4,69 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rangemap::RangeSet;
 
-use super::{FolderError, files::file_error};
+use super::{
+    FolderError,
+    files::{file_error, open_lines, replace},
+};
 
-/// The units of a journal that the broker has: those whose last line says so.
-#[must_use]
-pub fn confirmed(journal: &str) -> RangeSet<u64> {
-    let mut confirmed = RangeSet::new();
-    let one = |unit: u64| Some(unit..unit.checked_add(1)?);
-    for line in journal.lines() {
-        if let Some(unit) = line.strip_prefix('-') {
-            if let Some(units) = unit.parse().ok().and_then(one) {
-                confirmed.remove(units);
-            }
-        } else if let Some(units) = line.parse().ok().and_then(one) {
-            confirmed.insert(units);
-        }
+/// Lines in which a journal may say what fewer could, before it is written anew.
+const IDLE_LINES: usize = 100_000;
+
+/// Takes a line of a journal into the units that the broker has. The last word on a unit counts; lines
+/// that are none say nothing.
+pub fn note_line(confirmed: &mut RangeSet<u64>, line: &str) {
+    let (is_confirmed, units) = match line.strip_prefix('-') {
+        Some(units) => (false, units),
+        None => (true, line),
+    };
+    let units = match units.split_once("..") {
+        Some((first, end)) => first.parse().ok().zip(end.parse().ok()),
+        None => units
+            .parse()
+            .ok()
+            .and_then(|unit: u64| Some((unit, unit.checked_add(1)?))),
+    };
+    match units {
+        Some((first, end)) if first < end && is_confirmed => confirmed.insert(first..end),
+        Some((first, end)) if first < end => confirmed.remove(first..end),
+        _ => {}
     }
-    confirmed
+}
+
+/// The units of the journal at `path` that the broker has. One that is much longer than it needs to be is
+/// written anew first, as ranges: a killed process leaves the old one or the new one.
+///
+/// # Errors
+/// The file cannot be read or written, or is no text.
+pub(super) fn read(path: &Path) -> Result<(File, RangeSet<u64>), FolderError> {
+    let (mut confirmed, mut lines, mut damage) = (RangeSet::new(), 0, None);
+    let each = |line: &[u8]| {
+        lines += 1;
+        match str::from_utf8(line) {
+            Ok(line) => note_line(&mut confirmed, line.trim_end()),
+            Err(error) => damage = Some(error.to_string()),
+        }
+    };
+    let mut file = open_lines(path, each).map_err(file_error("open", path))?;
+    if let Some(reason) = damage {
+        let path = path.to_owned();
+        return Err(FolderError::Damaged { path, reason });
+    }
+    if lines > confirmed.len() + IDLE_LINES {
+        let ranges = confirmed.iter();
+        let text: String = ranges
+            .map(|units| format!("{}..{}\n", units.start, units.end))
+            .collect();
+        replace(path, text.as_bytes()).map_err(file_error("write", path))?;
+        file = open_lines(path, |_| {}).map_err(file_error("open", path))?;
+    }
+    Ok((file, confirmed))
 }
 
 /// The journal of the units that the broker has confirmed; clones share it.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `manifest.json` | what was asked for and how it is packed: every unit can be made again from it |
 //! | `integers` | the integers of its jobs, where they have any; see [`integers`] |
-//! | `published` | the numbers of the units that the broker has confirmed, a line each; with a `-` when one is to be done again. The last word counts |
+//! | `published` | the numbers of the units that the broker has confirmed, a line each, or ranges such as `0..12`; with a `-` when one is to be done again. The last word counts |
 //! | `packing` | how units were packed anew while the run went on, a line each; the sizes at its start are in the manifest |
 //! | `results.jsonl` | a line for each job that has ended (`--output` puts it elsewhere) |
 //! | `metrics.lp` | the run's metrics, in InfluxDB's line protocol |
@@ -31,7 +31,7 @@ pub(crate) use files::{file_error, read_lines, write_whole};
 pub(crate) use folder::Folder;
 pub(crate) use integers::{IntegersFile, IntegersWriter, NewIntegers};
 pub use job_set::JobSet;
-pub use journal::confirmed;
+pub use journal::note_line;
 pub(crate) use journal::{Journal, Publication};
 pub use manifest::Manifest;
 pub(crate) use repacking::{Repacking, Repackings};

@@ -86,6 +86,31 @@ fn a_unit_to_be_done_again_is_not_published() {
 }
 
 #[test]
+fn a_long_journal_is_written_anew_and_goes_on() {
+    let runs = tempfile::tempdir().unwrap();
+    let folder = create(runs.path(), None).unwrap();
+    let (journal, _) = folder.journal().unwrap();
+    let all: Vec<u64> = (0..150_000).collect();
+    journal.add(&publish(&journal, &all)).unwrap();
+    journal.retract(&[7]).unwrap();
+    let length = || folder.file("published").metadata().unwrap().len();
+    assert!(length() > 900_000);
+    let (journal, confirmed) = folder.journal().unwrap();
+    let ranges: Vec<_> = confirmed.iter().cloned().collect();
+    assert_eq!(ranges, [0..7, 8..150_000]);
+    assert_eq!(length(), "0..7\n8..150000\n".len() as u64);
+    journal.add(&publish(&journal, &[7])).unwrap();
+    journal.retract(&[9]).unwrap();
+    let (_, confirmed) = folder.journal().unwrap();
+    assert_eq!(
+        confirmed.iter().cloned().collect::<Vec<_>>(),
+        [0..9, 10..150_000]
+    );
+    let written = std::fs::read_to_string(folder.file("published")).unwrap();
+    assert_eq!(written, "0..7\n8..150000\n7\n-9\n");
+}
+
+#[test]
 fn what_was_published_before_answers_were_lost_does_not_count() {
     let runs = tempfile::tempdir().unwrap();
     let folder = create(runs.path(), None).unwrap();
