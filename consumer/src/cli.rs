@@ -44,7 +44,8 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_CONCURRENCY", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_WORKERS)))]
     concurrency: Option<u32>,
 
-    /// Units of each kind that the broker hands over before the first of them is acknowledged [default: twice --concurrency]
+    /// Units of each kind that the broker hands over before the first of them is acknowledged [default: twice
+    /// --concurrency, and more of short ones: as many as a worker does in 100 ms]
     #[arg(long, env = "PRIMEPOOL_PREFETCH", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     prefetch: Option<u16>,
 
@@ -117,8 +118,8 @@ pub struct HealthArgs {
 pub struct Settings {
     /// Compute threads.
     pub concurrency: u32,
-    /// Unacknowledged units of each kind.
-    pub prefetch: u16,
+    /// Unacknowledged units of each kind, if they do not follow the length of units.
+    pub prefetch: Option<u16>,
     /// Kinds of jobs to take.
     pub kinds: Vec<JobKind>,
     /// Name of this node.
@@ -155,11 +156,10 @@ impl Cli {
         let concurrency = self
             .concurrency
             .unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1));
-        // One unit to work on and one at hand for each worker: enough to hide the way to the broker and back.
-        let prefetch = self
-            .prefetch
-            .unwrap_or_else(|| u16::try_from(2 * concurrency).unwrap_or(u16::MAX));
-        if u32::from(prefetch) < concurrency {
+        let prefetch = self.prefetch;
+        if let Some(prefetch) = prefetch
+            && u32::from(prefetch) < concurrency
+        {
             tracing::warn!(
                 prefetch,
                 concurrency,

@@ -30,6 +30,18 @@ pub(crate) trait Compute {
         answer: &mut dyn FnMut(u64, JobOutcome, u64),
     ) -> Result<(), Error>;
 
+    /// Works on all jobs of units of one run that search for primes of the same size by the same method, and hands out
+    /// each answer as `(place, outcome, candidates)`: the place among the jobs of all of them.
+    ///
+    /// # Errors
+    /// As [`Compute::run`].
+    fn search_together(
+        &mut self,
+        units: &[&WorkUnit],
+        cancel: &Cancel,
+        answer: &mut dyn FnMut(usize, JobOutcome, u64),
+    ) -> Result<(), Error>;
+
     /// Starts afresh after a panic.
     fn renew(&mut self);
 }
@@ -64,7 +76,42 @@ impl EngineCompute {
     }
 }
 
+/// Where the candidates of a job come from.
+fn stream(unit: &WorkUnit, job: u64) -> Stream {
+    unit.seed
+        .map_or_else(Stream::os, |seed| Stream::seeded(seed, job))
+}
+
+fn found_prime(found: Found) -> (JobOutcome, u64) {
+    let value = Some(HexInteger(found.prime));
+    (JobOutcome::Ok { value }, found.candidates)
+}
+
 impl Compute for EngineCompute {
+    fn search_together(
+        &mut self,
+        units: &[&WorkUnit],
+        cancel: &Cancel,
+        answer: &mut dyn FnMut(usize, JobOutcome, u64),
+    ) -> Result<(), Error> {
+        let (form, bits, method) = match units.first().map(|unit| &unit.work) {
+            Some(Work::Prime(work)) => (Form::Prime, work.bits, work.method),
+            Some(Work::SafePrime(work)) => (Form::SafePrime, work.bits, work.method),
+            _ => return Ok(()),
+        };
+        let jobs = units.iter().flat_map(|unit| {
+            let jobs = unit.first..unit.first + unit.work.count();
+            jobs.map(|job| stream(unit, job))
+        });
+        let mut streams: Vec<Stream> = jobs.collect();
+        let mut found = |place, found| {
+            let (outcome, candidates) = found_prime(found);
+            answer(place, outcome, candidates);
+        };
+        self.engine
+            .primes_by(method.into(), form, bits, &mut streams, cancel, &mut found)
+    }
+
     fn renew(&mut self) {
         // The processor had the kernel before.
         if let Ok(new) = Self::new(self.engine.kernel()) {
@@ -80,27 +127,16 @@ impl Compute for EngineCompute {
         answer: &mut dyn FnMut(u64, JobOutcome, u64),
     ) -> Result<(), Error> {
         let first = unit.first + jobs.offset;
-        let ok = |found: Found| JobOutcome::Ok {
-            value: Some(HexInteger(found.prime)),
-        };
         let mut primes = |method: Method, form, bits| {
             let mut streams: Vec<Stream> = (first..first + jobs.count)
-                .map(|job| {
-                    unit.seed
-                        .map_or_else(Stream::os, |seed| Stream::seeded(seed, job))
-                })
+                .map(|job| stream(unit, job))
                 .collect();
-            self.engine.primes_by(
-                method.into(),
-                form,
-                bits,
-                &mut streams,
-                cancel,
-                &mut |i, found| {
-                    let candidates = found.candidates;
-                    answer(first + i as u64, ok(found), candidates);
-                },
-            )
+            let mut found = |i: usize, found| {
+                let (outcome, candidates) = found_prime(found);
+                answer(first + i as u64, outcome, candidates);
+            };
+            self.engine
+                .primes_by(method.into(), form, bits, &mut streams, cancel, &mut found)
         };
         let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
         match &unit.work {
@@ -108,9 +144,8 @@ impl Compute for EngineCompute {
             Work::SafePrime(work) => primes(work.method, Form::SafePrime, work.bits),
             Work::NextPrime(work) => {
                 for (n, job) in work.after.listed()[range].iter().zip(first..) {
-                    let found = self.engine.next_prime(&n.0, cancel)?;
-                    let candidates = found.candidates;
-                    answer(job, ok(found), candidates);
+                    let (outcome, candidates) = found_prime(self.engine.next_prime(&n.0, cancel)?);
+                    answer(job, outcome, candidates);
                 }
                 Ok(())
             }
@@ -153,6 +188,44 @@ impl Compute for EngineCompute {
             }
         }
     }
+}
+
+/// Works on units that go together, and answers the jobs of each in order. Nothing if that did not come to its end: each has
+/// to be done alone then. One unit is always done alone.
+pub(crate) fn run_together<C: Compute>(
+    compute: &mut C,
+    units: &[&WorkUnit],
+    cancel: &Cancel,
+) -> Option<Vec<Vec<JobAnswer>>> {
+    if units.len() < 2 {
+        return None;
+    }
+    let start = Instant::now();
+    let counts = units.iter().map(|unit| unit.work.count());
+    let count = counts.clone().sum();
+    let mut answers = Answers(vec![None; count as usize]);
+    let mut answer = |place: usize, outcome, candidates| {
+        answers.0[place] = Some(JobAnswer {
+            outcome,
+            compute_us: 0,
+            candidates,
+        });
+    };
+    let run = || compute.search_together(units, cancel, &mut answer);
+    // Unwind safe: after a panic `compute` is replaced, and the answers are dropped.
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return None,
+        Err(_) => {
+            compute.renew();
+            return None;
+        }
+    }
+    let all = Jobs { offset: 0, count };
+    answers.share_time(all, |_| true, start.elapsed().as_secs_f64() * 1e6);
+    let mut answers = answers.finish().into_iter();
+    let each = counts.map(|count| answers.by_ref().take(count as usize).collect());
+    Some(each.collect())
 }
 
 /// Works on a whole unit and answers its jobs in order. A panic is the failure of the job that panics: the unit's other jobs
@@ -456,6 +529,21 @@ mod tests {
     }
 
     impl Compute for Fragile {
+        fn search_together(
+            &mut self,
+            units: &[&WorkUnit],
+            _: &Cancel,
+            answer: &mut dyn FnMut(usize, JobOutcome, u64),
+        ) -> Result<(), Error> {
+            let jobs: u64 = units.iter().map(|unit| unit.work.count()).sum();
+            for place in 0..jobs {
+                self.broken |= place == self.bad;
+                assert!(!self.broken, "out of luck");
+                answer(place as usize, JobOutcome::Ok { value: None }, 1);
+            }
+            Ok(())
+        }
+
         fn renew(&mut self) {
             self.broken = false;
         }
@@ -494,6 +582,50 @@ mod tests {
             assert_eq!(failed, i == 2, "{answer:?}");
         }
         assert!(!compute.broken, "the next unit gets a new one");
+    }
+
+    #[test]
+    fn units_together_give_what_each_gives_alone() {
+        let mut compute = EngineCompute::new(Kernel::fastest()).unwrap();
+        let cancel = Cancel::new();
+        for method in [Method::Incremental, Method::Uniform] {
+            let mut units: Vec<_> = (0..3).map(|_| unit(prime(256, 2, method))).collect();
+            for (number, unit) in units.iter_mut().enumerate() {
+                unit.first = 5 * number as u64;
+            }
+            let units: Vec<&WorkUnit> = units.iter().collect();
+            let together = run_together(&mut compute, &units, &cancel).unwrap();
+            assert_eq!(together.len(), 3);
+            for (unit, answers) in units.iter().zip(together) {
+                let alone = run_unit(&mut compute, unit, &cancel).unwrap();
+                let outcome = |answer: &JobAnswer| answer.outcome.clone();
+                let together: Vec<_> = answers.iter().map(outcome).collect();
+                assert_eq!(together, alone.iter().map(outcome).collect::<Vec<_>>());
+                assert!(answers.iter().all(|answer| answer.compute_us > 0));
+            }
+        }
+        assert!(
+            run_together(
+                &mut compute,
+                &[&unit(prime(64, 1, Method::Uniform))],
+                &cancel
+            )
+            .is_none()
+        );
+        cancel.cancel();
+        let long = [&unit(safe_prime(4096, 1)), &unit(safe_prime(4096, 1))];
+        assert!(run_together(&mut compute, &long, &cancel).is_none());
+    }
+
+    #[test]
+    fn a_panic_in_one_of_several_units_leaves_them_to_be_done_alone() {
+        let unit = unit(prime(64, 2, Method::Uniform));
+        let mut compute = fragile(3);
+        assert!(run_together(&mut compute, &[&unit, &unit], &Cancel::new()).is_none());
+        assert!(!compute.broken, "renewed");
+        let mut compute = fragile(9);
+        let answers = run_together(&mut compute, &[&unit, &unit], &Cancel::new()).unwrap();
+        assert_eq!((answers.len(), answers[1].len()), (2, 2));
     }
 
     #[test]

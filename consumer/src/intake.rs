@@ -2,13 +2,14 @@
 //! the connection or a subscription ends.
 
 use std::{
-    pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use crossbeam_channel::Sender;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream, SelectAll},
+};
 use lapin::{
     Acker, Channel, Connection,
     message::Delivery,
@@ -17,12 +18,12 @@ use lapin::{
 };
 use primepool_common::{
     broker::{Backoff, BrokerError, ControlReader, Endpoint, declare, in_time, queue_state},
-    message::{CONTENT_TYPE, Control, Instruction, WorkUnit, decode_unit},
+    message::{CONTENT_TYPE, Control, Instruction, JobKind, WorkUnit, decode_unit},
     topology,
 };
 use tokio::{
     sync::{mpsc::UnboundedSender, watch},
-    time::{sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{debug, error_span, info, warn};
 
@@ -32,8 +33,9 @@ use crate::{
     ledger::{self, Ledger},
     metrics::Queues,
     node::Node,
+    prefetch::Prefetch,
     running::Running,
-    workers::Task,
+    tasks::{Task, Tasks},
 };
 
 /// What the intake works with.
@@ -43,9 +45,10 @@ pub(crate) struct Intake {
     pub settings: Settings,
     pub node: Arc<Node>,
     /// Where the units go.
-    pub tasks: Sender<Task>,
+    pub tasks: Tasks,
     pub outgoing: UnboundedSender<Outgoing>,
     pub ledger: Ledger,
+    pub prefetch: Prefetch,
     /// What is at work.
     pub running: Running,
     /// Whose length is told to the metrics.
@@ -59,6 +62,9 @@ const LEAVE_FIRST: Duration = Duration::from_millis(300);
 
 /// How often that pause is doubled.
 const LEAVE_DOUBLINGS: u32 = 9;
+
+/// Time between two looks at the length of units.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Longest time that the broker may take over the subscriptions.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -78,8 +84,15 @@ impl Session {
     }
 }
 
-/// A stream of deliveries that says when it ends.
-type Deliveries = Pin<Box<dyn Stream<Item = Option<lapin::Result<Delivery>>> + Send>>;
+/// What comes of the subscriptions: for each the generation that it is of, and a delivery or its end.
+type Deliveries = SelectAll<BoxStream<'static, (u32, Option<lapin::Result<Delivery>>)>>;
+
+/// Subscriptions to the queues of all kinds. Another prefetch takes others: it is that of a subscription.
+struct Subscriptions {
+    deliveries: Deliveries,
+    tags: Vec<String>,
+    generation: u32,
+}
 
 impl Intake {
     /// Takes units until told to stop; gives the session that they came by.
@@ -118,77 +131,113 @@ impl Intake {
         // Before the first unit comes: it may be one of a run that was cancelled.
         let mut control = ControlReader::open_or_warn(&connection).await;
         let channel = connection.create_channel().await?;
-        channel
-            .basic_qos(self.settings.prefetch, BasicQosOptions::default())
-            .await?;
-        let subscribed = self.subscribe(&channel);
-        let (tags, mut deliveries) =
-            in_time("a subscription", SUBSCRIBE_TIMEOUT, subscribed).await??;
+        let mut subscriptions = Subscriptions {
+            deliveries: SelectAll::new(),
+            tags: Vec::new(),
+            generation: 0,
+        };
+        self.subscribe(&channel, &mut subscriptions).await?;
         self.node.set_consuming(true);
         *was_connected = true;
         backoff.reset();
-        info!(broker = %self.endpoint, kinds = %tags.join(","), prefetch = self.settings.prefetch, "consuming");
+        let kinds = subscriptions.tags.join(",");
+        info!(broker = %self.endpoint, %kinds, prefetch = self.prefetch.units(), "consuming");
         if let Some(kind) = self.settings.kinds.first() {
             let state = queue_state(&connection, &topology::jobs_queue(*kind)).await?;
             self.node.pool_consumers.store(state.consumers, Relaxed);
         }
         let mut stop = self.stop.clone();
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 message = ControlReader::next_of(&mut control) => self.heed(&message),
-                next = deliveries.next() => match next.flatten() {
-                    Some(Ok(delivery)) => self.receive(delivery),
-                    Some(Err(error)) => return Err(error.into()),
+                next = subscriptions.deliveries.next() => match next {
+                    Some((_, Some(Ok(delivery)))) => self.receive(delivery),
+                    Some((_, Some(Err(error)))) => return Err(error.into()),
+                    // Another one has taken its place.
+                    Some((generation, None)) if generation != subscriptions.generation => {}
                     // The broker cancelled the subscription: its queue is gone, or a unit outlasted the broker's
                     // acknowledgement timeout.
-                    None => return Err(BrokerError::Lost {
+                    Some((_, None)) | None => return Err(BrokerError::Lost {
                         reason: "a subscription ended".to_owned(),
                     }),
                 },
+                _ = look.tick() => {
+                    let (busy, units) = self.node.work_done();
+                    if self.prefetch.look(busy, units) {
+                        debug!(prefetch = self.prefetch.units(), "subscribing anew");
+                        self.subscribe(&channel, &mut subscriptions).await?;
+                    }
+                }
                 // What it gives must not be held while the queues are looked at.
                 _ = async { stop.wait_for(|stop| *stop).await.is_ok() } => break,
                 () = self.queues.due() => self.queues.look(&connection).await,
             }
         }
-        self.unsubscribe(&channel, &tags, deliveries).await;
+        self.unsubscribe(&channel, subscriptions).await;
         Ok(Session {
             connection,
             _channel: channel,
         })
     }
 
-    async fn subscribe(&self, channel: &Channel) -> Result<(Vec<String>, Deliveries), BrokerError> {
-        let mut streams = Vec::new();
-        let mut tags = Vec::new();
-        for kind in &self.settings.kinds {
-            let consumer = channel
-                .basic_consume(
-                    topology::jobs_queue(*kind).into(),
-                    kind.as_str().into(),
-                    BasicConsumeOptions::default(),
-                    FieldTable::default(),
-                )
-                .await?;
-            // `select_all` swallows the end of one of its streams; it must be seen.
-            let end = stream::once(async { None });
-            streams.push(consumer.map(Some).chain(end).boxed());
-            tags.push(kind.to_string());
-        }
-        Ok((tags, stream::select_all(streams).boxed()))
+    /// Subscribes with the prefetch of now, and ends the subscriptions before: what these have brought is
+    /// still received.
+    async fn subscribe(
+        &self,
+        channel: &Channel,
+        subscriptions: &mut Subscriptions,
+    ) -> Result<(), BrokerError> {
+        let before = std::mem::take(&mut subscriptions.tags);
+        subscriptions.generation += 1;
+        let all = async {
+            let prefetch = self.prefetch.units();
+            let options = BasicQosOptions::default();
+            channel.basic_qos(prefetch, options).await?;
+            for kind in &self.settings.kinds {
+                self.subscribe_to(channel, *kind, subscriptions).await?;
+            }
+            cancel(channel, &before).await;
+            Ok(())
+        };
+        in_time("a subscription", SUBSCRIBE_TIMEOUT, all).await?
+    }
+
+    async fn subscribe_to(
+        &self,
+        channel: &Channel,
+        kind: JobKind,
+        subscriptions: &mut Subscriptions,
+    ) -> Result<(), BrokerError> {
+        let generation = subscriptions.generation;
+        let tag = match generation {
+            1 => kind.to_string(),
+            _ => format!("{kind}-{generation}"),
+        };
+        let consumer = channel
+            .basic_consume(
+                topology::jobs_queue(kind).into(),
+                tag.as_str().into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        // The end of one of several streams would not be seen.
+        let end = stream::once(async { None });
+        let deliveries = consumer.map(Some).chain(end);
+        let marked = deliveries.map(move |delivery| (generation, delivery));
+        subscriptions.deliveries.push(marked.boxed());
+        subscriptions.tags.push(tag);
+        Ok(())
     }
 
     /// Ends the subscriptions and gives back what they had brought but nobody had read.
-    async fn unsubscribe(&self, channel: &Channel, tags: &[String], mut deliveries: Deliveries) {
-        for tag in tags {
-            let cancelled = channel
-                .basic_cancel(tag.as_str().into(), BasicCancelOptions::default())
-                .await;
-            if let Err(error) = cancelled {
-                debug!(kind = %tag, %error, "cannot cancel a subscription");
-            }
-        }
+    async fn unsubscribe(&self, channel: &Channel, subscriptions: Subscriptions) {
+        cancel(channel, &subscriptions.tags).await;
+        let mut deliveries = subscriptions.deliveries;
         let moment = Duration::from_millis(50);
-        while let Ok(Some(item)) = timeout(moment, deliveries.next()).await {
+        while let Ok(Some((_, item))) = timeout(moment, deliveries.next()).await {
             if let Some(Ok(delivery)) = item {
                 ledger::hand_back(&delivery.acker).await;
             }
@@ -286,8 +335,7 @@ impl Intake {
                 unit,
                 redelivered: delivery.redelivered,
             };
-            // The workers hold the other end for as long as this process lives.
-            let _ = self.tasks.send(task);
+            self.tasks.push(task);
         }
     }
 
@@ -308,6 +356,18 @@ impl Intake {
     fn send(&self, outgoing: Outgoing) {
         // The receiver lives until the drain is over.
         let _ = self.outgoing.send(outgoing);
+    }
+}
+
+/// Ends these subscriptions.
+async fn cancel(channel: &Channel, tags: &[String]) {
+    for tag in tags {
+        let cancelled = channel
+            .basic_cancel(tag.as_str().into(), BasicCancelOptions::default())
+            .await;
+        if let Err(error) = cancelled {
+            debug!(%tag, %error, "cannot cancel a subscription");
+        }
     }
 }
 

@@ -21,8 +21,10 @@ pub mod ledger;
 mod machine;
 mod metrics;
 pub mod node;
+mod prefetch;
 mod running;
 mod service;
+mod tasks;
 mod workers;
 
 use primepool_common::{broker::Endpoint, exit::Exit, metrics::Source};

@@ -5,7 +5,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use primepool_common::{clock::unix_ns, message::NodeSample};
@@ -27,6 +27,8 @@ pub struct Node {
     pub jobs_ok: AtomicU64,
     /// Jobs that failed or were rejected.
     pub jobs_failed: AtomicU64,
+    /// Units that workers are done with.
+    pub(crate) units_done: AtomicU64,
     /// Whether the subscriptions stand.
     pub consuming: AtomicBool,
     /// Whether answers can be published.
@@ -62,6 +64,7 @@ impl Node {
             workers: (0..workers).map(|_| Worker::default()).collect(),
             jobs_ok: AtomicU64::new(0),
             jobs_failed: AtomicU64::new(0),
+            units_done: AtomicU64::new(0),
             consuming: AtomicBool::new(false),
             publishing: AtomicBool::new(false),
             connection_changed: Notify::new(),
@@ -104,12 +107,9 @@ impl Node {
         self.machine().refresh();
     }
 
-    /// The state right now. Takes some 50 µs.
-    #[must_use]
-    pub fn sample(&self) -> NodeSample {
-        let now = self.now_ns();
-        let mut busy_ns = 0;
-        let mut busy_workers = 0;
+    /// Nanoseconds that workers have been busy until `now`, and how many are.
+    fn work(&self, now: u64) -> (u64, u32) {
+        let (mut busy_ns, mut busy_workers) = (0, 0);
         for worker in &self.workers {
             busy_ns += worker.done_ns.load(Relaxed);
             let since = worker.since_ns.load(Relaxed);
@@ -118,6 +118,21 @@ impl Node {
                 busy_ns += now.saturating_sub(since);
             }
         }
+        (busy_ns, busy_workers)
+    }
+
+    /// Time that workers have been busy, and the units that they have done in it.
+    pub(crate) fn work_done(&self) -> (Duration, u64) {
+        let (busy_ns, _) = self.work(self.now_ns());
+        let units = self.units_done.load(Relaxed);
+        (Duration::from_nanos(busy_ns), units)
+    }
+
+    /// The state right now. Takes some 50 µs.
+    #[must_use]
+    pub fn sample(&self) -> NodeSample {
+        let now = self.now_ns();
+        let (busy_ns, busy_workers) = self.work(now);
         let mut machine = self.machine();
         let (cpu_s, rss_bytes) = machine.process();
         let (mem_used_bytes, mem_total_bytes) = machine.memory();
@@ -175,7 +190,7 @@ fn seconds(ns: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{thread, time::Duration};
+    use std::thread;
 
     use super::*;
 

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crossbeam_channel::Receiver;
 use primepool_common::{
     broker::{BrokerError, Endpoint},
     exit::Exit,
@@ -31,8 +30,10 @@ use crate::{
     ledger::Ledger,
     metrics::{Queues, report_node, write_node},
     node::Node,
+    prefetch::Prefetch,
     running::Running,
-    workers::{self, Finished, Task},
+    tasks::Tasks,
+    workers::{self, Finished},
 };
 
 /// After the drain time is over: how long to wait for the units to be given back and the connections to be closed.
@@ -60,13 +61,13 @@ pub(crate) async fn run(
     ));
     let ledger = Ledger::default();
     let running = Running::new();
-    let (tasks, waiting) = workers::channel();
+    let tasks = Tasks::new(settings.concurrency);
     let (finished, done) = mpsc::unbounded_channel();
     workers::start(
         &node,
         settings.concurrency,
         kernel,
-        &waiting,
+        &tasks,
         &finished,
         &ledger,
         &running,
@@ -76,7 +77,6 @@ pub(crate) async fn run(
     info!(
         version = env!("CARGO_PKG_VERSION"),
         concurrency = settings.concurrency,
-        prefetch = settings.prefetch,
         kernel = kernel.name(),
         pid = process::id(),
         "starting"
@@ -94,7 +94,8 @@ pub(crate) async fn run(
         endpoint,
         settings: settings.clone(),
         node: Arc::clone(&node),
-        tasks,
+        tasks: tasks.clone(),
+        prefetch: Prefetch::new(settings.concurrency, settings.prefetch),
         outgoing,
         ledger: ledger.clone(),
         running: running.clone(),
@@ -129,9 +130,8 @@ pub(crate) async fn run(
     let deadline = Instant::now() + settings.drain_timeout;
     let _ = stop.send(true);
     let session = timeout_at(deadline + GRACE, intake).await;
-    drain(&ledger, &waiting, &running, deadline).await;
-    // Ends once the workers are gone; they end with the channel of their tasks.
-    drop(waiting);
+    drain(&ledger, &tasks, &running, deadline).await;
+    tasks.close();
     forward.abort();
     let _ = forward.await;
     let confirmed = timeout(GRACE, &mut answers).await.is_ok();
@@ -207,9 +207,9 @@ async fn forward(
 }
 
 /// Gives back what no worker has begun, waits for the rest until the deadline, then cancels it.
-async fn drain(ledger: &Ledger, waiting: &Receiver<Task>, running: &Running, deadline: Instant) {
+async fn drain(ledger: &Ledger, tasks: &Tasks, running: &Running, deadline: Instant) {
     let mut returned = 0;
-    while let Ok(task) = waiting.try_recv() {
+    while let Some(task) = tasks.take_back() {
         ledger.hand_back(&task.key()).await;
         returned += 1;
     }

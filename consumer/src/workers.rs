@@ -3,34 +3,18 @@
 
 use std::{io, sync::Arc, sync::atomic::Ordering::Relaxed, thread};
 
-use crossbeam_channel::{Receiver, Sender};
-use primepool_common::message::{JobOutcome, UnitAnswer, VERSION, WorkUnit};
+use primepool_common::message::{JobAnswer, JobOutcome, UnitAnswer, VERSION, WorkUnit};
 use primepool_engine::Kernel;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{Span, debug, error_span};
 
 use crate::{
-    compute::{EngineCompute, run_unit},
+    compute::{Cancelled, EngineCompute, run_together, run_unit},
     ledger::{Ledger, UnitKey},
     node::Node,
     running::{Running, Stop},
+    tasks::{Task, Tasks},
 };
-
-/// A unit for the workers.
-#[derive(Debug)]
-pub(crate) struct Task {
-    pub unit: WorkUnit,
-    /// Whether the broker had handed it out before.
-    pub redelivered: bool,
-}
-
-impl Task {
-    /// The unit's name in the ledger.
-    #[must_use]
-    pub(crate) fn key(&self) -> UnitKey {
-        (self.unit.run.clone(), self.unit.unit)
-    }
-}
 
 /// What became of a task.
 #[derive(Debug)]
@@ -43,7 +27,7 @@ pub(crate) enum Finished {
     Drop(UnitKey),
 }
 
-/// Starts `count` threads that take from `tasks` until its senders are gone.
+/// Starts `count` threads that take from `tasks` until there will be none.
 ///
 /// # Errors
 /// The system gives no more threads, or the processor does not have the kernel.
@@ -51,7 +35,7 @@ pub(crate) fn start(
     node: &Arc<Node>,
     count: u32,
     kernel: Kernel,
-    tasks: &Receiver<Task>,
+    tasks: &Tasks,
     finished: &UnboundedSender<Finished>,
     ledger: &Ledger,
     running: &Running,
@@ -74,17 +58,10 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// The channel that the workers take from.
-#[must_use]
-pub(crate) fn channel() -> (Sender<Task>, Receiver<Task>) {
-    // Bounded by what the broker hands out unacknowledged.
-    crossbeam_channel::unbounded()
-}
-
 struct Worker {
     number: u32,
     node: Arc<Node>,
-    tasks: Receiver<Task>,
+    tasks: Tasks,
     finished: UnboundedSender<Finished>,
     ledger: Ledger,
     running: Running,
@@ -92,35 +69,58 @@ struct Worker {
 
 impl Worker {
     fn run(self, mut compute: EngineCompute) {
-        for task in &self.tasks {
-            if !self.ledger.claim(&task.key()) {
-                continue;
-            }
-            let finished = if self.running.is_cancelled(&task.unit) {
-                Finished::Drop(task.key())
-            } else {
-                self.work(&mut compute, task)
-            };
-            if self.finished.send(finished).is_err() {
-                return;
+        while let Some(mut tasks) = self.tasks.take() {
+            tasks.retain(|task| self.ledger.claim(&task.key()));
+            let (cancelled, tasks): (Vec<_>, Vec<_>) = tasks
+                .into_iter()
+                .partition(|task| self.running.is_cancelled(&task.unit));
+            let dropped = cancelled.iter().map(|task| Finished::Drop(task.key()));
+            let finished = dropped.chain(self.work(&mut compute, tasks));
+            for finished in finished {
+                if self.finished.send(finished).is_err() {
+                    return;
+                }
             }
         }
     }
 
-    fn work(&self, compute: &mut EngineCompute, task: Task) -> Finished {
+    /// Works on units that go together.
+    fn work(&self, compute: &mut EngineCompute, tasks: Vec<Task>) -> Vec<Finished> {
+        let Some(first) = tasks.first() else {
+            return Vec::new();
+        };
         let span = error_span!(
             "unit",
-            run = %task.unit.run,
-            unit = task.unit.unit,
-            kind = %task.unit.work.kind(),
+            run = %first.unit.run,
+            unit = first.unit.unit,
+            kind = %first.unit.work.kind(),
             worker = self.number
         );
         let _in_unit = span.enter();
         let busy = self.node.busy(self.number as usize);
-        let cancel = self.running.begin(self.number, &task.unit);
-        let done = run_unit(compute, &task.unit, &cancel);
+        let cancel = self.running.begin(self.number, &first.unit);
+        let units: Vec<&WorkUnit> = tasks.iter().map(|task| &task.unit).collect();
+        let done: Vec<_> = match run_together(compute, &units, &cancel) {
+            Some(answers) => answers.into_iter().map(Ok).collect(),
+            None => {
+                let alone = units.iter().map(|unit| run_unit(compute, unit, &cancel));
+                alone.collect()
+            }
+        };
         let stop = self.running.end(self.number);
         drop(busy);
+        self.node.units_done.fetch_add(tasks.len() as u64, Relaxed);
+        let done = tasks.into_iter().zip(done);
+        done.map(|(task, done)| self.finish(task, done, stop))
+            .collect()
+    }
+
+    fn finish(
+        &self,
+        task: Task,
+        done: Result<Vec<JobAnswer>, Cancelled>,
+        stop: Option<Stop>,
+    ) -> Finished {
         let jobs = match (done, stop) {
             (Ok(jobs), _) => jobs,
             (Err(cancelled), Some(Stop::Deadline)) => cancelled.fail(format!(

@@ -7,12 +7,7 @@
 
 use std::time::Duration;
 
-/// Units that each worker has: one at work, and the next.
-const UNITS_A_WORKER: f64 = 2.0;
-
-/// From the end of a unit to the start of the one that takes its place: two ways through the broker
-/// and a batch of results on disk. Where units are short, more of them have to be on their way.
-const ROUND_TRIP: Duration = Duration::from_millis(50);
+use primepool_common::pool::units_a_worker;
 
 /// Workers that are assumed while there is none, so that the first one has work at once.
 const EXPECTED_WORKERS: u32 = 32;
@@ -30,8 +25,7 @@ pub(crate) fn window(workers: u32, unit: Duration, share: u32, all_shares: u64) 
     } else {
         workers
     };
-    let unit_s = unit.as_secs_f64().max(1e-6);
-    let depth = UNITS_A_WORKER + ROUND_TRIP.as_secs_f64() / unit_s;
+    let depth = units_a_worker(unit);
     let part = f64::from(share) / (all_shares.max(share.into()) as f64).max(1.0);
     let units = f64::from(workers) * depth * part;
     units.min(MOST).ceil().max(1.0) as usize
@@ -53,7 +47,7 @@ mod tests {
         assert_eq!(window(2, UNIT, 1, 2), 3);
         assert_eq!(window(2, UNIT, 3, 4), 4);
         assert_eq!(window(2, UNIT, 1, 1000), 1, "at least one");
-        assert_eq!(window(100, UNIT, 1, 1), 225);
+        assert_eq!(window(100, UNIT, 1, 1), 250);
         assert!(window(0, UNIT, 1, 1) >= 64, "work for the first consumers");
         let short = window(2, Duration::from_micros(20), 1, 1);
         assert!((2000..20_001).contains(&short), "{short}");

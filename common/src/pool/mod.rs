@@ -1,9 +1,11 @@
 //! Who is in the pool: announcements, how they travel, and what an observer knows from them.
 
 mod announcer;
+mod depth;
 mod observer;
 mod view;
 
 pub use announcer::Announcer;
+pub use depth::units_a_worker;
 pub use observer::PresenceReader;
 pub use view::{Census, MOST_SHARE, MOST_WORKERS, PoolView, SeenNode, SeenRun};

@@ -27,8 +27,6 @@ fn measure(broker: &Broker, folder: Option<&Path>, workers: usize, args: &[&str]
         &[
             "--concurrency",
             &concurrency,
-            "--prefetch",
-            "250",
             "--log",
             "warn",
             "--health-file",
@@ -58,6 +56,19 @@ pub(crate) fn report(broker: &Broker, base: &Path, workers: usize, rounds: usize
         (
             "primes of 256 bits",
             &["--bits", "256", "--count", "500000", "--seed", "1"],
+        ),
+        (
+            "primes of 1024 bits, one a message",
+            &[
+                "--bits",
+                "1024",
+                "--count",
+                "3000",
+                "--seed",
+                "1",
+                "--unit-size",
+                "1",
+            ],
         ),
         (
             "empty, one a message",

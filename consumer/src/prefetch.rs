@@ -1,0 +1,105 @@
+//! How many units of each kind the broker hands over before the first of them is acknowledged.
+//!
+//! Long units: two a worker, so that no node has some waiting while others are idle. Short ones: so many more
+//! that none waits for the network, and a worker has enough at hand to take several together.
+
+use std::time::Duration;
+
+use primepool_common::pool::units_a_worker;
+
+/// Most units: they wait in this process's memory.
+const MOST: f64 = 1000.0;
+
+/// Units after which a mean says something.
+const ENOUGH: u64 = 8;
+
+/// The prefetch, which follows the length of units unless the user has said what it is to be.
+#[derive(Debug)]
+pub(crate) struct Prefetch {
+    workers: u32,
+    least: u16,
+    now: u16,
+    follows: bool,
+    /// When it was looked at last: time that workers had been busy, and units done.
+    seen: (Duration, u64),
+}
+
+impl Prefetch {
+    /// As the user says, or two units a worker at first.
+    pub(crate) fn new(workers: u32, fixed: Option<u16>) -> Self {
+        let least = u16::try_from(workers.saturating_mul(2)).unwrap_or(u16::MAX);
+        Self {
+            workers,
+            least,
+            now: fixed.unwrap_or(least),
+            follows: fixed.is_none(),
+            seen: (Duration::ZERO, 0),
+        }
+    }
+
+    /// Units of each kind.
+    pub(crate) fn units(&self) -> u16 {
+        self.now
+    }
+
+    /// Looks at what workers have done since the start, all of them together. `true` if the prefetch is another
+    /// one now: twice as large or more, or half as large or less.
+    pub(crate) fn look(&mut self, busy: Duration, units_done: u64) -> bool {
+        let (busy_before, done_before) = self.seen;
+        let done = units_done - done_before;
+        let unit = busy.saturating_sub(busy_before).div_f64(done.max(1) as f64);
+        let wanted = (f64::from(self.workers) * units_a_worker(unit)).min(MOST) as u16;
+        let wanted = wanted.max(self.least);
+        // One unit that is under way for long tells enough; to be fast takes several.
+        let shrinks = busy > busy_before && wanted <= self.now / 2;
+        let grows = done >= ENOUGH && wanted >= self.now.saturating_mul(2);
+        if done >= ENOUGH || shrinks {
+            self.seen = (busy, units_done);
+        }
+        let changes = self.follows && (shrinks || grows);
+        if changes {
+            self.now = wanted;
+        }
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn short_units_have_more_of_them_at_hand() {
+        let mut prefetch = Prefetch::new(2, None);
+        assert_eq!(prefetch.units(), 4);
+        assert!(!prefetch.look(Duration::from_millis(20), 4), "too few");
+        // 5 ms each: 22 a worker.
+        assert!(prefetch.look(Duration::from_millis(100), 20));
+        assert_eq!(prefetch.units(), 44);
+        assert!(!prefetch.look(Duration::from_millis(300), 60), "as before");
+        assert!(prefetch.look(Duration::from_millis(310), 100_060));
+        assert_eq!(prefetch.units(), 1000);
+    }
+
+    #[test]
+    fn one_long_unit_makes_it_small_again_and_idle_time_does_not() {
+        let mut prefetch = Prefetch::new(2, None);
+        assert!(prefetch.look(S, 100_000));
+        assert_eq!(prefetch.units(), 1000);
+        assert!(!prefetch.look(S, 100_000), "idle");
+        assert!(
+            prefetch.look(2 * S, 100_000),
+            "one that takes a second already"
+        );
+        assert_eq!(prefetch.units(), 4);
+        assert!(!prefetch.look(4 * S, 100_010));
+    }
+
+    #[test]
+    fn what_the_user_says_stays() {
+        let mut prefetch = Prefetch::new(2, Some(7));
+        assert!(!prefetch.look(S, 100_000) && prefetch.units() == 7);
+    }
+}
