@@ -155,6 +155,26 @@ fn the_management_api_adds_what_amqp_does_not_tell() {
 }
 
 #[test]
+fn a_consumer_that_subscribes_anew_for_short_units_does_each_of_them_once() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let consumer = Consumer::start(dir.path(), &broker, "n1");
+    let queue = "primepool.jobs.noop";
+    wait_for("the subscription", || broker.consumers(queue));
+    let args = ["--kind", "noop", "--count", "15000", "--unit-size", "1"];
+    let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let summary = Results::read(dir.path()).summary;
+    assert_eq!(summary["jobs_ok"], 15_000, "{summary}");
+    assert_eq!(summary["duplicates"], 0, "{summary}");
+    // The subscriptions before have ended.
+    assert_eq!(broker.consumers(queue), Some(1));
+    consumer.0.signal("TERM");
+    assert_eq!(consumer.0.wait().code, Some(0));
+    assert_eq!(broker.ready(queue), Some(0));
+    assert_eq!(broker.ready("primepool.dead"), Some(0));
+}
+
+#[test]
 fn safe_primes() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
