@@ -74,6 +74,34 @@ impl EngineCompute {
             families: None,
         })
     }
+
+    /// Searches for a prime of each stream, and hands out each as `(place, outcome, candidates)`.
+    fn primes(
+        &mut self,
+        (form, bits, method): Search,
+        mut streams: Vec<Stream>,
+        cancel: &Cancel,
+        answer: &mut dyn FnMut(usize, JobOutcome, u64),
+    ) -> Result<(), Error> {
+        let mut found = |place, found| {
+            let (outcome, candidates) = found_prime(found);
+            answer(place, outcome, candidates);
+        };
+        self.engine
+            .primes_by(method.into(), form, bits, &mut streams, cancel, &mut found)
+    }
+}
+
+/// What primes are searched for, and how: the engine searches for all that have it in common side by side.
+pub(crate) type Search = (Form, u32, Method);
+
+/// The search of a unit's jobs, if they are one.
+pub(crate) fn search(work: &Work) -> Option<Search> {
+    match work {
+        Work::Prime(work) => Some((Form::Prime, work.bits, work.method)),
+        Work::SafePrime(work) => Some((Form::SafePrime, work.bits, work.method)),
+        _ => None,
+    }
 }
 
 /// Where the candidates of a job come from.
@@ -94,22 +122,14 @@ impl Compute for EngineCompute {
         cancel: &Cancel,
         answer: &mut dyn FnMut(usize, JobOutcome, u64),
     ) -> Result<(), Error> {
-        let (form, bits, method) = match units.first().map(|unit| &unit.work) {
-            Some(Work::Prime(work)) => (Form::Prime, work.bits, work.method),
-            Some(Work::SafePrime(work)) => (Form::SafePrime, work.bits, work.method),
-            _ => return Ok(()),
+        let Some(search) = units.first().and_then(|unit| search(&unit.work)) else {
+            return Ok(());
         };
-        let jobs = units.iter().flat_map(|unit| {
+        let streams = units.iter().flat_map(|unit| {
             let jobs = unit.first..unit.first + unit.work.count();
             jobs.map(|job| stream(unit, job))
         });
-        let mut streams: Vec<Stream> = jobs.collect();
-        let mut found = |place, found| {
-            let (outcome, candidates) = found_prime(found);
-            answer(place, outcome, candidates);
-        };
-        self.engine
-            .primes_by(method.into(), form, bits, &mut streams, cancel, &mut found)
+        self.primes(search, streams.collect(), cancel, answer)
     }
 
     fn renew(&mut self) {
@@ -127,21 +147,17 @@ impl Compute for EngineCompute {
         answer: &mut dyn FnMut(u64, JobOutcome, u64),
     ) -> Result<(), Error> {
         let first = unit.first + jobs.offset;
-        let mut primes = |method: Method, form, bits| {
-            let mut streams: Vec<Stream> = (first..first + jobs.count)
-                .map(|job| stream(unit, job))
-                .collect();
-            let mut found = |i: usize, found| {
-                let (outcome, candidates) = found_prime(found);
+        if let Some(search) = search(&unit.work) {
+            let streams = (first..first + jobs.count).map(|job| stream(unit, job));
+            let mut found = |i: usize, outcome, candidates| {
                 answer(first + i as u64, outcome, candidates);
             };
-            self.engine
-                .primes_by(method.into(), form, bits, &mut streams, cancel, &mut found)
-        };
+            return self.primes(search, streams.collect(), cancel, &mut found);
+        }
         let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
         match &unit.work {
-            Work::Prime(work) => primes(work.method, Form::Prime, work.bits),
-            Work::SafePrime(work) => primes(work.method, Form::SafePrime, work.bits),
+            // Searched for above.
+            Work::Prime(_) | Work::SafePrime(_) => Ok(()),
             Work::NextPrime(work) => {
                 for (n, job) in work.after.listed()[range].iter().zip(first..) {
                     let (outcome, candidates) = found_prime(self.engine.next_prime(&n.0, cancel)?);

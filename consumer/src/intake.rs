@@ -88,6 +88,7 @@ impl Session {
 type Deliveries = SelectAll<BoxStream<'static, (u32, Option<lapin::Result<Delivery>>)>>;
 
 /// Subscriptions to the queues of all kinds. Another prefetch takes others: it is that of a subscription.
+#[derive(Default)]
 struct Subscriptions {
     deliveries: Deliveries,
     tags: Vec<String>,
@@ -131,11 +132,7 @@ impl Intake {
         // Before the first unit comes: it may be one of a run that was cancelled.
         let mut control = ControlReader::open_or_warn(&connection).await;
         let channel = connection.create_channel().await?;
-        let mut subscriptions = Subscriptions {
-            deliveries: SelectAll::new(),
-            tags: Vec::new(),
-            generation: 0,
-        };
+        let mut subscriptions = Subscriptions::default();
         self.subscribe(&channel, &mut subscriptions).await?;
         self.node.set_consuming(true);
         *was_connected = true;

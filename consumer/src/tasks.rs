@@ -8,9 +8,9 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use primepool_common::message::{Work, WorkUnit};
+use primepool_common::message::WorkUnit;
 
-use crate::ledger::UnitKey;
+use crate::{compute::search, ledger::UnitKey};
 
 /// Jobs that are worth being done together: more of them fill no further lanes.
 const MOST_JOBS: u64 = 32;
@@ -126,11 +126,8 @@ impl Waiting {
 /// Whether the engine can do the jobs of both side by side, and whatever stops one of them stops both.
 fn go_together(one: &WorkUnit, other: &WorkUnit) -> bool {
     let same_owner = one.run == other.run && one.batch() == other.batch();
-    let same_work = match (&one.work, &other.work) {
-        (Work::Prime(a), Work::Prime(b)) => (a.bits, a.method) == (b.bits, b.method),
-        (Work::SafePrime(a), Work::SafePrime(b)) => (a.bits, a.method) == (b.bits, b.method),
-        _ => false,
-    };
+    let wanted = search(&one.work);
+    let same_work = wanted.is_some() && wanted == search(&other.work);
     let no_clock = one.deadline_ms.is_none() && other.deadline_ms.is_none();
     same_owner && same_work && no_clock && one.seed == other.seed
 }
@@ -140,7 +137,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::{thread, time::Duration};
 
-    use primepool_common::message::{Method, NoopJobs, PrimeJobs, VERSION};
+    use primepool_common::message::{Method, NoopJobs, PrimeJobs, VERSION, Work};
 
     use super::*;
 

@@ -14,7 +14,7 @@ use primepool_common::{
     text::reason,
     topology::{DEAD_QUEUE, UNROUTED_QUEUE, jobs_queue},
 };
-use tokio::time::timeout;
+use tokio::time::{Interval, timeout};
 
 use crate::{
     alarms::alarms,
@@ -76,11 +76,31 @@ impl Observer {
         Ok(())
     }
 
-    /// Connects anew as often as it takes; `tell` hears of every error.
+    /// Waits until it is time, and looks at the pool; with a new connection where the old one is lost. `tell` hears of every
+    /// error.
     ///
     /// # Errors
     /// Trying again cannot help.
-    pub(crate) async fn persist(
+    pub(crate) async fn next_report(
+        &mut self,
+        tick: &mut Interval,
+        tell: impl Fn(&BrokerError),
+    ) -> Result<Report, BrokerError> {
+        let mut backoff = Backoff::new();
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = self.listen() => {}
+            }
+            match self.report().await {
+                Ok(report) => return Ok(report),
+                Err(error) => self.persist(error, &mut backoff, &tell).await?,
+            }
+        }
+    }
+
+    /// Connects anew as often as it takes.
+    async fn persist(
         &mut self,
         mut error: BrokerError,
         backoff: &mut Backoff,

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::anyhow;
 use primepool_common::{
-    broker::{Backoff, BrokerError, Endpoint},
+    broker::{BrokerError, Endpoint},
     exit::Exit,
     output::print,
     shutdown::StopSignals,
@@ -75,30 +75,19 @@ async fn look(observer: &mut Observer, server: &Server, every: Duration) -> Resu
     let mut pace = Pace::default();
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let tell = |error: &BrokerError| {
+        let why = reason(&error.to_string());
+        server.shown().trouble = Some(format!("trying again: {why}"));
+    };
     loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = observer.listen() => {}
-        }
-        match observer.report().await {
-            Ok(report) => {
-                pace.note(&report.nodes, Instant::now());
-                let mut shown = server.shown();
-                let departed = observer.take_departed();
-                shown.history.note(&report, &departed, pace.now(), now_ms());
-                shown.report = Some(report);
-                shown.trouble = None;
-            }
-            Err(error) => {
-                let tell = |error: &BrokerError| {
-                    let why = reason(&error.to_string());
-                    server.shown().trouble = Some(format!("trying again: {why}"));
-                };
-                let mut backoff = Backoff::new();
-                let again = observer.persist(error, &mut backoff, tell).await;
-                again.map_err(unreachable)?;
-            }
-        }
+        let report = observer.next_report(&mut tick, tell).await;
+        let report = report.map_err(unreachable)?;
+        pace.note(&report.nodes, Instant::now());
+        let mut shown = server.shown();
+        let departed = observer.take_departed();
+        shown.history.note(&report, &departed, pace.now(), now_ms());
+        shown.report = Some(report);
+        shown.trouble = None;
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, stdout};
 
 use anyhow::anyhow;
 use primepool_common::{
-    broker::{Backoff, Endpoint},
+    broker::Endpoint,
     exit::Exit,
     output::{OutputError, print_while_read},
     shutdown::StopSignals,
@@ -42,24 +42,11 @@ pub(crate) async fn run(endpoint: Endpoint, args: &StatusArgs) -> Result<Exit, F
 async fn watch(observer: &mut Observer, args: &StatusArgs) -> Result<Exit, Failure> {
     let mut tick = interval(args.interval);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut backoff = Backoff::new();
     loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = observer.listen() => {}
-        }
-        match observer.report().await {
-            Ok(report) => {
-                backoff.reset();
-                let is_read = show(&report, args);
-                if !is_read.map_err(|error| (Exit::Incomplete, anyhow!(error)))? {
-                    return Ok(Exit::Ok);
-                }
-            }
-            Err(error) => {
-                let again = observer.persist(error, &mut backoff, |_| {}).await;
-                again.map_err(unreachable)?;
-            }
+        let report = observer.next_report(&mut tick, |_| {}).await;
+        let is_read = show(&report.map_err(unreachable)?, args);
+        if !is_read.map_err(|error| (Exit::Incomplete, anyhow!(error)))? {
+            return Ok(Exit::Ok);
         }
     }
 }
