@@ -1,13 +1,11 @@
 //! The HTTP client for InfluxDB and the management API: proxies, TLS, errors, and answers of bounded length.
 
-use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
+use std::{error::Error, net::IpAddr, time::Duration};
 
 use reqwest::{Client, Response, Url, redirect::Policy};
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
+use rustls::RootCertStore;
+
+use crate::tls::{self, TlsFiles};
 
 /// The error of a request that took longer than its limit.
 pub(crate) const NO_ANSWER: &str = "no answer in time";
@@ -15,40 +13,23 @@ pub(crate) const NO_ANSWER: &str = "no answer in time";
 /// What each request says of its sender.
 pub(crate) const USER_AGENT: &str = concat!("primepool/", env!("CARGO_PKG_VERSION"));
 
-/// What a TLS session needs besides the system's authorities: the contents of `--tls-ca`, `--tls-cert` and `--tls-key`.
-#[derive(Clone, Default)]
-pub struct TlsFiles {
-    /// Certificates (PEM) of authorities.
-    pub ca: Option<String>,
-    /// Certificate (PEM) to show, and its private key (PEM).
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl TlsFiles {
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ca.is_none() && self.identity.is_none()
-    }
-}
-
 /// A client for the server at `url`. `timeout` bounds a whole request, connecting included.
 ///
 /// # Errors
-/// `url` is HTTPS, and a file in `tls` cannot be used or there is no authority to trust.
-pub(crate) fn client(url: &Url, timeout: Duration, tls: &TlsFiles) -> Result<Client, String> {
+/// `url` is HTTPS, and one of the files cannot be used or there is no authority to trust.
+pub(crate) fn client(url: &Url, timeout: Duration, files: &TlsFiles) -> Result<Client, String> {
     let (https, local) = (url.scheme() == "https", is_loopback(url));
-    let mut roots = RootCertStore::empty();
     // For plain HTTP, only a proxy can need them.
-    if https || !local {
-        // Certificates that cannot be read are skipped: systems have some.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    if https && roots.is_empty() && tls.ca.is_none() {
+    let roots = match https || !local {
+        true => tls::system_authorities(),
+        false => RootCertStore::empty(),
+    };
+    if https && roots.is_empty() && files.ca.is_none() {
         return Err("the system has no certificates of authorities".to_owned());
     }
     let no_files = TlsFiles::default();
-    let config = tls_config(roots, if https { tls } else { &no_files })?;
+    let mut config = if https { files } else { &no_files }.client_config(roots)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let mut client = Client::builder()
         .timeout(timeout)
         // A redirected POST would become a GET, or hand a password or token to another server.
@@ -59,43 +40,6 @@ pub(crate) fn client(url: &Url, timeout: Duration, tls: &TlsFiles) -> Result<Cli
         client = client.no_proxy();
     }
     client.build().map_err(describe)
-}
-
-fn tls_config(mut roots: RootCertStore, files: &TlsFiles) -> Result<ClientConfig, String> {
-    if let Some(ca) = &files.ca {
-        for certificate in read_certificates(ca.as_bytes(), "--tls-ca")? {
-            roots
-                .add(certificate)
-                .map_err(|error| unusable("--tls-ca", &error))?;
-        }
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
-    let mut config = match &files.identity {
-        None => config.with_no_client_auth(),
-        Some((certificate, key)) => {
-            let chain = read_certificates(certificate, "--tls-cert")?;
-            let key = PrivateKeyDer::from_pem_slice(key)
-                .map_err(|error| unusable("--tls-key", &error))?;
-            config
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| unusable("--tls-cert or --tls-key", &error))?
-        }
-    };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-fn read_certificates(pem: &[u8], flag: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| unusable(flag, &error))
-}
-
-fn unusable(flag: &str, error: &dyn Error) -> String {
-    format!("{flag} cannot be used: {error}")
 }
 
 /// Whether the server is on this machine. No proxy is asked then: it would only see the password.

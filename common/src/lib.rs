@@ -29,5 +29,6 @@ pub mod run_folder;
 pub mod shutdown;
 pub mod stack;
 pub mod text;
+mod tls;
 pub mod topology;
 mod wire;

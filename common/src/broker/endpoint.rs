@@ -1,6 +1,7 @@
 use std::{
     fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -8,14 +9,17 @@ use clap::Args;
 use futures_util::StreamExt;
 use lapin::{
     Connection, ConnectionProperties, ErrorKind, Event,
-    tcp::{OwnedIdentity, OwnedTLSConfig},
     uri::{AMQPScheme, AMQPUri},
 };
 use reqwest::Url;
+use rustls::ClientConfig;
 use tracing::{info, warn};
 
-use super::{BrokerError, Management, TlsFiles, error::is_limit};
-use crate::text::has_late_at;
+use super::{BrokerError, Management, error::is_limit, socket};
+use crate::{
+    text::has_late_at,
+    tls::{self, TlsFiles},
+};
 
 /// Where the broker is.
 #[derive(Clone, Args)]
@@ -140,7 +144,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Endpoint {
     uri: AMQPUri,
-    tls: TlsFiles,
+    tls: Option<Arc<ClientConfig>>,
     management: Option<Management>,
 }
 
@@ -191,6 +195,10 @@ impl Endpoint {
             .as_ref()
             .map(|url| Management::new(url, &user.username, &user.password, &uri.vhost, &tls))
             .transpose()?;
+        let tls = match uri.scheme {
+            AMQPScheme::AMQP => None,
+            AMQPScheme::AMQPS => Some(tls.client_config(tls::system_authorities())?.into()),
+        };
         Ok(Self {
             uri,
             tls,
@@ -209,19 +217,8 @@ impl Endpoint {
     /// # Errors
     /// What stands in the way, told apart by what one would do about it.
     pub async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
-        let runtime =
-            lapin::runtime::default_runtime().map_err(|e| BrokerError::from_session(&e))?;
-        let tls = OwnedTLSConfig {
-            identity: self
-                .tls
-                .identity
-                .clone()
-                .map(|(pem, key)| OwnedIdentity::PKCS8 { pem, key }),
-            cert_chain: self.tls.ca.clone(),
-        };
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let attempt =
-            Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
+        let attempt = socket::connect(self.uri.clone(), self.tls.clone(), properties);
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(self.classify(&error)),

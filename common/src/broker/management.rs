@@ -14,8 +14,9 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    http::{self, TlsFiles},
+    http,
     text::{has_late_at, json_error, reason},
+    tls::TlsFiles,
 };
 
 /// Longest time that an answer may take.

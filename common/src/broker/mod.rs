@@ -13,9 +13,10 @@ mod error;
 mod management;
 mod properties;
 mod publisher;
+mod socket;
 mod stream;
 
-pub use crate::http::TlsFiles;
+pub use crate::tls::TlsFiles;
 pub use backoff::Backoff;
 pub use cancel::cancel_run;
 pub use confirm::{MANDATORY, refusal};

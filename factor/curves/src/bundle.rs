@@ -9,7 +9,10 @@ use super::stages::{Work, plus_minus, stage_1, stage_2};
 use crate::{Cancel, Error, gcd};
 
 /// Curves side by side, one in each lane, each modulo a number of its own.
-pub trait Curves: Send {
+///
+/// Where the curves begin is up to [`OfMany`] and [`OfOne`]: what a size of numbers has no use for
+/// is not compiled.
+pub trait Curves {
     /// The number of lanes.
     fn lanes(&self) -> usize;
 
@@ -18,22 +21,29 @@ pub trait Curves: Send {
     /// The same for a number of 64 bits.
     fn set_word(&mut self, lane: usize, n: u64);
 
-    /// Goes to the first curve in the lanes whose bits are set.
-    fn restart(&mut self, lanes: u32);
-    /// Goes to the next curve in the lanes whose bits are set.
-    fn advance(&mut self, lanes: u32);
-    /// Goes to the curve of a lane that the parameter (x, y), modulo its number, gives.
-    fn place(&mut self, lane: usize, x: &Integer, y: &Integer);
-
     /// Runs the curves.
     fn run(&mut self, plan: &Plan, cancel: &Cancel) -> Result<(), Error>;
-    /// Runs p ± 1, in each lane from another start, of which `first` is that of the first lane.
-    fn plus_minus(&mut self, plan: &Plan, first: usize, cancel: &Cancel) -> Result<(), Error>;
 
     /// A proper divisor of the number `n` of a lane, if the last run has found one.
     fn divisor(&self, lane: usize, n: &Integer) -> Option<Integer>;
     /// The same for a number of 64 bits.
     fn divisor_word(&self, lane: usize, n: u64) -> Option<u64>;
+}
+
+/// Curves of many numbers, one after the other.
+pub(crate) trait OfMany: Curves {
+    /// Goes to the first curve in the lanes whose bits are set.
+    fn restart(&mut self, lanes: u32);
+    /// Goes to the next curve in the lanes whose bits are set.
+    fn advance(&mut self, lanes: u32);
+}
+
+/// Curves of one number, and p ± 1.
+pub(crate) trait OfOne: Curves {
+    /// Goes to the curve of a lane that the parameter (x, y), modulo its number, gives.
+    fn place(&mut self, lane: usize, x: &Integer, y: &Integer);
+    /// Runs p ± 1, in each lane from another start, of which `first` is that of the first lane.
+    fn plus_minus(&mut self, plan: &Plan, first: usize, cancel: &Cancel) -> Result<(), Error>;
 }
 
 /// The curves of some moduli.
@@ -49,17 +59,25 @@ pub(crate) struct Bundle<M: Moduli> {
 }
 
 impl<M: Moduli + 'static> Bundle<M> {
-    pub(crate) fn boxed(moduli: M) -> Box<dyn Curves> {
+    fn new(moduli: M) -> Self {
         let words = vec![0; moduli.words()];
         let three = [words.clone(), words.clone(), words.clone()];
-        Box::new(Self {
+        Self {
             moduli,
             parameters: three.clone(),
             next: three,
             both: words.clone(),
             first: words,
             work: Work::new(),
-        })
+        }
+    }
+
+    pub(crate) fn of_many(moduli: M) -> Box<dyn OfMany> {
+        Box::new(Self::new(moduli))
+    }
+
+    pub(crate) fn of_one(moduli: M) -> Box<dyn OfOne> {
+        Box::new(Self::new(moduli))
     }
 
     /// Takes the parameters in some lanes from `next`.
@@ -88,45 +106,10 @@ impl<M: Moduli + 'static> Curves for Bundle<M> {
         self.moduli.set_word(lane, n);
     }
 
-    fn restart(&mut self, lanes: u32) {
-        self.moduli.with(First { to: &mut self.next });
-        self.take_next(lanes);
-    }
-
-    fn advance(&mut self, lanes: u32) {
-        self.moduli.with(Next {
-            from: &self.parameters,
-            to: &mut self.next,
-        });
-        self.take_next(lanes);
-    }
-
-    fn place(&mut self, lane: usize, x: &Integer, y: &Integer) {
-        let one = Integer::from(1);
-        for (coordinate, words) in [x, y, &one].into_iter().zip(&mut self.parameters) {
-            self.moduli.put(lane, coordinate, words);
-        }
-    }
-
     fn run(&mut self, plan: &Plan, cancel: &Cancel) -> Result<(), Error> {
         self.moduli.with(Both {
             plan,
             parameters: &self.parameters,
-            both: &mut self.both,
-            first: &mut self.first,
-            work: &mut self.work,
-            cancel,
-        })
-    }
-
-    fn plus_minus(&mut self, plan: &Plan, first: usize, cancel: &Cancel) -> Result<(), Error> {
-        for lane in 0..M::LANES {
-            let start = STARTS[(first + lane) % STARTS.len()].into();
-            self.moduli.put(lane, &start, &mut self.next[0]);
-        }
-        self.moduli.with(PlusMinus {
-            plan,
-            start: &self.next[0],
             both: &mut self.both,
             first: &mut self.first,
             work: &mut self.work,
@@ -148,6 +131,45 @@ impl<M: Moduli + 'static> Curves for Bundle<M> {
         }
         let first = gcd(self.moduli.value_word(lane, n, &self.first), n);
         (first > 1 && first < n).then_some(first)
+    }
+}
+
+impl<M: Moduli + 'static> OfMany for Bundle<M> {
+    fn restart(&mut self, lanes: u32) {
+        self.moduli.with(First { to: &mut self.next });
+        self.take_next(lanes);
+    }
+
+    fn advance(&mut self, lanes: u32) {
+        self.moduli.with(Next {
+            from: &self.parameters,
+            to: &mut self.next,
+        });
+        self.take_next(lanes);
+    }
+}
+
+impl<M: Moduli + 'static> OfOne for Bundle<M> {
+    fn place(&mut self, lane: usize, x: &Integer, y: &Integer) {
+        let one = Integer::from(1);
+        for (coordinate, words) in [x, y, &one].into_iter().zip(&mut self.parameters) {
+            self.moduli.put(lane, coordinate, words);
+        }
+    }
+
+    fn plus_minus(&mut self, plan: &Plan, first: usize, cancel: &Cancel) -> Result<(), Error> {
+        for lane in 0..M::LANES {
+            let start = STARTS[(first + lane) % STARTS.len()].into();
+            self.moduli.put(lane, &start, &mut self.next[0]);
+        }
+        self.moduli.with(PlusMinus {
+            plan,
+            start: &self.next[0],
+            both: &mut self.both,
+            first: &mut self.first,
+            work: &mut self.work,
+            cancel,
+        })
     }
 }
 

@@ -76,7 +76,7 @@ impl Ecm {
         if let Some(answer) = trivial(n) {
             return Ok(answer);
         }
-        let Some(mut curves) = sizes::curves(self.kernel, n.significant_bits(), false) else {
+        let Some(mut curves) = sizes::of_one(self.kernel, n.significant_bits()) else {
             return Ok(None);
         };
         let plan = self.plan(Bounds::new(b1), cancel)?;
@@ -98,15 +98,16 @@ impl Ecm {
         if let Some(answer) = trivial(n) {
             return Ok(answer);
         }
-        let Some(mut curves) = sizes::curves(self.kernel, n.significant_bits(), false) else {
+        let Some(mut curves) = sizes::of_one(self.kernel, n.significant_bits()) else {
             return Ok(None);
         };
         let plan = self.plan(Bounds::of_plus_minus(b1), cancel)?;
         one::plus_minus(&mut *curves, &plan, n, cancel)
     }
 
-    /// Splits odd composites of up to so many bits, as far as `most` curves on each do it, and
-    /// tells `found` their places and a proper divisor. Returns how many curves were run.
+    /// Splits odd composites of up to so many bits, at most 128, as far as `most` curves on each
+    /// do it, and tells `found` their places and a proper divisor. Returns how many curves were
+    /// run: none beyond 128 bits.
     ///
     /// # Errors
     ///
@@ -120,7 +121,7 @@ impl Ecm {
         cancel: &Cancel,
         found: &mut dyn FnMut(usize, N),
     ) -> Result<u64, Error> {
-        let Some(mut curves) = sizes::curves(self.kernel, bits, true) else {
+        let Some(mut curves) = sizes::of_many(self.kernel, bits) else {
             return Ok(0);
         };
         let plan = self.plan(Bounds::new(b1), cancel)?;

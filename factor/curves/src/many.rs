@@ -2,7 +2,7 @@
 
 use rug::Integer;
 
-use super::bundle::Curves;
+use super::bundle::{Curves, OfMany};
 use super::plan::Plan;
 use crate::{Cancel, Error};
 
@@ -42,7 +42,7 @@ impl Number for Integer {
 
 /// Odd composites that curves are run on.
 pub(crate) struct Batch<'a, N> {
-    pub(crate) curves: &'a mut dyn Curves,
+    pub(crate) curves: &'a mut dyn OfMany,
     pub(crate) plan: &'a Plan,
     pub(crate) numbers: &'a [N],
     /// The most curves on each number.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rug::Integer;
 
-use super::bundle::Curves;
+use super::bundle::OfOne;
 use super::edwards::{COEFFICIENT, FIRST, GENERATOR};
 use super::plan::Plan;
 use crate::{Cancel, Error};
@@ -81,7 +81,7 @@ impl<'a> Parameters<'a> {
 /// A proper divisor of an odd composite, if one of these curves finds it. `done` is told how many
 /// are done.
 pub(crate) fn split(
-    curves: &mut dyn Curves,
+    curves: &mut dyn OfOne,
     plan: &Plan,
     n: &Integer,
     range: Range<u64>,
@@ -123,7 +123,7 @@ const STARTS: usize = 4;
 
 /// A proper divisor of an odd composite, if p ± 1 finds it.
 pub(crate) fn plus_minus(
-    curves: &mut dyn Curves,
+    curves: &mut dyn OfOne,
     plan: &Plan,
     n: &Integer,
     cancel: &Cancel,

@@ -3,63 +3,80 @@
 use primepool_engine::Kernel;
 use primepool_engine::vectors::{Arithmetic, Visitor, visit};
 
-use super::bundle::{Bundle, Curves};
+use super::bundle::{Bundle, OfMany, OfOne};
 use super::field::Moduli;
 use super::primality::{ModuliTests, Tests};
 use super::vectors::VectorModuli;
 use super::words::Words;
 
-/// What the least field for numbers of so many bits is made into, if there is one.
+/// What is made of the least field for numbers of so many bits, if there is one.
 macro_rules! least {
-    ($bits:expr, $made:ident, $($moduli:ty => $new:expr),* $(,)?) => {
+    ($bits:expr, $made:ident::$new:ident, $($moduli:ty => $value:expr),* $(,)?) => {
         match $bits {
-            $( bits if bits <= <$moduli>::BITS => Some($made::<$moduli>::boxed($new)), )*
+            $( bits if bits <= <$moduli>::BITS => Some($made::<$moduli>::$new($value)), )*
             _ => None,
         }
     };
 }
 
-/// Curves modulo numbers of up to so many bits, at most [`MAX_BITS`](crate::MAX_BITS).
-/// With `many`, different numbers are meant for the lanes, and there may be more of them.
-pub(crate) fn curves(kernel: Kernel, bits: u32, many: bool) -> Option<Box<dyn Curves>> {
-    let vectors = visit(kernel, Sizes { bits, many }).flatten();
-    vectors.or_else(|| scalar(bits))
+/// Curves modulo many numbers of up to so many bits, at most 128.
+pub(crate) fn of_many(kernel: Kernel, bits: u32) -> Option<Box<dyn OfMany>> {
+    let vectors = visit(kernel, SizesOfMany { bits }).flatten();
+    vectors.or_else(|| {
+        least!(bits, Bundle::of_many,
+            Words<1> => Words::new(), Words<2> => Words::new(), Words<4> => Words::new(),
+        )
+    })
 }
 
-fn scalar(bits: u32) -> Option<Box<dyn Curves>> {
-    least!(bits, Bundle,
-        Words<1> => Words::new(), Words<2> => Words::new(), Words<4> => Words::new(),
-        Words<6> => Words::new(), Words<9> => Words::new(), Words<17> => Words::new(),
-        Words<33> => Words::new(),
-    )
-}
-
-struct Sizes {
+struct SizesOfMany {
     bits: u32,
-    many: bool,
 }
 
-impl Visitor for Sizes {
-    type Output = Option<Box<dyn Curves>>;
+impl Visitor for SizesOfMany {
+    type Output = Option<Box<dyn OfMany>>;
+
+    fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
+        least!(self.bits, Bundle::of_many,
+            VectorModuli<A, 1, 1, 2> => VectorModuli::new(s),
+            VectorModuli<A, 2, 1, 2> => VectorModuli::new(s),
+            VectorModuli<A, 3, 1, 1> => VectorModuli::new(s),
+        )
+    }
+}
+
+/// Curves modulo a number of so many bits, at most [`MAX_BITS`](crate::MAX_BITS), and p ± 1.
+pub(crate) fn of_one(kernel: Kernel, bits: u32) -> Option<Box<dyn OfOne>> {
+    let vectors = visit(kernel, SizesOfOne { bits }).flatten();
+    vectors.or_else(|| {
+        least!(bits, Bundle::of_one,
+            Words<1> => Words::new(), Words<2> => Words::new(), Words<4> => Words::new(),
+            Words<6> => Words::new(), Words<9> => Words::new(), Words<17> => Words::new(),
+            Words<33> => Words::new(),
+        )
+    })
+}
+
+struct SizesOfOne {
+    bits: u32,
+}
+
+impl Visitor for SizesOfOne {
+    type Output = Option<Box<dyn OfOne>>;
 
     /// With eight lanes there are 32 registers, for the columns of ten digits; with four, 16.
     fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
         macro_rules! sizes {
-            ($($k:literal x $b:literal x $g:literal),* $(,)?) => {
-                least!(self.bits, Bundle, $( VectorModuli<A, $k, $b, $g> => VectorModuli::new(s) ),*)
+            ($($k:literal x $b:literal),* $(,)?) => {
+                least!(self.bits, Bundle::of_one,
+                    $( VectorModuli<A, $k, $b, 1> => VectorModuli::new(s) ),*
+                )
             };
         }
-        if self.many && self.bits <= VectorModuli::<A, 2, 1, 2>::BITS {
-            sizes!(1 x 1 x 2, 2 x 1 x 2)
-        } else if A::COUNT == 8 {
-            sizes!(
-                2 x 1 x 1, 3 x 1 x 1, 4 x 1 x 1, 5 x 1 x 1, 6 x 1 x 1, 7 x 1 x 1, 10 x 1 x 1,
-                8 x 2 x 1, 8 x 5 x 1,
-            )
+        if A::COUNT == 8 {
+            sizes!(2 x 1, 3 x 1, 4 x 1, 5 x 1, 6 x 1, 7 x 1, 10 x 1, 8 x 2, 8 x 5)
         } else {
-            sizes!(
-                2 x 1 x 1, 3 x 1 x 1, 4 x 1 x 1, 5 x 1 x 1, 4 x 2 x 1, 4 x 4 x 1,
-            )
+            sizes!(2 x 1, 3 x 1, 4 x 1, 5 x 1, 4 x 2, 4 x 4)
         }
     }
 }
@@ -68,7 +85,7 @@ impl Visitor for Sizes {
 pub(crate) fn tests(kernel: Kernel, bits: u32) -> Option<Box<dyn Tests>> {
     let vectors = visit(kernel, WordSizes { bits }).flatten();
     vectors
-        .or_else(|| least!(bits, ModuliTests, Words<1> => Words::new(), Words<2> => Words::new()))
+        .or_else(|| least!(bits, ModuliTests::boxed, Words<1> => Words::new(), Words<2> => Words::new()))
 }
 
 struct WordSizes {
@@ -79,7 +96,7 @@ impl Visitor for WordSizes {
     type Output = Option<Box<dyn Tests>>;
 
     fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
-        least!(self.bits, ModuliTests,
+        least!(self.bits, ModuliTests::boxed,
             VectorModuli<A, 1, 1, 2> => VectorModuli::new(s),
             VectorModuli<A, 2, 1, 2> => VectorModuli::new(s),
         )

@@ -217,8 +217,8 @@ fn a_cancellation_ends_curves_and_p_plus_minus_1() {
         assert!(matches!(curves, Err(Error::Cancelled)));
         let runs = ecm.plus_minus(&n, 2_000, &cancel);
         assert!(matches!(runs, Err(Error::Cancelled)));
-        let numbers = [n.clone()];
-        let many = ecm.split_many(&numbers, 300, 2_000, 10, &cancel, &mut |_, _| {});
+        let numbers = [Primes::new(6).semiprime(55, 60)];
+        let many = ecm.split_many(&numbers, 115, 2_000, 10, &cancel, &mut |_, _| {});
         assert!(matches!(many, Err(Error::Cancelled)));
     }
 }
