@@ -54,11 +54,23 @@ copy!(Point Addend Parameter);
 impl<F: Field> Addend<F> {
     #[inline(always)]
     pub(crate) fn new(f: &F, p: &Point<F>) -> Self {
-        Self {
-            minus: f.subtract(&p.y, &p.x),
-            plus: f.add(&p.y, &p.x),
-            twice_z: f.add(&p.z, &p.z),
-            twice_t: f.add(&p.t, &p.t),
+        f.call(AsAddend(p))
+    }
+}
+
+struct AsAddend<'a, F: Field>(&'a Point<F>);
+
+impl<F: Field> Task<F> for AsAddend<'_, F> {
+    type Output = Addend<F>;
+
+    #[inline(always)]
+    fn run(self, f: &F) -> Addend<F> {
+        let Point { x, y, z, t } = self.0;
+        Addend {
+            minus: f.subtract(y, x),
+            plus: f.add(y, x),
+            twice_z: f.add(z, z),
+            twice_t: f.add(t, t),
         }
     }
 }

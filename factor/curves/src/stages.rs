@@ -3,7 +3,7 @@
 use rug::Integer;
 
 use super::edwards::{Addend, Point, add, double};
-use super::field::Field;
+use super::field::{Field, Task};
 use super::plan::{Bounds, Plan};
 use crate::{Cancel, Error};
 
@@ -56,10 +56,12 @@ impl<F: Field> Steps<F> {
     /// Adds a step; `all` is the product of all denominators.
     #[inline(always)]
     fn push(&mut self, f: &F, all: &mut F::Factor, above: F::Factor, below: F::Factor) {
-        self.above.push(above);
-        self.below.push(below);
-        self.before.push(*all);
-        *all = f.factor(&f.multiply(all, &below));
+        f.call(Push {
+            steps: self,
+            all,
+            above: &above,
+            below: &below,
+        });
     }
 
     /// Brings all to the same denominator, with 4 products for each and without an inversion.
@@ -72,6 +74,25 @@ impl<F: Field> Steps<F> {
             self.values[i] = f.multiply(&self.above[i], &others);
             after = f.factor(&f.multiply(&after, &self.below[i]));
         }
+    }
+}
+
+struct Push<'a, F: Field> {
+    steps: &'a mut Steps<F>,
+    all: &'a mut F::Factor,
+    above: &'a F::Factor,
+    below: &'a F::Factor,
+}
+
+impl<F: Field> Task<F> for Push<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, f: &F) {
+        self.steps.above.push(*self.above);
+        self.steps.below.push(*self.below);
+        self.steps.before.push(*self.all);
+        *self.all = f.factor(&f.multiply(self.all, self.below));
     }
 }
 
@@ -134,7 +155,12 @@ pub(crate) fn stage_2<F: Field>(
     cancel.check()?;
     steps.unify(f);
     let (babies, giants) = steps.values.split_at(plan.babies.len());
-    differences(f, plan, babies, giants, cancel)
+    f.call(Differences {
+        plan,
+        babies,
+        giants,
+        cancel,
+    })
 }
 
 /// Puts down the baby steps, and returns D/2 · Q.
@@ -242,36 +268,42 @@ fn giants<F: Field>(
     Ok(())
 }
 
-/// The product of the differences of all pairs. Four of them are built at a time: a product waits
-/// for the one before.
-#[inline(always)]
-fn differences<F: Field>(
-    f: &F,
-    plan: &Plan,
-    babies: &[F::Product],
-    giants: &[F::Product],
-    cancel: &Cancel,
-) -> Result<F::Product, Error> {
-    let mut products = [f.one(); 4];
-    let (mut start, mut since_look) = (0, 0);
-    for (giant, &end) in giants.iter().zip(&plan.ends) {
-        let pairs = &plan.pairs[start..end as usize];
-        start = end as usize;
-        since_look += pairs.len();
-        if since_look > PRODUCTS_BETWEEN_LOOKS {
-            since_look = 0;
-            cancel.check()?;
-        }
-        for pairs in pairs.chunks(4) {
-            for (product, &baby) in products.iter_mut().zip(pairs) {
-                let difference = f.subtract(giant, &babies[usize::from(baby)]);
-                *product = f.factor(&f.multiply(product, &difference));
+/// The product of the differences of all pairs.
+struct Differences<'a, F: Field> {
+    plan: &'a Plan,
+    babies: &'a [F::Product],
+    giants: &'a [F::Product],
+    cancel: &'a Cancel,
+}
+
+impl<F: Field> Task<F> for Differences<'_, F> {
+    type Output = Result<F::Product, Error>;
+
+    /// Four products are built at a time: one waits for the one before.
+    #[inline(always)]
+    fn run(self, f: &F) -> Self::Output {
+        let plan = self.plan;
+        let mut products = [f.one(); 4];
+        let (mut start, mut since_look) = (0, 0);
+        for (giant, &end) in self.giants.iter().zip(&plan.ends) {
+            let pairs = &plan.pairs[start..end as usize];
+            start = end as usize;
+            since_look += pairs.len();
+            if since_look > PRODUCTS_BETWEEN_LOOKS {
+                since_look = 0;
+                self.cancel.check()?;
+            }
+            for pairs in pairs.chunks(4) {
+                for (product, &baby) in products.iter_mut().zip(pairs) {
+                    let difference = f.subtract(giant, &self.babies[usize::from(baby)]);
+                    *product = f.factor(&f.multiply(product, &difference));
+                }
             }
         }
+        let [a, b, c, d] = products;
+        let (a, b) = (f.factor(&f.multiply(&a, &b)), f.factor(&f.multiply(&c, &d)));
+        Ok(f.multiply(&a, &b))
     }
-    let [a, b, c, d] = products;
-    let (a, b) = (f.factor(&f.multiply(&a, &b)), f.factor(&f.multiply(&c, &d)));
-    Ok(f.multiply(&a, &b))
 }
 
 /// What p ± 1 gives.
@@ -290,22 +322,38 @@ fn ladder<F: Field>(
     k: &Integer,
     cancel: &Cancel,
 ) -> Result<(F::Product, F::Product), Error> {
-    let two = f.integer(2);
-    let (mut a, mut b) = (f.factor(&two), f.factor(v1));
-    for bit in (0..k.significant_bits()).rev() {
-        if bit % 1024 == 0 {
-            cancel.check()?;
+    f.call(Ladder::<F> { v1, k, cancel })
+}
+
+struct Ladder<'a, F: Field> {
+    v1: &'a F::Product,
+    k: &'a Integer,
+    cancel: &'a Cancel,
+}
+
+impl<F: Field> Task<F> for Ladder<'_, F> {
+    type Output = Result<(F::Product, F::Product), Error>;
+
+    #[inline(always)]
+    fn run(self, f: &F) -> Self::Output {
+        let Self { v1, k, cancel } = self;
+        let two = f.integer(2);
+        let (mut a, mut b) = (f.factor(&two), f.factor(v1));
+        for bit in (0..k.significant_bits()).rev() {
+            if bit % 1024 == 0 {
+                cancel.check()?;
+            }
+            let mixed = f.subtract(&f.multiply(&a, &b), v1);
+            let is_set = k.get_bit(bit);
+            let square = f.subtract(&f.square(if is_set { &b } else { &a }), &two);
+            (a, b) = if is_set {
+                (mixed, square)
+            } else {
+                (square, mixed)
+            };
         }
-        let mixed = f.subtract(&f.multiply(&a, &b), v1);
-        let is_set = k.get_bit(bit);
-        let square = f.subtract(&f.square(if is_set { &b } else { &a }), &two);
-        (a, b) = if is_set {
-            (mixed, square)
-        } else {
-            (square, mixed)
-        };
+        Ok((f.product(&a), f.product(&b)))
     }
-    Ok((f.product(&a), f.product(&b)))
 }
 
 /// Both stages of p ± 1 from V_1, by the Lucas sequence V_k = a^k + a^−k, where a is a root of x² −
@@ -352,7 +400,12 @@ pub(crate) fn plus_minus<F: Field>(
         (at, next) = (next, after);
     }
     let (babies, giants) = values.split_at(plan.babies.len());
-    let differences = differences(f, plan, babies, giants, cancel)?;
+    let differences = f.call(Differences {
+        plan,
+        babies,
+        giants,
+        cancel,
+    })?;
     let first = f.subtract(&v, &two);
     Ok(PlusMinus {
         first: f.product(&first),
