@@ -7,12 +7,7 @@ use reqwest::{
 };
 
 use super::{MetricsError, MetricsWriter, Source, WriterOptions};
-use crate::{
-    cli::size,
-    http,
-    text::has_late_at,
-    tls::TlsFiles,
-};
+use crate::{cli::size, http, text::has_late_at, tls::TlsFiles};
 
 /// Which InfluxDB metrics go to, and what is kept for it while it is away. Its token comes from the environment or a file
 /// only.

@@ -2,6 +2,7 @@
 
 use rug::Integer;
 
+use super::apart::Apart;
 use super::edwards::Parameter;
 use super::field::{Field, Moduli, Task};
 use super::plan::Plan;
@@ -187,6 +188,7 @@ impl<F: Field> Task<F> for First<'_> {
 
     #[inline(always)]
     fn run(self, f: &F) {
+        let f = &Apart(f);
         store(f, &Parameter::first(f), self.to);
     }
 }
@@ -202,6 +204,7 @@ impl<F: Field> Task<F> for Next<'_> {
 
     #[inline(always)]
     fn run(self, f: &F) {
+        let f = &Apart(f);
         store(f, &load(f, self.from).next(f), self.to);
     }
 }
@@ -221,7 +224,8 @@ impl<F: Field> Task<F> for Both<'_, F> {
 
     #[inline(always)]
     fn run(self, f: &F) -> Result<(), Error> {
-        let point = load(f, self.parameters).point(f);
+        let apart = &Apart(f);
+        let point = load(apart, self.parameters).point(apart);
         let q = stage_1(f, self.plan, &point, self.work, self.cancel)?;
         f.store(&q.x, self.first);
         let both = stage_2(f, self.plan, &q, self.work, self.cancel)?;

@@ -222,7 +222,7 @@ impl<F: Field> Parameter<F> {
 
     /// The point on the curve that this gives.
     #[inline(always)]
-    pub(crate) fn point(&self, f: &F) -> Point<F> {
+    pub(crate) fn point<G: Field<Product = F::Product>>(&self, f: &F) -> Point<G> {
         let five = f.factor(&f.integer(5));
         let x = f.factor(&self.x);
         let z_480 = f.multiply(&f.factor(&self.z), &f.factor(&f.integer(480)));

@@ -13,6 +13,9 @@ pub(crate) trait Field {
     /// What a multiplication gives.
     type Product: Copy + Send;
 
+    /// Whether curves are so short that calls of operations would count.
+    const IS_SMALL: bool;
+
     /// a · b.
     fn multiply(&self, a: &Self::Factor, b: &Self::Factor) -> Self::Product;
     /// a².

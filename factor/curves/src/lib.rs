@@ -9,6 +9,7 @@
 //! The crate is one of its own because its fields, of a dozen sizes for each kernel, take longer to
 //! compile than the rest of factoring.
 
+mod apart;
 mod bundle;
 mod ecm;
 mod edwards;

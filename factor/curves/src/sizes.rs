@@ -84,8 +84,9 @@ impl Visitor for SizesOfOne {
 /// Tests of primality of numbers of up to so many bits, at most 64.
 pub(crate) fn tests(kernel: Kernel, bits: u32) -> Option<Box<dyn Tests>> {
     let vectors = visit(kernel, WordSizes { bits }).flatten();
-    vectors
-        .or_else(|| least!(bits, ModuliTests::boxed, Words<1> => Words::new(), Words<2> => Words::new()))
+    vectors.or_else(
+        || least!(bits, ModuliTests::boxed, Words<1> => Words::new(), Words<2> => Words::new()),
+    )
 }
 
 struct WordSizes {

@@ -2,6 +2,7 @@
 
 use rug::Integer;
 
+use super::apart::Apart;
 use super::edwards::{Addend, Point, add, double};
 use super::field::{Field, Task};
 use super::plan::{Bounds, Plan};
@@ -187,6 +188,7 @@ fn babies<F: Field>(
         }
         gaps.push(Addend::new(f, &gap));
     }
+    let apart = &Apart(f);
     let (mut at, mut place, mut below_half) = (*q, 1, (*q, 1));
     for &baby in &plan.babies {
         if baby > place {
@@ -196,7 +198,7 @@ fn babies<F: Field>(
         if 2 * baby <= step {
             below_half = (at, baby);
         }
-        steps.push(f, all, f.factor(&at.y), f.factor(&at.z));
+        steps.push(f, all, apart.factor(&at.y), apart.factor(&at.z));
     }
     // D/2 is odd and no baby step for half of the Ds, and even for the others.
     let (below, baby) = below_half;
@@ -237,18 +239,18 @@ fn giants<F: Field>(
         .ends
         .len()
         .saturating_sub((first - plan.first_giant) as usize);
-    let (y, z) = (f.factor(&giant.y), f.factor(&giant.z));
+    let apart = &Apart(f);
+    let (y, z) = (apart.factor(&giant.y), apart.factor(&giant.z));
     if count > 0 {
-        steps.push(f, all, f.factor(&at.y), f.factor(&at.z));
+        steps.push(f, all, apart.factor(&at.y), apart.factor(&at.z));
     }
-    let mut before = (
-        f.product(&f.add(&at.z, &at.y)),
-        f.product(&f.subtract(&at.z, &at.y)),
-    );
-    let mut at = (
-        f.product(&f.add(&next.z, &next.y)),
-        f.product(&f.subtract(&next.z, &next.y)),
-    );
+    let coordinates = |at: &Point<F>| {
+        (
+            apart.product(&apart.add(&at.z, &at.y)),
+            apart.product(&apart.subtract(&at.z, &at.y)),
+        )
+    };
+    let (mut before, mut at) = (coordinates(&at), coordinates(&next));
     for i in 1..count {
         if i.is_multiple_of(PRODUCTS_BETWEEN_LOOKS / 8) {
             cancel.check()?;
@@ -369,12 +371,13 @@ pub(crate) fn plus_minus<F: Field>(
     cancel: &Cancel,
 ) -> Result<PlusMinus<F>, Error> {
     let Bounds { step, .. } = plan.bounds;
-    let two = f.integer(2);
+    let apart = &Apart(f);
+    let two = apart.integer(2);
     let (v, _) = ladder(f, v1, &plan.exponent, cancel)?;
     let values = &mut work.steps.values;
     values.clear();
-    let factor = f.factor(&v);
-    let v2 = f.factor(&f.product(&f.subtract(&f.square(&factor), &two)));
+    let square = apart.square(&apart.factor(&v));
+    let v2 = apart.factor(&apart.product(&apart.subtract(&square, &two)));
     let (mut before, mut at, mut place) = (v, v, 1);
     for &baby in &plan.babies {
         while place < baby {
@@ -389,7 +392,7 @@ pub(crate) fn plus_minus<F: Field>(
     cancel.check()?;
     let (giant, _) = ladder(f, &v, &step.into(), cancel)?;
     let (mut at, mut next) = ladder(f, &giant, &plan.first_giant.into(), cancel)?;
-    let giant = f.factor(&giant);
+    let giant = apart.factor(&giant);
     for i in 0..plan.ends.len() {
         if i.is_multiple_of(PRODUCTS_BETWEEN_LOOKS / 2) {
             cancel.check()?;
@@ -406,9 +409,9 @@ pub(crate) fn plus_minus<F: Field>(
         giants,
         cancel,
     })?;
-    let first = f.subtract(&v, &two);
+    let first = apart.subtract(&v, &two);
     Ok(PlusMinus {
-        first: f.product(&first),
-        both: f.multiply(&first, &f.factor(&differences)),
+        first: apart.product(&first),
+        both: apart.multiply(&first, &apart.factor(&differences)),
     })
 }

@@ -170,6 +170,9 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Field for Ve
     type Factor = Digits<A, K, B, G>;
     type Product = Digits<A, K, B, G>;
 
+    // The sizes for many numbers.
+    const IS_SMALL: bool = G > 1;
+
     #[inline(always)]
     fn multiply(&self, a: &Self::Factor, b: &Self::Factor) -> Self::Product {
         self.any_product::<false>(a, b)

@@ -137,6 +137,8 @@ impl<const W: usize> Field for Words<W> {
     type Factor = [u64; W];
     type Product = [u64; W];
 
+    const IS_SMALL: bool = W == 1;
+
     #[inline(always)]
     fn multiply(&self, a: &[u64; W], b: &[u64; W]) -> [u64; W] {
         self.product_of(a, b)

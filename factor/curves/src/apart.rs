@@ -1,0 +1,105 @@
+//! A field for what is done seldom.
+
+use super::field::{Field, Task};
+
+/// A field whose operations are functions that are called, unless it is small. In line, those that
+/// are done once a curve would be most of the code of a size of numbers, and of the time to compile
+/// it.
+pub(crate) struct Apart<'a, F>(pub(crate) &'a F);
+
+#[inline(always)]
+fn apart<F: Field, T: Task<F>>(f: &F, task: T) -> T::Output {
+    if F::IS_SMALL {
+        task.run(f)
+    } else {
+        called(f, task)
+    }
+}
+
+#[inline(never)]
+fn called<F: Field, T: Task<F>>(f: &F, task: T) -> T::Output {
+    f.call(task)
+}
+
+/// Operations: the task that does one, its name, what it takes and what it gives.
+macro_rules! operations {
+    ($($task:ident: $name:ident($($arg:ident: $type:ident),*) -> $out:ident;)*) => {
+        $(
+            struct $task<'a, F: Field>($(&'a F::$type),*);
+
+            impl<F: Field> Task<F> for $task<'_, F> {
+                type Output = F::$out;
+
+                #[inline(always)]
+                fn run(self, f: &F) -> F::$out {
+                    let Self($($arg),*) = self;
+                    f.$name($($arg),*)
+                }
+            }
+        )*
+
+        impl<F: Field> Field for Apart<'_, F> {
+            type Factor = F::Factor;
+            type Product = F::Product;
+
+            const IS_SMALL: bool = F::IS_SMALL;
+
+            $(
+                #[inline(always)]
+                fn $name(&self, $($arg: &F::$type),*) -> F::$out {
+                    apart(self.0, $task::<F>($($arg),*))
+                }
+            )*
+
+            #[inline(always)]
+            fn integer(&self, integer: i32) -> F::Product {
+                apart(self.0, Integer(integer))
+            }
+
+            #[inline(always)]
+            fn one(&self) -> F::Factor {
+                self.0.one()
+            }
+
+            #[inline(always)]
+            fn zero(&self) -> F::Product {
+                self.0.zero()
+            }
+
+            fn call<T: Task<Self>>(&self, task: T) -> T::Output {
+                task.run(self)
+            }
+
+            #[inline(always)]
+            fn load(&self, words: &[u64]) -> F::Product {
+                self.0.load(words)
+            }
+
+            #[inline(always)]
+            fn store(&self, product: &F::Product, words: &mut [u64]) {
+                self.0.store(product, words);
+            }
+        }
+    };
+}
+
+operations! {
+    Multiply: multiply(a: Factor, b: Factor) -> Product;
+    Square: square(a: Factor) -> Product;
+    AsFactor: factor(a: Product) -> Factor;
+    Add: add(a: Product, b: Product) -> Factor;
+    Subtract: subtract(a: Product, b: Product) -> Factor;
+    SubtractBoth: subtract_both(a: Product, b: Product, c: Product) -> Factor;
+    SubtractAddTwice: subtract_add_twice(a: Product, b: Product, c: Product) -> Factor;
+}
+
+struct Integer(i32);
+
+impl<F: Field> Task<F> for Integer {
+    type Output = F::Product;
+
+    #[inline(always)]
+    fn run(self, f: &F) -> F::Product {
+        f.integer(self.0)
+    }
+}
