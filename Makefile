@@ -60,10 +60,10 @@ bench-broker: ## what units and consumers cost the broker: with up to 1000 consu
 	@infra/local/bench.sh broker
 
 experiment: ## how the pool scales: a sweep of five minutes on a private broker, and its report
-	@infra/local/experiment.sh $(ARGS)
+	@infra/local/experiment.sh run $(ARGS)
 
 compare: ## beside Ray, Celery and Dask: the same work on the same cores, table and plot, six minutes
-	@infra/local/compare.sh $(ARGS)
+	@infra/local/experiment.sh compare $(ARGS)
 
 chaos: ## kill, freeze, cut and fill everything there is during runs, and check what is left: some 10 minutes
 	@infra/local/chaos.sh $(ARGS)

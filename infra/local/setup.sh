@@ -7,6 +7,7 @@
 #   setup.sh --factor       also what factoring is checked against and compared with: gp, PARI's calculator
 #   setup.sh --ecm          the same, and GMP-ECM, which curves are compared with
 #   setup.sh --peers        also the pools that ours is compared with: Ray, Celery and Dask, in a Python of their own
+#   setup.sh --influxdb2    also InfluxDB 2, made with Go, for the tests of metrics: some ten minutes
 #   setup.sh --dashboards   also what makes the dashboards: Grafana's SDK
 #   setup.sh --docker       also what runs the containers without a Docker of one's own: an engine, Compose, Buildx
 #   setup.sh --fuzz         also what builds the fuzz targets: a C++ compiler
@@ -16,7 +17,7 @@ set -euo pipefail
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-dev='' dashboards='' tests='' metrics='' docker='' factor='' ecm='' peers='' fuzz='' browser=''
+dev='' dashboards='' tests='' metrics='' docker='' factor='' ecm='' peers='' fuzz='' browser='' influxdb2=''
 case ${1-} in
 '') ;;
 --dev) dev=yes dashboards=yes ;;
@@ -27,9 +28,10 @@ case ${1-} in
 --factor) factor=yes ;;
 --ecm) factor=yes ecm=yes ;;
 --peers) peers=yes ;;
+--influxdb2) influxdb2=yes ;;
 --docker) docker=yes ;;
 --fuzz) fuzz=yes ;;
-*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --test-all | --factor | --ecm | --peers | --dashboards | --docker | --fuzz | --dev]" ;;
+*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --test-all | --factor | --ecm | --peers | --influxdb2 | --dashboards | --docker | --fuzz | --dev]" ;;
 esac
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -334,3 +336,5 @@ if [[ $docker ]] && ! { docker_plugin compose && docker_plugin buildx; }; then
 		die 2 "the Compose 2 and Buildx that were fetched do not run here: look at DOCKER_CONFIG=$PRIMEPOOL_DOCKER_CONFIG docker compose version"
 	fi
 fi
+
+[[ ! $influxdb2 ]] || { build --package primepool-sandbox && "$PRIMEPOOL_RELEASE/sandbox" influxdb2 make; }

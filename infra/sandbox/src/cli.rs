@@ -18,8 +18,10 @@ use crate::{
     cluster::BrokerCluster,
     docker::{self, DockerEngine},
     error::{Result, failed, file_error, usage},
+    http::Reply,
     influxdb::InfluxDb,
-    keeper,
+    influxdb_2::InfluxDb2,
+    influxdb_2_program, keeper,
     process::{self, ProcessId},
     run,
     server::Lifetime,
@@ -57,6 +59,9 @@ enum Verb {
     /// InfluxDB 1.x. DIR gets influx-url and influx-token
     #[command(subcommand)]
     Influxdb(InfluxVerb),
+    /// InfluxDB 2. DIR gets influx-url, operator-token, writer-token and reader-token
+    #[command(subcommand)]
+    Influxdb2(Influx2Verb),
     /// A Docker engine in a network of its own, at unix://DIR/docker.sock. Needs root
     #[command(subcommand)]
     Docker(DockerVerb),
@@ -191,6 +196,26 @@ enum InfluxVerb {
 }
 
 #[derive(Debug, Subcommand)]
+enum Influx2Verb {
+    /// Make the program from its published module, with Go: some ten minutes
+    Make,
+    /// Start a server with its data in DIR, or again on the same data
+    Start {
+        dir: PathBuf,
+        #[command(flatten)]
+        until: Until,
+    },
+    /// Stop it; keeps the data
+    Stop { dir: PathBuf },
+    /// End it with SIGKILL; keeps the data, and the port for the next start
+    Kill { dir: PathBuf },
+    /// Run a query in InfluxQL and print the answer, as JSON
+    Query { dir: PathBuf, influxql: String },
+    /// Run a query in Flux and print the answer, as CSV
+    Flux { dir: PathBuf, flux: String },
+}
+
+#[derive(Debug, Subcommand)]
 enum DockerVerb {
     /// Start an engine with its data in DIR, or again on the same data
     Start {
@@ -248,6 +273,7 @@ impl Verb {
             Self::Broker(verb) => verb.act()?,
             Self::Cluster(verb) => verb.act()?,
             Self::Influxdb(verb) => verb.act()?,
+            Self::Influxdb2(verb) => verb.act()?,
             Self::Docker(verb) => verb.act()?,
             Self::With { command } => return with_broker(&command),
             Self::Keep { dir, owner, remove } => {
@@ -365,16 +391,7 @@ impl InfluxVerb {
                 dir,
                 database,
                 influxql,
-            } => {
-                let reply = InfluxDb::at(&dir)?.query(&database, &influxql)?;
-                match reply.status {
-                    200 => print(reply.body.trim_end()),
-                    _ => Err(failed(format!(
-                        "InfluxDB refused the query: {}",
-                        reply.body
-                    ))),
-                }
-            }
+            } => show(InfluxDb::at(&dir)?.query(&database, &influxql)?),
             Self::Import {
                 dir,
                 database,
@@ -389,6 +406,26 @@ impl InfluxVerb {
                 }
                 Ok(())
             }
+        }
+    }
+}
+
+impl Influx2Verb {
+    fn act(self) -> Result<()> {
+        match self {
+            Self::Make => print(&influxdb_2_program::make()?.display().to_string()),
+            Self::Start { dir, until } => {
+                let influxdb = InfluxDb2::start(&dir, &until.lifetime(&dir)?)?;
+                if until.owner.is_none() {
+                    influxdb.release()
+                } else {
+                    Ok(())
+                }
+            }
+            Self::Stop { dir } => stop(&dir, |dir| InfluxDb2::at(dir)?.stop()),
+            Self::Kill { dir } => InfluxDb2::at(&dir)?.kill(),
+            Self::Query { dir, influxql } => show(InfluxDb2::at(&dir)?.query(&influxql)?),
+            Self::Flux { dir, flux } => show(InfluxDb2::at(&dir)?.flux(&flux)?),
         }
     }
 }
@@ -418,6 +455,17 @@ impl DockerVerb {
                 )
             }
         }
+    }
+}
+
+/// Prints what a database answered.
+fn show(reply: Reply) -> Result<()> {
+    match reply.status {
+        200 => print(reply.body.trim_end()),
+        _ => Err(failed(format!(
+            "InfluxDB refused the query: {}",
+            reply.body
+        ))),
     }
 }
 

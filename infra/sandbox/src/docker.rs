@@ -26,6 +26,7 @@ use crate::{
     process::{self, ProcessId, descendants, tied_by, wait_for},
     server::{Lifetime, Servers},
     settings::Kind,
+    tools::tools,
 };
 
 /// A socket's address has room for 107 bytes.
@@ -176,16 +177,7 @@ impl DockerEngine {
 
 /// Docker's client: a configuration of our own, with what `setup.sh` fetched of Compose and Buildx.
 fn configuration() -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let tools = variable("PRIMEPOOL_TOOLS")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| {
-            let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
-            let home =
-                || PathBuf::from(variable("HOME").unwrap_or_else(|| "/root".into())).join(".cache");
-            cache.unwrap_or_else(home).join("primepool/tools")
-        });
-    tools.join("docker")
+    tools().join("docker")
 }
 
 pub(crate) fn launch(dir: &Path) -> Result<Launch> {

@@ -16,15 +16,38 @@ pub struct Reply {
     pub body: String,
 }
 
+/// What a request shows of its sender.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Credentials<'a> {
+    /// `USER:PASSWORD`
+    Login(&'a str),
+    /// A token of InfluxDB 2.
+    Token(&'a str),
+}
+
 /// Sends a request, with the login `USER:PASSWORD` if there is one, and waits a minute at most.
 ///
 /// # Errors
 /// The server does not answer, or not in HTTP. A status code is never an error.
 pub fn http(method: &str, url: &str, login: Option<&str>, body: &str) -> Result<Reply> {
+    http_with(method, url, login.map(Credentials::Login), body)
+}
+
+/// The same with credentials of any kind.
+pub(crate) fn http_with(
+    method: &str,
+    url: &str,
+    credentials: Option<Credentials<'_>>,
+    body: &str,
+) -> Result<Reply> {
     let trouble = |error: &dyn std::fmt::Display| failed(format!("no answer from {url}: {error}"));
     let mut request = Request::builder().method(method).uri(url);
-    if let Some(login) = login {
-        request = request.header("authorization", format!("Basic {}", STANDARD.encode(login)));
+    if let Some(credentials) = credentials {
+        let value = match credentials {
+            Credentials::Login(login) => format!("Basic {}", STANDARD.encode(login)),
+            Credentials::Token(token) => format!("Token {token}"),
+        };
+        request = request.header("authorization", value);
     }
     if body.starts_with(['{', '[']) {
         request = request.header("content-type", "application/json");

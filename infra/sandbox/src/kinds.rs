@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::{
     docker,
     error::Result,
-    influxdb,
+    influxdb, influxdb_2,
     launch::Launch,
     settings::{Kind, Settings},
     victoria_metrics,
@@ -17,6 +17,7 @@ pub(crate) fn port_names(settings: &Settings) -> Vec<String> {
     match &settings.server {
         Kind::Broker(broker) => broker.port_names(),
         Kind::InfluxDb => influxdb::port_names(),
+        Kind::InfluxDb2 => influxdb_2::port_names(),
         Kind::VictoriaMetrics => victoria_metrics::port_names(),
         Kind::DockerEngine => Vec::new(),
     }
@@ -35,6 +36,7 @@ pub(crate) fn write_files(settings: &Settings, dir: &Path) -> Result<()> {
     match &settings.server {
         Kind::Broker(broker) => broker.write_files(dir, &settings.ports),
         Kind::InfluxDb => influxdb::write_files(dir, &settings.ports),
+        Kind::InfluxDb2 => influxdb_2::write_files(dir, &settings.ports),
         Kind::VictoriaMetrics => victoria_metrics::write_files(dir, &settings.ports),
         Kind::DockerEngine => Ok(()),
     }
@@ -54,6 +56,7 @@ pub(crate) fn launch(settings: &Settings, dir: &Path, number: usize) -> Result<O
         Kind::Broker(broker) => broker.launch(dir, &settings.ports, number),
         _ if number != 1 => Ok(None),
         Kind::InfluxDb => influxdb::launch(dir).map(Some),
+        Kind::InfluxDb2 => influxdb_2::launch(dir, &settings.ports).map(Some),
         Kind::VictoriaMetrics => Ok(Some(victoria_metrics::launch(dir, &settings.ports))),
         Kind::DockerEngine => docker::launch(dir).map(Some),
     }
@@ -71,6 +74,7 @@ pub(crate) fn is_ready(settings: &Settings, dir: &Path, number: usize) -> bool {
     match &settings.server {
         Kind::Broker(broker) => broker.is_ready(&settings.ports, number),
         Kind::InfluxDb => influxdb::is_ready(&settings.ports),
+        Kind::InfluxDb2 => influxdb_2::is_ready(&settings.ports),
         Kind::VictoriaMetrics => victoria_metrics::is_ready(&settings.ports),
         Kind::DockerEngine => docker::is_ready(dir),
     }

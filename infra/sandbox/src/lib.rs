@@ -1,5 +1,5 @@
-//! Private servers for runs, tests and benchmarks: RabbitMQ, alone or as a cluster, InfluxDB 1.x,
-//! VictoriaMetrics and a Docker engine. Each has ports, credentials and data of its own, all on
+//! Private servers for runs, tests and benchmarks: RabbitMQ, alone or as a cluster, InfluxDB 1.x and
+//! 2, VictoriaMetrics and a Docker engine. Each has ports, credentials and data of its own, all on
 //! 127.0.0.1 and in one folder; none of a server of the system is touched.
 //!
 //! A keeper process holds the ports of a folder's servers, starts and ends them, and ends them when
@@ -15,6 +15,8 @@ mod error;
 mod files;
 mod http;
 mod influxdb;
+mod influxdb_2;
+mod influxdb_2_program;
 mod keeper;
 mod kinds;
 mod launch;
@@ -25,6 +27,7 @@ mod run;
 mod run_request;
 mod server;
 mod settings;
+mod tools;
 mod victoria_metrics;
 
 pub use broker::{Broker, Permissions};
@@ -36,6 +39,7 @@ pub use error::{Error, Result};
 pub use files::repository;
 pub use http::{Reply, http};
 pub use influxdb::InfluxDb;
+pub use influxdb_2::{InfluxDb2, Role};
 pub use process::{ProcessId, this_program, tied};
 pub use rustix::process::Signal;
 pub use server::Lifetime;

@@ -31,6 +31,8 @@ pub(crate) struct Settings {
 pub(crate) enum Kind {
     Broker(broker_node::Settings),
     InfluxDb,
+    #[serde(rename = "influxdb-2")]
+    InfluxDb2,
     VictoriaMetrics,
     DockerEngine,
 }

@@ -5,5 +5,6 @@ mod compare;
 mod compose;
 mod dashboard;
 mod experiment;
+mod influxdb_2;
 mod protocol;
 mod spread;

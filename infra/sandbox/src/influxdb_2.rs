@@ -1,0 +1,232 @@
+//! A private InfluxDB 2: ports, set-up, tokens and data of its own.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::{
+    error::{Error, Result, failed},
+    files::write_private,
+    http::{Credentials, Reply, http_with, percent_encode},
+    influxdb_2_program::program,
+    launch::Launch,
+    ports::Ports,
+    random::random_hex,
+    server::{Lifetime, Servers},
+    settings::Kind,
+};
+
+/// Organisation, bucket and database, as the programs name them where nothing else is said.
+const NAME: &str = "primepool";
+
+/// Whose token it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// May do everything.
+    Operator,
+    /// May write to the bucket.
+    Writer,
+    /// May read from it.
+    Reader,
+}
+
+impl Role {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Operator => "operator-token",
+            Self::Writer => "writer-token",
+            Self::Reader => "reader-token",
+        }
+    }
+}
+
+/// A private InfluxDB 2 with the organisation, the bucket and the database `primepool`. Its folder
+/// holds `influx-url`, and a token for each [`Role`], all of mode 600.
+#[derive(Debug)]
+pub struct InfluxDb2 {
+    servers: Servers,
+}
+
+impl InfluxDb2 {
+    /// Starts a server with its data in a folder, or again on the same data with the tokens that it
+    /// had.
+    ///
+    /// # Errors
+    /// InfluxDB 2 was not made or does not start; the folder holds something else.
+    pub fn start(dir: &Path, lifetime: &Lifetime) -> Result<Self> {
+        let make = || program().map(|_| Kind::InfluxDb2);
+        let servers = Servers::keep(dir, make, lifetime)?;
+        servers.start(1)?;
+        let this = Self { servers };
+        if !this.token_file(Role::Reader).exists() {
+            this.set_up()?;
+        }
+        Ok(this)
+    }
+
+    /// A server that was started before.
+    ///
+    /// # Errors
+    /// There is none in that folder.
+    pub fn at(dir: &Path) -> Result<Self> {
+        Servers::at(dir).map(|servers| Self { servers })
+    }
+
+    /// Whether it was made: `sandbox influxdb2 make`.
+    #[must_use]
+    pub fn is_made() -> bool {
+        program().is_ok()
+    }
+
+    /// The first set-up, which only the first one to ask for it can do, and a token for each role.
+    fn set_up(&self) -> Result<()> {
+        let operator = random_hex(20)?;
+        let set_up = json!({
+            "username": "admin", "password": random_hex(20)?, "token": &operator,
+            "org": NAME, "bucket": NAME, "retentionPeriodSeconds": 0,
+        });
+        let done = json_of(self.ask("POST", "/api/v2/setup", None, &set_up.to_string())?)?;
+        self.write_token(Role::Operator, &operator)?;
+        let (org, bucket) = (text(&done, "/org/id")?, text(&done, "/bucket/id")?);
+        // InfluxQL names a database, which is a bucket only where something says so.
+        let mapping = json!({
+            "orgID": org, "bucketID": bucket,
+            "database": NAME, "retention_policy": "autogen", "default": true,
+        });
+        let operator = Some(operator.as_str());
+        json_of(self.ask("POST", "/api/v2/dbrps", operator, &mapping.to_string())?)?;
+        for (role, action) in [(Role::Writer, "write"), (Role::Reader, "read")] {
+            let resource = json!({"type": "buckets", "id": bucket, "orgID": org});
+            let authorization = json!({
+                "orgID": org, "description": role.file(),
+                "permissions": [{"action": action, "resource": resource}],
+            });
+            let authorization = authorization.to_string();
+            let made = self.ask("POST", "/api/v2/authorizations", operator, &authorization)?;
+            self.write_token(role, text(&json_of(made)?, "/token")?)?;
+        }
+        Ok(())
+    }
+
+    fn write_token(&self, role: Role, token: &str) -> Result<()> {
+        write_private(&self.token_file(role), format!("{token}\n").as_bytes())
+    }
+
+    fn ask(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Result<Reply> {
+        let url = format!("{}{path}", self.url()?);
+        http_with(method, &url, token.map(Credentials::Token), body)
+    }
+
+    /// `http://127.0.0.1:PORT`
+    ///
+    /// # Errors
+    /// The folder is gone.
+    pub fn url(&self) -> Result<String> {
+        self.servers.read("influx-url")
+    }
+
+    /// The token of a role.
+    ///
+    /// # Errors
+    /// The folder is gone.
+    pub fn token(&self, role: Role) -> Result<String> {
+        self.servers.read(role.file())
+    }
+
+    /// The file that holds it.
+    #[must_use]
+    pub fn token_file(&self, role: Role) -> PathBuf {
+        self.servers.dir().join(role.file())
+    }
+
+    /// Runs a query in InfluxQL with the reader's token; the answer is JSON.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn query(&self, influxql: &str) -> Result<Reply> {
+        let path = format!("/query?db={NAME}&q={}", percent_encode(influxql));
+        self.ask("POST", &path, Some(&self.token(Role::Reader)?), "")
+    }
+
+    /// Runs a query in Flux with the reader's token; the answer is CSV.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn flux(&self, flux: &str) -> Result<Reply> {
+        let path = format!("/api/v2/query?org={NAME}");
+        let body = json!({"query": flux, "type": "flux"}).to_string();
+        self.ask("POST", &path, Some(&self.token(Role::Reader)?), &body)
+    }
+
+    /// Ends the server with SIGKILL. Its port stays held.
+    ///
+    /// # Errors
+    /// Nothing runs in its folder.
+    pub fn kill(&self) -> Result<()> {
+        self.servers.kill(1)
+    }
+
+    /// Starts the server again after [`InfluxDb2::kill`].
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart(&self) -> Result<()> {
+        self.servers.start(1)
+    }
+
+    /// Stops the server; keeps the data.
+    ///
+    /// # Errors
+    /// Its keeper does not answer.
+    pub fn stop(&self) -> Result<()> {
+        self.servers.stop()
+    }
+
+    /// It goes on when its owner dies.
+    ///
+    /// # Errors
+    /// Its keeper does not answer.
+    pub fn release(&self) -> Result<()> {
+        self.servers.release()
+    }
+}
+
+/// What a server made, as JSON.
+fn json_of(reply: Reply) -> Result<Value> {
+    let refused = |body: &str| failed(format!("InfluxDB 2 cannot be set up: {body}"));
+    if reply.status != 201 {
+        return Err(refused(&reply.body));
+    }
+    serde_json::from_str(&reply.body).map_err(|_| refused(&reply.body))
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> Result<&'a str> {
+    let found = value.pointer(pointer).and_then(Value::as_str);
+    found.ok_or_else(|| -> Error { failed(format!("InfluxDB 2 did not say its {pointer}")) })
+}
+
+pub(crate) fn port_names() -> Vec<String> {
+    vec!["http".to_owned()]
+}
+
+pub(crate) fn write_files(dir: &Path, ports: &Ports) -> Result<()> {
+    let url = format!("http://127.0.0.1:{}\n", ports["http"]);
+    write_private(&dir.join("influx-url"), url.as_bytes())
+}
+
+pub(crate) fn launch(dir: &Path, ports: &Ports) -> Result<Launch> {
+    let data = |name: &str| dir.join("data").join(name).into_os_string();
+    Ok(Launch::new(program()?, dir.join("log/influxd.log"))
+        .arguments(["run", "--reporting-disabled", "--log-level=info"])
+        .arguments([format!("--http-bind-address=127.0.0.1:{}", ports["http"])])
+        .arguments(["--bolt-path".into(), data("influxd.bolt")])
+        .arguments(["--sqlite-path".into(), data("influxd.sqlite")])
+        .arguments(["--engine-path".into(), data("engine")])
+        // Nothing is read from the user's own configuration.
+        .environment([("HOME", dir)]))
+}
+
+pub(crate) fn is_ready(ports: &Ports) -> bool {
+    let url = format!("http://127.0.0.1:{}/health", ports["http"]);
+    http_with("GET", &url, None, "").is_ok_and(|reply| reply.status == 200)
+}
