@@ -58,6 +58,12 @@ async fn open(
     Ok(AsyncTcpStream::Plain(boxed(session.await?)))
 }
 
+async fn plain(address: SocketAddr) -> io::Result<Socket> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(boxed(stream))
+}
+
 fn boxed(stream: impl Bytes + 'static) -> Socket {
     Compat::new(Box::new(stream))
 }
@@ -96,10 +102,6 @@ impl Reactor for Network {
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Socket>> + Send + 'static {
-        async move {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            Ok(boxed(stream))
-        }
+        plain(address)
     }
 }
