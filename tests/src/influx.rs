@@ -63,13 +63,7 @@ impl Influx {
 
     /// Runs a query; the series of its answer, or what the server says against it.
     pub fn try_query(&self, database: &str, influxql: &str) -> Result<Vec<Value>, String> {
-        let body = self.server.query(database, influxql).unwrap().body;
-        let answer: Value = serde_json::from_str(&body).map_err(|_| body)?;
-        let result = &answer["results"][0];
-        match answer["error"].as_str().or(result["error"].as_str()) {
-            Some(error) => Err(error.to_owned()),
-            None => Ok(result["series"].as_array().cloned().unwrap_or_default()),
-        }
+        series(&self.server.query(database, influxql).unwrap().body)
     }
 
     /// Writes line protocol, with times in nanoseconds.
@@ -99,6 +93,16 @@ impl Influx {
         let query = format!("SELECT count({field}) FROM {measurement}");
         let rows = self.rows(database, &query);
         rows.first().map_or(0, |row| row[1].as_u64().unwrap())
+    }
+}
+
+/// The series of an answer, or what the server says against the query.
+pub(crate) fn series(answer: &str) -> Result<Vec<Value>, String> {
+    let answer: Value = serde_json::from_str(answer).map_err(|_| answer.to_owned())?;
+    let result = &answer["results"][0];
+    match answer["error"].as_str().or(result["error"].as_str()) {
+        Some(error) => Err(error.to_owned()),
+        None => Ok(result["series"].as_array().cloned().unwrap_or_default()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use primepool_sandbox::InfluxDb2;
 use rug::{Integer, integer::IsPrime};
 use tempfile::tempdir;
 
@@ -39,6 +40,13 @@ impl Recording {
             "SELECT * INTO \"{name}\"..:MEASUREMENT FROM \"recorded\"../.*/ GROUP BY *"
         ))
         .unwrap();
+        copy
+    }
+
+    /// A copy of it in an InfluxDB 2.
+    pub fn copy_to<'a>(&self, influxdb: &'a InfluxDb2) -> Database<'a> {
+        let copy = Database::of_influxdb_2(influxdb);
+        copy.import(&self.empty("recorded").export());
         copy
     }
 

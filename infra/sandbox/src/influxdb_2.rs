@@ -158,6 +158,22 @@ impl InfluxDb2 {
         self.ask("POST", &path, Some(&self.token(Role::Reader)?), &body)
     }
 
+    /// Writes line protocol with times in nanoseconds, with the writer's token.
+    ///
+    /// # Errors
+    /// The server does not answer, or refuses the lines.
+    pub fn write(&self, lines: &str) -> Result<()> {
+        let path = format!("/api/v2/write?org={NAME}&bucket={NAME}&precision=ns");
+        let reply = self.ask("POST", &path, Some(&self.token(Role::Writer)?), lines)?;
+        if reply.status == 204 {
+            return Ok(());
+        }
+        Err(failed(format!(
+            "InfluxDB refused the lines: {}",
+            reply.body
+        )))
+    }
+
     /// Ends the server with SIGKILL. Its port stays held.
     ///
     /// # Errors

@@ -7,9 +7,11 @@ use primepool_common::{
     metrics::{InfluxTarget, MetricsWriter, Point, Source, WriterOptions},
 };
 use primepool_sandbox::{InfluxDb2, Lifetime, Reply, Role, http};
-use primepool_tests::{Binary, Broker, Consumer, Process, wait_for};
+use primepool_tests::{Binary, Broker, Consumer, Database, Process, Recording, wait_for};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
+
+use crate::dashboards::{check_alerts, check_queries, check_reference};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -180,4 +182,16 @@ fn a_run_is_in_it_job_by_job() {
                 |> group() |> sum()";
     let answer = influxdb.flux(flux).unwrap();
     assert!(answer.body.contains(",300"), "{answer:?}");
+}
+
+#[test]
+fn every_query_of_dashboards_alerts_and_reference_gives_something() {
+    let (Some((healthy, _own)), Some((ill, _its))) = (start(), start()) else {
+        return;
+    };
+    let (recording, ill) = (Recording::get(), Database::of_influxdb_2(&ill));
+    let healthy = recording.copy_to(&healthy);
+    check_alerts(&healthy, &ill, recording.span);
+    check_queries(&healthy, recording.span);
+    check_reference(&healthy, recording.span);
 }
