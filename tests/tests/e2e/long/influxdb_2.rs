@@ -1,13 +1,15 @@
 //! Runs with a real InfluxDB 2, where it was made: `infra/local/setup.sh --influxdb2`.
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use primepool_common::{
     clock::unix_ns,
     metrics::{InfluxTarget, MetricsWriter, Point, Source, WriterOptions},
 };
 use primepool_sandbox::{InfluxDb2, Lifetime, Reply, Role, http};
-use primepool_tests::{Binary, Broker, Consumer, Database, Process, Recording, wait_for};
+use primepool_tests::{
+    Binary, Broker, Consumer, Database, Process, Recording, wait_for, workspace,
+};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
@@ -186,11 +188,21 @@ fn a_run_is_in_it_job_by_job() {
 
 #[test]
 fn every_query_of_dashboards_alerts_and_reference_gives_something() {
-    let (Some((healthy, _own)), Some((ill, _its))) = (start(), start()) else {
+    let (Some((influxdb, _own)), Some((ill, _its))) = (start(), start()) else {
         return;
     };
     let (recording, ill) = (Recording::get(), Database::of_influxdb_2(&ill));
-    let healthy = recording.copy_to(&healthy);
+    let healthy = recording.copy_to(&influxdb);
+    let reference = fs::read_to_string(workspace().join("docs/METRICS.md")).unwrap();
+    let examples: Vec<_> = reference.split("```flux\n").skip(1).collect();
+    assert!(examples.len() >= 5, "examples in ```flux");
+    for example in examples {
+        let flux = example.split("```").next().unwrap();
+        let Reply { status, body } = influxdb.flux(flux).unwrap();
+        // A table has a line with its columns, and one for each row.
+        assert!(status == 200 && body.lines().count() > 1, "{flux}{body}");
+        assert!(!body.contains("error,reference"), "{flux}{body}");
+    }
     check_alerts(&healthy, &ill, recording.span);
     check_queries(&healthy, recording.span);
     check_reference(&healthy, recording.span);
