@@ -152,7 +152,7 @@ impl Endpoint {
     /// Reads the options and the files that they name.
     ///
     /// # Errors
-    /// A file cannot be read, or the address is not one. The text never holds the address, which may hold a password.
+    /// A file cannot be read or used, or the address is not one. The text never holds the address, which may hold a password.
     pub fn from_args(args: &BrokerArgs) -> Result<Self, String> {
         let url = args.address()?;
         let url = url.trim_start_matches('\u{feff}').trim();

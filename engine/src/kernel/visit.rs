@@ -17,9 +17,10 @@ pub trait Visitor {
     fn visit<A: Arithmetic>(self, arithmetic: A) -> Self::Output;
 }
 
-/// Visits the arithmetic of a kernel, if it is one of vectors and this processor has it. In place of
-/// the EVEX forms of [`Kernel::Ifma256`], which is never chosen where it would need them, comes
-/// AVX2: it saves compiling everything once more.
+/// Visits the arithmetic of a kernel, if it is one of vectors and this processor has it.
+///
+/// AVX2 stands in for the EVEX forms of [`Kernel::Ifma256`], which is never chosen where it would
+/// need them: what visitors do is compiled once less.
 #[cfg(target_arch = "x86_64")]
 pub fn visit<V: Visitor>(kernel: Kernel, visitor: V) -> Option<V::Output> {
     Some(match kernel {

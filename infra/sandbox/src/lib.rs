@@ -1,6 +1,6 @@
-//! Private servers for runs, tests and benchmarks: RabbitMQ, alone or as a cluster, InfluxDB 1.x and
-//! 2, VictoriaMetrics and a Docker engine. Each has ports, credentials and data of its own, all on
-//! 127.0.0.1 and in one folder; none of a server of the system is touched.
+//! Private servers for runs, tests and benchmarks: RabbitMQ, alone or as a cluster, InfluxDB 1.x
+//! and 2, VictoriaMetrics and a Docker engine. Each has ports, credentials and data of its own, all
+//! on 127.0.0.1 and in one folder; none of a server of the system is touched.
 //!
 //! A keeper process holds the ports of a folder's servers, starts and ends them, and ends them when
 //! their owner dies ([`Lifetime`]). Should the keeper be killed, the kernel ends its children.
