@@ -107,7 +107,7 @@ impl Ecm {
 
     /// Splits odd composites of up to so many bits, at most 128, as far as `most` curves on each
     /// do it, and tells `found` their places and a proper divisor. Returns how many curves were
-    /// run: none beyond 128 bits.
+    /// run.
     ///
     /// # Errors
     ///

@@ -264,6 +264,15 @@ impl Until {
             },
         })
     }
+
+    /// A server that is there goes on without this command, unless it has another owner.
+    fn begin(&self, release: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.owner.is_none() {
+            release()
+        } else {
+            Ok(())
+        }
+    }
 }
 
 impl Verb {
@@ -310,11 +319,7 @@ impl BrokerVerb {
                     mutual,
                 };
                 let broker = Broker::start(&dir, options, &until.lifetime(&dir)?)?;
-                if until.owner.is_none() {
-                    broker.release()
-                } else {
-                    Ok(())
-                }
+                until.begin(|| broker.release())
             }
             Self::Stop { dir } => stop(&dir, |dir| Broker::at(dir)?.stop()),
             Self::Kill { dir } => Broker::at(&dir)?.kill(),
@@ -351,11 +356,7 @@ impl ClusterVerb {
             Self::Start { dir, until } => {
                 let lifetime = until.lifetime(&dir)?;
                 let cluster = BrokerCluster::start(&dir, BrokerOptions::default(), &lifetime)?;
-                if until.owner.is_none() {
-                    cluster.node(1).release()
-                } else {
-                    Ok(())
-                }
+                until.begin(|| cluster.node(1).release())
             }
             Self::Stop { dir } => stop(&dir, |dir| BrokerCluster::at(dir)?.stop()),
             Self::Kill { dir, node } => BrokerCluster::at(&dir)?.node(node).kill(),
@@ -416,11 +417,7 @@ impl Influx2Verb {
             Self::Make => print(&influxdb_2_program::make()?.display().to_string()),
             Self::Start { dir, until } => {
                 let influxdb = InfluxDb2::start(&dir, &until.lifetime(&dir)?)?;
-                if until.owner.is_none() {
-                    influxdb.release()
-                } else {
-                    Ok(())
-                }
+                until.begin(|| influxdb.release())
             }
             Self::Stop { dir } => stop(&dir, |dir| InfluxDb2::at(dir)?.stop()),
             Self::Kill { dir } => InfluxDb2::at(&dir)?.kill(),
@@ -435,11 +432,7 @@ impl DockerVerb {
         match self {
             Self::Start { dir, until } => {
                 let engine = DockerEngine::start(&dir, &until.lifetime(&dir)?)?;
-                if until.owner.is_none() {
-                    engine.release()
-                } else {
-                    Ok(())
-                }
+                until.begin(|| engine.release())
             }
             Self::Stop { dir } => stop(&dir, |dir| DockerEngine::at(dir)?.stop()),
             Self::Kill { dir } => DockerEngine::at(&dir)?.kill(),

@@ -24,7 +24,7 @@ use crate::{
     files::read,
     launch::Launch,
     process::{self, ProcessId, descendants, tied_by, wait_for},
-    server::{Lifetime, Servers},
+    server::{Lifetime, Servers, life_of_one},
     settings::Kind,
     tools::tools,
 };
@@ -40,6 +40,8 @@ const SYSTEM: &str = "/usr/sbin:/sbin";
 pub struct DockerEngine {
     servers: Servers,
 }
+
+life_of_one!(DockerEngine);
 
 impl DockerEngine {
     /// Where processes and containers in the engine's network find this machine's 127.0.0.1.
@@ -133,30 +135,6 @@ impl DockerEngine {
         Ok(command)
     }
 
-    /// Ends the engine and its containers with SIGKILL; keeps the data.
-    ///
-    /// # Errors
-    /// Nothing runs in its folder.
-    pub fn kill(&self) -> Result<()> {
-        self.servers.kill(1)
-    }
-
-    /// Starts the engine again after [`DockerEngine::kill`].
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn restart(&self) -> Result<()> {
-        self.servers.start(1)
-    }
-
-    /// Stops the engine and its containers; keeps the data: images, volumes, stopped containers.
-    ///
-    /// # Errors
-    /// Its keeper does not answer.
-    pub fn stop(&self) -> Result<()> {
-        self.servers.stop()
-    }
-
     /// Stops the engine and deletes its folder.
     ///
     /// # Errors
@@ -164,14 +142,6 @@ impl DockerEngine {
     pub fn remove(&self) -> Result<()> {
         self.stop()?;
         fs::remove_dir_all(self.dir()).map_err(file_error("delete", self.dir()))
-    }
-
-    /// It goes on when its owner dies.
-    ///
-    /// # Errors
-    /// Its keeper does not answer.
-    pub fn release(&self) -> Result<()> {
-        self.servers.release()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     launch::Launch,
     ports::Ports,
     random::random_hex,
-    server::{Lifetime, Servers},
+    server::{Lifetime, Servers, life_of_one},
     settings::{Kind, Settings},
 };
 
@@ -25,6 +25,8 @@ const USER: &str = "primepool";
 pub struct InfluxDb {
     servers: Servers,
 }
+
+life_of_one!(InfluxDb);
 
 impl InfluxDb {
     /// Starts a server with its data in a folder, or again on the same data with the credentials
@@ -155,38 +157,6 @@ impl InfluxDb {
             }
         }
         Ok(())
-    }
-
-    /// Ends the server with SIGKILL. Its ports stay held.
-    ///
-    /// # Errors
-    /// Nothing runs in its folder.
-    pub fn kill(&self) -> Result<()> {
-        self.servers.kill(1)
-    }
-
-    /// Starts the server again after [`InfluxDb::kill`].
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn restart(&self) -> Result<()> {
-        self.servers.start(1)
-    }
-
-    /// Stops the server; keeps the data.
-    ///
-    /// # Errors
-    /// Its keeper does not answer.
-    pub fn stop(&self) -> Result<()> {
-        self.servers.stop()
-    }
-
-    /// It goes on when its owner dies.
-    ///
-    /// # Errors
-    /// Its keeper does not answer.
-    pub fn release(&self) -> Result<()> {
-        self.servers.release()
     }
 }
 

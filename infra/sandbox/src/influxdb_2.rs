@@ -12,7 +12,7 @@ use crate::{
     launch::Launch,
     ports::Ports,
     random::random_hex,
-    server::{Lifetime, Servers},
+    server::{Lifetime, Servers, life_of_one},
     settings::Kind,
 };
 
@@ -46,6 +46,8 @@ impl Role {
 pub struct InfluxDb2 {
     servers: Servers,
 }
+
+life_of_one!(InfluxDb2);
 
 impl InfluxDb2 {
     /// Starts a server with its data in a folder, or again on the same data with the tokens that it
@@ -172,38 +174,6 @@ impl InfluxDb2 {
             "InfluxDB refused the lines: {}",
             reply.body
         )))
-    }
-
-    /// Ends the server with SIGKILL. Its port stays held.
-    ///
-    /// # Errors
-    /// Nothing runs in its folder.
-    pub fn kill(&self) -> Result<()> {
-        self.servers.kill(1)
-    }
-
-    /// Starts the server again after [`InfluxDb2::kill`].
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn restart(&self) -> Result<()> {
-        self.servers.start(1)
-    }
-
-    /// Stops the server; keeps the data.
-    ///
-    /// # Errors
-    /// Its keeper does not answer.
-    pub fn stop(&self) -> Result<()> {
-        self.servers.stop()
-    }
-
-    /// It goes on when its owner dies.
-    ///
-    /// # Errors
-    /// Its keeper does not answer.
-    pub fn release(&self) -> Result<()> {
-        self.servers.release()
     }
 }
 

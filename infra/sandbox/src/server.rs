@@ -266,3 +266,43 @@ impl Servers {
         ))
     }
 }
+
+/// Defines the life of a kind of server that is alone in its folder, for a type with `servers`.
+macro_rules! life_of_one {
+    ($server:ident) => {
+        impl $server {
+            /// Ends the server with SIGKILL; keeps the data. Its ports stay held.
+            ///
+            /// # Errors
+            /// Nothing runs in its folder.
+            pub fn kill(&self) -> Result<()> {
+                self.servers.kill(1)
+            }
+
+            /// Starts the server again after a kill.
+            ///
+            /// # Errors
+            /// It does not start.
+            pub fn restart(&self) -> Result<()> {
+                self.servers.start(1)
+            }
+
+            /// Stops the server; keeps the data.
+            ///
+            /// # Errors
+            /// Its keeper does not answer.
+            pub fn stop(&self) -> Result<()> {
+                self.servers.stop()
+            }
+
+            /// It goes on when its owner dies.
+            ///
+            /// # Errors
+            /// Its keeper does not answer.
+            pub fn release(&self) -> Result<()> {
+                self.servers.release()
+            }
+        }
+    };
+}
+pub(crate) use life_of_one;

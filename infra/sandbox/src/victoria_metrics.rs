@@ -8,7 +8,7 @@ use crate::{
     http::http,
     launch::Launch,
     ports::Ports,
-    server::{Lifetime, Servers},
+    server::{Lifetime, Servers, life_of_one},
     settings::Kind,
 };
 
@@ -17,6 +17,8 @@ use crate::{
 pub struct VictoriaMetrics {
     servers: Servers,
 }
+
+life_of_one!(VictoriaMetrics);
 
 impl VictoriaMetrics {
     /// Starts a server with its data in a folder, or again on the same data.
@@ -57,30 +59,6 @@ impl VictoriaMetrics {
             body = reply.body;
         }
         Ok(body)
-    }
-
-    /// Ends the server with SIGKILL. Its port stays held.
-    ///
-    /// # Errors
-    /// Nothing runs in its folder.
-    pub fn kill(&self) -> Result<()> {
-        self.servers.kill(1)
-    }
-
-    /// Starts the server again after [`VictoriaMetrics::kill`].
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn restart(&self) -> Result<()> {
-        self.servers.start(1)
-    }
-
-    /// Stops the server; keeps the data.
-    ///
-    /// # Errors
-    /// Its keeper does not answer.
-    pub fn stop(&self) -> Result<()> {
-        self.servers.stop()
     }
 }
 

@@ -18,14 +18,16 @@ use tempfile::tempdir;
 
 const LONG: Duration = Duration::from_secs(30);
 
-fn writer(url: &str, bucket: &str, token: &str, spool: &Path) -> MetricsWriter {
+/// A writer of the consumer `n1`, for the organisation `primepool`.
+pub(crate) fn writer(url: &str, bucket: &str, token: &str, spool: &Path) -> MetricsWriter {
     let target = InfluxTarget::new(url, "primepool", bucket, token).unwrap();
     let mut options = WriterOptions::new(Source::Consumer, "n1", spool.join("spool"));
     options.interval = Duration::from_millis(100);
     MetricsWriter::start(&target, options).unwrap()
 }
 
-fn write(writer: &MetricsWriter, count: u64) {
+/// Writes so many points of `job`, a nanosecond apart.
+pub(crate) fn write(writer: &MetricsWriter, count: u64) {
     let first = unix_ns();
     for number in 0..count {
         writer.write(

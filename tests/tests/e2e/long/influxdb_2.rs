@@ -2,10 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use primepool_common::{
-    clock::unix_ns,
-    metrics::{InfluxTarget, MetricsWriter, Point, Source, WriterOptions},
-};
+use primepool_common::metrics::{MetricsWriter, Point};
 use primepool_sandbox::{InfluxDb2, Lifetime, Reply, Role, http};
 use primepool_tests::{
     Binary, Broker, Consumer, Database, Process, Recording, wait_for, workspace,
@@ -13,7 +10,10 @@ use primepool_tests::{
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use crate::dashboards::{check_alerts, check_queries, check_reference};
+use crate::{
+    dashboards::{check_alerts, check_queries, check_reference},
+    metrics::{self, write},
+};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -31,18 +31,7 @@ fn start() -> Option<(InfluxDb2, TempDir)> {
 
 fn writer(influxdb: &InfluxDb2, role: Role, spool: &Path) -> MetricsWriter {
     let (url, token) = (influxdb.url().unwrap(), influxdb.token(role).unwrap());
-    let target = InfluxTarget::new(&url, "primepool", "primepool", &token).unwrap();
-    let mut options = WriterOptions::new(Source::Consumer, "n1", spool.join("spool"));
-    options.interval = Duration::from_millis(100);
-    MetricsWriter::start(&target, options).unwrap()
-}
-
-fn write(writer: &MetricsWriter, count: u64) {
-    let first = unix_ns();
-    for number in 0..count {
-        let point = Point::new("job", first + number).tag("node", "n1");
-        writer.write(&point.field("number", number));
-    }
+    metrics::writer(&url, "primepool", &token, spool)
 }
 
 /// The first row of an InfluxQL query, without its time.
