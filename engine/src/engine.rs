@@ -1,5 +1,7 @@
 //! The search for primes.
 
+mod provable;
+
 use rug::{Assign, Integer};
 
 use crate::kernel::Kernel;
@@ -9,6 +11,8 @@ use crate::search::PrimeSearch;
 use crate::sieve::Sieve;
 use crate::table::Table;
 use crate::{Cancel, Error, Stream, small};
+
+pub use provable::Claim;
 
 /// The least number of bits a prime can be asked for with.
 pub const MIN_BITS: u32 = 2;

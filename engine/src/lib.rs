@@ -69,6 +69,7 @@
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
 mod cancel;
+pub mod certificate;
 mod engine;
 mod error;
 pub mod estimate;
@@ -78,6 +79,7 @@ mod kernel;
 pub mod measure;
 mod plan;
 pub mod primality;
+mod progression;
 mod search;
 mod sieve;
 pub mod small;
@@ -86,7 +88,8 @@ pub mod table;
 pub mod vectors;
 
 pub use cancel::Cancel;
-pub use engine::{Engine, Form, Found, MAX_BITS, MIN_BITS, Method};
+pub use certificate::Certificate;
+pub use engine::{Claim, Engine, Form, Found, MAX_BITS, MIN_BITS, Method};
 pub use error::Error;
 pub use gmp_mpfr_sys::gmp::limb_t as Limb;
 pub use kernel::Kernel;

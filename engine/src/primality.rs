@@ -50,6 +50,7 @@
 
 use rug::{Assign, Integer};
 
+use crate::certificate::{Step, Sufficiency};
 use crate::fixed::Field;
 use crate::{Cancel, Error, Stream, small};
 
@@ -283,13 +284,10 @@ impl Tester {
         self.minus_one.assign(n - 1_u32);
         let twos = trailing_zeros(&self.minus_one);
         self.odd_part.assign(&self.minus_one >> twos);
-        if n.significant_bits() <= UNINTERRUPTED_BITS {
-            self.x.assign(&self.base);
-            power_in_place(&mut self.x, &self.odd_part, n);
-        } else if self.base == 2 {
+        if n.significant_bits() > UNINTERRUPTED_BITS && self.base == 2 {
             self.power_of_two(n, cancel)?;
         } else {
-            self.power(n, cancel)?;
+            self.power_any_length(n, cancel)?;
         }
         if self.x == 1 || self.x == self.minus_one {
             return Ok(true);
@@ -347,6 +345,80 @@ impl Tester {
             self.square.assign(&self.x * power);
             self.x.assign(&self.square % n);
         }
+        Ok(())
+    }
+
+    /// Whether base^(n − 1) ≡ 1 (mod n) and gcd(base^((n − 1)/q) − 1, n) = 1 for each q of
+    /// `factors`, which divide n − 1, for an odd n above 2: the conditions of a
+    /// [`certificate`](crate::certificate).
+    pub(crate) fn proves(
+        &mut self,
+        n: &Integer,
+        base: u32,
+        factors: &[Integer],
+        cancel: &Cancel,
+    ) -> Result<bool, Error> {
+        let minus_one = Integer::from(n - 1_u32);
+        for q in factors {
+            self.set_power(n, base, &Integer::from(minus_one.div_exact_ref(q)), cancel)?;
+            let minus = Integer::from(&self.x - 1_u32);
+            if minus.gcd(n) != 1 {
+                return Ok(false);
+            }
+            // The rest of the way to n − 1. Once it has led to 1 it would again.
+            if q == &factors[0] {
+                let power = self.x.clone();
+                self.base.assign(power);
+                self.odd_part.assign(q);
+                self.power_any_length(n, cancel)?;
+                if self.x != 1 {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The least prime base that proves a strong probable prime to base 2 from a prime factor q of
+    /// n − 1; none if n is composite, or q below its cube root.
+    pub(crate) fn base_that_proves(
+        &mut self,
+        n: &Integer,
+        q: &Integer,
+        cancel: &Cancel,
+    ) -> Result<Option<u32>, Error> {
+        let factors = std::slice::from_ref(q);
+        if Sufficiency::of(n, factors) != Sufficiency::Proves {
+            return Ok(None);
+        }
+        Step::base_for(|base| self.proves(n, base, factors, cancel))
+    }
+
+    /// Sets x to base^exponent mod n.
+    fn set_power(
+        &mut self,
+        n: &Integer,
+        base: u32,
+        exponent: &Integer,
+        cancel: &Cancel,
+    ) -> Result<(), Error> {
+        self.base.assign(base);
+        self.base.modulo_mut(n);
+        self.odd_part.assign(exponent);
+        if base == 2 && n.significant_bits() > UNINTERRUPTED_BITS {
+            return self.power_of_two(n, cancel);
+        }
+        self.power_any_length(n, cancel)
+    }
+
+    /// Sets x to base^`odd_part` mod n.
+    fn power_any_length(&mut self, n: &Integer, cancel: &Cancel) -> Result<(), Error> {
+        cancel.check()?;
+        if n.significant_bits() > UNINTERRUPTED_BITS {
+            return self.power(n, cancel);
+        }
+        self.x.assign(&self.base);
+        power_in_place(&mut self.x, &self.odd_part, n);
         Ok(())
     }
 

@@ -4,7 +4,10 @@ use rug::{Assign, Integer};
 
 use crate::plan::Plan;
 use crate::table::Table;
-use crate::{Cancel, Error, Form};
+use crate::{Cancel, Error, Form, small};
+
+/// The step of a search for safe primes: see `small::least_safe_prime` for why 11 mod 12.
+const SAFE_PRIME_STEP: u32 = 12;
 
 /// Sieves the progression `first`, `first + step`, ... interval by interval.
 ///
@@ -15,8 +18,10 @@ pub(crate) struct Sieve {
     table: Table,
     /// The first number of the progression.
     first: Integer,
-    step: u32,
+    step: Integer,
     form: Form,
+    /// The inverse of the step modulo each prime, unless the step is [`SAFE_PRIME_STEP`].
+    inverses: Vec<u32>,
     /// For each prime the next index, counted from the start of the next interval, that it strikes.
     strikes: Vec<u32>,
     /// The same for (p − 1)/2; used for safe primes only.
@@ -43,18 +48,44 @@ impl Sieve {
     ) -> Result<(), Error> {
         self.form = form;
         self.first.assign(start);
+        self.inverses.clear();
         match form {
             Form::Prime => {
-                self.step = 2;
+                self.step.assign(2);
                 self.first.set_bit(0, true);
             }
             Form::SafePrime => {
-                // See `small::least_safe_prime` for why 11 mod 12.
-                self.step = 12;
-                self.first += (23 - start.mod_u(12)) % 12;
+                self.step.assign(SAFE_PRIME_STEP);
+                self.first += (23 - start.mod_u(SAFE_PRIME_STEP)) % SAFE_PRIME_STEP;
             }
         }
         self.table.grow(plan.bound, cancel)?;
+        self.begin_interval(plan, cancel)
+    }
+
+    /// Begins at `first`, to look for safe primes p among it and the numbers that follow at
+    /// multiples of `step`. Every prime factor of the step but 2 is beyond the plan's bound.
+    pub(crate) fn begin_progression(
+        &mut self,
+        first: &Integer,
+        step: &Integer,
+        plan: Plan,
+        cancel: &Cancel,
+    ) -> Result<(), Error> {
+        self.form = Form::SafePrime;
+        self.first.assign(first);
+        self.step.assign(step);
+        self.table.grow(plan.bound, cancel)?;
+        self.table
+            .negative_residues(step, plan.bound, &mut self.inverses, cancel)?;
+        for (residue, &p) in self.inverses.iter_mut().zip(self.table.primes()) {
+            debug_assert!(*residue != 0, "{p} divides the step");
+            *residue = p - small::inverse_modulo(*residue, p);
+        }
+        self.begin_interval(plan, cancel)
+    }
+
+    fn begin_interval(&mut self, plan: Plan, cancel: &Cancel) -> Result<(), Error> {
         self.table
             .negative_residues(&self.first, plan.bound, &mut self.strikes, cancel)?;
         self.locate();
@@ -80,13 +111,16 @@ impl Sieve {
             }
             Form::SafePrime => {
                 for (index, (residue, &p)) in self.strikes.iter_mut().zip(primes).enumerate() {
-                    if p == 3 {
+                    let inverse = match self.inverses.get(index) {
+                        Some(&inverse) => inverse.into(),
                         // The progression has no multiple of 3, and `advance` leaves it out.
-                        self.half_strikes.push(0);
-                        continue;
-                    }
-                    // p² ≡ 1 (mod 12), so 12 divides 1 + p (12 − p mod 12) and the quotient is its inverse modulo p.
-                    let inverse = (1 + u64::from(p) * u64::from(12 - p % 12)) / 12;
+                        None if p == 3 => {
+                            self.half_strikes.push(0);
+                            continue;
+                        }
+                        // p² ≡ 1 (mod 12), so 12 divides 1 + p (12 − p mod 12) and the quotient is its inverse modulo p.
+                        None => (1 + u64::from(p) * u64::from(12 - p % 12)) / 12,
+                    };
                     // p divides (x − 1)/2 where x ≡ 1 (mod p).
                     let offset = u64::from(*residue) + 1;
                     self.half_strikes
@@ -103,9 +137,10 @@ impl Sieve {
         match self.form {
             Form::Prime => strike(&mut self.marks, self.table.primes(), &mut self.strikes),
             Form::SafePrime => {
-                let primes = &self.table.primes()[1..];
-                strike(&mut self.marks, primes, &mut self.strikes[1..]);
-                strike(&mut self.marks, primes, &mut self.half_strikes[1..]);
+                let from = usize::from(self.inverses.is_empty());
+                let primes = &self.table.primes()[from..];
+                strike(&mut self.marks, primes, &mut self.strikes[from..]);
+                strike(&mut self.marks, primes, &mut self.half_strikes[from..]);
             }
         }
         self.origin = self.end;
@@ -126,7 +161,8 @@ impl Sieve {
         let bit = u64::from(self.open.trailing_zeros());
         self.open &= self.open - 1;
         let index = self.origin + 64 * (self.word as u64 - 1) + bit;
-        candidate.assign(&self.first + index * u64::from(self.step));
+        candidate.assign(&self.step * index);
+        *candidate += &self.first;
     }
 }
 
@@ -160,6 +196,34 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn a_progression_is_sieved_by_both_numbers(
+            seed: u64,
+            bits in 70_u32..400,
+            bound in 5_u32..2000,
+            interval in 1_u32..400,
+        ) {
+            let (mut first, mut step) = (Integer::new(), Integer::new());
+            let mut stream = Stream::seeded(seed, 0);
+            stream.draw_start(&mut first, bits).unwrap();
+            first.set_bit(0, true);
+            first.set_bit(1, true);
+            stream.draw_start(&mut step, 40).unwrap();
+            step = step.next_prime() * 4_u32;
+            let mut sieve = Sieve::default();
+            sieve.begin_progression(&first, &step, Plan { bound, interval }, &Cancel::new()).unwrap();
+            let used = sieve.table.primes()[sieve.strikes.len() - 1] + 1;
+            let (mut candidate, mut p) = (Integer::new(), first);
+            for _ in 0..20 {
+                sieve.next(&mut candidate);
+                while has_factor(&p, used) || has_factor(&Integer::from(&p >> 1_u32), used) {
+                    p += &step;
+                }
+                prop_assert_eq!(&candidate, &p);
+                p += &step;
+            }
+        }
+
         #[test]
         fn leaves_exactly_the_numbers_without_small_factors(
             seed: u64,

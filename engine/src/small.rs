@@ -163,6 +163,18 @@ fn trial_division(n: u64) -> Trial {
     }
 }
 
+/// The inverse of a modulo a prime p that does not divide it, by Euclid's algorithm.
+pub(crate) fn inverse_modulo(a: u32, p: u32) -> u32 {
+    let (mut r, mut next_r) = (i64::from(p), i64::from(a % p));
+    let (mut t, mut next_t) = (0_i64, 1_i64);
+    while next_r != 0 {
+        let quotient = r / next_r;
+        (r, next_r) = (next_r, r - quotient * next_r);
+        (t, next_t) = (next_t, t - quotient * next_t);
+    }
+    t.rem_euclid(i64::from(p)) as u32
+}
+
 /// Up to each of these limits, the bases to which a number has to be a strong probable prime to be
 /// prime. Pomerance, Selfridge & Wagstaff, *The pseudoprimes to 25·10^9*, 1980 (2 and 3; 2, 3 and 5);
 /// Jaeschke, *On strong pseudoprimes to several bases*, 1993 (2, 7 and 61; 2, 13, 23 and 1662803; 5 to

@@ -126,6 +126,22 @@ impl Stream {
         Ok(())
     }
 
+    /// Sets `target` to a uniform integer in [0, bound), for a positive bound: the next draw of as
+    /// many bits as bound − 1 has that is below it.
+    pub(crate) fn draw_below(
+        &mut self,
+        target: &mut Integer,
+        bound: &Integer,
+    ) -> Result<(), Error> {
+        let bits = Integer::from(bound - 1_u32).significant_bits();
+        loop {
+            self.draw(target, bits)?;
+            if &*target < bound {
+                return Ok(());
+            }
+        }
+    }
+
     /// Where the stream is.
     pub(crate) fn place(&self) -> Place {
         match &self.source {

@@ -1,10 +1,12 @@
 //! Tests of primality of several numbers at once, one a lane.
 
+use rug::Integer;
+
 use crate::kernel::{DIGIT_BITS, DIGIT_MASK, Field, Layout, Register, VectorKernel, WINDOW};
 use crate::{Cancel, Error, Stream, small};
 
 use super::MIN_BITS;
-use super::digits::integer;
+use super::digits::{integer, write_digits};
 
 /// The greatest number of lanes of a field.
 const MAX_LANES: usize = 32;
@@ -133,6 +135,75 @@ impl Batch {
         self.strong_end(most, &twos, cancel, |field, bit| {
             field.power_of_two(bit + 1, bit)
         })
+    }
+
+    /// Sets the numbers to 2^e, and writes them without their Montgomery form, in [0, n], in the
+    /// layout. `exponents` has an e below n for each lane.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`].
+    pub(super) fn power_of_two(
+        &mut self,
+        exponents: &[Integer],
+        cancel: &Cancel,
+    ) -> Result<Vec<Integer>, Error> {
+        cancel.check()?;
+        self.begin();
+        // For `becomes_one`.
+        self.make_ones();
+        let longest = self.set_exponents(exponents);
+        let low = longest.saturating_sub(HEAD);
+        let mut heads = [0; MAX_LANES];
+        for (lane, head) in heads[..self.layout.lanes].iter_mut().enumerate() {
+            *head = bits_at(self.field.exponents_mut(), self.layout, lane, low, HEAD);
+        }
+        let bits = &self.bits[..self.layout.lanes];
+        self.field
+            .set_powers_of_two(bits, &heads, &self.moduli, &mut []);
+        self.chunks(low, 0, 1, cancel, |field, high, low| {
+            field.power_of_two(high, low);
+        })?;
+        self.field
+            .leave(Register::First, &self.moduli, &mut self.numbers);
+        let mut digits = vec![0; self.layout.limbs];
+        let powers = (0..self.layout.lanes).map(|lane| {
+            read(&self.numbers, self.layout, lane, &mut digits);
+            integer(&digits)
+        });
+        Ok(powers.collect())
+    }
+
+    /// In which lanes the number that [`Self::power_of_two`] has left is 1 to the power of e;
+    /// `exponents` has a positive e below n for each lane.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`].
+    pub(super) fn becomes_one(
+        &mut self,
+        exponents: &[Integer],
+        cancel: &Cancel,
+    ) -> Result<Lanes, Error> {
+        let longest = self.set_exponents(exponents);
+        self.field.begin_power(&self.ones);
+        self.chunks(longest.div_ceil(WINDOW), 0, WINDOW, cancel, |field, high, low| {
+            field.power(high - low, WINDOW * low);
+        })?;
+        Ok(self.field.units().0)
+    }
+
+    /// Sets the exponents, one for each lane, and returns the number of bits of the longest.
+    fn set_exponents(&mut self, exponents: &[Integer]) -> u32 {
+        let layout = self.layout;
+        let mut digits = vec![0; layout.limbs];
+        let words = self.field.exponents_mut();
+        for (lane, exponent) in exponents.iter().enumerate().take(layout.lanes) {
+            write_digits(exponent, &mut digits);
+            write(words, layout, lane, &digits);
+        }
+        let bits = exponents.iter().map(Integer::significant_bits);
+        bits.max().unwrap_or(0)
     }
 
     /// In which lanes the number is a strong probable prime to a base of its own, uniform in [1, n

@@ -7,7 +7,7 @@ mod plan;
 mod prime_search;
 mod workload;
 
-pub(crate) use prime_search::PrimeSearch;
+pub(crate) use prime_search::{Constructed, PrimeSearch};
 pub(crate) use workload::Workload;
 
 /// The least number of bits of what is computed with: numbers above 2^64.

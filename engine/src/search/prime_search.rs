@@ -6,6 +6,10 @@
 //! its earlier candidates were refuted, in this round or before. Hits wait for confirmation until
 //! there are enough of them for all lanes, while their lanes go on with other jobs.
 
+mod constructed;
+
+pub(crate) use constructed::Constructed;
+
 use rug::{Assign, Integer};
 
 use super::MIN_BITS;
@@ -83,12 +87,13 @@ trait Source {
         search.next(job, candidate, cancel)
     }
 
-    /// Which of the first `count` lanes' numbers, which passed the test to base 2, lead to a prime.
+    /// Which of these jobs' hits, which passed the test to base 2, lead to a prime. They are in the
+    /// first lanes; the others repeat them.
     fn confirm(
         &mut self,
         search: &mut PrimeSearch,
         batch: &mut Batch,
-        count: usize,
+        hits: &[&Job],
         cancel: &Cancel,
     ) -> Result<Lanes, Error>;
 
@@ -135,10 +140,10 @@ impl Source for Incremental<'_> {
         &mut self,
         search: &mut PrimeSearch,
         batch: &mut Batch,
-        count: usize,
+        hits: &[&Job],
         cancel: &Cancel,
     ) -> Result<Lanes, Error> {
-        search.confirm_loaded(batch, count, Assurance::at_random(self.bits), cancel)
+        search.confirm_loaded(batch, hits.len(), Assurance::at_random(self.bits), cancel)
     }
 
     fn done(&mut self, job: &Job) {
@@ -177,11 +182,11 @@ impl Source for Following<'_> {
         &mut self,
         search: &mut PrimeSearch,
         batch: &mut Batch,
-        count: usize,
+        hits: &[&Job],
         cancel: &Cancel,
     ) -> Result<Lanes, Error> {
         let bits = self.start.significant_bits() + 1;
-        search.confirm_loaded(batch, count, Assurance::against_anyone(bits), cancel)
+        search.confirm_loaded(batch, hits.len(), Assurance::against_anyone(bits), cancel)
     }
 
     fn done(&mut self, job: &Job) {
@@ -253,9 +258,10 @@ impl Source for Independent<'_> {
         &mut self,
         search: &mut PrimeSearch,
         batch: &mut Batch,
-        count: usize,
+        hits: &[&Job],
         cancel: &Cancel,
     ) -> Result<Lanes, Error> {
+        let count = hits.len();
         if self.form == Form::Prime {
             return search.confirm_loaded(batch, count, Assurance::at_random(self.bits), cancel);
         }
@@ -395,12 +401,20 @@ impl PrimeSearch {
         cancel: &Cancel,
         found: &mut dyn FnMut(usize, Found),
     ) -> Result<(), Error> {
+        let plan = portable::plan(Form::SafePrime, bits);
         self.with_batch(bits, |search, batch| {
             for (index, stream) in streams.iter_mut().enumerate() {
                 let mut candidates = 0;
                 let prime = loop {
                     stream.draw_start(&mut search.number, bits)?;
-                    let (prime, tested) = search.safe_prime(batch, bits, cancel)?;
+                    search
+                        .pair_sieve
+                        .begin(Form::SafePrime, &search.number, plan, cancel)?;
+                    let confirm = &mut |search: &mut Self, batch: &mut Batch| {
+                        let assurance = Assurance::at_random(bits - 1);
+                        Ok(search.confirm_loaded(batch, 1, assurance, cancel)? & 1 == 1)
+                    };
+                    let (prime, tested) = search.safe_prime(batch, bits, confirm, cancel)?;
                     candidates += tested;
                     if let Some(prime) = prime {
                         break prime;
@@ -412,20 +426,20 @@ impl PrimeSearch {
         })
     }
 
-    /// The least safe prime of so many bits from `self.number` on, if any, and how many pairs were
-    /// tested.
+    /// The first safe prime of so many bits that `self.pair_sieve` comes to, if any, and how many
+    /// pairs were tested.
     ///
     /// All lanes test candidates (p − 1)/2, and in the next round p for those that passed.
+    /// `confirm` says whether a number that passed, which is in all lanes and in `self.number`, is
+    /// prime.
     fn safe_prime(
         &mut self,
         batch: &mut Batch,
         bits: u32,
+        confirm: &mut dyn FnMut(&mut Self, &mut Batch) -> Result<bool, Error>,
         cancel: &Cancel,
     ) -> Result<(Option<Integer>, u64), Error> {
         let lanes = batch.lanes();
-        let plan = portable::plan(Form::SafePrime, bits);
-        self.pair_sieve
-            .begin(Form::SafePrime, &self.number, plan, cancel)?;
         let mut digits = vec![0; batch.limbs()];
         // Candidates for p, with their places in the search: in the lanes, and those whose half has
         // passed.
@@ -450,8 +464,7 @@ impl PrimeSearch {
                 self.number.assign(&p >> 1_u32);
                 write_digits(&self.number, &mut digits);
                 (0..lanes).for_each(|lane| batch.load(lane, &digits));
-                let assurance = Assurance::at_random(bits - 1);
-                if self.confirm_loaded(batch, 1, assurance, cancel)? & 1 == 1 {
+                if confirm(self, batch)? {
                     return Ok((Some(p), place + 1));
                 }
                 continue;
@@ -565,7 +578,8 @@ impl PrimeSearch {
                 for lane in 0..lanes {
                     batch.load(lane, &jobs[pending[lane % count]].hit);
                 }
-                let passed = source.confirm(self, batch, count, cancel)?;
+                let hits: Vec<&Job> = pending[..count].iter().map(|&job| &jobs[job]).collect();
+                let passed = source.confirm(self, batch, &hits, cancel)?;
                 for (index, job) in pending.drain(..count).enumerate() {
                     if passed >> index & 1 == 1 {
                         source.done(&jobs[job]);

@@ -1,0 +1,516 @@
+//! Primes with a proof, and the check of proofs.
+
+use rug::{Assign, Integer};
+
+use super::{Engine, Form, Found, Method, check_bits};
+use crate::certificate::{Certificate, Flaw, Step, Sufficiency};
+use crate::plan::plan;
+use crate::progression::{Progression, sizes};
+use crate::search::{Constructed, PrimeSearch};
+use crate::{Cancel, Error, Stream};
+
+/// Numbers that are claimed to be prime, and their certificate.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// The numbers.
+    pub primes: &'a [Integer],
+    /// What should prove all of them.
+    pub certificate: &'a Certificate,
+}
+
+/// A prime on the way to the one of a stream, and the steps that prove it, the last one first.
+struct Proven {
+    prime: Integer,
+    steps: Vec<Step>,
+    candidates: u64,
+}
+
+impl Proven {
+    /// Adds the step of a prime that was made of this one.
+    fn add(&mut self, made: Constructed) {
+        let q = std::mem::replace(&mut self.prime, made.n.clone());
+        self.candidates += made.candidates;
+        self.steps.push(Step {
+            n: made.n,
+            base: made.base,
+            factors: vec![q],
+        });
+    }
+
+    /// What was found: the prime itself, or the safe prime whose half it is.
+    fn finish(mut self, form: Form) -> (Found, Certificate) {
+        if form == Form::SafePrime {
+            let p = Integer::from(&self.prime << 1_u32) + 1_u32;
+            // 2^(p − 1) ≡ 1 (mod p), as p is a strong probable prime to base 2, and 3 does not
+            // divide p: see `Engine::is_prime`.
+            self.add(Constructed {
+                n: p,
+                base: 2,
+                candidates: 0,
+            });
+        }
+        let mut steps = self.steps;
+        steps.retain(|step| Certificate::is_needed(&step.n));
+        steps.reverse();
+        let found = Found {
+            prime: self.prime,
+            candidates: self.candidates,
+        };
+        (found, Certificate { steps })
+    }
+}
+
+impl Engine {
+    /// Finds for each stream a random prime with exactly `bits` bits and a proof of it; see the
+    /// crate's documentation for which one that is.
+    ///
+    /// `found(i, ...)` is called as soon as the prime of `streams[i]` is known, in any order. After
+    /// an error the primes that were already handed over are valid.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Engine::primes_by`].
+    pub fn provable_primes(
+        &mut self,
+        form: Form,
+        bits: u32,
+        streams: &mut [Stream],
+        cancel: &Cancel,
+        found: &mut dyn FnMut(usize, Found, Certificate),
+    ) -> Result<(), Error> {
+        check_bits(form, bits)?;
+        let sizes = sizes(form, bits);
+        let (&first, larger) = sizes.split_first().unwrap_or((&bits, &[]));
+        let is_small = larger.is_empty();
+        let (form_of_first, first) = if is_small {
+            (form, bits)
+        } else {
+            (Form::Prime, first)
+        };
+        let mut proven = Vec::with_capacity(streams.len());
+        self.primes_by(Method::Uniform, form_of_first, first, streams, cancel, &mut |i, f| {
+            proven.push((i, f));
+        })?;
+        proven.sort_unstable_by_key(|&(index, _)| index);
+        let mut proven: Vec<Proven> = proven
+            .into_iter()
+            .map(|(_, Found { prime, candidates })| Proven {
+                prime: match form {
+                    Form::SafePrime if is_small => prime >> 1_u32,
+                    _ => prime,
+                },
+                steps: Vec::with_capacity(sizes.len()),
+                candidates,
+            })
+            .collect();
+        if is_small {
+            for (index, proven) in proven.into_iter().enumerate() {
+                let (prime, certificate) = proven.finish(form);
+                found(index, prime, certificate);
+            }
+            return Ok(());
+        }
+        for (level, &bits) in larger.iter().enumerate() {
+            let is_last = level + 1 == larger.len();
+            let progressions: Vec<Progression> = proven
+                .iter()
+                .map(|proven| Progression::new(proven.prime.clone(), bits))
+                .collect();
+            if !is_last {
+                let add = &mut |index: usize, made| proven[index].add(made);
+                self.constructed(Form::Prime, bits, &progressions, streams, cancel, add)?;
+                continue;
+            }
+            let mut proven: Vec<Option<Proven>> = proven.drain(..).map(Some).collect();
+            let finish = &mut |index: usize, made| {
+                if let Some(mut proven) = proven[index].take() {
+                    proven.add(made);
+                    let (prime, certificate) = proven.finish(form);
+                    found(index, prime, certificate);
+                }
+            };
+            self.constructed(form, bits, &progressions, streams, cancel, finish)?;
+            break;
+        }
+        Ok(())
+    }
+
+    /// Finds for each stream the prime of its progression, whose numbers have `bits` bits, for safe
+    /// primes the half of one.
+    fn constructed(
+        &mut self,
+        form: Form,
+        bits: u32,
+        progressions: &[Progression],
+        streams: &mut [Stream],
+        cancel: &Cancel,
+        found: &mut dyn FnMut(usize, Constructed),
+    ) -> Result<(), Error> {
+        if let Some(vector) = &mut self.vector
+            && PrimeSearch::handles(bits)
+        {
+            match form {
+                Form::Prime => {
+                    return vector.constructed(bits, progressions, streams, cancel, found);
+                }
+                Form::SafePrime if PrimeSearch::handles(bits + 1) => {
+                    let halve = &mut |index, mut made: Constructed| {
+                        made.n >>= 1;
+                        found(index, made);
+                    };
+                    return vector.constructed_pairs(bits + 1, progressions, streams, cancel, halve);
+                }
+                Form::SafePrime => {}
+            }
+        }
+        for (index, (stream, progression)) in streams.iter_mut().zip(progressions).enumerate() {
+            let made = match form {
+                Form::Prime => self.construct(progression, stream, cancel)?,
+                Form::SafePrime => self.construct_pair(bits, progression, stream, cancel)?,
+            };
+            found(index, made);
+        }
+        Ok(())
+    }
+
+    fn construct(
+        &mut self,
+        progression: &Progression,
+        stream: &mut Stream,
+        cancel: &Cancel,
+    ) -> Result<Constructed, Error> {
+        let mut candidates = 0;
+        loop {
+            cancel.check()?;
+            progression.draw(stream, &mut self.candidate)?;
+            if self.divides(Form::Prime, cancel)? {
+                continue;
+            }
+            candidates += 1;
+            let n = &self.candidate;
+            if self.tester.is_strong_probable_prime_2(n, cancel)?
+                && let Some(base) = self.tester.base_that_proves(n, &progression.q, cancel)?
+            {
+                return Ok(Constructed {
+                    n: n.clone(),
+                    base,
+                    candidates,
+                });
+            }
+        }
+    }
+
+    fn construct_pair(
+        &mut self,
+        bits: u32,
+        progression: &Progression,
+        stream: &mut Stream,
+        cancel: &Cancel,
+    ) -> Result<Constructed, Error> {
+        let step = Integer::from(&progression.step << 1_u32);
+        let plan = plan(Form::SafePrime, bits + 1);
+        let mut candidates = 0;
+        loop {
+            progression.draw(stream, &mut self.start)?;
+            self.start <<= 1;
+            self.start += 1_u32;
+            self.sieve
+                .begin_progression(&self.start, &step, plan, cancel)?;
+            loop {
+                cancel.check()?;
+                self.sieve.next(&mut self.candidate);
+                if self.candidate.significant_bits() > bits + 1 {
+                    break;
+                }
+                candidates += 1;
+                self.half.assign(&self.candidate >> 1_u32);
+                let tester = &mut self.tester;
+                if tester.is_strong_probable_prime_2(&self.half, cancel)?
+                    && tester.is_strong_probable_prime_2(&self.candidate, cancel)?
+                    && let Some(base) = tester.base_that_proves(&self.half, &progression.q, cancel)?
+                {
+                    return Ok(Constructed {
+                        n: self.half.clone(),
+                        base,
+                        candidates,
+                    });
+                }
+            }
+        }
+    }
+
+    /// For each claim, in order, whether its certificate proves it. Costs about as much as a test
+    /// of the numbers to one random base, where each step names one factor and has base 2.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`].
+    pub fn check_certificates(
+        &mut self,
+        claims: &[Claim<'_>],
+        cancel: &Cancel,
+    ) -> Result<Vec<Result<(), Flaw>>, Error> {
+        let structures = claims.iter();
+        let mut verdicts: Vec<Result<(), Flaw>> = structures
+            .map(|claim| claim.certificate.check_structure(claim.primes))
+            .collect();
+        let mut in_lanes = Vec::new();
+        for (place, claim) in claims.iter().enumerate() {
+            if verdicts[place].is_err() {
+                continue;
+            }
+            for step in &claim.certificate.steps {
+                let bits = step.n.significant_bits();
+                if let ([q], 2) = (&step.factors[..], step.base)
+                    && self.vector.is_some()
+                    && PrimeSearch::handles(bits)
+                {
+                    in_lanes.push((place, &step.n, q));
+                } else if !self
+                    .tester
+                    .proves(&step.n, step.base, &step.factors, cancel)?
+                {
+                    verdicts[place] = Err(Flaw::fails(&step.n));
+                    break;
+                }
+            }
+        }
+        if let Some(vector) = &mut self.vector {
+            let numbers: Vec<(usize, &Integer)> =
+                in_lanes.iter().map(|&(place, n, _)| (place, n)).collect();
+            for (index, pair) in in_lanes.iter_mut().enumerate() {
+                pair.0 = index;
+            }
+            vector.check_base_2(&mut in_lanes, cancel, &mut |index, holds| {
+                let (place, n) = numbers[index];
+                if !holds {
+                    verdicts[place] = Err(Flaw::fails(n));
+                }
+            })?;
+        }
+        Ok(verdicts)
+    }
+
+    /// The step that proves an odd number above 2^64 from some prime factors of n − 1. None if
+    /// they are not enough, or n is composite.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`].
+    pub fn prove(
+        &mut self,
+        n: &Integer,
+        factors: Vec<Integer>,
+        cancel: &Cancel,
+    ) -> Result<Option<Step>, Error> {
+        if Sufficiency::of(n, &factors) != Sufficiency::Proves {
+            return Ok(None);
+        }
+        let tester = &mut self.tester;
+        let base = Step::base_for(|base| tester.proves(n, base, &factors, cancel))?;
+        Ok(base.map(|base| Step {
+            n: n.clone(),
+            base,
+            factors,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+    use rug::integer::IsPrime;
+
+    use super::*;
+    use crate::Kernel;
+    use crate::primality::tests::arnault;
+
+    fn engines() -> Vec<Engine> {
+        let kernels = Kernel::ALL.into_iter();
+        kernels.filter_map(|kernel| Engine::with_kernel(kernel).ok()).collect()
+    }
+
+    fn find(engine: &mut Engine, form: Form, bits: u32, count: u64) -> Vec<(Integer, Certificate)> {
+        let mut streams: Vec<Stream> = (0..count).map(|i| Stream::seeded(3, i)).collect();
+        let mut all = vec![None; count as usize];
+        let cancel = Cancel::new();
+        let found = &mut |index: usize, found: Found, certificate| {
+            all[index] = Some((found.prime, certificate));
+        };
+        engine
+            .provable_primes(form, bits, &mut streams, &cancel, found)
+            .unwrap();
+        // Each stream is left where its prime ended: its next prime is another one, and the same
+        // on every kernel.
+        let again = &mut |index: usize, found: Found, _| {
+            let first = all[index].as_ref().unwrap();
+            assert!(bits < 20 || found.prime != first.0);
+        };
+        engine
+            .provable_primes(form, bits, &mut streams, &cancel, again)
+            .unwrap();
+        all.into_iter().flatten().collect()
+    }
+
+    fn check(engine: &mut Engine, primes: &[Integer], certificate: &Certificate) -> Result<(), Flaw> {
+        let claim = Claim {
+            primes,
+            certificate,
+        };
+        engine
+            .check_certificates(&[claim], &Cancel::new())
+            .unwrap()
+            .remove(0)
+    }
+
+    #[test]
+    fn every_kernel_finds_the_same_and_accepts_the_proof() {
+        let mut engines = engines();
+        for (form, sizes) in [
+            (Form::Prime, &[2, 3, 20, 63, 64, 65, 66, 100, 128, 256, 400, 513, 1024][..]),
+            (Form::SafePrime, &[3, 4, 20, 64, 65, 66, 67, 128, 200, 256]),
+        ] {
+            for &bits in sizes {
+                let count = if bits > 300 { 3 } else { 9 };
+                let first = find(&mut engines[0], form, bits, count);
+                assert_eq!(first.len(), count as usize);
+                for (prime, certificate) in &first {
+                    assert_eq!(prime.significant_bits(), bits);
+                    let mut primes = vec![prime.clone()];
+                    if form == Form::SafePrime {
+                        primes.push(Integer::from(prime >> 1_u32));
+                    }
+                    for n in &primes {
+                        assert_ne!(n.is_probably_prime(30), IsPrime::No);
+                    }
+                    assert_eq!(certificate.steps.is_empty(), bits <= 64);
+                    for engine in &mut engines {
+                        assert_eq!(check(engine, &primes, certificate), Ok(()));
+                    }
+                }
+                for engine in &mut engines[1..] {
+                    let kernel = engine.kernel();
+                    assert_eq!(find(engine, form, bits, count), first, "{kernel:?} {bits}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_proof_of_another_number_is_refused() {
+        for mut engine in engines() {
+            let [(p, proof), (other, _)] = &find(&mut engine, Form::Prime, 300, 2)[..] else {
+                panic!("two primes");
+            };
+            assert!(matches!(
+                check(&mut engine, std::slice::from_ref(other), proof),
+                Err(Flaw::Unproven(_))
+            ));
+            // n + 2q is 1 modulo q as well, and hardly ever prime.
+            let mut forged = proof.clone();
+            forged.steps[0].n += Integer::from(&proof.steps[0].factors[0] << 1_u32);
+            let n = forged.steps[0].n.clone();
+            assert_eq!(n.is_probably_prime(30), IsPrime::No);
+            assert_eq!(check(&mut engine, &[n.clone()], &forged), Err(Flaw::fails(&n)));
+            // Bases that are 0, 1 or −1 modulo n do not fit an u32 above 2^64; a wrong one fails.
+            let mut truncated = proof.clone();
+            truncated.steps.pop();
+            assert!(matches!(
+                check(&mut engine, std::slice::from_ref(p), &truncated),
+                Err(Flaw::Factor(_))
+            ));
+        }
+    }
+
+    /// Whatever is claimed of a composite, with true factors of n − 1 and every base, is refused.
+    fn is_refused(engine: &mut Engine, n: &Integer, factors: &[Integer]) {
+        for base in 2..60 {
+            let step = Step {
+                n: n.clone(),
+                base,
+                factors: factors.to_vec(),
+            };
+            let certificate = Certificate { steps: vec![step] };
+            assert!(check(engine, std::slice::from_ref(n), &certificate).is_err(), "{n} {base}");
+        }
+    }
+
+    /// The prime factors below 2^64 of n − 1 that trial division finds, and what is left if that is
+    /// a prime below 2^64.
+    fn small_factors(n: &Integer) -> Vec<Integer> {
+        let mut rest = Integer::from(n - 1_u32);
+        let mut factors = Vec::new();
+        for p in (2..3000_u32).filter(|&p| crate::small::is_prime(p.into())) {
+            if rest.remove_factor_mut(&p.into()) > 0 {
+                factors.push(p.into());
+            }
+        }
+        if rest > 1 && rest.to_u64().is_some_and(crate::small::is_prime) {
+            factors.push(rest);
+        }
+        factors
+    }
+
+    #[test]
+    fn pseudoprimes_have_no_proof() {
+        let carmichael = |k: u64| {
+            // Chernick: (6k + 1)(12k + 1)(18k + 1), where all three are prime.
+            let parts = [6 * k + 1, 12 * k + 1, 18 * k + 1];
+            let are_prime = parts.iter().all(|&p| crate::small::is_prime(p));
+            are_prime.then(|| parts.iter().fold(Integer::from(1), |n, &p| n * p))
+        };
+        let numbers: Vec<Integer> = (1_000_000..1_004_000).filter_map(carmichael).collect();
+        assert!(numbers.len() > 3);
+        for mut engine in engines() {
+            for n in numbers.iter().take(4).chain([&arnault()]) {
+                is_refused(&mut engine, n, &small_factors(n));
+                assert_eq!(engine.prove(n, small_factors(n), &Cancel::new()), Ok(None));
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        /// Products of two primes that are 1 modulo a known prime q, the best that a forger can do.
+        #[test]
+        fn composites_have_no_proof(seed: u64, bits in 20_u32..60) {
+            let mut stream = Stream::seeded(seed, 0);
+            let mut engine = Engine::new();
+            let q = engine.uniform_prime(Form::Prime, bits, &mut stream, &Cancel::new()).unwrap().prime;
+            let mut prime = |bits| {
+                let progression = Progression::new(q.clone(), bits);
+                let mut n = Integer::new();
+                loop {
+                    progression.draw(&mut stream, &mut n).unwrap();
+                    if n.is_probably_prime(30) != IsPrime::No {
+                        return n.clone();
+                    }
+                }
+            };
+            let n = prime(bits + 8) * prime(bits + 30);
+            prop_assume!(Certificate::is_needed(&n));
+            for base in [2, 3, 5, 7] {
+                let step = Step { n: n.clone(), base, factors: vec![q.clone()] };
+                let certificate = Certificate { steps: vec![step] };
+                prop_assert!(check(&mut engine, std::slice::from_ref(&n), &certificate).is_err());
+            }
+            prop_assert_eq!(engine.prove(&n, vec![q], &Cancel::new()), Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_cancel_ends_the_search() {
+        for mut engine in engines() {
+            let cancel = Cancel::new();
+            cancel.cancel();
+            for form in [Form::Prime, Form::SafePrime] {
+                let streams = &mut [Stream::seeded(1, 1)];
+                let found = &mut |_, _, _| panic!("found");
+                let result = engine.provable_primes(form, 2048, streams, &cancel, found);
+                assert_eq!(result, Err(Error::Cancelled));
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Arithmetic progressions in which primes are looked for that can be proven.
+
+use rug::Integer;
+
+use crate::{Error, Form, Stream};
+
+/// The numbers n = 2kq + 1 with exactly so many bits, for a prime q at least as large as their cube
+/// roots: those that q's [`certificate`](crate::certificate) can prove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Progression {
+    /// The prime q.
+    pub(crate) q: Integer,
+    /// 2q.
+    pub(crate) step: Integer,
+    /// The least k, and how many there are.
+    least: Integer,
+    count: Integer,
+}
+
+impl Progression {
+    /// The numbers of `bits` bits; q has [`root_bits`].
+    pub(crate) fn new(q: Integer, bits: u32) -> Self {
+        let step = Integer::from(&q << 1_u32);
+        // Numbers below 2^b are n ≤ 2^b − 1, so k ≤ (2^b − 2)/2q, rounded down.
+        let most = |bits: u32| ((Integer::from(1) << bits) - 2_u32) / &step;
+        let below = most(bits - 1);
+        let count = most(bits) - &below;
+        let least = below + 1_u32;
+        Self {
+            q,
+            step,
+            least,
+            count,
+        }
+    }
+
+    /// Sets `n` to the next number that a stream gives, uniform among those of the progression.
+    pub(crate) fn draw(&self, stream: &mut Stream, n: &mut Integer) -> Result<(), Error> {
+        stream.draw_below(n, &self.count)?;
+        *n += &self.least;
+        *n *= &self.step;
+        *n += 1_u32;
+        Ok(())
+    }
+}
+
+/// The bits of the prime q from which primes of so many bits, more than 64, are made: the least
+/// for which every such q is above their cube roots.
+fn root_bits(bits: u32) -> u32 {
+    bits.div_ceil(3) + 1
+}
+
+/// The bits of the primes that lead to one of so many bits, the least first; at most 64, and all
+/// others more. For a safe prime they lead to its half.
+pub(crate) fn sizes(form: Form, bits: u32) -> Vec<u32> {
+    let last = match form {
+        Form::Prime => bits,
+        Form::SafePrime => bits - 1,
+    };
+    let next = |&bits: &u32| (bits > u64::BITS).then(|| root_bits(bits));
+    let mut sizes: Vec<u32> = std::iter::successors(Some(last), next).collect();
+    sizes.reverse();
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::certificate::Sufficiency;
+
+    #[test]
+    fn sizes_fall_to_a_word() {
+        assert_eq!(sizes(Form::Prime, 64), [64]);
+        assert_eq!(sizes(Form::Prime, 65), [23, 65]);
+        assert_eq!(sizes(Form::Prime, 1024), [40, 116, 343, 1024]);
+        assert_eq!(sizes(Form::SafePrime, 1025), [40, 116, 343, 1024]);
+    }
+
+    #[test]
+    fn numbers_have_their_bits_and_can_be_proven() {
+        for bits in 65..200 {
+            let root = root_bits(bits);
+            let least = (Integer::from(1) << (root - 1)) + 1_u32;
+            let greatest = (Integer::from(1) << root) - 1_u32;
+            for q in [least, greatest] {
+                let progression = Progression::new(q.clone(), bits);
+                let number = |k: &Integer| Integer::from(k * &progression.step) + 1_u32;
+                let first = number(&progression.least);
+                let last = number(&(Integer::from(&progression.least + &progression.count) - 1_u32));
+                assert_eq!(first.significant_bits(), bits);
+                assert_eq!(last.significant_bits(), bits);
+                let before = Integer::from(&first - &progression.step);
+                assert!(before.significant_bits() < bits);
+                assert!(Integer::from(&last + &progression.step).significant_bits() > bits);
+                assert_ne!(Sufficiency::of(&last, &[q]), Sufficiency::TooLittle);
+            }
+        }
+    }
+
+    #[test]
+    fn draws_cover_the_progression() {
+        // 65 bits from a q of 62: two to five numbers.
+        let q = (Integer::from(1) << 61) + 1_u32;
+        let progression = Progression::new(q, 65);
+        let mut seen = std::collections::BTreeSet::new();
+        let mut stream = Stream::seeded(1, 1);
+        let mut n = Integer::new();
+        for _ in 0..200 {
+            progression.draw(&mut stream, &mut n).unwrap();
+            assert_eq!(n.significant_bits(), 65);
+            seen.insert(n.clone());
+        }
+        assert_eq!(seen.len(), progression.count.to_usize().unwrap());
+    }
+}

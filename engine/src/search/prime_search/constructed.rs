@@ -1,0 +1,279 @@
+//! The search for primes that can be proven, and the check of proofs, in lanes.
+
+use rug::Integer;
+
+use super::{Batch, Job, Lanes, Next, PrimeSearch, Source, digits_of};
+use crate::certificate::Sufficiency;
+use crate::primality::Tester;
+use crate::progression::Progression;
+use crate::search::batch::MAX_SPREAD;
+use crate::search::digits::{integer, write_digits};
+use crate::search::plan::trial_bound;
+use crate::{Cancel, Error, Form, Stream, plan as portable};
+
+/// A prime n = 2kq + 1, the base that proves it, and what it took to find it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Constructed {
+    pub(crate) n: Integer,
+    pub(crate) base: u32,
+    pub(crate) candidates: u64,
+}
+
+/// The first prime that each stream gives of a progression of its own.
+struct Constructing<'a> {
+    progressions: &'a [Progression],
+    streams: &'a mut [Stream],
+    /// The next stream.
+    next: usize,
+    /// The bases of the hits that are proven, by stream.
+    bases: Vec<u32>,
+    /// The digits of the number that is being divided.
+    digits: Vec<u64>,
+    found: &'a mut dyn FnMut(usize, Constructed),
+}
+
+impl Source for Constructing<'_> {
+    fn begin(&mut self, _: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error> {
+        if self.next == self.streams.len() {
+            return Ok(false);
+        }
+        job.stream = self.next;
+        job.candidates = 0;
+        self.next += 1;
+        Ok(true)
+    }
+
+    fn again(&mut self, _: &mut PrimeSearch, _: &mut Job) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn next(
+        &mut self,
+        search: &mut PrimeSearch,
+        job: &mut Job,
+        candidate: &mut [u64],
+        cancel: &Cancel,
+    ) -> Result<Next, Error> {
+        let stream = &mut self.streams[job.stream];
+        self.digits.resize(search.sieve.digits(), 0);
+        loop {
+            cancel.check()?;
+            self.progressions[job.stream].draw(stream, &mut search.number)?;
+            write_digits(&search.number, &mut self.digits);
+            if !search.sieve.has_factor(&self.digits) {
+                write_digits(&search.number, candidate);
+                job.places.push(stream.place());
+                return Ok(Next::Candidate);
+            }
+        }
+    }
+
+    fn confirm(
+        &mut self,
+        _: &mut PrimeSearch,
+        batch: &mut Batch,
+        hits: &[&Job],
+        cancel: &Cancel,
+    ) -> Result<Lanes, Error> {
+        let numbers: Vec<Integer> = hits.iter().map(|job| integer(&job.hit)).collect();
+        let roots = hits.iter().map(|job| &self.progressions[job.stream].q);
+        let pairs: Vec<(&Integer, &Integer)> = numbers.iter().zip(roots).collect();
+        let mut proven = 0;
+        for (place, base) in bases(batch, &pairs, cancel)?.into_iter().enumerate() {
+            if let Some(base) = base {
+                proven |= 1 << place;
+                self.bases[hits[place].stream] = base;
+            }
+        }
+        Ok(proven)
+    }
+
+    fn resume(&mut self, _: &mut PrimeSearch, job: &mut Job) -> Result<(), Error> {
+        self.streams[job.stream].return_to(job.place);
+        Ok(())
+    }
+
+    fn done(&mut self, job: &Job) {
+        // Other candidates may have been drawn since, to fill the lanes.
+        self.streams[job.stream].return_to(job.place);
+        let constructed = Constructed {
+            n: integer(&job.hit),
+            base: self.bases[job.stream],
+            candidates: job.candidates,
+        };
+        (self.found)(job.stream, constructed);
+    }
+}
+
+impl PrimeSearch {
+    /// Finds the first prime that each stream gives of its progression, whose numbers have so many
+    /// bits, a size that is handled.
+    pub(crate) fn constructed(
+        &mut self,
+        bits: u32,
+        progressions: &[Progression],
+        streams: &mut [Stream],
+        cancel: &Cancel,
+        found: &mut dyn FnMut(usize, Constructed),
+    ) -> Result<(), Error> {
+        let mut source = Constructing {
+            progressions,
+            next: 0,
+            bases: vec![0; streams.len()],
+            streams,
+            digits: Vec::new(),
+            found,
+        };
+        self.with_batch(bits, |search, batch| {
+            search
+                .sieve
+                .prepare(digits_of(bits), trial_bound(bits), 64, cancel)?;
+            search.run(batch, cancel, &mut source)
+        })
+    }
+
+    /// For each stream the first safe prime from a number on that it gives of its progression. Safe
+    /// primes have so many bits, a size that is handled, and so is one bit less; the numbers of the
+    /// progressions are their halves.
+    pub(crate) fn constructed_pairs(
+        &mut self,
+        bits: u32,
+        progressions: &[Progression],
+        streams: &mut [Stream],
+        cancel: &Cancel,
+        found: &mut dyn FnMut(usize, Constructed),
+    ) -> Result<(), Error> {
+        let plan = portable::plan(Form::SafePrime, bits);
+        self.with_batch(bits, |search, batch| {
+            for (index, stream) in streams.iter_mut().enumerate() {
+                let Progression { q, step, .. } = &progressions[index];
+                let step = Integer::from(step << 1_u32);
+                let (mut candidates, mut base) = (0, 0);
+                let prime = loop {
+                    progressions[index].draw(stream, &mut search.number)?;
+                    search.number <<= 1;
+                    search.number += 1_u32;
+                    search
+                        .pair_sieve
+                        .begin_progression(&search.number, &step, plan, cancel)?;
+                    let confirm = &mut |search: &mut Self, batch: &mut Batch| {
+                        let proof = bases(batch, &[(&search.number, q)], cancel)?[0];
+                        base = proof.unwrap_or(0);
+                        Ok(proof.is_some())
+                    };
+                    let (prime, tested) = search.safe_prime(batch, bits, confirm, cancel)?;
+                    candidates += tested;
+                    if let Some(prime) = prime {
+                        break prime;
+                    }
+                };
+                let constructed = Constructed {
+                    n: prime,
+                    base,
+                    candidates,
+                };
+                found(index, constructed);
+            }
+            Ok(())
+        })
+    }
+
+    /// For each of some pairs of an odd number n above 2^64, of a size that is handled, and a prime
+    /// q that divides n − 1, given with their places, whether they meet the conditions of a
+    /// [`certificate`](crate::certificate) with base 2; tells `decided(place, holds)`.
+    pub(crate) fn check_base_2(
+        &mut self,
+        pairs: &mut [(usize, &Integer, &Integer)],
+        cancel: &Cancel,
+        decided: &mut dyn FnMut(usize, bool),
+    ) -> Result<(), Error> {
+        pairs.sort_by_key(|(_, n, _)| n.significant_bits());
+        let kernel = self.kernel;
+        let mut rest = &*pairs;
+        let mut digits = Vec::new();
+        while let Some((_, shortest, _)) = rest.first() {
+            let bits = shortest.significant_bits();
+            let limbs = kernel.limbs_for(bits);
+            rest = self.with_batch(bits, |_, batch| {
+                let fits = |&&(_, n, _): &&(usize, &Integer, &Integer)| {
+                    let size = n.significant_bits();
+                    kernel.limbs_for(size) == limbs && size - bits <= MAX_SPREAD
+                };
+                let count = rest.iter().take(batch.lanes()).take_while(fits).count();
+                let (now, later) = rest.split_at(count);
+                digits.resize(batch.limbs(), 0);
+                for lane in 0..batch.lanes() {
+                    write_digits(now[lane % count].1, &mut digits);
+                    batch.load(lane, &digits);
+                }
+                let pairs: Vec<_> = now.iter().map(|&(_, n, q)| (n, q)).collect();
+                let outcomes = conditions(batch, &pairs, cancel)?;
+                let mut roots = Vec::with_capacity(batch.lanes());
+                roots.extend((0..batch.lanes()).map(|lane| pairs[lane % count].1.clone()));
+                let ones = batch.becomes_one(&roots, cancel)?;
+                for (lane, &(place, ..)) in now.iter().enumerate() {
+                    let holds = outcomes[lane] == Condition::Holds && ones >> lane & 1 == 1;
+                    decided(place, holds);
+                }
+                Ok(later)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// What gcd(2^((n − 1)/q) − 1, n) says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    /// It is 1.
+    Holds,
+    /// It is n: another base may do.
+    OtherBase,
+    /// It is a factor of n.
+    Composite,
+}
+
+/// The condition for each pair (n, q); the numbers n are in the first lanes, and the other lanes
+/// repeat them.
+fn conditions(
+    batch: &mut Batch,
+    pairs: &[(&Integer, &Integer)],
+    cancel: &Cancel,
+) -> Result<Vec<Condition>, Error> {
+    let cofactor = |&(n, q): &(&Integer, &Integer)| Integer::from(n - 1_u32).div_exact(q);
+    let each: Vec<Integer> = pairs.iter().map(cofactor).collect();
+    let exponents: Vec<Integer> = (0..batch.lanes())
+        .map(|lane| each[lane % each.len()].clone())
+        .collect();
+    let powers = batch.power_of_two(&exponents, cancel)?;
+    let conditions = powers.into_iter().zip(pairs).map(|(power, (n, _))| {
+        let gcd = (power - 1_u32).gcd(n);
+        if gcd == 1 {
+            Condition::Holds
+        } else if gcd == **n {
+            Condition::OtherBase
+        } else {
+            Condition::Composite
+        }
+    });
+    Ok(conditions.collect())
+}
+
+/// For each pair (n, q) of a strong probable prime to base 2 and a prime that divides n − 1 the
+/// base that proves n; none if it is composite. The numbers are in the lanes as for [`conditions`].
+fn bases(
+    batch: &mut Batch,
+    pairs: &[(&Integer, &Integer)],
+    cancel: &Cancel,
+) -> Result<Vec<Option<u32>>, Error> {
+    let conditions = conditions(batch, pairs, cancel)?;
+    let bases = conditions.into_iter().zip(pairs).map(|(condition, (n, q))| {
+        let is_enough = Sufficiency::of(n, std::slice::from_ref(q)) == Sufficiency::Proves;
+        Ok(match condition {
+            Condition::Holds => is_enough.then_some(2),
+            Condition::Composite => None,
+            Condition::OtherBase => Tester::default().base_that_proves(n, q, cancel)?,
+        })
+    });
+    bases.collect()
+}
