@@ -24,7 +24,9 @@ use std::time::Duration;
 use std::{env, iter};
 
 use gmp_mpfr_sys::gmp;
-use primepool_engine::{Cancel, Engine, Form, Integer, Kernel, Method, Stream, measure};
+use primepool_engine::{
+    Cancel, Certificate, Claim, Engine, Form, Integer, Kernel, Method, Stream, measure,
+};
 use rug::integer::Order;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -86,6 +88,25 @@ fn search(
             &Cancel::new(),
             &mut found,
         )
+        .unwrap();
+    primes
+}
+
+/// The same with proofs.
+fn search_provable(
+    engine: &mut Engine,
+    bits: u32,
+    unit: u64,
+    next: &mut u64,
+) -> Vec<(Vec<Integer>, Certificate)> {
+    let mut streams: Vec<Stream> = (0..unit).map(|i| Stream::seeded(2, *next + i)).collect();
+    *next += unit;
+    let mut primes = Vec::with_capacity(streams.len());
+    let mut found = |_, found: primepool_engine::Found, certificate| {
+        primes.push((vec![found.prime], certificate));
+    };
+    engine
+        .provable_primes(Form::Prime, bits, &mut streams, &Cancel::new(), &mut found)
         .unwrap();
     primes
 }
@@ -155,6 +176,25 @@ fn measure_all(
                 unit
             });
             measured.push((format!("{name}, uniform"), uniform));
+            let mut proven = Vec::new();
+            let provable = rate_of(least, || {
+                proven = search_provable(engine, bits, unit, next);
+                unit
+            });
+            measured.push((format!("{name}, provable"), provable));
+            let claims: Vec<Claim<'_>> = proven
+                .iter()
+                .map(|(primes, certificate)| Claim {
+                    primes,
+                    certificate,
+                })
+                .collect();
+            let checked = rate(seconds / 4.0, || {
+                let verdicts = engine.check_certificates(&claims, &Cancel::new()).unwrap();
+                assert!(verdicts.iter().all(Result::is_ok));
+                unit
+            });
+            measured.push((format!("{name}, check of a certificate, µs"), 1e6 / checked));
         }
         let verified = rate(seconds / 4.0, || {
             assert!(engine.verify(&primes).unwrap().iter().all(|&passed| passed));

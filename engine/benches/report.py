@@ -107,7 +107,16 @@ def table(values, versions):
         ]
     )
     yield ""
-    header = [f"`{ours[0]}`", "uniform method, primes/s", "confirmation's share of the time", "verification, µs"]
+    header = [
+        f"`{ours[0]}`",
+        "uniform method, primes/s",
+        "provable method, primes/s",
+        "incremental / provable",
+        "confirmation's share of the time",
+        "verification, µs",
+        "check of a certificate, µs",
+        "check / verification",
+    ]
     yield from lines(
         [
             header,
@@ -115,8 +124,12 @@ def table(values, versions):
                 [
                     f"{bits} bits",
                     spread(at[f"{best}, uniform"]),
+                    spread(at[f"{best}, provable"]),
+                    ratio(at[best], at[f"{best}, provable"]),
                     f"{100 * statistics.median(at[f'{best}, confirmation' + chr(39) + 's share'] or [0]):.0f} %",
                     number(statistics.median(at[f"{best}, verification, µs"])),
+                    number(statistics.median(at[f"{best}, check of a certificate, µs"])),
+                    ratio(at[f"{best}, check of a certificate, µs"], at[f"{best}, verification, µs"]),
                 ]
                 for bits, at in values.items()
             ),

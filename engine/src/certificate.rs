@@ -8,6 +8,11 @@
 //! *New primality criteria and factorizations of 2^m ± 1*, Mathematics of Computation 29, 1975;
 //! Crandall & Pomerance, *Prime Numbers*, theorem 4.1.5).
 //!
+//! With a single q, a^((n − 1)/q) ≢ 1 (mod n) is enough instead of the greatest common divisor:
+//! that power has the order q modulo some prime power p^e that divides n exactly, so q divides
+//! p − 1. Both p and n are then 1 modulo q, and so is n/p. If n is not p, it is a product
+//! (uq + 1)(vq + 1) with u, v ≥ 1, which c₁² − 4c₂ = (u − v)² gives away.
+//!
 //! The primes q are below 2^64, where [`small::is_prime`] is exact, or have a later step of their
 //! own. A certificate is therefore a list of steps with falling proofs and cannot be circular.
 
@@ -178,7 +183,11 @@ impl Step {
                 return Err(Flaw::NoDivisor(Brief::of(n), Brief::of(q)));
             }
         }
-        match Sufficiency::of(n, &self.factors) {
+        let sufficiency = match &self.factors[..] {
+            [q] => Sufficiency::of_one(n, q),
+            factors => Sufficiency::of(n, factors),
+        };
+        match sufficiency {
             Sufficiency::Proves => Ok(()),
             Sufficiency::TooLittle => Err(Flaw::TooLittle(Brief::of(n))),
             Sufficiency::Composite => Err(Flaw::fails(n)),
@@ -224,14 +233,28 @@ impl Sufficiency {
             cofactor.remove_factor_mut(q);
         }
         let factored = Integer::from(n - 1_u32) / &cofactor;
-        if Integer::from((&factored).pow(3)) < *n {
+        Self::of_split(n, &factored, cofactor)
+    }
+
+    /// For n above 1 and a prime that divides n − 1, counted once.
+    pub(crate) fn of_one(n: &Integer, q: &Integer) -> Self {
+        let cofactor = Integer::from(n - 1_u32).div_exact(q);
+        Self::of_split(n, q, cofactor)
+    }
+
+    /// For n = (factored) (cofactor) + 1.
+    fn of_split(n: &Integer, factored: &Integer, cofactor: Integer) -> Self {
+        // The cube has at least that many bits; it is not always needed.
+        let least = 3 * (u64::from(factored.significant_bits()) - 1);
+        if least < u64::from(n.significant_bits()) && Integer::from(factored.pow(3)) < *n {
             return Self::TooLittle;
         }
-        // n = (cofactor) F + 1, and the digits of the cofactor to base F are c₁ and c₂.
-        if cofactor < factored {
+        if cofactor < *factored {
             return Self::Proves;
         }
-        let (c2, c1) = cofactor.div_rem(factored);
+        // The digits of the cofactor to base F are c₁ and c₂.
+        let (c2, c1) = cofactor.div_rem_ref(factored).into();
+        let (c2, c1): (Integer, Integer) = (c2, c1);
         let discriminant = c1.square() - 4_u32 * c2;
         if !discriminant.is_negative() && discriminant.is_perfect_square() {
             Self::Composite
@@ -283,9 +306,8 @@ mod tests {
             good(&both).check_structure(&[large.clone(), n.clone(), 97.into()]),
             Ok(())
         );
-        let flaw = |steps: &[Step], primes: &[Integer]| {
-            good(steps).check_structure(primes).unwrap_err()
-        };
+        let flaw =
+            |steps: &[Step], primes: &[Integer]| good(steps).check_structure(primes).unwrap_err();
         assert_eq!(flaw(&[], &primes), Flaw::Unproven(Brief::of(&large)));
         assert_eq!(flaw(&both, &[91.into()]), Flaw::TooLarge);
         let many = [large.clone(), 91.into()];
@@ -306,7 +328,11 @@ mod tests {
         let steps = [step(&even, 2, &[&n]), second.clone()];
         assert_eq!(flaw(&steps, &primes), Flaw::Needless(Brief::of(&even)));
         let other = above(&n, Integer::from(&n << 4_u32));
-        let foreign = [step(&large, 2, &[&other]), step(&other, 2, &[&n]), second.clone()];
+        let foreign = [
+            step(&large, 2, &[&other]),
+            step(&other, 2, &[&n]),
+            second.clone(),
+        ];
         assert_eq!(
             flaw(&foreign, &primes),
             Flaw::NoDivisor(Brief::of(&large), Brief::of(&other))
@@ -314,7 +340,10 @@ mod tests {
         let little = [step(&large, 2, &[&2.into()])];
         assert_eq!(flaw(&little, &primes), Flaw::TooLittle(Brief::of(&large)));
         let composite = [step(&n, 2, &[&91.into()])];
-        assert_eq!(flaw(&composite, &[n.clone()]), Flaw::Factor(Brief::of(&91.into())));
+        assert_eq!(
+            flaw(&composite, &[n.clone()]),
+            Flaw::Factor(Brief::of(&91.into()))
+        );
         let long = vec![second; MAX_STEPS + 1];
         assert_eq!(flaw(&long, &[n]), Flaw::TooLong);
     }

@@ -350,7 +350,7 @@ impl Tester {
 
     /// Whether base^(n − 1) ≡ 1 (mod n) and gcd(base^((n − 1)/q) − 1, n) = 1 for each q of
     /// `factors`, which divide n − 1, for an odd n above 2: the conditions of a
-    /// [`certificate`](crate::certificate).
+    /// [`certificate`](crate::certificate), which are a little weaker for a single q.
     pub(crate) fn proves(
         &mut self,
         n: &Integer,
@@ -361,8 +361,11 @@ impl Tester {
         let minus_one = Integer::from(n - 1_u32);
         for q in factors {
             self.set_power(n, base, &Integer::from(minus_one.div_exact_ref(q)), cancel)?;
-            let minus = Integer::from(&self.x - 1_u32);
-            if minus.gcd(n) != 1 {
+            let fits = match factors {
+                [_] => self.x != 1,
+                _ => Integer::from(&self.x - 1_u32).gcd(n) == 1,
+            };
+            if !fits {
                 return Ok(false);
             }
             // The rest of the way to n − 1. Once it has led to 1 it would again.
@@ -388,7 +391,7 @@ impl Tester {
         cancel: &Cancel,
     ) -> Result<Option<u32>, Error> {
         let factors = std::slice::from_ref(q);
-        if Sufficiency::of(n, factors) != Sufficiency::Proves {
+        if Sufficiency::of_one(n, q) != Sufficiency::Proves {
             return Ok(None);
         }
         Step::base_for(|base| self.proves(n, base, factors, cancel))

@@ -15,7 +15,15 @@ pub(crate) struct Progression {
     /// The least k, and how many there are.
     least: Integer,
     count: Integer,
+    /// 2q modulo [`SMALL_PRODUCT`].
+    step_residue: u64,
 }
+
+/// The odd primes that most numbers of a progression are refused by before they are made.
+const SMALL_PRIMES: [u32; 8] = [3, 5, 7, 11, 13, 17, 19, 23];
+
+/// Their product.
+const SMALL_PRODUCT: u32 = 111_546_435;
 
 impl Progression {
     /// The numbers of `bits` bits; q has [`root_bits`].
@@ -27,6 +35,7 @@ impl Progression {
         let count = most(bits) - &below;
         let least = below + 1_u32;
         Self {
+            step_residue: step.mod_u(SMALL_PRODUCT).into(),
             q,
             step,
             least,
@@ -34,10 +43,17 @@ impl Progression {
         }
     }
 
-    /// Sets `n` to the next number that a stream gives, uniform among those of the progression.
+    /// Sets `n` to the next number that a stream gives, uniform among those of the progression. The
+    /// multiples of the least primes are passed over.
     pub(crate) fn draw(&self, stream: &mut Stream, n: &mut Integer) -> Result<(), Error> {
-        stream.draw_below(n, &self.count)?;
-        *n += &self.least;
+        loop {
+            stream.draw_below(n, &self.count)?;
+            *n += &self.least;
+            let residue = u64::from(n.mod_u(SMALL_PRODUCT)) * self.step_residue + 1;
+            if SMALL_PRIMES.iter().all(|&p| residue % u64::from(p) != 0) {
+                break;
+            }
+        }
         *n *= &self.step;
         *n += 1_u32;
         Ok(())
@@ -88,7 +104,8 @@ mod tests {
                 let progression = Progression::new(q.clone(), bits);
                 let number = |k: &Integer| Integer::from(k * &progression.step) + 1_u32;
                 let first = number(&progression.least);
-                let last = number(&(Integer::from(&progression.least + &progression.count) - 1_u32));
+                let last =
+                    number(&(Integer::from(&progression.least + &progression.count) - 1_u32));
                 assert_eq!(first.significant_bits(), bits);
                 assert_eq!(last.significant_bits(), bits);
                 let before = Integer::from(&first - &progression.step);
@@ -101,17 +118,22 @@ mod tests {
 
     #[test]
     fn draws_cover_the_progression() {
-        // 65 bits from a q of 62: two to five numbers.
-        let q = (Integer::from(1) << 61) + 1_u32;
+        let q = (Integer::from(1) << 57) + 1_u32;
         let progression = Progression::new(q, 65);
         let mut seen = std::collections::BTreeSet::new();
         let mut stream = Stream::seeded(1, 1);
         let mut n = Integer::new();
-        for _ in 0..200 {
+        for _ in 0..2000 {
             progression.draw(&mut stream, &mut n).unwrap();
             assert_eq!(n.significant_bits(), 65);
             seen.insert(n.clone());
         }
-        assert_eq!(seen.len(), progression.count.to_usize().unwrap());
+        let all = (0..progression.count.to_u32().unwrap())
+            .map(|i| (Integer::from(&progression.least + i) * &progression.step) + 1_u32);
+        let expected: std::collections::BTreeSet<_> = all
+            .filter(|n| SMALL_PRIMES.iter().all(|&p| !n.is_divisible_u(p)))
+            .collect();
+        assert_eq!(seen, expected);
+        assert_eq!(SMALL_PRIMES.iter().product::<u32>(), SMALL_PRODUCT);
     }
 }

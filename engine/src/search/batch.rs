@@ -137,8 +137,8 @@ impl Batch {
         })
     }
 
-    /// Sets the numbers to 2^e, and writes them without their Montgomery form, in [0, n], in the
-    /// layout. `exponents` has an e below n for each lane.
+    /// Sets the numbers to 2^e, and returns in which lanes that is 1. `exponents` has an e below n
+    /// for each lane.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl Batch {
         &mut self,
         exponents: &[Integer],
         cancel: &Cancel,
-    ) -> Result<Vec<Integer>, Error> {
+    ) -> Result<Lanes, Error> {
         cancel.check()?;
         self.begin();
         // For `becomes_one`.
@@ -164,14 +164,7 @@ impl Batch {
         self.chunks(low, 0, 1, cancel, |field, high, low| {
             field.power_of_two(high, low);
         })?;
-        self.field
-            .leave(Register::First, &self.moduli, &mut self.numbers);
-        let mut digits = vec![0; self.layout.limbs];
-        let powers = (0..self.layout.lanes).map(|lane| {
-            read(&self.numbers, self.layout, lane, &mut digits);
-            integer(&digits)
-        });
-        Ok(powers.collect())
+        Ok(self.field.units().0)
     }
 
     /// In which lanes the number that [`Self::power_of_two`] has left is 1 to the power of e;
@@ -187,9 +180,15 @@ impl Batch {
     ) -> Result<Lanes, Error> {
         let longest = self.set_exponents(exponents);
         self.field.begin_power(&self.ones);
-        self.chunks(longest.div_ceil(WINDOW), 0, WINDOW, cancel, |field, high, low| {
-            field.power(high - low, WINDOW * low);
-        })?;
+        self.chunks(
+            longest.div_ceil(WINDOW),
+            0,
+            WINDOW,
+            cancel,
+            |field, high, low| {
+                field.power(high - low, WINDOW * low);
+            },
+        )?;
         Ok(self.field.units().0)
     }
 

@@ -207,13 +207,13 @@ impl PrimeSearch {
                     batch.load(lane, &digits);
                 }
                 let pairs: Vec<_> = now.iter().map(|&(_, n, q)| (n, q)).collect();
-                let outcomes = conditions(batch, &pairs, cancel)?;
-                let mut roots = Vec::with_capacity(batch.lanes());
-                roots.extend((0..batch.lanes()).map(|lane| pairs[lane % count].1.clone()));
-                let ones = batch.becomes_one(&roots, cancel)?;
+                let too_early = are_one(batch, &pairs, cancel)?;
+                let roots: Vec<Integer> = (0..batch.lanes())
+                    .map(|lane| pairs[lane % count].1.clone())
+                    .collect();
+                let holds = batch.becomes_one(&roots, cancel)? & !too_early;
                 for (lane, &(place, ..)) in now.iter().enumerate() {
-                    let holds = outcomes[lane] == Condition::Holds && ones >> lane & 1 == 1;
-                    decided(place, holds);
+                    decided(place, holds >> lane & 1 == 1);
                 }
                 Ok(later)
             })?;
@@ -222,58 +222,36 @@ impl PrimeSearch {
     }
 }
 
-/// What gcd(2^((n − 1)/q) − 1, n) says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Condition {
-    /// It is 1.
-    Holds,
-    /// It is n: another base may do.
-    OtherBase,
-    /// It is a factor of n.
-    Composite,
-}
-
-/// The condition for each pair (n, q); the numbers n are in the first lanes, and the other lanes
-/// repeat them.
-fn conditions(
+/// For each pair (n, q) whether 2^((n − 1)/q) is 1 modulo n, as a set of lanes; the numbers n are in
+/// the first lanes, and the other lanes repeat them.
+fn are_one(
     batch: &mut Batch,
     pairs: &[(&Integer, &Integer)],
     cancel: &Cancel,
-) -> Result<Vec<Condition>, Error> {
+) -> Result<Lanes, Error> {
     let cofactor = |&(n, q): &(&Integer, &Integer)| Integer::from(n - 1_u32).div_exact(q);
-    let each: Vec<Integer> = pairs.iter().map(cofactor).collect();
-    let exponents: Vec<Integer> = (0..batch.lanes())
-        .map(|lane| each[lane % each.len()].clone())
-        .collect();
-    let powers = batch.power_of_two(&exponents, cancel)?;
-    let conditions = powers.into_iter().zip(pairs).map(|(power, (n, _))| {
-        let gcd = (power - 1_u32).gcd(n);
-        if gcd == 1 {
-            Condition::Holds
-        } else if gcd == **n {
-            Condition::OtherBase
-        } else {
-            Condition::Composite
-        }
-    });
-    Ok(conditions.collect())
+    let mut exponents: Vec<Integer> = pairs.iter().map(cofactor).collect();
+    for lane in pairs.len()..batch.lanes() {
+        exponents.push(exponents[lane % pairs.len()].clone());
+    }
+    batch.power_of_two(&exponents, cancel)
 }
 
 /// For each pair (n, q) of a strong probable prime to base 2 and a prime that divides n − 1 the
-/// base that proves n; none if it is composite. The numbers are in the lanes as for [`conditions`].
+/// base that proves n; none if it is composite. The numbers are in the lanes as for [`are_one`].
 fn bases(
     batch: &mut Batch,
     pairs: &[(&Integer, &Integer)],
     cancel: &Cancel,
 ) -> Result<Vec<Option<u32>>, Error> {
-    let conditions = conditions(batch, pairs, cancel)?;
-    let bases = conditions.into_iter().zip(pairs).map(|(condition, (n, q))| {
-        let is_enough = Sufficiency::of(n, std::slice::from_ref(q)) == Sufficiency::Proves;
-        Ok(match condition {
-            Condition::Holds => is_enough.then_some(2),
-            Condition::Composite => None,
-            Condition::OtherBase => Tester::default().base_that_proves(n, q, cancel)?,
-        })
+    let are_one = are_one(batch, pairs, cancel)?;
+    let bases = pairs.iter().enumerate().map(|(lane, (n, q))| {
+        if are_one >> lane & 1 == 1 {
+            // Hardly ever.
+            return Tester::default().base_that_proves(n, q, cancel);
+        }
+        let is_enough = Sufficiency::of_one(n, q) == Sufficiency::Proves;
+        Ok(is_enough.then_some(2))
     });
     bases.collect()
 }
