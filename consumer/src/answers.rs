@@ -82,6 +82,7 @@ impl Outgoing {
                 outcome: JobOutcome::Failed { reason },
                 compute_us: 0,
                 candidates: 0,
+                certificate: None,
             };
             answer.first = unit.first;
             answer.jobs = vec![failed; unit.work.count() as usize];

@@ -8,17 +8,60 @@ use std::{
 
 use primepool_common::{
     jobs::Jobs as _,
-    message::{HexInteger, JobAnswer, JobOutcome, Method, Work, WorkUnit},
+    message::{Certificate, HexInteger, JobAnswer, JobOutcome, Method, Work, WorkUnit},
 };
-use primepool_engine::{Cancel, Engine, Error, Form, Found, Kernel, Stream};
+use primepool_engine::{Cancel, Engine, Error, Form, Found, Integer, Kernel, Stream};
 use primepool_factor::{Factorizer, quadratic_sieve::Families};
 use tracing::error;
 
 use crate::factor;
 
+/// How a job ended, and what it took.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub outcome: JobOutcome,
+    /// Numbers that were put to a probable-prime test.
+    pub candidates: u64,
+    /// What proves the primes, where that is asked for.
+    pub certificate: Option<Certificate>,
+}
+
+impl From<JobOutcome> for Done {
+    fn from(outcome: JobOutcome) -> Self {
+        Self {
+            outcome,
+            candidates: 0,
+            certificate: None,
+        }
+    }
+}
+
+impl Done {
+    /// A prime, as the engine gives it.
+    fn prime(found: Found, certificate: Option<primepool_engine::Certificate>) -> Self {
+        Self {
+            outcome: JobOutcome::Ok {
+                value: Some(HexInteger(found.prime)),
+            },
+            candidates: found.candidates,
+            certificate: certificate.map(Certificate),
+        }
+    }
+
+    /// Answers the job.
+    fn answer(self, compute_us: u64) -> JobAnswer {
+        JobAnswer {
+            outcome: self.outcome,
+            compute_us,
+            candidates: self.candidates,
+            certificate: self.certificate,
+        }
+    }
+}
+
 /// Works on the jobs of a unit; a compute thread has one.
 pub(crate) trait Compute {
-    /// Works on jobs `first..first + count` of `unit` and hands out each answer as `(job, outcome, candidates)`.
+    /// Works on jobs `first..first + count` of `unit` and hands out each answer with its job.
     ///
     /// # Errors
     /// [`Error::Cancelled`], or why the jobs that were not answered cannot be.
@@ -27,11 +70,11 @@ pub(crate) trait Compute {
         unit: &WorkUnit,
         jobs: Jobs,
         cancel: &Cancel,
-        answer: &mut dyn FnMut(u64, JobOutcome, u64),
+        answer: &mut dyn FnMut(u64, Done),
     ) -> Result<(), Error>;
 
     /// Works on all jobs of units of one run that search for primes of the same size by the same method, and hands out
-    /// each answer as `(place, outcome, candidates)`: the place among the jobs of all of them.
+    /// each answer with its place among the jobs of all of them.
     ///
     /// # Errors
     /// As [`Compute::run`].
@@ -39,7 +82,7 @@ pub(crate) trait Compute {
         &mut self,
         units: &[&WorkUnit],
         cancel: &Cancel,
-        answer: &mut dyn FnMut(usize, JobOutcome, u64),
+        answer: &mut dyn FnMut(usize, Done),
     ) -> Result<(), Error>;
 
     /// Starts afresh after a panic.
@@ -75,20 +118,49 @@ impl EngineCompute {
         })
     }
 
-    /// Searches for a prime of each stream, and hands out each as `(place, outcome, candidates)`.
+    /// Searches for a prime of each stream, and hands out each with its place.
     fn primes(
         &mut self,
         (form, bits, method): Search,
         mut streams: Vec<Stream>,
         cancel: &Cancel,
-        answer: &mut dyn FnMut(usize, JobOutcome, u64),
+        answer: &mut dyn FnMut(usize, Done),
     ) -> Result<(), Error> {
-        let mut found = |place, found| {
-            let (outcome, candidates) = found_prime(found);
-            answer(place, outcome, candidates);
+        let engine = &mut self.engine;
+        let mut by = |method| {
+            let found = &mut |place, found| answer(place, Done::prime(found, None));
+            engine.primes_by(method, form, bits, &mut streams, cancel, found)
         };
-        self.engine
-            .primes_by(method.into(), form, bits, &mut streams, cancel, &mut found)
+        match method {
+            Method::Incremental => by(primepool_engine::Method::Incremental),
+            Method::Uniform => by(primepool_engine::Method::Uniform),
+            Method::Provable => {
+                let found = &mut |place, found, certificate| {
+                    answer(place, Done::prime(found, Some(certificate)));
+                };
+                engine.provable_primes(form, bits, &mut streams, cancel, found)
+            }
+        }
+    }
+
+    /// Certifies the primes of an answer, as far as that is possible. A cancel leaves the answer
+    /// without a certificate.
+    fn certify(&mut self, mut done: Done, cancel: &Cancel) -> Result<Done, Error> {
+        let primes: Vec<Integer> = match &done.outcome {
+            JobOutcome::Ok { value: Some(value) } => vec![value.0.clone()],
+            JobOutcome::Factored(found) => {
+                let primes = found.factors.iter().map(|power| power.0.0.clone());
+                primes.collect()
+            }
+            _ => return Ok(done),
+        };
+        let certificate = match self.factorizer.certify(&primes, cancel) {
+            // What follows sees the flag too.
+            Err(Error::Cancelled) => primepool_engine::Certificate::default(),
+            certificate => certificate?,
+        };
+        done.certificate = Some(Certificate(certificate));
+        Ok(done)
     }
 }
 
@@ -110,17 +182,12 @@ fn stream(unit: &WorkUnit, job: u64) -> Stream {
         .map_or_else(Stream::os, |seed| Stream::seeded(seed, job))
 }
 
-fn found_prime(found: Found) -> (JobOutcome, u64) {
-    let value = Some(HexInteger(found.prime));
-    (JobOutcome::Ok { value }, found.candidates)
-}
-
 impl Compute for EngineCompute {
     fn search_together(
         &mut self,
         units: &[&WorkUnit],
         cancel: &Cancel,
-        answer: &mut dyn FnMut(usize, JobOutcome, u64),
+        answer: &mut dyn FnMut(usize, Done),
     ) -> Result<(), Error> {
         let Some(search) = units.first().and_then(|unit| search(&unit.work)) else {
             return Ok(());
@@ -144,14 +211,12 @@ impl Compute for EngineCompute {
         unit: &WorkUnit,
         jobs: Jobs,
         cancel: &Cancel,
-        answer: &mut dyn FnMut(u64, JobOutcome, u64),
+        answer: &mut dyn FnMut(u64, Done),
     ) -> Result<(), Error> {
         let first = unit.first + jobs.offset;
         if let Some(search) = search(&unit.work) {
             let streams = (first..first + jobs.count).map(|job| stream(unit, job));
-            let mut found = |i: usize, outcome, candidates| {
-                answer(first + i as u64, outcome, candidates);
-            };
+            let mut found = |i: usize, done| answer(first + i as u64, done);
             return self.primes(search, streams.collect(), cancel, &mut found);
         }
         let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
@@ -160,8 +225,11 @@ impl Compute for EngineCompute {
             Work::Prime(_) | Work::SafePrime(_) => Ok(()),
             Work::NextPrime(work) => {
                 for (n, job) in work.after.listed()[range].iter().zip(first..) {
-                    let (outcome, candidates) = found_prime(self.engine.next_prime(&n.0, cancel)?);
-                    answer(job, outcome, candidates);
+                    let mut done = Done::prime(self.engine.next_prime(&n.0, cancel)?, None);
+                    if work.prove {
+                        done = self.certify(done, cancel)?;
+                    }
+                    answer(job, done);
                 }
                 Ok(())
             }
@@ -178,27 +246,48 @@ impl Compute for EngineCompute {
                         let (factorizer, families) = (&mut self.factorizer, &mut self.families);
                         let (outcome, done) =
                             factor::share(factorizer, families, &n.0, share, cancel)?;
-                        answer(job, outcome, done);
+                        let candidates = done;
+                        let done = Done {
+                            candidates,
+                            ..outcome.into()
+                        };
+                        answer(job, done);
                         continue;
                     }
                     let (outcome, is_cancelled) =
                         factor::outcome(&mut self.factorizer, &n.0, work.leave_above, cancel)?;
-                    answer(job, outcome, 0);
                     if is_cancelled {
+                        answer(job, outcome.into());
                         return Err(Error::Cancelled);
                     }
+                    let mut done = outcome.into();
+                    if work.prove {
+                        done = self.certify(done, cancel)?;
+                    }
+                    answer(job, done);
                 }
+                let mut unproven = Vec::new();
                 factor::outcomes(
                     &mut self.factorizer,
                     &small,
                     work.leave_above,
                     cancel,
-                    &mut |place, outcome| answer(places[place], outcome, 0),
-                )
+                    &mut |place, outcome| {
+                        if work.prove {
+                            unproven.push((places[place], outcome));
+                        } else {
+                            answer(places[place], outcome.into());
+                        }
+                    },
+                )?;
+                for (job, outcome) in unproven {
+                    answer(job, self.certify(outcome.into(), cancel)?);
+                }
+                Ok(())
             }
             Work::Noop(_) => {
                 for job in first..first + jobs.count {
-                    answer(job, JobOutcome::Ok { value: None }, 0);
+                    answer(job, JobOutcome::Ok { value: None }.into());
                 }
                 Ok(())
             }
@@ -220,13 +309,7 @@ pub(crate) fn run_together<C: Compute>(
     let counts = units.iter().map(|unit| unit.work.count());
     let count = counts.clone().sum();
     let mut answers = Answers(vec![None; count as usize]);
-    let mut answer = |place: usize, outcome, candidates| {
-        answers.0[place] = Some(JobAnswer {
-            outcome,
-            compute_us: 0,
-            candidates,
-        });
-    };
+    let mut answer = |place: usize, done: Done| answers.0[place] = Some(done.answer(0));
     let run = || compute.search_together(units, cancel, &mut answer);
     // Unwind safe: after a panic `compute` is replaced, and the answers are dropped.
     match catch_unwind(AssertUnwindSafe(run)) {
@@ -302,6 +385,7 @@ impl Answers {
                 outcome: outcome.clone(),
                 compute_us: 0,
                 candidates: 0,
+                certificate: None,
             });
         }
     }
@@ -382,18 +466,14 @@ fn attempt(
     let mut since = Instant::now();
     let shares_time = |place: u64| unit.work.jobs().shares_time(place);
     // Jobs that share their time come last.
-    let mut answer = |job: u64, outcome, candidates| {
+    let mut answer = |job: u64, done: Done| {
         let mut compute_us = 0;
         if !shares_time(job - unit.first) {
             let now = Instant::now();
             compute_us = (now - since).as_micros() as u64;
             since = now;
         }
-        answers.0[(job - unit.first) as usize] = Some(JobAnswer {
-            outcome,
-            compute_us,
-            candidates,
-        });
+        answers.0[(job - unit.first) as usize] = Some(done.answer(compute_us));
     };
     let run = || compute.run(unit, jobs, cancel, &mut answer);
     // Unwind safe: after a panic `compute` is replaced, and `answers` only ever gets whole answers.
@@ -484,6 +564,7 @@ mod tests {
         }
         let answers = run(Work::NextPrime(NextPrimeJobs {
             after: vec![HexInteger(7.into()), HexInteger(13.into())].into(),
+            prove: false,
         }));
         let value = |n: u32| JobOutcome::Ok {
             value: Some(HexInteger(n.into())),
@@ -494,6 +575,7 @@ mod tests {
             numbers: [15, 0, -8].map(|n| HexInteger(n.into())).to_vec().into(),
             leave_above: None,
             share: None,
+            prove: false,
         }));
         let factors = |answer: &JobAnswer| answer.factorization().map(|found| found.factors.len());
         let counts: Vec<_> = answers.iter().map(factors).collect();
@@ -549,13 +631,13 @@ mod tests {
             &mut self,
             units: &[&WorkUnit],
             _: &Cancel,
-            answer: &mut dyn FnMut(usize, JobOutcome, u64),
+            answer: &mut dyn FnMut(usize, Done),
         ) -> Result<(), Error> {
             let jobs: u64 = units.iter().map(|unit| unit.work.count()).sum();
             for place in 0..jobs {
                 self.broken |= place == self.bad;
                 assert!(!self.broken, "out of luck");
-                answer(place as usize, JobOutcome::Ok { value: None }, 1);
+                answer(place as usize, JobOutcome::Ok { value: None }.into());
             }
             Ok(())
         }
@@ -569,7 +651,7 @@ mod tests {
             unit: &WorkUnit,
             jobs: Jobs,
             cancel: &Cancel,
-            answer: &mut dyn FnMut(u64, JobOutcome, u64),
+            answer: &mut dyn FnMut(u64, Done),
         ) -> Result<(), Error> {
             for offset in jobs.offset..jobs.offset + jobs.count {
                 if cancel.is_cancelled() {
@@ -577,7 +659,7 @@ mod tests {
                 }
                 self.broken |= offset == self.bad;
                 assert!(!self.broken, "out of luck");
-                answer(unit.first + offset, JobOutcome::Ok { value: None }, 1);
+                answer(unit.first + offset, JobOutcome::Ok { value: None }.into());
             }
             Ok(())
         }

@@ -8,10 +8,10 @@
 //! *New primality criteria and factorizations of 2^m ± 1*, Mathematics of Computation 29, 1975;
 //! Crandall & Pomerance, *Prime Numbers*, theorem 4.1.5).
 //!
-//! With a single q, a^((n − 1)/q) ≢ 1 (mod n) is enough instead of the greatest common divisor:
-//! that power has the order q modulo some prime power p^e that divides n exactly, so q divides
-//! p − 1. Both p and n are then 1 modulo q, and so is n/p. If n is not p, it is a product
-//! (uq + 1)(vq + 1) with u, v ≥ 1, which c₁² − 4c₂ = (u − v)² gives away.
+//! With a single q, and F = q^e, a^((n − 1)/q) ≢ 1 (mod n) is enough instead of the greatest common
+//! divisor: a^((n − 1)/F) has the order F modulo some prime power that divides n, so that F divides
+//! p − 1 for its prime p. Both p and n are then 1 modulo F, and so is n/p. If n is not p, it is a
+//! product (uF + 1)(vF + 1) with u, v ≥ 1, which c₁² − 4c₂ = (u − v)² gives away.
 //!
 //! The primes q are below 2^64, where [`small::is_prime`] is exact, or have a later step of their
 //! own. A certificate is therefore a list of steps with falling proofs and cannot be circular.
@@ -20,7 +20,8 @@ use std::collections::HashSet;
 
 use rug::{Integer, ops::Pow};
 
-use crate::small;
+use crate::primality::Tester;
+use crate::{Cancel, Error, small};
 
 /// The greatest number of steps in a certificate.
 pub const MAX_STEPS: usize = 64;
@@ -32,8 +33,8 @@ pub const MAX_STEP_FACTORS: usize = 64;
 /// proven. It bounds the time that a forged certificate costs.
 pub const MAX_RELATIVE_BITS: u64 = 16;
 
-/// The greatest base that [`Step::base_for`] tries. Half of all bases or more fit any prime n, so
-/// that one that has none up to here is not prime.
+/// The greatest base that [`Step::base_for`] tries. A base fits a prime n with a probability of
+/// ∏(1 − 1/q), so that a number that no base up to here fits is not prime.
 const MAX_BASE: u32 = 1000;
 
 /// The proof that one number above 2^64 is prime.
@@ -184,7 +185,8 @@ impl Step {
             }
         }
         let sufficiency = match &self.factors[..] {
-            [q] => Sufficiency::of_one(n, q),
+            // Hardly ever does a power of q divide n - 1.
+            [q] if Sufficiency::of_one(n, q) == Sufficiency::Proves => Sufficiency::Proves,
             factors => Sufficiency::of(n, factors),
         };
         match sufficiency {
@@ -194,9 +196,31 @@ impl Step {
         }
     }
 
-    /// The step that proves an odd n above 2^64 from these prime factors of n − 1, with the least
-    /// base for which the conditions hold. `holds(base)` says whether they do. None if no base
-    /// up to a thousand fits: n is composite then.
+    /// The step that proves an odd n above 2^64 from different prime factors of n − 1. None if they
+    /// are not enough, or n is composite.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`].
+    pub fn prove(
+        n: &Integer,
+        factors: Vec<Integer>,
+        tester: &mut Tester,
+        cancel: &Cancel,
+    ) -> Result<Option<Self>, Error> {
+        if Sufficiency::of(n, &factors) != Sufficiency::Proves {
+            return Ok(None);
+        }
+        let base = Self::base_for(|base| tester.proves(n, base, &factors, cancel))?;
+        Ok(base.map(|base| Self {
+            n: n.clone(),
+            base,
+            factors,
+        }))
+    }
+
+    /// The least prime base for which the conditions of a step hold; `holds(base)` says whether
+    /// they do. None if no base up to a thousand fits: the number is composite then.
     ///
     /// # Errors
     ///

@@ -70,6 +70,7 @@ mod limits;
 mod many;
 mod perfect_power;
 mod progress;
+mod proof;
 pub mod quadratic_sieve;
 mod rho;
 pub mod spread;
@@ -84,6 +85,7 @@ pub use self::levels::expected_seconds;
 pub use self::limits::Limits;
 pub use self::many::MANY_BITS;
 pub use self::progress::{Progress, Stage};
+pub use self::proof::PROOF_SIEVE_BITS;
 
 /// The greatest number of bits of a composite that the sieve takes.
 pub const MAX_SIEVE_BITS: u32 = quadratic_sieve::MAX_BITS;

@@ -72,7 +72,7 @@ pub struct Cli {
     kind: JobKind,
 
     /// How random primes are chosen: incremental (the first one from a random start on; fast, but a prime after a long gap is
-    /// likelier) or uniform (every one is equally likely)
+    /// likelier), uniform (every one is equally likely) or provable (each comes with a proof, which the producer checks)
     #[arg(
         long,
         env = "PRIMEPOOL_METHOD",
@@ -88,6 +88,11 @@ pub struct Cli {
     /// With --kind next-prime: a file of integers to start above, one a line; - is standard input
     #[arg(long, env = "PRIMEPOOL_AFTER_FILE", value_name = "FILE")]
     after_file: Option<PathBuf>,
+
+    /// With --kind next-prime: prove each prime by the factors of p - 1, as far as 200-bit composites in it; the results say
+    /// which are probable only
+    #[arg(long, env = "PRIMEPOOL_PROVE")]
+    prove: bool,
 
     /// Make the run repeatable: job i draws from the random stream (SEED, i). Without it the operating system's generator is
     /// used, as a key needs
@@ -239,6 +244,11 @@ struct FactorArgs {
     /// factors of so many digits, 15 to 40. Five more digits take eight times as long
     #[arg(long, env = "PRIMEPOOL_EFFORT", value_name = "DIGITS", default_value_t = DEFAULT_EFFORT, value_parser = clap::value_parser!(u32).range(efforts()))]
     effort: u32,
+
+    /// Prove each prime factor p above 2^64 by the factors of p - 1, as far as 200-bit composites in it; the results say which
+    /// are probable only
+    #[arg(long, env = "PRIMEPOOL_PROVE")]
+    prove: bool,
 
     #[command(flatten)]
     new_run: NewRun,
@@ -456,9 +466,20 @@ impl Cli {
         if self.kind != JobKind::NextPrime && has_integers {
             return Err("--after and --after-file need --kind next-prime".to_owned());
         }
-        if self.kind == JobKind::NextPrime && self.method == Method::Uniform {
+        if self.kind == JobKind::NextPrime && self.method != Method::Incremental {
+            return Err(format!(
+                "--method {} needs --kind prime or safe-prime: a next prime is not chosen{}",
+                self.method,
+                if self.method == Method::Provable {
+                    "; --prove proves it"
+                } else {
+                    ""
+                }
+            ));
+        }
+        if self.kind != JobKind::NextPrime && self.prove {
             return Err(
-                "--method uniform needs --kind prime or safe-prime: a next prime is not chosen"
+                "--prove needs --kind next-prime: for random primes give --method provable"
                     .to_owned(),
             );
         }
@@ -466,6 +487,7 @@ impl Cli {
             bits: Some(self.bits),
             count: Some(self.count),
             method: self.method,
+            prove: self.prove || self.method == Method::Provable,
             after: Some(Vec::new()),
             ..JobFields::default()
         };
@@ -553,6 +575,7 @@ impl FactorArgs {
             numbers: Vec::new().into(),
             leave_above: None,
             share: None,
+            prove: self.prove,
         });
         Ok(Request {
             aims: FactoringAims {

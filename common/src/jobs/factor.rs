@@ -5,7 +5,7 @@ use primepool_factor::MANY_BITS;
 
 use super::{
     Claims, Finding, Integers, JobFields, Jobs, MissingField, Share, WrittenJobs,
-    jobs_trait::plural,
+    jobs_trait::{certificate_bytes, plural},
 };
 use crate::wire::HexInteger;
 
@@ -18,6 +18,8 @@ pub struct FactorJobs {
     pub leave_above: Option<u32>,
     /// Only this share of the work on the single integer.
     pub share: Option<Share>,
+    /// Whether each prime factor is to have a certificate, as far as one can be made.
+    pub prove: bool,
 }
 
 impl Jobs for FactorJobs {
@@ -26,6 +28,7 @@ impl Jobs for FactorJobs {
             numbers: Integers::read(fields.numbers, fields.count, fields.most_bits, "numbers")?,
             leave_above: fields.leave_above,
             share: fields.share,
+            prove: fields.prove,
         })
     }
 
@@ -36,6 +39,7 @@ impl Jobs for FactorJobs {
             most_bits,
             leave_above: self.leave_above,
             share: self.share,
+            prove: self.prove,
             ..WrittenJobs::default()
         }
     }
@@ -72,6 +76,10 @@ impl Jobs for FactorJobs {
         share.validate(self.bits())
     }
 
+    fn proves(&self) -> bool {
+        self.prove
+    }
+
     fn needs_other_build(&self) -> Option<String> {
         self.share.and_then(|share| share.needs_other_build())
     }
@@ -89,7 +97,12 @@ impl Jobs for FactorJobs {
         let bits = self.bits();
         let are_side_by_side = self.count() > 1 && bits <= MANY_BITS;
         let stages = if are_side_by_side { 100 } else { 600 };
-        2 * u64::from(bits) + stages
+        let factors = 2 * u64::from(bits) + stages;
+        if self.prove {
+            factors + certificate_bytes(bits)
+        } else {
+            factors
+        }
     }
 
     fn shares_time(&self, place: u64) -> bool {

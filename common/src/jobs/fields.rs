@@ -17,6 +17,10 @@ pub struct JobFields {
     /// How a random prime is chosen.
     #[serde(default)]
     pub method: Method,
+    /// Whether each prime is to have a certificate. For random primes it stands for
+    /// [`Method::Provable`]; a consumer that does not know the field answers without certificates.
+    #[serde(default)]
+    pub prove: bool,
     /// Bits of the largest integer, where the integers are in a file.
     #[serde(default)]
     pub most_bits: Option<u32>,
@@ -64,8 +68,11 @@ pub struct WrittenJobs<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub most_bits: Option<u32>,
     /// See [`JobFields::method`].
-    #[serde(skip_serializing_if = "Method::is_default")]
+    #[serde(skip_serializing_if = "Method::is_unnamed")]
     pub method: Method,
+    /// See [`JobFields::prove`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub prove: bool,
     /// See [`JobFields::after`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<&'a [HexInteger]>,

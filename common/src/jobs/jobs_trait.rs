@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use primepool_engine::Kernel;
+use primepool_engine::{Kernel, certificate::MAX_RELATIVE_BITS};
 
 use super::{Claims, Finding, JobFields, MissingField, WrittenJobs};
 use crate::wire::HexInteger;
@@ -45,6 +45,11 @@ pub trait Jobs {
         Ok(())
     }
 
+    /// Whether each prime that is found is to have a certificate.
+    fn proves(&self) -> bool {
+        false
+    }
+
     /// Why this build cannot work on such jobs although another version can.
     fn needs_other_build(&self) -> Option<String> {
         None
@@ -84,4 +89,11 @@ pub trait Jobs {
 /// The ending of a noun that so many things have.
 pub(super) fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
+}
+
+/// The most bytes of a certificate for primes of so many bits together: each number stands there
+/// twice at most, as the number of a step and as a factor.
+pub(super) fn certificate_bytes(bits: u32) -> u64 {
+    const COMMAS: u64 = 2000;
+    MAX_RELATIVE_BITS * 2 * u64::from(bits) / 4 + COMMAS
 }

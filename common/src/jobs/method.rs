@@ -13,13 +13,23 @@ pub enum Method {
     Incremental,
     /// The first prime among independent random numbers.
     Uniform,
+    /// A prime that is made together with its certificate, see
+    /// [`primepool_engine::Engine::provable_primes`]. Messages and run folders have the field
+    /// `prove` instead of this name.
+    #[serde(skip)]
+    Provable,
 }
 
+/// How many times longer the provable method takes.
+const PROVABLE_COST: f64 = 1.5;
+
 impl Method {
+    const ALL: [Self; 3] = [Self::Incremental, Self::Uniform, Self::Provable];
+
     /// Whether a message need not name it.
     #[must_use]
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
+    pub fn is_unnamed(&self) -> bool {
+        matches!(self, Self::Incremental | Self::Provable)
     }
 
     /// How many times longer than the incremental method it takes, if the uniform one takes
@@ -28,6 +38,7 @@ impl Method {
         match self {
             Self::Incremental => 1.0,
             Self::Uniform => uniform,
+            Self::Provable => PROVABLE_COST,
         }
     }
 
@@ -36,6 +47,7 @@ impl Method {
         match self {
             Self::Incremental => "",
             Self::Uniform => "uniform ",
+            Self::Provable => "proven ",
         }
     }
 }
@@ -45,6 +57,7 @@ impl fmt::Display for Method {
         f.write_str(match self {
             Self::Incremental => "incremental",
             Self::Uniform => "uniform",
+            Self::Provable => "provable",
         })
     }
 }
@@ -53,23 +66,14 @@ impl FromStr for Method {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Incremental, Self::Uniform]
+        Self::ALL
             .into_iter()
             .find(|method| method.to_string() == text)
             .ok_or_else(|| {
                 format!(
-                    "{:?} is not a method: incremental or uniform",
+                    "{:?} is not a method: incremental, uniform or provable",
                     shorten(text, 80)
                 )
             })
-    }
-}
-
-impl From<Method> for primepool_engine::Method {
-    fn from(method: Method) -> Self {
-        match method {
-            Method::Incremental => Self::Incremental,
-            Method::Uniform => Self::Uniform,
-        }
     }
 }

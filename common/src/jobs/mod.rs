@@ -1,6 +1,7 @@
 //! The kinds of jobs. Each kind is a file: what its jobs are, how long they take, and what makes a
 //! result right. `work.rs` lists them.
 
+mod certificate;
 mod claim;
 mod factor;
 mod factorization;
@@ -14,6 +15,7 @@ mod random_prime;
 mod share;
 mod work;
 
+pub use certificate::{Certificate, FiledCertificate};
 pub use claim::{Claims, Finding};
 pub use factor::FactorJobs;
 pub use factorization::{Factorization, Power, StageCost};

@@ -3,8 +3,9 @@ use std::ops::Range;
 use primepool_engine::{Form, Kernel, estimate};
 
 use super::{
-    Claims, Finding, Integers, JobFields, Jobs, MissingField, WrittenJobs, claim::integer,
-    jobs_trait::plural,
+    Claims, Finding, Integers, JobFields, Jobs, MissingField, WrittenJobs,
+    claim::integer,
+    jobs_trait::{certificate_bytes, plural},
 };
 use crate::wire::HexInteger;
 
@@ -13,12 +14,17 @@ use crate::wire::HexInteger;
 pub struct NextPrimeJobs {
     /// The integers, a job each.
     pub after: Integers,
+    /// Whether each prime is to have a certificate, if one can be made.
+    pub prove: bool,
 }
 
 impl Jobs for NextPrimeJobs {
     fn read(fields: JobFields) -> Result<Self, MissingField> {
         let after = Integers::read(fields.after, fields.count, fields.most_bits, "after")?;
-        Ok(Self { after })
+        Ok(Self {
+            after,
+            prove: fields.prove,
+        })
     }
 
     fn written(&self) -> WrittenJobs<'_> {
@@ -26,6 +32,7 @@ impl Jobs for NextPrimeJobs {
         WrittenJobs {
             after,
             most_bits,
+            prove: self.prove,
             ..WrittenJobs::default()
         }
     }
@@ -41,6 +48,20 @@ impl Jobs for NextPrimeJobs {
     fn part(&self, _range: Range<u64>, integers: Vec<HexInteger>) -> Self {
         Self {
             after: integers.into(),
+            ..*self
+        }
+    }
+
+    fn proves(&self) -> bool {
+        self.prove
+    }
+
+    fn answer_bytes(&self) -> u64 {
+        let value = u64::from(self.bits()) / 4 + 30;
+        if self.prove {
+            value + certificate_bytes(self.bits())
+        } else {
+            value
         }
     }
 

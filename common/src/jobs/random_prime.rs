@@ -43,7 +43,11 @@ impl<const SAFE: bool> Jobs for RandomPrimeJobs<SAFE> {
         Ok(Self {
             bits: fields.bits()?,
             count: fields.count()?,
-            method: fields.method,
+            method: if fields.prove {
+                Method::Provable
+            } else {
+                fields.method
+            },
         })
     }
 
@@ -52,6 +56,7 @@ impl<const SAFE: bool> Jobs for RandomPrimeJobs<SAFE> {
             bits: Some(self.bits),
             count: Some(self.count),
             method: self.method,
+            prove: self.proves(),
             ..WrittenJobs::default()
         }
     }
@@ -89,6 +94,20 @@ impl<const SAFE: bool> Jobs for RandomPrimeJobs<SAFE> {
 
     fn expected_seconds(&self, kernel: Option<Kernel>) -> f64 {
         self.method.cost(Self::UNIFORM_COST) * estimate::seconds(Self::FORM, self.bits, kernel)
+    }
+
+    fn proves(&self) -> bool {
+        self.method == Method::Provable
+    }
+
+    /// A certificate names the numbers of two steps twice, and theirs are a third as long each time.
+    fn answer_bytes(&self) -> u64 {
+        let value = u64::from(self.bits) / 4 + 30;
+        if self.proves() {
+            6 * value + 100
+        } else {
+            value
+        }
     }
 
     fn describe(&self) -> String {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeStru
 
 use super::{MAX_SAMPLES, MAX_UNIT_JOBS, NodeSample, RunId};
 use crate::{
-    jobs::Factorization,
+    jobs::{Certificate, Factorization},
     text::reason,
     wire::{HexInteger, bounded},
 };
@@ -62,6 +62,9 @@ pub struct JobAnswer {
     pub compute_us: u64,
     /// Numbers that were put to a probable-prime test.
     pub candidates: u64,
+    /// Proves the primes of the outcome that need it, or some of them; none if nobody has asked
+    /// for it.
+    pub certificate: Option<Certificate>,
 }
 
 impl JobAnswer {
@@ -90,7 +93,8 @@ impl JobAnswer {
 /// One message of a results queue: the answers to one work unit.
 ///
 /// The answers travel by columns, since a message may hold thousands of them: `values`, `compute_us` and `candidates` have an
-/// entry for each job of the unit, in order, and so has `factorizations` if they are `factor` jobs; `relations` are those of the one job
+/// entry for each job of the unit, in order, and so has `factorizations` if they are `factor` jobs, and `certificates` if the
+/// unit asks for them; `relations` are those of the one job
 /// that is a share of the sieve; `problems` names those that have not ended well, whose value is `null`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "Columns")]
@@ -165,6 +169,8 @@ struct Columns {
     #[serde(default)]
     relations: Option<Packet>,
     #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
+    certificates: Vec<Option<Certificate>>,
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
     compute_us: Vec<u64>,
     #[serde(default, deserialize_with = "bounded::list::<_, _, MOST>")]
     candidates: Vec<u64>,
@@ -181,7 +187,7 @@ impl Serialize for UnitAnswer {
             }
         }
 
-        let mut fields = serializer.serialize_struct("UnitAnswer", 17)?;
+        let mut fields = serializer.serialize_struct("UnitAnswer", 18)?;
         fields.serialize_field("version", &self.version)?;
         fields.serialize_field("run", &self.run)?;
         fields.serialize_field("unit", &self.unit)?;
@@ -204,6 +210,10 @@ impl Serialize for UnitAnswer {
             if self.jobs.iter().any(|job| job.factorization().is_some()) {
                 let factorizations = Column(&self.jobs, JobAnswer::factorization);
                 fields.serialize_field("factorizations", &factorizations)?;
+            }
+            if self.jobs.iter().any(|job| job.certificate.is_some()) {
+                let certificates = Column(&self.jobs, |job| job.certificate.as_ref());
+                fields.serialize_field("certificates", &certificates)?;
             }
             if let [
                 JobAnswer {
@@ -254,7 +264,9 @@ impl UnitAnswer {
 /// The columns of an answer do not fit together.
 #[derive(Debug, thiserror::Error)]
 enum BadColumns {
-    #[error("values, factorizations, compute_us and candidates are not of one length")]
+    #[error(
+        "values, factorizations, certificates, compute_us and candidates are not of one length"
+    )]
     Lengths,
     #[error("relations are those of one job, and here are {0}")]
     Relations(usize),
@@ -273,6 +285,7 @@ impl TryFrom<Columns> for UnitAnswer {
         if columns.compute_us.len() != count
             || columns.candidates.len() != count
             || !factorizations.is_empty() && factorizations.len() != count
+            || !columns.certificates.is_empty() && columns.certificates.len() != count
         {
             return Err(BadColumns::Lengths);
         }
@@ -286,12 +299,16 @@ impl TryFrom<Columns> for UnitAnswer {
                 outcome: JobOutcome::Ok { value },
                 compute_us,
                 candidates,
+                certificate: None,
             })
             .collect();
         for (job, factorization) in jobs.iter_mut().zip(columns.factorizations) {
             if let Some(factorization) = factorization {
                 job.outcome = JobOutcome::Factored(Box::new(factorization));
             }
+        }
+        for (job, certificate) in jobs.iter_mut().zip(columns.certificates) {
+            job.certificate = certificate;
         }
         if let Some(packet) = columns.relations {
             let [job] = &mut jobs[..] else {

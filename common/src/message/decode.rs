@@ -135,11 +135,13 @@ mod tests {
             }),
             Work::NextPrime(NextPrimeJobs {
                 after: vec![HexInteger((-5).into()), HexInteger(255.into())].into(),
+                prove: false,
             }),
             Work::Factor(FactorJobs {
                 numbers: vec![HexInteger((-12).into()), HexInteger(255.into())].into(),
                 leave_above: Some(200),
                 share: None,
+                prove: false,
             }),
             Work::Factor(FactorJobs {
                 numbers: vec![HexInteger(255.into())].into(),
@@ -149,6 +151,7 @@ mod tests {
                     count: 7,
                     form: RELATIONS_FORM,
                 }),
+                prove: false,
             }),
             Work::Noop(NoopJobs { count: 100 }),
         ];
@@ -203,6 +206,7 @@ mod tests {
                     },
                     compute_us: 1500,
                     candidates: 9,
+                    certificate: None,
                 },
                 JobAnswer {
                     outcome: JobOutcome::Failed {
@@ -210,6 +214,7 @@ mod tests {
                     },
                     compute_us: 20,
                     candidates: 0,
+                    certificate: None,
                 },
             ],
         };
@@ -232,6 +237,7 @@ mod tests {
                 first: 30,
                 count: 10,
             }),
+            prove: false,
         })))
         .unwrap();
         assert!(
@@ -288,6 +294,7 @@ mod tests {
                 numbers: vec![HexInteger(primepool_engine::Integer::from(1) << (bits - 1))].into(),
                 leave_above: None,
                 share: Some(share),
+                prove: false,
             });
             unit(work).validate(4096)
         };

@@ -21,10 +21,10 @@ pub use sample::NodeSample;
 pub use unit::{UnitId, WorkUnit};
 
 pub use crate::jobs::{
-    FactorJobs, Factorization, Integers, JobKind, MAX_SHARE, Method, NextPrimeJobs, NoopJobs,
-    Power, PrimeJobs, SafePrimeJobs, Share, StageCost, Work,
+    Certificate, FactorJobs, Factorization, FiledCertificate, Integers, JobKind, MAX_SHARE, Method,
+    NextPrimeJobs, NoopJobs, Power, PrimeJobs, SafePrimeJobs, Share, StageCost, Work,
 };
-pub use crate::wire::{HexInteger, MAX_INTEGER_BITS, MAX_NAME_BYTES};
+pub use crate::wire::{Hex, HexInteger, MAX_INTEGER_BITS, MAX_NAME_BYTES};
 
 /// Version of the message format that this build writes, and the only one it reads.
 pub const VERSION: u32 = 1;

@@ -99,6 +99,8 @@ struct Fields {
     count: Option<u64>,
     #[serde(default)]
     method: Method,
+    #[serde(default)]
+    prove: bool,
     #[serde(default, deserialize_with = "integers")]
     after: Option<Vec<HexInteger>>,
     #[serde(default, deserialize_with = "integers")]
@@ -124,6 +126,7 @@ impl TryFrom<Fields> for WorkUnit {
             count: fields.count,
             most_bits: None,
             method: fields.method,
+            prove: fields.prove,
             after: fields.after,
             numbers: fields.numbers,
             leave_above: fields.leave_above,

@@ -3,7 +3,7 @@
 use rug::{Assign, Integer};
 
 use super::{Engine, Form, Found, Method, check_bits};
-use crate::certificate::{Certificate, Flaw, Step, Sufficiency};
+use crate::certificate::{Certificate, Flaw, Step};
 use crate::plan::plan;
 use crate::progression::{Progression, sizes};
 use crate::search::{Constructed, PrimeSearch};
@@ -304,30 +304,6 @@ impl Engine {
         }
         Ok(verdicts)
     }
-
-    /// The step that proves an odd number above 2^64 from some prime factors of n − 1. None if
-    /// they are not enough, or n is composite.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Cancelled`].
-    pub fn prove(
-        &mut self,
-        n: &Integer,
-        factors: Vec<Integer>,
-        cancel: &Cancel,
-    ) -> Result<Option<Step>, Error> {
-        if Sufficiency::of(n, &factors) != Sufficiency::Proves {
-            return Ok(None);
-        }
-        let tester = &mut self.tester;
-        let base = Step::base_for(|base| tester.proves(n, base, &factors, cancel))?;
-        Ok(base.map(|base| Step {
-            n: n.clone(),
-            base,
-            factors,
-        }))
-    }
 }
 
 #[cfg(test)]
@@ -425,8 +401,14 @@ mod tests {
             format!("{prime:x} {}", steps.collect::<Vec<_>>().join(" "))
         };
         assert_eq!(hex(Form::Prime, 64), "8d9a7dcb38092b7d ");
-        assert_eq!(hex(Form::Prime, 200), "cb25e1ca12b3952a2bc437441e9037f34104e7e6715403ff2f 2 [282572251479712855601] 2 [12375641]");
-        assert_eq!(hex(Form::SafePrime, 100), "e360f1fc68cc5b19abfca13fb 2 [562962374836653792012894800381] 2 [14457558617]");
+        assert_eq!(
+            hex(Form::Prime, 200),
+            "cb25e1ca12b3952a2bc437441e9037f34104e7e6715403ff2f 2 [282572251479712855601] 2 [12375641]"
+        );
+        assert_eq!(
+            hex(Form::SafePrime, 100),
+            "e360f1fc68cc5b19abfca13fb 2 [562962374836653792012894800381] 2 [14457558617]"
+        );
     }
 
     #[test]
@@ -503,7 +485,8 @@ mod tests {
         for mut engine in engines() {
             for n in numbers.iter().take(4).chain([&arnault()]) {
                 is_refused(&mut engine, n, &small_factors(n));
-                assert_eq!(engine.prove(n, small_factors(n), &Cancel::new()), Ok(None));
+                let proof = Step::prove(n, small_factors(n), &mut engine.tester, &Cancel::new());
+                assert_eq!(proof, Ok(None));
             }
         }
     }
@@ -533,7 +516,8 @@ mod tests {
                 let certificate = Certificate { steps: vec![step] };
                 prop_assert!(check(&mut engine, std::slice::from_ref(&n), &certificate).is_err());
             }
-            prop_assert_eq!(engine.prove(&n, vec![q], &Cancel::new()), Ok(None));
+            let proof = Step::prove(&n, vec![q], &mut engine.tester, &Cancel::new());
+            prop_assert_eq!(proof, Ok(None));
         }
     }
 

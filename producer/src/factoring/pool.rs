@@ -359,6 +359,7 @@ fn unit(
             numbers: vec![HexInteger(issue.number)].into(),
             leave_above: issue.share.is_none().then_some(LEAVE_ABOVE_BITS),
             share: issue.share,
+            prove: false,
         }),
     }
 }

@@ -129,6 +129,12 @@ impl Request {
         self.kind() == JobKind::Factor && self.work.bits() > LEAVE_ABOVE_BITS
     }
 
+    /// Whether every prime of the results is to be proven: random primes are made with their proof.
+    #[must_use]
+    pub fn is_proven_by_all(&self) -> bool {
+        self.work.jobs().proves() && matches!(self.kind(), JobKind::Prime | JobKind::SafePrime)
+    }
+
     /// The unit of these jobs; `integers` are theirs, if they have any.
     #[must_use]
     pub fn unit(
@@ -263,6 +269,7 @@ mod tests {
             (
                 Work::NextPrime(NextPrimeJobs {
                     after: numbers().into(),
+                    prove: false,
                 }),
                 r#"{"kind":"next-prime","bits":0,"count":2,"after":["5b","ff"],"seed":3}"#,
             ),
@@ -271,6 +278,7 @@ mod tests {
                     numbers: numbers().into(),
                     leave_above: Some(LEAVE_ABOVE_BITS),
                     share: None,
+                    prove: false,
                 }),
                 r#"{"kind":"factor","bits":0,"count":2,"numbers":["5b","ff"],"seed":3}"#,
             ),
@@ -282,6 +290,7 @@ mod tests {
                     },
                     leave_above: Some(LEAVE_ABOVE_BITS),
                     share: None,
+                    prove: false,
                 }),
                 r#"{"kind":"factor","bits":0,"count":10000000,"most_bits":64,"seed":3}"#,
             ),
@@ -307,6 +316,7 @@ mod tests {
                 numbers: numbers().into(),
                 leave_above: Some(LEAVE_ABOVE_BITS),
                 share: None,
+                prove: false,
             }))
         };
         let text = r#"{"kind":"factor","bits":0,"count":2,"numbers":["5b","ff"],"is_balanced":true,"effort":35}"#;

@@ -10,6 +10,7 @@ use primepool_common::{
     message::{HexInteger, JobOutcome, UnitAnswer, UnitId},
     text,
 };
+use tracing::warn;
 
 use super::{
     sink::{Answered, Arrival, Sink, SinkInput, microseconds},
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     factoring::{Answer, Command, Concluded, LinearAlgebra, Verdict},
-    run_dir::{Factored, Origin, Row, RowOutcome},
+    run_dir::{Factored, Origin, Proof, Row, RowOutcome},
     status::Event,
 };
 
@@ -115,6 +116,7 @@ impl<A: Send + 'static> Sink<A> {
             after: None,
             factored: Some(factored),
             leaves_to_us: reason.is_none(),
+            certificate: None,
             always: true,
         };
         match self.verifier.check(&self.manifest.request, &[claim]) {
@@ -196,6 +198,24 @@ impl<A: Send + 'static> Sink<A> {
             .map_err(|error| format!("no thread for the linear algebra: {error}"))
     }
 
+    /// Proves the factors that the whole pool has found, where that is asked for. Only large ones
+    /// come here, so that their proofs take a second or two of this thread: answers wait meanwhile.
+    fn certify(&mut self, row: &mut Row) {
+        let Some(factored) = &row.factored else {
+            return;
+        };
+        if self.manifest.request.work.jobs().proves() {
+            let primes = factored.factors.iter().map(|(prime, _)| prime.0.0.clone());
+            let primes: Vec<_> = primes.collect();
+            let certificate = self.verifier.certify(&primes).unwrap_or_else(|error| {
+                warn!(%error, "cannot prove factors");
+                Default::default()
+            });
+            row.proof = Some(Proof::new(certificate));
+            row.sort_by_proof(self.verifier.bound());
+        }
+    }
+
     /// The result of a campaign.
     fn conclude(&mut self, concluded: &Concluded, now: Instant) -> Answered {
         let found = &concluded.found;
@@ -208,12 +228,16 @@ impl<A: Send + 'static> Sink<A> {
             after: None,
             factored: None,
             reason: found.reason.clone(),
+            proof: None,
             compute_ms: concluded.us as f64 / 1e3,
             candidates: 0,
         };
         // Each part of it was verified when it arrived.
         match self.fault(&factored, &found.reason) {
-            None => row.factored = Some(factored),
+            None => {
+                row.factored = Some(factored);
+                self.certify(&mut row);
+            }
             Some(fault) => {
                 row.outcome = RowOutcome::Failed;
                 row.reason = Some(fault);

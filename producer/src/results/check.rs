@@ -33,6 +33,7 @@ impl<A: Send + 'static> Sink<A> {
                         after: row.after.as_ref().map(|hex| &hex.0.0),
                         factored: row.factored.as_ref(),
                         leaves_to_us: row.reason.is_none(),
+                        certificate: row.proof.as_ref().map(|proof| &proof.certificate.0),
                         always: has_been_wrong,
                     });
                 }
@@ -45,13 +46,16 @@ impl<A: Send + 'static> Sink<A> {
                 wrong.entry(i).or_default().push((j, reason));
             }
         }
+        let bound = self.verifier.bound();
+        let rows = answered.iter_mut().flat_map(|answered| &mut answered.rows);
+        rows.for_each(|row| row.sort_by_proof(bound));
         let mut again = Vec::new();
         for (i, faults) in wrong {
             let Answered {
                 unit, origin, rows, ..
             } = &mut answered[i];
             let node = &origin.node;
-            let mut nodes = self.units.lock().avoided(*unit);
+            let mut nodes = self.units.lock().wrong_nodes(*unit);
             let is_last = nodes.len() == DO_AGAIN;
             nodes.push(node.clone());
             for (j, reason) in &faults {
@@ -60,6 +64,7 @@ impl<A: Send + 'static> Sink<A> {
                 if is_last {
                     row.outcome = RowOutcome::Failed;
                     row.prime = None;
+                    row.proof = None;
                     row.factored = None;
                     row.bits = None;
                     row.reason = Some(format!(

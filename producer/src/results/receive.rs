@@ -8,15 +8,18 @@ use std::{
 
 use primepool_common::{
     message::{
-        HexInteger, JobAnswer, JobKind, JobOutcome, NodeSample, UnitAnswer, UnitId, decode_answer,
-        is_node_name,
+        Certificate, Hex, HexInteger, JobAnswer, JobKind, JobOutcome, NodeSample, UnitAnswer,
+        UnitId, decode_answer, is_node_name,
     },
     metrics::points,
 };
 use tracing::warn;
 
 use super::sink::{Answered, Arrival, Sink, microseconds};
-use crate::run_dir::{Factored, FolderError, Hex, Origin, Row, RowOutcome};
+use crate::{
+    run_dir::{Factored, FolderError, Origin, Proof, Row, RowOutcome},
+    status::Event,
+};
 
 /// Refused answers and wrong results that the log has a line for, of each node; a flood must not fill it.
 pub(super) const REFUSALS_TOLD: u64 = 20;
@@ -86,10 +89,11 @@ impl<A: Send + 'static> Sink<A> {
                 outcome,
                 compute_us: 0,
                 candidates: 0,
+                certificate: None,
             };
             vec![one; count]
         };
-        if answer.handed_back.is_some() {
+        if answer.handed_back.is_some() || self.is_without_certificates(&answer) {
             let avoided = self.units.lock().avoided(answer.unit);
             let reason = self.take_back(&answer, &avoided)?;
             answer.first = first;
@@ -151,6 +155,23 @@ impl<A: Send + 'static> Sink<A> {
         })
     }
 
+    /// Whether an answer lacks the certificates that were asked for, as those of older consumers do:
+    /// its node does no more units of the run. A new consumer says at least that it has none.
+    fn is_without_certificates(&mut self, answer: &UnitAnswer) -> bool {
+        let has_none = |job: &JobAnswer| {
+            let is_found = matches!(job.outcome, JobOutcome::Ok { .. } | JobOutcome::Factored(_));
+            is_found && job.certificate.is_none()
+        };
+        let lacks = self.manifest.request.work.jobs().proves() && answer.jobs.iter().any(has_none);
+        if lacks && self.units.lock().note_unable(&answer.node) {
+            let _ = self.events.send(Event::LeftToOthers {
+                node: answer.node.clone(),
+                reason: "its version makes no certificates; update it".to_owned(),
+            });
+        }
+        lacks
+    }
+
     pub(super) fn note_samples(&mut self, node: &str, samples: &[NodeSample]) {
         for sample in samples {
             let run = Some(self.manifest.run.as_str());
@@ -202,6 +223,9 @@ fn row(kind: JobKind, job: u64, mut integer: Option<HexInteger>, answer: JobAnsw
         after: after.map(Hex),
         factored,
         reason,
+        proof: answer
+            .certificate
+            .map(|Certificate(certificate)| Proof::new(certificate)),
         compute_ms: answer.compute_us as f64 / 1e3,
         candidates: answer.candidates,
     }

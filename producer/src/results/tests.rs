@@ -201,6 +201,7 @@ fn answer(unit: u64, node: &str, outcome: JobOutcome) -> UnitAnswer {
             outcome,
             compute_us: 0,
             candidates: 1,
+            certificate: None,
         }],
     }
 }
@@ -420,6 +421,7 @@ fn hard_number() -> (impl Fn() -> Work, Factorization) {
             numbers: vec![number.clone()].into(),
             leave_above: None,
             share: None,
+            prove: false,
         })
     };
     (factor, left)

@@ -10,16 +10,20 @@
 //! A claim "composite" is proven by one base that fails, and refuted only by the whole Baillie–PSW
 //! test: some composites pass a strong test to a quarter of all bases.
 //!
+//! A certificate is always checked; the primes that it proves need no test.
+//!
 //! Below 2⁶⁴ the tests are exact, with a number in each lane of the vectors.
 //!
 //! A pool finds primes on many machines, and one core checks those of ten or twenty others. A
 //! backlog is shared among the cores of this machine; as long as one keeps up, the others are idle.
 
-use std::{num::NonZero, thread};
+use std::{mem, num::NonZero, thread};
 
 use primepool_common::jobs::Finding;
-use primepool_engine::{Cancel, Engine, Error, Integer, Kernel, primality};
-use primepool_factor::WordPrimality;
+use primepool_engine::{
+    Cancel, Certificate, Engine, Error, Integer, Kernel, certificate::Flaw, primality,
+};
+use primepool_factor::{Factorizer, WordPrimality};
 
 use crate::{
     request::{Request, Verify},
@@ -35,6 +39,8 @@ pub(crate) struct Claim<'a> {
     pub after: Option<&'a Integer>,
     /// Its result, where that is a factorisation.
     pub factored: Option<&'a Factored>,
+    /// What proves its primes, or some of them, if that was asked for.
+    pub certificate: Option<&'a Certificate>,
     /// Whether composites that are left were left to be taken apart by the whole pool.
     pub leaves_to_us: bool,
     /// Whether to check it whatever the policy: its node has been wrong before.
@@ -52,9 +58,19 @@ impl<'a> Claim<'a> {
     }
 }
 
+/// A certificate, the place of its claim, and the primes that it is to prove.
+struct Certified<'a> {
+    place: usize,
+    primes: Vec<Integer>,
+    certificate: &'a Certificate,
+}
+
 /// Checks results of one run.
 pub(crate) struct Verifier {
     policy: Verify,
+    kernel: Kernel,
+    /// For the proofs of primes that the whole pool has found; made when it is needed.
+    factorizer: Option<Factorizer>,
     /// One for each core.
     engines: Vec<Engine>,
     small: WordPrimality,
@@ -69,6 +85,9 @@ const SIDE_BY_SIDE: usize = 16;
 /// Bases with `--verify strict`.
 const STRICT_BASES: usize = 32;
 
+/// What that leaves to chance.
+const STRICT_BOUND: &str = "2^-64";
+
 /// One in so many is checked with `--verify sample`.
 const SAMPLE_ONE_IN: u32 = 16;
 
@@ -82,9 +101,32 @@ impl Verifier {
         let engines: Result<_, _> = (0..cores).map(|_| Engine::with_kernel(kernel)).collect();
         Ok(Self {
             policy,
+            kernel,
+            factorizer: None,
             engines: engines?,
             small: WordPrimality::new(kernel),
         })
+    }
+
+    /// The probability that a composite passes as a prime, whoever claims it, if all are tested.
+    pub(crate) fn bound(&self) -> Option<&'static str> {
+        match self.policy {
+            Verify::Strict => Some(STRICT_BOUND),
+            Verify::All => Some("2^-2"),
+            Verify::Sample | Verify::None => None,
+        }
+    }
+
+    /// A certificate of as many of some primes as can be proven; up to some seconds of a core.
+    ///
+    /// # Errors
+    /// The operating system gives no random bits.
+    pub(crate) fn certify(&mut self, primes: &[Integer]) -> Result<Certificate, Error> {
+        let kernel = self.kernel;
+        let factorizer = self
+            .factorizer
+            .get_or_insert_with(|| Factorizer::with_kernel(kernel));
+        factorizer.certify(primes, &Cancel::new())
     }
 
     /// For each claim nothing if it may count, else what is wrong with it.
@@ -100,11 +142,27 @@ impl Verifier {
         let mut numbers = Vec::new();
         let mut owners: Vec<usize> = Vec::new();
         let (mut small, mut small_owners) = (Vec::new(), Vec::new());
+        let mut certified = Vec::new();
         for (place, claim) in claims.iter().enumerate() {
             let checked = request.work.jobs().check(&claim.finding());
             verdicts.push(match checked {
                 Err(fault) => Some(fault),
                 Ok(mut claimed) => {
+                    if let Some(certificate) = claim.certificate {
+                        let rest = mem::take(&mut claimed.primes);
+                        let (primes, rest) = if request.is_proven_by_all() {
+                            (rest, Vec::new())
+                        } else {
+                            let is_in = |n: &Integer| certificate.steps.iter().any(|s| s.n == *n);
+                            rest.into_iter().partition(is_in)
+                        };
+                        claimed.primes = rest;
+                        certified.push(Certified {
+                            place,
+                            primes,
+                            certificate,
+                        });
+                    }
                     let refuted = first_prime(&claimed.composites)?;
                     if refuted.is_none() && (claim.always || self.is_chosen()?) {
                         owners.resize(owners.len() + claimed.primes.len(), place);
@@ -120,6 +178,11 @@ impl Verifier {
         for (place, is_prime) in small_owners.into_iter().zip(self.small.are_prime(&small)) {
             if !is_prime {
                 verdicts[place] = not_prime();
+            }
+        }
+        for (certified, verdict) in certified.iter().zip(self.check_certificates(&certified)?) {
+            if let Err(flaw) = verdict {
+                verdicts[certified.place] = Some(flaw.to_string());
             }
         }
         let bases = if self.policy == Verify::Strict {
@@ -140,28 +203,52 @@ impl Verifier {
         Ok(verdicts)
     }
 
-    /// Tests on as many threads as the work is worth.
     fn are_prime(&mut self, numbers: &[Integer]) -> Result<Vec<bool>, Error> {
-        let cubed = |number: &Integer| f64::from(number.significant_bits()).powi(3);
-        let work: f64 = numbers.iter().map(cubed).sum();
+        let work = numbers.iter().map(cubed_bits).sum();
+        self.on_threads(numbers, work, Engine::verify)
+    }
+
+    fn check_certificates(
+        &mut self,
+        certified: &[Certified<'_>],
+    ) -> Result<Vec<Result<(), Flaw>>, Error> {
+        let steps = certified.iter().flat_map(|one| &one.certificate.steps);
+        let work = steps.map(|step| cubed_bits(&step.n)).sum();
+        self.on_threads(certified, work, |engine, share| {
+            let claims = share.iter().map(|one| primepool_engine::Claim {
+                primes: &one.primes,
+                certificate: one.certificate,
+            });
+            engine.check_certificates(&claims.collect::<Vec<_>>(), &Cancel::new())
+        })
+    }
+
+    /// Does something with all items on as many threads as the work, in cubed bits, is worth.
+    fn on_threads<T: Sync, R: Send>(
+        &mut self,
+        items: &[T],
+        work: f64,
+        run: impl Fn(&mut Engine, &[T]) -> Result<Vec<R>, Error> + Sync,
+    ) -> Result<Vec<R>, Error> {
         let threads = ((work / SHARE) as usize).clamp(1, self.engines.len());
-        let share = numbers
+        let share = items
             .len()
             .div_ceil(threads)
             .next_multiple_of(if threads == 1 { 1 } else { SIDE_BY_SIDE })
             .max(1);
-        let mut shares = numbers.chunks(share).zip(&mut self.engines);
+        let mut shares = items.chunks(share).zip(&mut self.engines);
         let Some((own, engine)) = shares.next() else {
             return Ok(Vec::new());
         };
+        let run = &run;
         thread::scope(|scope| {
             let others: Vec<_> = shares
-                .map(|(share, engine)| scope.spawn(move || engine.verify(share)))
+                .map(|(share, engine)| scope.spawn(move || run(engine, share)))
                 .collect();
-            let mut all = engine.verify(own)?;
+            let mut all = run(engine, own)?;
             for other in others {
                 match other.join() {
-                    Ok(tested) => all.extend(tested?),
+                    Ok(done) => all.extend(done?),
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
             }
@@ -177,6 +264,10 @@ impl Verifier {
             Verify::Sample => getrandom::u32().map_err(Error::from)? % SAMPLE_ONE_IN == 0,
         })
     }
+}
+
+fn cubed_bits(number: &Integer) -> f64 {
+    f64::from(number.significant_bits()).powi(3)
 }
 
 /// The first of these numbers that passes the Baillie–PSW test.
@@ -215,6 +306,7 @@ mod tests {
             numbers: vec![].into(),
             leave_above: None,
             share: None,
+            prove: false,
         }))
     }
 
@@ -228,6 +320,7 @@ mod tests {
             after: None,
             factored: None,
             leaves_to_us: false,
+            certificate: None,
             always: false,
         }
     }
@@ -264,7 +357,10 @@ mod tests {
     fn a_next_prime_lies_above_its_start() {
         let start = Integer::from(90);
         let after = vec![HexInteger(start.clone())].into();
-        let request = Request::new(Work::NextPrime(NextPrimeJobs { after }));
+        let request = Request::new(Work::NextPrime(NextPrimeJobs {
+            after,
+            prove: false,
+        }));
         let verdict = |value| {
             let value = Integer::from(value);
             let claim = Claim {
@@ -301,6 +397,7 @@ mod tests {
             after: None,
             factored: Some(&factored),
             leaves_to_us: false,
+            certificate: None,
             always: false,
         };
         let verdicts = verifier(Verify::All).check(&factorizations(), &[claim]);
@@ -416,6 +513,7 @@ mod tests {
                 after: None,
                 factored: Some(&factored),
                 leaves_to_us,
+                certificate: None,
                 always: true,
             });
             let is_large = n.significant_bits() > LEAVE_ABOVE_BITS;
@@ -438,6 +536,7 @@ mod tests {
             after: None,
             factored: Some(&factored),
             leaves_to_us: true,
+            certificate: None,
             always: false,
         };
         let verdicts = verifier(Verify::None).check(&factorizations(), &[claim]);

@@ -19,7 +19,7 @@ use super::{
     files::{file_error, open_lines, write_whole},
     integers::{IntegersFile, NewIntegers},
     journal,
-    manifest::{WITH_INTEGERS, WITH_REPACKINGS},
+    manifest::{WITH_CERTIFICATES, WITH_INTEGERS, WITH_REPACKINGS},
 };
 use crate::request::{Packing, Request, Weights};
 
@@ -66,7 +66,9 @@ impl Folder {
             None => integers_of(&path, &mut request)?,
         };
         let manifest = Manifest {
-            version: if integers.is_some() {
+            version: if request.work.jobs().proves() {
+                WITH_CERTIFICATES
+            } else if integers.is_some() {
                 WITH_INTEGERS
             } else {
                 WITH_REPACKINGS

@@ -20,6 +20,9 @@ pub(super) const WITH_REPACKINGS: u32 = 2;
 /// The integers of the jobs are in a file, see [`super::IntegersFile`].
 pub(super) const WITH_INTEGERS: u32 = 3;
 
+/// The primes of the run are to have certificates.
+pub(super) const WITH_CERTIFICATES: u32 = 4;
+
 /// What is needed to make a run's units again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -51,9 +54,9 @@ impl Manifest {
     /// What is wrong with it.
     pub fn read(text: &[u8], run: &RunId) -> Result<Self, String> {
         let manifest: Self = serde_json::from_slice(text).map_err(|error| json_error(&error))?;
-        if !(FIRST_VERSION..=WITH_INTEGERS).contains(&manifest.version) {
+        if !(FIRST_VERSION..=WITH_CERTIFICATES).contains(&manifest.version) {
             return Err(format!(
-                "it is of version {}, this build reads versions {FIRST_VERSION} to {WITH_INTEGERS}",
+                "it is of version {}, this build reads versions {FIRST_VERSION} to {WITH_CERTIFICATES}",
                 manifest.version
             ));
         }

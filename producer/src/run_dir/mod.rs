@@ -35,5 +35,5 @@ pub use journal::note_line;
 pub(crate) use journal::{Journal, Publication};
 pub use manifest::Manifest;
 pub(crate) use repacking::{Repacking, Repackings};
-pub use row::{EndedJobs, Factored, Hex, Origin, Row, RowOutcome, factorization, write_lines};
+pub use row::{EndedJobs, Factored, Origin, Proof, Row, RowOutcome, factorization, write_lines};
 pub(crate) use row::{LineWriter, job_of};

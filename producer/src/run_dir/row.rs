@@ -4,11 +4,11 @@ use std::{borrow::Cow, fmt, io};
 
 use primepool_common::{
     jobs::Finding,
-    message::{Factorization, HexInteger, Power, StageCost},
+    message::{Factorization, FiledCertificate, Hex, HexInteger, Power, StageCost},
     text::{json_error, reason},
 };
-use primepool_engine::Integer;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+use primepool_engine::{Certificate, Integer};
+use serde::{Deserialize, Serialize};
 
 use super::JobSet;
 
@@ -34,6 +34,9 @@ pub struct Row {
     /// Why there is no prime, or why not all factors are.
     #[serde(default)]
     pub reason: Option<String>,
+    /// The proof of its primes, where that was asked for.
+    #[serde(default, flatten)]
+    pub proof: Option<Proof>,
     /// Time of a worker.
     pub compute_ms: f64,
     /// Numbers that were put to a probable-prime test.
@@ -51,12 +54,64 @@ impl Row {
         Some(format!("{factored}{}", why.unwrap_or_default()))
     }
 
+    /// Notes which primes the certificate, if there is one, leaves probable, and whether all factors
+    /// are proven; for `bound` see [`Proof`].
+    pub(crate) fn sort_by_proof(&mut self, bound: Option<&'static str>) {
+        let Some(proof) = &mut self.proof else {
+            return;
+        };
+        let steps = &proof.certificate.0.steps;
+        let is_probable = |n: &&Hex| {
+            let n = &n.0.0;
+            Certificate::is_needed(n) && !steps.iter().any(|step| step.n == *n)
+        };
+        let factors = self.factored.iter().flat_map(|factored| &factored.factors);
+        let primes = self.prime.iter().chain(factors.map(|(prime, _)| prime));
+        proof.probable = primes.filter(is_probable).cloned().collect();
+        let are_proven = proof.probable.is_empty();
+        proof.bound = bound.filter(|_| !are_proven).map(Cow::Borrowed);
+        if let Some(factored) = &mut self.factored {
+            factored.proven = factored.composites.is_empty() && are_proven;
+        }
+    }
+
+    /// Whether a certificate proves every prime of the result.
+    #[must_use]
+    pub(crate) fn is_proven(&self) -> bool {
+        let proof = self.proof.as_ref();
+        self.outcome == RowOutcome::Ok && proof.is_some_and(|proof| proof.probable.is_empty())
+    }
+
     /// Takes the integer and its factorisation out if the worker has left composites to the pool:
     /// then this is no result yet.
     pub(crate) fn take_left_to_pool(&mut self) -> Option<(HexInteger, Factorization)> {
         let is_left = self.outcome == RowOutcome::Partial && self.reason.is_none();
         let factored = if is_left { self.factored.take() } else { None };
         factored.map(Factored::into_found)
+    }
+}
+
+/// What a line says of the proof of its primes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Proof {
+    /// The proof of those above 2^64, as far as there is one. The producer has checked it.
+    pub certificate: FiledCertificate,
+    /// Primes above 2^64 that it does not prove.
+    #[serde(default)]
+    pub probable: Vec<Hex>,
+    /// The probability that the producer's own tests let a composite pass as one of them.
+    #[serde(default)]
+    pub bound: Option<Cow<'static, str>>,
+}
+
+impl Proof {
+    /// A proof of which it is not known yet what it leaves open.
+    pub(crate) fn new(certificate: Certificate) -> Self {
+        Self {
+            certificate: FiledCertificate(certificate),
+            probable: Vec::new(),
+            bound: None,
+        }
     }
 }
 
@@ -70,7 +125,7 @@ pub struct Factored {
     /// Composites that are left, with their exponents; none if the factorisation is complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub composites: Vec<(Hex, u32)>,
-    /// Whether all factors are proven primes; those above 2^64 are probable ones.
+    /// Whether all factors are proven primes; those above 2^64 are without a certificate.
     pub proven: bool,
     /// What each stage cost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -240,6 +295,9 @@ impl LineWriter {
             text.extend_from_slice(b",\"reason\":");
             serde_json::to_writer(&mut *text, reason)?;
         }
+        if let Some(proof) = &row.proof {
+            push_proof(proof, text)?;
+        }
         text.extend_from_slice(b",\"compute_ms\":");
         serde_json::to_writer(&mut *text, &row.compute_ms)?;
         text.extend_from_slice(b",\"candidates\":");
@@ -268,6 +326,20 @@ fn push_factored(factored: &Factored, text: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
+fn push_proof(proof: &Proof, text: &mut Vec<u8>) -> io::Result<()> {
+    text.extend_from_slice(b",\"certificate\":");
+    serde_json::to_writer(&mut *text, &proof.certificate)?;
+    if !proof.probable.is_empty() {
+        text.extend_from_slice(b",\"probable\":");
+        serde_json::to_writer(&mut *text, &proof.probable)?;
+    }
+    if let Some(bound) = &proof.bound {
+        text.extend_from_slice(b",\"bound\":");
+        serde_json::to_writer(&mut *text, bound)?;
+    }
+    Ok(())
+}
+
 fn push_powers(key: &[u8], powers: &[(Hex, u32)], text: &mut Vec<u8>) -> io::Result<()> {
     text.extend_from_slice(key);
     for (place, (value, exponent)) in powers.iter().enumerate() {
@@ -285,26 +357,6 @@ fn push_hex(key: &[u8], value: &Hex, text: &mut Vec<u8>) {
     text.extend_from_slice(key);
     value.0.push_human(text);
     text.push(b'"');
-}
-
-/// An integer that is written in hexadecimal after `0x`, as most languages read it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hex(pub HexInteger);
-
-impl Serialize for Hex {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = Vec::new();
-        self.0.push_human(&mut text);
-        serializer.serialize_str(str::from_utf8(&text).map_err(ser::Error::custom)?)
-    }
-}
-
-impl<'de> Deserialize<'de> for Hex {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <Cow<'de, str>>::deserialize(deserializer)?;
-        let read = HexInteger::parse_human(&text).map_err(serde::de::Error::custom)?;
-        Ok(Self(read))
-    }
 }
 
 /// How a job ended.
@@ -426,6 +478,7 @@ mod tests {
             after: None,
             factored: None,
             reason: None,
+            proof: None,
             compute_ms: 0.25,
             candidates: 3,
         }

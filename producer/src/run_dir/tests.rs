@@ -155,6 +155,7 @@ fn integers_are_in_a_file_also_those_of_earlier_versions() {
         numbers: numbers.to_vec().into(),
         leave_above: None,
         share: None,
+        prove: false,
     }));
     let packing = Packing {
         most: 4,

@@ -76,6 +76,9 @@ pub(crate) struct Summary {
     pub jobs_ok_before: u64,
     /// Jobs that ended well.
     pub jobs_ok: u64,
+    /// Jobs that ended well all of whose primes are proven, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs_proven: Option<u64>,
     /// Factorisations that are not complete.
     pub jobs_partial: u64,
     /// Jobs that the engine could not do or whose results were wrong.
@@ -168,6 +171,12 @@ impl Summary {
             jobs: manifest.request.count(),
             jobs_ok_before: ok_before,
             jobs_ok: tally.ok,
+            jobs_proven: manifest
+                .request
+                .work
+                .jobs()
+                .proves()
+                .then_some(tally.proven),
             jobs_partial: tally.partial,
             jobs_failed: tally.failed,
             jobs_rejected: tally.rejected,

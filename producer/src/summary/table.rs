@@ -56,6 +56,12 @@ impl fmt::Display for Summary {
         if self.jobs_ok + self.jobs_partial > 0 {
             write!(f, "   verified: {}", self.verified)?;
         }
+        if let Some(proven) = self.jobs_proven {
+            write!(f, "   proven: {proven} of {}", self.jobs_ok)?;
+            if proven < self.jobs_ok {
+                write!(f, ", probable: {}", self.jobs_ok - proven)?;
+            }
+        }
         if self.duplicates > 0 {
             write!(f, "   duplicates dropped: {}", self.duplicates)?;
         }

@@ -15,6 +15,8 @@ pub(crate) struct Tally {
     pub(super) compute: Distribution,
     pub(super) candidates: u64,
     pub(super) ok: u64,
+    /// Of these, all of whose primes are proven by certificates.
+    pub(super) proven: u64,
     pub(super) partial: u64,
     pub(super) failed: u64,
     pub(super) rejected: u64,
@@ -70,6 +72,7 @@ impl Tally {
             match row.outcome {
                 RowOutcome::Ok => {
                     self.ok += 1;
+                    self.proven += u64::from(row.is_proven());
                     self.compute.add(row.compute_ms, 1);
                     self.candidates = self.candidates.saturating_add(row.candidates);
                 }

@@ -139,6 +139,7 @@ fn row(job: u64) -> Row {
         after: None,
         factored: None,
         reason: None,
+        proof: None,
         compute_ms: 1.0,
         candidates: 1,
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use primepool_common::message::{UnitId, WorkUnit};
+use primepool_common::message::{MAX_AVOIDED, UnitId, WorkUnit};
 use rangemap::RangeSet;
 
 use crate::{
@@ -81,6 +81,8 @@ pub(crate) struct Units {
     is_closed: bool,
     /// Of units with wrong results: the nodes that these came from.
     avoided: HashMap<u64, Vec<String>>,
+    /// Nodes that cannot do any unit of the run, the last ones that said so.
+    unable: VecDeque<String>,
     /// Units of campaigns, until they are answered or cancelled, and when they were published.
     campaign_units: HashMap<u64, (WorkUnit, Option<Instant>)>,
     /// Answered units since the sizes were last changed, their work, and the time of workers for all
@@ -135,6 +137,7 @@ impl Units {
             window: None,
             is_closed: false,
             avoided: HashMap::new(),
+            unable: VecDeque::new(),
             campaign_units: HashMap::new(),
             timed: 0,
             time: Duration::ZERO,
@@ -392,10 +395,34 @@ impl Units {
         self.first_published
     }
 
-    /// Nodes that must not do this unit.
+    /// Nodes that must not do this unit, at most [`MAX_AVOIDED`].
     #[must_use]
     pub(crate) fn avoided(&self, unit: u64) -> Vec<String> {
+        let mut nodes = self.wrong_nodes(unit);
+        for node in self.unable.iter().rev() {
+            if nodes.len() < MAX_AVOIDED && !nodes.contains(node) {
+                nodes.push(node.clone());
+            }
+        }
+        nodes
+    }
+
+    /// Nodes whose results for this unit were wrong.
+    #[must_use]
+    pub(crate) fn wrong_nodes(&self, unit: u64) -> Vec<String> {
         self.avoided.get(&unit).cloned().unwrap_or_default()
+    }
+
+    /// Notes a node that cannot do any unit of the run. Says whether that is new.
+    pub(crate) fn note_unable(&mut self, node: &str) -> bool {
+        let before = self.unable.len();
+        self.unable.retain(|known| known != node);
+        let is_new = self.unable.len() == before;
+        if self.unable.len() == MAX_AVOIDED {
+            self.unable.pop_front();
+        }
+        self.unable.push_back(node.to_owned());
+        is_new
     }
 
     /// Notes the nodes that must not do this unit.

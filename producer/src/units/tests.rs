@@ -93,6 +93,7 @@ fn campaign_unit(batch: u32, index: u32) -> WorkUnit {
             numbers: vec![HexInteger(91.into())].into(),
             leave_above: None,
             share: None,
+            prove: false,
         }),
     }
 }
