@@ -92,7 +92,9 @@ pub enum Flaw {
 pub struct Brief(String);
 
 impl Brief {
-    fn of(n: &Integer) -> Self {
+    /// The number in hexadecimal.
+    #[must_use]
+    pub fn of(n: &Integer) -> Self {
         const DIGITS: usize = 24;
         let mut text = format!("{n:#x}");
         if text.len() > DIGITS {

@@ -22,6 +22,7 @@ Examples:
   primepool dead list                               messages that no consumer can work on
   primepool dead requeue 5c1e                       back into its queue
   primepool cancel 20261122-201530-9f3c01ab         stop a run for good
+  primepool check runs/20261122-201530-9f3c01ab     are its results right, and proven?
   primepool runs                                    the runs in ./runs, and how to resume them
 
 The address of the broker is that of consumers and producers; give the user `operator` of infra/rabbitmq to people.
@@ -54,8 +55,40 @@ pub(crate) enum Command {
     Dead(DeadCommand),
     /// Stop a run for good, wherever its producer is: consumers drop its units, and the producer reports what is done
     Cancel(CancelArgs),
+    /// Check a file of results, of this pool or of another program: what is proven, probable, wrong
+    Check(CheckArgs),
     /// List the runs of --runs-dir, newest first, with their state and how to go on
     Runs(RunsArgs),
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  primepool check runs/20261122-201530-9f3c01ab/results.jsonl
+  primepool check --proven primes.jsonl             fails also where a prime is only probable
+  jq -c '{prime, certificate}' primes.jsonl | primepool check -
+
+One JSON object a line, with prime, or with n and factors; bits, after, composites and certificate are checked where they are
+there. docs/CERTIFICATES.md has the format, and a check in Python.
+
+Exit status: 0 everything holds, 1 a line is wrong (with --proven: or not proven), 2 the file cannot be read.";
+
+#[derive(Debug, Args)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub(crate) struct CheckArgs {
+    /// A file of results, or the folder of a run; - is standard input
+    pub(crate) file: PathBuf,
+
+    /// Fail where a prime is not proven
+    #[arg(long)]
+    pub(crate) proven: bool,
+
+    /// Ask for safe primes: (p - 1)/2 is to be prime too
+    #[arg(long)]
+    pub(crate) safe: bool,
+
+    /// Print JSON
+    #[arg(long, env = "PRIMEPOOL_JSON", value_parser = BoolishValueParser::new())]
+    pub(crate) json: bool,
 }
 
 const CANCEL_EXAMPLES: &str = "\

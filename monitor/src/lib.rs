@@ -11,11 +11,13 @@
 //! | `top` | `primepool top`: the same live, with keys |
 //! | `dashboard` | `primepool dashboard`: the same as a web page, with the last hour |
 //! | `dead` | `primepool dead`: the letters of `primepool.dead` |
+//! | `check` | `primepool check`: whether a file of results holds |
 //! | `cancel` | `primepool cancel` |
 //! | `runs` | `primepool runs`: folders of runs on this machine |
 
 mod alarms;
 mod cancel;
+mod check;
 pub mod cli;
 mod columns;
 mod dashboard;
@@ -71,6 +73,7 @@ pub fn main(cli: Cli) -> Result<Exit, Failure> {
             let endpoint = endpoint(&args.broker)?;
             runtime.block_on(cancel::run(endpoint, &args.run, &args.runs.runs_dir))
         }
+        Command::Check(args) => check::run(&args),
         Command::Runs(args) => runs::run(&args),
     };
     // What still waits for the broker is not waited for.

@@ -256,3 +256,46 @@ fn floods_noise_and_answers_of_others() {
     );
     assert!(grown < 100, "grown by {grown} MiB");
 }
+
+/// A consumer of a version that knows no certificates answers without them, and does no more units of
+/// the run; a forged certificate is a wrong result.
+#[test]
+fn certificates_are_asked_for_again_and_checked() {
+    let dir = tempdir().unwrap();
+    let args = [
+        "--count",
+        "20",
+        "--bits",
+        "66",
+        "--method",
+        "provable",
+        "--unit-size",
+        "1",
+    ];
+    let peer = Peer::new(dir.path(), &args);
+    let number = |unit: &Value| unit["unit"].as_u64().unwrap();
+    let [first, second] = [peer.unit(), peer.unit()];
+    assert_eq!(first["prove"], true, "{first}");
+    // 2^65 + 131 is prime, but who says so?
+    peer.answer("old", number(&first), number(&first), "20000000000000083");
+    // 2^65 + 1 is divisible by 3, and n - 1 by nothing but 2.
+    let n = "20000000000000001";
+    let body = peer.body("liar", number(&second), number(&second), n);
+    let certificates = format!(r#","certificates":[[["{n}",2,["2"]]]]}}"#);
+    peer.send((body.trim_end_matches('}').to_owned() + &certificates).as_bytes());
+    let _same_names = ["old", "liar"].map(|name| Consumer::start(dir.path(), &peer.broker, name));
+    let _honest = Consumer::start(dir.path(), &peer.broker, "honest");
+    let done = peer.producer.wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let results = Results::read(dir.path());
+    results.assert_primes(20, 66);
+    let summary = &results.summary;
+    assert_eq!(summary["jobs_proven"], 20, "{summary}");
+    assert_eq!(node(summary, "liar")["wrong_results"], 1, "{summary}");
+    assert_eq!(summary["jobs_done_again"], 1, "{summary}");
+    assert!(
+        done.stderr.contains("makes no certificates"),
+        "{}",
+        done.stderr
+    );
+}

@@ -36,6 +36,7 @@ mod metrics_faults;
 mod monitor;
 mod output;
 mod permissions;
+mod proofs;
 mod protocol;
 mod run;
 mod secrets;
