@@ -68,7 +68,7 @@ compare: ## beside Ray, Celery and Dask: the same work on the same cores, table 
 chaos: ## kill, freeze, cut and fill everything there is during runs, and check what is left: some 10 minutes
 	@infra/local/chaos.sh $(ARGS)
 
-fuzz: ## look for input that breaks what reads messages, files and command lines: a minute for each of 13 targets
+fuzz: ## look for input that breaks what reads messages, files and command lines: a minute for each of 16 targets
 	@infra/local/fuzz.sh $(ARGS)
 
 clean: ## delete what was built and the state of private brokers; results in runs/ stay

@@ -20,7 +20,7 @@ use crate::{
     exit::Exit,
     jobs::JobKind,
     output::unless_closed,
-    text::{printable, shorten},
+    text::{presentable, printable, shorten},
 };
 
 /// Reads the command line and the environment; ends the program where they ask for help or are wrong.
@@ -28,7 +28,10 @@ use crate::{
 pub fn parse<C: Parser>() -> C {
     C::try_parse().unwrap_or_else(|error| {
         let text = error.to_string();
-        let shown = printable(&text);
+        let shown = match error.kind() {
+            ErrorKind::DisplayHelp => presentable(&text),
+            _ => printable(&text),
+        };
         let written = if shown == text {
             // With its colours.
             error.print()

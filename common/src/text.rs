@@ -57,15 +57,20 @@ pub fn json_error(error: &serde_json::Error) -> String {
 /// address is expected, without control characters, and not without end.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    let mut shown = without_passwords(text).replace(
-        |c: char| c.is_control() && !matches!(c, '\n' | '\t'),
-        "\u{fffd}",
-    );
+    let mut shown = presentable(text);
     if shown.len() > MAX_ERROR_BYTES {
         shown.truncate(shown.floor_char_boundary(MAX_ERROR_BYTES));
         shown.push('…');
     }
     shown
+}
+
+/// A text of our own, such as a help text: the same without a bound.
+pub(crate) fn presentable(text: &str) -> String {
+    without_passwords(text).replace(
+        |c: char| c.is_control() && !matches!(c, '\n' | '\t'),
+        "\u{fffd}",
+    )
 }
 
 /// How addresses begin.

@@ -20,6 +20,16 @@
 //! 2. If it is prime, for [`Form::SafePrime`] along with its half rounded down, it is the prime. If not, draw the next one
 //!    from the same stream.
 //!
+//! The primes of [`Engine::provable_primes`] are made of smaller ones:
+//!
+//! 1. Up to 64 bits, the prime is that of [`Method::Uniform`].
+//! 2. Above, for primes of b bits: let q be the provable prime of ⌈b/3⌉ + 1 bits of the same stream. Draws of k go on from
+//!    there: k = l + d, for the least l for which 2lq + 1 has b bits and a d below the number of such k, drawn in as many
+//!    bits as that number minus one has, again until it is below. The prime is the first n = 2kq + 1 that is prime.
+//! 3. A safe prime of b bits is 2h + 1, for the half h = 2kq + 1 of b − 1 bits: k begins as above, and goes up by one
+//!    until h and 2h + 1 are prime, or h has too many bits; then the next k is drawn. Up to 65 bits it is that of
+//!    [`Method::Uniform`].
+//!
 //! Sieve bounds, interval lengths and vector kernels therefore never change a result, only its cost, and a seeded
 //! stream gives the same primes for ever.
 //!
@@ -35,6 +45,12 @@
 //! 0.61 bits of entropy in all, at any size. Brandt & Damgård (*On generation of probable primes by incremental search*,
 //! CRYPTO '92) analyse such searches, the entropy assuming the prime r-tuple conjecture; Fouque & Tibouchi (*Close to
 //! uniform prime number generation with fewer random bits*, ICALP 2014) show how far from uniform they are.
+//!
+//! A provable prime n has a prime factor q of n − 1 of a third of its bits that is provable too. Where q has c bits,
+//! about one prime in c is of that kind, which costs log₂ c bits of entropy at each level: 20.6 bits in all at 1024 bits. Among those
+//! that one q leads to, all are equally likely. The idea is Shawe & Taylor's (FIPS 186-5, B.10), whose q is above the square
+//! root of n; see [`certificate`] for the proof. Maurer (*Fast generation of prime numbers and secure public-key
+//! cryptographic parameters*, Journal of Cryptology 8, 1995) loses less by drawing the size of q.
 //!
 //! The uniform method cannot sieve an interval, so it divides a few hundred numbers by small primes for each prime, and
 //! tests more that are composite. With the vector kernel on an AMD EPYC (Zen 4) it finds two thirds as many primes per

@@ -63,6 +63,16 @@ pub(crate) fn plan(form: Form, bits: u32) -> Plan {
     Plan { bound, interval }
 }
 
+/// The plan for safe primes in a progression of any step: each prime of the sieve costs an inverse
+/// besides, some 60 ns, so that a quarter of the bound is best.
+pub(crate) fn progression_plan(bits: u32) -> Plan {
+    let Plan { bound, interval } = plan(Form::SafePrime, bits);
+    Plan {
+        bound: bound / 4,
+        interval,
+    }
+}
+
 /// Independent candidates of so many bits, more than 64, are divided by the primes below this before they are tested.
 pub(crate) fn trial_bound(bits: u32) -> u32 {
     (bits * (bits / 64)).clamp(1 << 8, 1 << 15)

@@ -163,16 +163,19 @@ fn trial_division(n: u64) -> Trial {
     }
 }
 
-/// The inverse of a modulo a prime p that does not divide it, by Euclid's algorithm.
+/// The inverse of a modulo a prime p below 2^31 that does not divide it, by Euclid's algorithm.
 pub(crate) fn inverse_modulo(a: u32, p: u32) -> u32 {
-    let (mut r, mut next_r) = (i64::from(p), i64::from(a % p));
-    let (mut t, mut next_t) = (0_i64, 1_i64);
+    let (mut r, mut next_r) = (p, a % p);
+    let (mut t, mut next_t) = (0_i32, 1_i32);
     while next_r != 0 {
         let quotient = r / next_r;
         (r, next_r) = (next_r, r - quotient * next_r);
-        (t, next_t) = (next_t, t - quotient * next_t);
+        (t, next_t) = (
+            next_t,
+            t.wrapping_sub((quotient as i32).wrapping_mul(next_t)),
+        );
     }
-    t.rem_euclid(i64::from(p)) as u32
+    if t < 0 { t as u32 + p } else { t as u32 }
 }
 
 /// Up to each of these limits, the bases to which a number has to be a strong probable prime to be
@@ -317,6 +320,18 @@ mod tests {
 
     fn by_gmp(n: u64) -> bool {
         Integer::from(n).is_probably_prime(40) != IsPrime::No
+    }
+
+    #[test]
+    fn inverses_are_inverse() {
+        for p in [3_u32, 5, 65_521, 16_777_213, 2_147_483_647] {
+            for a in (1..2000).chain([p - 1, p / 2, p.wrapping_mul(7) / 11]) {
+                if a % p != 0 {
+                    let product = u64::from(inverse_modulo(a, p)) * u64::from(a % p);
+                    assert_eq!(product % u64::from(p), 1, "{a} {p}");
+                }
+            }
+        }
     }
 
     #[test]

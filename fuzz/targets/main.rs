@@ -9,6 +9,7 @@ use primepool_fuzz::holds_secret;
 
 mod addresses;
 mod answer;
+mod certificate;
 mod consumer_line;
 mod control;
 mod folder;
@@ -28,6 +29,7 @@ static TARGET: LazyLock<fn(&[u8])> =
         || match std::env::var("FUZZ_TARGET").unwrap_or_default().as_str() {
             "addresses" => addresses::run,
             "answer" => answer::run,
+            "certificate" => certificate::run,
             "consumer_line" => consumer_line::run,
             "control" => control::run,
             "folder" => folder::run,

@@ -22,10 +22,10 @@ fuzz() { # TARGET: in an empty folder and environment
 	mkdir -p "$work/$1"/{empty,new} "$found" "$root/fuzz/artifacts"
 	case $1 in
 	*_line) options+=("-dict=$root/fuzz/lines.dict") ;;
-	unit | answer | control | presence | folder | replies) options+=("-dict=$root/fuzz/json.dict") ;;
+	unit | answer | certificate | control | presence | folder | replies) options+=("-dict=$root/fuzz/json.dict") ;;
 	esac
 	# These take a millisecond for each input, and have few paths to find.
-	[[ $1 != @(*_line|line_protocol|primality) ]] || further=2000
+	[[ $1 != @(*_line|line_protocol|primality|certificate) ]] || further=2000
 	case $mode in
 	--short) found=$work/$1/new options+=(-seed=1 "-runs=$further") ;;
 	0) options+=(-runs=0) ;;

@@ -67,10 +67,11 @@ Examples:
   primepool check --proven primes.jsonl             fails also where a prime is only probable
   jq -c '{prime, certificate}' primes.jsonl | primepool check -
 
-One JSON object a line, with prime, or with n and factors; bits, after, composites and certificate are checked where they are
-there. docs/CERTIFICATES.md has the format, and a check in Python.
+One JSON object a line, with prime, or with n and factors; bits, after, composites and certificate
+are checked where they are there. docs/CERTIFICATES.md has the format, and a check in Python.
 
-Exit status: 0 everything holds, 1 a line is wrong (with --proven: or not proven), 2 the file cannot be read.";
+Exit status: 0 everything holds, 1 a line is wrong (with --proven: or not proven), 2 the file cannot
+be read.";
 
 #[derive(Debug, Args)]
 #[command(after_help = CHECK_EXAMPLES)]

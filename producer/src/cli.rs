@@ -89,9 +89,9 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_AFTER_FILE", value_name = "FILE")]
     after_file: Option<PathBuf>,
 
-    /// With --kind next-prime: prove each prime by the factors of p - 1, as far as 200-bit composites in it; the results say
-    /// which are probable only
-    #[arg(long, env = "PRIMEPOOL_PROVE")]
+    /// With --kind next-prime: prove each prime p by factoring p - 1, where its composites have 200 bits at most. Results name the
+    /// primes that stay probable
+    #[arg(long, env = "PRIMEPOOL_PROVE", value_parser = BoolishValueParser::new())]
     prove: bool,
 
     /// Make the run repeatable: job i draws from the random stream (SEED, i). Without it the operating system's generator is
@@ -245,9 +245,9 @@ struct FactorArgs {
     #[arg(long, env = "PRIMEPOOL_EFFORT", value_name = "DIGITS", default_value_t = DEFAULT_EFFORT, value_parser = clap::value_parser!(u32).range(efforts()))]
     effort: u32,
 
-    /// Prove each prime factor p above 2^64 by the factors of p - 1, as far as 200-bit composites in it; the results say which
-    /// are probable only
-    #[arg(long, env = "PRIMEPOOL_PROVE")]
+    /// Prove each prime factor p above 2^64 by factoring p - 1, where its composites have 200 bits at most. Results name the
+    /// factors that stay probable
+    #[arg(long, env = "PRIMEPOOL_PROVE", value_parser = BoolishValueParser::new())]
     prove: bool,
 
     #[command(flatten)]

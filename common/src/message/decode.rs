@@ -101,8 +101,8 @@ mod tests {
 
     use super::*;
     use crate::message::{
-        FactorJobs, HexInteger, JobAnswer, JobOutcome, Method, NextPrimeJobs, NoopJobs, Packet,
-        PrimeJobs, SafePrimeJobs, Share, Work,
+        FactorJobs, HexInteger, Integers, JobAnswer, JobOutcome, Method, NextPrimeJobs, NoopJobs,
+        Packet, PrimeJobs, SafePrimeJobs, Share, Work,
     };
 
     fn unit(work: Work) -> WorkUnit {
@@ -224,6 +224,56 @@ mod tests {
             r#"{"version":1,"run":"r1","unit":3,"published_ns":5,"redelivered":false,"node":"n","worker":0,"first":12,"values":["c3",null],"compute_us":[1500,20],"candidates":[9,0],"problems":[{"job":13,"outcome":"failed","reason":"why"}]}"#
         );
         assert_eq!(decode_answer(body.as_bytes()).unwrap(), answer);
+    }
+
+    #[test]
+    fn units_that_prove_and_their_answers_have_a_form() {
+        let work = Work::Prime(PrimeJobs {
+            bits: 1024,
+            count: 4,
+            method: Method::Provable,
+        });
+        let body = serde_json::to_string(&unit(work)).unwrap();
+        assert_eq!(
+            body,
+            r#"{"version":1,"run":"r1","unit":3,"first":12,"published_ns":5,"seed":7,"kind":"prime","bits":1024,"count":4,"prove":true}"#
+        );
+        let named = body.replace(r#""prove":true"#, r#""method":"provable""#);
+        assert!(decode_unit(named.as_bytes()).is_err(), "it has one form");
+        let after: Integers = vec![HexInteger(255.into())].into();
+        for work in [
+            Work::SafePrime(SafePrimeJobs {
+                bits: 64,
+                count: 1,
+                method: Method::Provable,
+            }),
+            Work::NextPrime(NextPrimeJobs {
+                after: after.clone(),
+                prove: true,
+            }),
+            Work::Factor(FactorJobs {
+                numbers: after,
+                leave_above: None,
+                share: None,
+                prove: true,
+            }),
+        ] {
+            let unit = unit(work);
+            let body = serde_json::to_vec(&unit).unwrap();
+            assert_eq!(decode_unit(&body).unwrap(), unit);
+            assert!(unit.work.jobs().proves());
+        }
+        let body = r#"{"version":1,"run":"r1","unit":3,"published_ns":5,"redelivered":false,"node":"n","worker":0,"first":12,"values":["c3",null],"certificates":[[["1ffffffffffffffffffffff",3,["2","17"]]],null],"compute_us":[1500,20],"candidates":[9,0]}"#;
+        let answer = decode_answer(body.as_bytes()).unwrap();
+        let certificate = answer.jobs[0].certificate.as_ref().unwrap();
+        assert_eq!(certificate.0.steps[0].factors, [2, 0x17]);
+        assert_eq!(answer.jobs[1].certificate, None);
+        assert_eq!(serde_json::to_string(&answer).unwrap(), body);
+        let short = body.replace(",null],\"compute", "],\"compute");
+        assert!(
+            decode_answer(short.as_bytes()).is_err(),
+            "a column is short"
+        );
     }
 
     #[test]

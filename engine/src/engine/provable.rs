@@ -4,7 +4,7 @@ use rug::{Assign, Integer};
 
 use super::{Engine, Form, Found, Method, check_bits};
 use crate::certificate::{Certificate, Flaw, Step};
-use crate::plan::plan;
+use crate::plan::progression_plan;
 use crate::progression::{Progression, sizes};
 use crate::search::{Constructed, PrimeSearch};
 use crate::{Cancel, Error, Stream};
@@ -221,7 +221,7 @@ impl Engine {
         cancel: &Cancel,
     ) -> Result<Constructed, Error> {
         let step = Integer::from(&progression.step << 1_u32);
-        let plan = plan(Form::SafePrime, bits + 1);
+        let plan = progression_plan(bits + 1);
         let mut candidates = 0;
         loop {
             progression.draw(stream, &mut self.start)?;

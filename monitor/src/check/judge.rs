@@ -312,7 +312,7 @@ mod tests {
         for (true_part, forged) in [
             (r#""a":3"#, r#""a":0"#),
             (r#""a":3"#, r#""a":2"#),
-            (r#""q":["#, r#""q":["0x5","#),
+            (r#""q":["#, r#""q":["0x7","#),
         ] {
             assert!(line.contains(true_part), "{line}");
             let forged = line.replace(true_part, forged);

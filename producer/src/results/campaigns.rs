@@ -211,7 +211,7 @@ impl<A: Send + 'static> Sink<A> {
                 warn!(%error, "cannot prove factors");
                 Default::default()
             });
-            row.proof = Some(Proof::new(certificate));
+            row.proof = Some(Box::new(Proof::new(certificate)));
             row.sort_by_proof(self.verifier.bound());
         }
     }

@@ -225,7 +225,7 @@ fn row(kind: JobKind, job: u64, mut integer: Option<HexInteger>, answer: JobAnsw
         reason,
         proof: answer
             .certificate
-            .map(|Certificate(certificate)| Proof::new(certificate)),
+            .map(|Certificate(certificate)| Box::new(Proof::new(certificate))),
         compute_ms: answer.compute_us as f64 / 1e3,
         candidates: answer.candidates,
     }

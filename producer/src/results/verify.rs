@@ -570,4 +570,77 @@ mod tests {
         let verdicts = verifier.check(&request, &caught).unwrap();
         assert_eq!(verdicts.iter().flatten().count(), 100);
     }
+
+    /// Two provable primes with their certificates.
+    fn proven() -> Vec<(Integer, Certificate)> {
+        let mut streams = [1, 2].map(|index| primepool_engine::Stream::seeded(7, index));
+        let mut all = Vec::new();
+        let found = &mut |_, found: primepool_engine::Found, certificate| {
+            all.push((found.prime, certificate));
+        };
+        Engine::new()
+            .provable_primes(
+                primepool_engine::Form::Prime,
+                200,
+                &mut streams,
+                &Cancel::new(),
+                found,
+            )
+            .unwrap();
+        all
+    }
+
+    #[test]
+    fn certificates_are_checked_whatever_the_policy() {
+        let request = Request::new(Work::Prime(PrimeJobs {
+            bits: 200,
+            count: 2,
+            method: Method::Provable,
+        }));
+        let [(first, proof), (second, _)] = &proven()[..] else {
+            panic!("two primes");
+        };
+        for policy in [Verify::All, Verify::Strict, Verify::Sample, Verify::None] {
+            let with = |value, certificate| Claim {
+                certificate,
+                ..claim(value)
+            };
+            let claims = [with(first, Some(proof)), with(second, Some(proof))];
+            let verdicts = verifier(policy).check(&request, &claims).unwrap();
+            assert_eq!(verdicts[0], None);
+            assert!(verdicts[1].is_some(), "the proof of another prime");
+        }
+        assert_eq!(verifier(Verify::Strict).bound(), Some(STRICT_BOUND));
+        assert_eq!(STRICT_BOUND, format!("2^-{}", 2 * STRICT_BASES));
+        assert_eq!(verifier(Verify::None).bound(), None);
+    }
+
+    #[test]
+    fn factors_may_be_probable_but_no_certificate_may_be_wrong() {
+        let [(first, proof), (second, _)] = &proven()[..] else {
+            panic!("two primes");
+        };
+        let n = Integer::from(first * second);
+        let mut factors = [first, second].map(|prime| Power(HexInteger(prime.clone()), 1));
+        factors.sort_by(|a, b| a.0.0.cmp(&b.0.0));
+        let found = Factorization {
+            factors: factors.into(),
+            ..Factorization::default()
+        };
+        let factored = Factored::new(HexInteger(n), found);
+        let mut forged = proof.clone();
+        forged.steps[0].base = 0;
+        for (certificate, is_right) in [(proof, true), (&forged, false)] {
+            let claim = Claim {
+                value: None,
+                after: None,
+                factored: Some(&factored),
+                leaves_to_us: false,
+                certificate: Some(certificate),
+                always: false,
+            };
+            let verdicts = verifier(Verify::All).check(&factorizations(), &[claim]);
+            assert_eq!(verdicts.unwrap()[0].is_none(), is_right);
+        }
+    }
 }

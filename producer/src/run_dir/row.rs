@@ -36,7 +36,7 @@ pub struct Row {
     pub reason: Option<String>,
     /// The proof of its primes, where that was asked for.
     #[serde(default, flatten)]
-    pub proof: Option<Proof>,
+    pub proof: Option<Box<Proof>>,
     /// Time of a worker.
     pub compute_ms: f64,
     /// Numbers that were put to a probable-prime test.

@@ -220,7 +220,7 @@ fn a_damaged_manifest_is_refused_with_what_to_do() {
         ("\"bits\": 64", "\"bits\": 4294967295"),
         ("\"kind\": \"prime\"", "\"kind\": \"next-prime\""),
         ("\"priority\": 0", "\"priority\": 10"),
-        ("\"version\": 2", "\"version\": 4"),
+        ("\"version\": 2", "\"version\": 5"),
         ("\"run\": \"r1\"", "\"run\": \"r2\""),
         ("}", ""),
     ] {

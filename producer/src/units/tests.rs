@@ -7,7 +7,7 @@ use std::{
 };
 
 use primepool_common::message::{
-    FactorJobs, HexInteger, Method, PrimeJobs, UnitId, VERSION, Work, WorkUnit,
+    FactorJobs, HexInteger, MAX_AVOIDED, Method, PrimeJobs, UnitId, VERSION, Work, WorkUnit,
 };
 use rangemap::RangeSet;
 
@@ -109,6 +109,24 @@ fn what_is_neither_confirmed_nor_done_is_published_in_order() {
     assert_eq!((some.count(), some.confirmed()), (5, 1));
     assert_eq!(drain(&mut some), [0, 3, 4]);
     assert!(some.is_idle());
+}
+
+#[test]
+fn nodes_that_cannot_do_a_run_are_avoided_by_all_its_units() {
+    let mut all = units(&[], &JobSet::none_of(10));
+    all.avoid(0, vec!["liar".to_owned()]);
+    assert!(all.note_unable("old"));
+    assert!(!all.note_unable("old"), "told once");
+    assert_eq!(all.avoided(0), ["liar", "old"]);
+    assert_eq!(all.avoided(1), ["old"]);
+    assert_eq!(all.wrong_nodes(0), ["liar"]);
+    // The last ones that said so, as many as a unit may name.
+    for node in 0..40 {
+        all.note_unable(&format!("n{node}"));
+    }
+    let avoided = all.avoided(0);
+    assert_eq!(avoided.len(), MAX_AVOIDED);
+    assert!(avoided.contains(&"n39".to_owned()) && avoided.contains(&"liar".to_owned()));
 }
 
 #[test]

@@ -56,6 +56,11 @@ fn primepool() {
 }
 
 #[test]
+fn primepool_check() {
+    insta::assert_snapshot!(help(Binary::Monitor, &["check", "--help"]));
+}
+
+#[test]
 fn primepool_dashboard() {
     insta::assert_snapshot!(help(Binary::Monitor, &["dashboard", "--help"]));
 }

@@ -4,12 +4,13 @@ use rug::Integer;
 
 use super::{Batch, Job, Lanes, Next, PrimeSearch, Source, digits_of};
 use crate::certificate::Sufficiency;
+use crate::plan::progression_plan;
 use crate::primality::Tester;
 use crate::progression::Progression;
 use crate::search::batch::MAX_SPREAD;
 use crate::search::digits::{integer, write_digits};
 use crate::search::plan::trial_bound;
-use crate::{Cancel, Error, Form, Stream, plan as portable};
+use crate::{Cancel, Error, Stream};
 
 /// A prime n = 2kq + 1, the base that proves it, and what it took to find it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +144,7 @@ impl PrimeSearch {
         cancel: &Cancel,
         found: &mut dyn FnMut(usize, Constructed),
     ) -> Result<(), Error> {
-        let plan = portable::plan(Form::SafePrime, bits);
+        let plan = progression_plan(bits);
         self.with_batch(bits, |search, batch| {
             for (index, stream) in streams.iter_mut().enumerate() {
                 let Progression { q, step, .. } = &progressions[index];

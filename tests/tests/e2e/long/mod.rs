@@ -6,5 +6,6 @@ mod compose;
 mod dashboard;
 mod experiment;
 mod influxdb_2;
+mod proofs;
 mod protocol;
 mod spread;
