@@ -108,7 +108,8 @@ impl Verifier {
         })
     }
 
-    /// The probability that a composite passes as a prime, whoever claims it, if all are tested.
+    /// The probability that a composite passes as a prime, even one that was chosen to deceive.
+    /// None if not all results are tested.
     pub(crate) fn bound(&self) -> Option<&'static str> {
         match self.policy {
             Verify::Strict => Some(STRICT_BOUND),

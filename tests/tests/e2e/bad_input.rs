@@ -34,7 +34,7 @@ const NOWHERE: &str = "amqp://guest:s3cr3t@127.0.0.1:1/%2f";
 
 #[test]
 fn arguments() {
-    let usage: [(&[&str], &str); 16] = [
+    let usage: [(&[&str], &str); 18] = [
         (&["--bits", "1"], "2..=65536"),
         (&["--bits", "65537"], "2..=65536"),
         (&["--bits", "many"], "invalid digit"),
@@ -46,7 +46,8 @@ fn arguments() {
         ),
         (&["--kind", "next-prime"], "--after"),
         (&["--after", "5"], "--kind next-prime"),
-        (&["--method", "random"], "incremental or uniform"),
+        (&["--method", "random"], "incremental, uniform or provable"),
+        (&["--prove"], "give --method provable"),
         (
             &[
                 "--kind",
@@ -57,6 +58,17 @@ fn arguments() {
                 "uniform",
             ],
             "--kind prime or safe-prime",
+        ),
+        (
+            &[
+                "--kind",
+                "next-prime",
+                "--after",
+                "5",
+                "--method",
+                "provable",
+            ],
+            "--prove proves it",
         ),
         (&["--kind", "next-prime", "--after", "5x"], "not an integer"),
         (

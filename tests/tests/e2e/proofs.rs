@@ -78,7 +78,7 @@ fn random_primes_come_with_their_proof() {
 }
 
 #[test]
-fn factors_are_proven_whoever_finds_them() {
+fn factors_of_one_worker_and_of_the_pool_are_proven() {
     let dir = tempdir().unwrap();
     // A product that the whole pool takes apart, small numbers side by side, and one alone.
     let semiprime = "52656145834278593348979045851297189293257221599881187251524038361";
