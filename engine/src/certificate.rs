@@ -16,8 +16,6 @@
 //! The primes q are below 2^64, where [`small::is_prime`] is exact, or have a later step of their
 //! own. A certificate is therefore a list of steps with falling proofs and cannot be circular.
 
-use std::collections::HashSet;
-
 use rug::{Integer, ops::Pow};
 
 use crate::primality::Tester;
@@ -140,17 +138,18 @@ impl Certificate {
         if whole > MAX_RELATIVE_BITS * primes.iter().map(bits).sum::<u64>() {
             return Err(Flaw::TooLarge);
         }
-        let mut proven: HashSet<&Integer> = HashSet::with_capacity(self.steps.len());
-        for step in self.steps.iter().rev() {
-            step.check_structure(|q| proven.contains(q))?;
-            if !proven.insert(&step.n) {
+        let are_in = |steps: &[Step], n: &Integer| steps.iter().any(|step| step.n == *n);
+        for (place, step) in self.steps.iter().enumerate() {
+            let later = &self.steps[place + 1..];
+            step.check_structure(|q| are_in(later, q))?;
+            if are_in(later, &step.n) {
                 return Err(Flaw::Needless(Brief::of(&step.n)));
             }
         }
         for prime in primes {
             let is_proven = match prime.to_u64() {
                 Some(word) => small::is_prime(word),
-                None => proven.contains(prime),
+                None => are_in(&self.steps, prime),
             };
             if !is_proven {
                 return Err(Flaw::Unproven(Brief::of(prime)));
