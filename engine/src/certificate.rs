@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(flaw(&little, &primes), Flaw::TooLittle(Brief::of(&large)));
         let composite = [step(&n, 2, &[&91.into()])];
         assert_eq!(
-            flaw(&composite, &[n.clone()]),
+            flaw(&composite, std::slice::from_ref(&n)),
             Flaw::Factor(Brief::of(&91.into()))
         );
         let long = vec![second; MAX_STEPS + 1];
@@ -377,7 +377,7 @@ mod tests {
     fn products_of_two_primes_that_are_1_modulo_f_are_seen() {
         let q = Integer::from((1_u64 << 40) + 15);
         let first = above(&q, Integer::from(1));
-        let second = above(&q, Integer::from(first.clone() / &q));
+        let second = above(&q, first.clone() / &q);
         let n = Integer::from(&first * &second);
         assert_eq!(Sufficiency::of(&n, &[q]), Sufficiency::Composite);
     }

@@ -50,7 +50,10 @@ impl Progression {
             stream.draw_below(n, &self.count)?;
             *n += &self.least;
             let residue = u64::from(n.mod_u(SMALL_PRODUCT)) * self.step_residue + 1;
-            if SMALL_PRIMES.iter().all(|&p| residue % u64::from(p) != 0) {
+            if SMALL_PRIMES
+                .iter()
+                .all(|&p| !residue.is_multiple_of(u64::from(p)))
+            {
                 break;
             }
         }

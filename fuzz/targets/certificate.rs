@@ -63,11 +63,18 @@ pub(crate) fn run(data: &[u8]) {
         chain(data)
     };
     assert!(certificate.steps.len() <= MAX_STEPS);
-    let bits = certificate.steps.iter().map(|step| step.n.significant_bits());
+    let bits = certificate
+        .steps
+        .iter()
+        .map(|step| step.n.significant_bits());
     if bits.max().is_none_or(|most| most > MOST_BITS) {
         return;
     }
-    let primes: Vec<Integer> = certificate.steps.iter().map(|step| step.n.clone()).collect();
+    let primes: Vec<Integer> = certificate
+        .steps
+        .iter()
+        .map(|step| step.n.clone())
+        .collect();
     let claim = Claim {
         primes: &primes,
         certificate: &certificate,

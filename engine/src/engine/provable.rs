@@ -427,7 +427,7 @@ mod tests {
             let n = forged.steps[0].n.clone();
             assert_eq!(n.is_probably_prime(30), IsPrime::No);
             assert_eq!(
-                check(&mut engine, &[n.clone()], &forged),
+                check(&mut engine, std::slice::from_ref(&n), &forged),
                 Err(Flaw::fails(&n))
             );
             // Bases that are 0, 1 or −1 modulo n do not fit an u32 above 2^64; a wrong one fails.
