@@ -123,6 +123,12 @@ impl Certificate {
         n.significant_bits() > u64::BITS
     }
 
+    /// Whether a step is about this number.
+    #[must_use]
+    pub fn has_step(&self, n: &Integer) -> bool {
+        are_in(&self.steps, n)
+    }
+
     /// Checks everything but the conditions on powers: what the steps name is there, and proves
     /// each of `primes` if those conditions hold. Bounded by the size of the certificate.
     ///
@@ -138,7 +144,6 @@ impl Certificate {
         if whole > MAX_RELATIVE_BITS * primes.iter().map(bits).sum::<u64>() {
             return Err(Flaw::TooLarge);
         }
-        let are_in = |steps: &[Step], n: &Integer| steps.iter().any(|step| step.n == *n);
         for (place, step) in self.steps.iter().enumerate() {
             let later = &self.steps[place + 1..];
             step.check_structure(|q| are_in(later, q))?;
@@ -149,7 +154,7 @@ impl Certificate {
         for prime in primes {
             let is_proven = match prime.to_u64() {
                 Some(word) => small::is_prime(word),
-                None => are_in(&self.steps, prime),
+                None => self.has_step(prime),
             };
             if !is_proven {
                 return Err(Flaw::Unproven(Brief::of(prime)));
@@ -157,6 +162,11 @@ impl Certificate {
         }
         Ok(())
     }
+}
+
+/// Whether one of some steps is about this number.
+fn are_in(steps: &[Step], n: &Integer) -> bool {
+    steps.iter().any(|step| step.n == *n)
 }
 
 impl Step {

@@ -18,14 +18,30 @@ pub struct Claim<'a> {
     pub certificate: &'a Certificate,
 }
 
-/// A prime on the way to the one of a stream, and the steps that prove it, the last one first.
+/// A prime on the way to the one of a stream, and the steps that prove it, the least number first.
+#[derive(Default)]
 struct Proven {
     prime: Integer,
     steps: Vec<Step>,
     candidates: u64,
 }
 
+/// The progressions of numbers of so many bits that these primes lead to.
+fn progressions(proven: &[Proven], bits: u32) -> Vec<Progression> {
+    let roots = proven.iter().map(|proven| proven.prime.clone());
+    roots.map(|q| Progression::new(q, bits)).collect()
+}
+
 impl Proven {
+    /// A prime below 2^64.
+    fn new(found: Found) -> Self {
+        Self {
+            prime: found.prime,
+            steps: Vec::new(),
+            candidates: found.candidates,
+        }
+    }
+
     /// Adds the step of a prime that was made of this one.
     fn add(&mut self, made: Constructed) {
         let q = std::mem::replace(&mut self.prime, made.n.clone());
@@ -80,66 +96,34 @@ impl Engine {
     ) -> Result<(), Error> {
         check_bits(form, bits)?;
         let sizes = sizes(form, bits);
-        let (&first, larger) = sizes.split_first().unwrap_or((&bits, &[]));
-        let is_small = larger.is_empty();
-        let (form_of_first, first) = if is_small {
-            (form, bits)
-        } else {
-            (Form::Prime, first)
-        };
-        let mut proven = Vec::with_capacity(streams.len());
-        self.primes_by(
-            Method::Uniform,
-            form_of_first,
-            first,
-            streams,
-            cancel,
-            &mut |i, f| {
-                proven.push((i, f));
-            },
-        )?;
-        proven.sort_unstable_by_key(|&(index, _)| index);
-        let mut proven: Vec<Proven> = proven
-            .into_iter()
-            .map(|(_, Found { prime, candidates })| Proven {
-                prime: match form {
-                    Form::SafePrime if is_small => prime >> 1_u32,
-                    _ => prime,
-                },
-                steps: Vec::with_capacity(sizes.len()),
-                candidates,
-            })
-            .collect();
-        if is_small {
-            for (index, proven) in proven.into_iter().enumerate() {
-                let (prime, certificate) = proven.finish(form);
-                found(index, prime, certificate);
-            }
-            return Ok(());
-        }
-        for (level, &bits) in larger.iter().enumerate() {
-            let is_last = level + 1 == larger.len();
-            let progressions: Vec<Progression> = proven
-                .iter()
-                .map(|proven| Progression::new(proven.prime.clone(), bits))
-                .collect();
-            if !is_last {
-                let add = &mut |index: usize, made| proven[index].add(made);
-                self.constructed(Form::Prime, bits, &progressions, streams, cancel, add)?;
-                continue;
-            }
-            let mut proven: Vec<Option<Proven>> = proven.drain(..).map(Some).collect();
-            let finish = &mut |index: usize, made| {
-                if let Some(mut proven) = proven[index].take() {
-                    proven.add(made);
-                    let (prime, certificate) = proven.finish(form);
-                    found(index, prime, certificate);
+        let [first, between @ .., last] = &sizes[..] else {
+            // Below 2^64 a test is a proof.
+            let found = &mut |index, mut prime: Found| {
+                if form == Form::SafePrime {
+                    prime.prime >>= 1;
                 }
+                let (prime, certificate) = Proven::new(prime).finish(form);
+                found(index, prime, certificate);
             };
-            self.constructed(form, bits, &progressions, streams, cancel, finish)?;
-            break;
+            return self.primes_by(Method::Uniform, form, bits, streams, cancel, found);
+        };
+        let mut primes = vec![None; streams.len()];
+        let keep = &mut |index: usize, prime| primes[index] = Some(prime);
+        self.primes_by(Method::Uniform, Form::Prime, *first, streams, cancel, keep)?;
+        let mut proven: Vec<Proven> = primes.into_iter().flatten().map(Proven::new).collect();
+        for &bits in between {
+            let progressions = progressions(&proven, bits);
+            let add = &mut |index: usize, made| proven[index].add(made);
+            self.constructed(Form::Prime, bits, &progressions, streams, cancel, add)?;
         }
-        Ok(())
+        let progressions = progressions(&proven, *last);
+        let finish = &mut |index: usize, made| {
+            let mut proven = std::mem::take(&mut proven[index]);
+            proven.add(made);
+            let (prime, certificate) = proven.finish(form);
+            found(index, prime, certificate);
+        };
+        self.constructed(form, *last, &progressions, streams, cancel, finish)
     }
 
     /// Finds for each stream the prime of its progression, whose numbers have `bits` bits, for safe

@@ -73,8 +73,11 @@ trait Source {
     /// Makes the job the next one, if there is one.
     fn begin(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error>;
 
-    /// Gives the job a new start, as there is no prime from the last one on.
-    fn again(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<(), Error>;
+    /// Gives the job a new start, as there is no prime from the last one on. Independent candidates
+    /// have no start.
+    fn again(&mut self, _: &mut PrimeSearch, _: &mut Job) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Writes the digits of the job's next candidate.
     fn next(
@@ -108,30 +111,60 @@ trait Source {
     fn done(&mut self, job: &Job);
 }
 
+/// The streams of a search, each of which has a job.
+struct Streams<'a> {
+    all: &'a mut [Stream],
+    /// The next one.
+    next: usize,
+}
+
+impl<'a> Streams<'a> {
+    fn new(all: &'a mut [Stream]) -> Self {
+        Self { all, next: 0 }
+    }
+
+    /// Gives the job the next stream, if there is one.
+    fn begin(&mut self, job: &mut Job) -> bool {
+        if self.next == self.all.len() {
+            return false;
+        }
+        job.stream = self.next;
+        job.candidates = 0;
+        self.next += 1;
+        true
+    }
+
+    fn of(&mut self, job: &Job) -> &mut Stream {
+        &mut self.all[job.stream]
+    }
+
+    /// Goes back to where the stream was after the job's hit: other candidates may have been drawn
+    /// since, to fill the lanes.
+    fn return_to_hit(&mut self, job: &Job) {
+        self.of(job).return_to(job.place);
+    }
+}
+
 /// The first prime from each stream's start on.
 struct Incremental<'a> {
     bits: u32,
-    streams: &'a mut [Stream],
-    /// The next stream.
-    next: usize,
+    streams: Streams<'a>,
     found: &'a mut dyn FnMut(usize, Found),
 }
 
 impl Source for Incremental<'_> {
     fn begin(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error> {
-        if self.next == self.streams.len() {
+        if !self.streams.begin(job) {
             return Ok(false);
         }
-        job.stream = self.next;
         job.limit = self.bits;
-        job.candidates = 0;
-        self.next += 1;
         self.again(search, job)?;
         Ok(true)
     }
 
     fn again(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<(), Error> {
-        self.streams[job.stream].draw_start(&mut search.number, self.bits)?;
+        let stream = self.streams.of(job);
+        stream.draw_start(&mut search.number, self.bits)?;
         search.begin(job);
         Ok(())
     }
@@ -202,9 +235,7 @@ impl Source for Following<'_> {
 struct Independent<'a> {
     form: Form,
     bits: u32,
-    streams: &'a mut [Stream],
-    /// The next stream.
-    next: usize,
+    streams: Streams<'a>,
     /// The digits of the number that is being divided.
     digits: Vec<u64>,
     found: &'a mut dyn FnMut(usize, Found),
@@ -212,17 +243,7 @@ struct Independent<'a> {
 
 impl Source for Independent<'_> {
     fn begin(&mut self, _: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error> {
-        if self.next == self.streams.len() {
-            return Ok(false);
-        }
-        job.stream = self.next;
-        job.candidates = 0;
-        self.next += 1;
-        Ok(true)
-    }
-
-    fn again(&mut self, _: &mut PrimeSearch, _: &mut Job) -> Result<(), Error> {
-        Ok(())
+        Ok(self.streams.begin(job))
     }
 
     fn next(
@@ -232,7 +253,7 @@ impl Source for Independent<'_> {
         candidate: &mut [u64],
         cancel: &Cancel,
     ) -> Result<Next, Error> {
-        let stream = &mut self.streams[job.stream];
+        let stream = self.streams.of(job);
         self.digits.resize(search.sieve.digits(), 0);
         loop {
             cancel.check()?;
@@ -287,13 +308,12 @@ impl Source for Independent<'_> {
     }
 
     fn resume(&mut self, _: &mut PrimeSearch, job: &mut Job) -> Result<(), Error> {
-        self.streams[job.stream].return_to(job.place);
+        self.streams.return_to_hit(job);
         Ok(())
     }
 
     fn done(&mut self, job: &Job) {
-        // Other candidates may have been drawn since, to fill the lanes.
-        self.streams[job.stream].return_to(job.place);
+        self.streams.return_to_hit(job);
         let mut prime = integer(&job.hit);
         if self.form == Form::SafePrime {
             prime = (prime << 1_u32) + 1_u32;
@@ -333,8 +353,7 @@ impl PrimeSearch {
         let Plan { bound, interval } = plan(bits);
         let mut source = Incremental {
             bits,
-            streams,
-            next: 0,
+            streams: Streams::new(streams),
             found,
         };
         self.with_batch(bits, |search, batch| {
@@ -359,8 +378,7 @@ impl PrimeSearch {
         let mut source = Independent {
             form,
             bits,
-            streams,
-            next: 0,
+            streams: Streams::new(streams),
             digits: Vec::new(),
             found,
         };
@@ -510,29 +528,48 @@ impl PrimeSearch {
         bases: &mut Stream,
         decided: &mut dyn FnMut(usize, bool),
     ) -> Result<(), Error> {
-        numbers.sort_by_key(|(_, n)| n.significant_bits());
+        self.in_batches(
+            numbers,
+            |(_, n)| n,
+            |batch, now| {
+                let passed = batch.strong_random(bases, &Cancel::new())?;
+                for (lane, &(index, _)) in now.iter().enumerate() {
+                    decided(index, passed >> lane & 1 == 1);
+                }
+                Ok(())
+            },
+        )
+    }
+
+    /// Sorts items by the size of their odd numbers above 2^64, sizes that are handled, and tests them
+    /// by the batch: the numbers are in the first lanes, and the other lanes repeat them.
+    fn in_batches<T>(
+        &mut self,
+        items: &mut [T],
+        number: impl Fn(&T) -> &Integer,
+        mut test: impl FnMut(&mut Batch, &[T]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let bits_of = |item: &T| number(item).significant_bits();
+        items.sort_by_key(bits_of);
         let kernel = self.kernel;
-        let mut rest = &*numbers;
+        let mut rest = &*items;
         let mut digits = Vec::new();
-        while let Some((_, shortest)) = rest.first() {
-            let bits = shortest.significant_bits();
-            let limbs = self.kernel.limbs_for(bits);
+        while let Some(shortest) = rest.first() {
+            let bits = bits_of(shortest);
+            let limbs = kernel.limbs_for(bits);
             rest = self.with_batch(bits, |_, batch| {
-                let fits = |&&(_, n): &&(usize, &Integer)| {
-                    let size = n.significant_bits();
+                let fits = |item: &&T| {
+                    let size = bits_of(item);
                     kernel.limbs_for(size) == limbs && size - bits <= MAX_SPREAD
                 };
                 let count = rest.iter().take(batch.lanes()).take_while(fits).count();
                 let (now, later) = rest.split_at(count);
                 digits.resize(batch.limbs(), 0);
                 for lane in 0..batch.lanes() {
-                    write_digits(now[lane % count].1, &mut digits);
+                    write_digits(number(&now[lane % count]), &mut digits);
                     batch.load(lane, &digits);
                 }
-                let passed = batch.strong_random(bases, &Cancel::new())?;
-                for (lane, &(index, _)) in now.iter().enumerate() {
-                    decided(index, passed >> lane & 1 == 1);
-                }
+                test(batch, now)?;
                 Ok(later)
             })?;
         }

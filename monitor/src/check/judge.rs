@@ -83,9 +83,8 @@ impl Judge {
                 Err(fault) => Verdict::Wrong(fault),
                 Ok(None) => Verdict::Incomplete,
                 Ok(Some(mut result)) => {
-                    let is_in = |n: &Integer| result.certificate.steps.iter().any(|s| s.n == *n);
-                    let primes = mem::take(&mut result.claims.primes);
-                    let (proven, probable) = primes.into_iter().partition(is_in);
+                    let primes = mem::take(&mut result.claims.primes).into_iter();
+                    let (proven, probable) = primes.partition(|n| result.certificate.has_step(n));
                     result.claims.primes = probable;
                     let verdict = self.test(&result)?;
                     if !result.certificate.steps.is_empty() {

@@ -46,9 +46,11 @@ impl<A: Send + 'static> Sink<A> {
                 wrong.entry(i).or_default().push((j, reason));
             }
         }
-        let bound = self.verifier.bound();
-        let rows = answered.iter_mut().flat_map(|answered| &mut answered.rows);
-        rows.for_each(|row| row.sort_by_proof(bound));
+        if self.manifest.request.work.jobs().proves() {
+            let bound = self.verifier.bound();
+            let rows = answered.iter_mut().flat_map(|answered| &mut answered.rows);
+            rows.for_each(|row| row.sort_by_proof(bound));
+        }
         let mut again = Vec::new();
         for (i, faults) in wrong {
             let Answered {

@@ -154,8 +154,7 @@ impl Verifier {
                         let (primes, rest) = if request.is_proven_by_all() {
                             (rest, Vec::new())
                         } else {
-                            let is_in = |n: &Integer| certificate.steps.iter().any(|s| s.n == *n);
-                            rest.into_iter().partition(is_in)
+                            rest.into_iter().partition(|n| certificate.has_step(n))
                         };
                         claimed.primes = rest;
                         certified.push(Certified {

@@ -60,10 +60,10 @@ impl Row {
         let Some(proof) = &mut self.proof else {
             return;
         };
-        let steps = &proof.certificate.0.steps;
+        let certificate = &proof.certificate.0;
         let is_probable = |n: &&Hex| {
             let n = &n.0.0;
-            Certificate::is_needed(n) && !steps.iter().any(|step| step.n == *n)
+            Certificate::is_needed(n) && !certificate.has_step(n)
         };
         let factors = self.factored.iter().flat_map(|factored| &factored.factors);
         let primes = self.prime.iter().chain(factors.map(|(prime, _)| prime));

@@ -2,12 +2,11 @@
 
 use rug::Integer;
 
-use super::{Batch, Job, Lanes, Next, PrimeSearch, Source, digits_of};
+use super::{Batch, Job, Lanes, Next, PrimeSearch, Source, Streams, digits_of};
 use crate::certificate::Sufficiency;
 use crate::plan::progression_plan;
 use crate::primality::Tester;
 use crate::progression::Progression;
-use crate::search::batch::MAX_SPREAD;
 use crate::search::digits::{integer, write_digits};
 use crate::search::plan::trial_bound;
 use crate::{Cancel, Error, Stream};
@@ -23,9 +22,7 @@ pub(crate) struct Constructed {
 /// The first prime that each stream gives of a progression of its own.
 struct Constructing<'a> {
     progressions: &'a [Progression],
-    streams: &'a mut [Stream],
-    /// The next stream.
-    next: usize,
+    streams: Streams<'a>,
     /// The bases of the hits that are proven, by stream.
     bases: Vec<u32>,
     /// The digits of the number that is being divided.
@@ -35,17 +32,7 @@ struct Constructing<'a> {
 
 impl Source for Constructing<'_> {
     fn begin(&mut self, _: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error> {
-        if self.next == self.streams.len() {
-            return Ok(false);
-        }
-        job.stream = self.next;
-        job.candidates = 0;
-        self.next += 1;
-        Ok(true)
-    }
-
-    fn again(&mut self, _: &mut PrimeSearch, _: &mut Job) -> Result<(), Error> {
-        Ok(())
+        Ok(self.streams.begin(job))
     }
 
     fn next(
@@ -55,7 +42,7 @@ impl Source for Constructing<'_> {
         candidate: &mut [u64],
         cancel: &Cancel,
     ) -> Result<Next, Error> {
-        let stream = &mut self.streams[job.stream];
+        let stream = self.streams.of(job);
         self.digits.resize(search.sieve.digits(), 0);
         loop {
             cancel.check()?;
@@ -90,13 +77,12 @@ impl Source for Constructing<'_> {
     }
 
     fn resume(&mut self, _: &mut PrimeSearch, job: &mut Job) -> Result<(), Error> {
-        self.streams[job.stream].return_to(job.place);
+        self.streams.return_to_hit(job);
         Ok(())
     }
 
     fn done(&mut self, job: &Job) {
-        // Other candidates may have been drawn since, to fill the lanes.
-        self.streams[job.stream].return_to(job.place);
+        self.streams.return_to_hit(job);
         let constructed = Constructed {
             n: integer(&job.hit),
             base: self.bases[job.stream],
@@ -119,9 +105,8 @@ impl PrimeSearch {
     ) -> Result<(), Error> {
         let mut source = Constructing {
             progressions,
-            next: 0,
             bases: vec![0; streams.len()],
-            streams,
+            streams: Streams::new(streams),
             digits: Vec::new(),
             found,
         };
@@ -188,38 +173,22 @@ impl PrimeSearch {
         cancel: &Cancel,
         decided: &mut dyn FnMut(usize, bool),
     ) -> Result<(), Error> {
-        pairs.sort_by_key(|(_, n, _)| n.significant_bits());
-        let kernel = self.kernel;
-        let mut rest = &*pairs;
-        let mut digits = Vec::new();
-        while let Some((_, shortest, _)) = rest.first() {
-            let bits = shortest.significant_bits();
-            let limbs = kernel.limbs_for(bits);
-            rest = self.with_batch(bits, |_, batch| {
-                let fits = |&&(_, n, _): &&(usize, &Integer, &Integer)| {
-                    let size = n.significant_bits();
-                    kernel.limbs_for(size) == limbs && size - bits <= MAX_SPREAD
-                };
-                let count = rest.iter().take(batch.lanes()).take_while(fits).count();
-                let (now, later) = rest.split_at(count);
-                digits.resize(batch.limbs(), 0);
-                for lane in 0..batch.lanes() {
-                    write_digits(now[lane % count].1, &mut digits);
-                    batch.load(lane, &digits);
-                }
+        self.in_batches(
+            pairs,
+            |(_, n, _)| n,
+            |batch, now| {
                 let pairs: Vec<_> = now.iter().map(|&(_, n, q)| (n, q)).collect();
                 let too_early = are_one(batch, &pairs, cancel)?;
                 let roots: Vec<Integer> = (0..batch.lanes())
-                    .map(|lane| pairs[lane % count].1.clone())
+                    .map(|lane| pairs[lane % pairs.len()].1.clone())
                     .collect();
                 let holds = batch.becomes_one(&roots, cancel)? & !too_early;
                 for (lane, &(place, ..)) in now.iter().enumerate() {
                     decided(place, holds >> lane & 1 == 1);
                 }
-                Ok(later)
-            })?;
-        }
-        Ok(())
+                Ok(())
+            },
+        )
     }
 }
 
