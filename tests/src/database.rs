@@ -4,52 +4,32 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use primepool_sandbox::InfluxDb2;
 use serde_json::Value;
 
-use crate::{Influx, influx::series};
+use crate::Influx;
 
 /// A database of a private InfluxDB.
 #[derive(Debug, Clone, Copy)]
 pub struct Database<'a> {
-    server: Server<'a>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Server<'a> {
-    One { influx: &'a Influx, name: &'a str },
-    Two(&'a InfluxDb2),
+    influx: &'a Influx,
+    name: &'a str,
 }
 
 impl<'a> Database<'a> {
-    /// Makes a database of InfluxDB 1.x if it is not there.
+    /// Makes a database if it is not there.
     pub fn create(influx: &'a Influx, name: &'a str) -> Self {
-        let server = Server::One { influx, name };
-        let this = Self { server };
-        this.query(&format!("CREATE DATABASE \"{name}\"")).unwrap();
-        this
-    }
-
-    /// The one of an InfluxDB 2.
-    pub fn of_influxdb_2(influxdb: &'a InfluxDb2) -> Self {
-        let server = Server::Two(influxdb);
-        Self { server }
+        influx.create(name);
+        Self { influx, name }
     }
 
     /// Runs a query; the series of its answer, or what the server says against it.
     pub fn query(&self, influxql: &str) -> Result<Vec<Value>, String> {
-        match self.server {
-            Server::One { influx, name } => influx.try_query(name, influxql),
-            Server::Two(influxdb) => series(&influxdb.query(influxql).unwrap().body),
-        }
+        self.influx.try_query(self.name, influxql)
     }
 
     /// Writes lines of line protocol with times in nanoseconds.
     pub fn import(&self, lines: &str) {
-        match self.server {
-            Server::One { influx, name } => influx.write(name, lines),
-            Server::Two(influxdb) => influxdb.write(lines).unwrap(),
-        }
+        self.influx.write(self.name, lines);
     }
 
     /// All points, as lines of line protocol.

@@ -3,56 +3,164 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use primepool_sandbox::{InfluxDb, Lifetime, VictoriaMetrics};
-use serde_json::Value;
+use primepool_sandbox::{InfluxDb, InfluxDb2, Lifetime, Reply, Role, VictoriaMetrics};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A private InfluxDB 1.x, stopped when this is dropped.
+/// A private InfluxDB, stopped when this is dropped. The bucket of InfluxDB 2, and with it its only
+/// database here, is `primepool`.
 #[derive(Debug)]
 pub struct Influx {
-    server: InfluxDb,
+    server: Server,
     /// The folder with its addresses and data; it goes with the server, or with this process.
     pub dir: PathBuf,
     /// `http://127.0.0.1:PORT`
     pub url: String,
-    /// `USER:PASSWORD` of its administrator.
+    /// What a producer needs: `USER:PASSWORD` of 1.x, a token of 2.
     pub token: String,
 }
 
+#[derive(Debug)]
+enum Server {
+    One(InfluxDb),
+    Two(InfluxDb2),
+}
+
+/// A folder that stays until its server is dropped.
+fn folder() -> PathBuf {
+    // Not a `TempDir`: one in a static is never dropped.
+    tempfile::tempdir().unwrap().keep()
+}
+
 impl Influx {
-    /// Starts one, which takes a quarter of a second.
+    /// Starts InfluxDB 1.x, which takes a quarter of a second.
     pub fn private() -> Self {
-        // Not a `TempDir`: one in a static is never dropped.
-        let dir = tempfile::tempdir().unwrap().keep();
+        Self::in_folder(folder())
+    }
+
+    /// The same with its data in this folder.
+    pub fn in_folder(dir: PathBuf) -> Self {
         let server = InfluxDb::start(&dir, &Lifetime::with_this_process(&dir)).unwrap();
         Self {
             url: server.url().unwrap(),
             token: server.token().unwrap(),
-            server,
+            server: Server::One(server),
             dir,
         }
     }
 
+    /// Starts InfluxDB 2; nothing, and a line that says so, where it was not made.
+    pub fn private_2() -> Option<Self> {
+        Self::is_2_made().then(|| Self::in_folder_2(folder()))
+    }
+
+    /// Whether there is an InfluxDB 2; a line says so if not.
+    pub fn is_2_made() -> bool {
+        let is_made = InfluxDb2::is_made();
+        if !is_made {
+            eprintln!("there is no InfluxDB 2 here: infra/local/setup.sh --influxdb2 makes it");
+        }
+        is_made
+    }
+
+    /// Starts InfluxDB 2 with its data in this folder.
+    pub fn in_folder_2(dir: PathBuf) -> Self {
+        let server = InfluxDb2::start(&dir, &Lifetime::with_this_process(&dir)).unwrap();
+        Self {
+            url: server.url().unwrap(),
+            token: server.token(Role::Producer).unwrap(),
+            server: Server::Two(server),
+            dir,
+        }
+    }
+
+    /// The server, which is an InfluxDB 2.
+    pub fn influxdb_2(&self) -> &InfluxDb2 {
+        match &self.server {
+            Server::Two(server) => server,
+            Server::One(_) => panic!("this is InfluxDB 1.x"),
+        }
+    }
+
     /// What tells a consumer or a producer to write to it.
-    pub fn flags(&self) -> [String; 4] {
-        let token = self.server.token_file();
+    pub fn flags(&self) -> [String; 6] {
+        let token = match &self.server {
+            Server::One(server) => server.token_file(),
+            Server::Two(server) => server.token_file(Role::Producer),
+        };
         [
             "--influx-host",
             &self.url,
+            "--influx-org",
+            "primepool",
             "--influx-token-file",
             token.to_str().unwrap(),
         ]
         .map(str::to_owned)
     }
 
+    /// The same as variables of the environment.
+    pub fn variables(&self) -> [(&'static str, &str); 3] {
+        [
+            ("INFLUX_HOST", &self.url),
+            ("INFLUX_ORG", "primepool"),
+            ("INFLUX_TOKEN", &self.token),
+        ]
+    }
+
     /// kill -9.
     pub fn kill(&self) {
-        self.server.kill().unwrap();
+        match &self.server {
+            Server::One(server) => server.kill().unwrap(),
+            Server::Two(server) => server.kill().unwrap(),
+        }
     }
 
     /// Starts it again after [`Influx::kill`], with its data.
     pub fn start_again(&self) {
-        self.server.restart().unwrap();
+        match &self.server {
+            Server::One(server) => server.restart().unwrap(),
+            Server::Two(server) => server.restart().unwrap(),
+        }
+    }
+
+    /// Makes a database if it is not there. That of InfluxDB 2 is.
+    pub fn create(&self, database: &str) {
+        match self.server {
+            Server::One(_) => {
+                self.query("", &format!("CREATE DATABASE \"{database}\""));
+            }
+            Server::Two(_) => assert_eq!(database, "primepool"),
+        }
+    }
+
+    /// Makes `primepool` refuse what is older than an hour.
+    pub fn keep_an_hour(&self) {
+        self.create("primepool");
+        match &self.server {
+            Server::One(_) => {
+                let policy =
+                    "ALTER RETENTION POLICY autogen ON primepool DURATION 1h SHARD DURATION 1h";
+                self.query("", policy);
+            }
+            Server::Two(server) => {
+                let ask = |method, path: &str, body: &str| {
+                    let Reply { status, body } =
+                        server.ask(Role::Operator, method, path, body).unwrap();
+                    assert_eq!(status, 200, "{body}");
+                    serde_json::from_str::<Value>(&body).unwrap()
+                };
+                let found = ask("GET", "/api/v2/buckets?name=primepool", "");
+                let bucket = found["buckets"][0]["id"].as_str().unwrap();
+                let rules = json!({
+                    "retentionRules": [{
+                        "type": "expire", "everySeconds": 3600, "shardGroupDurationSeconds": 3600
+                    }]
+                });
+                let path = format!("/api/v2/buckets/{bucket}");
+                ask("PATCH", &path, &rules.to_string());
+            }
+        }
     }
 
     /// Runs a query; the series of its answer.
@@ -63,12 +171,25 @@ impl Influx {
 
     /// Runs a query; the series of its answer, or what the server says against it.
     pub fn try_query(&self, database: &str, influxql: &str) -> Result<Vec<Value>, String> {
-        series(&self.server.query(database, influxql).unwrap().body)
+        let reply = match &self.server {
+            Server::One(server) => server.query(database, influxql),
+            Server::Two(server) => {
+                assert_eq!(database, "primepool");
+                server.query(influxql)
+            }
+        };
+        series(&reply.unwrap().body)
     }
 
     /// Writes line protocol, with times in nanoseconds.
     pub fn write(&self, database: &str, lines: &str) {
-        self.server.write(database, lines).unwrap();
+        match &self.server {
+            Server::One(server) => server.write(database, lines).unwrap(),
+            Server::Two(server) => {
+                assert_eq!(database, "primepool");
+                server.write(lines).unwrap();
+            }
+        }
     }
 
     /// Writes a file of line protocol.
@@ -97,7 +218,7 @@ impl Influx {
 }
 
 /// The series of an answer, or what the server says against the query.
-pub(crate) fn series(answer: &str) -> Result<Vec<Value>, String> {
+fn series(answer: &str) -> Result<Vec<Value>, String> {
     let answer: Value = serde_json::from_str(answer).map_err(|_| answer.to_owned())?;
     let result = &answer["results"][0];
     match answer["error"].as_str().or(result["error"].as_str()) {
@@ -108,7 +229,10 @@ pub(crate) fn series(answer: &str) -> Result<Vec<Value>, String> {
 
 impl Drop for Influx {
     fn drop(&mut self) {
-        let _ = self.server.stop();
+        let _ = match &self.server {
+            Server::One(server) => server.stop(),
+            Server::Two(server) => server.stop(),
+        };
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use primepool_sandbox::InfluxDb2;
 use rug::{Integer, integer::IsPrime};
 use tempfile::tempdir;
 
@@ -44,8 +43,8 @@ impl Recording {
     }
 
     /// A copy of it in an InfluxDB 2.
-    pub fn copy_to<'a>(&self, influxdb: &'a InfluxDb2) -> Database<'a> {
-        let copy = Database::of_influxdb_2(influxdb);
+    pub fn copy_to<'a>(&self, influxdb_2: &'a Influx) -> Database<'a> {
+        let copy = Database::create(influxdb_2, "primepool");
         copy.import(&self.empty("recorded").export());
         copy
     }
@@ -109,8 +108,7 @@ fn measure(broker: &Broker, dir: &Path, influx: &Influx) {
     command
         .args(["run", "--bits", "256", "--repeat", "1", "--min-time", "1s"])
         .env("PRIMEPOOL_AMQP_URL", &broker.url)
-        .env("INFLUX_HOST", &influx.url)
-        .env("INFLUX_TOKEN", &influx.token)
+        .envs(influx.variables())
         .env("INFLUX_BUCKET", "recorded");
     let done = Process::spawn(command, "experiment", dir).wait_long();
     assert_eq!(done.code, Some(0), "{done:?}");

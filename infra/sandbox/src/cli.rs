@@ -59,7 +59,7 @@ enum Verb {
     /// InfluxDB 1.x. DIR gets influx-url and influx-token
     #[command(subcommand)]
     Influxdb(InfluxVerb),
-    /// InfluxDB 2. DIR gets influx-url, operator-token, writer-token and reader-token
+    /// InfluxDB 2. DIR gets influx-url and operator-, writer-, reader- and producer-token
     #[command(subcommand)]
     Influxdb2(Influx2Verb),
     /// A Docker engine in a network of its own, at unix://DIR/docker.sock. Needs root

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     error::{Error, Result, failed},
     files::write_private,
-    http::{Credentials, Reply, http_with, percent_encode},
+    http::{Credentials, Reply, http, http_with, percent_encode},
     influxdb_2_program::program,
     launch::Launch,
     ports::Ports,
@@ -16,7 +16,8 @@ use crate::{
     settings::Kind,
 };
 
-/// Organisation, bucket and database, as the programs name them where nothing else is said.
+/// Organisation and bucket, as the programs name them where nothing else is said. A bucket is a
+/// database of that name for InfluxQL.
 const NAME: &str = "primepool";
 
 /// Whose token it is.
@@ -28,6 +29,8 @@ pub enum Role {
     Writer,
     /// May read from it.
     Reader,
+    /// May do both: a producer reads back what was written of its run.
+    Producer,
 }
 
 impl Role {
@@ -36,6 +39,7 @@ impl Role {
             Self::Operator => "operator-token",
             Self::Writer => "writer-token",
             Self::Reader => "reader-token",
+            Self::Producer => "producer-token",
         }
     }
 }
@@ -60,7 +64,7 @@ impl InfluxDb2 {
         let servers = Servers::keep(dir, make, lifetime)?;
         servers.start(1)?;
         let this = Self { servers };
-        if !this.token_file(Role::Reader).exists() {
+        if !this.token_file(Role::Producer).exists() {
             this.set_up()?;
         }
         Ok(this)
@@ -87,24 +91,23 @@ impl InfluxDb2 {
             "username": "admin", "password": random_hex(20)?, "token": &operator,
             "org": NAME, "bucket": NAME, "retentionPeriodSeconds": 0,
         });
-        let done = json_of(self.ask("POST", "/api/v2/setup", None, &set_up.to_string())?)?;
+        let url = format!("{}/api/v2/setup", self.url()?);
+        let done = json_of(http("POST", &url, None, &set_up.to_string())?)?;
         self.write_token(Role::Operator, &operator)?;
         let (org, bucket) = (text(&done, "/org/id")?, text(&done, "/bucket/id")?);
-        // InfluxQL names a database, which is a bucket only where something says so.
-        let mapping = json!({
-            "orgID": org, "bucketID": bucket,
-            "database": NAME, "retention_policy": "autogen", "default": true,
-        });
-        let operator = Some(operator.as_str());
-        json_of(self.ask("POST", "/api/v2/dbrps", operator, &mapping.to_string())?)?;
-        for (role, action) in [(Role::Writer, "write"), (Role::Reader, "read")] {
+        for (role, actions) in [
+            (Role::Writer, &["write"][..]),
+            (Role::Reader, &["read"]),
+            (Role::Producer, &["write", "read"]),
+        ] {
             let resource = json!({"type": "buckets", "id": bucket, "orgID": org});
+            let permission = |action| json!({"action": action, "resource": resource});
+            let permissions: Vec<Value> = actions.iter().map(permission).collect();
             let authorization = json!({
-                "orgID": org, "description": role.file(),
-                "permissions": [{"action": action, "resource": resource}],
+                "orgID": org, "description": role.file(), "permissions": permissions,
             });
-            let authorization = authorization.to_string();
-            let made = self.ask("POST", "/api/v2/authorizations", operator, &authorization)?;
+            let path = "/api/v2/authorizations";
+            let made = self.ask(Role::Operator, "POST", path, &authorization.to_string())?;
             self.write_token(role, text(&json_of(made)?, "/token")?)?;
         }
         Ok(())
@@ -114,9 +117,18 @@ impl InfluxDb2 {
         write_private(&self.token_file(role), format!("{token}\n").as_bytes())
     }
 
-    fn ask(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Result<Reply> {
+    /// Asks its API with the token of a role.
+    ///
+    /// # Errors
+    /// The server does not answer. A status code is never an error.
+    pub fn ask(&self, role: Role, method: &str, path: &str, body: &str) -> Result<Reply> {
         let url = format!("{}{path}", self.url()?);
-        http_with(method, &url, token.map(Credentials::Token), body)
+        http_with(
+            method,
+            &url,
+            Some(Credentials::Token(&self.token(role)?)),
+            body,
+        )
     }
 
     /// `http://127.0.0.1:PORT`
@@ -147,7 +159,7 @@ impl InfluxDb2 {
     /// The server does not answer.
     pub fn query(&self, influxql: &str) -> Result<Reply> {
         let path = format!("/query?db={NAME}&q={}", percent_encode(influxql));
-        self.ask("POST", &path, Some(&self.token(Role::Reader)?), "")
+        self.ask(Role::Reader, "POST", &path, "")
     }
 
     /// Runs a query in Flux with the reader's token; the answer is CSV.
@@ -157,7 +169,7 @@ impl InfluxDb2 {
     pub fn flux(&self, flux: &str) -> Result<Reply> {
         let path = format!("/api/v2/query?org={NAME}");
         let body = json!({"query": flux, "type": "flux"}).to_string();
-        self.ask("POST", &path, Some(&self.token(Role::Reader)?), &body)
+        self.ask(Role::Reader, "POST", &path, &body)
     }
 
     /// Writes line protocol with times in nanoseconds, with the writer's token.
@@ -166,7 +178,7 @@ impl InfluxDb2 {
     /// The server does not answer, or refuses the lines.
     pub fn write(&self, lines: &str) -> Result<()> {
         let path = format!("/api/v2/write?org={NAME}&bucket={NAME}&precision=ns");
-        let reply = self.ask("POST", &path, Some(&self.token(Role::Writer)?), lines)?;
+        let reply = self.ask(Role::Writer, "POST", &path, lines)?;
         if reply.status == 204 {
             return Ok(());
         }
@@ -214,5 +226,5 @@ pub(crate) fn launch(dir: &Path, ports: &Ports) -> Result<Launch> {
 
 pub(crate) fn is_ready(ports: &Ports) -> bool {
     let url = format!("http://127.0.0.1:{}/health", ports["http"]);
-    http_with("GET", &url, None, "").is_ok_and(|reply| reply.status == 200)
+    http("GET", &url, None, "").is_ok_and(|reply| reply.status == 200)
 }

@@ -15,8 +15,7 @@ fn experiment(influx: &Influx, dir: &Path, url: &str, args: &str) -> Finished {
     command
         .args(args.split(' '))
         .env("PRIMEPOOL_AMQP_URL", url)
-        .env("INFLUX_HOST", &influx.url)
-        .env("INFLUX_TOKEN", &influx.token);
+        .envs(influx.variables());
     Process::spawn(command, "experiment", dir).wait_long()
 }
 
@@ -50,18 +49,22 @@ fn assert_same(left: &Path, right: &Path) {
 
 #[test]
 fn the_report_is_the_same_from_influxdb_and_from_the_folder() {
-    let (influx, broker, dir) = (Influx::private(), Broker::vhost(), tempdir().unwrap());
+    report_is_the_same(&Influx::private());
+}
+
+pub(crate) fn report_is_the_same(influx: &Influx) {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let args = "run --nodes 1,2 --workers 1 --bits 256 --repeat 1 --min-time 2s --dir x";
     // An experiment of the same name before: it is not this one.
     let sooner = tempdir().unwrap();
     let done = experiment(
-        &influx,
+        influx,
         sooner.path(),
         &broker.url,
         &args.replace("1,2", "1"),
     );
     assert_eq!(done.code, Some(0), "{done:?}");
-    let done = experiment(&influx, dir.path(), &broker.url, args);
+    let done = experiment(influx, dir.path(), &broker.url, args);
     assert_eq!(done.code, Some(0), "{done:?}");
 
     let folder = dir.path().join("x/report");
@@ -75,12 +78,12 @@ fn the_report_is_the_same_from_influxdb_and_from_the_folder() {
     // From the database, where the folder is not at hand.
     let elsewhere = tempdir().unwrap();
     let nobody = "amqp://127.0.0.1:1";
-    let done = experiment(&influx, elsewhere.path(), nobody, "report x --influx");
+    let done = experiment(influx, elsewhere.path(), nobody, "report x --influx");
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stdout.contains("x-report/report.html"), "{done:?}");
     assert_same(&folder, &elsewhere.path().join("x-report"));
 
-    let done = experiment(&influx, elsewhere.path(), nobody, "report y --influx");
+    let done = experiment(influx, elsewhere.path(), nobody, "report y --influx");
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(done.stderr.contains("knows no experiment y"), "{done:?}");
 }

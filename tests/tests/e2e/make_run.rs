@@ -152,13 +152,14 @@ fn without_metrics_there_is_no_database() {
 
 #[test]
 fn an_influxdb_of_the_users_own_gets_the_metrics_of_all() {
-    let (dir, influx) = (tempdir().unwrap(), Influx::private());
-    let variables = [
-        ("INFLUX_HOST", influx.url.as_str()),
-        ("INFLUX_TOKEN", influx.token.as_str()),
-        ("INFLUX_BUCKET", "mine"),
-        ("XDG_STATE_HOME", dir.path().to_str().unwrap()),
-    ];
+    influxdb_of_the_users_own(&Influx::private(), "mine");
+}
+
+pub(crate) fn influxdb_of_the_users_own(influx: &Influx, bucket: &str) {
+    let dir = tempdir().unwrap();
+    let [host, org, token] = influx.variables();
+    let state = ("XDG_STATE_HOME", dir.path().to_str().unwrap());
+    let variables = [host, org, token, ("INFLUX_BUCKET", bucket), state];
     let status = run(&dir, &variables, &["--count", "40", "--bits", "256"])
         .wait()
         .unwrap();
@@ -166,11 +167,15 @@ fn an_influxdb_of_the_users_own_gets_the_metrics_of_all() {
     let results = Results::read(dir.path());
     assert!(!results.folder.join("influxdb").exists());
     assert_eq!(results.summary["influxdb"]["jobs_ok"], 40);
-    assert!(influx.count("mine", "node", "alive_s") > 0);
+    assert!(influx.count(bucket, "node", "alive_s") > 0);
     assert_nothing_left(&dir);
+}
 
-    // The producer's flag would leave the consumers out.
-    let args = ["--influx-host", influx.url.as_str()];
+#[test]
+fn an_influxdb_for_the_producer_alone_is_refused() {
+    let dir = tempdir().unwrap();
+    // Its flag would leave the consumers out.
+    let args = ["--influx-host", "http://127.0.0.1:1"];
     let status = run(&dir, &[], &args).wait().unwrap();
     let err = read(&dir, "err");
     assert_eq!(status.code(), Some(2), "{err}");

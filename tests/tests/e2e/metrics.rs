@@ -1,10 +1,13 @@
-//! Metrics on real servers: InfluxDB 1.x and VictoriaMetrics. InfluxDB 2 is in `long/influxdb_2.rs`.
+//! Metrics on real servers: InfluxDB 1.x and VictoriaMetrics. `long/influxdb_2.rs` does with InfluxDB 2 what is
+//! `pub(crate)` here.
 //!
 //! What needs a server that misbehaves is tested in `common/src/metrics/tests.rs`.
 
 use std::{
-    io::Write,
-    path::Path,
+    env, fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,9 +17,9 @@ use primepool_common::{
     metrics::{InfluxTarget, MetricsWriter, Point, Source, WriterOptions},
 };
 use primepool_tests::{Influx, Victoria, wait_for};
-use tempfile::tempdir;
+use tempfile::{TempDir, tempdir};
 
-const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// A writer of the consumer `n1`, for the organisation `primepool`.
 pub(crate) fn writer(url: &str, bucket: &str, token: &str, spool: &Path) -> MetricsWriter {
@@ -24,6 +27,20 @@ pub(crate) fn writer(url: &str, bucket: &str, token: &str, spool: &Path) -> Metr
     let mut options = WriterOptions::new(Source::Consumer, "n1", spool.join("spool"));
     options.interval = Duration::from_millis(100);
     MetricsWriter::start(&target, options).unwrap()
+}
+
+/// A writer to `primepool`, with its spool in a folder of its own.
+pub(crate) fn writer_to(influx: &Influx) -> (MetricsWriter, TempDir) {
+    // A query would else come before the first write has made it.
+    influx.create("primepool");
+    let dir = tempdir().unwrap();
+    let writer = writer(&influx.url, "primepool", &influx.token, dir.path());
+    (writer, dir)
+}
+
+/// Points of `job` that are there.
+pub(crate) fn points(influx: &Influx) -> u64 {
+    influx.count("primepool", "job", "number")
 }
 
 /// Writes so many points of `job`, a nanosecond apart.
@@ -65,8 +82,11 @@ fn text(log: &Mutex<Vec<u8>>) -> String {
 
 #[test]
 fn influxdb_1_gives_back_what_was_written() {
-    let (influx, dir) = (Influx::private(), tempdir().unwrap());
-    let writer = writer(&influx.url, "primepool", &influx.token, dir.path());
+    gives_back_what_was_written(&Influx::private());
+}
+
+pub(crate) fn gives_back_what_was_written(influx: &Influx) {
+    let (writer, _spool) = writer_to(influx);
     let said = "it's \"done\", C:\\new\\, a=b c";
     writer.write(
         &Point::new("run", 1_700_000_000_123_456_789)
@@ -87,7 +107,7 @@ fn influxdb_1_gives_back_what_was_written() {
     assert_eq!(row[3], i64::MAX);
     assert_eq!(row[4], true);
     assert_eq!(row[5], "r 1,a=b");
-    assert_eq!(influx.count("primepool", "job", "number"), 12_000);
+    assert_eq!(points(influx), 12_000);
     let query = "SELECT points_dropped FROM metrics WHERE source = 'consumer' AND node = 'n1'";
     assert_eq!(influx.rows("primepool", query)[0][1], 0);
 }
@@ -118,18 +138,88 @@ fn influxdb_1_with_a_user_who_may_only_write() {
 }
 
 #[test]
-fn influxdb_1_leaves_out_a_field_of_another_type_and_keeps_the_rest() {
-    let (influx, dir) = (Influx::private(), tempdir().unwrap());
-    let writer = writer(&influx.url, "primepool", &influx.token, dir.path());
+fn influxdb_1_leaves_out_what_it_cannot_keep_and_keeps_the_rest() {
+    leaves_out_a_field_of_another_type(&Influx::private());
+    leaves_out_what_is_older_than_its_retention(&Influx::private());
+}
+
+pub(crate) fn leaves_out_a_field_of_another_type(influx: &Influx) {
+    leaves_out_seven(influx, |number| {
+        Point::new("job", unix_ns() + number).field("number", "seven")
+    });
+}
+
+pub(crate) fn leaves_out_what_is_older_than_its_retention(influx: &Influx) {
+    influx.keep_an_hour();
+    let two_hours = 7_200_000_000_000;
+    leaves_out_seven(influx, |number| {
+        Point::new("job", unix_ns() - two_hours + number).field("number", number)
+    });
+}
+
+/// Writes seven points that are refused, among others that are not.
+fn leaves_out_seven(influx: &Influx, refused: impl Fn(u64) -> Point<'static>) {
+    let (writer, _spool) = writer_to(influx);
     write(&writer, 100);
-    let at = unix_ns();
     for number in 0..7 {
-        writer.write(&Point::new("job", at + number).field("number", "seven"));
+        writer.write(&refused(number));
     }
     write(&writer, 100);
     let stats = writer.close(LONG);
     assert_eq!((stats.refused, stats.written), (7, 201), "{stats:?}");
-    assert_eq!(influx.count("primepool", "job", "number"), 200);
+    assert_eq!(points(influx), 200);
+}
+
+#[test]
+fn influxdb_1_gets_the_points_after_its_disk_was_full() {
+    after_a_full_disk(
+        "metrics::influxdb_1_gets_the_points_after_its_disk_was_full",
+        Influx::in_folder,
+    );
+}
+
+/// A server whose disk is full for a while. The test with this name calls it.
+pub(crate) fn after_a_full_disk(test: &str, start: fn(PathBuf) -> Influx) {
+    const INSIDE: &str = "PRIMEPOOL_TEST_OWN_MOUNTS";
+    let run = |command: &mut Command| {
+        let done = command.output().unwrap();
+        assert!(done.status.success(), "{command:?}: {done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    if env::var_os(INSIDE).is_none() {
+        // What is mounted there goes with the last process, and nobody else sees it.
+        let mut again = Command::new("unshare");
+        again.args(["--user", "--map-root-user", "--mount"]);
+        again.arg(env::current_exe().unwrap());
+        let said = run(again
+            .args([test, "--exact", "--nocapture"])
+            .env(INSIDE, "1"));
+        assert!(said.contains("1 passed"), "{said}");
+        return;
+    }
+    let disk = tempdir().unwrap();
+    let options = ["-t", "tmpfs", "-o", "size=64m", "tmpfs"];
+    run(Command::new("mount").args(options).arg(disk.path()));
+    let influx = start(disk.path().join("influxdb"));
+    let (writer, _spool) = writer_to(&influx);
+    write(&writer, 1000);
+    wait_for("the first points", || {
+        (points(&influx) == 1000).then_some(())
+    });
+    let filler = disk.path().join("filler");
+    let full = io::copy(&mut io::repeat(0), &mut fs::File::create(&filler).unwrap());
+    assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    write(&writer, 20_000);
+    wait_for("an attempt in vain", || {
+        (writer.stats().write_errors > 0).then_some(())
+    });
+    fs::remove_file(filler).unwrap();
+    // It does not try again to open what it could not open.
+    influx.kill();
+    influx.start_again();
+    wait_for("the others", || (points(&influx) == 21_000).then_some(()));
+    let stats = writer.close(LONG);
+    assert_eq!((stats.dropped, stats.spooled), (0, 0), "{stats:?}");
 }
 
 #[test]

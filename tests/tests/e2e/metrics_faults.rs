@@ -1,10 +1,15 @@
-//! Runs whose InfluxDB is killed, refuses or is slow: the run does not care, and no point is lost.
+//! Runs whose InfluxDB is killed, refuses, is busy or slow: the run does not care, and no point is lost.
+//! `long/influxdb_2.rs` does with InfluxDB 2 what is `pub(crate)` here.
 
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +26,8 @@ fn server(dir: &Path, url: &str, token: &str) -> Vec<String> {
     [
         "--influx-host",
         url,
+        "--influx-org",
+        "primepool",
         "--influx-token-file",
         file.to_str().unwrap(),
     ]
@@ -50,7 +57,11 @@ fn jobs(influx: &Influx) -> f64 {
 
 #[test]
 fn killed_in_the_middle_of_a_run_and_started_again() {
-    let (broker, dir, influx) = (Broker::vhost(), tempdir().unwrap(), Influx::private());
+    killed_in_the_middle_of_a_run(&Influx::private());
+}
+
+pub(crate) fn killed_in_the_middle_of_a_run(influx: &Influx) {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let server = server(dir.path(), &influx.url, &influx.token);
     let consumer = consumer(dir.path(), &broker, &server);
     let probe = tempdir().unwrap();
@@ -81,7 +92,7 @@ fn killed_in_the_middle_of_a_run_and_started_again() {
     next.0.signal("TERM");
     assert_eq!(next.0.wait().code, Some(0));
 
-    assert_eq!(jobs(&influx), (count + 50) as f64);
+    assert_eq!(jobs(influx), (count + 50) as f64);
     let events = influx.rows("primepool", "SELECT jobs, event FROM run");
     let events: Vec<&Value> = events.iter().map(|row| &row[2]).collect();
     assert_eq!(events, ["start", "end", "start", "end"]);
@@ -95,10 +106,14 @@ fn killed_in_the_middle_of_a_run_and_started_again() {
 
 #[test]
 fn a_wrong_token_costs_a_warning_and_the_next_run_delivers_the_points() {
-    let (broker, dir, influx) = (Broker::vhost(), tempdir().unwrap(), Influx::private());
+    wrong_token(&Influx::private());
+}
+
+pub(crate) fn wrong_token(influx: &Influx) {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let wrong = server(dir.path(), &influx.url, "primepool:s3cr3t");
     let right = server(dir.path(), &influx.url, &influx.token);
-    influx.query("", "CREATE DATABASE primepool");
+    influx.create("primepool");
     let consumer = consumer(dir.path(), &broker, &wrong);
     let done = producer(dir.path(), &broker, 200, &wrong).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -109,17 +124,21 @@ fn a_wrong_token_costs_a_warning_and_the_next_run_delivers_the_points() {
     let summary = fs::read_to_string(folder.join("summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
     assert!(summary["influxdb"].is_null(), "{summary}");
-    assert_eq!(jobs(&influx), 0.0);
+    assert_eq!(jobs(influx), 0.0);
 
     let done = producer(dir.path(), &broker, 100, &right).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
-    assert_eq!(jobs(&influx), 300.0);
+    assert_eq!(jobs(influx), 300.0);
     drop(consumer);
 }
 
 #[test]
 fn answers_that_take_ten_seconds_hold_nobody_up() {
-    let (broker, dir, influx) = (Broker::vhost(), tempdir().unwrap(), Influx::private());
+    slow_answers(&Influx::private());
+}
+
+pub(crate) fn slow_answers(influx: &Influx) {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let slow = server(dir.path(), &slowed(&influx.url), &influx.token);
     let consumer = consumer(dir.path(), &broker, &slow);
     let probe = tempdir().unwrap();
@@ -138,67 +157,109 @@ fn answers_that_take_ten_seconds_hold_nobody_up() {
     let next = self::consumer(dir.path(), &broker, &right);
     let done = producer(dir.path(), &broker, 50, &right).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
-    assert_eq!(jobs(&influx), (count + 50) as f64);
+    assert_eq!(jobs(influx), (count + 50) as f64);
     drop(next);
 }
 
 #[test]
-fn a_server_that_keeps_nothing_is_told_of() {
+fn a_server_that_is_too_busy_is_left_alone_as_long_as_it_asks() {
+    too_busy(&Influx::private());
+}
+
+pub(crate) fn too_busy(influx: &Influx) {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
-    let _consumer = Consumer::start(dir.path(), &broker, "n1");
-    let done = producer(
-        dir.path(),
-        &broker,
-        50,
-        &server(dir.path(), &forgetful(), "t"),
-    )
-    .wait();
-    assert_eq!(done.code, Some(0), "{done:?}");
-    assert!(done.stderr.contains("held=0 done=50"), "{}", done.stderr);
-    assert!(done.stderr.contains("--influx-bucket"), "{}", done.stderr);
-    // A server that has them all gives no reason to warn.
-    let (dir, influx) = (tempdir().unwrap(), Influx::private());
-    let server = server(dir.path(), &influx.url, &influx.token);
-    let done = producer(dir.path(), &broker, 50, &server).wait();
-    assert!(!done.stderr.contains(" WARN "), "{}", done.stderr);
-    assert!(done.stdout.contains("read back from"), "{done:?}");
-    let summary = Results::read(dir.path()).summary;
-    assert_eq!(summary["influxdb"]["points"], summary["units"], "{summary}");
+    let (url, refused) = busy_at_first(&influx.url);
+    let server = server(dir.path(), &url, &influx.token);
+    let consumer = consumer(dir.path(), &broker, &server);
+    let run = |count| {
+        let done = producer(dir.path(), &broker, count, &server).wait();
+        assert_eq!(done.code, Some(0), "{done:?}");
+    };
+    run(200);
+    thread::sleep(BUSY);
+    run(50);
+    consumer.0.signal("TERM");
+    assert_eq!(consumer.0.wait().code, Some(0));
+    assert_eq!(jobs(influx), 250.0);
+    // Each of the two asks what the server is, and how long to wait.
+    let refused = refused.load(Ordering::Relaxed);
+    assert!((1..=6).contains(&refused), "{refused} writes in vain");
+}
+
+/// Head and body of a request.
+fn read_request(client: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+    let (mut head, mut length) = (String::new(), 0);
+    while !head.ends_with("\r\n\r\n") {
+        let start = head.len();
+        if client.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+        let header = head[start..].to_ascii_lowercase();
+        if let Some(value) = header.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    client.read_exact(&mut body).ok()?;
+    Some((head, body))
+}
+
+/// Address of a server that answers each request as `answer` does, and then closes its connection.
+fn serve(answer: impl Fn(&str, &[u8], &mut TcpStream) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, answer) = (BufReader::new(client.unwrap()), Arc::clone(&answer));
+            thread::spawn(move || {
+                if let Some((head, body)) = read_request(&mut client) {
+                    answer(&head, &body, client.get_mut());
+                }
+            });
+        }
+    });
+    format!("http://{address}")
 }
 
 /// Address of a server that takes every write and has no series to any question.
 fn forgetful() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let mut client = BufReader::new(client.unwrap());
-            let mut line = String::new();
-            let mut length = 0;
-            client.read_line(&mut line).unwrap();
-            let is_question = line.contains("/query?");
-            while !line.trim().is_empty() {
-                line.clear();
-                client.read_line(&mut line).unwrap();
-                let header = line.to_ascii_lowercase();
-                if let Some(value) = header.strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-            }
-            client.read_exact(&mut vec![0; length]).unwrap();
-            let answer = match is_question {
-                true => {
-                    "200 OK\r\nContent-Length: 36\r\nConnection: close\r\n\r\n{\"results\":[{\"statement_id\":0}]}    "
-                }
-                false => "204 No Content\r\nConnection: close\r\n\r\n",
-            };
-            let client = client.get_mut();
-            client
-                .write_all(format!("HTTP/1.1 {answer}").as_bytes())
-                .unwrap();
+    serve(|head, _, client| {
+        let answer: &[u8] = if head.contains("/query?") {
+            b"HTTP/1.1 200 OK\r\nContent-Length: 36\r\nConnection: close\r\n\r\n{\"results\":[{\"statement_id\":0}]}    "
+        } else {
+            b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
+        };
+        client.write_all(answer).unwrap();
+    })
+}
+
+/// How long a server is too busy, and says so.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Address of a server that passes everything on to `url`, but is too busy from the first write on;
+/// and how many writes it has refused.
+fn busy_at_first(url: &str) -> (String, Arc<AtomicU64>) {
+    let to = url.strip_prefix("http://").unwrap().to_owned();
+    let (first, refused) = (OnceLock::new(), Arc::new(AtomicU64::new(0)));
+    let count = Arc::clone(&refused);
+    let url = serve(move |head, body, client| {
+        let is_write = head.lines().next().unwrap().contains("/write?");
+        if is_write && first.get_or_init(Instant::now).elapsed() < BUSY {
+            count.fetch_add(1, Ordering::Relaxed);
+            let answer = format!(
+                "HTTP/1.1 429 Too Many Requests\r\nRetry-After: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                BUSY.as_secs()
+            );
+            client.write_all(answer.as_bytes()).unwrap();
+            return;
         }
+        let mut server = TcpStream::connect(&to).unwrap();
+        let head = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+        server.write_all(&[head.as_bytes(), body].concat()).unwrap();
+        pass(server, client.try_clone().unwrap(), Duration::ZERO);
     });
-    format!("http://{address}")
+    (url, refused)
 }
 
 /// Address of a server that passes everything on to `url`, and holds back what that says for ten seconds.
