@@ -7,7 +7,7 @@
 #   setup.sh --factor       also what factoring is checked against and compared with: gp, PARI's calculator
 #   setup.sh --ecm          the same, and GMP-ECM, which curves are compared with
 #   setup.sh --peers        also the pools that ours is compared with: Ray, Celery and Dask, in a Python of their own
-#   setup.sh --influxdb2    also InfluxDB 2, made with Go, for the tests of metrics: some ten minutes
+#   setup.sh --influxdb2    also InfluxDB 2 (--influxdb1: a newer 1.x), made with Go, for the tests of metrics: some ten minutes
 #   setup.sh --dashboards   also what makes the dashboards: Grafana's SDK
 #   setup.sh --docker       also what runs the containers without a Docker of one's own: an engine, Compose, Buildx
 #   setup.sh --fuzz         also what builds the fuzz targets: a C++ compiler
@@ -17,7 +17,7 @@ set -euo pipefail
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-dev='' dashboards='' tests='' metrics='' docker='' factor='' ecm='' peers='' fuzz='' browser='' influxdb2=''
+dev='' dashboards='' tests='' metrics='' docker='' factor='' ecm='' peers='' fuzz='' browser='' influxdb=''
 case ${1-} in
 '') ;;
 --dev) dev=yes dashboards=yes ;;
@@ -28,10 +28,10 @@ case ${1-} in
 --factor) factor=yes ;;
 --ecm) factor=yes ecm=yes ;;
 --peers) peers=yes ;;
---influxdb2) influxdb2=yes ;;
+--influxdb[12]) influxdb=$1 ;;
 --docker) docker=yes ;;
 --fuzz) fuzz=yes ;;
-*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --test-all | --factor | --ecm | --peers | --influxdb2 | --dashboards | --docker | --fuzz | --dev]" ;;
+*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --test-all | --factor | --ecm | --peers | --influxdb1 | --influxdb2 | --dashboards | --docker | --fuzz | --dev]" ;;
 esac
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -337,4 +337,4 @@ if [[ $docker ]] && ! { docker_plugin compose && docker_plugin buildx; }; then
 	fi
 fi
 
-[[ ! $influxdb2 ]] || { build --package primepool-sandbox && "$PRIMEPOOL_RELEASE/sandbox" influxdb2 make; }
+[[ ! $influxdb ]] || { build --package primepool-sandbox && "$PRIMEPOOL_RELEASE/sandbox" "${influxdb#--}" make; }

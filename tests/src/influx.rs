@@ -56,7 +56,7 @@ impl Influx {
 
     /// Whether there is an InfluxDB 2; a line says so if not.
     pub fn is_2_made() -> bool {
-        let is_made = InfluxDb2::is_made();
+        let is_made = InfluxDb2::program().is_some();
         if !is_made {
             eprintln!("there is no InfluxDB 2 here: infra/local/setup.sh --influxdb2 makes it");
         }

@@ -21,7 +21,7 @@ use crate::{
     http::Reply,
     influxdb::InfluxDb,
     influxdb_2::InfluxDb2,
-    influxdb_2_program, keeper,
+    influxdb_program, keeper,
     process::{self, ProcessId},
     run,
     server::Lifetime,
@@ -58,6 +58,7 @@ enum Verb {
     Cluster(ClusterVerb),
     /// InfluxDB 1.x. DIR gets influx-url and influx-token
     #[command(subcommand)]
+    #[command(alias = "influxdb1")]
     Influxdb(InfluxVerb),
     /// InfluxDB 2. DIR gets influx-url and operator-, writer-, reader- and producer-token
     #[command(subcommand)]
@@ -170,6 +171,9 @@ enum ClusterVerb {
 
 #[derive(Debug, Subcommand)]
 enum InfluxVerb {
+    /// Make a newer program than distributions have from its published module, with Go: some ten
+    /// minutes. The variable PRIMEPOOL_INFLUXD, with its path, makes servers of it
+    Make,
     /// Start a server with its data in DIR, or again on the same data
     Start {
         dir: PathBuf,
@@ -372,6 +376,7 @@ impl ClusterVerb {
 impl InfluxVerb {
     fn act(self) -> Result<()> {
         match self {
+            Self::Make => make(influxdb_program::ONE),
             Self::Start { dir, until } => {
                 let influxdb = InfluxDb::start(&dir, &until.lifetime(&dir)?)?;
                 if until.owner.is_some() {
@@ -414,7 +419,7 @@ impl InfluxVerb {
 impl Influx2Verb {
     fn act(self) -> Result<()> {
         match self {
-            Self::Make => print(&influxdb_2_program::make()?.display().to_string()),
+            Self::Make => make(influxdb_program::TWO),
             Self::Start { dir, until } => {
                 let influxdb = InfluxDb2::start(&dir, &until.lifetime(&dir)?)?;
                 until.begin(|| influxdb.release())
@@ -449,6 +454,11 @@ impl DockerVerb {
             }
         }
     }
+}
+
+/// Makes a program, and prints where it is.
+fn make(release: influxdb_program::Release) -> Result<()> {
+    print(&release.make()?.display().to_string())
 }
 
 /// Prints what a database answered.

@@ -10,6 +10,7 @@ use crate::{
     error::{Result, failed, file_error, usage},
     files::write_private,
     http::{Reply, http, percent_encode},
+    influxdb_program::ONE,
     launch::Launch,
     ports::Ports,
     random::random_hex,
@@ -63,6 +64,13 @@ impl InfluxDb {
     #[must_use]
     pub fn is_installed() -> bool {
         find().is_ok()
+    }
+
+    /// A newer program than distributions have, if it was made: `sandbox influxdb make`. The variable
+    /// `PRIMEPOOL_INFLUXD` makes servers of it.
+    #[must_use]
+    pub fn newer() -> Option<PathBuf> {
+        ONE.program()
     }
 
     /// Only the first user can be made without one. Should another user of this machine have been

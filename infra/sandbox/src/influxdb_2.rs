@@ -1,6 +1,9 @@
 //! A private InfluxDB 2: ports, set-up, tokens and data of its own.
 
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 
@@ -8,7 +11,7 @@ use crate::{
     error::{Error, Result, failed},
     files::write_private,
     http::{Credentials, Reply, http, http_with, percent_encode},
-    influxdb_2_program::program,
+    influxdb_program::TWO,
     launch::Launch,
     ports::Ports,
     random::random_hex,
@@ -78,10 +81,10 @@ impl InfluxDb2 {
         Servers::at(dir).map(|servers| Self { servers })
     }
 
-    /// Whether it was made: `sandbox influxdb2 make`.
+    /// Its program, if there is one: `sandbox influxdb2 make`.
     #[must_use]
-    pub fn is_made() -> bool {
-        program().is_ok()
+    pub fn program() -> Option<PathBuf> {
+        program().ok()
     }
 
     /// The first set-up, which only the first one to ask for it can do, and a token for each role.
@@ -187,6 +190,17 @@ impl InfluxDb2 {
             reply.body
         )))
     }
+}
+
+/// The program: the one that the variable `PRIMEPOOL_INFLUXD_2` names, or the one that was made.
+fn program() -> Result<PathBuf> {
+    let named = env::var_os("PRIMEPOOL_INFLUXD_2").map(PathBuf::from);
+    let path = named
+        .filter(|path| path.is_file())
+        .or_else(|| TWO.program());
+    path.ok_or_else(|| {
+        failed("there is no InfluxDB 2: make it with infra/local/setup.sh --influxdb2")
+    })
 }
 
 /// What a server made, as JSON.

@@ -16,7 +16,7 @@ mod files;
 mod http;
 mod influxdb;
 mod influxdb_2;
-mod influxdb_2_program;
+mod influxdb_program;
 mod keeper;
 mod kinds;
 mod launch;

@@ -186,6 +186,30 @@ pub(crate) fn too_busy(influx: &Influx) {
     assert!((1..=6).contains(&refused), "{refused} writes in vain");
 }
 
+#[test]
+fn a_server_that_keeps_nothing_is_told_of() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    let done = producer(
+        dir.path(),
+        &broker,
+        50,
+        &server(dir.path(), &forgetful(), "t"),
+    )
+    .wait();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stderr.contains("held=0 done=50"), "{}", done.stderr);
+    assert!(done.stderr.contains("--influx-bucket"), "{}", done.stderr);
+    // A server that has them all gives no reason to warn.
+    let (dir, influx) = (tempdir().unwrap(), Influx::private());
+    let server = server(dir.path(), &influx.url, &influx.token);
+    let done = producer(dir.path(), &broker, 50, &server).wait();
+    assert!(!done.stderr.contains(" WARN "), "{}", done.stderr);
+    assert!(done.stdout.contains("read back from"), "{done:?}");
+    let summary = Results::read(dir.path()).summary;
+    assert_eq!(summary["influxdb"]["points"], summary["units"], "{summary}");
+}
+
 /// Head and body of a request.
 fn read_request(client: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
     let (mut head, mut length) = (String::new(), 0);

@@ -5,6 +5,7 @@ mod compare;
 mod compose;
 mod dashboard;
 mod experiment;
+mod influxdb_1;
 mod influxdb_2;
 mod proofs;
 mod protocol;

@@ -1,8 +1,8 @@
-//! The program of InfluxDB 2: where it is, and how Go makes it from its published module. Neither
-//! its source nor the program is part of the repository.
+//! Programs of InfluxDB that no distribution has: where they are, and how Go makes them from their
+//! published modules. Neither their sources nor the programs are part of the repository.
 
 use std::{
-    env, fs,
+    fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -16,71 +16,76 @@ use crate::{
     tools::tools,
 };
 
-const MODULE: &str = "github.com/influxdata/influxdb/v2";
-const VERSION: &str = "2.7.12";
+/// A release of InfluxDB.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Release {
+    module: &'static str,
+    version: &'static str,
+}
+
+/// InfluxDB 2.
+pub(crate) const TWO: Release = Release {
+    module: "github.com/influxdata/influxdb/v2",
+    version: "2.7.12",
+};
+
+/// A newer InfluxDB 1.x than distributions have.
+pub(crate) const ONE: Release = Release {
+    module: "github.com/influxdata/influxdb",
+    version: "1.13.2",
+};
 
 /// The library for Flux is in Rust, denies warnings, and so does not compile with later compilers
 /// than its own. This is what its build calls in place of cargo.
 const LENIENT_CARGO: &str =
     "#!/bin/sh\nexec cargo \"$@\" --no-default-features --features flux/cffi\n";
 
-fn folder() -> PathBuf {
-    tools().join(format!("influxdb-{VERSION}"))
-}
-
-/// The program: the one that the variable `PRIMEPOOL_INFLUXD_2` names, or the one that was made.
-pub(crate) fn program() -> Result<PathBuf> {
-    let named = env::var_os("PRIMEPOOL_INFLUXD_2").map(PathBuf::from);
-    let path = named.unwrap_or_else(|| folder().join("influxd"));
-    path.is_file().then_some(path).ok_or_else(|| {
-        failed("there is no InfluxDB 2: make it with infra/local/setup.sh --influxdb2")
-    })
-}
-
-/// Makes the program, unless it is there: some ten minutes, and some gigabytes meanwhile, all in
-/// the folder of tools.
-///
-/// # Errors
-/// Go is missing or too old, a module cannot be had, or the build fails.
-pub(crate) fn make() -> Result<PathBuf> {
-    let folder = folder();
-    let program = folder.join("influxd");
-    if program.is_file() {
-        return Ok(program);
+impl Release {
+    fn folder(self) -> PathBuf {
+        tools().join(format!("influxdb-{}", self.version))
     }
-    make_private_dir(&tools())?;
-    let work = tempfile::Builder::new()
-        .prefix("influxdb-")
-        .tempdir_in(tools())
-        .map_err(file_error("make a folder in", tools()))?;
-    let build = Build(work.path());
-    let source = build.download()?;
-    build.go(
-        &source,
-        &[
-            "build",
-            "-o",
-            "../tools/pkg-config",
-            "github.com/influxdata/pkg-config",
-        ],
-    )?;
-    build.lenient_cargo()?;
-    build.go(
-        &source,
-        &[
-            "build",
-            "-ldflags=-s -w",
-            "-o",
-            "../made/influxd",
-            "./cmd/influxd",
-        ],
-    )?;
-    // Complete or not there: another one may have made it meanwhile.
-    let made = fs::rename(work.path().join("made"), &folder);
-    if made.is_err() && !program.is_file() {
-        made.map_err(file_error("make", &folder))?;
+
+    /// The program, if it was made.
+    pub(crate) fn program(self) -> Option<PathBuf> {
+        let program = self.folder().join("influxd");
+        program.is_file().then_some(program)
     }
-    Ok(program)
+
+    /// Makes the program, unless it is there: some ten minutes, and some gigabytes meanwhile, all in
+    /// the folder of tools.
+    ///
+    /// # Errors
+    /// Go is missing or too old, a module cannot be had, or the build fails.
+    pub(crate) fn make(self) -> Result<PathBuf> {
+        if let Some(program) = self.program() {
+            return Ok(program);
+        }
+        make_private_dir(&tools())?;
+        let work = tempfile::Builder::new()
+            .prefix("influxdb-")
+            .tempdir_in(tools())
+            .map_err(file_error("make a folder in", tools()))?;
+        let build = Build(work.path());
+        let source = build.download(self)?;
+        let helper = "github.com/influxdata/pkg-config";
+        build.go(&source, &["build", "-o", "../tools/pkg-config", helper])?;
+        build.lenient_cargo()?;
+        // The version is what it says of itself.
+        let flags = format!("-ldflags=-s -w -X main.version=v{}", self.version);
+        build.go(
+            &source,
+            &["build", &flags, "-o", "../made/influxd", "./cmd/influxd"],
+        )?;
+        // Complete or not there: another one may have made it meanwhile.
+        let made = fs::rename(work.path().join("made"), self.folder());
+        match self.program() {
+            Some(program) => Ok(program),
+            None => {
+                made.map_err(file_error("make", self.folder()))?;
+                Err(failed("the program that was made is gone"))
+            }
+        }
+    }
 }
 
 /// A build in a folder, which also has Go's caches.
@@ -110,15 +115,15 @@ impl Build<'_> {
 
     /// Downloads the module; where a copy is that may be written to, which makes it the main
     /// module, so that its replacements of others hold.
-    fn download(&self) -> Result<PathBuf> {
-        let module = format!("{MODULE}@v{VERSION}");
+    fn download(&self, Release { module, version }: Release) -> Result<PathBuf> {
+        let module = format!("{module}@v{version}");
         let output = self
             .command(self.0, &["mod", "download", "-json", &module])
             .stderr(Stdio::inherit())
             .output()
             .map_err(|error| {
                 failed(format!(
-                    "InfluxDB 2 is made with Go (go.dev), and there is none: {error}"
+                    "InfluxDB is made with Go (go.dev), and there is none: {error}"
                 ))
             })?;
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
