@@ -12,6 +12,8 @@ cd "$PRIMEPOOL_ROOT"
 # Compose reads nothing of the file without knowing where they are, also where they do not matter.
 grep -qs '^PRIMEPOOL_SECRETS=' .env || export PRIMEPOOL_SECRETS=${PRIMEPOOL_SECRETS:-./infra/compose/secrets}
 
+PORT_TAKEN="Is a port taken? PRIMEPOOL_AMQP_PORT and others in docker-compose.yml choose another"
+
 need_compose() {
 	command -v docker >/dev/null ||
 		die 2 "docker is missing: install Docker (docs.docker.com/engine/install, or Debian's docker.io) with its Compose plugin"
@@ -34,6 +36,30 @@ look_for_old_volumes() {
 	for volume in "${project}_influxdb" "${project}_grafana"; do
 		! docker volume inspect "$volume" >/dev/null 2>&1 ||
 			die 2 "volume $volume is from an earlier set-up, whose passwords are gone: put infra/compose/secrets back, or delete the data with docker volume rm $volume"
+	done
+}
+
+ask_influxdb() { # TOKEN PATH [JSON] → its answer; no command line shows the token
+	printf 'Authorization: Token %s' "$1" |
+		docker compose exec -T influxdb curl -fsS -H @- ${3:+-d "$3"} "http://localhost:8086/api/v2/$2" 2>&1
+}
+
+# It makes tokens itself, each for what its holder does and no more. One that it does not know (its data is new) is replaced.
+make_influxdb_tokens() {
+	local answer file holder org action actions operator bucket='buckets?name=primepool'
+	docker compose up -d --wait influxdb || die 3 "InfluxDB did not start: see above; $PORT_TAKEN"
+	operator=$(cat infra/compose/secrets/influxdb-token)
+	answer=$(ask_influxdb "$operator" "$bucket") || die 3 "InfluxDB does not answer: $answer"
+	[[ $answer =~ \"id\":\ *\"([0-9a-f]+)\".*\"orgID\":\ *\"([0-9a-f]+)\" ]] || die 3 "InfluxDB has no bucket primepool: $answer"
+	org="\"orgID\": \"${BASH_REMATCH[2]}\"" actions="{\"resource\": {\"type\": \"buckets\", \"id\": \"${BASH_REMATCH[1]}\", $org}, \"action\":"
+	for holder in consumer:write producer:'write read' grafana:read; do
+		file=infra/compose/secrets/${holder%%:*}-influxdb-token
+		[[ ! -s $file ]] || ! ask_influxdb "$(cat "$file")" "$bucket" >/dev/null || continue
+		action=$(printf ", $actions \"%s\"}" ${holder#*:})
+		answer=$(ask_influxdb "$operator" authorizations "{$org, \"description\": \"${holder%%:*}\", \"permissions\": [${action#, }]}") &&
+			[[ $answer =~ \"token\":\ *\"([^\"]+)\" ]] || die 3 "InfluxDB makes no token: $answer"
+		printf %s "${BASH_REMATCH[1]}" >"$file"
+		chmod 644 "$file"
 	done
 }
 
@@ -74,7 +100,8 @@ up() {
 	chmod -R a+rX infra/rabbitmq/primepool.conf infra/compose/rabbitmq.conf grafana/provisioning grafana/dashboards
 	# The image is made from the sources as they are; what has not changed comes from Docker's cache.
 	build_image
-	docker compose up -d "$@" || die 3 "not everything started: see above; docker compose logs SERVICE says more. Is a port taken? PRIMEPOOL_AMQP_PORT and others in docker-compose.yml choose another"
+	make_influxdb_tokens
+	docker compose up -d "$@" || die 3 "not everything started: see above; docker compose logs SERVICE says more. $PORT_TAKEN"
 	producer=$(docker compose ps --all --quiet producer)
 	if [[ $producer ]]; then
 		# Without the runs before: the container is started again by each `up`.

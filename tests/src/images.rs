@@ -8,6 +8,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use primepool_sandbox::InfluxDb2;
+
 use crate::{DockerEngine, workspace};
 
 const LABEL: &str = "primepool.stand-in";
@@ -87,10 +89,13 @@ impl Images<'_> {
             _ if name.starts_with("rabbitmq:4") => {
                 self.of_packages(name, "RabbitMQ of Debian 13", "rabbitmq", "trixie");
             }
-            _ if name.starts_with("influxdb:2") => {
-                let stand_in = "InfluxDB 1.6 of Debian 12, without authentication";
-                self.of_packages(name, stand_in, "influxdb", "bookworm");
-            }
+            _ if name.starts_with("influxdb:2") => match InfluxDb2::program() {
+                Some(program) => self.influxdb_2(name, &program),
+                None => {
+                    let stand_in = "InfluxDB 1.6 of Debian 12, without authentication";
+                    self.of_packages(name, stand_in, "influxdb", "bookworm");
+                }
+            },
             _ => return false,
         }
         true
@@ -160,6 +165,16 @@ impl Images<'_> {
             stand_in,
             &workspace().join("infra/testing/stand-ins").join(folder),
         );
+    }
+
+    /// The InfluxDB 2 that was made on this machine.
+    fn influxdb_2(&self, name: &str, program: &Path) {
+        self.ensure("debian:trixie-slim");
+        let context = self.work.join("influxdb-2");
+        let files = workspace().join("infra/testing/stand-ins/influxdb-2");
+        run(Command::new("cp").arg("-r").arg(files).arg(&context));
+        fs::copy(program, context.join("influxd")).unwrap();
+        self.build(name, "InfluxDB 2 as Go made it here", &context);
     }
 
     fn build(&self, name: &str, stand_in: &str, context: &Path) {

@@ -15,6 +15,7 @@ use rustls::{
     crypto::ring,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
+use serde_json::{Value, json};
 
 use crate::metrics::InfluxTarget;
 
@@ -46,7 +47,12 @@ pub(super) enum Mode {
 pub(super) enum Speaks {
     V1,
     V2,
+    /// As the documentation of InfluxDB 3 Core describes it: docs/METRICS.md has links.
+    V3,
 }
+
+/// A token of InfluxDB 3.
+const TOKEN_3: &str = "apiv3_s3cr3t";
 
 #[derive(Debug, Clone)]
 pub(super) struct Request {
@@ -132,7 +138,11 @@ impl TestServer {
 
     pub(super) fn target(&self, bucket: &str) -> InfluxTarget {
         let host = format!("http://{}", self.address);
-        InfluxTarget::new(&host, "o", bucket, "user:s3cr3t").unwrap()
+        let token = match self.state.speaks {
+            Speaks::V3 => TOKEN_3,
+            Speaks::V1 | Speaks::V2 => "user:s3cr3t",
+        };
+        InfluxTarget::new(&host, "o", bucket, token).unwrap()
     }
 
     pub(super) fn set(&self, mode: Mode) {
@@ -207,7 +217,7 @@ impl State {
 
     fn answer(&self, mode: &Mode, request: &Request) -> (u16, String, String) {
         let none = String::new;
-        let json = |status, text: &str| (status, none(), text.to_owned());
+        let text_of = |status, text: &str| (status, none(), text.to_owned());
         let path = request.path.split('?').next().unwrap();
         // As a proxy hands it on.
         let path = path.strip_prefix("/influx").unwrap_or(path);
@@ -215,32 +225,47 @@ impl State {
             let page = "<html><title>Please log in</title></html>";
             return (200, "Content-Type: text/html\r\n".into(), page.into());
         }
+        if self.speaks == Speaks::V3 && request.authorization != format!("Token {TOKEN_3}") {
+            return text_of(401, r#"{"error":"the request was not authenticated"}"#);
+        }
         match (self.speaks, path) {
+            (Speaks::V3, "/ping") => {
+                let version = "X-Influxdb-Version: 3.4.0\r\n".to_owned();
+                return (200, version, r#"{"version":"3.4.0"}"#.to_owned());
+            }
+            (Speaks::V3, "/query") => {
+                let answer = r#"{"results":[{"statement_id":0,"series":[
+                    {"name":"job","columns":["time","sum"],"values":[[0,300]]}]}]}"#;
+                return text_of(200, answer);
+            }
+            (Speaks::V3, "/api/v2/write") if request.body.is_empty() => {
+                return text_of(400, r#"{"error":"incoming write was empty"}"#);
+            }
             (Speaks::V1, "/ping") => {
                 return (204, "X-Influxdb-Version: 1.6.7~rc0\r\n".into(), none());
             }
             (Speaks::V2, "/ping") => return (204, none(), none()),
             (Speaks::V1, "/query") => {
                 if !*self.may_create.lock().unwrap() {
-                    return json(200, r#"{"results":[{"error":"not an admin"}]}"#);
+                    return text_of(200, r#"{"results":[{"error":"not an admin"}]}"#);
                 }
                 let name = request.body.split("%22").nth(1).unwrap();
                 self.buckets.lock().unwrap().push(name.to_owned());
-                return json(200, r#"{"results":[{"statement_id":0}]}"#);
+                return text_of(200, r#"{"results":[{"statement_id":0}]}"#);
             }
             (Speaks::V2, "/api/v2/orgs") => {
-                return json(200, r#"{"orgs":[{"id":"0a","name":"o"}]}"#);
+                return text_of(200, r#"{"orgs":[{"id":"0a","name":"o"}]}"#);
             }
             (Speaks::V2, "/api/v2/buckets") => {
                 if !*self.may_create.lock().unwrap() {
-                    return json(403, r#"{"code":"forbidden","message":"no"}"#);
+                    return text_of(403, r#"{"code":"forbidden","message":"no"}"#);
                 }
                 let name = request.body.split("\"name\":\"").nth(1).unwrap();
                 let name = name.split('"').next().unwrap().to_owned();
                 self.buckets.lock().unwrap().push(name);
-                return json(201, "{}");
+                return text_of(201, "{}");
             }
-            (Speaks::V1, "/write") | (Speaks::V2, "/api/v2/write") => {}
+            (Speaks::V1, "/write") | (Speaks::V2 | Speaks::V3, "/api/v2/write") => {}
             _ => return (404, none(), "404 page not found\n".into()),
         }
         if let Mode::Says(status, text, retry_after) = mode {
@@ -256,21 +281,22 @@ impl State {
         };
         let bucket = request.path.split(name).nth(1).unwrap();
         let bucket = bucket.split('&').next().unwrap().to_owned();
-        if !self.buckets.lock().unwrap().contains(&bucket) {
+        // InfluxDB 3 makes what is missing.
+        if self.speaks != Speaks::V3 && !self.buckets.lock().unwrap().contains(&bucket) {
             return match self.speaks {
-                Speaks::V1 => json(404, r#"{"error":"database not found: \"x\""}"#),
-                Speaks::V2 => json(
+                Speaks::V1 => text_of(404, r#"{"error":"database not found: \"x\""}"#),
+                Speaks::V2 | Speaks::V3 => text_of(
                     404,
                     r#"{"code":"not found","message":"bucket \"x\" not found"}"#,
                 ),
             };
         }
         let mut lines: Vec<String> = request.body.lines().map(str::to_owned).collect();
-        let all = lines.len();
+        let all = lines.clone();
         match mode {
-            Mode::AtMost(bytes) if request.body.len() > *bytes => return json(413, ""),
+            Mode::AtMost(bytes) if request.body.len() > *bytes => return text_of(413, ""),
             Mode::RefusesAll if lines.iter().any(|line| line.contains("bad")) => {
-                return json(
+                return text_of(
                     400,
                     r#"{"code":"invalid","message":"unable to parse 'x': bad"}"#,
                 );
@@ -278,12 +304,23 @@ impl State {
             Mode::RefusesLines => lines.retain(|line| !line.contains("bad")),
             _ => {}
         }
-        let dropped = all - lines.len();
+        let dropped = all.len() - lines.len();
         self.lines.lock().unwrap().extend(lines);
+        if dropped > 0 && self.speaks == Speaks::V3 {
+            let bad = all.iter().zip(1..).filter(|(line, _)| line.contains("bad"));
+            let data: Vec<Value> = bad
+                .map(|(line, number)| {
+                    json!({"original_line": line, "line_number": number, "error_message": "bad"})
+                })
+                .collect();
+            let error = "partial write of line protocol occurred";
+            let text = json!({"error": error, "data": data}).to_string();
+            return (400, none(), text);
+        }
         if dropped > 0 {
             let text =
                 format!("{{\"error\":\"partial write: field type conflict dropped={dropped}\"}}");
-            return json(400, &text);
+            return text_of(400, &text);
         }
         (204, none(), none())
     }

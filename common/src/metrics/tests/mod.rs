@@ -20,7 +20,7 @@ use tempfile::{TempDir, tempdir};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
-    InfluxTarget, MetricsWriter, Point, Source, Stats, WriterOptions,
+    InfluxTarget, MetricsReader, MetricsWriter, Point, Source, Stats, WriterOptions,
     test_server::{Mode, Speaks, TestServer},
 };
 

@@ -63,6 +63,36 @@ fn a_partial_write_counts_what_the_server_left_out() {
     assert_eq!(server.lines().len(), 990);
 }
 
+/// What is expected of InfluxDB 3 Core, which is not at hand.
+#[tokio::test]
+async fn influxdb_3_takes_points_names_the_bad_ones_and_answers_queries() {
+    let (server, dir) = (
+        TestServer::start(Speaks::V3, Mode::RefusesLines),
+        tempdir().unwrap(),
+    );
+    let target = server.target("not made yet");
+    let writer = MetricsWriter::start(&target, options(dir.path())).unwrap();
+    for number in 0..1000_u64 {
+        let name = if number % 100 == 0 { "bad" } else { "p" };
+        writer.write(&Point::new(name, number + 1).field("n", number));
+    }
+    let stats = writer.close(LONG);
+    assert_eq!((stats.refused, stats.written), (10, 991), "{stats:?}");
+    assert_eq!(server.lines().len(), 990);
+    let reader = MetricsReader::new(target).unwrap();
+    let series = reader.query("SELECT SUM(jobs) FROM job").await.unwrap();
+    assert_eq!(series[0].number("sum"), Some(300.0));
+    let address = format!("http://{}", server.address);
+    let stranger = InfluxTarget::new(&address, "o", "b", "apiv3_other").unwrap();
+    let refused = MetricsReader::new(stranger).unwrap().query("SELECT").await;
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .contains("not authenticated")
+    );
+}
+
 #[test]
 fn a_batch_that_is_too_large_is_divided() {
     let (server, dir) = (
