@@ -1,22 +1,16 @@
-"""The table and the plot of a benchmark.
+"""The table of a benchmark.
 
 usage: report.py FOLDER
 
-Reads FOLDER/records.tsv, which benches/primes.rs writes; prints the table, and writes it to FOLDER/primes.md and the plot to
-FOLDER/primes.svg.
+Reads FOLDER/records.tsv, which benches/primes.rs writes; prints the table, and writes it to FOLDER/primes.md. The
+picture is made by experiment/report.
 """
 
-import platform
 import re
 import statistics
 import sys
 from collections import defaultdict
 from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("svg")
-import matplotlib.pyplot as plt  # noqa: E402
 
 RIVALS = {
     "gmpy2.next_prime": "gmpy2.next_prime",
@@ -155,59 +149,12 @@ def lines(rows):
     yield from rows[1:]
 
 
-def processor():
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.machine()
-
-
-def plot(values, versions, path):
-    plt.rcParams.update({"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 11})
-    figure, axes = plt.subplots(figsize=(10, 5))
-    colours = {"ifma512": "#0b6e4f", "ifma256": "#2a9d74", "fma512": "#1d5f8a", "fma256": "#5fa8d3", "gmp": "#8d99a6"}
-    series = [
-        *((f"ours, {k}", f"Primepool, {k}", colours[k], "o" if k != "gmp" else "s", 2.2) for k in kernels(values)),
-        ("gmpy2.next_prime", "gmpy2.next_prime", "#c8553d", "^", 1.4),
-        ("mpz_nextprime", "mpz_nextprime, same GMP", "#e09f3e", "v", 1.4),
-        ("BN_generate_prime_ex", versions.get("BN_generate_prime_ex", "OpenSSL"), "#5c6b8a", "D", 1.4),
-        ("crypto-primes", "crypto-primes " + versions.get("crypto-primes", ""), "#8e5ea2", "x", 1.4),
-    ]
-    for what, label, colour, marker, width in series:
-        points = [(bits, at[what]) for bits, at in values.items() if at[what]]
-        if not points:
-            continue
-        x = [bits for bits, _ in points]
-        y = [statistics.median(v) for _, v in points]
-        below = [m - min(v) for m, (_, v) in zip(y, points)]
-        above = [max(v) - m for m, (_, v) in zip(y, points)]
-        axes.errorbar(
-            x, y, (below, above), label=label, color=colour, marker=marker, markersize=6, linewidth=width, capsize=3
-        )
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xticks(list(values), [str(bits) for bits in values])
-    axes.minorticks_off()
-    axes.set_xlabel("bits")
-    axes.set_ylabel("primes per second, one core")
-    axes.set_title("Random primes per second", loc="left", fontweight="bold")
-    axes.grid(True, which="major", color="#e3e3e3", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.text(0.99, 0.01, f"{processor()}; median and range", ha="right", fontsize=8, color="#777777")
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-
-
 def main():
     folder = Path(sys.argv[1])
     values, versions = read(folder / "records.tsv")
     text = "\n".join(table(values, versions))
     print(text)
     (folder / "primes.md").write_text(text + "\n")
-    plot(values, versions, folder / "primes.svg")
 
 
 main()

@@ -6,6 +6,7 @@ A driver gets its settings as one JSON document on standard input:
     cores           how many workers
     min_time_s      least seconds of a measurement of a rate
     round_trips     how many single tasks are timed
+    shares          files that take the processes of a node each, for a pool on several nodes; else empty
     started_ns      when the driver was started, nanoseconds since 1970
     amqp_url        the broker, for whoever needs one
 
@@ -146,6 +147,8 @@ def measure(pool, settings, batches):
         2 * settings["cores"],
         min_time,
     )
+    if settings["shares"]:
+        return {"startup_s": startup_s, "primes": primes}
     empty = rate(lambda count: flow(pool, pool.submit_empty, pool.empty_slice, count, is_nothing), 100, min_time)
     batched = rate(
         lambda count: flow(pool, pool.submit_batches, pool.batch_slice, count, is_complete), 2 * settings["cores"], min_time

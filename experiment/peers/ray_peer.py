@@ -10,6 +10,7 @@ os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 import ray  # noqa: E402
 from ray._private import services  # noqa: E402
+from ray.cluster_utils import Cluster  # noqa: E402
 
 import tasks  # noqa: E402
 from harness import BATCH, Pool, drive_pool  # noqa: E402
@@ -37,6 +38,13 @@ class RayPool(Pool):
 
     def __init__(self, settings, folder):
         stay_on_loopback()
+        self.start(settings, folder)
+        self.prime = ray.remote(num_cpus=1)(tasks.prime)
+        self.empty = ray.remote(num_cpus=1)(tasks.empty)
+        self.batch = ray.remote(num_cpus=1)(tasks.batch)
+        self.job = (settings["bits"], settings["seed"])
+
+    def start(self, settings, folder):
         ray.init(
             address="local",
             num_cpus=settings["cores"],
@@ -47,10 +55,6 @@ class RayPool(Pool):
             _node_ip_address=LOOPBACK,
             _temp_dir=folder,
         )
-        self.prime = ray.remote(num_cpus=1)(tasks.prime)
-        self.empty = ray.remote(num_cpus=1)(tasks.empty)
-        self.batch = ray.remote(num_cpus=1)(tasks.batch)
-        self.job = (settings["bits"], settings["seed"])
 
     def submit_primes(self, first, count):
         return [self.prime.remote(*self.job, job) for job in range(first, first + count)]
@@ -71,4 +75,43 @@ class RayPool(Pool):
         ray.shutdown()
 
 
-drive_pool(RayPool, f"{BATCH} calls in a task", "ray")
+class RayNodes(RayPool):
+    how = (
+        "nodes of Ray's cluster utility on one machine, each a raylet and its workers in a control group with a share of a core, num_cpus = 1; "
+        "the head's other servers and the client have what is left; tasks as on one machine"
+    )
+
+    def start(self, settings, folder):
+        # It notes its address in the folder that it would have by default.
+        os.makedirs(os.path.join(folder, "ray"), exist_ok=True)
+        self.cluster = Cluster()
+        for share in settings["shares"]:
+            node = self.cluster.add_node(
+                num_cpus=1,
+                include_dashboard=False,
+                object_store_memory=128 * MEGABYTE,
+                node_ip_address=LOOPBACK,
+                temp_dir=folder,
+            )
+            confine(node.all_processes["raylet"][0].process.pid, share)
+        ray.init(address=self.cluster.address, log_to_driver=False, _node_ip_address=LOOPBACK, _temp_dir=folder)
+
+    def stop(self):
+        super().stop()
+        self.cluster.shutdown()
+
+
+def confine(pid, share):
+    """Puts a process and what it has started in a control group; what it will start is there by itself."""
+    with open(share, "w") as group:
+        group.write(str(pid))
+    with open(f"/proc/{pid}/task/{pid}/children") as children:
+        for child in children.read().split():
+            confine(child, share)
+
+
+def make(settings, folder):
+    return (RayNodes if settings["shares"] else RayPool)(settings, folder)
+
+
+drive_pool(make, f"{BATCH} calls in a task", "ray")

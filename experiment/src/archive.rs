@@ -1,8 +1,5 @@
 //! An experiment as points: what its folder holds besides the runs, whose points the producers write themselves. They go to
-//! `metrics.lp` in the folder, and to InfluxDB where there is one, from which `experiment report --influx` reads them.
-//!
-//! A point has what was recorded as JSON, and of a measurement also the main figures as fields of their own. A field holds 64
-//! KiB, and a record of a thousand nodes is longer: the text goes on in the next one of [`JSON`].
+//! `metrics.lp` in the folder, and to InfluxDB where there is one, from which the report can be made too.
 
 use std::{path::Path, time::Duration};
 
@@ -14,28 +11,22 @@ use primepool_common::{
 };
 
 use crate::{
-    metrics_lp,
     process::SPOOL,
-    record::{Baseline, Record, Settings},
+    record::{Baseline, Outcome, Percentiles, Record, Settings},
 };
 
 /// The measurement of these points.
-pub(crate) const MEASUREMENT: &str = "experiment";
+const MEASUREMENT: &str = "experiment";
 
-/// Fields that hold the text, in their order.
-pub(crate) const JSON: [&str; 8] = [
-    "json", "json_1", "json_2", "json_3", "json_4", "json_5", "json_6", "json_7",
-];
-
-/// Most bytes of the text in one field.
-const PIECE: usize = 50_000;
+/// Their file in the folder of an experiment, as in that of a run.
+const FILE: &str = "metrics.lp";
 
 /// Longest time that the end waits for the server; what it has not taken by then stays on disk.
 const CLOSING: Duration = Duration::from_secs(10);
 
 /// What a point tells of an experiment; its tag `part`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+#[derive(Debug, Clone, Copy)]
+enum Part {
     /// [`Settings`]; what was written before belongs to an earlier experiment of the same name.
     Settings,
     /// [`Baseline`].
@@ -46,8 +37,7 @@ pub(crate) enum Part {
 
 impl Part {
     /// As the tag says it.
-    #[must_use]
-    pub(crate) fn as_str(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Settings => "settings",
             Self::Baseline => "baseline",
@@ -67,7 +57,7 @@ struct Environment {
 ///
 /// # Errors
 /// What it says cannot be used.
-pub(crate) fn influx() -> Result<InfluxArgs> {
+fn influx() -> Result<InfluxArgs> {
     Ok(Environment::try_parse_from(["experiment"])?.influx)
 }
 
@@ -84,8 +74,9 @@ impl Archive {
     /// # Errors
     /// The file cannot be written, or the environment names an InfluxDB that cannot be used.
     pub(crate) fn open(dir: &Path) -> Result<Self> {
-        let path = dir.join(metrics_lp::FILE);
-        let name = name(dir);
+        let path = dir.join(FILE);
+        let name = dir.file_name().unwrap_or(dir.as_os_str());
+        let name = name.to_string_lossy().into_owned();
         Ok(Self {
             file: LineProtocolFile::open(&path)
                 .with_context(|| format!("cannot write {}", path.display()))?,
@@ -99,8 +90,32 @@ impl Archive {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn settings(&mut self, settings: &Settings) -> Result<()> {
-        let text = serde_json::to_string(settings)?;
-        self.write(point(&self.name, Part::Settings), &text)
+        let list = |numbers: &[u32]| {
+            let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+            numbers.join(",")
+        };
+        let machine = &settings.machine;
+        let point = self
+            .point(Part::Settings)
+            .field("all_nodes", list(&settings.nodes))
+            .field("all_workers", list(&settings.workers))
+            .field("kind", settings.kind.as_str().to_owned())
+            .field("bits", u64::from(settings.bits))
+            .field("count", settings.count)
+            .field("repeat", u64::from(settings.repeat))
+            .field("seed", settings.seed.to_string())
+            .field("min_time_s", settings.min_time_s)
+            .field("cpus_per_node", settings.cpus_per_node.unwrap_or(f64::NAN))
+            .field("launcher", serde_json::to_string(&settings.launcher)?)
+            .field("is_elsewhere", settings.launcher.is_elsewhere())
+            .field("started_ms", settings.started_ms)
+            .field("processor", machine.processor.clone())
+            .field("cores", u64::from(machine.cores))
+            .field("memory_bytes", machine.memory_bytes)
+            .field("system", machine.system.clone())
+            .field("version", machine.version.clone())
+            .field("kernel", machine.kernel.clone());
+        self.write(&point)
     }
 
     /// Notes the ceiling.
@@ -108,10 +123,24 @@ impl Archive {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn baseline(&mut self, baseline: &Baseline) -> Result<()> {
-        let text = serde_json::to_string(baseline)?;
-        let point =
-            point(&self.name, Part::Baseline).field("primes_per_core_s", baseline.per_core());
-        self.write(point, &text)
+        let rates = |rates: &[f64]| {
+            let rates: Vec<String> = rates.iter().map(f64::to_string).collect();
+            rates.join(",")
+        };
+        let together = baseline.together.iter();
+        let together: Vec<String> = together
+            .map(|(nodes, all)| format!("{nodes}:{}", rates(all)))
+            .collect();
+        let point = self
+            .point(Part::Baseline)
+            .field("bits", u64::from(baseline.bits))
+            .field("seed", baseline.seed.to_string())
+            .field("share_cores", baseline.cores)
+            .field("threads", u64::from(baseline.threads))
+            .field("primes_per_core_s", baseline.per_core())
+            .field("rates", rates(&baseline.primes_per_s))
+            .field("together", together.join(";"));
+        self.write(&point)
     }
 
     /// Notes a measurement.
@@ -119,34 +148,60 @@ impl Archive {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn record(&mut self, record: &Record) -> Result<()> {
-        let text = serde_json::to_string(record)?;
-        let mut point = point(&self.name, Part::Record)
+        let mut point = self
+            .point(Part::Record)
             .tag("nodes", record.nodes.to_string())
             .tag("workers", record.workers.to_string())
-            .field("failed", record.figures().is_none());
-        if let Some(figures) = record.figures() {
-            point = point
-                .field("jobs", figures.jobs)
-                .field("jobs_per_s", figures.primes_per_s)
-                .field("elapsed_s", figures.elapsed_s)
-                .field("efficiency", figures.node_efficiency)
-                .field("joined_s", figures.joined_s)
-                .field("consumer_cpu_s", figures.consumer_cpu_s)
-                .field("producer_cpu_s", figures.producer_cpu_s)
-                .field("broker_cpu_s", figures.broker_cpu_s.unwrap_or(f64::NAN));
+            .field("failed", record.figures().is_none())
+            .field("repeat", u64::from(record.repeat))
+            .field("started_ms", record.started_ms);
+        match &record.outcome {
+            Outcome::Failed(reason) => point = point.field("reason", reason.clone()),
+            Outcome::Measured(figures) => {
+                let dispatch = Dispatch::of(&figures.jobs_by_node, record.nodes);
+                point = point
+                    .field("folder", figures.folder.clone())
+                    .field("jobs", figures.jobs)
+                    .field("jobs_per_s", figures.primes_per_s)
+                    .field("elapsed_s", figures.elapsed_s)
+                    .field("efficiency", figures.node_efficiency)
+                    .field("error_rate", figures.error_rate)
+                    .field("cpu_pct", figures.cpu_pct)
+                    .field("rss_bytes", figures.rss_bytes)
+                    .field("joined_s", figures.joined_s)
+                    .field("consumer_cpu_s", figures.consumer_cpu_s)
+                    .field("producer_cpu_s", figures.producer_cpu_s)
+                    .field("broker_cpu_s", figures.broker_cpu_s.unwrap_or(f64::NAN))
+                    .field("node_jobs_least", dispatch.least)
+                    .field("node_jobs_median", dispatch.median)
+                    .field("node_jobs_most", dispatch.most)
+                    .field("node_jobs_deviation", dispatch.deviation)
+                    .field("nodes_idle", dispatch.idle);
+                for (fields, all) in [
+                    (LATENCY, &figures.latency_ms),
+                    (QUEUE_WAIT, &figures.queue_wait_ms),
+                ] {
+                    for (field, value) in fields.into_iter().zip(values(all)) {
+                        point = point.field(field, value);
+                    }
+                }
+            }
         }
-        self.write(point, &text)
+        self.write(&point)
     }
 
-    fn write(&mut self, mut point: Point<'_>, text: &str) -> Result<()> {
-        for (key, piece) in JSON.into_iter().zip(pieces(text)) {
-            point = point.field(key, piece.to_owned());
-        }
-        self.server.write(&point);
+    fn point(&self, part: Part) -> Point<'static> {
+        Point::new(MEASUREMENT, unix_ns())
+            .tag("experiment", self.name.clone())
+            .tag("part", part.as_str())
+    }
+
+    fn write(&mut self, point: &Point<'_>) -> Result<()> {
+        self.server.write(point);
         self.file
-            .write(&point)
+            .write(point)
             .and_then(|()| self.file.flush())
-            .with_context(|| format!("cannot write {} of the experiment", metrics_lp::FILE))
+            .with_context(|| format!("cannot write {FILE} of the experiment"))
     }
 
     /// Sends the rest; how many points wait on disk for a server that did not take them. Blocks.
@@ -155,74 +210,70 @@ impl Archive {
     }
 }
 
-/// The name of the experiment in a folder.
-#[must_use]
-pub(crate) fn name(dir: &Path) -> String {
-    let name = dir.file_name().unwrap_or(dir.as_os_str());
-    name.to_string_lossy().into_owned()
+/// How evenly the jobs were handed out to the nodes.
+struct Dispatch {
+    least: u64,
+    median: u64,
+    most: u64,
+    /// Standard deviation, of the mean.
+    deviation: f64,
+    /// Nodes without any.
+    idle: u64,
 }
 
-fn point(name: &str, part: Part) -> Point<'static> {
-    Point::new(MEASUREMENT, unix_ns())
-        .tag("experiment", name.to_owned())
-        .tag("part", part.as_str())
-}
-
-/// A text in parts that are not too long each; it is ASCII or cut between characters.
-fn pieces(mut text: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    while !text.is_empty() {
-        let (piece, rest) = text.split_at(text.floor_char_boundary(PIECE));
-        pieces.push(piece);
-        text = rest;
+impl Dispatch {
+    fn of(jobs_by_node: &[(String, u64)], nodes: u32) -> Self {
+        let mut jobs: Vec<u64> = jobs_by_node.iter().map(|node| node.1).collect();
+        // A node that did nothing has not been heard of.
+        jobs.resize(jobs.len().max(nodes as usize).max(1), 0);
+        jobs.sort_unstable();
+        let count = jobs.len() as f64;
+        let mean = jobs.iter().sum::<u64>() as f64 / count;
+        let squares: f64 = jobs.iter().map(|jobs| (*jobs as f64 - mean).powi(2)).sum();
+        Self {
+            least: jobs[0],
+            median: jobs[jobs.len() / 2],
+            most: jobs[jobs.len() - 1],
+            deviation: (squares / count).sqrt() / mean.max(f64::MIN_POSITIVE),
+            idle: jobs.iter().filter(|jobs| **jobs == 0).count() as u64,
+        }
     }
-    pieces
 }
 
-// Records are read back with all that they hold, however many nodes there are.
-const _: () = assert!(JSON.len() * PIECE > 4096 * 64);
+/// Fields of percentiles, in the order of [`values`].
+type Fields = [&'static str; 5];
+
+const LATENCY: Fields = [
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "latency_p99_ms",
+    "latency_max_ms",
+    "latency_mean_ms",
+];
+
+const QUEUE_WAIT: Fields = [
+    "queue_wait_p50_ms",
+    "queue_wait_p95_ms",
+    "queue_wait_p99_ms",
+    "queue_wait_max_ms",
+    "queue_wait_mean_ms",
+];
+
+fn values(all: &Percentiles) -> [f64; 5] {
+    [all.p50, all.p95, all.p99, all.max, all.mean]
+}
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-    use serde::de::DeserializeOwned;
-
     use super::*;
-    use crate::record::Outcome;
-    use crate::report::tests::{figures, settings};
-
-    fn read<T: DeserializeOwned>(points: &[metrics_lp::Point], part: Part) -> T {
-        let has_part = |point: &&metrics_lp::Point| point.tag("part") == part.as_str();
-        let point = points.iter().find(has_part).unwrap();
-        serde_json::from_str(&point.texts(&JSON)).unwrap()
-    }
 
     #[test]
-    fn what_was_recorded_comes_back_from_its_points() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut figures = figures(2, 1, 0);
-        figures.jobs_by_node = (0..4096)
-            .map(|node| (format!("node-{node} \"λ\\"), u64::MAX))
-            .collect();
-        let record = Record {
-            nodes: 4096,
-            workers: 1,
-            repeat: 0,
-            started_ms: 1,
-            outcome: Outcome::Measured(Box::new(figures)),
-        };
-        let mut archive = Archive {
-            name: "x".to_owned(),
-            file: LineProtocolFile::open(&dir.path().join(metrics_lp::FILE)).unwrap(),
-            server: MetricsWriter::disabled(),
-        };
-        archive.settings(&settings()).unwrap();
-        archive.record(&record).unwrap();
-        assert_eq!(archive.close(), 0);
-        let points = metrics_lp::read(dir.path()).unwrap().unwrap();
-        assert_eq!(points.len(), 2);
-        assert_eq!(read::<Settings>(&points, Part::Settings), settings());
-        assert_eq!(read::<Record>(&points, Part::Record), record);
-        assert_eq!(points[1].number("elapsed_s"), Some(10.0));
+    fn a_node_without_jobs_counts() {
+        let jobs = [("a".to_owned(), 3), ("b".to_owned(), 3)];
+        let dispatch = Dispatch::of(&jobs, 3);
+        assert_eq!((dispatch.least, dispatch.median, dispatch.most), (0, 3, 3));
+        assert_eq!(dispatch.idle, 1);
+        assert!((dispatch.deviation - 0.5_f64.sqrt()).abs() < 1e-12);
+        assert_eq!(Dispatch::of(&[], 1).idle, 1);
     }
 }

@@ -1,43 +1,113 @@
-//! The ceiling: the jobs of a seeded run in a bare loop of the engine, without a broker, on the cores that a node may use.
+//! The ceiling: the jobs of a seeded run in a bare loop, without a broker, on the cores that a node may use.
 
 use std::{
     collections::BTreeMap,
+    hint::black_box,
+    ops::Range,
     process::{Child, Stdio},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
+use clap::Args;
+use primepool_common::message::HexInteger;
 use primepool_engine::{Cancel, Engine, Form, Stream, estimate};
+use primepool_factor::{Factorizer, Limits, expected_seconds};
+use primepool_producer::request::Semiprimes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     launcher::Place,
     machine,
-    record::{Baseline, Settings},
+    record::{Baseline, Kind, Settings},
     share::Share,
 };
 
-/// Primes per second of `threads` threads that take the jobs of a seeded run in turns, for about so long.
+/// Seconds of work that a unit holds.
+const UNIT_S: f64 = 0.2;
+
+/// Most integers that are made for a loop that factors.
+const MOST_PRODUCTS: u64 = 50_000;
+
+/// What a bare loop does.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Loop {
+    #[arg(long, value_enum)]
+    pub(crate) kind: Kind,
+    #[arg(long)]
+    pub(crate) bits: u32,
+    #[arg(long)]
+    pub(crate) seed: u64,
+}
+
+/// Jobs per second of `threads` threads that take the jobs of a seeded run in turns, for about so long.
 ///
 /// # Errors
 /// The engine does not do primes of this size.
-pub(crate) fn bare_loop(bits: u32, seed: u64, threads: u32, time: Duration) -> Result<f64> {
-    // As many at a time as a unit holds, so that a kernel that works on several jobs at once is not held back.
+pub(crate) fn bare_loop(what: Loop, threads: u32, time: Duration) -> Result<f64> {
+    let Loop { kind, bits, seed } = what;
     let kernel = machine::kernel()?;
-    let each = estimate::seconds(Form::Prime, bits, Some(kernel));
-    let batch = ((0.2 / each) as u64).clamp(1, 50_000);
+    match kind {
+        Kind::Prime => {
+            let each = estimate::seconds(Form::Prime, bits, Some(kernel));
+            rate(threads, time, each, || {
+                let mut engine = Engine::with_kernel(kernel)?;
+                Ok(move |jobs: Range<u64>| {
+                    let mut streams: Vec<_> = jobs.map(|job| Stream::seeded(seed, job)).collect();
+                    let mut found = |_, found| drop(black_box(found));
+                    engine.primes(Form::Prime, bits, &mut streams, &Cancel::new(), &mut found)?;
+                    Ok(())
+                })
+            })
+        }
+        Kind::Factor => {
+            let each = expected_seconds(bits);
+            let count = time.as_secs_f64() * f64::from(threads) / each;
+            let all = Semiprimes {
+                count: (count as u64).clamp(16, MOST_PRODUCTS),
+                bits,
+                seed: Some(seed),
+            };
+            let mut products = Vec::new();
+            let keep = |n: HexInteger| {
+                products.push(n.0);
+                Ok(())
+            };
+            all.make(keep).map_err(Error::msg)?;
+            rate(threads, time, each, || {
+                let mut factorizer = Factorizer::with_kernel(kernel);
+                let products = &products;
+                Ok(move |jobs: Range<u64>| {
+                    // Should they not suffice, they come again.
+                    let product = |job| products[(job % products.len() as u64) as usize].clone();
+                    let numbers: Vec<_> = jobs.map(product).collect();
+                    let mut found = |_, found| drop(black_box(found));
+                    let (limits, cancel) = (Limits::default(), Cancel::new());
+                    factorizer.factor_many(&numbers, &limits, &cancel, &mut |_| (), &mut found)?;
+                    Ok(())
+                })
+            })
+        }
+    }
+}
+
+/// Jobs per second of threads that each do with jobs what one that `worker` gives does. It gets as many at a time as a unit holds, so that
+/// a kernel that works on several jobs at once is not held back.
+fn rate<W: FnMut(Range<u64>) -> Result<()>>(
+    threads: u32,
+    time: Duration,
+    seconds_each: f64,
+    worker: impl Fn() -> Result<W> + Sync,
+) -> Result<f64> {
+    let batch = ((UNIT_S / seconds_each) as u64).clamp(1, 50_000);
     let (next, done, start) = (AtomicU64::new(0), AtomicU64::new(0), Instant::now());
     let work = || -> Result<f64> {
-        let mut engine = Engine::with_kernel(kernel)?;
+        let mut work = worker()?;
         while start.elapsed() < time {
             let first = next.fetch_add(batch, Relaxed);
-            let mut streams: Vec<_> = (first..first + batch)
-                .map(|job| Stream::seeded(seed, job))
-                .collect();
-            let mut found = |_, found| drop(std::hint::black_box(found));
-            engine.primes(Form::Prime, bits, &mut streams, &Cancel::new(), &mut found)?;
+            work(first..first + batch)?;
             done.fetch_add(batch, Relaxed);
         }
         Ok(start.elapsed().as_secs_f64())
@@ -61,7 +131,7 @@ pub(crate) fn bare_loop(bits: u32, seed: u64, threads: u32, time: Duration) -> R
 /// What the bare loop prints when it is a process of its own.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Measured {
-    /// Primes per second of all threads.
+    /// Jobs per second of all threads.
     pub primes_per_s: f64,
     /// Threads that it had.
     pub threads: u32,
@@ -109,6 +179,7 @@ fn together(settings: &Settings, loops: u32, time: Duration) -> Result<Measured>
     let own = std::env::current_exe().context("cannot find out where this program is")?;
     let mut args = vec![
         "bare-loop".to_owned(),
+        format!("--kind={}", settings.kind.as_str()),
         format!("--bits={}", settings.bits),
         format!("--seed={}", settings.seed),
         format!("--min-time={}ms", time.as_millis()),

@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use primepool_common::cli::duration;
 
 use crate::{
+    baseline::Loop,
+    record::Kind,
     span::{Numbers, numbers},
     system::System,
 };
@@ -17,12 +19,12 @@ Examples:
   experiment run --nodes 1..3 --launcher docker --cpus-per-node 0.5 containers of the image that docker compose builds
   experiment run --nodes 1..3 --hosts a,b,c --launcher 'ssh {host} consumer --amqp-url-file -'      machines of their own
   experiment run --resume runs/experiment-20261124-101500           go on with one that was interrupted
-  experiment report runs/experiment-20261124-101500                 figures, tables and report.html, from what is there
-  experiment report experiment-20261124-101500 --influx             the same from InfluxDB, anywhere
+  experiment run --nodes 1 --workers 1,2 --kind factor --bits 128   the same for factoring
   experiment baseline runs/experiment-20261124-101500               measure the ceiling again
   experiment compare --repeat 5                                     beside Ray, Celery and Dask, in one run
 
-The broker is that of PRIMEPOOL_AMQP_URL; make experiment starts one of its own.
+The broker is that of PRIMEPOOL_AMQP_URL; make experiment starts one of its own, and makes the report afterwards, as
+infra/local/experiment.sh report DIR does at any time.
 
 Exit status: 0 done, 1 some measurements failed, 2 wrong usage, 130 interrupted.";
 
@@ -37,10 +39,8 @@ pub struct Cli {
 /// What `experiment` does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Measure every pair of numbers of nodes and workers, and write the report
+    /// Measure every pair of numbers of nodes and workers
     Run(Box<RunArgs>),
-    /// Write figures, tables and report.html from what has been measured
-    Report(ReportArgs),
     /// Measure the ceiling of an experiment again: the same jobs in a bare loop, without a broker
     Baseline(BaselineArgs),
     /// Measure Primepool, Ray, Celery and Dask side by side, on the same work
@@ -61,9 +61,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "LIST", default_value = "1", value_parser = numbers)]
     pub workers: Numbers,
 
-    /// Bits of each prime
-    #[arg(long, value_name = "BITS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..=16_384))]
-    pub bits: u32,
+    /// What the jobs are: primes to find, or products of two primes to factor
+    #[arg(long, value_name = "KIND", value_enum, default_value = "prime")]
+    pub kind: Kind,
+
+    /// Bits of each prime, or of each number to factor [default: 1024, with --kind factor 128]
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u32).range(2..=16_384))]
+    pub bits: Option<u32>,
 
     /// Least number of jobs of a measurement; it grows until --min-time is reached
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
@@ -121,24 +125,8 @@ pub struct RunArgs {
     pub dir: Option<PathBuf>,
 
     /// Go on with the experiment in DIR, with its settings; measurements that failed are taken again
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["dir", "nodes", "workers", "bits", "count", "repeat", "seed", "min_time", "cpus_per_node", "launcher", "hosts", "image", "docker_options"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["dir", "nodes", "workers", "kind", "bits", "count", "repeat", "seed", "min_time", "cpus_per_node", "launcher", "hosts", "image", "docker_options"])]
     pub resume: Option<PathBuf>,
-}
-
-/// Options of `experiment report`.
-#[derive(Debug, Args)]
-pub struct ReportArgs {
-    /// Folder of the experiment; with --influx its name there, which is that of the folder
-    #[arg(value_name = "EXPERIMENT")]
-    pub dir: PathBuf,
-
-    /// Read it from the InfluxDB that INFLUX_HOST, INFLUX_TOKEN, INFLUX_ORG and INFLUX_BUCKET name, in place of the folder
-    #[arg(long)]
-    pub influx: bool,
-
-    /// Folder for the report [default: report in the experiment's; with --influx EXPERIMENT-report]
-    #[arg(long, value_name = "DIR")]
-    pub output: Option<PathBuf>,
 }
 
 /// Options of `experiment baseline`.
@@ -152,7 +140,8 @@ const COMPARE_EXAMPLES: &str = "\
 Examples:
   make compare                                          the broker and the other pools are seen to
   experiment compare --bits 2048 --min-time 10s
-  experiment compare --systems primepool,celery --json
+  experiment compare --systems primepool,celery
+  experiment compare --nodes 1..6 --cpus-per-node 0.25              Primepool and Ray's own cluster on 1 to 6 nodes of this machine
 
 Python with the other pools in it is made by infra/local/setup.sh --peers.
 
@@ -162,14 +151,18 @@ Exit status: 0 done, 1 a system failed (the table says why), 2 wrong usage, 3 br
 #[derive(Debug, Args)]
 #[command(after_help = COMPARE_EXAMPLES)]
 pub struct CompareArgs {
-    /// The pools to measure, each alone; with them always a bare loop of the engine and one of gmpy2
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "primepool,ray,celery,dask"
-    )]
+    /// The pools to measure, each alone; with them always a bare loop of the engine and one of gmpy2 [default: primepool,ray,celery,dask; with
+    /// --nodes primepool,ray, which are the two that it can do]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub systems: Vec<System>,
+
+    /// Numbers of nodes, each with one worker, in place of one node with the whole machine: throughput only
+    #[arg(long, value_name = "LIST", value_parser = numbers, requires = "cpus_per_node")]
+    pub nodes: Option<Numbers>,
+
+    /// Cores that each node may use, by a control group
+    #[arg(long, value_name = "CORES", value_parser = cores, requires = "nodes")]
+    pub cpus_per_node: Option<f64>,
 
     /// Bits of each prime
     #[arg(long, value_name = "BITS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..=16_384))]
@@ -204,22 +197,16 @@ pub struct CompareArgs {
     #[arg(long, value_name = "PID", env = "PRIMEPOOL_BROKER_PID")]
     pub broker_pid: Option<u32>,
 
-    /// Folder for figures, table, picture and page [default: runs/compare-<time>]
+    /// Folder for what is measured [default: runs/compare-<time>]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-
-    /// Print all figures as JSON in place of the table
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Options of the bare loop.
 #[derive(Debug, Args)]
 pub struct BareLoopArgs {
-    #[arg(long)]
-    pub(crate) bits: u32,
-    #[arg(long)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) what: Loop,
     /// As many as there are cores without it.
     #[arg(long)]
     pub(crate) threads: Option<u32>,

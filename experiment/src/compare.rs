@@ -6,26 +6,24 @@
 //!     ├── driver: a Python program for each of the others (experiment/peers), settings in, figures out
 //!     └── the two ceilings: a bare loop of the engine, and one of gmpy2
 //!   processes: who belongs to the system that runs, and its memory
-//!   figures: medians, and ratios within a round ──▶ table, bars, page
+//!   figures ──▶ compare.json, of which experiment/report makes table, pictures and page
 //! ```
 
-pub(crate) mod bars;
 pub(crate) mod driver;
 pub(crate) mod figures;
-pub(crate) mod page;
 pub(crate) mod primepool;
 pub(crate) mod processes;
-pub(crate) mod table;
 
 use crate::system::System;
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Error, Result, bail};
-use primepool_common::{broker::BrokerError, clock::unix_time, exit::Exit, output::print};
+use primepool_common::{
+    broker::BrokerError, clock::unix_time, exit::Exit, message::JobKind, output::print,
+};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
@@ -36,11 +34,12 @@ use self::{
     processes::Watch,
 };
 use crate::{
-    baseline, cli, machine,
+    baseline::{self, Loop},
+    cli, machine,
     process::{Stop, programs},
     queue::JobsQueue,
-    record,
-    report::png::Painter,
+    record::{self, Kind},
+    share::Share,
     terminal::{complain, new_folder},
 };
 
@@ -70,8 +69,9 @@ fn folder(args: &cli::CompareArgs) -> Result<PathBuf> {
     fs::canonicalize(&dir).with_context(|| dir.display().to_string())
 }
 
-/// Systems in the order in which they are measured: shuffled in each round, so that drift of the machine favours nobody.
-fn order(systems: &[System], rounds: u32, seed: u64) -> Vec<(u32, System)> {
+/// Systems, each on so many nodes, in the order in which they are measured: shuffled in each round, so that drift of the machine favours
+/// nobody.
+fn order(systems: &[(System, u32)], rounds: u32, seed: u64) -> Vec<(u32, System, u32)> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut order = Vec::new();
     for round in 0..rounds {
@@ -80,20 +80,51 @@ fn order(systems: &[System], rounds: u32, seed: u64) -> Vec<(u32, System)> {
         for last in (1..systems.len()).rev() {
             systems.swap(last, (random.next_u64() % (last as u64 + 1)) as usize);
         }
-        order.extend(systems.into_iter().map(|system| (round, system)));
+        order.extend(
+            systems
+                .into_iter()
+                .map(|(system, nodes)| (round, system, nodes)),
+        );
     }
     order
 }
 
-fn rounds(args: &cli::CompareArgs, dir: &Path, stop: &Stop) -> Result<Exit> {
-    let programs = programs()?;
-    let queue = JobsQueue::from_environment()?;
-    queue.is_free()?;
-    let mut systems: Vec<System> = args.systems.clone();
-    systems.push(System::Engine);
-    systems.push(System::Gmpy2);
+/// What is to be measured: each pool on the whole machine with the two ceilings, or some of them on numbers of nodes.
+///
+/// # Errors
+/// A pool is asked for that is not measured on nodes, for people.
+fn systems(args: &cli::CompareArgs) -> Result<Vec<(System, u32)>> {
+    let on_nodes = [System::Primepool, System::Ray];
+    let mut systems = match (args.systems.is_empty(), &args.nodes) {
+        (false, _) => args.systems.clone(),
+        (true, Some(_)) => on_nodes.to_vec(),
+        (true, None) => vec![System::Primepool, System::Ray, System::Celery, System::Dask],
+    };
+    let numbers = match &args.nodes {
+        Some(numbers) => {
+            if let Some(other) = systems.iter().find(|system| !on_nodes.contains(system)) {
+                bail!(
+                    "{} is not measured on nodes: leave it out of --systems",
+                    other.name()
+                );
+            }
+            numbers.0.clone()
+        }
+        None => {
+            systems.extend([System::Engine, System::Gmpy2]);
+            vec![1]
+        }
+    };
     systems.sort_unstable();
     systems.dedup();
+    let on = |system| numbers.iter().map(move |&nodes| (system, nodes));
+    Ok(systems.into_iter().flat_map(on).collect())
+}
+
+fn rounds(args: &cli::CompareArgs, dir: &Path, stop: &Stop) -> Result<Exit> {
+    let programs = programs()?;
+    let queue = JobsQueue::from_environment(JobKind::Prime)?;
+    queue.is_free()?;
     let mut comparison = Comparison {
         settings: Settings {
             bits: args.bits,
@@ -102,13 +133,12 @@ fn rounds(args: &cli::CompareArgs, dir: &Path, stop: &Stop) -> Result<Exit> {
             min_time_s: args.min_time.as_secs_f64(),
             round_trips: args.round_trips,
             cores: machine::cores(),
+            cpus_per_node: args.cpus_per_node,
             broker_is_counted: args.broker_pid.is_some(),
             started_ms: u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX),
         },
         machine: machine::here(),
         records: Vec::new(),
-        medians: BTreeMap::new(),
-        ratios: BTreeMap::new(),
     };
     driver::write_programs(dir)?;
     let run = Run {
@@ -118,8 +148,8 @@ fn rounds(args: &cli::CompareArgs, dir: &Path, stop: &Stop) -> Result<Exit> {
         queue: &queue,
         stop,
     };
-    for (round, system) in order(&systems, args.repeat, args.seed) {
-        let outcome = run.measure(round, system, &comparison.settings);
+    for (round, system, nodes) in order(&systems(args)?, args.repeat, args.seed) {
+        let outcome = run.measure(round, (system, nodes), &comparison.settings);
         if stop.asked() {
             bail!(
                 "interrupted: everything that was started has ended, nothing was written but {}",
@@ -129,6 +159,7 @@ fn rounds(args: &cli::CompareArgs, dir: &Path, stop: &Stop) -> Result<Exit> {
         let record = Record {
             round,
             system,
+            nodes,
             outcome: match outcome {
                 Ok(figures) => Outcome::Measured(Box::new(figures)),
                 Err(error) => Outcome::Failed(format!("{error:#}")),
@@ -137,31 +168,13 @@ fn rounds(args: &cli::CompareArgs, dir: &Path, stop: &Stop) -> Result<Exit> {
         complain(&record.line());
         comparison.records.push(record);
     }
-    comparison.summarise();
     record::write(dir, Comparison::FILE, &comparison)?;
-    let svg = bars::picture(&comparison);
-    let table = table::markdown(&comparison);
-    let png = Painter::new().png(&svg)?;
-    let page = page::html(&comparison, &svg);
-    let files: [(&str, &[u8]); 4] = [
-        ("compare.svg", svg.as_bytes()),
-        ("compare.png", &png),
-        ("compare.md", table.as_bytes()),
-        ("compare.html", page.as_bytes()),
-    ];
-    for (name, bytes) in files {
-        let path = dir.join(name);
-        fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    if args.json {
-        print(&serde_json::to_string_pretty(&comparison)?)?;
+    print(&format!("measured: {}", dir.display()))?;
+    let has_failed = |record: &Record| record.figures().is_none();
+    Ok(if comparison.records.iter().any(has_failed) {
+        Exit::Incomplete
     } else {
-        print(&table)?;
-        print(&format!("page: {}", dir.join("compare.html").display()))?;
-    }
-    Ok(match comparison.failures().next() {
-        None => Exit::Ok,
-        Some(_) => Exit::Incomplete,
+        Exit::Ok
     })
 }
 
@@ -175,14 +188,26 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn measure(&self, round: u32, system: System, settings: &Settings) -> Result<Figures> {
+    fn measure(
+        &self,
+        round: u32,
+        (system, nodes): (System, u32),
+        settings: &Settings,
+    ) -> Result<Figures> {
+        // Those that are there when this ends have nobody in them any more.
+        let share = |_| settings.cpus_per_node.map(Share::new).transpose();
+        let shares: Vec<Option<Share>> = match system {
+            System::Ray => (0..nodes).map(share).collect::<Result<_, _>>()?,
+            _ => Vec::new(),
+        };
+        let groups: Vec<PathBuf> = shares.iter().flatten().map(Share::procs).collect();
         let uses_broker = matches!(system, System::Primepool | System::Celery);
         let folder = driver::folder()?;
         let watch = Watch::start(self.args.broker_pid.filter(|_| uses_broker));
         let figures = match system {
             System::Primepool => {
-                let dir = self.dir.join(format!("primepool-{round}"));
-                primepool::measure(settings, &dir, self.programs, self.queue, self.stop)
+                let dir = self.dir.join(format!("primepool-{round}-{nodes}"));
+                primepool::measure(settings, nodes, &dir, self.programs, self.queue, self.stop)
             }
             System::Engine => engine_loop(settings, self.args.min_time),
             _ => driver::measure(
@@ -190,7 +215,7 @@ impl Run<'_> {
                 settings,
                 &self.args.python,
                 (self.dir, folder.path()),
-                round,
+                (round, &groups),
                 self.queue.address(),
                 self.stop,
             ),
@@ -207,7 +232,12 @@ impl Run<'_> {
 
 /// The ceiling of Primepool.
 fn engine_loop(settings: &Settings, time: std::time::Duration) -> Result<Figures> {
-    let per_s = baseline::bare_loop(settings.bits, settings.seed, settings.cores, time)?;
+    let what = Loop {
+        kind: Kind::Prime,
+        bits: settings.bits,
+        seed: settings.seed,
+    };
+    let per_s = baseline::bare_loop(what, settings.cores, time)?;
     let seconds = time.as_secs_f64();
     Ok(Figures {
         how: "the engine in a loop, one thread a core, as many jobs at a time as a unit holds"
@@ -228,11 +258,12 @@ mod tests {
 
     #[test]
     fn every_round_has_every_system_once() {
-        let systems = [System::Primepool, System::Ray, System::Dask, System::Gmpy2];
+        let systems =
+            [System::Primepool, System::Ray, System::Dask, System::Gmpy2].map(|system| (system, 1));
         let order = order(&systems, 20, 7);
         assert_eq!(order.len(), 80);
         for round in order.chunks(4) {
-            let mut there: Vec<_> = round.iter().map(|one| one.1).collect();
+            let mut there: Vec<_> = round.iter().map(|one| (one.1, one.2)).collect();
             assert!(round.iter().all(|one| one.0 == round[0].0));
             there.sort_unstable();
             assert_eq!(there, systems);

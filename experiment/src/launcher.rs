@@ -148,28 +148,6 @@ impl Launcher {
         matches!(self, Self::Command { .. })
     }
 
-    /// What a node is, for people.
-    #[must_use]
-    pub(crate) fn describe(&self) -> String {
-        match self {
-            Self::Process => "a process".to_owned(),
-            Self::Docker { image, options } => {
-                let options = match options.is_empty() {
-                    true => String::new(),
-                    false => format!(" ({})", options.join(" ")),
-                };
-                format!("a container of {image}{options}")
-            }
-            Self::Command { words, hosts } => {
-                let hosts = match hosts.is_empty() {
-                    true => String::new(),
-                    false => format!(", on {}", hosts.join(", ")),
-                };
-                format!("started by “{}”{hosts}", words.join(" "))
-            }
-        }
-    }
-
     /// The command of a consumer with these arguments, besides those that the broker's address needs.
     ///
     /// # Errors

@@ -5,23 +5,21 @@
 //!     │                                                               │ summary.json, metrics.lp
 //!     └──▶ record ◀── baseline: the same jobs in a bare loop ◀────────┘
 //!            │
-//!            ├──▶ archive: the same as points, to InfluxDB
-//!            └──▶ report: figures, tables, words
+//!            └──▶ archive: the same as points, to InfluxDB
 //! ```
+//!
+//! Reports and pictures are made of that by the programs in `experiment/report`.
 
 mod archive;
 mod baseline;
 pub mod cli;
 mod cluster;
 mod compare;
-mod interval;
 mod launcher;
 mod machine;
-mod metrics_lp;
 mod process;
 mod queue;
 mod record;
-mod report;
 mod run;
 pub mod share;
 mod span;
@@ -48,7 +46,6 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, Error)> {
             let stop = stop_on_signals().map_err(failed)?;
             run::run(&args, &stop)
         }
-        Command::Report(args) => run::report(&args).map_err(failed),
         Command::Compare(args) => {
             let stop = stop_on_signals().map_err(failed)?;
             compare::compare(&args, &stop)
@@ -56,8 +53,8 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, Error)> {
         Command::Baseline(args) => run::baseline(&args.dir).map_err(failed),
         Command::BareLoop(args) => {
             let threads = args.threads.unwrap_or_else(machine::cores);
-            let primes_per_s = baseline::bare_loop(args.bits, args.seed, threads, args.min_time)
-                .map_err(failed)?;
+            let primes_per_s =
+                baseline::bare_loop(args.what, threads, args.min_time).map_err(failed)?;
             let measured = baseline::Measured {
                 primes_per_s,
                 threads,

@@ -22,7 +22,7 @@ struct Environment {
     broker: BrokerArgs,
 }
 
-/// The queue of the primes to find, on the broker that the environment names.
+/// The queue of jobs of a kind, on the broker that the environment names.
 #[derive(Debug)]
 pub(crate) struct JobsQueue {
     runtime: Runtime,
@@ -36,7 +36,7 @@ impl JobsQueue {
     ///
     /// # Errors
     /// The address is not one.
-    pub(crate) fn from_environment() -> Result<Self> {
+    pub(crate) fn from_environment(kind: JobKind) -> Result<Self> {
         let broker = Environment::try_parse_from(["experiment"])?.broker;
         let endpoint = Endpoint::from_args(&broker).map_err(Error::msg)?;
         Ok(Self {
@@ -45,7 +45,7 @@ impl JobsQueue {
                 .build()?,
             endpoint,
             address: broker.address().map_err(Error::msg)?,
-            name: topology::jobs_queue(JobKind::Prime),
+            name: topology::jobs_queue(kind),
         })
     }
 

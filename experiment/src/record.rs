@@ -1,4 +1,4 @@
-//! What an experiment leaves in its folder, for [`report`](crate::report) and for anybody else.
+//! What an experiment leaves in its folder, for the report (`experiment/report`) and for anybody else.
 //!
 //! ```text
 //! DIR/settings.json            what was asked for, and of which machine
@@ -15,9 +15,51 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
+use primepool_common::message::JobKind;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{interval::Interval, launcher::Launcher};
+use crate::launcher::Launcher;
+
+/// What the jobs of an experiment are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Random primes to find.
+    #[default]
+    Prime,
+    /// Random products of two primes to factor.
+    Factor,
+}
+
+impl Kind {
+    /// As the command line says it.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Prime => "prime",
+            Self::Factor => "factor",
+        }
+    }
+
+    /// As messages say it.
+    #[must_use]
+    pub(crate) fn job(self) -> JobKind {
+        match self {
+            Self::Prime => JobKind::Prime,
+            Self::Factor => JobKind::Factor,
+        }
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Prime => "primes/s",
+            Self::Factor => "numbers/s",
+        }
+    }
+}
 
 /// What a sweep was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,7 +68,10 @@ pub(crate) struct Settings {
     pub nodes: Vec<u32>,
     /// Workers of each node, ascending.
     pub workers: Vec<u32>,
-    /// Bits of each prime.
+    /// What the jobs are.
+    #[serde(default)]
+    pub kind: Kind,
+    /// Bits of each prime, or of each number to factor.
     pub bits: u32,
     /// Least number of jobs of a measurement.
     pub count: u64,
@@ -248,9 +293,11 @@ impl Baseline {
     }
 }
 
-/// 0 of nothing.
+/// The upper of the two in the middle of an even number; 0 of nothing.
 fn median(rates: &[f64]) -> f64 {
-    Interval::of(rates.iter().copied()).map_or(0.0, |interval| interval.median)
+    let mut sorted = rates.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
 /// Reads a file of an experiment's folder; nothing if it is not there.

@@ -13,14 +13,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use primepool_common::{broker::BrokerError, clock::unix_time, exit::Exit, output::print};
 
 use crate::{
-    archive::{self, Archive},
+    archive::Archive,
     baseline, cli,
     launcher::Launcher,
     machine,
     process::{Stop, programs},
     queue::JobsQueue,
-    record::{self, Baseline, Outcome, Record, Settings},
-    report::{self as reporting, source::Source},
+    record::{self, Baseline, Kind, Outcome, Record, Settings},
     sweep::{Sweep, order},
     terminal::{complain, new_folder, say},
 };
@@ -69,7 +68,11 @@ fn prepare(args: &cli::RunArgs) -> Result<(PathBuf, Settings)> {
     let settings = Settings {
         nodes: args.nodes.0.clone(),
         workers: args.workers.0.clone(),
-        bits: args.bits,
+        kind: args.kind,
+        bits: args.bits.unwrap_or(match args.kind {
+            Kind::Prime => 1024,
+            Kind::Factor => 128,
+        }),
         count: args.count,
         repeat: args.repeat,
         seed: args.seed,
@@ -93,7 +96,7 @@ fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> R
     let programs = programs()?;
     // Relative paths would mean something else to the programs that are started.
     let dir = fs::canonicalize(dir).with_context(|| dir.display().to_string())?;
-    let queue = JobsQueue::from_environment()?;
+    let queue = JobsQueue::from_environment(settings.kind.job())?;
     queue.is_free()?;
     let mut archive = Archive::open(&dir)?;
     if args.resume.is_none() {
@@ -143,11 +146,11 @@ fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> R
         archive.record(&record)?;
         failed += u32::from(record.figures().is_none());
         bar.inc(1);
-        bar.suspend(|| say(&line(&record)));
+        bar.suspend(|| say(&line(&record, settings.kind)));
     }
     bar.finish_and_clear();
     close(archive);
-    write_report(&Source::Folder(dir.clone()), &dir.join(reporting::FOLDER))?;
+    print(&format!("measured: {}", dir.display()))?;
     Ok(if failed == 0 {
         Exit::Ok
     } else {
@@ -155,15 +158,16 @@ fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> R
     })
 }
 
-fn line(record: &Record) -> String {
+fn line(record: &Record, kind: Kind) -> String {
     let what = format!(
         "{:>3} node(s) × {:>2} worker(s), #{}: ",
         record.nodes, record.workers, record.repeat
     );
     what + &match &record.outcome {
         Outcome::Measured(figures) => format!(
-            "{:>8.1} primes/s, {} jobs in {:.1} s, CPU {:.0} %, latency p50 {:.0} ms",
+            "{:>8.1} {}, {} jobs in {:.1} s, CPU {:.0} %, latency p50 {:.0} ms",
             figures.primes_per_s,
+            kind.unit(),
             figures.jobs,
             figures.elapsed_s,
             figures.cpu_pct,
@@ -204,8 +208,9 @@ fn measure_baseline(dir: &Path, settings: &Settings, archive: &mut Archive) -> R
     record::write(dir, Baseline::FILE, &ceiling)?;
     archive.baseline(&ceiling)?;
     let mut text = format!(
-        "ceiling: {:.1} primes/s a core in a bare loop of {} thread(s) on {} core(s)",
+        "ceiling: {:.1} {} a core in a bare loop of {} thread(s) on {} core(s)",
         ceiling.per_core(),
+        settings.kind.unit(),
         ceiling.threads,
         ceiling.cores
     );
@@ -226,32 +231,5 @@ pub(crate) fn baseline(dir: &Path) -> Result<Exit> {
     let ceiling = measure_baseline(&dir, &settings, &mut archive)?;
     close(archive);
     print(&ceiling)?;
-    Ok(Exit::Ok)
-}
-
-/// `experiment report`.
-///
-/// # Errors
-/// There is nothing to report of, or the folder cannot be written.
-pub(crate) fn report(args: &cli::ReportArgs) -> Result<Exit> {
-    let output = |or: PathBuf| args.output.clone().unwrap_or(or);
-    if !args.influx {
-        let folder = output(args.dir.join(reporting::FOLDER));
-        return write_report(&Source::Folder(args.dir.clone()), &folder);
-    }
-    let target = archive::influx()?.target()?.context(
-        "--influx reads from the InfluxDB that INFLUX_HOST names: set it, with INFLUX_TOKEN and INFLUX_BUCKET",
-    )?;
-    let name = archive::name(&args.dir);
-    let folder = output(PathBuf::from(format!("{name}-report")));
-    write_report(&Source::influx(target, &name)?, &folder)
-}
-
-fn write_report(source: &Source, folder: &Path) -> Result<Exit> {
-    let report = reporting::report(source, folder)?;
-    for sentence in &report.words {
-        print(sentence)?;
-    }
-    print(&format!("report: {}", report.html.display()))?;
     Ok(Exit::Ok)
 }

@@ -18,7 +18,7 @@ use crate::{
     cluster::{Cluster, Plan},
     process::{SPOOL, Stop, cpu_s, produce},
     queue::JobsQueue,
-    record::{Figures, Outcome, Percentiles, Record, Settings},
+    record::{Figures, Kind, Outcome, Percentiles, Record, Settings},
 };
 
 /// Time of the run before a measurement, which warms everything up and tells how many jobs the measurement needs.
@@ -194,16 +194,20 @@ impl Sweep<'_> {
     }
 
     fn producer_args(&self, jobs: u64) -> Vec<String> {
-        [
+        let flags = [
             ("--bits", self.settings.bits.to_string()),
             ("--count", jobs.to_string()),
             ("--seed", self.settings.seed.to_string()),
             ("--verify", self.verify.to_owned()),
             ("--log", "warn".to_owned()),
-        ]
-        .into_iter()
-        .flat_map(|(flag, value)| [flag.to_owned(), value])
-        .collect()
+        ];
+        let flags = flags
+            .into_iter()
+            .flat_map(|(flag, value)| [flag.to_owned(), value]);
+        match self.settings.kind {
+            Kind::Prime => flags.collect(),
+            Kind::Factor => ["factor".to_owned()].into_iter().chain(flags).collect(),
+        }
     }
 }
 

@@ -26,16 +26,6 @@ pub enum System {
 }
 
 impl System {
-    /// All, in the order of tables.
-    pub const ALL: [Self; 6] = [
-        Self::Primepool,
-        Self::Ray,
-        Self::Celery,
-        Self::Dask,
-        Self::Engine,
-        Self::Gmpy2,
-    ];
-
     /// For people.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -53,14 +43,5 @@ impl System {
     #[must_use]
     pub fn is_ceiling(self) -> bool {
         matches!(self, Self::Engine | Self::Gmpy2)
-    }
-
-    /// What it is measured against.
-    #[must_use]
-    pub fn ceiling(self) -> Self {
-        match self {
-            Self::Primepool | Self::Engine => Self::Engine,
-            _ => Self::Gmpy2,
-        }
     }
 }

@@ -30,20 +30,11 @@ on_loopback() { # BENCHMARK: reads its traffic off the loopback device
 }
 
 primes() {
-	local bits venv=$PRIMEPOOL_TOOLS/bench-python building folder cores one_core=()
+	local bits python folder cores one_core=()
 	read -ra bits <<<"${BITS:-256 512 1024 2048 4096}"
-	infra/local/setup.sh
-	# The rivals and the plot need a Python with some packages: one of our own, in the versions of docs/RESULTS.md.
-	if [[ ! -x $venv/bin/python ]] || ! "$venv/bin/python" -c 'import gmpy2, matplotlib' 2>/dev/null; then
-		say "making a Python environment in $venv, with gmpy2 and matplotlib"
-		mkdir -p "$PRIMEPOOL_TOOLS"
-		building=$(mktemp -d "$PRIMEPOOL_TOOLS/building.XXXXXX")
-		python3 -m venv "$building" >&2 || die 2 "python3 cannot make environments: on Debian and Ubuntu install python3-venv"
-		"$building/bin/pip" --quiet --disable-pip-version-check install 'gmpy2==2.3.2' 'matplotlib==3.11.2' ||
-			die 2 "pip could not install gmpy2 and matplotlib: see above"
-		rm -rf -- "$venv"
-		mv -T -- "$building" "$venv"
-	fi
+	infra/local/setup.sh --report # which has gmpy2 too
+	python_of experiment/report
+	python=$REPLY
 	folder=$PRIMEPOOL_RUNS_DIR/bench-$(date +%Y-%m-%d-%H%M%S)
 	mkdir -p "$folder"
 	if command -v taskset >/dev/null; then
@@ -52,9 +43,10 @@ primes() {
 	fi
 	cargo bench --package primepool-engine --bench primes --no-run
 	cargo build --release --manifest-path engine/benches/crypto-primes/Cargo.toml --target-dir target/crypto-primes
-	CRYPTO_PRIMES=$PWD/target/crypto-primes/release/crypto-primes-rate PYTHON=$venv/bin/python "${one_core[@]}" cargo bench --quiet --package primepool-engine --bench primes -- \
+	CRYPTO_PRIMES=$PWD/target/crypto-primes/release/crypto-primes-rate PYTHON=$python "${one_core[@]}" cargo bench --quiet --package primepool-engine --bench primes -- \
 		"${bits[@]}" --rounds "${ROUNDS:-5}" --seconds "${SECONDS_EACH:-1}" --records "$folder/records.tsv"
-	"$venv/bin/python" engine/benches/report.py "$folder"
+	"$python" engine/benches/report.py "$folder"
+	"$python" -B experiment/report primes "$folder"
 	say "table, plot and all measurements: $folder"
 }
 

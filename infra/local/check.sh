@@ -43,7 +43,8 @@ fi
 "$PRIMEPOOL_CARGO_DENY/bin/cargo-deny" --offline check --hide-inclusion-graph -D unmatched-skip -D unnecessary-skip \
 	"${deny_checks[@]}"
 "$PRIMEPOOL_ROOT/infra/local/dashboards.sh" --check
-"$PRIMEPOOL_KUBERNETES_TYPES/bin/python" -B infra/kubernetes/check.py
+python_of infra/kubernetes
+"$REPLY" -B infra/kubernetes/check.py
 if command -v shellcheck >/dev/null; then
 	shellcheck -x infra/local/*.sh infra/compose/*.sh infra/rabbitmq/*.sh infra/systemd/*.sh infra/kubernetes/*.sh fuzz/*.sh .ci/run
 fi

@@ -12,9 +12,9 @@ parts=(dashboards provisioning/alerting)
 
 generate() { # FOLDER
 	local REPLY
-	grafana_sdk
+	python_of grafana
 	# -B: no compiled files in the repository.
-	"$REPLY/bin/python" -B "$grafana/generate.py" "$1"
+	"$REPLY" -B "$grafana/generate.py" "$1"
 }
 
 check() {

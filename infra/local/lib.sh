@@ -19,9 +19,6 @@ PRIMEPOOL_RELEASE=${CARGO_TARGET_DIR:-$PRIMEPOOL_ROOT/target}/release
 PRIMEPOOL_CARGO_DENY_VERSION=0.20.2
 PRIMEPOOL_CARGO_DENY=$PRIMEPOOL_TOOLS/cargo-deny-$PRIMEPOOL_CARGO_DENY_VERSION
 
-# A Python with the published types of Kubernetes and KEDA: infra/kubernetes/requirements.txt.
-PRIMEPOOL_KUBERNETES_TYPES=$PRIMEPOOL_TOOLS/kubernetes-types-1.32.1.3
-
 # Configuration of Docker's client for private engines, with Compose and Buildx where the system has none.
 PRIMEPOOL_DOCKER_CONFIG=$PRIMEPOOL_TOOLS/docker
 
@@ -70,16 +67,10 @@ has_influxd() { # InfluxDB 1.x, as infra/sandbox finds it
 	return 1
 }
 
-grafana_sdk() { # → REPLY, where the SDK for the dashboards is, in the version that grafana/requirements.txt pins
-	local version
-	version=$(sed -n 's/^grafana-foundation-sdk==\([^ ]*\).*/\1/p' "$PRIMEPOOL_ROOT/grafana/requirements.txt")
-	REPLY=$PRIMEPOOL_TOOLS/grafana-sdk-${version/!/-}
-}
-
-peers_python() { # → REPLY, the Python with the pools that ours is compared with, in the versions that requirements.txt pins
+python_of() { # FOLDER → REPLY, the Python that has what FOLDER/requirements.txt pins
 	local sum
-	sum=$(sha256sum "$PRIMEPOOL_ROOT/experiment/peers/requirements.txt")
-	REPLY=$PRIMEPOOL_TOOLS/peers-${sum:0:12}/bin/python
+	sum=$(sha256sum "$PRIMEPOOL_ROOT/$1/requirements.txt")
+	REPLY=$PRIMEPOOL_TOOLS/python-${sum:0:12}/bin/python
 }
 
 # Compose and Buildx: the system's, or those that setup.sh --docker fetched. The user's own configuration stays out.

@@ -6,7 +6,8 @@
 #   setup.sh --test-all     the same, and a browser
 #   setup.sh --factor       also what factoring is checked against and compared with: gp, PARI's calculator
 #   setup.sh --ecm          the same, and GMP-ECM, which curves are compared with
-#   setup.sh --peers        also the pools that ours is compared with: Ray, Celery and Dask, in a Python of their own
+#   setup.sh --report       also what makes reports of experiments and pictures: matplotlib and SciPy, in a Python of their own
+#   setup.sh --peers        the same, and the pools that ours is compared with: Ray, Celery and Dask, in a Python of their own
 #   setup.sh --influxdb2    also InfluxDB 2 (--influxdb1: a newer 1.x), made with Go, for the tests of metrics: some ten minutes
 #   setup.sh --dashboards   also what makes the dashboards: Grafana's SDK
 #   setup.sh --docker       also what runs the containers without a Docker of one's own: an engine, Compose, Buildx
@@ -17,21 +18,22 @@ set -euo pipefail
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-dev='' dashboards='' tests='' metrics='' docker='' factor='' ecm='' peers='' fuzz='' browser='' influxdb=''
+dev='' dashboards='' tests='' metrics='' docker='' factor='' ecm='' peers='' report='' fuzz='' browser='' influxdb=''
 case ${1-} in
 '') ;;
 --dev) dev=yes dashboards=yes ;;
 --dashboards) dashboards=yes ;;
 --metrics) metrics=yes ;;
---test) tests=yes metrics=yes docker=yes factor=yes peers=yes ;;
---test-all) tests=yes metrics=yes docker=yes factor=yes peers=yes browser=yes ;;
+--test) tests=yes metrics=yes docker=yes factor=yes peers=yes report=yes ;;
+--test-all) tests=yes metrics=yes docker=yes factor=yes peers=yes report=yes browser=yes ;;
 --factor) factor=yes ;;
 --ecm) factor=yes ecm=yes ;;
---peers) peers=yes ;;
+--report) report=yes ;;
+--peers) peers=yes report=yes ;;
 --influxdb[12]) influxdb=$1 ;;
 --docker) docker=yes ;;
 --fuzz) fuzz=yes ;;
-*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --test-all | --factor | --ecm | --peers | --influxdb1 | --influxdb2 | --dashboards | --docker | --fuzz | --dev]" ;;
+*) die 2 "usage: infra/local/setup.sh [--metrics | --test | --test-all | --factor | --ecm | --report | --peers | --influxdb1 | --influxdb2 | --dashboards | --docker | --fuzz | --dev]" ;;
 esac
 
 # --- what is missing --------------------------------------------------------------------------------------------------
@@ -89,8 +91,8 @@ look() {
 		need influxdb "the database for metrics; a private one is started for each run" has_influxd
 	[[ ! $dashboards ]] ||
 		need python3-venv "Python 3.11 or newer, to make the dashboards from their code" python3 -c 'import ensurepip, enum; enum.StrEnum'
-	[[ ! $peers ]] ||
-		need python3-venv "Python 3.11 to 3.14, for the pools that ours is compared with" python3 -c 'import ensurepip'
+	[[ ! $report ]] ||
+		need python3-venv "Python 3.11 or newer, for reports and pictures" python3 -c 'import ensurepip, enum; enum.StrEnum'
 	[[ ! $peers ]] ||
 		need util-linux "setpriv, so that their processes end with ours" command -v setpriv
 	[[ ! $factor ]] ||
@@ -277,43 +279,30 @@ if [[ $dev && ! -x $PRIMEPOOL_CARGO_DENY/bin/cargo-deny ]]; then
 	rm -rf -- "$building"
 fi
 
-# A Python with packages of its own. It finds what belongs to it also after the move; the other programs in there would not, and
-# are not used.
-python_environment() { # FOLDER REQUIREMENTS WHAT [HINT]
+# A Python with what FOLDER/requirements.txt pins, unless it is there. It finds what belongs to it also after the move; the other programs in
+# there would not, and are not used.
+python_environment() { # FOLDER WHAT [HINT]
+	local REPLY
+	python_of "$1"
+	[[ ! -x $REPLY ]] || return 0
+	say "installing $2, once"
 	mkdir -p "$PRIMEPOOL_TOOLS"
 	building=$(mktemp -d "$PRIMEPOOL_TOOLS/building.XXXXXX")
 	python3 -m venv "$building/root" >&2 || die 2 "Python could not make a virtual environment: see above"
 	"$building/root/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-		--require-hashes --requirement "$PRIMEPOOL_ROOT/$2" </dev/null >&2 ||
-		die 2 "$3 could not be installed: see above${4:+; $4}"
-	rm -rf -- "$1" # one whose Python is gone
-	keep "$building/root" "$1" bin/python
+		--require-hashes --requirement "$PRIMEPOOL_ROOT/$1/requirements.txt" </dev/null >&2 ||
+		die 2 "$2 could not be installed: see above${3:+; $3}"
+	rm -rf -- "${REPLY%/bin/python}" # one whose Python is gone
+	keep "$building/root" "${REPLY%/bin/python}" bin/python
 	rm -rf -- "$building"
 }
 
-sdk=''
-[[ ! $dashboards ]] || { grafana_sdk && sdk=$REPLY; }
-if [[ $sdk && ! -x $sdk/bin/python ]]; then
-	say "installing Grafana's SDK for the dashboards, once"
-	python_environment "$sdk" grafana/requirements.txt "Grafana's SDK"
-fi
-
-types=$PRIMEPOOL_KUBERNETES_TYPES
-if [[ $dev && ! -x $types/bin/python ]]; then
-	say "installing the types of Kubernetes and KEDA to check the manifests, once"
-	python_environment "$types" infra/kubernetes/requirements.txt "the types of Kubernetes"
-fi
-
-python=''
-[[ ! $peers ]] || { peers_python && python=$REPLY; }
-if [[ $python && ! -x $python ]]; then
-	# One file for all of them: what has no wheel for this Python cannot be installed.
-	python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' ||
-		die 2 "Ray, Celery and Dask are pinned for Python 3.11 to 3.14, python3 is $(python3 -c 'import platform; print(platform.python_version())'): put one of those first on the PATH"
-	say "installing Ray, Celery and Dask for the comparison, once: 100 MB, half a minute"
-	python_environment "${python%/bin/python}" experiment/peers/requirements.txt "Ray, Celery and Dask" \
-		"they have wheels for Python 3.11 to 3.14 on x86-64 and aarch64"
-fi
+[[ ! $dashboards ]] || python_environment grafana "Grafana's SDK for the dashboards"
+[[ ! $dev ]] || python_environment infra/kubernetes "the types of Kubernetes and KEDA to check the manifests"
+[[ ! $report ]] || python_environment experiment/report "matplotlib and SciPy for reports and pictures" "they have wheels for Python 3.11 and newer"
+# One file for all of them: what has no wheel for this Python cannot be installed.
+[[ ! $peers ]] || python_environment experiment/peers "Ray, Celery and Dask for the comparison (100 MB)" \
+	"they have wheels for Python 3.11 to 3.14 on x86-64 and aarch64; python3 is $(python3 -c 'import platform; print(platform.python_version())')"
 
 # Debian 12: from the packages of Debian 13, unpacked, not installed; the programs need nothing but a C library.
 if [[ $docker ]] && ! { docker_plugin compose && docker_plugin buildx; }; then

@@ -43,6 +43,7 @@ pub use usage::{cpu_seconds, loopback_bytes, median_and_range, setting, thread_c
 
 use std::{
     path::PathBuf,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -57,6 +58,31 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The Python that has what `FOLDER/requirements.txt` pins, as `setup.sh --test` makes it.
+pub fn python_of(folder: &str) -> PathBuf {
+    let script = ". infra/local/lib.sh && python_of \"$1\" && printf %s \"$REPLY\"";
+    let said = Command::new("bash")
+        .args(["-c", script, "bash", folder])
+        .current_dir(workspace())
+        .output()
+        .unwrap();
+    let python = PathBuf::from(String::from_utf8(said.stdout).unwrap());
+    assert!(
+        python.exists(),
+        "{} is missing: run the tests with `make test`, or infra/local/setup.sh --test before",
+        python.display()
+    );
+    python
+}
+
+/// The program that makes reports and pictures, with its first arguments.
+pub fn report(args: &[&str]) -> Command {
+    let mut command = Command::new(python_of("experiment/report"));
+    let program = workspace().join("experiment/report");
+    command.arg("-B").arg(program).args(args);
+    command
 }
 
 /// The folder of the workspace.

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{Read, Write},
     os::unix::process::CommandExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -78,7 +78,7 @@ pub(crate) fn measure(
     settings: &Settings,
     python: &Path,
     (dir, folder): (&Path, &Path),
-    round: u32,
+    (round, shares): (u32, &[PathBuf]),
     amqp_url: &str,
     stop: &Stop,
 ) -> Result<Figures> {
@@ -115,6 +115,7 @@ pub(crate) fn measure(
             "cores": settings.cores,
             "min_time_s": settings.min_time_s,
             "round_trips": settings.round_trips,
+            "shares": shares,
             "started_ns": u64::try_from(started.as_nanos())?,
             "amqp_url": amqp_url,
             "folder": folder,
@@ -166,7 +167,7 @@ fn wait(child: &mut Child, longest: Duration, stop: &Stop) -> Result<bool> {
 fn why(python: &Path, log: &Path) -> String {
     let last = last_lines(log);
     let text = fs::read_to_string(log).unwrap_or_default();
-    if text.contains("ModuleNotFoundError") || text.contains("No such file or directory") {
+    if text.contains("ModuleNotFoundError") || text.contains("setpriv: ") {
         format!(
             "{} has not what is needed: make an environment with infra/local/setup.sh --peers, and name the python in it with --python; \
              make compare does both ({last})",

@@ -47,23 +47,28 @@ const LOST: Duration = Duration::from_secs(10);
 /// Consumer or producer fails, or somebody stops it.
 pub(crate) fn measure(
     settings: &Settings,
+    nodes: u32,
     dir: &Path,
     programs: &Path,
     queue: &JobsQueue,
     stop: &Stop,
 ) -> Result<Figures> {
     fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    let workers = match settings.cpus_per_node {
+        Some(_) => 1,
+        None => settings.cores,
+    };
     let spool = dir.join(SPOOL);
     let plan = Plan {
         launcher: &Launcher::Process,
         programs,
         queue,
-        cores: None,
-        prefetch: Some(PREFETCH * settings.cores),
+        cores: settings.cpus_per_node,
+        prefetch: Some(PREFETCH * workers),
         spool: &spool,
     };
     let start = Instant::now();
-    let mut cluster = Cluster::start(plan, dir, 1, settings.cores, stop)?;
+    let mut cluster = Cluster::start(plan, dir, nodes, workers, stop)?;
     let mut pool = Pool {
         settings,
         dir,
@@ -105,10 +110,13 @@ impl Pool<'_> {
         let least = u64::from(2 * self.settings.cores);
         let primes = self.rate(cluster, &format!("{prime}{one}"), least, u64::MAX)?;
         let packed = self.rate(cluster, &prime, least, u64::MAX)?;
-        let empty = self.rate(cluster, &format!("--kind noop{one}"), 100, MOST_EMPTY)?;
-        let batched = self.rate(cluster, "--kind noop", 100_000, MOST_EMPTY)?;
-        let round_trip = round_trips(self.plan.queue, self.settings.round_trips)?;
-        let how = "one consumer with as many workers as cores and one producer, which verifies every prime and writes every result to disk; \
+        let (mut empty, mut batched, mut round_trip) = (None, None, None);
+        if self.settings.cpus_per_node.is_none() {
+            empty = Some(self.rate(cluster, &format!("--kind noop{one}"), 100, MOST_EMPTY)?);
+            batched = Some(self.rate(cluster, "--kind noop", 100_000, MOST_EMPTY)?);
+            round_trip = Some(round_trips(self.plan.queue, self.settings.round_trips)?);
+        }
+        let how = "one consumer with as many workers as cores (on nodes: one consumer each, with one worker) and one producer, which verifies every prime and writes every result to disk; \
                    prefetch of 64 for each worker, as Celery; quorum queue, persistent messages, publisher confirms, acknowledged after the \
                    answer is confirmed";
         let version = |value: &str| value.to_owned();
@@ -121,14 +129,14 @@ impl Pool<'_> {
                 how: "units of the default size (--unit-size auto)".into(),
                 ..packed
             }),
-            empty: Some(empty),
-            empty_batched: Some(Rate {
+            empty,
+            empty_batched: batched.map(|rate| Rate {
                 how: format!(
                     "--unit-size auto, at most {MOST_EMPTY} jobs, as each has a line in the results' file"
                 ),
-                ..batched
+                ..rate
             }),
-            round_trip_ms: Some(round_trip),
+            round_trip_ms: round_trip,
             memory: None,
         })
     }

@@ -20,7 +20,7 @@ impl Semiprimes {
     ///
     /// # Errors
     /// The operating system gives no random bits, for people; or what `each` says.
-    pub(crate) fn make(
+    pub fn make(
         &self,
         mut each: impl FnMut(HexInteger) -> Result<(), String>,
     ) -> Result<(), String> {

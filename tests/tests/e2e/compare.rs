@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use primepool_tests::{Binary, Broker, Process};
+use primepool_tests::{Binary, Broker, Process, report};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
@@ -25,6 +25,17 @@ pub(crate) fn start(
     Process::spawn(command, "compare", dir)
 }
 
+/// The table of the comparison in `dir`, which comes with pictures and a page.
+pub(crate) fn table(dir: &Path) -> String {
+    let folder = dir.join("x");
+    let done = report(&["comparison"]).arg(&folder).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    for file in ["compare.svg", "compare.png", "compare.html", "compare.md"] {
+        assert!(fs::metadata(folder.join(file)).unwrap().len() > 1000);
+    }
+    String::from_utf8(done.stdout).unwrap()
+}
+
 /// What the comparison in `dir` has measured.
 pub(crate) fn comparison(dir: &Path) -> Value {
     let text = fs::read_to_string(dir.join("x/compare.json")).unwrap();
@@ -38,14 +49,17 @@ fn a_pool_that_is_not_there_is_told_and_does_not_end_the_comparison() {
     let nothing = Path::new("/nonexistent/python");
     let done = start(&broker, dir.path(), &files, nothing, args).wait_long();
     assert_eq!(done.code, Some(1), "{done:?}");
-    assert!(
-        done.stdout.contains("**Ray failed** in round 1"),
-        "{done:?}"
-    );
-    assert!(done.stdout.contains("setup.sh --peers"), "{done:?}");
-    let medians = &comparison(dir.path())["medians"];
-    assert!(medians["primepool"]["empty"]["median"].as_f64().unwrap() > 0.0);
-    assert!(medians.get("ray").is_none());
+    let records = &comparison(dir.path())["records"];
+    let of = |system: &str| {
+        let mut records = records.as_array().unwrap().iter();
+        records.find(|record| record["system"] == system).unwrap()
+    };
+    let rate = &of("primepool")["measured"]["empty"]["per_s"];
+    assert!(rate.as_f64().unwrap() > 0.0, "{rate}");
+    assert!(of("ray").get("failed").is_some());
+    let table = table(dir.path());
+    assert!(table.contains("**Ray failed** in round 1"), "{table}");
+    assert!(table.contains("setup.sh --peers"), "{table}");
 
     // What is there is not written over.
     let again = start(&broker, dir.path(), &files, nothing, args).wait();

@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path, process::Command};
 
-use primepool_tests::{Binary, Broker, Consumer, Process, SshServer, wait_for};
+use primepool_tests::{
+    Binary, Broker, Consumer, Process, SshServer, python_of, report, wait_for, workspace,
+};
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -78,13 +80,61 @@ fn a_sweep_measures_every_pair_and_reports() {
     let baseline = fs::read_to_string(dir.path().join("x/baseline.json")).unwrap();
     let baseline: Value = serde_json::from_str(&baseline).unwrap();
     assert!(baseline["primes_per_s"][0].as_f64().unwrap() > 0.0);
-    assert!(dir.path().join("x/report/report.html").exists());
     assert!(!somebody_lives(&broker));
+    let reported = report(&["experiment", "x"])
+        .current_dir(dir.path())
+        .output();
+    let said = String::from_utf8(reported.unwrap().stdout).unwrap();
+    assert!(said.contains("The best configuration is"), "{said}");
+    assert!(dir.path().join("x/report/report.html").exists());
 
     // A second one does not write over the first.
     let again = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait();
     assert_eq!(again.code, Some(2), "{again:?}");
     assert!(again.stderr.contains("--resume"), "{again:?}");
+}
+
+#[test]
+fn factoring_scales_too() {
+    let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
+    let args = "run --kind factor --bits 64 --workers 1 --repeat 1 --min-time 1s --dir x";
+    let args: Vec<&str> = args.split(' ').collect();
+    let done = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait_long();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let record = &records(dir.path())[0]["measured"];
+    let run = dir
+        .path()
+        .join("x")
+        .join(record["folder"].as_str().unwrap());
+    let results = fs::read_to_string(run.join("results.jsonl")).unwrap();
+    let first: Value = serde_json::from_str(results.lines().next().unwrap()).unwrap();
+    assert_eq!(first["factors"].as_array().unwrap().len(), 2, "{first}");
+    let reported = report(&["experiment", "x"])
+        .current_dir(dir.path())
+        .output();
+    let said = String::from_utf8(reported.unwrap().stdout).unwrap();
+    assert!(said.contains("numbers/s"), "{said}");
+}
+
+#[test]
+fn what_makes_reports_passes_its_own_tests() {
+    let mut tests = Command::new(python_of("experiment/report"));
+    tests.args([
+        "-B",
+        "-m",
+        "unittest",
+        "discover",
+        "-s",
+        "experiment/report",
+        "-p",
+        "tests.py",
+    ]);
+    let done = tests.current_dir(workspace()).output().unwrap();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
 }
 
 #[test]

@@ -1,12 +1,13 @@
-//! An experiment that is read back from InfluxDB.
+//! The report of an experiment that is read back from InfluxDB.
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Output,
 };
 
-use primepool_tests::{Binary, Broker, Finished, Influx, Process};
+use primepool_tests::{Binary, Broker, Finished, Influx, Process, report};
 use tempfile::tempdir;
 
 /// An `experiment` that knows this InfluxDB.
@@ -17,6 +18,18 @@ fn experiment(influx: &Influx, dir: &Path, url: &str, args: &str) -> Finished {
         .env("PRIMEPOOL_AMQP_URL", url)
         .envs(influx.variables());
     Process::spawn(command, "experiment", dir).wait_long()
+}
+
+/// Its report, read from this InfluxDB.
+fn report_from(influx: &Influx, dir: &Path, name: &str) -> Output {
+    let mut report = report(&["experiment", name, "--influx"]);
+    report.envs(influx.variables()).current_dir(dir);
+    report.output().unwrap()
+}
+
+#[track_caller]
+fn assert_reports(done: &Output) {
+    assert!(done.status.success(), "{done:?}");
 }
 
 /// The files below a folder, by their path in it.
@@ -67,6 +80,10 @@ pub(crate) fn report_is_the_same(influx: &Influx) {
     let done = experiment(influx, dir.path(), &broker.url, args);
     assert_eq!(done.code, Some(0), "{done:?}");
 
+    let done = report(&["experiment", "x"])
+        .current_dir(dir.path())
+        .output();
+    assert_reports(&done.unwrap());
     let folder = dir.path().join("x/report");
     let page = fs::read_to_string(folder.join("report.html")).unwrap();
     for chart in ["queue", "cpu", "latency"] {
@@ -77,15 +94,15 @@ pub(crate) fn report_is_the_same(influx: &Influx) {
 
     // From the database, where the folder is not at hand.
     let elsewhere = tempdir().unwrap();
-    let nobody = "amqp://127.0.0.1:1";
-    let done = experiment(influx, elsewhere.path(), nobody, "report x --influx");
-    assert_eq!(done.code, Some(0), "{done:?}");
-    assert!(done.stdout.contains("x-report/report.html"), "{done:?}");
+    let done = report_from(influx, elsewhere.path(), "x");
+    assert_reports(&done);
+    assert!(String::from_utf8_lossy(&done.stdout).contains("x-report/report.html"));
     assert_same(&folder, &elsewhere.path().join("x-report"));
 
-    let done = experiment(influx, elsewhere.path(), nobody, "report y --influx");
-    assert_eq!(done.code, Some(1), "{done:?}");
-    assert!(done.stderr.contains("knows no experiment y"), "{done:?}");
+    let done = report_from(influx, elsewhere.path(), "y");
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(said.contains("knows no experiment y"), "{said}");
 }
 
 #[test]
@@ -104,12 +121,10 @@ fn an_experiment_without_influxdb_can_be_imported_later() {
     for file in points {
         influx.import("primepool", &dir.path().join("x").join(file));
     }
-    let done = experiment(
-        &influx,
-        dir.path(),
-        "amqp://127.0.0.1:1",
-        "report x --influx",
-    );
-    assert_eq!(done.code, Some(0), "{done:?}");
+    let done = report(&["experiment", "x"])
+        .current_dir(dir.path())
+        .output();
+    assert_reports(&done.unwrap());
+    assert_reports(&report_from(&influx, dir.path(), "x"));
     assert_same(&dir.path().join("x/report"), &dir.path().join("x-report"));
 }

@@ -88,6 +88,7 @@ impl Pool {
         if self.has_programs {
             command.env("PRIMEPOOL_PROGRAMS", PROGRAMS);
         }
+        command.env("PRIMEPOOL_INFLUX_RETENTION", "720h");
         command
     }
 
@@ -347,6 +348,11 @@ fn a_pool_in_containers() {
             None,
             "it may write"
         );
+        let header = format!("Authorization: Token {}", pool.secret("influxdb-token"));
+        let bucket = pool.get(8086, "/api/v2/buckets?name=primepool", &header);
+        let bucket: Value = serde_json::from_str(&bucket).unwrap();
+        let rule = &bucket["buckets"][0]["retentionRules"][0];
+        assert_eq!(rule["everySeconds"], 720 * 3600, "{bucket}");
     }
 
     pool.stage("three consumers, one is killed in the middle of a run");
