@@ -21,7 +21,8 @@ LINES = {  # label and colour of what was measured; {} stands for the version
 def draw_primes(folder):
     """Writes primes.svg from records.tsv, whose lines are bits, what was measured, the round and the value."""
     values, versions, lines = {}, {}, []
-    for bits, what, _, value in lines_of(folder / "records.tsv", lambda line: line.split("\t")):
+    form = re.compile(r"(\d+)\t(.+)\t\d+\t([-+.eE\d]+)")
+    for bits, what, value in lines_of(folder / "records.tsv", lambda line: form.fullmatch(line).groups()):
         name, _, versions[name] = what.partition(" (")
         values.setdefault(name, {}).setdefault(int(bits), []).append(float(value))
     for name in (name for name in LINES if name in values):

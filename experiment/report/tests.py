@@ -32,8 +32,9 @@ def record(nodes, workers, repeat, **changes):
     jobs = [[f"n{node}", int(rate * 10) // nodes] for node in range(nodes)]
     run = {"folder": f"runs/{nodes}{workers}{repeat}", "jobs": sum(n for _, n in jobs), "elapsed_s": 10.0,
            "primes_per_s": rate, "latency_ms": times, "queue_wait_ms": times, "error_rate": 0.0,
-           "node_efficiency": 0.97, "cpu_pct": 48.0 * workers, "rss_bytes": 15e6 + repeat, "consumer_cpu_s": 9.6 * nodes * workers,
-           "producer_cpu_s": 0.5, "broker_cpu_s": 2.0, "joined_s": 0.8, "jobs_by_node": jobs}
+           "node_efficiency": 0.97, "cpu_pct": 48.0 * workers, "rss_bytes": 15e6 + repeat,
+           "consumer_cpu_s": 9.6 * nodes * workers, "producer_cpu_s": 0.5,
+           "broker_cpu_s": 2.0, "joined_s": 0.8, "jobs_by_node": jobs}
     return {"nodes": nodes, "workers": workers, "repeat": repeat, "started_ms": 1, "measured": run | changes}
 
 
