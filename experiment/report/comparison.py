@@ -59,7 +59,8 @@ class Comparison:
         if metric.startswith("share") and value:
             # A loop is all of itself.
             loop = self.figures.get((1, turn, LOOPS[system])) if LOOPS[system] != system else None
-            return loop and 100 * value / loop["primes"]["per_s"]
+            rate = loop and loop["primes"]["per_s"]
+            return 100 * value / rate if rate else None
         return value / 1e6 if metric == "memory" and value else value
 
     def spread(self, system, metric, nodes=1):
@@ -84,8 +85,11 @@ class Comparison:
         medians = [["median (range)", *(SYSTEMS[system] for system in self.systems)]]
         ratios = [["Primepool is … times better", *(f"than {SYSTEMS[system]}" for system in others)]]
         for metric, (label, *_) in METRICS.items():
-            medians.append([label, *(self.cell(self.spread(system, metric)) for system in self.systems)])
-            ratios.append([label, *(self.cell(spread(self.ratios.get((system, metric), []))) for system in others)])
+            of_systems = [self.spread(system, metric) for system in self.systems]
+            of_others = [spread(self.ratios.get((system, metric), [])) for system in others]
+            # On nodes only throughput is measured.
+            medians += [[label, *map(self.cell, of_systems)]] if any(of_systems) else []
+            ratios += [[label, *map(self.cell, of_others)]] if any(of_others) else []
         by_nodes = [["throughput by nodes, primes/s; efficiency against 1 node", *(SYSTEMS[one] for one in self.pools)]]
         for nodes in self.nodes if self.nodes[-1:] > [1] else []:
             pairs = [(self.spread(system, "primes"), self.spread(system, "primes", nodes)) for system in self.pools]

@@ -105,12 +105,15 @@ fn rate<W: FnMut(Range<u64>) -> Result<()>>(
     let (next, done, start) = (AtomicU64::new(0), AtomicU64::new(0), Instant::now());
     let work = || -> Result<f64> {
         let mut work = worker()?;
-        while start.elapsed() < time {
+        // One batch at least, however short the time.
+        loop {
             let first = next.fetch_add(batch, Relaxed);
             work(first..first + batch)?;
             done.fetch_add(batch, Relaxed);
+            if start.elapsed() >= time {
+                return Ok(start.elapsed().as_secs_f64());
+            }
         }
-        Ok(start.elapsed().as_secs_f64())
     };
     let ends = thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();

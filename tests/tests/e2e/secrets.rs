@@ -323,7 +323,7 @@ fn the_programs_keep_them_to_themselves() {
     let args: Vec<&str> = args.split(' ').collect();
     let done = start(Binary::Experiment, &url, &args).wait_long();
     assert_eq!(done.code, Some(0), "{done:?}");
-    assert!(dir.path().join("x/report/report.html").exists());
+    assert!(dir.path().join("x/records.jsonl").exists());
 
     watch.end(&secrets, &["--health-file", "--runs-dir"]); // what comes has some on purpose
 
