@@ -46,17 +46,19 @@ ask_influxdb() { # TOKEN PATH [JSON] → its answer; no command line shows the t
 
 # It makes tokens itself, each for what its holder does and no more. One that it does not know (its data is new) is replaced.
 make_influxdb_tokens() {
-	local answer file holder org action actions operator bucket='buckets?name=primepool'
+	local action actions answer file holder operator org resource bucket='buckets?name=primepool'
 	docker compose up -d --wait influxdb || die 3 "InfluxDB did not start: see above; $PORT_TAKEN"
 	operator=$(cat infra/compose/secrets/influxdb-token)
 	answer=$(ask_influxdb "$operator" "$bucket") || die 3 "InfluxDB does not answer: $answer"
 	[[ $answer =~ \"id\":\ *\"([0-9a-f]+)\".*\"orgID\":\ *\"([0-9a-f]+)\" ]] || die 3 "InfluxDB has no bucket primepool: $answer"
-	org="\"orgID\": \"${BASH_REMATCH[2]}\"" actions="{\"resource\": {\"type\": \"buckets\", \"id\": \"${BASH_REMATCH[1]}\", $org}, \"action\":"
-	for holder in consumer:write producer:'write read' grafana:read; do
-		file=infra/compose/secrets/${holder%%:*}-influxdb-token
+	org="\"orgID\": \"${BASH_REMATCH[2]}\"" resource="{\"type\": \"buckets\", \"id\": \"${BASH_REMATCH[1]}\"}"
+	for holder in consumer:write producer:write,read grafana:read; do
+		file=infra/compose/secrets/${holder%%:*}-influxdb-token actions=''
 		[[ ! -s $file ]] || ! ask_influxdb "$(cat "$file")" "$bucket" >/dev/null || continue
-		action=$(printf ", $actions \"%s\"}" ${holder#*:})
-		answer=$(ask_influxdb "$operator" authorizations "{$org, \"description\": \"${holder%%:*}\", \"permissions\": [${action#, }]}") &&
+		for action in write read; do
+			[[ ${holder#*:} != *"$action"* ]] || actions+=", {\"action\": \"$action\", \"resource\": $resource}"
+		done
+		answer=$(ask_influxdb "$operator" authorizations "{$org, \"description\": \"${holder%%:*}\", \"permissions\": [${actions#, }]}") &&
 			[[ $answer =~ \"token\":\ *\"([^\"]+)\" ]] || die 3 "InfluxDB makes no token: $answer"
 		printf %s "${BASH_REMATCH[1]}" >"$file"
 		chmod 644 "$file"
