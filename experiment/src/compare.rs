@@ -24,10 +24,7 @@ use anyhow::{Context, Error, Result, bail};
 use primepool_common::{
     broker::BrokerError, clock::unix_time, exit::Exit, message::JobKind, output::print,
 };
-use rand_chacha::{
-    ChaCha8Rng,
-    rand_core::{Rng, SeedableRng},
-};
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
 use self::{
     figures::{Comparison, Figures, Outcome, Rate, Record, Settings},
@@ -40,6 +37,7 @@ use crate::{
     queue::JobsQueue,
     record::{self, Kind},
     share::Share,
+    sweep::shuffle,
     terminal::{complain, new_folder},
 };
 
@@ -48,8 +46,10 @@ use crate::{
 /// # Errors
 /// What went wrong, for people, and the exit status that says so.
 pub(crate) fn compare(args: &cli::CompareArgs, stop: &Stop) -> Result<Exit, (Exit, Error)> {
-    let dir = folder(args).map_err(|error| (Exit::Usage, error))?;
-    rounds(args, &dir, stop).map_err(|error| match stop.asked() {
+    let wrong = |error| (Exit::Usage, error);
+    let systems = systems(args).map_err(wrong)?;
+    let dir = folder(args).map_err(wrong)?;
+    rounds(args, &systems, &dir, stop).map_err(|error| match stop.asked() {
         true => (Exit::Interrupted, error),
         false if error.is::<BrokerError>() => (Exit::Unreachable, error),
         false => (Exit::Incomplete, error),
@@ -76,10 +76,7 @@ fn order(systems: &[(System, u32)], rounds: u32, seed: u64) -> Vec<(u32, System,
     let mut order = Vec::new();
     for round in 0..rounds {
         let mut systems = systems.to_vec();
-        // Fisher and Yates.
-        for last in (1..systems.len()).rev() {
-            systems.swap(last, (random.next_u64() % (last as u64 + 1)) as usize);
-        }
+        shuffle(&mut systems, &mut random);
         order.extend(
             systems
                 .into_iter()
@@ -121,7 +118,12 @@ fn systems(args: &cli::CompareArgs) -> Result<Vec<(System, u32)>> {
     Ok(systems.into_iter().flat_map(on).collect())
 }
 
-fn rounds(args: &cli::CompareArgs, dir: &Path, stop: &Stop) -> Result<Exit> {
+fn rounds(
+    args: &cli::CompareArgs,
+    systems: &[(System, u32)],
+    dir: &Path,
+    stop: &Stop,
+) -> Result<Exit> {
     let programs = programs()?;
     let queue = JobsQueue::from_environment(JobKind::Prime)?;
     queue.is_free()?;
@@ -148,7 +150,7 @@ fn rounds(args: &cli::CompareArgs, dir: &Path, stop: &Stop) -> Result<Exit> {
         queue: &queue,
         stop,
     };
-    for (round, system, nodes) in order(&systems(args)?, args.repeat, args.seed) {
+    for (round, system, nodes) in order(systems, args.repeat, args.seed) {
         let outcome = run.measure(round, (system, nodes), &comparison.settings);
         if stop.asked() {
             bail!(

@@ -36,10 +36,7 @@ impl Kind {
     /// As the command line says it.
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Prime => "prime",
-            Self::Factor => "factor",
-        }
+        self.job().as_str()
     }
 
     /// As messages say it.

@@ -41,12 +41,15 @@ pub(crate) fn order(settings: &Settings) -> Vec<Key> {
             }
         }
     }
-    let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
-    // Fisher and Yates.
-    for last in (1..keys.len()).rev() {
-        keys.swap(last, (random.next_u64() % (last as u64 + 1)) as usize);
-    }
+    shuffle(&mut keys, &mut ChaCha8Rng::seed_from_u64(settings.seed));
     keys
+}
+
+/// By Fisher and Yates.
+pub(crate) fn shuffle<T>(items: &mut [T], random: &mut ChaCha8Rng) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, (random.next_u64() % (last as u64 + 1)) as usize);
+    }
 }
 
 /// What measurements need.

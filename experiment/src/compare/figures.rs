@@ -128,10 +128,9 @@ impl Record {
         let what = match &self.outcome {
             Outcome::Failed(reason) => format!("FAILED: {reason}"),
             Outcome::Measured(figures) => {
-                let rate = |rate: &Option<Rate>| rate.as_ref().map_or(0.0, |rate| rate.per_s);
                 let mut line = format!("{:.1} primes/s", figures.primes.per_s);
-                if figures.empty.is_some() {
-                    line += &format!(", {:.0} empty tasks/s", rate(&figures.empty));
+                if let Some(empty) = &figures.empty {
+                    line += &format!(", {:.0} empty tasks/s", empty.per_s);
                 }
                 line
             }

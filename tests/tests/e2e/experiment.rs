@@ -8,6 +8,22 @@ use primepool_tests::{
 use serde_json::Value;
 use tempfile::tempdir;
 
+/// Starts `experiment` with these arguments.
+pub(crate) fn start(broker: &Broker, dir: &Path, args: &str) -> Process {
+    let args: Vec<&str> = args.split(' ').collect();
+    Process::start(Binary::Experiment, dir, &broker.url, &args)
+}
+
+/// Makes the report of the experiment `x` below `dir`; what it says.
+pub(crate) fn report_of(dir: &Path) -> String {
+    let done = report(&["experiment", "x"])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
 /// The records of the experiment `x` below `dir`.
 pub(crate) fn records(dir: &Path) -> Vec<Value> {
     let text = fs::read_to_string(dir.join("x/records.jsonl")).unwrap_or_default();
@@ -54,8 +70,7 @@ fn kill(pid: u32) {
 fn a_sweep_measures_every_pair_and_reports() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let args = "run --nodes 1..2 --workers 1,2 --bits 256 --repeat 1 --min-time 1s --dir x";
-    let args: Vec<&str> = args.split(' ').collect();
-    let done = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait_long();
+    let done = start(&broker, dir.path(), args).wait_long();
     assert_eq!(done.code, Some(0), "{done:?}");
     let mut pairs = Vec::new();
     for record in records(dir.path()) {
@@ -81,15 +96,12 @@ fn a_sweep_measures_every_pair_and_reports() {
     let baseline: Value = serde_json::from_str(&baseline).unwrap();
     assert!(baseline["primes_per_s"][0].as_f64().unwrap() > 0.0);
     assert!(!somebody_lives(&broker));
-    let reported = report(&["experiment", "x"])
-        .current_dir(dir.path())
-        .output();
-    let said = String::from_utf8(reported.unwrap().stdout).unwrap();
+    let said = report_of(dir.path());
     assert!(said.contains("The best configuration is"), "{said}");
     assert!(dir.path().join("x/report/report.html").exists());
 
     // A second one does not write over the first.
-    let again = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait();
+    let again = start(&broker, dir.path(), args).wait();
     assert_eq!(again.code, Some(2), "{again:?}");
     assert!(again.stderr.contains("--resume"), "{again:?}");
 }
@@ -98,8 +110,7 @@ fn a_sweep_measures_every_pair_and_reports() {
 fn factoring_scales_too() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let args = "run --kind factor --bits 64 --workers 1 --repeat 1 --min-time 1s --dir x";
-    let args: Vec<&str> = args.split(' ').collect();
-    let done = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait_long();
+    let done = start(&broker, dir.path(), args).wait_long();
     assert_eq!(done.code, Some(0), "{done:?}");
     let record = &records(dir.path())[0]["measured"];
     let run = dir
@@ -109,10 +120,7 @@ fn factoring_scales_too() {
     let results = fs::read_to_string(run.join("results.jsonl")).unwrap();
     let first: Value = serde_json::from_str(results.lines().next().unwrap()).unwrap();
     assert_eq!(first["factors"].as_array().unwrap().len(), 2, "{first}");
-    let reported = report(&["experiment", "x"])
-        .current_dir(dir.path())
-        .output();
-    let said = String::from_utf8(reported.unwrap().stdout).unwrap();
+    let said = report_of(dir.path());
     assert!(said.contains("numbers/s"), "{said}");
 }
 
@@ -141,8 +149,7 @@ fn what_makes_reports_passes_its_own_tests() {
 fn an_interrupted_sweep_leaves_nobody_and_goes_on() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let args = "run --nodes 1 --workers 1,2 --bits 128 --repeat 2 --min-time 1s --dir x";
-    let args: Vec<&str> = args.split(' ').collect();
-    let running = Process::start(Binary::Experiment, dir.path(), &broker.url, &args);
+    let running = start(&broker, dir.path(), args);
     wait_for("a record", || {
         (!records(dir.path()).is_empty()).then_some(())
     });
@@ -154,8 +161,7 @@ fn an_interrupted_sweep_leaves_nobody_and_goes_on() {
     let before = records(dir.path());
     assert!(before.len() < 4);
 
-    let args = ["run", "--resume", "x"];
-    let done = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait_long();
+    let done = start(&broker, dir.path(), "run --resume x").wait_long();
     assert_eq!(done.code, Some(0), "{done:?}");
     let after = records(dir.path());
     assert_eq!(after.len(), 4);
@@ -166,8 +172,7 @@ fn an_interrupted_sweep_leaves_nobody_and_goes_on() {
 fn a_configuration_that_fails_is_reported_and_does_not_end_the_sweep() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let args = "run --nodes 1,2 --workers 1 --bits 128 --repeat 1 --min-time 2s --dir x";
-    let args: Vec<&str> = args.split(' ').collect();
-    let running = Process::start(Binary::Experiment, dir.path(), &broker.url, &args);
+    let running = start(&broker, dir.path(), args);
     // The first measurement that has come to its run loses its node.
     wait_for("a run that is measured", || {
         let mut runs = fs::read_dir(dir.path().join("x/runs")).ok()?.flatten();
@@ -190,8 +195,7 @@ fn a_configuration_that_fails_is_reported_and_does_not_end_the_sweep() {
     assert_eq!(failed, [true, false]);
     assert_eq!(broker.ready("primepool.jobs.prime"), Some(0));
 
-    let args = ["run", "--resume", "x"];
-    let done = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait_long();
+    let done = start(&broker, dir.path(), "run --resume x").wait_long();
     assert_eq!(done.code, Some(0), "{done:?}");
     let records = records(dir.path());
     assert_eq!(records.len(), 3);
@@ -203,8 +207,7 @@ fn a_configuration_that_fails_is_reported_and_does_not_end_the_sweep() {
 fn a_broker_that_somebody_uses_is_left_alone() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let consumer = Consumer::start(dir.path(), &broker, "other");
-    let args = ["run", "--dir", "x"];
-    let done = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait();
+    let done = start(&broker, dir.path(), "run --dir x").wait();
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(
         done.stderr.contains("1 consumer(s) of somebody else"),

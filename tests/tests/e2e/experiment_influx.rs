@@ -10,6 +10,8 @@ use std::{
 use primepool_tests::{Binary, Broker, Finished, Influx, Process, report};
 use tempfile::tempdir;
 
+use crate::experiment::{report_of, start};
+
 /// An `experiment` that knows this InfluxDB.
 fn experiment(influx: &Influx, dir: &Path, url: &str, args: &str) -> Finished {
     let mut command = Binary::Experiment.command();
@@ -80,10 +82,7 @@ pub(crate) fn report_is_the_same(influx: &Influx) {
     let done = experiment(influx, dir.path(), &broker.url, args);
     assert_eq!(done.code, Some(0), "{done:?}");
 
-    let done = report(&["experiment", "x"])
-        .current_dir(dir.path())
-        .output();
-    assert_reports(&done.unwrap());
+    report_of(dir.path());
     let folder = dir.path().join("x/report");
     let page = fs::read_to_string(folder.join("report.html")).unwrap();
     for chart in ["queue", "cpu", "latency"] {
@@ -109,8 +108,7 @@ pub(crate) fn report_is_the_same(influx: &Influx) {
 fn an_experiment_without_influxdb_can_be_imported_later() {
     let (influx, broker, dir) = (Influx::private(), Broker::vhost(), tempdir().unwrap());
     let args = "run --nodes 1 --workers 1,2 --bits 256 --repeat 1 --min-time 1s --dir x";
-    let args: Vec<&str> = args.split(' ').collect();
-    let done = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait_long();
+    let done = start(&broker, dir.path(), args).wait_long();
     assert_eq!(done.code, Some(0), "{done:?}");
 
     let points: Vec<PathBuf> = files(&dir.path().join("x"))
@@ -121,10 +119,7 @@ fn an_experiment_without_influxdb_can_be_imported_later() {
     for file in points {
         influx.import("primepool", &dir.path().join("x").join(file));
     }
-    let done = report(&["experiment", "x"])
-        .current_dir(dir.path())
-        .output();
-    assert_reports(&done.unwrap());
+    report_of(dir.path());
     assert_reports(&report_from(&influx, dir.path(), "x"));
     assert_same(&dir.path().join("x/report"), &dir.path().join("x-report"));
 }

@@ -201,25 +201,36 @@ pub(crate) fn after_a_full_disk(test: &str, start: fn(PathBuf) -> Influx) {
     let options = ["-t", "tmpfs", "-o", "size=64m", "tmpfs"];
     run(Command::new("mount").args(options).arg(disk.path()));
     let influx = start(disk.path().join("influxdb"));
-    let (writer, _spool) = writer_to(&influx);
+    let filler = disk.path().join("filler");
+    let fill = || {
+        let full = io::copy(&mut io::repeat(0), &mut fs::File::create(&filler).unwrap());
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    };
+    let make_room = || {
+        fs::remove_file(&filler).unwrap();
+        // It does not try again to open what it could not open.
+        influx.kill();
+        influx.start_again();
+    };
+    points_wait(&influx, fill, make_room);
+}
+
+/// Points that come after `harm` are written after `mend`.
+pub(crate) fn points_wait(influx: &Influx, harm: impl FnOnce(), mend: impl FnOnce()) {
+    let (writer, _spool) = writer_to(influx);
     write(&writer, 1000);
     wait_for("the first points", || {
-        (points(&influx) == 1000).then_some(())
+        (points(influx) == 1000).then_some(())
     });
-    let filler = disk.path().join("filler");
-    let full = io::copy(&mut io::repeat(0), &mut fs::File::create(&filler).unwrap());
-    assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    harm();
     write(&writer, 20_000);
     wait_for("an attempt in vain", || {
         (writer.stats().write_errors > 0).then_some(())
     });
-    fs::remove_file(filler).unwrap();
-    // It does not try again to open what it could not open.
-    influx.kill();
-    influx.start_again();
-    wait_for("the others", || (points(&influx) == 21_000).then_some(()));
+    mend();
     let stats = writer.close(LONG);
     assert_eq!((stats.dropped, stats.spooled), (0, 0), "{stats:?}");
+    assert_eq!(points(influx), 21_000);
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::{fs, path::Path};
 
-use primepool_tests::{Binary, Broker, Process};
+use primepool_tests::Broker;
 use tempfile::tempdir;
 
-use crate::experiment::{records, somebody_lives};
+use crate::experiment::{records, somebody_lives, start};
 
 /// Whether this system lets us make a control group with a quota.
 fn may_share() -> bool {
@@ -25,8 +25,7 @@ fn may_share() -> bool {
 fn a_share_is_a_ceiling_and_what_a_node_uses_is_told_of_it() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let args = "run --nodes 1 --workers 1 --bits 256 --repeat 1 --min-time 4s --cpus-per-node 0.25 --dir x";
-    let args: Vec<&str> = args.split(' ').collect();
-    let done = Process::start(Binary::Experiment, dir.path(), &broker.url, &args).wait_long();
+    let done = start(&broker, dir.path(), args).wait_long();
     if !may_share() {
         assert_eq!(done.code, Some(1), "{done:?}");
         assert!(done.stderr.contains("--cpus-per-node needs"), "{done:?}");

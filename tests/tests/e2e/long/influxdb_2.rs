@@ -4,14 +4,14 @@ use std::{fs, time::Duration};
 
 use primepool_sandbox::{Reply, Role};
 use primepool_tests::{
-    Binary, Broker, Consumer, Database, Influx, Process, Recording, Results, wait_for, workspace,
+    Binary, Broker, Consumer, Database, Influx, Process, Recording, Results, workspace,
 };
 use tempfile::tempdir;
 
 use crate::{
     dashboards::{check_alerts, check_queries, check_reference},
     experiment_influx, make_run,
-    metrics::{self, LONG, points, write, writer_to},
+    metrics::{self, LONG, write},
     metrics_faults,
 };
 
@@ -102,23 +102,9 @@ fn each_token_may_do_what_it_is_for_and_no_more() {
 
 #[test]
 fn points_that_come_while_it_is_away_are_written_when_it_is_back() {
-    let Some(influx) = Influx::private_2() else {
-        return;
-    };
-    let (writer, _spool) = writer_to(&influx);
-    write(&writer, 1000);
-    wait_for("the first points", || {
-        (points(&influx) == 1000).then_some(())
-    });
-    influx.kill();
-    write(&writer, 20_000);
-    wait_for("an attempt in vain", || {
-        (writer.stats().write_errors > 0).then_some(())
-    });
-    influx.start_again();
-    let stats = writer.close(LONG);
-    assert_eq!((stats.dropped, stats.spooled), (0, 0), "{stats:?}");
-    assert_eq!(points(&influx), 21_000);
+    if let Some(influx) = Influx::private_2() {
+        metrics::points_wait(&influx, || influx.kill(), || influx.start_again());
+    }
 }
 
 #[test]
