@@ -1,7 +1,8 @@
-//! What the end-to-end tests share: private servers, the real binaries as processes, and a look at what they leave.
+//! Shared parts of the end-to-end tests: private servers, the real binaries as processes, and
+//! readers of the files that they write.
 //!
-//! `make test` builds the binaries first and starts one broker for all tests; each test has a virtual host of its own there.
-//! A test that kills its broker starts another one.
+//! `make test` builds the binaries first and starts one broker for all tests; each test has a
+//! virtual host of its own there. A test that kills its broker starts a private one.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -48,7 +49,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Waits until `what` gives something, and fails after a minute.
+/// Polls until `look` returns a value; panics after a minute with `what` in the message.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -60,7 +61,8 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The Python that has what `FOLDER/requirements.txt` pins, as `setup.sh --test` makes it.
+/// The Python interpreter with the packages pinned in `FOLDER/requirements.txt`, as installed by
+/// `setup.sh --test`.
 pub fn python_of(folder: &str) -> PathBuf {
     let script = ". infra/local/lib.sh && python_of \"$1\" && printf %s \"$REPLY\"";
     let said = Command::new("bash")
@@ -77,7 +79,7 @@ pub fn python_of(folder: &str) -> PathBuf {
     python
 }
 
-/// The program that makes reports and pictures, with its first arguments.
+/// The Python program that makes reports and figures, with these first arguments.
 pub fn report(args: &[&str]) -> Command {
     let mut command = Command::new(python_of("experiment/report"));
     let program = workspace().join("experiment/report");
@@ -85,7 +87,7 @@ pub fn report(args: &[&str]) -> Command {
     command
 }
 
-/// The folder of the workspace.
+/// The root folder of the workspace.
 pub fn workspace() -> PathBuf {
     let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     tests

@@ -1,4 +1,4 @@
-//! What has to be true afterwards.
+//! Checks of the promises after a chaos run: results, dead letters, queues and memory.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,15 +22,16 @@ use crate::{
     with_channel,
 };
 
-/// Most that the memory of a process may grow, in KiB; the producer keeps some bytes for each job besides.
+/// Largest allowed growth of a process's memory, in KiB; the producer may add some bytes for each
+/// job.
 const GROWTH_KIB: i64 = 24 << 10;
 
 const JOBS: &str = "primepool.jobs.prime";
 const DEAD: &str = "primepool.dead";
 
-/// Messages that nobody can work on.
+/// Malformed messages that the consumers must reject.
 pub(super) struct Poison {
-    /// Body, and what the reason has to hold.
+    /// The body of each message, and a text that the reason for its rejection must contain.
     letters: Vec<(String, &'static str)>,
 }
 
@@ -62,7 +63,7 @@ impl Poison {
     }
 }
 
-/// Looks again until it is so, for a minute.
+/// Polls until the condition holds; false if it does not within a minute.
 fn eventually(mut is_so: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
@@ -74,13 +75,13 @@ fn eventually(mut is_so: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// Messages that wait in a queue and its consumers, if there is such a queue.
+/// Counts of ready messages and of consumers of a queue, if the queue exists.
 fn state(site: &Site, queue: &str) -> Option<(u32, u32)> {
     let queue = look_at(&site.servers.admin(), queue)?;
     Some((queue.message_count(), queue.consumer_count()))
 }
 
-/// Why a message is among the dead: a consumer says it, or the broker.
+/// Why a message was dead-lettered: the reason given by a consumer, or else all headers.
 fn reason(properties: &BasicProperties) -> String {
     let headers = properties.headers().as_ref().map(FieldTable::inner);
     match headers.and_then(|headers| headers.get("x-primepool-reason")) {
@@ -89,7 +90,7 @@ fn reason(properties: &BasicProperties) -> String {
     }
 }
 
-/// Every poisonous message is among the dead, with its reason, and nothing else is.
+/// Checks that every malformed message was dead-lettered with its reason, and no other message was.
 pub(super) fn poison(site: &mut Site, poison: &Poison, report: &mut Report) {
     let idle = eventually(|| state(site, JOBS).is_some_and(|(ready, _)| ready == 0));
     if !idle {
@@ -99,7 +100,7 @@ pub(super) fn poison(site: &mut Site, poison: &Poison, report: &mut Report) {
     eventually(|| {
         with_channel(&site.servers.admin(), async |channel| {
             let options = BasicGetOptions { no_ack: true };
-            // A queue whose nodes have just come back may refuse at first.
+            // A queue whose nodes have just come back may refuse the first requests.
             while let Ok(Some(letter)) = channel.basic_get(DEAD.into(), options).await {
                 let body = String::from_utf8_lossy(&letter.data).into_owned();
                 let reason = reason(&letter.properties);
@@ -129,12 +130,12 @@ pub(super) fn poison(site: &mut Site, poison: &Poison, report: &mut Report) {
     }
 }
 
-/// Adds what the producer's summary says of duplicates.
+/// Adds the duplicates counted in the producer's summary.
 pub(super) fn count_duplicates(site: &mut Site, dir: &Path) {
     let summary = Results::folder(dir).and_then(|folder| {
         let path = folder.join("summary.json");
         let summary = std::fs::read(&path).ok()?;
-        // Once each session.
+        // The summary is renamed, so that each session of the producer is counted once.
         let _ = std::fs::rename(&path, folder.join("summary-seen.json"));
         serde_json::from_slice::<Value>(&summary).ok()
     });
@@ -143,7 +144,7 @@ pub(super) fn count_duplicates(site: &mut Site, dir: &Path) {
     }
 }
 
-/// The results of a run that is complete.
+/// Checks the results of a complete run.
 pub(super) fn round(site: &mut Site, options: &Options, dir: &Path, report: &mut Report) {
     let folder = Results::folder(dir).unwrap();
     let text = std::fs::read_to_string(folder.join("results.jsonl")).unwrap();
@@ -211,7 +212,7 @@ pub(super) fn round(site: &mut Site, options: &Options, dir: &Path, report: &mut
     }
 }
 
-/// The consumers end in good order, and nothing is left.
+/// Checks the memory growth, then stops the consumers: they exit cleanly and leave nothing behind.
 pub(super) fn end(site: &mut Site, report: &mut Report) {
     report.growth = site
         .watch

@@ -1,4 +1,4 @@
-//! Memory of processes, once a second.
+//! Samples the memory of processes once a second.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-/// Looks at the resident memory of processes until it is dropped.
+/// Samples the resident memory of processes until it is dropped.
 #[derive(Debug)]
 pub(super) struct Watch {
     tracks: Arc<Mutex<Vec<Track>>>,
@@ -18,7 +18,7 @@ pub(super) struct Watch {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What was seen of a process.
+/// The memory samples of one process.
 #[derive(Debug, Clone)]
 struct Track {
     name: String,
@@ -29,15 +29,15 @@ struct Track {
 /// How the memory of a process grew.
 #[derive(Debug, Clone)]
 pub(super) struct Growth {
-    /// The process.
+    /// Name of the process.
     pub(super) name: String,
-    /// The median of the last third of its life above that of the first, in KiB.
+    /// Median of the last third of the samples minus median of the first third, in KiB.
     pub(super) kib: i64,
-    /// Seconds that it was looked at.
+    /// Number of seconds for which the process was sampled.
     pub(super) seconds: usize,
 }
 
-/// Seconds that a process has to live for a judgement: it starts with nothing and makes tables.
+/// Seconds that a process must live to be judged: it starts with little memory and builds tables.
 const LIFE: usize = 9;
 
 impl Watch {
@@ -69,7 +69,7 @@ impl Watch {
         self.tracks.lock().unwrap().push(track);
     }
 
-    /// To be called before its number can be given to another.
+    /// Stops sampling a process; to be called before its process id can be reused.
     pub(super) fn leave(&self, pid: u32) {
         let mut tracks = self.tracks.lock().unwrap();
         for track in tracks.iter_mut().filter(|track| track.pid == pid) {

@@ -1,6 +1,8 @@
-//! Runs during which things go wrong, by a schedule that follows from a seed, and what has to be true afterwards.
+//! Runs with faults injected on a schedule that follows from a seed, and checks of the promises
+//! afterwards.
 //!
-//! `make chaos` runs it at length, `tests/tests/e2e/long/chaos.rs` for some seconds. [docs/RELIABILITY.md] says what is promised.
+//! `make chaos` does this at length, `tests/tests/e2e/long/chaos.rs` for some seconds. The promises
+//! are listed in `docs/RELIABILITY.md`.
 
 mod check;
 mod memory;
@@ -28,56 +30,56 @@ use check::Poison;
 use memory::Growth;
 use site::Site;
 
-/// What is to be done.
+/// Options of a chaos run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Everything follows from it.
+    /// Seed of the schedule and of the jobs.
     pub seed: u64,
-    /// Work units of a run, of one job each.
+    /// Work units per run; each holds one job.
     pub units: u64,
-    /// Consumer processes, of one worker each.
+    /// Number of consumer processes; each has one worker.
     pub consumers: usize,
-    /// Bits of the primes: how long a unit takes.
+    /// Bits of the primes, which determines how long a unit takes.
     pub bits: u32,
-    /// Times that each fault strikes during a run.
+    /// Number of strikes of each fault per run.
     pub hits: u64,
-    /// Goes on with further runs for so long.
+    /// Further runs follow until this much time has passed.
     pub soak: Duration,
-    /// Where logs and results are kept if a promise was broken.
+    /// Folder where logs and results are kept if a promise was broken.
     pub evidence: PathBuf,
 }
 
-/// What came of it.
+/// Outcome of a series of runs with the same faults.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// What went wrong.
+    /// Name of the faults that were injected.
     pub name: String,
-    /// Times that each fault struck.
+    /// Number of strikes of each fault.
     pub hits: BTreeMap<Fault, u64>,
-    /// Jobs asked for.
+    /// Number of jobs requested.
     pub jobs: u64,
-    /// Distinct results.
+    /// Number of distinct results.
     pub results: u64,
-    /// Results that came again and were dropped, as far as a producer lived to tell.
+    /// Results that arrived again and were dropped, as far as a producer lived to report them.
     pub duplicates: u64,
-    /// Results of units that were handed out more than once.
+    /// Results of units that were delivered more than once.
     pub redelivered: u64,
-    /// Poisonous messages that reached the dead-letter queue more than once.
+    /// Additional copies of malformed messages in the dead-letter queue.
     pub letters_again: u64,
     /// The process whose memory grew most.
     growth: Option<Growth>,
-    /// How long it took.
+    /// Duration in seconds.
     pub seconds: f64,
     /// Promises that were broken.
     pub broken: Vec<String>,
-    /// Where to see why.
+    /// Folder with logs and results, if a promise was broken.
     pub evidence: Option<PathBuf>,
 }
 
-/// Longest time without a new result; on a machine that does much else, a node of the broker may take minutes to start.
+/// Longest time without a new result; on a busy machine a broker node may take minutes to start.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Does runs with these faults until the time is over, one at least, and looks at what they left.
+/// Does runs with these faults until the time is over, at least one, and checks the promises.
 pub fn run(name: &str, faults: &[Fault], options: &Options) -> Report {
     let folder = options.evidence.join(name);
     fs::create_dir_all(&folder).unwrap();
@@ -109,7 +111,7 @@ pub fn run(name: &str, faults: &[Fault], options: &Options) -> Report {
     report.seconds = start.elapsed().as_secs_f64();
     if report.broken.is_empty() {
         fs::remove_dir_all(&folder).unwrap();
-        let _ = fs::remove_dir(&options.evidence); // unless another one left something
+        let _ = fs::remove_dir(&options.evidence); // it stays if another report left evidence
     } else {
         report.evidence = Some(folder);
     }
@@ -143,7 +145,7 @@ fn play(faults: &[Fault], options: &Options, folder: &Path, report: &mut Report)
     if !report.broken.is_empty() {
         site.servers.keep_logs(folder);
         if let Some(disk) = &site.disk {
-            // It goes with its mount.
+            // The temporary file system is lost when it is unmounted.
             let kept = std::process::Command::new("cp")
                 .arg("-r")
                 .arg(disk)
@@ -154,7 +156,7 @@ fn play(faults: &[Fault], options: &Options, folder: &Path, report: &mut Report)
     }
 }
 
-/// One run; whether it came to its end.
+/// Does one run; false if it had to be given up.
 fn play_round(
     site: &mut Site,
     faults: &[Fault],
@@ -183,7 +185,7 @@ fn play_round(
         site.mend();
         site.look_at_consumers();
         site.count(dir);
-        // Without its broker nobody gets on; that it comes back in time is looked after elsewhere.
+        // While a broker node is down, a lack of results is no failure.
         if site.results != progress.0 || !site.down.is_empty() {
             progress = (site.results, Instant::now());
         } else if progress.1.elapsed() > PATIENCE {
@@ -209,7 +211,7 @@ fn play_round(
             let next = strikes.remove(0);
             if site.producer.process.is_some() || site.producer_held {
                 let struck = strike::strike(site, &next);
-                // It may have taken its time.
+                // The strike itself may have taken long.
                 progress.1 = Instant::now();
                 *report.hits.entry(next.fault).or_default() += u64::from(struck);
             }
@@ -223,9 +225,9 @@ fn play_round(
             }
             check::count_duplicates(site, dir);
             let excused = match status {
-                // There was no broker to be reached when it started.
+                // The producer could not reach a broker when it started.
                 3 => Instant::now() < site.trouble_until || !site.down.is_empty(),
-                // Its disk was full.
+                // The producer's disk was full.
                 1 => site.disk.is_some(),
                 _ => false,
             };
@@ -263,7 +265,7 @@ fn play_round(
 }
 
 impl Report {
-    /// As a JSON object.
+    /// The report as a JSON object.
     pub fn json(&self) -> Value {
         let hits: serde_json::Map<_, _> = self
             .hits
@@ -287,7 +289,7 @@ impl Report {
     }
 }
 
-/// A table of what came of it.
+/// A table of the reports.
 pub fn table(reports: &[Report]) -> String {
     let mut text = format!(
         "{:<16} {:>5} {:>8} {:>8} {:>10} {:>11} {:>11} {:>8}  verdict\n",

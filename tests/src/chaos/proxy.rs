@@ -1,4 +1,4 @@
-//! The network between a process and its broker: passes bytes on, or does what networks do.
+//! A TCP proxy between a process and its broker, which forwards bytes or simulates network faults.
 
 use std::{
     io::{Read, Write},
@@ -11,24 +11,24 @@ use std::{
     time::Duration,
 };
 
-/// How the network is.
+/// The state of the simulated network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weather {
-    /// Passes everything on.
+    /// Forwards everything.
     Fair,
-    /// New connections end at once, those that are there are cut.
+    /// Closes new connections at once, and cuts the open ones.
     Refuse,
-    /// Connections stay and pass nothing on.
+    /// Keeps connections open but forwards nothing.
     Stall,
-    /// What goes to the broker comes through, what comes from it waits.
+    /// Forwards bytes to the broker, and holds back bytes from it.
     Mute,
-    /// Everything comes so much later.
+    /// Forwards everything after this delay.
     Delay(Duration),
-    /// A few bytes at a time, so that every frame comes in pieces.
+    /// Forwards a few bytes at a time, so that every frame arrives in pieces.
     Trickle,
 }
 
-/// A port that leads to the broker.
+/// A TCP port whose connections are forwarded to the broker.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -44,17 +44,17 @@ struct Shared {
     accepted: AtomicUsize,
 }
 
-/// Bytes that come through at once while it trickles, every [`DROP`].
+/// Number of bytes that [`Weather::Trickle`] forwards every [`DROP`].
 const DROPLET: usize = 512;
 const DROP: Duration = Duration::from_millis(5);
 
 impl Proxy {
-    /// A port of its own on 127.0.0.1 that leads to the address `to`.
+    /// Listens on a new port of 127.0.0.1 and forwards to the address `to`.
     pub fn new(to: &str) -> Self {
         Self::at(Ipv4Addr::LOCALHOST.into(), to)
     }
 
-    /// A port of its own on an address of this machine.
+    /// Listens on a new port of this local address and forwards to the address `to`.
     pub fn at(here: IpAddr, to: &str) -> Self {
         let listener = TcpListener::bind((here, 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -79,7 +79,7 @@ impl Proxy {
         Self { address, shared }
     }
 
-    /// One before the broker of an AMQP address, and the address that leads through it.
+    /// Starts a proxy for the broker of an AMQP URL; also returns the URL that leads through it.
     pub fn before(url: &str) -> (Self, String) {
         let (head, tail) = url.split_once('@').unwrap();
         let (address, vhost) = tail.split_once('/').unwrap();
@@ -88,17 +88,17 @@ impl Proxy {
         (proxy, url)
     }
 
-    /// The port.
+    /// The port on which the proxy listens.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Connections that were made so far, also those that were refused.
+    /// Number of connections accepted so far, including those that were refused.
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(Relaxed)
     }
 
-    /// Changes the weather; [`Weather::Refuse`] cuts what is there.
+    /// Changes the weather; [`Weather::Refuse`] cuts the open connections.
     pub fn set(&self, weather: Weather) {
         *self.shared.weather.lock().unwrap() = weather;
         if weather == Weather::Refuse {
@@ -106,7 +106,7 @@ impl Proxy {
         }
     }
 
-    /// Ends all connections.
+    /// Closes all connections.
     pub fn cut(&self) {
         for stream in self.shared.open.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
@@ -118,7 +118,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.closed.store(true, Relaxed);
         self.cut();
-        // Wakes the thread that accepts, which then ends.
+        // Wakes the accepting thread, which then ends.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -133,7 +133,7 @@ impl Shared {
         if self.weather() == Weather::Refuse {
             return;
         }
-        // A broker that does not run: the client sees its connection end.
+        // The broker does not run: the client sees its connection end.
         let Ok(server) = TcpStream::connect(&self.to) else {
             return;
         };
@@ -143,7 +143,7 @@ impl Shared {
             return;
         };
         let mut open = self.open.lock().unwrap();
-        // Those that have ended at both sides are not kept.
+        // Forget connections that have ended on both sides.
         open.retain(|stream| stream.peer_addr().is_ok());
         open.extend(client.try_clone());
         open.extend(server.try_clone());
@@ -154,7 +154,7 @@ impl Shared {
         }
     }
 
-    /// `is_broker`: whether it comes from the broker.
+    /// `is_broker`: whether the bytes come from the broker.
     fn pass(&self, mut from: TcpStream, mut to: TcpStream, is_broker: bool) {
         let mut buffer = [0; 65_536];
         while let Ok(length @ 1..) = from.read(&mut buffer) {

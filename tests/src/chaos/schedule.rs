@@ -1,31 +1,33 @@
-//! What happens when: from the seed alone.
+//! The schedule of faults, which follows from the seed alone.
 
 use std::{fmt, str::FromStr};
 
-/// Something that goes wrong.
+/// A kind of fault to inject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// kill -9 of a consumer, and another one in its place.
+    /// kill -9 of a consumer, and the start of another one in its place.
     ConsumerKill,
     /// kill -9 of the producer, then `producer resume`.
     ProducerKill,
-    /// kill -9 of the broker (of all its nodes), and its restart on the same data.
+    /// kill -9 of the broker (all its nodes), and a restart with the same data.
     BrokerKill,
-    /// kill -9 of one of three nodes of the broker; the next time, of another.
+    /// kill -9 of one of three broker nodes, and its restart.
     Cluster,
-    /// Connections are cut, refused, or pass nothing on for longer than the heartbeat.
+    /// Connections are cut or refused, or forward nothing for longer than the heartbeat.
     NetworkCut,
-    /// Connections pass everything on late, or a few bytes at a time.
+    /// Connections forward everything late, or a few bytes at a time.
     NetworkDelay,
     /// SIGSTOP of a consumer for longer than the heartbeat, then SIGCONT.
     ConsumerFreeze,
-    /// The broker's limit of memory is set so low that it blocks whoever publishes, then back.
+    /// The broker's memory limit is set so low that it blocks publishers, and is later raised
+    /// again.
     MemoryAlarm,
-    /// The disk under the producer's folder is full, then there is room, and `producer resume`.
+    /// The disk under the producer's folder is full; later there is room again, then `producer
+    /// resume`.
     DiskFull,
-    /// kill -9 of the InfluxDB that all write to, and its restart.
+    /// kill -9 of the InfluxDB that all processes write to, and its restart.
     InfluxGone,
-    /// The clocks of all our processes jump by hours, both ways.
+    /// The clocks of all processes under test jump by hours, forwards or backwards.
     ClockJump,
 }
 
@@ -44,12 +46,12 @@ const NAMES: [(Fault, &str); 11] = [
 ];
 
 impl Fault {
-    /// All of them.
+    /// All kinds of faults.
     pub fn all() -> Vec<Self> {
         NAMES.iter().map(|(fault, _)| *fault).collect()
     }
 
-    /// Its name on the command line.
+    /// The fault's name on the command line.
     pub fn name(self) -> &'static str {
         let named = NAMES.iter().find(|(fault, _)| *fault == self);
         named.map_or("", |(_, name)| name)
@@ -77,17 +79,17 @@ impl FromStr for Fault {
     }
 }
 
-/// A stream of random numbers from a seed (SplitMix64): repeatable, and good enough to choose victims.
+/// A stream of random numbers from a seed (SplitMix64): repeatable, and good enough to choose
+/// victims.
 #[derive(Debug, Clone)]
 pub(super) struct Dice(u64);
 
 impl Dice {
-    /// The stream of this seed.
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// A number below `end`, which is not zero.
+    /// A number from 0 to `end - 1`; `end` must not be zero.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -96,29 +98,30 @@ impl Dice {
         (mixed ^ (mixed >> 31)) % end
     }
 
-    /// A number from `low` to `high`, both included.
+    /// A number from `low` to `high`, both inclusive.
     pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 }
 
-/// A fault and its moment.
+/// One scheduled occurrence of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strike {
-    /// It comes when so many results are there.
+    /// The fault strikes when this many results have been written.
     pub at: u64,
-    /// What it is.
+    /// The kind of fault.
     pub fault: Fault,
-    /// From which everything else about it follows: the victim, how long it takes.
+    /// Seed of the details: the victim and the duration.
     pub seed: u64,
 }
 
-/// The strikes of one run of `units` units, in the order of their moments: `hits` of each fault. A third of those that
-/// follow another fault come together with it; the same one would find its victim down already.
+/// The strikes of one run of `units` units, sorted by time: `hits` of each fault. About a third of
+/// those that follow a different fault strike together with it; a second strike of the same fault
+/// would find its victim already down.
 pub fn schedule(seed: u64, faults: &[Fault], units: u64, hits: u64) -> Vec<Strike> {
     let mut strikes = Vec::new();
     for fault in faults {
-        // Each fault has a stream of its own: alone it strikes as it does among others.
+        // Each fault has a stream of its own, so that it strikes alone as it does among others.
         let mut dice = Dice::new(seed ^ ((*fault as u64 + 1) << 32));
         for _ in 0..hits {
             strikes.push(Strike {

@@ -1,4 +1,5 @@
-//! The pool that things happen to: a broker, consumers, the producer, each behind a network of its own.
+//! The pool under test: a broker, consumers and the producer, each process behind a proxy of its
+//! own.
 
 use std::{
     fs::{self, File},
@@ -16,16 +17,16 @@ use primepool_common::output::notice;
 use super::{Options, memory::Watch, proxy::Proxy, schedule::Fault};
 use crate::{Binary, Broker, Cluster, Influx, Process, Results};
 
-/// Seconds after which a silent connection counts as dead; short, so that it is soon.
+/// AMQP heartbeat in seconds; short, so that a silent connection soon counts as dead.
 pub(super) const HEARTBEAT_S: u64 = 3;
 
-/// Age of the queues before anything is done to the broker.
+/// Minimum age of the queues before the first fault.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// What is done later to undo a fault.
+/// An action that undoes a fault later.
 type Undo = Box<dyn FnOnce(&mut Site)>;
 
-/// One broker, or three nodes that are one.
+/// A single broker, or a cluster of three nodes.
 pub(super) enum Servers {
     One(Arc<Broker>),
     Three(Arc<Cluster>),
@@ -39,7 +40,7 @@ impl Servers {
         }
     }
 
-    /// Address for one of the pool's users at a node, from 1 on.
+    /// AMQP URL of a node (numbered from 1) for one of the pool's users.
     fn url(&self, node: u8, user: &str) -> String {
         match self {
             Self::One(broker) => broker.pool_url(user),
@@ -47,7 +48,7 @@ impl Servers {
         }
     }
 
-    /// Address for who may do everything, in the pool's virtual host.
+    /// AMQP URL of the administrator, in the pool's virtual host.
     pub(super) fn admin(&self) -> String {
         match self {
             Self::One(broker) => format!("{}/primepool", broker.url.trim_end_matches("/%2f")),
@@ -69,7 +70,7 @@ impl Servers {
         }
     }
 
-    /// Starts a node again; returns at once.
+    /// Starts a node again in a thread; does not wait for it.
     pub(super) fn start_again(&self, node: u8) -> JoinHandle<()> {
         match self {
             Self::One(broker) => {
@@ -83,7 +84,7 @@ impl Servers {
         }
     }
 
-    /// Keeps the logs of the nodes.
+    /// Copies the logs of the nodes into a folder.
     pub(super) fn keep_logs(&self, to: &Path) {
         let logs = match self {
             Self::One(broker) => vec![broker.log()],
@@ -95,7 +96,7 @@ impl Servers {
     }
 }
 
-/// A process and its network.
+/// A process and the proxy to its broker.
 pub(super) struct Lane {
     pub(super) name: String,
     pub(super) proxy: Proxy,
@@ -103,7 +104,7 @@ pub(super) struct Lane {
     pub(super) process: Option<Process>,
 }
 
-/// Everything that runs.
+/// All processes of a chaos run, and the state of the faults.
 pub(super) struct Site {
     pub(super) folder: PathBuf,
     pub(super) servers: Servers,
@@ -111,18 +112,19 @@ pub(super) struct Site {
     pub(super) producer: Lane,
     pub(super) influx: Option<Influx>,
     pub(super) influx_down: bool,
-    /// The offset of the clocks of our processes is in this file.
+    /// The file with the clock offset of the processes under test.
     pub(super) clock: Option<PathBuf>,
-    /// A small file system for the runs.
+    /// A small file system for the runs, to be filled up.
     pub(super) disk: Option<PathBuf>,
     pub(super) watch: Watch,
-    /// Promises that were broken, in words.
+    /// Descriptions of the promises that were broken.
     pub(super) broken: Vec<String>,
-    /// Nodes of the broker that do not run.
+    /// Broker nodes that are down.
     pub(super) down: Vec<u8>,
-    /// Until when a producer may find no broker.
+    /// Until this time a producer may fail to reach the broker.
     pub(super) trouble_until: Instant,
-    /// No producer is to be started before somebody has made room, or has had time to start it.
+    /// While true, no producer is started: the disk is full, or the pause before a restart is not
+    /// over.
     pub(super) producer_held: bool,
     pub(super) results: usize,
     pub(super) duplicates: u64,
@@ -133,7 +135,7 @@ pub(super) struct Site {
     log: File,
 }
 
-/// Counts the lines of a file that grows.
+/// Counts the lines of a growing file; reads only the part that is new.
 #[derive(Default)]
 struct Lines {
     path: Option<PathBuf>,
@@ -172,7 +174,8 @@ impl Site {
         } else {
             Servers::One(Arc::new(Broker::private()))
         };
-        // RabbitMQ 3.10 loses a quorum queue that is killed within a second of its making (topology.rs).
+        // RabbitMQ 3.10 loses a quorum queue if it is killed within a second of declaring it (see
+        // topology.rs).
         thread::sleep(SETTLE);
         let lane = |name: String, node: u8, user: &str| {
             let url = servers.url(node, user);
@@ -238,7 +241,7 @@ impl Site {
         site
     }
 
-    /// Says what happens, with the time and the results so far.
+    /// Logs an event, with the time and the number of results so far.
     pub(super) fn say(&mut self, what: &str) {
         let line = format!(
             "{:8.3} s {:6} results  {what}",
@@ -249,23 +252,23 @@ impl Site {
         let _ = writeln!(self.log, "{line}");
     }
 
-    /// Notes a broken promise.
+    /// Records a broken promise.
     pub(super) fn break_promise(&mut self, what: String) {
         self.say(&format!("BROKEN: {what}"));
         self.broken.push(what);
     }
 
-    /// Does something after a time.
+    /// Schedules an action for [`Site::mend`].
     pub(super) fn later(&mut self, after: Duration, undo: impl FnOnce(&mut Site) + 'static) {
         self.later.push((Instant::now() + after, Box::new(undo)));
     }
 
-    /// Whoever starts now may find no broker for this long.
+    /// Excuses producers that fail to reach the broker within this time from now.
     pub(super) fn trouble(&mut self, time: Duration) {
         self.trouble_until = self.trouble_until.max(Instant::now() + time);
     }
 
-    /// Undoes what is due; whether nothing is left.
+    /// Runs the actions that are due; true if none are left and all nodes are up.
     pub(super) fn mend(&mut self) -> bool {
         let now = Instant::now();
         while let Some(due) = self.later.iter().position(|(at, _)| *at <= now) {
@@ -285,7 +288,8 @@ impl Site {
         self.later.is_empty() && self.starting.is_empty()
     }
 
-    /// Kills nodes of the broker and starts them again after a time, all at once: none may be able to go on alone.
+    /// Kills broker nodes and restarts them together after a pause: none may be able to start
+    /// alone.
     pub(super) fn lose_nodes(&mut self, nodes: Vec<u8>, pause: Duration) {
         self.trouble(Duration::from_secs(60));
         for node in &nodes {
@@ -300,7 +304,7 @@ impl Site {
         });
     }
 
-    /// Starts a consumer in its place.
+    /// Starts the consumer of lane `n`.
     pub(super) fn start_consumer(&mut self, n: usize) {
         let lane = &self.consumers[n];
         let spool = format!("spool-{}", lane.name);
@@ -311,7 +315,6 @@ impl Site {
         self.consumers[n].process = Some(process);
     }
 
-    /// Starts a producer with these arguments.
     pub(super) fn start_producer(&mut self, args: &[&str]) {
         let process = self.spawn(Binary::Producer, &self.producer, args);
         self.watch.follow("producer", process.pid());
@@ -320,7 +323,7 @@ impl Site {
 
     fn spawn(&self, binary: Binary, lane: &Lane, args: &[&str]) -> Process {
         let ours = binary.command();
-        // It ends with the harness, however that ends.
+        // The process is killed when the test harness ends for any reason.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]);
         command.arg(ours.get_program()).args(args).env_clear();
@@ -337,14 +340,13 @@ impl Site {
                 .env("LD_PRELOAD", faketime())
                 .env("FAKETIME_TIMESTAMP_FILE", clock)
                 .env("FAKETIME_NO_CACHE", "1")
-                // Only the wall clock jumps.
+                // Only the wall clock jumps, not the monotonic clock.
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
                 .env("NO_FAKE_STAT", "1");
         }
         Process::spawn(command, &lane.name, &self.folder)
     }
 
-    /// kill -9 of a consumer.
     pub(super) fn kill_consumer(&mut self, n: usize) {
         if let Some(process) = self.consumers[n].process.take() {
             self.watch.leave(process.pid());
@@ -352,7 +354,7 @@ impl Site {
         }
     }
 
-    /// kill -9 of the producer.
+    /// Kills the producer with SIGKILL; false if it does not run.
     pub(super) fn kill_producer(&mut self) -> bool {
         let Some(process) = self.producer.process.take() else {
             return false;
@@ -362,7 +364,7 @@ impl Site {
         true
     }
 
-    /// A consumer that ended unasked breaks a promise; another one takes its place.
+    /// A consumer that exited by itself is a broken promise; it is replaced.
     pub(super) fn look_at_consumers(&mut self) {
         for n in 0..self.consumers.len() {
             let ended = self.consumers[n].process.as_mut().and_then(Process::ended);
@@ -375,7 +377,7 @@ impl Site {
         }
     }
 
-    /// The status of a producer that has ended.
+    /// The exit status of the producer, if it has ended; 128 plus the number if a signal killed it.
     pub(super) fn producer_ended(&mut self) -> Option<i32> {
         let status = self.producer.process.as_mut()?.ended()?;
         let process = self.producer.process.take()?;
@@ -410,7 +412,7 @@ impl Drop for Site {
     }
 }
 
-/// The library that fakes the time.
+/// Path of libfaketime, which fakes the wall clock.
 fn faketime() -> PathBuf {
     let folders = fs::read_dir("/usr/lib").unwrap().flatten();
     let mut found = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));

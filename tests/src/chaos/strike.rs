@@ -1,4 +1,4 @@
-//! What each fault does.
+//! Injection of each kind of fault.
 
 use std::{fs, time::Duration};
 
@@ -12,7 +12,7 @@ fn ms(time: u64) -> Duration {
     Duration::from_millis(time)
 }
 
-/// Does it; false if there was nothing to do it to.
+/// Injects a fault; false if its victim is not available.
 pub(super) fn strike(site: &mut Site, strike: &Strike) -> bool {
     let mut dice = Dice::new(strike.seed);
     match strike.fault {
@@ -70,7 +70,7 @@ fn broker_kill(site: &mut Site, dice: &mut Dice) -> bool {
 fn node_kill(site: &mut Site, dice: &mut Dice) -> bool {
     let node = u8::try_from(dice.between(1, u64::from(site.servers.nodes()))).unwrap();
     let pause = ms(dice.between(1000, 6000));
-    // Two of three: a majority stays.
+    // Only one node at a time, so that two of three remain as a majority.
     if !site.down.is_empty() {
         return false;
     }
@@ -81,7 +81,7 @@ fn node_kill(site: &mut Site, dice: &mut Dice) -> bool {
     true
 }
 
-/// The networks of some: of all, of the producer, or of one consumer.
+/// Changes the network of all processes, of the producer, or of one consumer.
 fn change_weather(site: &mut Site, dice: &mut Dice, weather: Weather, time: Duration) {
     let consumers = site.consumers.len() as u64;
     let who = dice.below(consumers + 4);
@@ -118,7 +118,7 @@ fn set(site: &Site, lanes: &[usize], weather: Weather) {
 
 fn network_cut(site: &mut Site, dice: &mut Dice) -> bool {
     let (weather, time) = match dice.below(3) {
-        // Cut, and at once there again.
+        // Cut, and available again at once.
         0 => (Weather::Refuse, 20),
         1 => (Weather::Refuse, dice.between(500, 4000)),
         _ => (Weather::Stall, silence(dice)),
@@ -127,7 +127,7 @@ fn network_cut(site: &mut Site, dice: &mut Dice) -> bool {
     true
 }
 
-/// Milliseconds after which both sides have given the other up.
+/// Milliseconds of silence after which both peers have given up the connection.
 fn silence(dice: &mut Dice) -> u64 {
     HEARTBEAT_S * 1000 * 5 / 2 + dice.below(2000)
 }
@@ -153,7 +153,7 @@ fn consumer_freeze(site: &mut Site, dice: &mut Dice) -> bool {
     let pid = process.pid();
     site.say(&format!("SIGSTOP of c{} for {time:?}", n + 1));
     site.later(time, move |site| {
-        // Unless it was killed meanwhile.
+        // Unless the process was killed in the meantime.
         let frozen = site.consumers[n].process.as_ref();
         if let Some(process) = frozen.filter(|process| process.pid() == pid) {
             process.signal("CONT");
@@ -176,7 +176,7 @@ fn memory_alarm(site: &mut Site, dice: &mut Dice) -> bool {
     true
 }
 
-/// A restart of the broker has ended it as well.
+/// Waits while nodes are down: a restart also ends the alarm, and rabbitmqctl needs the nodes.
 fn end_alarm(site: &mut Site) {
     if !site.down.is_empty() {
         site.later(Duration::from_secs(1), end_alarm);
@@ -196,7 +196,7 @@ fn disk_full(site: &mut Site, dice: &mut Dice) -> bool {
     }
     let mut zeros = std::io::repeat(0);
     let mut file = fs::File::create(&filler).unwrap();
-    // Until there is no room.
+    // Write until the disk is full.
     let _ = std::io::copy(&mut zeros, &mut file);
     site.producer_held = true;
     site.say(&format!("the disk is full for {time:?}"));
@@ -235,7 +235,7 @@ fn clock_jump(site: &mut Site, dice: &mut Dice) -> bool {
     let Some(clock) = &site.clock else {
         return false;
     };
-    // In one go: half a file would be another time.
+    // Atomic replacement: a partial file would mean another time.
     let next = clock.with_extension("next");
     fs::write(&next, format!("{:+}\n", hours * 3600)).unwrap();
     fs::rename(&next, clock).unwrap();
