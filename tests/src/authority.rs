@@ -8,7 +8,7 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
-/// An authority of a test's own, which signs certificates of servers and clients.
+/// A certificate authority for one test, which signs server and client certificates.
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -16,7 +16,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes one.
+    /// Creates an authority with this common name.
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -28,7 +28,7 @@ impl Authority {
         Self { issuer, pem }
     }
 
-    /// Writes its certificate.
+    /// Writes the authority's certificate in PEM format; returns the path.
     pub fn write(&self, file: PathBuf) -> PathBuf {
         fs::write(&file, &self.pem).unwrap();
         file
@@ -39,7 +39,8 @@ impl Authority {
         self.write_server_until(folder, names, 2999);
     }
 
-    /// The same, valid until the first day of a year.
+    /// Like [`Authority::write_server`], with a certificate that is valid until the first day of
+    /// `year`.
     pub fn write_server_until(&self, folder: &Path, names: &[&str], year: i32) {
         self.write(folder.join("ca.pem"));
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();

@@ -23,12 +23,12 @@ use primepool_sandbox::{BrokerCluster, BrokerOptions, Lifetime, Permissions};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-/// A private broker, and one virtual host of it.
+/// A private broker, and one of its virtual hosts.
 #[derive(Debug)]
 pub struct Broker {
     server: primepool_sandbox::Broker,
     dir: PathBuf,
-    /// Address of the virtual host.
+    /// AMQP URL of the virtual host.
     pub url: String,
     /// Present if this broker belongs to one test.
     own: Option<TempDir>,
@@ -39,8 +39,8 @@ static SHARED: OnceLock<PathBuf> = OnceLock::new();
 static VHOSTS: AtomicU32 = AtomicU32::new(0);
 
 impl Broker {
-    /// A fresh virtual host of the broker that all tests share: the one of `sandbox with`, or one
-    /// of this process.
+    /// A fresh virtual host of the broker that all tests share: the one that `sandbox with`
+    /// started, or one that this process starts.
     pub fn vhost() -> Self {
         let dir = SHARED.get_or_init(|| match std::env::var_os("PRIMEPOOL_BROKER_DIR") {
             Some(dir) => dir.into(),
@@ -62,12 +62,12 @@ impl Broker {
         }
     }
 
-    /// A broker for one test, to be killed.
+    /// A broker for one test, which may kill it.
     pub fn private() -> Self {
         Self::private_with(BrokerOptions::default())
     }
 
-    /// The same with the management API, at the address that comes with it.
+    /// Like [`Broker::private`], with the management API; also returns the API's address.
     pub fn with_management() -> (Self, String) {
         let broker = Self::private_with(BrokerOptions {
             management: true,
@@ -77,16 +77,16 @@ impl Broker {
         (broker, url)
     }
 
-    /// A broker for one test, in the virtual host that is set up for the pool (infra/rabbitmq), as
-    /// its administrator; and the address of its management API.
+    /// A broker for one test, as the administrator of the pool's virtual host (`infra/rabbitmq`);
+    /// also returns the address of its management API.
     pub fn pool() -> (Self, String) {
         let (mut broker, management) = Self::with_management();
         broker.url = in_pool(&broker.url);
         (broker, management)
     }
 
-    /// The same with TLS besides, at the port that comes with it, with the certificates in a
-    /// folder; `mutual`: clients have to show one too.
+    /// Like [`Broker::pool`], with TLS in addition; also returns the TLS port. `certificates` is
+    /// the folder of the certificates; with `mutual`, clients have to present one too.
     pub fn tls(certificates: &Path, mutual: bool) -> (Self, u16, String) {
         let broker = Self::private_with(BrokerOptions {
             management: true,
@@ -98,8 +98,8 @@ impl Broker {
         (broker, port, management)
     }
 
-    /// Address of the virtual host that is set up for the pool, for one of its users: `consumer`,
-    /// `producer`, `operator`, `monitoring`.
+    /// AMQP URL of the pool's virtual host for one of its users: `consumer`, `producer`,
+    /// `operator`, `monitoring`.
     pub fn pool_url(&self, user: &str) -> String {
         self.server.url(user).unwrap()
     }
@@ -115,18 +115,19 @@ impl Broker {
         }
     }
 
-    /// kill -9.
+    /// Kills the server with SIGKILL.
     pub fn kill(&self) {
         assert!(self.own.is_some(), "other tests use this broker");
         self.server.kill().unwrap();
     }
 
-    /// Starts it again after [`Broker::kill`], with its data.
+    /// Restarts the server after [`Broker::kill`], with its data.
     pub fn start_again(&self) {
         self.server.restart().unwrap();
     }
 
-    /// Another user of this virtual host with these permissions (patterns of names); its address.
+    /// Creates a user of this virtual host with these permissions (patterns of names); returns the
+    /// user's AMQP URL.
     pub fn user(&self, name: &str, [configure, write, read]: [&str; 3]) -> String {
         let vhost = self.url.rsplit('/').next().unwrap();
         let permissions = Permissions {
@@ -138,43 +139,43 @@ impl Broker {
         user.unwrap()
     }
 
-    /// The folder with its addresses and logs.
+    /// The folder with the server's addresses and logs.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The server's log.
+    /// Path of the server's log.
     pub fn log(&self) -> PathBuf {
         self.server.log()
     }
 
-    /// The server's process.
+    /// Process id of the server.
     pub fn pid(&self) -> u32 {
         self.server.pid().unwrap()
     }
 
-    /// Runs rabbitmqctl.
+    /// Runs rabbitmqctl; returns its output.
     pub fn ctl(&self, args: &[&str]) -> String {
         self.server.ctl(args).unwrap()
     }
 
-    /// The password of the broker's user.
+    /// The password in the broker's AMQP URL.
     pub fn password(&self) -> &str {
         let userinfo = &self.url["amqp://".len()..self.url.find('@').unwrap()];
         userinfo.split_once(':').unwrap().1
     }
 
-    /// Does something with a channel (in confirm mode) on a connection of its own.
+    /// Runs `act` with a channel in confirm mode on a connection of its own.
     pub fn with_channel<T>(&self, act: impl AsyncFnOnce(&Channel) -> T) -> T {
         with_channel(&self.url, act)
     }
 
-    /// The same where there is a runtime already.
+    /// Like [`Broker::with_channel`], for callers that are inside a runtime already.
     pub async fn with_second_channel<T>(&self, act: impl AsyncFnOnce(&Channel) -> T) -> T {
         with_second_channel(&self.url, act).await
     }
 
-    /// Publishes a body to an exchange and waits for the broker's word.
+    /// Publishes a body to an exchange and waits for the publisher confirm.
     pub fn publish(
         &self,
         exchange: &str,
@@ -185,9 +186,10 @@ impl Broker {
         publish(&self.url, exchange, routing_key, body, properties);
     }
 
-    /// Takes one message out of a queue.
+    /// Takes one message from a queue, with automatic acknowledgement; `None` if no message is
+    /// ready.
     pub fn take(&self, queue: &str) -> Option<BasicGetMessage> {
-        // A queue that was declared just now cannot be read yet, and that would be an error.
+        // Reading a queue that was declared just now would fail, so look for a ready message first.
         self.ready(queue).filter(|messages| *messages > 0)?;
         self.with_channel(async |channel| {
             channel
@@ -197,12 +199,12 @@ impl Broker {
         })
     }
 
-    /// Messages that wait in a queue; nothing if there is no such queue.
+    /// Number of ready messages in a queue, if the queue exists.
     pub fn ready(&self, queue: &str) -> Option<u32> {
         self.look_at(queue).map(|queue| queue.message_count())
     }
 
-    /// Consumers that are subscribed to a queue.
+    /// Number of consumers that are subscribed to a queue, if the queue exists.
     pub fn consumers(&self, queue: &str) -> Option<u32> {
         self.look_at(queue).map(|queue| queue.consumer_count())
     }
@@ -211,7 +213,7 @@ impl Broker {
         look_at(&self.url, queue)
     }
 
-    /// The bodies of the messages in a stream, as far as they come within a moment.
+    /// The bodies of the messages in a stream, until none has arrived for a moment.
     pub fn read_stream(&self, stream: &str) -> Vec<Vec<u8>> {
         const MOMENT: Duration = Duration::from_millis(300);
         self.with_channel(async |channel| {
@@ -235,8 +237,8 @@ impl Broker {
         })
     }
 
-    /// Takes messages out of a queue and returns them, as consumers do that die over their work,
-    /// until one whose body holds this text has been returned so often.
+    /// Takes messages from a queue and requeues them, like consumers that crash while they work,
+    /// until messages whose body contains this text have been requeued `times` times.
     pub fn return_unit(&self, queue: &str, text: &str, times: u32) {
         crate::wait_for(&format!("a message in {queue}"), || {
             self.ready(queue).filter(|messages| *messages > 0)
@@ -282,12 +284,12 @@ fn start(folder: &Path, options: BrokerOptions) -> primepool_sandbox::Broker {
     primepool_sandbox::Broker::start(&folder.join("broker"), options, &lifetime).unwrap()
 }
 
-/// The same address in the virtual host that is set up for the pool.
+/// The same URL with the pool's virtual host.
 fn in_pool(url: &str) -> String {
     format!("{}/primepool", url.trim_end_matches("/%2f"))
 }
 
-/// Three private nodes that are one cluster; stopped and deleted when this is dropped.
+/// Three private broker nodes that form a cluster; stopped and deleted when this is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     servers: BrokerCluster,
@@ -295,7 +297,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one.
+    /// Starts the cluster.
     pub fn private() -> Self {
         let own = tempfile::tempdir().unwrap();
         let lifetime = Lifetime::with_this_process(own.path());
@@ -306,32 +308,32 @@ impl Cluster {
         }
     }
 
-    /// Address of a node, 1 to 3, for one of the pool's users, in the pool's virtual host.
+    /// AMQP URL of a node (1 to 3) for one of the pool's users, in the pool's virtual host.
     pub fn url(&self, node: u8, user: &str) -> String {
         self.node(node).url(user).unwrap()
     }
 
-    /// The same for the user who may do everything.
+    /// AMQP URL of a node for the administrator, in the pool's virtual host.
     pub fn admin_url(&self, node: u8) -> String {
         in_pool(&self.url(node, "amqp"))
     }
 
-    /// The log of a node.
+    /// Path of the log of a node.
     pub fn log(&self, node: u8) -> PathBuf {
         self.node(node).log()
     }
 
-    /// Runs rabbitmqctl on a node.
+    /// Runs rabbitmqctl on a node; returns its output.
     pub fn ctl(&self, node: u8, args: &[&str]) -> String {
         self.node(node).ctl(args).unwrap()
     }
 
-    /// kill -9 of a node.
+    /// Kills a node with SIGKILL.
     pub fn kill(&self, node: u8) {
         self.node(node).kill().unwrap();
     }
 
-    /// Starts a node again after [`Cluster::kill`], with its data.
+    /// Restarts a node after [`Cluster::kill`], with its data.
     pub fn start_again(&self, node: u8) {
         self.node(node).restart().unwrap();
     }
@@ -347,7 +349,7 @@ impl Drop for Cluster {
     }
 }
 
-/// State of a queue of the virtual host at this address, if there is such a queue.
+/// State of a queue in the virtual host of this URL, if the queue exists.
 pub(crate) fn look_at(url: &str, queue: &str) -> Option<Queue> {
     with_channel(url, async |channel| {
         let passive = QueueDeclareOptions {
@@ -361,8 +363,8 @@ pub(crate) fn look_at(url: &str, queue: &str) -> Option<Queue> {
     })
 }
 
-/// Publishes a body to an exchange of the virtual host at this address and waits for the broker's
-/// word.
+/// Publishes a body to an exchange in the virtual host of this URL and waits for the publisher
+/// confirm.
 pub(crate) fn publish(
     url: &str,
     exchange: &str,
@@ -389,7 +391,7 @@ pub(crate) fn publish(
     });
 }
 
-/// Does something with a channel (in confirm mode) on a connection to this address.
+/// Runs `act` with a channel in confirm mode on a connection to this URL.
 pub fn with_channel<T>(url: &str, act: impl AsyncFnOnce(&Channel) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

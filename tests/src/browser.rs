@@ -8,19 +8,19 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use primepool_sandbox::http;
 use serde_json::{Value, json};
 
-/// Name under which WebDriver gives elements.
+/// Key of an element reference in WebDriver's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// A Chromium without a screen, driven as W3C's WebDriver says. It ends with this value.
+/// A headless Chromium, driven by the W3C WebDriver protocol; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Browser {
     driver: Child,
-    /// Address of the session.
+    /// URL of the WebDriver session.
     session: String,
 }
 
 impl Browser {
-    /// Starts one whose window has this size.
+    /// Starts a browser with a window of this size, in pixels.
     pub fn start(width: u32, height: u32) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -54,23 +54,23 @@ impl Browser {
         }
     }
 
-    /// Opens a page.
+    /// Opens a page and waits until it has loaded.
     pub fn open(&self, url: &str) {
         self.post("url", &json!({ "url": url }));
     }
 
-    /// What JavaScript gives in the page, of a function's body.
+    /// Runs JavaScript in the page, as the body of a function; returns the function's value.
     pub fn evaluate(&self, body: &str) -> Value {
         self.post("execute/sync", &json!({"script": body, "args": []}))
     }
 
-    /// The text that the page shows.
+    /// The visible text of the page.
     pub fn text(&self) -> String {
         let text = self.evaluate("return document.body.innerText");
         text.as_str().unwrap().to_owned()
     }
 
-    /// Clicks the first element of a CSS selector.
+    /// Clicks the first element that matches a CSS selector.
     pub fn click(&self, selector: &str) {
         let by = json!({"using": "css selector", "value": selector});
         let found = self.post("element", &by);
@@ -78,7 +78,7 @@ impl Browser {
         self.post(&format!("element/{element}/click"), &json!({}));
     }
 
-    /// A picture of the window, as PNG.
+    /// A screenshot of the window, as PNG.
     pub fn screenshot(&self) -> Vec<u8> {
         let picture = call("GET", &format!("{}/screenshot", self.session), &Value::Null);
         STANDARD.decode(picture.as_str().unwrap()).unwrap()
@@ -91,7 +91,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The browser ends with its session.
+        // The browser ends with its WebDriver session.
         let _ = http("DELETE", &self.session, None, "");
         let _ = self.driver.kill();
         let _ = self.driver.wait();

@@ -16,13 +16,13 @@ pub struct Database<'a> {
 }
 
 impl<'a> Database<'a> {
-    /// Makes a database if it is not there.
+    /// Creates a database if it does not exist.
     pub fn create(influx: &'a Influx, name: &'a str) -> Self {
         influx.create(name);
         Self { influx, name }
     }
 
-    /// Runs a query; the series of its answer, or what the server says against it.
+    /// Runs a query; returns the series of its answer, or the server's error message.
     pub fn query(&self, influxql: &str) -> Result<Vec<Value>, String> {
         self.influx.try_query(self.name, influxql)
     }
@@ -61,7 +61,8 @@ impl<'a> Database<'a> {
                         let field = text(field);
                         let value = match types[&(name.clone(), field.clone())].as_str() {
                             "integer" => format!("{value}i"),
-                            // As JSON has it: with quotes, and backslashes before them.
+                            // Line protocol quotes a string as JSON does, with backslashes before
+                            // quotes.
                             _ => value.to_string(),
                         };
                         format!("{}={value}", escaped(&field))
@@ -80,7 +81,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// The name of a measurement, tag or field, or the value of a tag.
+/// Escapes the name of a measurement, tag or field, or the value of a tag.
 fn escaped(name: &str) -> String {
     let mut escaped = String::new();
     for character in name.chars() {

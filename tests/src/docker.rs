@@ -14,15 +14,16 @@ use crate::{Binary, images};
 #[derive(Debug)]
 pub struct DockerEngine {
     server: primepool_sandbox::DockerEngine,
-    /// Nothing if it is to stay, see [`DockerEngine::with_images`].
+    /// `None` if the engine stays, see [`DockerEngine::with_images`].
     own: Option<TempDir>,
 }
 
 impl DockerEngine {
-    /// Where processes and containers in the engine's network find this machine's 127.0.0.1.
+    /// Address at which processes and containers in the engine's network reach this machine's
+    /// 127.0.0.1.
     pub const HOST: &str = primepool_sandbox::DockerEngine::HOST;
 
-    /// Starts one. Nothing for a user who may not: an engine needs root.
+    /// Starts an engine; `None` without root, which an engine needs.
     pub fn private() -> Option<Self> {
         let user = Command::new("id").arg("-u").output().unwrap();
         if user.stdout.trim_ascii() != b"0" {
@@ -38,10 +39,12 @@ impl DockerEngine {
         })
     }
 
-    /// One with the images that the Dockerfile and docker-compose.yml name, and a line for each
-    /// that is made from packages or missing; without the compiler's, unless it is asked for. With
-    /// `PRIMEPOOL_TEST_ENGINE_DIR` the engine is in that folder and stays, with its images and
-    /// caches: for work on the tests.
+    /// Starts an engine with the images that the Dockerfile and docker-compose.yml name, the
+    /// compiler's only if requested. Also returns a line for each image that is missing or was made
+    /// from packages.
+    ///
+    /// With `PRIMEPOOL_TEST_ENGINE_DIR` the engine is in that folder and keeps running, with its
+    /// images and caches; this is for work on the tests.
     pub fn with_images(with_compiler: bool) -> Option<(Self, String)> {
         let engine = match std::env::var_os("PRIMEPOOL_TEST_ENGINE_DIR") {
             Some(dir) => {
@@ -62,8 +65,8 @@ impl DockerEngine {
         self.server.dir()
     }
 
-    /// kill -9 of the first process of a container, as if it had crashed: the engine was not asked
-    /// for that.
+    /// Kills the first process of a container with SIGKILL, as in a crash that the engine did not
+    /// request.
     pub fn crash(&self, container: &str) {
         let pid = self.docker(&["inspect", "--format", "{{.State.Pid}}", container]);
         let namespace = format!("--pid=/proc/{}/ns/pid", self.server.pid().unwrap());
@@ -73,12 +76,12 @@ impl DockerEngine {
         assert!(killed.unwrap().success());
     }
 
-    /// A command that runs in the engine's network, with `docker` set to the engine.
+    /// A command that runs in the engine's network; its `docker` uses this engine.
     pub fn command(&self, program: &Path) -> Command {
         self.server.command(program).unwrap()
     }
 
-    /// Runs docker; what it prints.
+    /// Runs docker; returns its standard output.
     pub fn docker(&self, args: &[&str]) -> String {
         let output = self
             .command(Path::new("docker"))
@@ -91,7 +94,7 @@ impl DockerEngine {
         out
     }
 
-    /// Makes an image that holds these programs and the libraries that they need, and nothing else.
+    /// Makes an image that contains only these programs and the libraries that they need.
     pub fn make_image(&self, name: &str, programs: &[Binary]) {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");
@@ -115,7 +118,7 @@ impl DockerEngine {
         self.import(&root, name);
     }
 
-    /// Makes an image of a folder.
+    /// Makes an image from a folder.
     pub fn import(&self, root: &Path, name: &str) {
         let folder = tempfile::tempdir().unwrap();
         let archive = folder.path().join("image.tar");

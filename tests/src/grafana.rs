@@ -12,54 +12,54 @@ use crate::workspace;
 /// A query of a dashboard or an alert rule.
 #[derive(Debug, Clone)]
 pub struct GrafanaQuery {
-    /// Where it stands, for messages.
+    /// Dashboard and panel, or alert rule, of the query; for messages.
     pub place: String,
-    /// Its letter.
+    /// The letter that identifies the query in its panel or rule.
     pub ref_id: String,
-    /// As in the file, with variables and macros.
+    /// InfluxQL as in the file, with variables and macros.
     pub influxql: String,
-    /// The time range that it has in place of the dashboard's: this long, up to the end of that.
+    /// Length of the query's own time range, if any; it ends where the dashboard's time range ends.
     pub last: Option<Duration>,
-    /// The shortest interval.
+    /// Minimum length of an interval.
     pub interval: Option<Duration>,
-    /// The unit of what it gives, as Grafana calls it.
+    /// Grafana's name for the unit of the values.
     pub unit: Option<String>,
 }
 
-/// An alert rule: queries, the last value of each series, and a comparison of these.
+/// An alert rule: queries, the last value of each series, and a comparison of these values.
 #[derive(Debug)]
 pub struct AlertRule {
-    /// What it is called.
+    /// Title of the rule.
     pub title: String,
-    /// What it asks the server.
+    /// The queries that the rule sends to the data source.
     pub queries: Vec<GrafanaQuery>,
-    /// By a query's letter: the letter of its last value.
+    /// Maps the letter of a query to the letter of the expression that holds its last value.
     pub reduced: BTreeMap<String, String>,
     /// A comparison such as `$C > 0 && $D == 0`.
     pub condition: String,
 }
 
-/// A dashboard's file.
+/// A dashboard and the name of its file.
 #[derive(Debug)]
 pub struct Dashboard {
     /// Name of the file.
     pub file: String,
-    /// What it holds.
+    /// The parsed content of the file.
     pub json: Value,
 }
 
 /// A variable of a dashboard.
 #[derive(Debug)]
 pub struct Variable {
-    /// Its name.
+    /// Name of the variable.
     pub name: String,
     /// The query for its values.
     pub query: GrafanaQuery,
-    /// It takes several values at a time.
+    /// Whether the user may select several values at once.
     pub multi: bool,
-    /// What stands for all values.
+    /// The text that stands for all values, if there is one.
     pub all: Option<String>,
-    /// The values come with the last in front.
+    /// Whether the values are sorted in descending order.
     pub descending: bool,
 }
 
@@ -68,7 +68,7 @@ pub fn grafana_dir() -> PathBuf {
     workspace().join("grafana")
 }
 
-/// All dashboards.
+/// Reads all dashboards.
 pub fn dashboards() -> Vec<Dashboard> {
     let mut files: Vec<_> = fs::read_dir(grafana_dir().join("dashboards"))
         .unwrap()
@@ -82,7 +82,7 @@ pub fn dashboards() -> Vec<Dashboard> {
     files.iter().map(read).collect()
 }
 
-/// All alert rules.
+/// Reads all alert rules.
 pub fn alert_rules() -> Vec<AlertRule> {
     let file = read_json(&grafana_dir().join("provisioning/alerting/primepool.json"));
     let rules = list(&file["groups"]).flat_map(|group| list(&group["rules"]));
@@ -124,12 +124,12 @@ impl AlertRule {
 }
 
 impl Dashboard {
-    /// Its panels, without the headings of rows.
+    /// The panels, without the headings of rows.
     pub fn panels(&self) -> impl Iterator<Item = &Value> {
         list(&self.json["panels"]).filter(|panel| panel["type"] != "row")
     }
 
-    /// The queries of its panels.
+    /// The queries of all panels.
     pub fn panel_queries(&self) -> Vec<GrafanaQuery> {
         let mut queries = Vec::new();
         for panel in self.panels() {
@@ -148,7 +148,7 @@ impl Dashboard {
         queries
     }
 
-    /// The queries of its annotations.
+    /// The queries of all annotations.
     pub fn annotation_queries(&self) -> Vec<GrafanaQuery> {
         let annotations = list(&self.json["annotations"]["list"]);
         let query = |annotation: &Value| {
@@ -158,7 +158,7 @@ impl Dashboard {
         annotations.map(query).collect()
     }
 
-    /// Its variables.
+    /// The dashboard's variables.
     pub fn variables(&self) -> Vec<Variable> {
         let variable = |json: &Value| {
             let name = text(&json["name"]).to_owned();
@@ -168,7 +168,7 @@ impl Dashboard {
                 query: GrafanaQuery::new(place, &json["query"]),
                 multi: json["multi"] == true,
                 all: json["allValue"].as_str().map(str::to_owned),
-                // Grafana's orders: 1 and 3 ascending, 2 and 4 descending.
+                // Grafana's sort orders: 1 and 3 are ascending, 2 and 4 descending.
                 descending: order != 0 && order.is_multiple_of(2),
                 name,
             }

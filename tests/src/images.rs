@@ -1,6 +1,6 @@
-//! The images that infra/Dockerfile and docker-compose.yml name, in a private engine: pulled where
-//! there is a registry, otherwise made from the distribution's packages under the same names. Those
-//! carry the label `primepool.stand-in`.
+//! Images that infra/Dockerfile and docker-compose.yml name, in a private Docker engine. They are
+//! pulled if a registry can be reached. Otherwise stand-ins with the same names are made from the
+//! distribution's packages; these carry the label `primepool.stand-in`.
 
 use std::{
     fs,
@@ -14,12 +14,12 @@ use crate::{DockerEngine, workspace};
 
 const LABEL: &str = "primepool.stand-in";
 
-/// Makes or pulls the images; a line for each that is a stand-in or missing. Without the compiler's
-/// image, unless it is needed.
+/// Pulls or makes the images, the compiler's only if requested; returns a line for each image that
+/// is missing or a stand-in.
 pub(crate) fn ensure(engine: &DockerEngine, with_compiler: bool) -> String {
     let images = Images {
         engine,
-        // Not in /tmp, which may be in memory.
+        // Not in /tmp, which may be a file system in memory.
         work: tempfile::tempdir_in(engine.dir()).unwrap().keep(),
     };
     let mut lines = Vec::new();
@@ -44,7 +44,7 @@ pub(crate) fn ensure(engine: &DockerEngine, with_compiler: bool) -> String {
     lines.join("\n")
 }
 
-/// The names in the Dockerfile and in the compose file.
+/// The image names in the Dockerfile and in the compose file.
 fn names(with_compiler: bool) -> Vec<String> {
     let read = |file: &str| fs::read_to_string(workspace().join(file)).unwrap();
     let mut names = Vec::new();
@@ -101,11 +101,12 @@ impl Images<'_> {
         true
     }
 
-    /// A minimal Debian with what of this machine its network asks for.
+    /// A minimal Debian, with this machine's proxy settings and CA certificates.
     fn debian(&self, name: &str) {
         let suite = name.trim_start_matches("debian:").trim_end_matches("-slim");
         let root = self.work.join("root");
-        // A suite newer than this debootstrap: the scripts are one and the same.
+        // If this debootstrap does not know the suite yet: the scripts of all recent suites are the
+        // same.
         let scripts = Path::new("/usr/share/debootstrap/scripts");
         let script = Some(scripts.join(suite)).filter(|script| script.exists());
         run(Command::new("debootstrap")
@@ -116,7 +117,7 @@ impl Images<'_> {
             .args([suite.as_ref(), root.as_os_str(), mirror().as_ref()])
             .arg(script.unwrap_or(scripts.join("sid"))));
         let policy = root.join("usr/sbin/policy-rc.d");
-        // As in Debian's own images: packages start nothing in a container.
+        // As in Debian's own images, packages start no services in a container.
         fs::write(&policy, "#!/bin/sh\nexit 101\n").unwrap();
         run(Command::new("chmod").arg("755").arg(&policy));
         let copy = "cd / && cp --parents -t \"$0\" $(ls -d etc/apt/apt.conf.d/*proxy* etc/apt/apt.conf \
@@ -138,7 +139,7 @@ impl Images<'_> {
         fs::remove_dir_all(root).unwrap();
     }
 
-    /// This machine's compiler. GMP as it was built here, if it was, comes with it.
+    /// An image with this machine's Rust compiler, and with its build of GMP if there is one.
     fn rust(&self, name: &str) {
         self.ensure("debian:bookworm-slim");
         let context = self.work.join("rust");
@@ -167,7 +168,7 @@ impl Images<'_> {
         );
     }
 
-    /// The InfluxDB 2 that was made on this machine.
+    /// An image with the InfluxDB 2 that was built on this machine.
     fn influxdb_2(&self, name: &str, program: &Path) {
         self.ensure("debian:trixie-slim");
         let context = self.work.join("influxdb-2");
@@ -193,7 +194,7 @@ impl Images<'_> {
     }
 }
 
-/// Where this machine has its Debian packages from.
+/// URL of this machine's Debian mirror.
 fn mirror() -> String {
     let targets = Command::new("apt-get")
         .args(["indextargets", "--format", "$(REPO_URI)"])

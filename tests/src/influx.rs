@@ -7,16 +7,17 @@ use primepool_sandbox::{InfluxDb, InfluxDb2, Lifetime, Reply, Role, VictoriaMetr
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A private InfluxDB, stopped when this is dropped. The bucket of InfluxDB 2, and with it its only
-/// database here, is `primepool`.
+/// A private InfluxDB, stopped when this is dropped. With InfluxDB 2 the only bucket, and therefore
+/// the only database, is `primepool`.
 #[derive(Debug)]
 pub struct Influx {
     server: Server,
-    /// The folder with its addresses and data; it goes with the server, or with this process.
+    /// The folder with the server's addresses and data; deleted with the server, or when this
+    /// process ends.
     pub dir: PathBuf,
-    /// `http://127.0.0.1:PORT`
+    /// Base URL, `http://127.0.0.1:PORT`.
     pub url: String,
-    /// What a producer needs: `USER:PASSWORD` of 1.x, a token of 2.
+    /// Credentials for a producer or consumer: `USER:PASSWORD` for InfluxDB 1.x, a token for 2.
     pub token: String,
 }
 
@@ -26,9 +27,9 @@ enum Server {
     Two(InfluxDb2),
 }
 
-/// A folder that stays until its server is dropped.
+/// A new folder, which stays until its server is dropped.
 fn folder() -> PathBuf {
-    // Not a `TempDir`: one in a static is never dropped.
+    // Not a `TempDir`, because a static is never dropped.
     tempfile::tempdir().unwrap().keep()
 }
 
@@ -38,7 +39,7 @@ impl Influx {
         Self::in_folder(folder())
     }
 
-    /// The same with its data in this folder.
+    /// Starts InfluxDB 1.x with its data in this folder.
     pub fn in_folder(dir: PathBuf) -> Self {
         let server = InfluxDb::start(&dir, &Lifetime::with_this_process(&dir)).unwrap();
         Self {
@@ -49,12 +50,12 @@ impl Influx {
         }
     }
 
-    /// Starts InfluxDB 2; nothing, and a line that says so, where it was not made.
+    /// Starts InfluxDB 2; prints a line and returns `None` where it was not built.
     pub fn private_2() -> Option<Self> {
         Self::is_2_made().then(|| Self::in_folder_2(folder()))
     }
 
-    /// Whether there is an InfluxDB 2; a line says so if not.
+    /// Whether InfluxDB 2 was built on this machine; prints a line if not.
     pub fn is_2_made() -> bool {
         let is_made = InfluxDb2::program().is_some();
         if !is_made {
@@ -74,7 +75,7 @@ impl Influx {
         }
     }
 
-    /// The server, which is an InfluxDB 2.
+    /// The server; panics if it is an InfluxDB 1.x.
     pub fn influxdb_2(&self) -> &InfluxDb2 {
         match &self.server {
             Server::Two(server) => server,
@@ -82,7 +83,7 @@ impl Influx {
         }
     }
 
-    /// What tells a consumer or a producer to write to it.
+    /// Command-line options that make a consumer or a producer write to this server.
     pub fn flags(&self) -> [String; 6] {
         let token = match &self.server {
             Server::One(server) => server.token_file(),
@@ -99,7 +100,7 @@ impl Influx {
         .map(str::to_owned)
     }
 
-    /// The same as variables of the environment.
+    /// The same settings as environment variables.
     pub fn variables(&self) -> [(&'static str, &str); 3] {
         [
             ("INFLUX_HOST", &self.url),
@@ -108,7 +109,7 @@ impl Influx {
         ]
     }
 
-    /// kill -9.
+    /// Kills the server with SIGKILL.
     pub fn kill(&self) {
         match &self.server {
             Server::One(server) => server.kill().unwrap(),
@@ -116,7 +117,7 @@ impl Influx {
         }
     }
 
-    /// Starts it again after [`Influx::kill`], with its data.
+    /// Restarts the server after [`Influx::kill`], with its data.
     pub fn start_again(&self) {
         match &self.server {
             Server::One(server) => server.restart().unwrap(),
@@ -124,7 +125,7 @@ impl Influx {
         }
     }
 
-    /// Makes a database if it is not there. That of InfluxDB 2 is.
+    /// Creates a database if it does not exist; with InfluxDB 2 it always exists.
     pub fn create(&self, database: &str) {
         match self.server {
             Server::One(_) => {
@@ -134,7 +135,7 @@ impl Influx {
         }
     }
 
-    /// Makes `primepool` refuse what is older than an hour.
+    /// Sets the retention of `primepool` to one hour, so that the server refuses older points.
     pub fn keep_an_hour(&self) {
         self.create("primepool");
         match &self.server {
@@ -163,13 +164,13 @@ impl Influx {
         }
     }
 
-    /// Runs a query; the series of its answer.
+    /// Runs a query that must succeed; returns the series of its answer.
     pub fn query(&self, database: &str, influxql: &str) -> Vec<Value> {
         let series = self.try_query(database, influxql);
         series.unwrap_or_else(|error| panic!("{influxql}: {error}"))
     }
 
-    /// Runs a query; the series of its answer, or what the server says against it.
+    /// Runs a query; returns the series of its answer, or the server's error message.
     pub fn try_query(&self, database: &str, influxql: &str) -> Result<Vec<Value>, String> {
         let reply = match &self.server {
             Server::One(server) => server.query(database, influxql),
@@ -181,7 +182,7 @@ impl Influx {
         series(&reply.unwrap().body)
     }
 
-    /// Writes line protocol, with times in nanoseconds.
+    /// Writes line protocol with timestamps in nanoseconds.
     pub fn write(&self, database: &str, lines: &str) {
         match &self.server {
             Server::One(server) => server.write(database, lines).unwrap(),
@@ -197,7 +198,7 @@ impl Influx {
         self.write(database, &fs::read_to_string(file).unwrap());
     }
 
-    /// The values of a query's first series, row by row.
+    /// The rows of the first series that a query returns.
     pub fn rows(&self, database: &str, influxql: &str) -> Vec<Vec<Value>> {
         let series = self.query(database, influxql);
         let Some(first) = series.first() else {
@@ -209,7 +210,7 @@ impl Influx {
             .collect()
     }
 
-    /// Values of a field that a measurement has.
+    /// Number of values of a field in a measurement.
     pub fn count(&self, database: &str, measurement: &str, field: &str) -> u64 {
         let query = format!("SELECT count({field}) FROM {measurement}");
         let rows = self.rows(database, &query);
@@ -217,7 +218,7 @@ impl Influx {
     }
 }
 
-/// The series of an answer, or what the server says against the query.
+/// The series in a query response, or the server's error message.
 fn series(answer: &str) -> Result<Vec<Value>, String> {
     let answer: Value = serde_json::from_str(answer).map_err(|_| answer.to_owned())?;
     let result = &answer["results"][0];
@@ -243,12 +244,12 @@ impl Drop for Influx {
 pub struct Victoria {
     server: VictoriaMetrics,
     _own: TempDir,
-    /// `http://127.0.0.1:PORT`
+    /// Base URL, `http://127.0.0.1:PORT`.
     pub url: String,
 }
 
 impl Victoria {
-    /// Starts one.
+    /// Starts a server.
     pub fn private() -> Self {
         let own = tempfile::tempdir().unwrap();
         let lifetime = Lifetime::with_this_process(own.path());
@@ -260,7 +261,7 @@ impl Victoria {
         }
     }
 
-    /// Everything it has of the series whose names begin so, a line of JSON each.
+    /// All data of the series whose names begin with `prefix`, one JSON object for each series.
     pub fn export(&self, prefix: &str) -> Vec<Value> {
         let text = self.server.export(prefix).unwrap();
         let lines = text.lines().map(serde_json::from_str);

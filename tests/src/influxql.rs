@@ -1,34 +1,34 @@
 use std::time::Duration;
 
-/// What Grafana puts in place of the variables and macros of a query.
+/// The values that Grafana substitutes for the variables and macros of a query.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// Start of the time range, in ms since 1970.
     pub from_ms: u64,
-    /// Its end.
+    /// End of the time range, in ms since 1970.
     pub to_ms: u64,
-    /// The length of an interval of `$__interval`.
+    /// The length of `$__interval`.
     pub interval: Duration,
-    /// What is chosen at the top of the dashboard.
+    /// The selected value of each dashboard variable, by name.
     pub choices: Vec<(String, Choice)>,
 }
 
-/// What is chosen for a variable.
+/// The selection for a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
-    /// The one value of a variable that takes one.
+    /// The value of a variable that takes a single value.
     One(String),
     /// Values of a variable that takes several.
     Several(Vec<String>),
-    /// All, of a variable with a text of its own for that.
+    /// "All", for a variable with a text of its own (`allValue`) for it.
     All(String),
 }
 
-/// Expands a query as Grafana does for its InfluxQL data source: first the variables (in the browser), then the macros (in the
-/// server).
+/// Expands a query as Grafana does for its InfluxQL data source: first the variables (in the
+/// browser), then the macros (on the server).
 ///
 /// # Errors
-/// If something would be left, or means another thing in another version of Grafana.
+/// If a variable or macro is left, or if its meaning depends on the version of Grafana.
 pub fn expand(query: &str, context: &Context) -> Result<String, String> {
     let variables = replace_variables(query, &context.choices)?;
     let milliseconds = context.interval.as_millis();
@@ -46,7 +46,7 @@ pub fn expand(query: &str, context: &Context) -> Result<String, String> {
         .replace("$__interval_ms", &milliseconds.to_string())
         .replace("$__interval", &interval);
     match next_reference(&expanded) {
-        // At the end of a pattern `$` stands for the end of the text.
+        // A `$` at the end of a pattern is not a variable; it matches the end of the text.
         None => Ok(expanded),
         Some(left) => Err(format!(
             "{:?} is left in {expanded}",
@@ -63,7 +63,7 @@ fn replace_variables(query: &str, choices: &[(String, Choice)]) -> Result<String
         expanded.push_str(&rest[..reference.start]);
         match choices.iter().find(|(name, _)| name == reference.name) {
             Some((_, choice)) => expanded.push_str(&format(choice, reference.format, text)?),
-            // Not a variable, so perhaps a macro.
+            // Not a variable, so it may be a macro.
             None => expanded.push_str(text),
         }
         rest = &rest[reference.end..];
@@ -72,7 +72,7 @@ fn replace_variables(query: &str, choices: &[(String, Choice)]) -> Result<String
     Ok(expanded)
 }
 
-/// A place where a variable or macro is named.
+/// A reference to a variable or macro.
 struct Reference<'a> {
     start: usize,
     end: usize,
@@ -131,7 +131,7 @@ fn format(choice: &Choice, format: Option<&str>, reference: &str) -> Result<Stri
             })
         }
         (Choice::One(value), None) => Ok(value.clone()),
-        // How Grafana escapes these depends on its version.
+        // The escaping depends on the version of Grafana.
         (Choice::Several(_) | Choice::All(_), None) => Err(format!(
             "{reference} may be several values: write ${{…:regex}} in a pattern"
         )),
@@ -141,7 +141,7 @@ fn format(choice: &Choice, format: Option<&str>, reference: &str) -> Result<Stri
     }
 }
 
-/// As Grafana does for the format `regex`.
+/// Escapes a value as Grafana does for the format `regex`.
 fn escape(value: &str) -> String {
     let mut escaped = String::new();
     for c in value.chars() {

@@ -9,21 +9,21 @@ use serde_json::Value;
 
 use crate::{Broker, cpu_seconds, wait_for};
 
-/// One of our programs.
+/// One of the pool's programs.
 #[derive(Debug, Clone, Copy)]
 pub enum Binary {
-    /// `producer`
+    /// The program `producer`.
     Producer,
-    /// `consumer`
+    /// The program `consumer`.
     Consumer,
-    /// `experiment`
+    /// The program `experiment`.
     Experiment,
-    /// `primepool`
+    /// The program `primepool`, for operators.
     Monitor,
 }
 
 impl Binary {
-    /// The file.
+    /// Path of the executable.
     pub fn path(self) -> PathBuf {
         let name = match self {
             Self::Producer => "producer",
@@ -48,25 +48,25 @@ impl Binary {
         path
     }
 
-    /// The program, with nothing of this environment that it would listen to.
+    /// A command that runs the program without the environment variables that would configure it.
     pub fn command(self) -> Command {
         self.alone(Command::new(self.path()))
     }
 
-    /// The same, with SIGHUP as programs have it by default.
+    /// Like [`Binary::command`], with the default action for SIGHUP.
     fn command_with_hangups(self) -> Command {
         let mut command = Command::new("/usr/bin/env");
         command.arg("--default-signal=HUP").arg(self.path());
         self.alone(command)
     }
 
-    /// Takes away what the program would listen to.
+    /// Clears the environment and closes standard input.
     fn alone(self, mut command: Command) -> Command {
         command.env_clear().stdin(Stdio::null());
         if let (Self::Experiment, Some(path)) = (self, std::env::var_os("PATH")) {
-            command.env("PATH", path); // it starts others
+            command.env("PATH", path); // it starts other programs
         }
-        // But for the engine's kernel, so that each can be tested and measured.
+        // The kernel of the engine stays selected, so that each kernel can be tested and measured.
         if let Some(kernel) = std::env::var_os("PRIMEPOOL_KERNEL") {
             command.env("PRIMEPOOL_KERNEL", kernel);
         }
@@ -74,14 +74,14 @@ impl Binary {
     }
 }
 
-/// Whether this process ignores SIGHUP, signal 1 and therefore the lowest bit of the set in /proc.
+/// Whether this process ignores SIGHUP: signal 1, the lowest bit of the set in `/proc`.
 fn ignores_hangup() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap() & 1 == 1
 }
 
-/// A program that runs, with its output in files. It is killed when this is dropped.
+/// A running program whose output goes to files. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -89,21 +89,21 @@ pub struct Process {
     name: String,
 }
 
-/// How a program ended.
+/// Exit status and output of a program that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// Its exit status.
+    /// The exit code; `None` if a signal ended the program.
     pub code: Option<i32>,
-    /// What it wrote to standard output.
+    /// Everything written to standard output.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// Everything written to standard error.
     pub stderr: String,
 }
 
 impl Process {
-    /// Starts a program in the folder `dir`, where its output goes too.
+    /// Starts a program in the folder `dir`, which also receives its output.
     pub fn start(binary: Binary, dir: &Path, url: &str, args: &[&str]) -> Self {
-        // Programs that ignore SIGHUP, as under `nohup make test`, hand that on to those they start.
+        // A program inherits the ignored SIGHUP of, for example, `nohup make test`.
         let mut command = if ignores_hangup() {
             binary.command_with_hangups()
         } else {
@@ -113,7 +113,8 @@ impl Process {
         Self::spawn(command, &format!("{binary:?}"), dir)
     }
 
-    /// Starts a command in the folder `dir`, where its output goes too, to files of this name and a number.
+    /// Starts a command in the folder `dir`; its output goes to files there named after `name` and
+    /// a number.
     pub fn spawn(mut command: Command, name: &str, dir: &Path) -> Self {
         let number = (0..).find(|n| !dir.join(format!("{name}-{n}.out")).exists());
         let name = format!("{name}-{}", number.unwrap());
@@ -131,7 +132,7 @@ impl Process {
         }
     }
 
-    /// What it wrote so far: standard output and standard error.
+    /// The output so far: standard output and standard error.
     pub fn output(&self) -> (String, String) {
         let read = |extension: &str| {
             fs::read_to_string(self.dir.join(format!("{}.{extension}", self.name))).unwrap()
@@ -139,14 +140,15 @@ impl Process {
         (read("out"), read("err"))
     }
 
-    /// Waits until its standard error holds a text: for a test of what it tells people, never for readiness.
+    /// Waits until standard error contains a text: for tests of the messages, never for readiness.
     pub fn wait_for_line(&self, text: &str) {
         wait_for(&format!("{text:?} of {}", self.name), || {
             self.output().1.contains(text).then_some(())
         });
     }
 
-    /// Waits until it computes: until it has used a fifth of a second of CPU time from now on, far more than it uses while it waits.
+    /// Waits until the program computes: until it has used a fifth of a second of CPU time from now
+    /// on, far more than it uses while it waits.
     pub fn wait_until_busy(&self) {
         let before = cpu_seconds(self.pid());
         wait_for(&format!("work of {}", self.name), || {
@@ -154,12 +156,12 @@ impl Process {
         });
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal, such as `INT`.
+    /// Sends a signal, such as `INT`, to the program.
     pub fn signal(&self, signal: &str) {
         let sent = Command::new("kill")
             .arg(format!("-{signal}"))
@@ -168,18 +170,18 @@ impl Process {
         assert!(sent.unwrap().success());
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if the program has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
-    /// kill -9.
+    /// Kills the program with SIGKILL and waits for its end.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Waits for its end, a minute at most.
+    /// Waits for the end of the program, for a minute at most.
     pub fn wait(mut self) -> Finished {
         let status = wait_for(&format!("the end of {}", self.name), || {
             self.child.try_wait().unwrap()
@@ -187,7 +189,7 @@ impl Process {
         self.finished(status)
     }
 
-    /// Waits for its end, however long that takes.
+    /// Waits for the end of the program, for any length of time.
     pub fn wait_long(mut self) -> Finished {
         let status = self.child.wait().unwrap();
         self.finished(status)
@@ -214,31 +216,31 @@ impl Drop for Process {
     }
 }
 
-/// A consumer, and the file in which it says whether it is connected.
+/// A consumer process, and its health file.
 #[derive(Debug)]
 pub struct Consumer(pub Process, PathBuf);
 
 static HEALTH_FILES: AtomicU32 = AtomicU32::new(0);
 
 impl Consumer {
-    /// Starts one with two workers and waits until it consumes.
+    /// Starts a consumer with two workers and waits until it consumes.
     pub fn start(dir: &Path, broker: &Broker, node: &str) -> Self {
         Self::with(dir, broker, &["--node", node, "--concurrency", "2"])
     }
 
-    /// Starts one with these options and waits until it consumes.
+    /// Starts a consumer with these options and waits until it consumes.
     pub fn with(dir: &Path, broker: &Broker, args: &[&str]) -> Self {
         Self::at(dir, &broker.url, args)
     }
 
-    /// Starts one at this address with these options and waits until it consumes.
+    /// Starts a consumer with this AMQP URL and these options, and waits until it consumes.
     pub fn at(dir: &Path, url: &str, args: &[&str]) -> Self {
         let consumer = Self::begin(dir, url, args);
         consumer.wait_until_connected();
         consumer
     }
 
-    /// Starts one at this address with these options.
+    /// Starts a consumer with this AMQP URL and these options; does not wait.
     pub fn begin(dir: &Path, url: &str, args: &[&str]) -> Self {
         let number = HEALTH_FILES.fetch_add(1, Ordering::Relaxed);
         let health = dir.join(format!("health-{number}"));
@@ -246,24 +248,25 @@ impl Consumer {
         Self(Process::start(Binary::Consumer, dir, url, &args), health)
     }
 
-    /// The file that it was given.
+    /// Path of the consumer's health file.
     pub fn health_file(&self) -> &Path {
         &self.1
     }
 
-    /// Whether it says that it is connected; nothing if it has not said anything yet.
+    /// Whether the health file says that the consumer is connected; `None` before it is first
+    /// written.
     pub fn is_connected(&self) -> Option<bool> {
         let health = fs::read(&self.1).ok()?;
         let health: Value = serde_json::from_slice(&health).ok()?;
         health["connected"].as_bool()
     }
 
-    /// Waits until it is subscribed and can publish.
+    /// Waits until the consumer is subscribed and can publish.
     pub fn wait_until_connected(&self) {
         self.wait_until(true);
     }
 
-    /// Waits until it has no connection.
+    /// Waits until the consumer has no connection.
     pub fn wait_until_disconnected(&self) {
         self.wait_until(false);
     }

@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use crate::wait_for;
 
-/// What a run left in its folder.
+/// The files that a run left in its folder.
 #[derive(Debug)]
 pub struct Results {
     /// The run's folder.
     pub folder: PathBuf,
     /// The lines of `results.jsonl`.
     pub rows: Vec<Value>,
-    /// `summary.json`.
+    /// The content of `summary.json`.
     pub summary: Value,
 }
 
@@ -36,9 +36,9 @@ impl Results {
         }
     }
 
-    /// The folder of the only run below `dir/runs`.
+    /// The folder of the only run below `dir/runs`, if there is one.
     pub fn folder(dir: &Path) -> Option<PathBuf> {
-        // The spool of metrics lies there too, hidden.
+        // The hidden spool of metrics is in the same folder.
         let is_run = |name: &std::ffi::OsStr| !name.as_encoded_bytes().starts_with(b".");
         let mut runs = fs::read_dir(dir.join("runs"))
             .ok()?
@@ -49,7 +49,7 @@ impl Results {
         Some(folder)
     }
 
-    /// Waits until there is a run below `dir/runs` that can be resumed; its name.
+    /// Waits until a run below `dir/runs` can be resumed; returns its name.
     pub fn wait_for_run(dir: &Path) -> String {
         let folder = wait_for("a run", || {
             Self::folder(dir).filter(|folder| folder.join("manifest.json").exists())
@@ -62,14 +62,14 @@ impl Results {
         self.folder.file_name().unwrap().to_str().unwrap()
     }
 
-    /// Lines of the results written so far in the only run below `dir/runs`.
+    /// Number of results written so far by the only run below `dir/runs`.
     pub fn count(dir: &Path) -> usize {
         Self::folder(dir)
             .and_then(|folder| fs::read_to_string(folder.join("results.jsonl")).ok())
             .map_or(0, |text| text.lines().count())
     }
 
-    /// Fails unless there is exactly one `ok` row for each job, with a prime of `bits` bits of its own.
+    /// Panics unless each job has exactly one `ok` row, with a distinct prime of `bits` bits.
     pub fn assert_primes(&self, count: u64, bits: u32) {
         let jobs: BTreeSet<u64> = self
             .rows
@@ -101,14 +101,14 @@ pub fn primes(rows: &[Value]) -> Vec<Integer> {
         .collect()
 }
 
-/// An integer of a results file, `0x…`.
+/// Parses an integer of a results file, `0x…`.
 #[must_use]
 pub fn integer(value: &Value) -> Integer {
     let text = value.as_str().unwrap().replace("0x", "");
     Integer::from_str_radix(&text, 16).unwrap()
 }
 
-/// Fails unless each row's factors are primes that multiply to its number.
+/// Panics unless the factors in each row are primes whose product is the row's number.
 pub fn assert_factored(rows: &[Value]) {
     for row in rows {
         assert_eq!(row["outcome"], "ok", "{row}");

@@ -10,29 +10,32 @@ use tempfile::tempdir;
 
 use crate::{Binary, Broker, Consumer, Database, Influx, Process, Results};
 
-/// Milliseconds since 1970, from when to when there is data.
+/// Start and end of the recorded data, in milliseconds since 1970.
 pub type Span = (u64, u64);
 
-/// Least time that the recording takes: longer than the longest interval that a query groups by outside of minutes.
+/// Minimum length of the recording; longer than every `GROUP BY` interval of the queries, except
+/// whole minutes.
 const LEAST: Duration = Duration::from_secs(48);
 
-/// What healthy runs have written to an InfluxDB: four of one size, on one node and then on two, and two of integers at which the whole
-/// pool works. After them an experiment, outside of the span.
+/// Metrics that healthy runs wrote to an InfluxDB: four prime searches of one size, on one node and
+/// later on two, and two factoring runs on which the whole pool works. An experiment follows them,
+/// outside of the span.
 #[derive(Debug)]
 pub struct Recording {
     influx: Influx,
-    /// When.
+    /// Time range of the runs.
     pub span: Span,
 }
 
 impl Recording {
-    /// Makes it on first use, which takes more than a minute: real producers and consumers, with RabbitMQ's management API.
+    /// Makes the recording on first use, which takes more than a minute: it runs real producers and
+    /// consumers, with RabbitMQ's management API.
     pub fn get() -> &'static Self {
         static RECORDING: OnceLock<Recording> = OnceLock::new();
         RECORDING.get_or_init(Self::make)
     }
 
-    /// A copy of it in a database of its own.
+    /// Copies the recording to a new database of this name.
     pub fn copy<'a>(&'a self, name: &'a str) -> Database<'a> {
         let copy = self.empty(name);
         copy.query(&format!(
@@ -42,14 +45,14 @@ impl Recording {
         copy
     }
 
-    /// A copy of it in an InfluxDB 2.
+    /// Copies the recording to an InfluxDB 2.
     pub fn copy_to<'a>(&self, influxdb_2: &'a Influx) -> Database<'a> {
         let copy = Database::create(influxdb_2, "primepool");
         copy.import(&self.empty("recorded").export());
         copy
     }
 
-    /// A new database beside it.
+    /// Creates an empty database on the same server.
     pub fn empty<'a>(&'a self, name: &'a str) -> Database<'a> {
         Database::create(&self.influx, name)
     }
@@ -76,19 +79,21 @@ impl Recording {
         };
         let start = now();
         let first = node("n-1");
-        // How fast this machine is.
+        // Measures the speed of this machine.
         let rate = find_primes(&broker, &dir.path().join("1"), 150.0, &server);
         find_primes(&broker, &dir.path().join("2"), 12.0 * rate, &server);
         let second = node("n-2");
         find_primes(&broker, &dir.path().join("3"), 24.0 * rate, &server);
-        // Some queries ask for differences between minutes: there are points on both sides of a full one.
+        // Some queries compute differences between minutes, so the points must enclose a full
+        // minute.
         let minute = (start.as_secs() + 5).next_multiple_of(60) + 6;
         let end = Duration::from_secs(minute).max(start + LEAST);
         let left = end.saturating_sub(now()).as_secs_f64().max(8.0);
         find_primes(&broker, &dir.path().join("4"), 2.0 * left * rate, &server);
         let semiprime = ["factor", "--count", "1", "--bits", "204", "--seed", "1"];
         produce(&broker, &dir.path().join("5"), &semiprime, &server);
-        // The last one: the dashboard of runs opens with it, and has panels for each stage.
+        // This run is the last one: the dashboard of runs opens with it, and has panels for each
+        // stage.
         let staged = ["factor", &staged().to_string()];
         produce(&broker, &dir.path().join("6"), &staged, &server);
         for consumer in [first, second] {
@@ -102,7 +107,7 @@ impl Recording {
     }
 }
 
-/// The shortest of experiments.
+/// Runs the shortest possible experiment.
 fn measure(broker: &Broker, dir: &Path, influx: &Influx) {
     let mut command = Binary::Experiment.command();
     command
@@ -114,14 +119,14 @@ fn measure(broker: &Broker, dir: &Path, influx: &Influx) {
     assert_eq!(done.code, Some(0), "{done:?}");
 }
 
-/// Finds so many primes of 1024 bits, in a run below `dir`; how many in a second.
+/// Finds `count` primes of 1024 bits in a run below `dir`; returns the rate in jobs per second.
 pub fn find_primes(broker: &Broker, dir: &Path, count: f64, server: &[&str]) -> f64 {
     let count = format!("{count:.0}");
     produce(broker, dir, &["--bits", "1024", "--count", &count], server);
     Results::read(dir).summary["jobs_per_s"].as_f64().unwrap()
 }
 
-/// A run below `dir`, to its end.
+/// Does a complete run below `dir`.
 fn produce(broker: &Broker, dir: &Path, what: &[&str], server: &[&str]) {
     std::fs::create_dir_all(dir).unwrap();
     let args = [what, server].concat();
@@ -129,9 +134,11 @@ fn produce(broker: &Broker, dir: &Path, what: &[&str], server: &[&str]) {
     assert_eq!(producer.code, Some(0), "{producer:?}");
 }
 
-/// An integer that keeps the pool for seconds in each of its long stages, as points are a second apart. One of its three primes is too
-/// large for curves, but less 1 it has factors of 100,000 to 101,000 and smaller ones: the p − 1 that comes with the curves for 20
-/// digits does not see it, so that all of these are run, and that with the next ones does. The other two are left for the sieve.
+/// An integer that keeps the pool busy for seconds in each long stage of factoring, because points
+/// are one second apart. One of its three primes, P, is too large to be found by curves, but P − 1
+/// has only small factors and factors between 100,000 and 101,000. The p − 1 step of the curves for
+/// 20 digits does not find P, so all of these curves run; the step of the next digits finds it. The
+/// other two primes are left for the sieve.
 fn staged() -> Integer {
     let mut prime = Integer::from(100_000);
     let mut product = Integer::from(2);
@@ -153,7 +160,7 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
 
-/// Adds what healthy runs do not write: jobs that did not end well, and lost points.
+/// Adds points that healthy runs do not write: jobs that failed or were rejected, and lost points.
 pub fn fill_rarities(database: &Database<'_>, (from, to): Span) {
     let mut lines = String::new();
     let middle = (from + to) / 2;
@@ -187,7 +194,7 @@ pub fn fill_trouble(database: &Database<'_>, (_, to): Span) {
             ready = 400 - second,
             dropped = 300 - second,
         );
-        // The other node stopped three minutes ago.
+        // Node n-2 stopped three minutes ago.
         if second > 180 {
             let _ = writeln!(
                 lines,

@@ -7,10 +7,10 @@ use std::{
 
 use crate::wait_for;
 
-/// Where sshd wants an empty folder when root starts it.
+/// The empty folder that sshd requires when root starts it.
 const PRIVILEGE_SEPARATION: &str = "/run/sshd";
 
-/// An SSH server on loopback that lets in whoever has the key that was made for it; stopped when this is dropped.
+/// An SSH server on loopback that accepts only the key made for it; stopped when this is dropped.
 #[derive(Debug)]
 pub struct SshServer {
     child: Child,
@@ -19,7 +19,7 @@ pub struct SshServer {
 }
 
 impl SshServer {
-    /// Starts one with its keys in `dir`.
+    /// Starts a server with its keys in `dir`.
     pub fn start(dir: &Path) -> Self {
         let port = {
             let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -67,7 +67,7 @@ impl SshServer {
         server
     }
 
-    /// The client's configuration: `ssh -F` this `127.0.0.1` or `localhost`.
+    /// Path of the client configuration, for `ssh -F` with the host `127.0.0.1` or `localhost`.
     pub fn client_config(&self) -> PathBuf {
         self.dir.join("ssh_config")
     }

@@ -1,4 +1,4 @@
-//! What benchmarks share: what processes use, and how figures are shown.
+//! Shared parts of the benchmarks: resource usage of processes, and formatting of figures.
 
 use std::fs;
 
@@ -8,7 +8,8 @@ pub fn cpu_seconds(pid: u32) -> f64 {
     of_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).unwrap())
 }
 
-/// CPU time so far of those threads of a process that have this name, in seconds; of threads that have ended it is not known.
+/// CPU time so far of a process's threads with this name, in seconds; without threads that have
+/// ended.
 #[must_use]
 pub fn thread_cpu_seconds(pid: u32, name: &str) -> f64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
@@ -21,16 +22,19 @@ pub fn thread_cpu_seconds(pid: u32, name: &str) -> f64 {
 }
 
 fn of_stat(stat: &str) -> f64 {
-    // After the name, which is in brackets: the twelfth and thirteenth field, in hundredths of a second.
+    // The name is in parentheses. In the fields after it, the twelfth and thirteenth are the user
+    // and system time, in hundredths of a second.
     let (_, fields) = stat.rsplit_once(')').unwrap();
     let ticks = fields.split_whitespace().skip(11).take(2);
     ticks.map(|t| t.parse::<f64>().unwrap()).sum::<f64>() / 100.0
 }
 
-/// Bytes that went over the loopback device, headers included: all that producer, broker and consumers said to each other.
+/// Bytes sent over the loopback device, headers included: all traffic between producer, broker and
+/// consumers.
 #[must_use]
 pub fn loopback_bytes() -> f64 {
-    // Of this process's network; what /sys shows is that of whoever mounted it.
+    // The devices of this process's network namespace; /sys shows those of the namespace that
+    // mounted it.
     let devices = fs::read_to_string("/proc/self/net/dev").unwrap();
     let line = devices
         .lines()
@@ -39,7 +43,7 @@ pub fn loopback_bytes() -> f64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// Median, least and largest, with so many digits.
+/// Median, minimum and maximum of the values, with this number of decimals.
 #[must_use]
 pub fn median_and_range(mut values: Vec<f64>, digits: usize) -> String {
     values.sort_unstable_by(f64::total_cmp);
@@ -51,7 +55,7 @@ pub fn median_and_range(mut values: Vec<f64>, digits: usize) -> String {
     format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
 }
 
-/// A variable of the environment, or what stands for it.
+/// The value of an environment variable, or `default` if it is not set.
 #[must_use]
 pub fn setting(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
