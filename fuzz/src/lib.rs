@@ -1,8 +1,9 @@
-//! What the fuzz targets share: how much memory a reader takes, what an error may look like, and the secret that none may tell.
+//! Shared parts of the fuzz targets: the limit on the memory of a reader, the form of error
+//! messages, and a password that must never be shown.
 
 #![allow(clippy::missing_panics_doc)]
 
-// One allocator for both: it is a file of the tests of `common`, which no crate can depend on.
+// The counting allocator is shared with the tests of `common`, which no crate can depend on.
 #[path = "../../common/tests/counting/mod.rs"]
 mod counting;
 
@@ -11,11 +12,12 @@ use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 use clap::Parser;
 use primepool_common::{cli::parse_from, text::printable};
 
-/// A password that must not be in anything that is shown.
+/// A password that must not appear in any output.
 pub const SECRET: &str = "s3cr3tPassw0rd";
 
-/// Runs a reader of `body`, and fails if it takes more memory on the way than a message may. What it takes for a byte stays below
-/// 24: each list grows by doubling, and a number of two bytes has eight in memory.
+/// Runs a reader of `body`, and panics if it allocates more memory than a message may cost. The
+/// limit is 24 bytes for each byte of the message: lists grow by doubling, and a number of two
+/// bytes takes eight in memory.
 pub fn within_bounds<T>(body: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
     let (result, taken) = counting::measure(|| read(body));
     let most = 24 * body.len() + (16 << 10);
@@ -27,14 +29,15 @@ pub fn within_bounds<T>(body: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
     result
 }
 
-/// An error that goes to a log: short, on one line, and with something in it.
+/// Panics unless the text fits a log: not empty, at most 500 bytes, one line.
 pub fn assert_brief(error: &str) {
     assert!(!error.trim().is_empty(), "an error without a text");
     assert!(error.len() <= 500, "{} bytes: {error}", error.len());
     assert!(!error.contains(char::is_control), "{error:?}");
 }
 
-/// An error that a program ends with.
+/// Panics unless the text can be printed when a program ends: not empty, no control characters, no
+/// secret.
 pub fn assert_printable(error: &str) {
     assert!(!error.trim().is_empty(), "an error without a text");
     assert!(error.len() <= 9000, "{} bytes", error.len());
@@ -43,18 +46,18 @@ pub fn assert_printable(error: &str) {
     assert_no_secret(error);
 }
 
-/// A text that the secret is not in.
+/// Panics if the text contains the secret.
 pub fn assert_no_secret(text: &str) {
     assert!(!text.contains(SECRET), "{text:?}");
 }
 
-/// Whether the secret is in the input itself.
+/// Whether the input itself contains the secret.
 pub fn holds_secret(data: &[u8]) -> bool {
     data.windows(SECRET.len())
         .any(|part| part == SECRET.as_bytes())
 }
 
-/// A command line of these bytes: arguments end with a 0, and a 1 stands for an address with the secret.
+/// Turns bytes into a command line: a 0 ends an argument, and a 1 stands for a URL with the secret.
 fn command_line(program: &str, data: &[u8]) -> Vec<OsString> {
     let mut line = vec![program.into()];
     for argument in data.split(|byte| *byte == 0) {
@@ -70,8 +73,8 @@ fn command_line(program: &str, data: &[u8]) -> Vec<OsString> {
     line
 }
 
-/// A program's command line of these bytes, see [`command_line`]: whatever is wrong with it, by the parser or by what `check` looks
-/// at, is told in an error that can be printed.
+/// Parses a command line (see `command_line`) and runs `check` on it. Panics unless each error of
+/// the parser or of `check` can be printed.
 pub fn check_command_line<C: Parser>(
     program: &str,
     data: &[u8],
@@ -91,7 +94,7 @@ pub fn check_command_line<C: Parser>(
     }
 }
 
-/// The next part of the input, up to a 0 or the end.
+/// The next part of the input, up to a 0 byte or the end.
 pub fn next_part<'a>(data: &mut &'a [u8]) -> &'a [u8] {
     let end = data.iter().position(|byte| *byte == 0);
     let (part, rest) = data.split_at(end.unwrap_or(data.len()));
@@ -99,12 +102,12 @@ pub fn next_part<'a>(data: &mut &'a [u8]) -> &'a [u8] {
     part
 }
 
-/// The next part as a text.
+/// The next part of the input as text; invalid UTF-8 is replaced.
 pub fn next_text(data: &mut &[u8]) -> String {
     String::from_utf8_lossy(next_part(data)).into_owned()
 }
 
-/// The next eight bytes as a number, zeros where there are none.
+/// The next eight bytes as a little-endian number, padded with zeros at the end of the input.
 pub fn next_number(data: &mut &[u8]) -> u64 {
     let (head, rest) = data.split_at(data.len().min(8));
     *data = rest;

@@ -1,4 +1,4 @@
-//! Addresses of the broker, its management API and InfluxDB: no password of theirs is ever shown.
+//! Addresses of the broker, of its management API and of InfluxDB: their passwords are never shown.
 
 use primepool_common::{
     broker::{BrokerArgs, Endpoint, Management, TlsFiles},
@@ -11,7 +11,7 @@ pub(crate) fn run(data: &[u8]) {
     let mut rest = data;
     let (before, after) = (next_text(&mut rest), next_text(&mut rest));
     let (head, tail) = (next_text(&mut rest), next_text(&mut rest));
-    // The password may have more in it, such as what should have been percent-encoded.
+    // The password may contain further characters, such as those that should be percent-encoded.
     let address = format!("{before}:{SECRET}{tail}@{after}");
     let endpoint = Endpoint::from_args(&BrokerArgs {
         amqp_url: address.clone(),
@@ -25,7 +25,7 @@ pub(crate) fn run(data: &[u8]) {
         Ok(endpoint) => assert_no_secret(&format!("{endpoint} {endpoint:?}")),
         Err(error) => assert_printable(&error),
     }
-    // These two take no password in an address.
+    // Neither of these accepts a password in an address.
     let error = Management::new(&address, &before, SECRET, &after, &TlsFiles::default());
     assert_printable(&error.expect_err("it is refused"));
     let error = InfluxTarget::new(&address, "", "bucket", "");
@@ -35,12 +35,12 @@ pub(crate) fn run(data: &[u8]) {
         Err(error) => assert_printable(&error.to_string()),
     }
 
-    // An address where none is expected.
+    // An address in an unexpected place.
     if !head.contains("://") && !tail.contains("://") {
         let shown = printable(&format!("{before}amqp://u:{head}{SECRET}{tail}@h{after}"));
         assert_printable(&shown);
     }
-    // What holds no password is left as it is, and nothing is found twice.
+    // A text without passwords stays unchanged, and a second pass finds nothing more.
     if !before.contains('@') {
         assert_eq!(without_passwords(&before), before);
     }

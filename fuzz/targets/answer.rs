@@ -1,4 +1,4 @@
-//! A message of a results queue.
+//! Messages of a results queue.
 
 use primepool_common::{
     message::{
@@ -50,7 +50,7 @@ pub(crate) fn run(body: &[u8]) {
     }
     let written = serde_json::to_vec(&answer).expect("an answer has a JSON form");
     let again = decode_answer(&written).expect("it can be read back");
-    // What is not as it is written without jobs.
+    // An answer without jobs may be written without `first`, which is then read back as 0.
     assert!(again == answer || answer.jobs.is_empty() && again.first == 0);
     assert_eq!(again.jobs, answer.jobs);
 }

@@ -1,5 +1,5 @@
-//! Certificates of primality: of a file of results, or of numbers that are made so that their
-//! structure holds more often than not. What is accepted is prime.
+//! Primality certificates, read as in a file of results, or built from numbers so that their
+//! structure is often valid. A number whose certificate is accepted must be prime.
 
 use std::cell::RefCell;
 
@@ -12,14 +12,15 @@ use primepool_engine::{
 use primepool_fuzz::{assert_brief, next_number};
 
 thread_local! {
-    // Its tables take longer to make than a certificate to check.
+    // Building the engine's tables takes longer than checking a certificate.
     static ENGINE: RefCell<Engine> = RefCell::new(Engine::new());
 }
 
-/// Numbers of more bits take too long.
+/// Largest size in bits; larger numbers take too long.
 const MOST_BITS: u32 = 1024;
 
-/// A chain of numbers n = kq + 1, the least first, of bases and sizes that the input gives.
+/// A chain of numbers n = kq + 1, built from the smallest up; the input gives the sizes and the
+/// bases.
 fn chain(mut data: &[u8]) -> Certificate {
     let mut q = Integer::from(next_number(&mut data));
     let mut steps = Vec::new();

@@ -1,4 +1,4 @@
-//! Command lines of the consumer: arguments between zeros, a 1 for an address with a password.
+//! Command lines of the consumer: a 0 ends an argument, and a 1 stands for a URL with a password.
 
 use primepool_consumer::cli::Cli;
 use primepool_fuzz::check_command_line;

@@ -1,4 +1,4 @@
-//! A message of the control stream.
+//! Messages of the control stream.
 
 use primepool_common::message::{Control, MAX_CONTROL_BYTES};
 use primepool_fuzz::{assert_brief, within_bounds};

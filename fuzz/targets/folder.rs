@@ -1,4 +1,4 @@
-//! What a run's folder holds, read back by `resume`: the first byte says which file.
+//! Files of a run's folder that `resume` reads back; the first byte of the input selects the file.
 
 use std::collections::{HashMap, HashSet};
 
@@ -73,7 +73,7 @@ fn results(text: &str) {
     {
         assert!(!line.is_empty() && !line.contains('\n'), "{line:?}");
     }
-    // To go on, less of a line has to be read than all of it.
+    // `resume` reads only parts of each line, so a line that it accepts may still be no valid row.
     let rows = text.lines().map(serde_json::from_str);
     let Ok(rows) = rows.collect::<Result<Vec<Row>, _>>() else {
         return;
@@ -102,7 +102,7 @@ fn journal(text: &str) {
         let unit = line.strip_prefix('-').unwrap_or(line);
         last.insert(unit, unit == line);
     }
-    // Numbers have more than one form (007, +7); a journal that we have written has one of each.
+    // A number has several forms (007, +7); the journal that the producer writes uses only one.
     let is_ours = |unit: &&str| unit.parse::<u64>().is_ok_and(|n| n.to_string() == **unit);
     if text
         .lines()

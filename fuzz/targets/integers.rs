@@ -1,11 +1,11 @@
-//! Integers of messages, of `--after` and of files.
+//! Integers in messages, in `--after` and in files.
 
 use primepool_common::message::{HexInteger, MAX_INTEGER_BITS};
 use primepool_engine::Integer;
 use primepool_fuzz::{assert_brief, within_bounds};
 use primepool_producer::request::read_integers;
 
-/// What GMP makes of digits and a sign before them.
+/// Parses digits and an optional sign with GMP.
 fn gmp(text: &str, radix: i32) -> Integer {
     Integer::from_str_radix(text, radix).expect("GMP reads them too")
 }
@@ -26,7 +26,7 @@ pub(crate) fn run(data: &[u8]) {
         assert!(listed.is_err());
         return;
     };
-    // A file is as good as its lines, without a byte order mark and comments.
+    // A file is read like its single lines, without a byte order mark and comments.
     let file = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = file.split('\n').filter_map(|line| line.split('#').next());
     let lines = lines.filter(|line| !line.trim().is_empty());
@@ -63,7 +63,7 @@ pub(crate) fn run(data: &[u8]) {
             let human = str::from_utf8(&human).expect("digits");
             assert_eq!(HexInteger::parse_human(human).as_ref(), Ok(&integer));
             let decimal = integer.0.to_string();
-            // As many digits may be one bit too long.
+            // A number of almost the largest size may have too many decimal digits to be accepted.
             if integer.0.significant_bits() < MAX_INTEGER_BITS - 3 {
                 assert_eq!(HexInteger::parse_human(&decimal).as_ref(), Ok(&integer));
             }

@@ -1,9 +1,10 @@
-//! Points that are written as lines, and read back as InfluxDB's description of its line protocol says.
+//! Points that are encoded, and decoded again as the specification of InfluxDB's line protocol
+//! says.
 
 use primepool_common::metrics::{FieldValue, Point, encode};
 use primepool_fuzz::{next_number, next_text};
 
-/// Splits at each `separator` that is neither after a backslash nor, where texts are quoted, in quotes.
+/// Splits at each `separator` that is not escaped by a backslash nor, with `quotes`, inside quotes.
 fn split(text: &str, separator: char, quotes: bool) -> Vec<&str> {
     let (mut parts, mut start) = (Vec::new(), 0);
     let (mut is_escaped, mut is_quoted) = (false, false);
@@ -22,7 +23,7 @@ fn split(text: &str, separator: char, quotes: bool) -> Vec<&str> {
     parts
 }
 
-/// Takes one backslash off each of these characters.
+/// Removes one backslash before each of the `special` characters.
 fn unescape(text: &str, special: &str) -> String {
     let mut plain = String::new();
     let mut chars = text.chars().peekable();
@@ -62,7 +63,7 @@ pub(crate) fn run(data: &[u8]) {
         !line.contains(['\n', '\r']),
         "one point is one line: {line}"
     );
-    // Quotes are quotes after the series only.
+    // Quotes have a meaning only after the series.
     let series = split(line, ' ', false)[0];
     let parts = split(&line[series.len() + 1..], ' ', true);
     assert_eq!(parts.len(), 2, "{line}");

@@ -1,5 +1,5 @@
-//! The fuzzer: one program for all targets, since each program links everything that producers and
-//! consumers are made of. The variable FUZZ_TARGET names the target.
+//! The fuzzer. All targets are in one program, because each program would link all dependencies of
+//! producers and consumers. The environment variable FUZZ_TARGET selects the target.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -48,7 +48,8 @@ static TARGET: LazyLock<fn(&[u8])> =
     );
 
 fuzz_target!(init: LazyLock::force(&TARGET), |data: &[u8]| {
-    // The fuzzer learns the secret from comparisons with it and puts it where an error may show it.
+    // The fuzzer learns the secret from comparisons with it; skip inputs that contain the secret,
+    // since an error may quote its input.
     if !holds_secret(data) {
         TARGET(data);
     }

@@ -1,4 +1,4 @@
-//! Names of runs and nodes, kinds and methods of jobs.
+//! Names of runs and nodes, and kinds and methods of jobs.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub(crate) fn run(data: &[u8]) {
     match text.parse::<RunId>() {
         Ok(run) => {
             assert_eq!(run.to_string(), text);
-            // Nothing but a folder's name, a routing key and the end of a queue's name.
+            // A run name is safe as a folder name, as a routing key and as the end of a queue name.
             let parts = Path::new("runs").join(run.as_str());
             assert_eq!(parts.components().count(), 2);
             assert_eq!(parts.file_name().and_then(|name| name.to_str()), Some(text));
@@ -24,7 +24,7 @@ pub(crate) fn run(data: &[u8]) {
         Err(error) => assert_brief(&error.to_string()),
     }
     if is_node_name(text) {
-        // A tag that needs no escapes.
+        // A node name is safe as the value of a tag, without escapes.
         let mut line = String::new();
         encode(
             &Point::new("x", 1).tag("node", text).field("y", true),
@@ -40,7 +40,7 @@ pub(crate) fn run(data: &[u8]) {
         Ok(method) => assert_eq!(method.to_string(), text),
         Err(error) => assert_brief(&error),
     }
-    // What stands between its quotes ends where they do.
+    // No quote inside the string ends it early.
     let quoted = influxql_string(text);
     let inner = &quoted[1..quoted.len() - 1];
     let mut is_escaped = false;

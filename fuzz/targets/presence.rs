@@ -1,4 +1,4 @@
-//! An announcement of a member of the pool.
+//! Presence messages of the members of the pool.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ pub(crate) fn run(body: &[u8]) {
     }
     let written = presence.encode();
     assert_eq!(Presence::decode(&written).as_ref(), Ok(&presence));
-    // Whatever it says, what an observer makes of it is bounded, and ends.
+    // For every message the effect on an observer's view is bounded, and expires.
     let (mut view, now) = (PoolView::default(), Instant::now());
     let own = "r1".parse().expect("a name");
     view.note(presence, now);

@@ -1,4 +1,4 @@
-//! Small numbers, of which another method says whether they are prime, and products, which are not.
+//! Small numbers, whose primality another method decides, and products, which are composite.
 
 use std::cell::RefCell;
 
@@ -6,7 +6,7 @@ use primepool_engine::{Cancel, Engine, Integer, primality::is_probable_prime};
 use primepool_fuzz::next_number;
 
 thread_local! {
-    // Its tables take longer to make than a number to test.
+    // Building the engine's tables takes longer than testing a number.
     static ENGINE: RefCell<Engine> = RefCell::new(Engine::new());
 }
 
@@ -23,7 +23,8 @@ fn power(base: u64, mut exponent: u64, modulus: u64) -> u64 {
     result
 }
 
-/// Strong tests to the first twelve primes decide below 2^64 (Sorenson and Webster, 2015).
+/// Deterministic below 2^64: strong probable-prime tests to the first twelve primes as bases
+/// (Sorenson and Webster, 2015).
 fn is_prime(n: u64) -> bool {
     const BASES: [u64; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
     if n < 2 {
@@ -60,7 +61,7 @@ pub(crate) fn run(data: &[u8]) {
         for (n, expected) in numbers.iter().zip(expected) {
             assert_eq!(is_probable_prime(n, &cancel), Ok(expected), "{n}");
         }
-        let start = a >> 1; // a prime follows within 64 bits
+        let start = a >> 1; // the next prime also fits in 64 bits
         let next = engine.next_prime(&Integer::from(start), &cancel);
         let next = next
             .expect("there is one")

@@ -1,4 +1,4 @@
-//! Times and sizes of command lines.
+//! Durations and sizes on command lines.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +13,7 @@ pub(crate) fn run(data: &[u8]) {
     let text = valid_text(data);
     match duration(text) {
         Ok(time) => {
-            // It can be added to any clock.
+            // A duration can be added to every clock.
             assert!(Instant::now().checked_add(time).is_some());
             assert!(SystemTime::now().checked_add(time).is_some());
             assert!(u64::try_from(time.as_nanos()).is_ok());

@@ -1,4 +1,4 @@
-//! Relations of the quadratic sieve, as a packet has them once it is unpacked.
+//! Relations of the quadratic sieve, as they are in a packet after decompression.
 
 use std::{
     io::Write,
@@ -11,7 +11,7 @@ use primepool_factor::{
     quadratic_sieve::{Collector, RELATIONS_FORM, Start},
 };
 
-/// Of the product of the primes after 10^15 and 10^16.
+/// Collector for the product of the first primes above 10^15 and 10^16.
 static COLLECTOR: LazyLock<Mutex<Box<Collector>>> = LazyLock::new(|| {
     let above = |digits| Integer::from(Integer::u_pow_u(10, digits)).next_prime();
     match Collector::start(&(above(15) * above(16))) {
@@ -22,7 +22,7 @@ static COLLECTOR: LazyLock<Mutex<Box<Collector>>> = LazyLock::new(|| {
 
 pub(crate) fn run(relations: &[u8]) {
     let mut collector = COLLECTOR.lock().expect("no thread has panicked");
-    // Whatever comes in place of a packet.
+    // Bytes that do not have the form of a packet add no relations.
     let before = collector.relations();
     if relations.first() != Some(&(RELATIONS_FORM as u8)) {
         let added = collector.add(relations);
@@ -34,7 +34,7 @@ pub(crate) fn run(relations: &[u8]) {
     let packet = encoder.finish().expect("memory takes it");
     let first = collector.add(&packet);
     assert!(collector.relations() <= before + first.new);
-    // Once more nothing is new, and what was wrong still is.
+    // The second time no relation is new, and the wrong ones are still wrong.
     let again = collector.add(&packet);
     assert_eq!((again.new, again.wrong), (0, first.wrong));
     assert_eq!(again.known, first.new + first.known);

@@ -1,4 +1,4 @@
-//! What servers and health files say: the first byte says which.
+//! Replies of servers, and health files; the first byte of the input selects the format.
 
 use primepool_common::{broker::QueueFigures, metrics::Series};
 use primepool_consumer::health::Health;

@@ -1,4 +1,4 @@
-//! A message of a job queue.
+//! Messages of a job queue.
 
 use primepool_common::message::{
     MAX_AVOIDED, MAX_INTEGER_BITS, MAX_NAME_BYTES, MAX_UNIT_JOBS, VERSION, Work, decode_unit,
@@ -25,7 +25,7 @@ pub(crate) fn run(body: &[u8]) {
     }
     let written = serde_json::to_vec(&unit).expect("a unit has a JSON form");
     assert_eq!(decode_unit(&written).as_ref(), Ok(&unit));
-    // Whoever reads it by another way, and can read what we leave out, finds the same in it.
+    // Another JSON parser may reject the message, but never reads a different unit or kind.
     if let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) {
         assert_eq!(value["unit"], unit.unit);
         assert_eq!(value["kind"], unit.work.kind().as_str());

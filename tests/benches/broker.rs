@@ -1,13 +1,15 @@
-//! What units and consumers cost the broker: `make bench-broker`. docs/OPERATIONS.md computes from it what a broker needs.
+//! Costs of units and consumers for the broker: `make bench-broker`. The sizing of a broker in
+//! docs/OPERATIONS.md is computed from these figures.
 //!
-//! - units: the broker's CPU time, what it writes to disk and what goes over the network for each unit with its answer, the start
-//!   and the end of its run included;
-//! - consumers: the broker's memory, files and CPU time with so many of them, idle, and units per second through them;
-//! - metrics: the same idle CPU time when each consumer also asks for the length of its queues, as it does when it writes
-//!   metrics.
+//! - units: CPU time of the broker, bytes that it writes to disk and bytes sent over the network
+//!   for each unit and its answer, including the start and the end of the run;
+//! - consumers: memory, open files and CPU time of the broker with a number of idle consumers, and
+//!   units per second through them;
+//! - metrics: the same idle CPU time when each consumer also requests the length of its queues, as
+//!   it does when it writes metrics.
 //!
-//! CPU time is that of the broker's process, so that other programs on the same cores disturb it little. The broker has the
-//! management plugin, as one in earnest has.
+//! Only the CPU time of the broker's process counts, so that other programs on the same cores have
+//! little influence. The broker has the management plugin enabled, as in production.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,15 +33,17 @@ use primepool_tests::{
 };
 use tempfile::tempdir;
 
-/// Consumers that are started before it is waited for them: more at a time make the log of a slow machine hard to read.
+/// Number of consumers started before waiting for them; with more at a time, the log of a slow
+/// machine is hard to read.
 const AT_A_TIME: usize = 50;
-/// Time for connections to come to rest, and over which an idle broker is watched. Its statistics come every 5 s and heartbeats
-/// every 10, so it has to be a multiple of those.
+/// Time for connections to settle, and time over which an idle broker is measured. The broker
+/// collects statistics every 5 s and sends heartbeats every 10 s, so it has to be a multiple of
+/// these.
 const REST: Duration = Duration::from_secs(10);
 const WATCH: Duration = Duration::from_secs(20);
 
 fn main() {
-    // `cargo test` runs benchmarks too, with `--test`: it has nothing to learn from this one.
+    // `cargo test` also runs benchmarks, but without `--bench`; then there is nothing to do.
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
@@ -60,7 +64,7 @@ fn main() {
     }
 }
 
-/// What has been used up to a moment.
+/// Resources used by the broker up to a moment.
 #[derive(Clone, Copy)]
 struct Used {
     at: Instant,
@@ -82,7 +86,7 @@ impl Used {
         }
     }
 
-    /// What has been used since.
+    /// The resources used since then.
     fn until_now(self, broker: &Broker) -> Spent {
         let now = Self::so_far(broker);
         Spent {
@@ -94,7 +98,7 @@ impl Used {
     }
 }
 
-/// What was used in a time.
+/// Resources used in an interval.
 struct Spent {
     wall_s: f64,
     cpu_s: f64,
@@ -147,7 +151,8 @@ fn units(rounds: usize) {
             5_000,
             &["--bits", "256", "--count", "500000", "--unit-size", "100"],
         ),
-        // Few units a second, as when each is worth the while: the broker then syncs its log for one or two of them.
+        // Few units per second, each worth its overhead: the broker then syncs its log for one or
+        // two.
         (
             "20 primes of 1024 bits",
             1_000,
@@ -176,7 +181,8 @@ fn units(rounds: usize) {
     stop_all(consumer);
 }
 
-/// One run of the producer: what it cost, and units per second by its own account.
+/// Does one run of the producer; returns its cost and the units per second that the producer
+/// reports.
 fn run(broker: &Broker, units: f64, args: &[&str]) -> (Spent, f64) {
     let dir = tempdir().unwrap();
     let mut all = vec!["--verify", "none", "--log", "warn"];
@@ -196,7 +202,7 @@ fn consumers(sizes: &[usize]) {
         "| consumers | joined after, s | broker's memory, MB | open files | idle: CPU, % of a core | idle: network, kB/s | units/s | CPU a unit, µs | idle with metrics: CPU, % of a core |\n|---|---|---|---|---|---|---|---|---|"
     );
     for size in [0].iter().chain(sizes) {
-        // A broker that has had connections keeps some of their memory: each count has a new one.
+        // Each count has a new broker, because a broker keeps some memory of closed connections.
         let (broker, _) = Broker::with_management();
         let row = consumers_row(&broker, *size);
         println!("{row}");
@@ -232,7 +238,7 @@ fn consumers_row(broker: &Broker, size: usize) -> String {
         .iter()
         .map(|args| {
             let mut args = args.clone();
-            // Nobody listens there: the broker is what is looked at.
+            // No server listens on this port: only the broker's load matters here.
             args.extend(["--influx-host", "http://127.0.0.1:9"]);
             args.extend(["--metrics-spool", "spool", "--metrics-interval", "1h"]);
             args
@@ -250,7 +256,7 @@ fn consumers_row(broker: &Broker, size: usize) -> String {
     )
 }
 
-/// What an idle broker uses, and its resident memory.
+/// The resources that an idle broker uses, and its resident memory in bytes.
 fn rest(broker: &Broker) -> (Spent, f64) {
     thread::sleep(REST);
     let before = Used::so_far(broker);

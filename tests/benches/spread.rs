@@ -1,6 +1,7 @@
-//! One hard number on the whole pool: `make bench-spread`. The same product of two primes is factored by one worker and by several, each a
-//! consumer process of its own, through the broker: how much faster that is, what the producer does meanwhile, and what goes over
-//! the network. With shares, each worker may use only a part of a core, so that more of them than there are cores can be measured.
+//! Factoring one hard number with the whole pool: `make bench-spread`. The same semiprime is
+//! factored by one worker and by several, each a consumer process of its own. The table shows the
+//! speed-up, the CPU time of the producer and the bytes sent over the network. With shares, each
+//! worker may use only a part of a core, so that more workers than cores can be measured.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,7 +20,7 @@ use primepool_tests::{
 use tempfile::tempdir;
 
 fn main() {
-    // `cargo test` runs benchmarks too, with `--test`: it has nothing to learn from this one.
+    // `cargo test` also runs benchmarks, but without `--bench`; then there is nothing to do.
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
@@ -43,17 +44,17 @@ fn numbers(name: &str, default: &str) -> Vec<u32> {
         .collect()
 }
 
-/// What one factorisation took.
+/// Cost of one factorisation.
 #[derive(Clone, Copy)]
 struct Taken {
     seconds: f64,
     producer_s: f64,
-    /// Of its one thread that takes the answers.
+    /// CPU seconds of the producer's thread that collects the answers.
     collecting_s: f64,
     network: f64,
 }
 
-/// All counts of workers in turn, in each round; the first is what the others are compared with.
+/// Measures each count of workers in each round; the first count is the basis of the speed-up.
 fn compare(bits: u32, workers: &[u32], share: Option<f64>, rounds: usize) {
     let mut taken: Vec<Vec<Taken>> = vec![Vec::new(); workers.len()];
     for _ in 0..rounds {
@@ -65,7 +66,8 @@ fn compare(bits: u32, workers: &[u32], share: Option<f64>, rounds: usize) {
     for (count, taken) in workers.iter().zip(&taken) {
         let of = |figure: fn(&Taken) -> f64| taken.iter().map(figure).collect::<Vec<_>>();
         let seconds = of(|taken| taken.seconds);
-        // Of each round by itself: the machine may be faster in one than in the next.
+        // Ratios are taken within a round, because the speed of the machine may change between
+        // rounds.
         let ratios = one.iter().zip(&seconds).map(|(one, many)| one / many);
         println!(
             "| {bits} | {count} | {} | {} | {} | {} | {} | {} |",
@@ -103,7 +105,7 @@ fn factor(bits: u32, workers: u32, share: Option<f64>) -> Taken {
     let (mut producer_s, mut collecting_s) = (0.0, 0.0);
     while producer.ended().is_none() {
         thread::sleep(Duration::from_millis(20));
-        // Up to its last look: it is gone soon after.
+        // The last sample before the producer ends counts, because its /proc entry vanishes then.
         if let Ok(true) = fs::exists(format!("/proc/{}/stat", producer.pid())) {
             producer_s = f64::max(producer_s, cpu_seconds(producer.pid()));
             collecting_s = f64::max(collecting_s, thread_cpu_seconds(producer.pid(), "sink"));

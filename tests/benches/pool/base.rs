@@ -1,5 +1,5 @@
-//! `BASE=DIR`: these programs beside those in DIR, an earlier build. Both take turns, each with a
-//! consumer of its own.
+//! `BASE=DIR`: compares these programs with those of an earlier build in DIR. The two take turns,
+//! each with a consumer of its own.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -42,7 +42,7 @@ fn measure(broker: &Broker, folder: Option<&Path>, workers: usize, args: &[&str]
     jobs_per_s(dir.path(), &done)
 }
 
-/// The table.
+/// Measures both builds; returns the table.
 pub(crate) fn report(broker: &Broker, base: &Path, workers: usize, rounds: usize) -> String {
     let mut table = format!(
         "| jobs | jobs/s | of {} | ratio |\n|---|---|---|---|\n",
@@ -79,7 +79,8 @@ pub(crate) fn report(broker: &Broker, base: &Path, workers: usize, rounds: usize
         let (mut ours, mut theirs, mut ratios) = (vec![], vec![], vec![]);
         for round in 0..rounds {
             let mut both = [0.0; 2];
-            // A machine that grows slower or faster would favour the one that always comes first.
+            // The order alternates: a machine that gets slower or faster would favour the first
+            // one.
             for turn in [round % 2, 1 - round % 2] {
                 both[turn] = measure(broker, [None, Some(base)][turn], workers, args);
             }

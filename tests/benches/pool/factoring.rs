@@ -1,4 +1,4 @@
-//! `ONLY_FACTORING=1`: numbers by the hundred thousand, factored by the pool and by a bare loop.
+//! `ONLY_FACTORING=1`: factors hundreds of thousands of numbers with the pool and with a bare loop.
 
 use std::{
     fmt::Write as _,
@@ -15,10 +15,10 @@ use tempfile::tempdir;
 
 use crate::{SEED, Spread, jobs_per_s, start_consumer, stop};
 
-/// Sizes in bits, and how many numbers of each: some ten seconds for each measurement.
+/// Sizes in bits and how many numbers of each, for about ten seconds per measurement.
 const SIZES: [(u32, usize); 3] = [(48, 2_000_000), (64, 600_000), (80, 100_000)];
 
-/// Products of two primes of half as many bits each.
+/// Semiprimes whose two factors have half of the bits each.
 fn products(kernel: Kernel, bits: u32, count: usize, seed: u64) -> Vec<Integer> {
     let mut engine = Engine::with_kernel(kernel).unwrap();
     let mut streams: Vec<_> = (0..2 * count as u64)
@@ -41,9 +41,9 @@ fn products(kernel: Kernel, bits: u32, count: usize, seed: u64) -> Vec<Integer> 
         .collect()
 }
 
-/// Numbers per second of so many threads.
+/// Numbers factored per second by `workers` threads, without the pool.
 fn bare_loop(kernel: Kernel, workers: usize, bits: u32, numbers: &[Integer]) -> f64 {
-    // As many at a time as a unit holds.
+    // As many numbers at a time as a unit holds.
     let batch = ((0.2 / expected_seconds(bits)) as usize).clamp(1, 50_000);
     let next = AtomicUsize::new(0);
     let start = Instant::now();
@@ -73,7 +73,7 @@ fn bare_loop(kernel: Kernel, workers: usize, bits: u32, numbers: &[Integer]) -> 
     numbers.len() as f64 / start.elapsed().as_secs_f64()
 }
 
-/// CPU seconds of all processes that this one has started and that have ended.
+/// CPU seconds of all ended child processes.
 fn ended_cpu_seconds() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat
@@ -89,7 +89,7 @@ fn ended_cpu_seconds() -> f64 {
     ticks / 100.0
 }
 
-/// The table.
+/// Measures the pool and the bare loop; returns the table.
 pub(crate) fn report(broker: &Broker, kernel: Kernel, workers: usize, rounds: usize) -> String {
     let mut table = String::from(
         "| bits | numbers | bare loop, numbers/s | pool, numbers/s | pool / bare loop | CPU of the producer, µs a number | of it the tests of primality |\n|---|---|---|---|---|---|---|\n",

@@ -1,16 +1,19 @@
-//! What the pool costs: `make bench-pool`.
+//! Overhead of the pool: `make bench-pool`.
 //!
-//! Every figure is a ratio of two measurements that are taken in turn in the same run, on the same machine, of the same seeded
-//! jobs; medians of the rounds with their range. Broker, consumer and producer share the cores with each other.
+//! Every figure is a ratio of two measurements, taken in turn in the same run, on the same machine,
+//! with the same seeded jobs. The tables show medians of the rounds with their range. Broker,
+//! consumer and producer share the cores.
 //!
-//! - overhead: primes/s through the broker against the same engine in a bare loop of as many threads;
-//! - metrics: primes/s while consumer and producer write to an InfluxDB, against none;
-//! - dispatch: empty jobs, one a message and packed, against lapin alone publishing to a queue of the same type and consuming
-//!   from it;
+//! - overhead: primes/s through the broker, compared with the same engine in a bare loop with as
+//!   many threads;
+//! - metrics: primes/s while consumer and producer write to an InfluxDB, compared with none;
+//! - dispatch: empty jobs, one per message and packed, compared with lapin alone publishing to a
+//!   queue of the same type and consuming from it;
 //! - round trip: one empty job at a time, from publishing it to its answer.
 //!
-//! `ONLY_SHARES=1` measures a small run beside a large one instead, `ONLY_FACTORING=1` numbers that are
-//! factored by the hundred thousand, `BASE=DIR` these programs beside those of an earlier build in DIR.
+//! Other measurements replace these: `ONLY_SHARES=1` measures a small run beside a large one,
+//! `ONLY_FACTORING=1` hundreds of thousands of factored numbers, and `BASE=DIR` compares these
+//! programs with those of an earlier build in DIR.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -55,7 +58,7 @@ const SEED: u64 = 20_261_122;
 const METRICS_HEAD: &str = "| 1024 bits | primes/s with metrics to InfluxDB | without | with / without | InfluxDB's share of all cores |\n|---|---|---|---|---|\n";
 
 fn main() {
-    // `cargo test` runs benchmarks too, with `--test`: it has nothing to learn from this one.
+    // `cargo test` also runs benchmarks, but without `--bench`; then there is nothing to do.
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
@@ -68,7 +71,7 @@ fn main() {
     );
 
     report.push_str("| bits | bare loop, primes/s | pool, primes/s | pool / bare loop | without verification |\n|---|---|---|---|---|\n");
-    // Some ten seconds for each measurement.
+    // About ten seconds per measurement.
     let faster = match kernel {
         Kernel::Ifma512 | Kernel::Ifma256 => 6,
         Kernel::Fma512 | Kernel::Fma256 => 3,
@@ -142,7 +145,7 @@ fn main() {
     println!("{report}");
 }
 
-/// Median, least and largest.
+/// Median, minimum and maximum of some values.
 struct Spread([f64; 3]);
 
 impl Spread {
@@ -201,7 +204,7 @@ fn overhead(broker: &Broker, workers: usize, bits: u32, count: u64, rounds: usiz
     )
 }
 
-/// What metrics cost: consumer and producer write to an InfluxDB on the same cores, or to none.
+/// Overhead of metrics: consumer and producer write to an InfluxDB on the same cores, or to none.
 fn metrics(broker: &Broker, workers: usize, count: u64, rounds: usize) -> String {
     let influx = Influx::private();
     let flags = influx.flags();
@@ -219,7 +222,7 @@ fn metrics(broker: &Broker, workers: usize, count: u64, rounds: usize) -> String
     };
     let influxd = std::fs::read_to_string(influx.dir.join("pid")).unwrap();
     let influxd = influxd.trim().parse().unwrap();
-    // Its CPU time says more than the rates can on a machine that is shared.
+    // On a shared machine, the server's CPU time says more than the rates.
     let mut server_shares = vec![];
     let mut with_metrics = |seed: &str| {
         let (start, before) = (Instant::now(), cpu_seconds(influxd));
@@ -231,7 +234,7 @@ fn metrics(broker: &Broker, workers: usize, count: u64, rounds: usize) -> String
     let (mut with, mut without, mut ratios) = (vec![], vec![], vec![]);
     for round in 0..rounds as u64 {
         let seed = (SEED + round).to_string();
-        // A machine that grows slower or faster would favour the one that always comes first.
+        // The order alternates: a machine that gets slower or faster would favour the first one.
         let (metrics, none) = if round % 2 == 0 {
             let metrics = with_metrics(&seed);
             (metrics, measure(&[], &seed))
@@ -252,9 +255,10 @@ fn metrics(broker: &Broker, workers: usize, count: u64, rounds: usize) -> String
     )
 }
 
-/// Primes per second of `workers` threads that take the jobs of a seeded run in turns.
+/// Primes per second found by `workers` threads, which share the jobs of a seeded run.
 fn bare_loop(workers: usize, bits: u32, count: u64, seed: u64) -> f64 {
-    // As many at a time as a unit holds, so that a kernel that works on several jobs at once is not held back.
+    // As many jobs at a time as a unit holds, so that a kernel that works on several jobs at once
+    // is not held back.
     let batch = ((0.2 / primepool_engine::estimate::seconds(Form::Prime, bits, Some(kernel())))
         as u64)
         .clamp(1, 50_000);
@@ -282,7 +286,8 @@ fn bare_loop(workers: usize, bits: u32, count: u64, seed: u64) -> f64 {
     count as f64 / start.elapsed().as_secs_f64()
 }
 
-/// A consumer of so many workers that is consuming; `more`: further arguments of it.
+/// Starts a consumer with `workers` workers and the further arguments `more`, and waits until it
+/// consumes.
 fn start_consumer(dir: &Path, broker: &Broker, workers: usize, more: &[&str]) -> Process {
     let concurrency = workers.to_string();
     let mut all = vec![
@@ -311,14 +316,14 @@ fn stop(consumer: Process) {
     assert_eq!(consumer.wait().code, Some(0));
 }
 
-/// Jobs per second that a run reports.
+/// Does a run; returns its jobs per second.
 fn produce(broker: &Broker, args: &[&str]) -> f64 {
     let dir = tempdir().unwrap();
     let done = Process::start(Binary::Producer, dir.path(), &broker.url, args).wait_long();
     jobs_per_s(dir.path(), &done)
 }
 
-/// Jobs per second of the run that `done` has left in `dir`.
+/// Jobs per second of the run that the producer `done` left in `dir`.
 fn jobs_per_s(dir: &Path, done: &Finished) -> f64 {
     assert_eq!(done.code, Some(0), "{done:?}");
     Results::read(dir).summary["jobs_per_s"].as_f64().unwrap()
@@ -362,8 +367,8 @@ fn dispatch(
     )
 }
 
-/// Messages per second from a publisher with a window of confirmations through a quorum queue to a consumer that acknowledges
-/// each: what there is between a program and RabbitMQ if it does nothing else.
+/// Messages per second from a publisher with a window of publisher confirms through a quorum queue
+/// to a consumer that acknowledges each message: the limit for any program that uses RabbitMQ.
 fn lapin_alone(broker: &Broker, count: usize) -> f64 {
     broker.with_channel(async |publish| {
         broker
@@ -437,7 +442,7 @@ async fn publish_all(channel: &Channel, body: &[u8], count: usize) {
     while confirms.next().await.is_some() {}
 }
 
-/// The kernel that `PRIMEPOOL_KERNEL` names, as for the programs that are measured.
+/// The kernel that `PRIMEPOOL_KERNEL` names, the same as in the measured programs.
 fn kernel() -> Kernel {
     let name = std::env::var("PRIMEPOOL_KERNEL").unwrap_or_default();
     primepool_common::cli::kernel(&name).expect("PRIMEPOOL_KERNEL")
@@ -458,7 +463,7 @@ fn noop(run: &str, unit: u64) -> WorkUnit {
     }
 }
 
-/// How long single jobs take, one after another, from publishing to the answer.
+/// Durations of single jobs, one after another, from publishing to the answer.
 fn round_trips(broker: &Broker, count: u64) -> Vec<Duration> {
     let dir = tempdir().unwrap();
     let consumer = Consumer::with(

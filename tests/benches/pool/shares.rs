@@ -1,4 +1,4 @@
-//! `ONLY_SHARES=1`: a small run beside a large one, and two equal ones beside each other.
+//! `ONLY_SHARES=1`: a small run beside a large one, and two runs of equal size at the same time.
 
 use std::{
     thread,
@@ -10,16 +10,16 @@ use tempfile::tempdir;
 
 use crate::{Spread, start_consumer, stop};
 
-/// The large run: minutes of work.
+/// Arguments of the large run, which takes minutes.
 const LARGE: [&str; 4] = ["--count", "2000000", "--bits", "512"];
 
-/// The small run: milliseconds of work.
+/// Arguments of the small run, which takes milliseconds.
 const SMALL: [&str; 4] = ["--count", "20", "--bits", "512"];
 
-/// Jobs of each of two equal runs: some ten seconds together.
+/// Jobs of each of two equal runs, which together take about ten seconds.
 const EQUAL: u64 = 60_000;
 
-/// Seconds of a producer from its start to its end.
+/// Seconds from the start to the end of a producer with the small run.
 fn seconds(broker: &Broker) -> f64 {
     let (dir, begin) = (tempdir().unwrap(), Instant::now());
     let done = Process::start(Binary::Producer, dir.path(), &broker.url, &SMALL).wait();
@@ -27,7 +27,7 @@ fn seconds(broker: &Broker) -> f64 {
     begin.elapsed().as_secs_f64()
 }
 
-/// Seconds until each of some runs of equal size has ended, in the order of their ends.
+/// Seconds until each of some runs of equal size has ended, sorted.
 fn ends(broker: &Broker, runs: usize, jobs: u64) -> Vec<f64> {
     let (count, begin) = (jobs.to_string(), Instant::now());
     let args = ["--count", &count, "--bits", "512", "--seed", "1"];
@@ -52,7 +52,7 @@ fn ends(broker: &Broker, runs: usize, jobs: u64) -> Vec<f64> {
     ends
 }
 
-/// The tables.
+/// Measures both cases; returns the tables.
 pub(crate) fn report(broker: &Broker, workers: usize, rounds: usize) -> String {
     let dir = tempdir().unwrap();
     let consumer = start_consumer(dir.path(), broker, workers, &[]);
