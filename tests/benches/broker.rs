@@ -36,9 +36,8 @@ use tempfile::tempdir;
 /// Number of consumers started before waiting for them; with more at a time, the log of a slow
 /// machine is hard to read.
 const AT_A_TIME: usize = 50;
-/// Time for connections to settle, and time over which an idle broker is measured. The broker
-/// collects statistics every 5 s and sends heartbeats every 10 s, so it has to be a multiple of
-/// these.
+/// Time for connections to settle, and time over which an idle broker is measured. The latter is a
+/// multiple of 5 s and 10 s, the intervals of the broker's statistics and heartbeats.
 const REST: Duration = Duration::from_secs(10);
 const WATCH: Duration = Duration::from_secs(20);
 

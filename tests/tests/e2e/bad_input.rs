@@ -1,4 +1,4 @@
-//! What is wrong is refused with a text that says what to do, and nothing is lost.
+//! Invalid input is refused with a text that says what to do, and nothing is lost.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -10,7 +10,7 @@ fn produce(dir: &Path, url: &str, args: &[&str]) -> Finished {
     Process::start(Binary::Producer, dir, url, args).wait()
 }
 
-/// A producer that has to fail before it begins: its exit status, and texts of its error.
+/// Runs a producer that has to fail before it begins, and checks its exit status and its error.
 fn assert_refused(url: &str, args: &[&str], code: i32, texts: &[&str]) {
     let dir = tempdir().unwrap();
     let done = produce(dir.path(), url, args);
@@ -29,7 +29,7 @@ fn assert_refused(url: &str, args: &[&str], code: i32, texts: &[&str]) {
     );
 }
 
-/// Nobody listens there.
+/// An AMQP URL at which no broker listens.
 const NOWHERE: &str = "amqp://guest:s3cr3t@127.0.0.1:1/%2f";
 
 #[test]
@@ -123,7 +123,7 @@ fn arguments_of_the_consumer() {
     }
 }
 
-/// Somebody forgets the option, or takes the wrong one.
+/// As when the user forgets the option, or takes the wrong one.
 #[test]
 fn an_address_at_the_wrong_place_does_not_tell_its_password() {
     let dir = tempdir().unwrap();
@@ -153,7 +153,7 @@ fn an_address_at_the_wrong_place_does_not_tell_its_password() {
         (Binary::Consumer, vec!["health", "--health-file", address]),
     ] {
         let done = Process::start(binary, dir.path(), NOWHERE, &args).wait();
-        // A log filter may name anything: with that one only the broker is missing.
+        // `--log` accepts any name, so with that option only the connection to the broker fails.
         assert!(matches!(done.code, Some(1..=3)), "{args:?}: {done:?}");
         assert!(!done.stderr.is_empty(), "{args:?}");
         for part in ["s3c", "r3t"] {
@@ -162,7 +162,7 @@ fn an_address_at_the_wrong_place_does_not_tell_its_password() {
     }
 }
 
-/// What an administrator or a disk has done to the file that `resume` goes by.
+/// Damage to the manifest, on which `resume` relies, by an administrator or a disk.
 #[test]
 fn a_damaged_manifest() {
     let dir = tempdir().unwrap();
@@ -326,7 +326,7 @@ fn jobs_above_a_consumers_limit_are_rejected() {
     assert_eq!(results.summary["jobs_rejected"], 10);
     assert_eq!(results.summary["error_rate"], 1.0);
     assert!(results.rows.iter().all(|row| row["outcome"] == "rejected"));
-    // With the consumer there, it is told before anything is published.
+    // While the consumer is present, the producer refuses the run before it publishes anything.
     let refused = produce(dir.path(), &broker.url, &of);
     assert_eq!(refused.code, Some(2), "{refused:?}");
     let told = "no consumer takes prime jobs of 513 bits: the most is 512 bits";
@@ -354,7 +354,7 @@ fn the_disk_for_the_results_is_full() {
             full.stderr
         );
     }
-    // Room is made: the broker still has every result.
+    // Once there is room on the disk, `resume` gets every result from the broker.
     fs::remove_file(&output).unwrap();
     let done = produce(dir.path(), &broker.url, &["resume", &run]);
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -425,7 +425,7 @@ fn a_host_may_have_the_longest_name_and_no_home() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let name = "n".repeat(64);
     let health = dir.path().join("health");
-    // A host name of its own, in a namespace of its own.
+    // A UTS namespace of its own, in which the host name can be set.
     let script = r#"printf %s "$1" >/proc/sys/kernel/hostname && shift && exec "$@""#;
     let mut command = std::process::Command::new("unshare");
     command

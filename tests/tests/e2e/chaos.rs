@@ -1,11 +1,13 @@
-//! A sample of what `long/chaos.rs` and `make chaos` do: several faults in one run, the same ones every time.
+//! A sample of `long/chaos.rs` and `make chaos`: several faults in one run, with the same seed
+//! every time.
 
 use std::time::Duration;
 
 use primepool_tests::chaos::{Fault, Options, run, table};
 use tempfile::tempdir;
 
-/// Fails unless every promise is kept during a run of `units` units, and at least `least_struck` of the faults strike.
+/// Panics unless all promises are kept in a run of `units` units and at least `least_struck` faults
+/// strike.
 pub(crate) fn assert_kept(faults: &[Fault], units: u64, consumers: usize, least_struck: usize) {
     let dir = tempdir().unwrap();
     let options = Options {

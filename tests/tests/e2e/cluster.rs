@@ -1,4 +1,4 @@
-//! Three broker nodes in place of one.
+//! The pool with three broker nodes.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -25,7 +25,7 @@ fn a_node_of_three_is_killed_in_the_middle_of_a_run() {
             })
             .collect()
     };
-    // Each queue has a copy on each node.
+    // Each queue has a replica on each node.
     let copies = members(1, "members");
     for kind in JobKind::ALL {
         let queue = topology::jobs_queue(kind);
@@ -40,7 +40,7 @@ fn a_node_of_three_is_killed_in_the_middle_of_a_run() {
         Consumer::at(dir.path(), &url, &args)
     };
     let (second, _third) = (consumer(2), consumer(3));
-    // Nobody says what it holds until the run is at work; a run that takes seconds.
+    // The run takes seconds, so that node 2 is killed while the consumers work.
     let args = ["--count", "300", "--bits", "1536", "--unit-size", "2"];
     let url = cluster.url(1, "producer");
     let producer = Process::start(Binary::Producer, dir.path(), &url, &args);
@@ -62,7 +62,7 @@ fn a_node_of_three_is_killed_in_the_middle_of_a_run() {
     };
     assert!(by("n2") > 0 && by("n3") > 0, "{} {}", by("n2"), by("n3"));
 
-    // It comes back to the others, and its consumer to it.
+    // The node rejoins the cluster, and its consumer reconnects.
     cluster.start_again(2);
     wait_for("three copies in use", || {
         let online = members(1, "online");
@@ -73,7 +73,8 @@ fn a_node_of_three_is_killed_in_the_middle_of_a_run() {
     second.wait_until_connected();
 }
 
-/// A results queue lives on one node. While that is down, the broker confirms answers that reach nobody.
+/// A results queue lives on one node. While that node is down, the broker confirms answers that it
+/// cannot route to the queue.
 #[test]
 fn answers_that_go_astray_are_asked_for_again() {
     const UNITS: u64 = 20;
@@ -93,7 +94,8 @@ fn answers_that_go_astray_are_asked_for_again() {
     };
     let new = ["--count", "40", "--bits", "256", "--unit-size", "2"];
 
-    // All three queues are on node 1. One producer is connected to it, one to another node, one is gone.
+    // All three queues are on node 1. One producer is connected to node 1, one to another node, and
+    // one has exited.
     let connected = produce(waiting, 1, &new);
     for dir in [elsewhere, away] {
         let detached = produce(dir, 1, &[&new[..], &["--detach"]].concat()).wait();

@@ -1,4 +1,5 @@
-//! `experiment compare` where another pool is missing. Those that the set-up installs are in `long/compare.rs`.
+//! `experiment compare` where another pool is missing. The pools that the set-up installs are
+//! tested in `long/compare.rs`.
 
 use std::{fs, path::Path};
 
@@ -6,7 +7,7 @@ use primepool_tests::{Binary, Broker, Process, report};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-/// A comparison with its temporary files in a folder of its own.
+/// Starts a comparison with its temporary files in a folder of its own.
 pub(crate) fn start(
     broker: &Broker,
     dir: &Path,
@@ -25,7 +26,7 @@ pub(crate) fn start(
     Process::spawn(command, "compare", dir)
 }
 
-/// The table of the comparison in `dir`, which comes with pictures and a page.
+/// Makes the report of the comparison in `dir`, with figures and a page; returns its table.
 pub(crate) fn table(dir: &Path) -> String {
     let folder = dir.join("x");
     let done = report(&["comparison"]).arg(&folder).output().unwrap();
@@ -36,7 +37,7 @@ pub(crate) fn table(dir: &Path) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-/// What the comparison in `dir` has measured.
+/// The measurements of the comparison in `dir`.
 pub(crate) fn comparison(dir: &Path) -> Value {
     let text = fs::read_to_string(dir.join("x/compare.json")).unwrap();
     serde_json::from_str(&text).unwrap()
@@ -61,7 +62,7 @@ fn a_pool_that_is_not_there_is_told_and_does_not_end_the_comparison() {
     assert!(table.contains("**Ray failed** in round 1"), "{table}");
     assert!(table.contains("setup.sh --peers"), "{table}");
 
-    // What is there is not written over.
+    // An existing comparison is not overwritten.
     let again = start(&broker, dir.path(), &files, nothing, args).wait();
     assert_eq!(again.code, Some(2), "{again:?}");
     assert!(again.stderr.contains("--dir"), "{again:?}");

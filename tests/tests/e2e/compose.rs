@@ -1,4 +1,5 @@
-//! docker-compose.yml: what it says. What it does on a real engine with real containers is in `long/compose.rs`.
+//! Checks of the configuration in docker-compose.yml. Its behaviour on a real engine with real
+//! containers is tested in `long/compose.rs`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +11,7 @@ use std::{
 use primepool_tests::workspace;
 use serde_json::Value;
 
-/// What `docker compose config` makes of the file.
+/// Output of `docker compose config` for the file.
 fn configuration(variables: &[(&str, &str)]) -> Output {
     let script = ". infra/local/lib.sh && export DOCKER_CONFIG=$PRIMEPOOL_DOCKER_CONFIG && \
                   exec docker compose --env-file /dev/null config --format json";
@@ -69,7 +70,7 @@ fn every_service_is_confined() {
         );
         assert!(service["cpus"].as_f64().unwrap() > 0.0, "{name}");
         assert!(service["mem_limit"].is_string(), "{name}");
-        // Ours, and Grafana's, are made so that they do not start as root.
+        // The images of the pool and of Grafana are made so that they do not start as root.
         if !matches!(name.as_str(), "consumer" | "dashboard" | "grafana") {
             assert_ne!(service["user"].as_str().unwrap(), "root", "{name}");
         }
@@ -85,7 +86,7 @@ fn every_service_is_confined() {
             own_check || matches!(name.as_str(), "consumer" | "dashboard" | "producer"),
             "{name}"
         );
-        // A password is in a file, never in a variable.
+        // Passwords are in files, never in environment variables.
         for (variable, value) in service["environment"].as_object().into_iter().flatten() {
             let secret = ["PASSWORD", "TOKEN", "AMQP_URL"]
                 .iter()
@@ -123,7 +124,7 @@ fn every_service_is_confined() {
     let seconds = |text: &str| text.trim_end_matches('s').parse::<u32>().unwrap();
     assert!(seconds(grace) > seconds(drain), "{grace} {drain}");
 
-    // Ports open to others only when asked.
+    // Ports are open to other machines only on request.
     let variables = [
         ("PRIMEPOOL_SECRETS", "/nowhere"),
         ("PRIMEPOOL_BIND", "0.0.0.0"),
@@ -166,7 +167,7 @@ fn grafana_is_given_what_its_provisioning_asks_for() {
             .exists()
     );
     assert_eq!(mounted(&"/etc/grafana/provisioning".into()), provisioning);
-    // The same database for those who write and for the one who reads.
+    // Writers and the reader (Grafana) use the same database.
     for variable in ["INFLUX_HOST", "INFLUX_BUCKET"] {
         assert_eq!(
             environment[variable],

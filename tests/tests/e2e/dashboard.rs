@@ -1,4 +1,5 @@
-//! `primepool dashboard`: what the page is given is what is there, to whom it may be given.
+//! `primepool dashboard`: its page receives the state of the pool, and only permitted clients
+//! receive it.
 
 use std::{
     io::{Read, Write},
@@ -9,14 +10,14 @@ use primepool_tests::{Binary, Broker, Consumer, Process, Results, wait_for};
 use serde_json::Value;
 use tempfile::tempdir;
 
-/// A dashboard, and the address that it prints.
+/// A running dashboard, and the address that it prints.
 pub(crate) struct Dashboard {
     pub(crate) process: Process,
     pub(crate) address: String,
 }
 
 impl Dashboard {
-    /// One at any free port.
+    /// Starts a dashboard at any free port.
     pub(crate) fn start(dir: &std::path::Path, broker: &Broker) -> Self {
         let args = [
             "dashboard",
@@ -34,7 +35,7 @@ impl Dashboard {
         Self { process, address }
     }
 
-    /// Status and text of an answer.
+    /// Status and text of the response to a request for `path`.
     fn get(&self, path: &str, headers: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let request = format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
@@ -46,7 +47,7 @@ impl Dashboard {
         (status.parse().unwrap(), body.to_owned())
     }
 
-    /// What the page is given.
+    /// The state of the pool, as the page receives it.
     pub(crate) fn pool(&self, query: &str) -> Value {
         let host = format!("Host: {}\r\n", self.address);
         let (status, body) = self.get(&format!("/pool.json?{query}"), &host);

@@ -1,5 +1,6 @@
-//! Every query of every dashboard, alert rule and example of `docs/METRICS.md`, on a real InfluxDB. Grafana itself is not needed:
-//! what it puts in place of variables and macros is done by `primepool_tests::expand`.
+//! Runs every query of every dashboard, alert rule and example of `docs/METRICS.md` on a real
+//! InfluxDB. Grafana itself is not needed: `primepool_tests::expand` substitutes variables and
+//! macros as Grafana does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,13 +14,14 @@ use primepool_tests::{
 };
 use serde_json::Value;
 
-/// What a query must hold to be allowed to give nothing while all is well: that it asks for jobs that did not end well.
+/// A query with this condition may return nothing in healthy runs: it selects jobs that failed or
+/// were rejected.
 const RARE: &str = "\"outcome\" != 'ok'";
 
-/// Panels that may be empty while all is well.
+/// Panels that may be empty in healthy runs.
 const RARE_PANELS: [&str; 1] = ["Failed and rejected jobs"];
 
-/// The shortest interval where a panel names none: `timeInterval` of the data source.
+/// Minimum interval of panels without their own: `timeInterval` of the data source.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 #[test]
@@ -28,7 +30,7 @@ fn every_query_gives_something() {
     check_queries(&recording.copy("queries"), recording.span);
 }
 
-/// Runs each query of dashboards and alerts on what healthy runs have written.
+/// Runs each query of dashboards and alerts on the metrics of healthy runs.
 pub(crate) fn check_queries(database: &Database<'_>, span: Span) {
     let mut failures = Vec::new();
     let mut rare = Vec::new();
@@ -75,7 +77,8 @@ fn alerts_fire_when_they_should_and_only_then() {
     check_alerts(&healthy, &ill, recording.span);
 }
 
-/// Looks at each alert on what healthy runs have written, and on an empty database that gets trouble.
+/// Checks that no alert fires on the metrics of healthy runs, and that each fires once on `ill`, an
+/// empty database that this function fills with trouble.
 pub(crate) fn check_alerts(healthy: &Database<'_>, ill: &Database<'_>, span: Span) {
     fill_trouble(ill, span);
     for rule in alert_rules() {
@@ -84,9 +87,9 @@ pub(crate) fn check_alerts(healthy: &Database<'_>, ill: &Database<'_>, span: Spa
     }
 }
 
-/// For how many sets of labels the rule's condition holds.
+/// Number of label sets for which the rule's condition holds.
 fn fires(rule: &AlertRule, database: &Database<'_>, span: Span) -> usize {
-    // The last value of each series, as the rules' expressions of type "reduce" take it.
+    // The last value of each series, as in the rules' expressions of type "reduce".
     let mut values: BTreeMap<String, BTreeMap<&str, f64>> = BTreeMap::new();
     for query in &rule.queries {
         let influxql = expanded(query, span, &[]);
@@ -122,7 +125,8 @@ fn every_example_of_the_reference_gives_something_and_every_field_is_in_it() {
     check_reference(&recording.copy("examples"), recording.span);
 }
 
-/// Runs the examples of the reference on what healthy runs have written, and looks for its fields.
+/// Runs the examples of the reference on the metrics of healthy runs, and checks that the reference
+/// names every field and tag.
 pub(crate) fn check_reference(database: &Database<'_>, span: Span) {
     fill_rarities(database, span);
     let reference = fs::read_to_string(workspace().join("docs/METRICS.md")).unwrap();
@@ -136,7 +140,7 @@ pub(crate) fn check_reference(database: &Database<'_>, span: Span) {
             .unwrap_or_else(|e| failures.push(format!("docs/METRICS.md: {e}\n{influxql}")));
     }
 
-    // Each measurement has a section that names each of its fields and tags.
+    // The reference has a section for each measurement, with each of its fields and tags.
     let series = database.query("SHOW FIELD KEYS").unwrap();
     for measurement in series
         .into_iter()
@@ -146,7 +150,7 @@ pub(crate) fn check_reference(database: &Database<'_>, span: Span) {
         let heading = format!("\n## `{name}`");
         let section = reference.split(&heading).nth(1).unwrap_or_default();
         let section = section.split("\n## ").next().unwrap();
-        // A row may be about several that are alike.
+        // One row may describe several similar fields.
         let cells = section.lines().filter_map(|line| line.strip_prefix("| "));
         let named: Vec<&str> = cells.filter_map(|line| line.split(" | ").next()).collect();
         for row in measurement["values"].as_array().unwrap() {
@@ -203,13 +207,14 @@ fn dashboards_are_well_formed() {
     }
 }
 
-/// What stands between each `start` and the next quote.
+/// The texts between each `start` and the next quote.
 fn after_each<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
     let found = text.split(start).skip(1);
     found.map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
-/// Choices to try on a dashboard: the ones it opens with, then others for variables that take several values.
+/// Combinations of selections to try on a dashboard: the initial ones first, then others for
+/// variables that take several values.
 fn choices(
     dashboard: &Dashboard,
     database: &Database<'_>,
@@ -236,7 +241,7 @@ fn choices_of(variable: &Variable, database: &Database<'_>, span: Span) -> Vec<(
     let place = &variable.query.place;
     let influxql = expanded(&variable.query, span, &[]);
     let series = database.query(&influxql).expect(place);
-    // Grafana shows the values of one text column.
+    // Grafana shows the values of a single text column.
     let values = series
         .first()
         .unwrap_or_else(|| panic!("{place}: no value"))["values"]
@@ -293,7 +298,7 @@ fn run(
         .map_err(|error| format!("{}: {error}\n{influxql}", query.place))
 }
 
-/// Whether each column has a value, and shares are shares.
+/// Checks that each column has a value, and that shares are between 0 and 1 or 100 %.
 fn check(answer: Result<Vec<Value>, String>, unit: Option<&str>) -> Result<(), String> {
     let series = answer?;
     let first = series.first().ok_or("gives nothing")?;
@@ -308,7 +313,7 @@ fn check(answer: Result<Vec<Value>, String>, unit: Option<&str>) -> Result<(), S
         if values.peek().is_none() {
             return Err(format!("gives nothing in column {column}"));
         }
-        // Rounding, and clocks that are read one after the other, may add a little.
+        // Rounding, and clocks that are read one after the other, may exceed the maximum a little.
         let highest = match unit {
             Some("percentunit") if column != "time" => 1.05,
             Some("percent") if column != "time" => 105.0,

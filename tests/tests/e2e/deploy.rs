@@ -126,8 +126,8 @@ fn the_unit_waits_for_the_drain() {
     assert_eq!(setting(&unit, "KillSignal"), "SIGTERM");
 }
 
-/// Runs the unit's command in the environment that systemd would make, on a real broker: it
-/// joins, is healthy and drains.
+/// Runs the unit's command with a real broker, in the environment that systemd would set up: the
+/// consumer joins, is healthy and drains.
 #[test]
 fn the_command_of_the_unit_works_with_every_setting_of_the_example() {
     let broker = Broker::vhost();
@@ -254,7 +254,7 @@ fn a_program_that_cannot_be_installed_is_refused() {
 
 // --- the image ---------------------------------------------------------------------------------
 
-/// Its first layer is built from the manifests of all crates, with empty files for their code.
+/// The first layer of the image is built from the manifests of all crates, with empty source files.
 #[test]
 fn the_image_knows_all_crates() {
     let asked = [
@@ -351,7 +351,7 @@ fn pods() -> Vec<(String, Value)> {
     pods
 }
 
-/// Variables and commands in pods are those of the programs.
+/// The variables and commands in pods exist in the programs.
 #[test]
 fn pods_run_the_programs_as_they_are() {
     let kustomization = kustomization();
@@ -435,7 +435,7 @@ fn probes_tell_life_from_connection() {
         run.unwrap().status.success()
     };
     assert!(!lives(), "there is no health file yet");
-    // A consumer whose broker is away is alive and not ready.
+    // A consumer that cannot reach its broker is alive but not ready.
     let args = ["--health-file", health.to_str().unwrap()];
     let broker = "amqp://127.0.0.1:1/%2f";
     let process = Process::start(Binary::Consumer, dir.path(), broker, &args);
@@ -452,7 +452,7 @@ fn probes_tell_life_from_connection() {
     assert!(!lives(), "the health file is two minutes old");
 }
 
-/// The scaler has one trigger for each kind of job, on the queue of its units.
+/// The scaler has one trigger for each kind of job, on the job queue of that kind.
 #[test]
 fn the_scaler_watches_the_queues_of_the_pool() {
     let scaled = manifest("ScaledObject", "primepool-consumer");

@@ -1,4 +1,4 @@
-//! Experiments: real sweeps of real consumers.
+//! Experiments: real sweeps with real consumers.
 
 use std::{fs, path::Path, process::Command};
 
@@ -14,7 +14,7 @@ pub(crate) fn start(broker: &Broker, dir: &Path, args: &str) -> Process {
     Process::start(Binary::Experiment, dir, &broker.url, &args)
 }
 
-/// Makes the report of the experiment `x` below `dir`; what it says.
+/// Makes the report of the experiment `x` below `dir`; returns its output.
 pub(crate) fn report_of(dir: &Path) -> String {
     let done = report(&["experiment", "x"])
         .current_dir(dir)
@@ -24,7 +24,7 @@ pub(crate) fn report_of(dir: &Path) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-/// The records of the experiment `x` below `dir`.
+/// Reads the records of the experiment `x` below `dir`.
 pub(crate) fn records(dir: &Path) -> Vec<Value> {
     let text = fs::read_to_string(dir.join("x/records.jsonl")).unwrap_or_default();
     text.lines()
@@ -32,7 +32,8 @@ pub(crate) fn records(dir: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// Whether a process lives that has this broker's address from an experiment.
+/// Whether any process has this broker's URL in its environment, as processes of an experiment
+/// have.
 pub(crate) fn somebody_lives(broker: &Broker) -> bool {
     let entry = format!("PRIMEPOOL_AMQP_URL={}\0", broker.url);
     fs::read_dir("/proc").unwrap().flatten().any(|process| {
@@ -41,7 +42,7 @@ pub(crate) fn somebody_lives(broker: &Broker) -> bool {
     })
 }
 
-/// Whether this text stands in the command line of any process.
+/// Whether the command line of any process contains this text.
 pub(crate) fn shows_in_a_command_line(text: &str) -> bool {
     fs::read_dir("/proc").unwrap().flatten().any(|process| {
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -49,7 +50,7 @@ pub(crate) fn shows_in_a_command_line(text: &str) -> bool {
     })
 }
 
-/// The processes that another one has started.
+/// Process ids of the children of a process.
 fn children(parent: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let child = |process: fs::DirEntry| {
@@ -100,7 +101,7 @@ fn a_sweep_measures_every_pair_and_reports() {
     assert!(said.contains("The best configuration is"), "{said}");
     assert!(dir.path().join("x/report/report.html").exists());
 
-    // A second one does not write over the first.
+    // A second experiment does not overwrite the first.
     let again = start(&broker, dir.path(), args).wait();
     assert_eq!(again.code, Some(2), "{again:?}");
     assert!(again.stderr.contains("--resume"), "{again:?}");
@@ -173,7 +174,7 @@ fn a_configuration_that_fails_is_reported_and_does_not_end_the_sweep() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let args = "run --nodes 1,2 --workers 1 --bits 128 --repeat 1 --min-time 2s --dir x";
     let running = start(&broker, dir.path(), args);
-    // The first measurement that has come to its run loses its node.
+    // Kill the node of the first measurement whose run has begun.
     wait_for("a run that is measured", || {
         let mut runs = fs::read_dir(dir.path().join("x/runs")).ok()?.flatten();
         runs.any(|run| run.path().join("try-0").exists())
@@ -259,7 +260,7 @@ fn nodes_on_other_machines_are_started_through_ssh_and_go_with_the_experiment() 
     let baseline: Value = serde_json::from_str(&baseline).unwrap();
     assert!(baseline["together"]["2"][0].as_f64().unwrap() > 0.0);
 
-    // Killed: nothing that it could do is needed for the end of its nodes.
+    // The nodes end even if the experiment is killed, which leaves it no time to act.
     let options = format!("--nodes 2 --repeat 1 {hosts}");
     let running = start("y", &options);
     wait_for("two nodes", || (consumers() == 2).then_some(()));

@@ -1,4 +1,4 @@
-//! The report of an experiment that is read back from InfluxDB.
+//! Reports of experiments that are read back from InfluxDB.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use tempfile::tempdir;
 
 use crate::experiment::{report_of, start};
 
-/// An `experiment` that knows this InfluxDB.
+/// Runs `experiment` with this InfluxDB.
 fn experiment(influx: &Influx, dir: &Path, url: &str, args: &str) -> Finished {
     let mut command = Binary::Experiment.command();
     command
@@ -22,7 +22,7 @@ fn experiment(influx: &Influx, dir: &Path, url: &str, args: &str) -> Finished {
     Process::spawn(command, "experiment", dir).wait_long()
 }
 
-/// Its report, read from this InfluxDB.
+/// Makes the report of an experiment from this InfluxDB.
 fn report_from(influx: &Influx, dir: &Path, name: &str) -> Output {
     let mut report = report(&["experiment", name, "--influx"]);
     report.envs(influx.variables()).current_dir(dir);
@@ -34,7 +34,7 @@ fn assert_reports(done: &Output) {
     assert!(done.status.success(), "{done:?}");
 }
 
-/// The files below a folder, by their path in it.
+/// The files below a folder, by relative path.
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![dir.to_owned()];
@@ -70,7 +70,7 @@ fn the_report_is_the_same_from_influxdb_and_from_the_folder() {
 pub(crate) fn report_is_the_same(influx: &Influx) {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let args = "run --nodes 1,2 --workers 1 --bits 256 --repeat 1 --min-time 2s --dir x";
-    // An experiment of the same name before: it is not this one.
+    // An earlier experiment of the same name must not be mixed up with this one.
     let sooner = tempdir().unwrap();
     let done = experiment(
         influx,
@@ -91,7 +91,7 @@ pub(crate) fn report_is_the_same(influx: &Influx) {
     }
     assert!(!page.contains("no charts of its run"), "{page}");
 
-    // From the database, where the folder is not at hand.
+    // From the database alone, without the experiment's folder.
     let elsewhere = tempdir().unwrap();
     let done = report_from(influx, elsewhere.path(), "x");
     assert_reports(&done);

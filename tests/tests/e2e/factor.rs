@@ -1,4 +1,4 @@
-//! Factoring: integers that one worker takes apart.
+//! Factoring: integers that are factored by one worker each.
 
 use std::{fs, path::Path};
 
@@ -67,7 +67,8 @@ fn integers_of_all_sorts() {
 fn a_part_of_the_factors_is_an_outcome_of_its_own() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
-    // Days of work: two primes of 160 bits that are not close, times 2^4 · 3.
+    // Days of work: the product of two primes of 160 bits that are not close to each other, times
+    // 2^4 · 3.
     let p = Integer::from(Integer::u_pow_u(2, 160)).next_prime();
     let q = Integer::from(Integer::u_pow_u(3, 102)).next_prime();
     let hard = Integer::from(&p * &q);
@@ -156,7 +157,7 @@ fn factor_stdin(dir: &Path, broker: &Broker, args: &[&str], input: &str) -> Fini
 fn every_number_is_printed_in_the_order_of_the_input() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumers = ["n1", "n2"].map(|node| Consumer::start(dir.path(), &broker, node));
-    // A hard one in front: the others are done before it.
+    // A hard number comes first: the others are factored before it.
     let mut input = "# numbers\n100000000000000000050700000000000000004563 # hard\n".to_owned();
     for number in 2..402 {
         input.push_str(&format!("{number}\n"));
@@ -180,7 +181,8 @@ fn every_number_is_printed_in_the_order_of_the_input() {
 fn a_hopeless_number_holds_up_no_other() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
-    // A product of two primes of 330 bits and one of two of 101 and 102 bits; nobody takes the first one apart.
+    // A product of two primes of 330 bits, which the pool cannot factor, and one of two primes of
+    // 101 and 102 bits.
     let above = |bits: u32| Integer::from(Integer::u_pow_u(2, bits)).next_prime();
     let hopeless = (above(330) * above(334)).to_string();
     let hard = (above(100) * above(101)).to_string();
@@ -234,7 +236,7 @@ fn results_go_to_standard_output_and_the_summary_does_not() {
     }
 }
 
-/// Mostly small numbers, some of which take a thousand times as long as the others.
+/// A file of mostly small numbers, in which some take a thousand times as long as the others.
 #[test]
 fn a_long_file_of_all_sizes_goes_on_after_a_kill() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
@@ -258,7 +260,7 @@ fn a_long_file_of_all_sizes_goes_on_after_a_kill() {
     producer.wait();
     fs::remove_file(dir.path().join("numbers.txt")).unwrap();
     let mut resumed = Process::start(Binary::Producer, dir.path(), &broker.url, &["resume", &run]);
-    // The most that it has in memory, in KiB: it would have all numbers twice over.
+    // Peak memory of the resumed producer in KiB; holding all numbers twice would exceed the limit.
     let mut most = 0;
     wait_for("the end of the run", || {
         let status = fs::read_to_string(format!("/proc/{}/status", resumed.pid()));
@@ -292,7 +294,7 @@ fn an_effort_is_told_beforehand_and_what_it_may_have_missed_afterwards() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
     let above = |bits: u32| Integer::from(Integer::u_pow_u(2, bits)).next_prime();
-    // Nothing that curves for 15 digits find.
+    // Both factors are too large for curves of 15 digits.
     let hard = above(205) * above(207);
     let args = [&hard.to_string(), "--effort", "15", "--timeout", "50s"];
     let done = factor(dir.path(), &broker, &args).wait();

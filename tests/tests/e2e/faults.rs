@@ -1,4 +1,4 @@
-//! Runs in which something dies. Real processes, kill -9.
+//! Runs during which a process is killed: real processes, SIGKILL.
 
 use std::{
     fs::File,
@@ -14,7 +14,8 @@ use primepool_tests::{
 };
 use tempfile::tempdir;
 
-/// A run that takes a second with the fastest kernel, and some ten with the portable one.
+/// Arguments of a run that takes a second with the fastest kernel, and about ten with the portable
+/// one.
 const LONG: [&str; 6] = ["--count", "400", "--bits", "1536", "--unit-size", "2"];
 
 fn produce(dir: &Path, broker: &Broker) -> Process {
@@ -48,7 +49,7 @@ fn a_consumer_is_killed() {
             .count()
     };
     assert!(by("victim") >= 20 && by("heir") > 0);
-    // What the victim had in hand was handed out again, and says so.
+    // The units that the victim held were redelivered, and their results say so.
     assert!(results.rows.iter().any(|row| row["redelivered"] == true));
 }
 
@@ -81,8 +82,8 @@ fn the_producer_is_killed_and_resumes() {
     let done = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
     assert_complete(dir.path(), &done);
     let summary = Results::read(dir.path()).summary;
-    // It went on with what was there, and published nothing twice that the broker had confirmed: the only duplicates are
-    // results that were written but not yet acknowledged.
+    // The producer went on with the existing results, and published no unit again that the broker
+    // had confirmed. The only duplicates are results that were written but not yet acknowledged.
     let ok_before = summary["jobs_ok_before"].as_u64().unwrap();
     assert!(ok_before >= before as u64, "{summary}");
     assert_eq!(summary["jobs_ok"].as_u64().unwrap() + ok_before, 400);
@@ -120,7 +121,7 @@ fn the_producer_is_killed_while_it_publishes() {
     assert_eq!(done.code, Some(0), "{done:?}");
     let results = Results::read(dir.path());
     assert_eq!(results.rows.len(), 20_000);
-    // Published twice at most: the window of units whose confirmation was outstanding when it died.
+    // Only units whose publisher confirm was outstanding at the kill may have been published twice.
     let duplicates = results.summary["duplicates"].as_u64().unwrap();
     assert!(duplicates <= 1024, "{duplicates} duplicates");
 }
@@ -138,7 +139,8 @@ fn a_consumer_drains() {
     let _heir = Consumer::start(dir.path(), &broker, "heir");
     assert_complete(dir.path(), &producer.wait());
     let summary = Results::read(dir.path()).summary;
-    // It answered what it had begun and gave back the rest: nothing was done twice.
+    // The consumer answered the units that it had begun and returned the rest: no job was done
+    // twice.
     assert_eq!(summary["duplicates"], 0, "{summary}");
 }
 
@@ -202,7 +204,7 @@ fn a_subscription_that_ends_is_made_again() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
     broker.delete_queue("primepool.jobs.prime");
-    // The queue is there again, and it has a reader.
+    // The queue exists again, and has a consumer.
     wait_for("the next subscription", || {
         (broker.consumers("primepool.jobs.prime")? == 1).then_some(())
     });
@@ -233,11 +235,11 @@ fn a_run_that_ends_without_a_connection_leaves_no_queue() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
     let (proxy, url) = Proxy::before(&broker.url);
-    // Results go no further than somebody reads them.
+    // A pipe blocks the producer's output until the test reads it.
     let pipe = dir.path().join("pipe");
     let made = Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
-    // Detached, so that all units are published, and all answers can come.
+    // Detached, so that all units are published and all answers can arrive.
     let args = [&LONG[..], &["--output", "pipe", "--detach"]].concat();
     let left = Process::start(Binary::Producer, dir.path(), &broker.url, &args).wait();
     assert_eq!(left.code, Some(0), "{left:?}");
@@ -261,7 +263,7 @@ fn a_run_that_ends_without_a_connection_leaves_no_queue() {
     });
     let mut lines = BufReader::new(File::open(&pipe).unwrap()).lines();
     assert_eq!(lines.by_ref().take(400).flatten().count(), 400);
-    // All is done but for the queue: only now does the network come back.
+    // Only the queue is still to be deleted when the network comes back.
     let tried = proxy.connections();
     wait_for("another attempt", || {
         (proxy.connections() > tried).then_some(())
@@ -288,7 +290,7 @@ fn the_producer_dies_when_it_has_made_a_lost_results_queue_again() {
     wait_for("20 confirmations", || {
         journalled().filter(|count| *count == 20)
     });
-    // While it does not look, its queue goes, and all answers go astray.
+    // While the producer is stopped, its queue is deleted, and all answers go astray.
     producer.signal("STOP");
     broker.delete_queue(&queue);
     let consumer = Consumer::start(dir.path(), &broker, "n1");
@@ -298,7 +300,7 @@ fn the_producer_dies_when_it_has_made_a_lost_results_queue_again() {
     consumer.0.signal("TERM");
     assert_eq!(consumer.0.wait().code, Some(0));
     assert_eq!(broker.ready("primepool.jobs.prime"), Some(0));
-    // It makes the queue again, but gets no further: it may no longer publish.
+    // The producer declares the queue again, but gets no further: it may no longer publish.
     let vhost = broker.url.rsplit('/').next().unwrap();
     let queues_only = r"^(?!primepool\.jobs$).*";
     broker.ctl(&[
@@ -317,7 +319,7 @@ fn the_producer_dies_when_it_has_made_a_lost_results_queue_again() {
     });
     producer.kill();
     assert_eq!(broker.ready("primepool.jobs.prime"), Some(0));
-    // No answer is on its way, so nothing may say so: `resume` does not have to find out.
+    // No answer is on its way, so the journal must be empty; `resume` need not find out.
     assert_eq!(journalled(), Some(0));
 
     let _consumer = Consumer::start(dir.path(), &broker, "n2");
@@ -336,7 +338,7 @@ fn a_producer_that_is_gone_leaves_the_consumer_alive() {
     let run = Results::read(dir.path()).run().to_owned();
     producer.kill();
     broker.delete_queue(&format!("primepool.results.{run}"));
-    // The answers that nobody waits for are kept aside.
+    // Answers without a results queue go to the queue of unrouted answers.
     wait_for("unrouted answers", || {
         broker
             .ready("primepool.results.unrouted")
@@ -349,7 +351,7 @@ fn a_producer_that_is_gone_leaves_the_consumer_alive() {
     let args = ["--count", "5", "--bits", "64"];
     let done = Process::start(Binary::Producer, other.path(), &broker.url, &args).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
-    // And the run can still be finished: what is not in its file is done again.
+    // The run can still be finished: jobs without a result in its file are done again.
     let done = Process::start(Binary::Producer, dir.path(), &broker.url, &["resume", &run]).wait();
     assert_complete(dir.path(), &done);
 }
@@ -385,7 +387,7 @@ fn ctrl_c_once() {
 #[test]
 fn ctrl_c_before_the_broker_answers() {
     let dir = tempdir().unwrap();
-    // A port that takes connections and says nothing.
+    // A port that accepts connections but never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("amqp://{}", silent.local_addr().unwrap());
     let producer = Process::start(Binary::Producer, dir.path(), &url, &LONG);
@@ -425,7 +427,7 @@ fn a_unit_that_ends_its_consumers_is_given_up_with_an_answer() {
             .ready("primepool.jobs.prime")
             .filter(|ready| *ready == 2)
     });
-    // What a consumer that dies on the first unit looks like to the broker, ten times.
+    // To the broker, this looks like ten consumers that die on the first unit.
     broker.return_unit("primepool.jobs.prime", r#""unit":0"#, 10);
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
     let done = producer.wait();
@@ -450,7 +452,7 @@ fn units_that_the_broker_lost_are_published_again() {
         let options = lapin::options::QueuePurgeOptions::default();
         channel.queue_purge(jobs.into(), options).await.unwrap();
     });
-    // The consumer has nothing to do, and says so.
+    // The consumer has nothing to do, and reports this.
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
     let done = producer.wait();
     assert_eq!(done.code, Some(0), "{done:?}");

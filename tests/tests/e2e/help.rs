@@ -1,4 +1,4 @@
-//! The help texts, frozen. After a change that is meant:
+//! Snapshots of the help texts. This command updates them after an intended change:
 //! `INSTA_UPDATE=always cargo test --release -p primepool-tests --test e2e help::`.
 
 use primepool_tests::Binary;

@@ -1,5 +1,5 @@
-//! Peers that reach the broker and mean no good, or mean well and calculate wrong: refused, counted, named, and what they should
-//! have done is done by others.
+//! Hostile or faulty peers with access to the broker: their messages are refused and counted, the
+//! peers are named, and other nodes do their units again.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ use primepool_tests::{Binary, Broker, Consumer, Process, Results, wait_for};
 use serde_json::{Value, from_slice};
 use tempfile::tempdir;
 
-/// A producer at work, and a peer that answers what it likes.
+/// A running producer, and a fake peer that can send it any answer.
 struct Peer {
     broker: Broker,
     producer: Process,
@@ -26,7 +26,7 @@ impl Peer {
         }
     }
 
-    /// Takes a unit from the queue, for good.
+    /// Takes a unit from the queue without returning it.
     fn unit(&self) -> Value {
         let message = wait_for("a unit", || self.broker.take("primepool.jobs.prime"));
         from_slice(&message.data).unwrap()
@@ -64,13 +64,15 @@ fn wrong_results_are_done_again_elsewhere_and_their_node_is_named() {
     let dir = tempdir().unwrap();
     let args = ["--count", "40", "--bits", "64", "--unit-size", "1"];
     let peer = Peer::new(dir.path(), &args);
-    // Takes five units before anybody else is there, and answers with composites and with primes of another size.
+    // The peer takes five units before any consumer starts, and answers with composites and with
+    // primes of a wrong size.
     for value in ["8000000000000001", "f", "c1", "83c1", "-c1"] {
         let unit = peer.unit();
         let number = unit["unit"].as_u64().unwrap();
         peer.answer("liar", number, number, value);
     }
-    // It is told to keep its hands off what comes back; so does a consumer of that name, which takes the others.
+    // The units that are published again tell the node `liar` to avoid them; a real consumer with
+    // that name leaves them to others.
     let again = wait_for("a unit that is done again", || {
         let unit = peer.unit();
         let is_again = unit.get("avoid").is_some();
@@ -131,7 +133,7 @@ fn a_pool_of_one_node_that_was_wrong_ends_its_run_and_holds_up_no_other() {
     peer.answer("n1", 0, 0, "c3");
     let one_unit = ["--node", "n1", "--concurrency", "1", "--prefetch", "1"];
     let consumer = Consumer::with(dir.path(), &peer.broker, &one_unit);
-    // The only consumer leaves the unit to others, and works for another run meanwhile.
+    // The only consumer leaves the unit to other nodes, and works for another run in the meantime.
     let other = tempdir().unwrap();
     let args = ["--count", "50", "--bits", "64", "--unit-size", "1"];
     let done = Process::start(Binary::Producer, other.path(), &peer.broker.url, &args).wait();
@@ -166,7 +168,8 @@ fn a_producer_that_dies_before_it_has_published_a_wrong_unit_again() {
         (fs::read_to_string(&journal).ok()?.lines().count() == 3).then_some(())
     });
     producer.kill();
-    // As the journal is when the wrong answer was acknowledged and the unit is not yet with the broker.
+    // The journal as it is when the wrong answer was acknowledged but the unit is not yet published
+    // again.
     fs::write(&journal, "0\n1\n2\n-1\n").unwrap();
     let resumed = Process::start(Binary::Producer, dir.path(), &broker.url, &["resume", &run]);
     let again = wait_for("the unit", || broker.take("primepool.jobs.prime"));
@@ -206,7 +209,7 @@ fn floods_noise_and_answers_of_others() {
     peer.send(b"noise");
     peer.send(b"\xff\x00");
     peer.answer("a b", 0, 0, "c1"); // no name of a node
-    peer.answer("\\u001b[2J", 0, 0, "c1"); // nor this, which would clear a screen
+    peer.answer("\\u001b[2J", 0, 0, "c1"); // nor this, which would clear a terminal
     peer.answer(&"n".repeat(65), 0, 0, "c1");
     let mut other_run = peer.body("liar", 0, 0, "c1");
     other_run = other_run.replace(&peer.run, "r1");
@@ -215,7 +218,7 @@ fn floods_noise_and_answers_of_others() {
     deep.extend(b"]".repeat(100_000));
     peer.send(&deep);
     let before = memory("VmHWM");
-    // Twelve megabytes each: no answer of this run is so long.
+    // Twelve MiB each, more than any answer of this run.
     let huge = vec![b' '; 12 << 20];
     let queue = format!(
         "{}.{}",
@@ -225,7 +228,8 @@ fn floods_noise_and_answers_of_others() {
     for _ in 0..10 {
         peer.send(&huge);
         peer.send(&huge);
-        // On a busy machine more of them would wait to be read than a flood leaves behind.
+        // Two at a time: on a busy machine, more messages waiting to be read would take more
+        // memory.
         wait_for("huge answers to be dropped", || {
             let is_delivered = peer.broker.ready(&queue) == Some(0);
             (is_delivered && memory("VmRSS") < before + 30).then_some(())
@@ -257,8 +261,8 @@ fn floods_noise_and_answers_of_others() {
     assert!(grown < 100, "grown by {grown} MiB");
 }
 
-/// A consumer of a version that knows no certificates answers without them, and does no more units of
-/// the run; a forged certificate is a wrong result.
+/// A consumer of an older version answers without certificates, and does no more units of the run;
+/// a forged certificate is a wrong result.
 #[test]
 fn certificates_are_asked_for_again_and_checked() {
     let dir = tempdir().unwrap();
@@ -276,9 +280,9 @@ fn certificates_are_asked_for_again_and_checked() {
     let number = |unit: &Value| unit["unit"].as_u64().unwrap();
     let [first, second] = [peer.unit(), peer.unit()];
     assert_eq!(first["prove"], true, "{first}");
-    // 2^65 + 131 is prime, but who says so?
+    // 2^65 + 131 is prime, but the answer has no certificate.
     peer.answer("old", number(&first), number(&first), "20000000000000083");
-    // 2^65 + 1 is divisible by 3, and n - 1 by nothing but 2.
+    // 2^65 + 1 is divisible by 3, and the only prime factor of n - 1 is 2.
     let n = "20000000000000001";
     let body = peer.body("liar", number(&second), number(&second), n);
     let certificates = format!(r#","certificates":[[["{n}",2,["2"]]]]}}"#);

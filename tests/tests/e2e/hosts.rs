@@ -1,4 +1,5 @@
-//! Every form of a host (RFC 3986, 3.2.2) leads to where it says: broker, management API and InfluxDB.
+//! Every form of a host (RFC 3986, 3.2.2) works in addresses of the broker, the management API and
+//! InfluxDB.
 
 use std::{
     io::Read,
@@ -23,13 +24,14 @@ fn has_ipv6() -> bool {
     has
 }
 
-/// Ways to write an address of this machine, as a host of an AMQP address, and how it is shown.
+/// For each IP address of this machine: ways to write it as the host of an AMQP URL, and how it is
+/// shown.
 fn hosts() -> Vec<(IpAddr, &'static str, &'static str)> {
     let mut hosts = vec![
         (V4, "127.0.0.1", "127.0.0.1"),
         (V4, "%31%32%37.0.0.1", "127.0.0.1"),
     ];
-    // A name may lead to both; `localhost` is the one that every machine has.
+    // A name may resolve to both; every machine has the name `localhost`.
     if has_ipv6() {
         hosts.extend([
             (V6, "[::1]", "[::1]"),
@@ -41,14 +43,15 @@ fn hosts() -> Vec<(IpAddr, &'static str, &'static str)> {
     hosts
 }
 
-/// The address of a broker with another host and port.
+/// A broker's URL with another host and port.
 fn at(url: &str, host: &str, port: u16) -> String {
     let (login, address) = url.split_once('@').unwrap();
     let (_, vhost) = address.split_once('/').unwrap();
     format!("{login}@{host}:{port}/{vhost}")
 }
 
-/// Three primes by a consumer and a producer at these addresses; how they ended, the producer first.
+/// Runs a consumer and a producer of three primes at these URLs; returns how they ended, the
+/// producer first.
 fn primes(consumer: &str, producer: &str, args: &[&str]) -> [Finished; 2] {
     let dir = tempdir().unwrap();
     let consumer = Consumer::at(dir.path(), consumer, &[&["--node", "n1"], args].concat()).0;
@@ -73,7 +76,7 @@ fn the_broker_is_where_its_address_says() {
         let place = format!("@{shown}:{}/", proxy.port());
         assert!(consumer.stderr.contains(&place), "{}", consumer.stderr);
         drop(proxy);
-        // Where nobody listens, it says where that is, and looks nowhere else.
+        // If no broker listens there, the error names the address, and no other address is tried.
         let url = at(&broker.url, host, 9);
         let dir = tempdir().unwrap();
         let args = ["--count", "1", "--bits", "64"];
@@ -139,7 +142,7 @@ fn the_name_in_a_certificate_is_the_address() {
         "{done:?}"
     );
 
-    // Another address than the one in the certificate, at the same server.
+    // The same server at an address that is not in the certificate.
     let other = Proxy::at(V4, &format!("127.0.0.1:{port}"));
     let url = at(&url("producer", "127.0.0.1"), "127.0.0.1", other.port());
     let args = ["--count", "1", "--bits", "64", "--tls-ca", path(&ca)];

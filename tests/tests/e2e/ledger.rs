@@ -1,4 +1,5 @@
-//! What a consumer acknowledges when: its publishing side on a real broker, with a network that holds up what the broker says.
+//! When a consumer acknowledges a unit: its publishing side with a real broker, and a network that
+//! delays the broker's confirms.
 
 use std::{sync::Arc, thread};
 
@@ -38,10 +39,10 @@ fn endpoint(url: &str) -> Endpoint {
     .unwrap()
 }
 
-/// The publishing side of a consumer, a unit, and the queue that its answer goes to.
+/// The publishing side of a consumer, and the results queue of a run.
 struct Site {
     broker: Broker,
-    /// Between the publishing side and the broker.
+    /// The proxy between the publishing side and the broker.
     proxy: Proxy,
     ledger: Ledger,
     run: RunId,
@@ -49,7 +50,7 @@ struct Site {
 }
 
 impl Site {
-    /// An answer is on its way to the broker, whose confirmation is not on its way back.
+    /// The broker has the answer of a unit, but its publisher confirm is held back.
     fn with_unconfirmed_answer() -> (Self, Acker) {
         let broker = Broker::vhost();
         let (_, address) = broker.url.rsplit_once('@').unwrap();
@@ -75,7 +76,7 @@ impl Site {
             site.ledger.clone(),
             to_send,
         );
-        // It goes on until the test ends.
+        // The thread runs until the test ends.
         thread::spawn(move || block_on(answers.run()));
         wait_for("the publishing side", || {
             let is_connected = node.publishing.load(std::sync::atomic::Ordering::Relaxed);
@@ -91,7 +92,8 @@ impl Site {
             first.usable(),
             "acknowledged before its answer was confirmed"
         );
-        // The publishing side ends when nobody can send any more and everything is confirmed, which it is not.
+        // The publishing side ends when all senders are gone and every answer is confirmed, which
+        // is not yet so.
         drop(outgoing);
         (site, first)
     }
@@ -104,7 +106,8 @@ impl Site {
         });
     }
 
-    /// The broker loses the queue with the answer in it, the producer makes it again and publishes the unit anew.
+    /// The broker loses the queue with the answer in it; the producer declares the queue again and
+    /// republishes the unit.
     fn lose_the_answer(&self) -> Acker {
         self.broker.delete_queue(&self.queue);
         self.make_queue();
@@ -141,7 +144,7 @@ impl Site {
         self.broker.ready(&self.queue).unwrap()
     }
 
-    /// Both deliveries are acknowledged, and there is one answer for the second of them.
+    /// Checks that both deliveries are acknowledged, and that there is one answer for the second.
     fn assert_answered(&self, first: &Acker, second: &Acker) {
         wait_for("the acknowledgements", || {
             (!first.usable() && !second.usable()).then_some(())
@@ -163,7 +166,8 @@ fn the_confirmation_of_a_lost_answer_settles_nothing_that_came_later() {
 fn an_answer_that_is_sent_again_settles_what_has_come_by_then() {
     let (site, first) = Site::with_unconfirmed_answer();
     let second = site.lose_the_answer();
-    // The confirmation never comes: the answer goes once more by a new connection, and that is enough for both.
+    // The confirm never arrives: the answer is sent again on a new connection, which settles both
+    // deliveries.
     site.proxy.cut();
     site.proxy.set(Weather::Fair);
     site.assert_answered(&first, &second);

@@ -1,4 +1,5 @@
-//! Messages that are too much for a frame do not get in, and those that just fit are got rid of like any other.
+//! Messages whose headers exceed a frame are refused, and those that just fit are discarded like
+//! other bad messages.
 
 use lapin::{
     BasicProperties, Error,
@@ -20,7 +21,7 @@ fn long(bytes: usize) -> BasicProperties {
     with_header(AMQPValue::LongString("x".repeat(bytes).into()))
 }
 
-/// Arrays in arrays, as many as fit into one frame: each is five bytes.
+/// Nested arrays, as many as fit into one frame: each takes five bytes.
 fn deep_arrays() -> BasicProperties {
     let mut value = AMQPValue::Boolean(true);
     for _ in 0..3200 {
@@ -29,7 +30,7 @@ fn deep_arrays() -> BasicProperties {
     with_header(value)
 }
 
-/// The same of tables, six bytes each.
+/// Nested tables, as many as fit into one frame: each takes six bytes.
 fn deep_tables() -> BasicProperties {
     let mut value = AMQPValue::Boolean(true);
     for _ in 0..2680 {
@@ -40,16 +41,16 @@ fn deep_tables() -> BasicProperties {
     with_header(value)
 }
 
-/// What is left of a frame for this header.
+/// Bytes left in a frame for the value of this header.
 const FITS: usize = 16_384 - 60;
 
-/// Messages that a consumer could choke on, of a user of this name.
+/// Messages with properties that a consumer might fail on, published by this user.
 fn awkward(user: &str) -> [BasicProperties; 6] {
     [
         long(FITS),
         deep_arrays(),
         deep_tables(),
-        // The broker takes these two from nobody else.
+        // The broker accepts these two only from the user that they name.
         long(10).with_user_id(user.into()),
         long(FITS - 50).with_user_id(user.into()),
         long(10).with_expiration("3600000".into()),
@@ -117,7 +118,7 @@ fn an_answer_with_awkward_headers_does_not_stop_the_run() {
 
 #[test]
 fn a_broker_with_another_limit_is_told_of() {
-    // As it comes from RabbitMQ, without primepool.conf.
+    // The default configuration of RabbitMQ, without primepool.conf.
     let broker = Broker::private();
     let config = broker.dir().join("rabbitmq.conf");
     let text = std::fs::read_to_string(&config).unwrap();
@@ -131,7 +132,7 @@ fn a_broker_with_another_limit_is_told_of() {
         .0
         .wait_for_line("set frame_max = 16384 in rabbitmq.conf");
     consumer.0.kill();
-    // The way out that it names.
+    // The remedy that the message names.
     let url = format!("{}?frame_max=131072", broker.url);
     let consumer = Process::start(Binary::Consumer, dir.path(), &url, &["--node", "n2"]);
     wait_for("the dead letter", || broker.take("primepool.dead"));

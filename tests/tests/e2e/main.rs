@@ -1,7 +1,9 @@
-//! The end-to-end tests: real processes on real servers. One binary, since linking is what most of them would cost.
+//! The end-to-end tests: real processes on real servers. They are one binary, because linking would
+//! be most of the cost of separate ones.
 //!
-//! Modules are groups. `long::` is left to `make test-all`; `alone::` needs the machine to itself, and comes after the others with
-//! one thread. Everything else runs side by side. The same groups stand in `.config/nextest.toml`.
+//! The modules are groups. `long::` runs only in `make test-all`; `alone::` needs the machine to
+//! itself, and runs after the others with one thread. All other tests run in parallel.
+//! `.config/nextest.toml` defines the same groups.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

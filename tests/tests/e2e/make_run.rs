@@ -1,4 +1,4 @@
-//! What is behind `make run`: a run from nothing to results on a machine of one's own, and nothing left behind.
+//! `make run`: a run from nothing to results on one machine, with nothing left behind.
 
 use std::{
     fs,
@@ -23,7 +23,8 @@ fn binaries() -> PathBuf {
     test.parent().unwrap().parent().unwrap().to_owned()
 }
 
-/// What `make run` does once everything is built, with its state and its runs in `dir`, in a process group of its own as a terminal would give it.
+/// Starts the program behind `make run`, with its state and its runs in `dir`, in a process group
+/// of its own as in a terminal.
 fn run(dir: &TempDir, variables: &[(&str, &str)], args: &[&str]) -> Child {
     let output = |name| fs::File::create(dir.path().join(name)).unwrap();
     Command::new(binaries().join("sandbox"))
@@ -41,7 +42,7 @@ fn run(dir: &TempDir, variables: &[(&str, &str)], args: &[&str]) -> Child {
         .unwrap()
 }
 
-/// Ctrl-C: the whole group of processes gets it.
+/// Ctrl-C: sends SIGINT to the whole process group.
 fn interrupt(running: &Child) {
     let group = format!("-{}", running.id());
     let sent = Command::new("kill").args(["-INT", "--", &group]).status();
@@ -52,7 +53,8 @@ fn read(dir: &TempDir, name: &str) -> String {
     fs::read_to_string(dir.path().join(name)).unwrap()
 }
 
-/// Fails if a process lives that names this folder on its command line or in its environment.
+/// Panics if any process has this folder in its command line or its environment, or if the state
+/// folder is not empty.
 fn assert_nothing_left(dir: &TempDir) {
     let name = dir.path().to_str().unwrap();
     let left: Vec<_> = fs::read_dir("/proc")
@@ -113,7 +115,7 @@ fn from_nothing_to_results() {
     assert_nothing_left(&dir);
 }
 
-/// Starts the InfluxDB that a run has left in its folder, and counts the run's jobs in it.
+/// Starts the InfluxDB that a run kept in its folder, and counts the run's jobs in it.
 fn jobs_in_kept_influxdb(results: &Results) -> f64 {
     let kept = results.folder.join("influxdb");
     let lifetime = Lifetime::with_this_process(&kept.join("none"));
@@ -174,7 +176,7 @@ pub(crate) fn influxdb_of_the_users_own(influx: &Influx, bucket: &str) {
 #[test]
 fn an_influxdb_for_the_producer_alone_is_refused() {
     let dir = tempdir().unwrap();
-    // Its flag would leave the consumers out.
+    // The option would apply to the producer only, not to the consumers.
     let args = ["--influx-host", "http://127.0.0.1:1"];
     let status = run(&dir, &[], &args).wait().unwrap();
     let err = read(&dir, "err");
@@ -209,7 +211,7 @@ fn ctrl_c_leaves_nothing_but_what_is_done_and_the_run_can_go_on() {
     assert_eq!(status.code(), Some(0), "{}", read(&dir, "err"));
     let after = Results::read(dir.path());
     after.assert_primes(800, 1024);
-    // The points of both sessions are in one database.
+    // One database has the points of both sessions.
     assert_eq!(jobs_in_kept_influxdb(&after), 800.0);
     assert_nothing_left(&dir);
 }
@@ -218,11 +220,11 @@ fn ctrl_c_leaves_nothing_but_what_is_done_and_the_run_can_go_on() {
 fn killed_at_any_moment_it_leaves_no_process_and_no_port() {
     let dir = tempdir().unwrap();
     let name = dir.path().to_str().unwrap();
-    // From before the broker starts until the run is well under way.
+    // Delays that range from before the start of the broker until the run is well under way.
     for tenths in [0, 3, 7, 13, 20, 32, 45, 58, 70, 90] {
         let mut running = run(&dir, &[], &["--count", "50000", "--bits", "2048"]);
         std::thread::sleep(std::time::Duration::from_millis(100 * tenths));
-        // A process that has ended holds no port.
+        // Ports need no check: a process that has ended holds none.
         running.kill().unwrap();
         running.wait().unwrap();
         wait_for(&format!("the end, killed after {tenths} tenths"), || {
@@ -235,7 +237,7 @@ fn killed_at_any_moment_it_leaves_no_process_and_no_port() {
             (!lives).then_some(())
         });
     }
-    // What was killed before its folder was looked after is swept by the next run.
+    // The next run removes the folders that the killed runs left.
     let status = run(&dir, &[], &["--count", "5", "--bits", "64"]).wait();
     assert_eq!(status.unwrap().code(), Some(0), "{}", read(&dir, "err"));
     assert_nothing_left(&dir);
@@ -257,11 +259,11 @@ fn wrong_variables_are_refused_before_anything_starts() {
     assert_nothing_left(&dir);
 }
 
-/// Without the packages and without root there is one line that says what to do.
+/// Without the packages and without root, one line says what to do.
 #[test]
 fn set_up_without_root_says_what_to_install() {
     let bin = tempdir().unwrap();
-    // Programs that every Debian has; no compiler among them.
+    // Programs that every Debian has, without a compiler.
     for program in ["bash", "dirname", "env", "grep", "cat", "apt-get", "dpkg"] {
         let found = ["/usr/bin", "/bin"]
             .iter()
@@ -270,11 +272,11 @@ fn set_up_without_root_says_what_to_install() {
             std::os::unix::fs::symlink(path, bin.path().join(program)).unwrap();
         }
     }
-    // A Rust toolchain is what a user has to bring.
+    // The user has to provide a Rust toolchain.
     std::os::unix::fs::symlink("/bin/true", bin.path().join("cargo")).unwrap();
     let public = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(bin.path(), public).unwrap();
-    // A copy, since nobody else may be able to read this checkout.
+    // A copy, because other users may be unable to read this checkout.
     for file in ["setup.sh", "lib.sh"] {
         let folder = bin.path().join("infra/local");
         fs::create_dir_all(&folder).unwrap();

@@ -1,7 +1,7 @@
-//! Metrics on real servers: InfluxDB 1.x and VictoriaMetrics. `long/influxdb_2.rs` does with InfluxDB 2 what is
-//! `pub(crate)` here.
+//! Metrics on real servers: InfluxDB 1.x and VictoriaMetrics. `long/influxdb_2.rs` repeats the
+//! `pub(crate)` tests of this file with InfluxDB 2.
 //!
-//! What needs a server that misbehaves is tested in `common/src/metrics/tests.rs`.
+//! Behaviour with faulty servers is tested in `common/src/metrics/tests.rs`.
 
 use std::{
     env, fs,
@@ -21,7 +21,7 @@ use tempfile::{TempDir, tempdir};
 
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
-/// A writer of the consumer `n1`, for the organisation `primepool`.
+/// A metrics writer of the consumer `n1`, for the organisation `primepool`.
 pub(crate) fn writer(url: &str, bucket: &str, token: &str, spool: &Path) -> MetricsWriter {
     let target = InfluxTarget::new(url, "primepool", bucket, token).unwrap();
     let mut options = WriterOptions::new(Source::Consumer, "n1", spool.join("spool"));
@@ -29,21 +29,21 @@ pub(crate) fn writer(url: &str, bucket: &str, token: &str, spool: &Path) -> Metr
     MetricsWriter::start(&target, options).unwrap()
 }
 
-/// A writer to `primepool`, with its spool in a folder of its own.
+/// A metrics writer to the bucket `primepool`, with its spool in a folder of its own.
 pub(crate) fn writer_to(influx: &Influx) -> (MetricsWriter, TempDir) {
-    // A query would else come before the first write has made it.
+    // A query could otherwise come before the first write has created the database.
     influx.create("primepool");
     let dir = tempdir().unwrap();
     let writer = writer(&influx.url, "primepool", &influx.token, dir.path());
     (writer, dir)
 }
 
-/// Points of `job` that are there.
+/// Number of points of `job` in the database.
 pub(crate) fn points(influx: &Influx) -> u64 {
     influx.count("primepool", "job", "number")
 }
 
-/// Writes so many points of `job`, a nanosecond apart.
+/// Writes `count` points of `job`, one nanosecond apart.
 pub(crate) fn write(writer: &MetricsWriter, count: u64) {
     let first = unix_ns();
     for number in 0..count {
@@ -55,7 +55,7 @@ pub(crate) fn write(writer: &MetricsWriter, count: u64) {
     }
 }
 
-/// The log of this thread and of the threads of writers that it starts.
+/// Captures the log of this thread and of the writer threads that it starts.
 fn log() -> (Arc<Mutex<Vec<u8>>>, tracing::subscriber::DefaultGuard) {
     struct Sink(Arc<Mutex<Vec<u8>>>);
     impl Write for Sink {
@@ -157,7 +157,7 @@ pub(crate) fn leaves_out_what_is_older_than_its_retention(influx: &Influx) {
     });
 }
 
-/// Writes seven points that are refused, among others that are not.
+/// Writes seven points that the server refuses, between others that it accepts.
 fn leaves_out_seven(influx: &Influx, refused: impl Fn(u64) -> Point<'static>) {
     let (writer, _spool) = writer_to(influx);
     write(&writer, 100);
@@ -178,7 +178,7 @@ fn influxdb_1_gets_the_points_after_its_disk_was_full() {
     );
 }
 
-/// A server whose disk is full for a while. The test with this name calls it.
+/// A server whose disk is full for a while; `test` is the name of the calling test.
 pub(crate) fn after_a_full_disk(test: &str, start: fn(PathBuf) -> Influx) {
     const INSIDE: &str = "PRIMEPOOL_TEST_OWN_MOUNTS";
     let run = |command: &mut Command| {
@@ -187,7 +187,7 @@ pub(crate) fn after_a_full_disk(test: &str, start: fn(PathBuf) -> Influx) {
         String::from_utf8(done.stdout).unwrap()
     };
     if env::var_os(INSIDE).is_none() {
-        // What is mounted there goes with the last process, and nobody else sees it.
+        // The mount is visible only in this namespace, and vanishes with its last process.
         let mut again = Command::new("unshare");
         again.args(["--user", "--map-root-user", "--mount"]);
         again.arg(env::current_exe().unwrap());
@@ -208,14 +208,14 @@ pub(crate) fn after_a_full_disk(test: &str, start: fn(PathBuf) -> Influx) {
     };
     let make_room = || {
         fs::remove_file(&filler).unwrap();
-        // It does not try again to open what it could not open.
+        // InfluxDB does not try again to open files that it failed to open.
         influx.kill();
         influx.start_again();
     };
     points_wait(&influx, fill, make_room);
 }
 
-/// Points that come after `harm` are written after `mend`.
+/// Checks that points written after `harm` are stored after `mend`.
 pub(crate) fn points_wait(influx: &Influx, harm: impl FnOnce(), mend: impl FnOnce()) {
     let (writer, _spool) = writer_to(influx);
     write(&writer, 1000);
@@ -238,8 +238,9 @@ fn the_v2_protocol_is_what_victoria_metrics_takes() {
     let (victoria, dir) = (Victoria::private(), tempdir().unwrap());
     let writer = writer(&victoria.url, "primepool", "any", dir.path());
     write(&writer, 1);
-    wait_for("the first", || (writer.stats().written == 1).then_some(())); // not compressed
-    // It counts in milliseconds.
+    // A single point is sent without compression.
+    wait_for("the first", || (writer.stats().written == 1).then_some(()));
+    // VictoriaMetrics stores timestamps in milliseconds.
     for number in 0..1000 {
         let at = 1_700_000_000_000_000_000 + number * 1_000_000;
         writer.write(
@@ -264,7 +265,7 @@ fn the_v2_protocol_is_what_victoria_metrics_takes() {
         let last = if name == "many_half" { 0.5 } else { 999.0 };
         assert_eq!(values[999].as_f64(), Some(last));
     }
-    // What is new shows up only after a moment there, flushed or not.
+    // New points become visible after a moment only, even if flushed.
     wait_for("the first point", || {
         (victoria.export("job_number").len() == 1).then_some(())
     });

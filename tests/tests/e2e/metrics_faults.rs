@@ -1,5 +1,5 @@
-//! Runs whose InfluxDB is killed, refuses, is busy or slow: the run does not care, and no point is lost.
-//! `long/influxdb_2.rs` does with InfluxDB 2 what is `pub(crate)` here.
+//! Runs whose InfluxDB is killed, refuses writes, is busy or slow: the run goes on, and no point is
+//! lost. `long/influxdb_2.rs` repeats the `pub(crate)` tests of this file with InfluxDB 2.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use primepool_tests::{Binary, Broker, Consumer, Influx, Process, Results, find_p
 use serde_json::Value;
 use tempfile::tempdir;
 
-/// The arguments that name a server, with its token in a file of `dir`.
+/// Options that select a server, with its token in a file in `dir`.
 fn server(dir: &Path, url: &str, token: &str) -> Vec<String> {
     let file = dir.join(format!("token-{}", token.len()));
     fs::write(&file, token).unwrap();
@@ -49,7 +49,7 @@ fn producer(dir: &Path, broker: &Broker, count: u64, server: &[String]) -> Proce
     Process::start(Binary::Producer, dir, &broker.url, &args)
 }
 
-/// Jobs of all runs that the database knows.
+/// Number of jobs of all runs in the database.
 fn jobs(influx: &Influx) -> f64 {
     let rows = influx.rows("primepool", "SELECT SUM(jobs) FROM job");
     rows.first().map_or(0.0, |row| row[1].as_f64().unwrap())
@@ -75,7 +75,7 @@ pub(crate) fn killed_in_the_middle_of_a_run(influx: &Influx) {
     };
     wait_for_share(0.1);
     influx.kill();
-    // More points than a second has, of both processes.
+    // Both processes produce points for more than a second.
     wait_for_share(0.6);
     influx.start_again();
     let done = running.wait();
@@ -85,7 +85,7 @@ pub(crate) fn killed_in_the_middle_of_a_run(influx: &Influx) {
     let until = unix_ns();
     consumer.0.signal("TERM");
     assert_eq!(consumer.0.wait().code, Some(0));
-    // What a short end of the run has left on the disk, the next ones deliver.
+    // The next processes deliver the points that the end of the run left on disk.
     let next = self::consumer(dir.path(), &broker, &server);
     let done = producer(dir.path(), &broker, 50, &server).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -96,7 +96,7 @@ pub(crate) fn killed_in_the_middle_of_a_run(influx: &Influx) {
     let events = influx.rows("primepool", "SELECT jobs, event FROM run");
     let events: Vec<&Value> = events.iter().map(|row| &row[2]).collect();
     assert_eq!(events, ["start", "end", "start", "end"]);
-    // The node went on telling how it was, and all of that arrived.
+    // The node kept reporting its state, and all of these points arrived.
     let query = format!(
         "SELECT MAX(elapsed) FROM (SELECT ELAPSED(alive_s, 1ms) FROM node WHERE \"run\" = '' AND time < {until})"
     );
@@ -146,13 +146,14 @@ pub(crate) fn slow_answers(influx: &Influx) {
     let (count, start) = ((3.0 * rate) as u64, Instant::now());
     let done = producer(dir.path(), &broker, count, &slow).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
-    // Waiting for each answer would take minutes; there is a limit to what the end waits for them.
+    // Waiting for each reply would take minutes; at the end, the wait for replies has a limit.
     let took = start.elapsed();
     assert!(took < Duration::from_secs(30), "{took:?}");
     consumer.0.signal("TERM");
     assert_eq!(consumer.0.wait().code, Some(0));
 
-    // What is left is delivered by the next, and what arrived without an answer is not counted twice.
+    // The next processes deliver the remaining points; points that arrived but whose reply was lost
+    // are not counted twice.
     let right = server(dir.path(), &influx.url, &influx.token);
     let next = self::consumer(dir.path(), &broker, &right);
     let done = producer(dir.path(), &broker, 50, &right).wait();
@@ -181,7 +182,7 @@ pub(crate) fn too_busy(influx: &Influx) {
     consumer.0.signal("TERM");
     assert_eq!(consumer.0.wait().code, Some(0));
     assert_eq!(jobs(influx), 250.0);
-    // Each of the two asks what the server is, and how long to wait.
+    // Producer and consumer each ask for the server's type and for the time to wait.
     let refused = refused.load(Ordering::Relaxed);
     assert!((1..=6).contains(&refused), "{refused} writes in vain");
 }
@@ -200,7 +201,7 @@ fn a_server_that_keeps_nothing_is_told_of() {
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stderr.contains("held=0 done=50"), "{}", done.stderr);
     assert!(done.stderr.contains("--influx-bucket"), "{}", done.stderr);
-    // A server that has them all gives no reason to warn.
+    // A server that has all points causes no warning.
     let (dir, influx) = (tempdir().unwrap(), Influx::private());
     let server = server(dir.path(), &influx.url, &influx.token);
     let done = producer(dir.path(), &broker, 50, &server).wait();
@@ -210,7 +211,7 @@ fn a_server_that_keeps_nothing_is_told_of() {
     assert_eq!(summary["influxdb"]["points"], summary["units"], "{summary}");
 }
 
-/// Head and body of a request.
+/// Reads the head and the body of an HTTP request.
 fn read_request(client: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
     let (mut head, mut length) = (String::new(), 0);
     while !head.ends_with("\r\n\r\n") {
@@ -228,7 +229,8 @@ fn read_request(client: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> 
     Some((head, body))
 }
 
-/// Address of a server that answers each request as `answer` does, and then closes its connection.
+/// Starts a server that answers each request with `answer` and then closes the connection; returns
+/// its URL.
 fn serve(answer: impl Fn(&str, &[u8], &mut TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -246,7 +248,7 @@ fn serve(answer: impl Fn(&str, &[u8], &mut TcpStream) + Send + Sync + 'static) -
     format!("http://{address}")
 }
 
-/// Address of a server that takes every write and has no series to any question.
+/// Starts a server that accepts every write but has no series for any query; returns its URL.
 fn forgetful() -> String {
     serve(|head, _, client| {
         let answer: &[u8] = if head.contains("/query?") {
@@ -258,11 +260,11 @@ fn forgetful() -> String {
     })
 }
 
-/// How long a server is too busy, and says so.
+/// How long the server of `busy_at_first` is too busy, and the delay that it asks for.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// Address of a server that passes everything on to `url`, but is too busy from the first write on;
-/// and how many writes it has refused.
+/// Starts a server that forwards everything to `url`, but is too busy for a while from the first
+/// write on. Returns its URL and the number of writes that it has refused.
 fn busy_at_first(url: &str) -> (String, Arc<AtomicU64>) {
     let to = url.strip_prefix("http://").unwrap().to_owned();
     let (first, refused) = (OnceLock::new(), Arc::new(AtomicU64::new(0)));
@@ -286,7 +288,8 @@ fn busy_at_first(url: &str) -> (String, Arc<AtomicU64>) {
     (url, refused)
 }
 
-/// Address of a server that passes everything on to `url`, and holds back what that says for ten seconds.
+/// Starts a server that forwards everything to `url`, and delays each reply by ten seconds; returns
+/// its URL.
 fn slowed(url: &str) -> String {
     let to = url.strip_prefix("http://").unwrap().to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! `primepool`: what it shows is what is there, and what it does is done.
+//! `primepool`: its reports match the state of the pool, and its commands take effect.
 
 use std::{
     io::{self, Write},
@@ -21,7 +21,7 @@ fn primepool(dir: &Path, url: &str, args: &[&str]) -> Finished {
     Process::start(Binary::Monitor, dir, url, args).wait()
 }
 
-/// What it prints as JSON.
+/// The report that `primepool` prints as JSON.
 fn json(dir: &Path, url: &str, args: &[&str]) -> Value {
     let done = primepool(dir, url, &[args, &["--json"]].concat());
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -32,10 +32,10 @@ fn produce(dir: &Path, url: &str, args: &[&str]) -> Process {
     Process::start(Binary::Producer, dir, url, args)
 }
 
-/// Work for minutes.
+/// Arguments of a run that takes minutes.
 const LARGE: [&str; 4] = ["--count", "200000", "--bits", "512"];
 
-/// A unit of a run that is nowhere.
+/// A unit of a run that does not exist.
 const UNIT: &str = r#"{"version":1,"run":"20261122-201530-9f3c01ab","unit":3,"first":0,"published_ns":0,"kind":"factor","bits":0,"numbers":["deadbeef","5b"]}"#;
 
 #[test]
@@ -115,7 +115,7 @@ fn status_shows_what_is_in_the_pool() {
     };
     let lines: Vec<_> = watched.stdout.lines().collect();
     assert!(done(lines[0]) <= done(lines[2]), "{watched:?}");
-    // To look at letters does not take them.
+    // Looking at dead letters does not remove them.
     wait_for_letters(&broker, 1);
 
     let away = primepool(dir.path(), "amqp://127.0.0.1:1/%2f", &["status"]);
@@ -146,22 +146,22 @@ fn watching_goes_on_after_the_broker_was_away() {
     });
 }
 
-/// Waits until so many letters are in `primepool.dead`: those that were looked at are put back shortly
-/// after the program has ended.
+/// Waits until `primepool.dead` has this many letters: letters that were looked at are put back
+/// shortly after the program ends.
 fn wait_for_letters(broker: &Broker, letters: u32) {
     wait_for(&format!("{letters} dead letters"), || {
         (broker.ready(topology::DEAD_QUEUE) == Some(letters)).then_some(())
     });
 }
 
-/// Declares the queues of the pool.
+/// Declares the queues of the pool, by running a consumer for a moment.
 fn declare(dir: &Path, broker: &Broker) {
     let consumer = Consumer::with(dir, broker, &["--node", "n0", "--kinds", "noop"]);
     consumer.0.signal("TERM");
     assert_eq!(consumer.0.wait().code, Some(0));
 }
 
-/// Puts a letter into `primepool.dead` as a consumer does.
+/// Publishes a dead letter to `primepool.dead` as a consumer does.
 fn bury(broker: &Broker, body: &str, reason: &str) {
     let mut headers = FieldTable::default();
     let reason = AMQPValue::LongString(reason.into());
@@ -211,7 +211,7 @@ fn dead_letters_are_listed_requeued_and_dropped() {
         "{unknown:?}"
     );
 
-    // What no consumer can read stays.
+    // Letters that no consumer can read stay.
     wait_for_letters(&broker, 3);
     let requeued = primepool(dir, url, &["dead", "requeue", "--all"]);
     assert_eq!(requeued.code, Some(1), "{requeued:?}");
@@ -291,7 +291,7 @@ fn runs_are_listed_and_cancelled() {
     let resume = unfinished[0]["resume"].as_str().unwrap();
     assert_eq!(resume, format!("producer resume {run}"));
 
-    // From another folder, which has no folder of the run.
+    // Cancel from another folder, which has no folder of the run.
     let resumed = produce(dir, url, &["resume", &run]);
     let before = Results::count(dir);
     wait_for("further results", || {
@@ -310,7 +310,7 @@ fn runs_are_listed_and_cancelled() {
     let shown = primepool(dir, url, &["runs"]);
     assert!(shown.stdout.contains("cancelled  prime"), "{shown:?}");
 
-    // A detached run, of which only the folder and the broker know.
+    // A detached run, which has no producer process any more.
     let args = ["--count", "9", "--bits", "64", "--detach"];
     let detached = produce(dir, url, &args).wait();
     let run = detached.stdout.trim();
@@ -346,7 +346,7 @@ fn top_draws_the_pool_and_cancels_a_run_after_a_question() {
     wait_for("the run on the screen", || {
         top.output().0.contains(&run).then_some(())
     });
-    // A no, then a yes.
+    // Answer the question with no, then with yes.
     keys.write_all(b"cn").unwrap();
     keys.write_all(b"cy").unwrap();
     let ended = producer.wait();
@@ -355,7 +355,7 @@ fn top_draws_the_pool_and_cancels_a_run_after_a_question() {
     keys.write_all(b"q").unwrap();
     let left = top.wait();
     assert_eq!(left.code, Some(0), "{left:?}");
-    // The terminal is as it was.
+    // `top` leaves the alternate screen of the terminal.
     assert!(left.stdout.contains("\u{1b}[?1049l"), "{left:?}");
 
     let none = primepool(dir.path(), &broker.url, &["top"]);

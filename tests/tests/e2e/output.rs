@@ -1,4 +1,4 @@
-//! Output that is not read or cannot be written: closed pipes and full disks. No program panics, and a run goes on.
+//! Output to a closed pipe or to a full disk: no program panics, and a run goes on.
 
 use std::{
     fs::File,
@@ -10,14 +10,14 @@ use std::{
 use primepool_tests::{Binary, Broker, Consumer, Results, wait_for};
 use tempfile::tempdir;
 
-/// Where output goes.
+/// The target of an output stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum To {
-    /// To the test.
+    /// A pipe that the test reads.
     Test,
-    /// To a pipe whose reader is gone.
+    /// A pipe whose reader is gone.
     ClosedPipe,
-    /// To a full disk.
+    /// A full disk.
     FullDisk,
 }
 use To::{ClosedPipe, FullDisk, Test};
@@ -50,7 +50,7 @@ fn producer(dir: &Path, broker: &Broker, args: &[&str]) -> Command {
     command
 }
 
-/// Asserts an exit status, and for status 1 that the error says what is full.
+/// Checks the exit status, and with status 1 that the error names the full output.
 #[track_caller]
 fn assert_ended(done: &Output, code: i32, stderr: To) {
     let said = String::from_utf8_lossy(&done.stderr);
@@ -64,7 +64,8 @@ fn assert_ended(done: &Output, code: i32, stderr: To) {
     }
 }
 
-/// Every way in which one of the two outputs, or both, are gone; the exit status of a command that prints a result.
+/// Combinations of standard output and standard error with at least one unusable, and the exit
+/// status of a command that prints a result.
 const GONE: [(To, To, i32); 5] = [
     (ClosedPipe, Test, 0),
     (FullDisk, Test, 1),
@@ -81,7 +82,7 @@ fn a_run_ends_by_its_jobs() {
         &["--count", "20", "--bits", "64"],
         &["--count", "20", "--bits", "64", "--json"],
         &["factor", "91", "1000000016000000063"],
-        // Products that the producer makes first, which it says.
+        // The producer generates the semiprimes first, and reports this.
         &["factor", "--count", "2", "--bits", "64"],
     ];
     for args in commands {
@@ -107,7 +108,7 @@ fn a_run_ends_by_its_jobs() {
             }
         }
     }
-    // A run that is not whole has the same status without a reader.
+    // The exit status of an incomplete run is the same without a reader.
     let dir = tempdir().unwrap();
     let endless = [
         "--kind",
@@ -136,7 +137,7 @@ fn progress_lines_do_not_end_a_run() {
         .stderr(ClosedPipe.stdio());
     let mut running = running.spawn().unwrap();
     let run = Results::wait_for_run(dir.path());
-    // Past the first line, which comes after five seconds: they wait for a consumer.
+    // Beyond the first progress line, which comes after five seconds without a consumer.
     let started = std::time::Instant::now();
     wait_for("a progress line", || {
         assert_eq!(running.try_wait().unwrap(), None, "it goes on");

@@ -1,4 +1,5 @@
-//! The broker as infra/rabbitmq sets it up: what it has is what the programs declare, and each user can do its job and no more.
+//! The broker as infra/rabbitmq sets it up: its definitions match what the programs declare, and
+//! each user can do its job and no more.
 
 use std::{
     collections::BTreeSet,
@@ -23,14 +24,14 @@ use primepool_tests::{
 use serde_json::Value;
 use tempfile::tempdir;
 
-/// The broker of those tests here that leave it as they found it, one after the other.
+/// The broker of the tests in this file that leave it unchanged; they run one after the other.
 fn shared_pool() -> MutexGuard<'static, (Broker, String)> {
     static POOL: OnceLock<Mutex<(Broker, String)>> = OnceLock::new();
     let pool = POOL.get_or_init(|| Mutex::new(Broker::pool()));
     pool.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What rabbitmqctl lists, in an order of its own.
+/// The rows that rabbitmqctl lists, sorted.
 fn list(broker: &Broker, vhost: &str, what: &[&str]) -> Vec<Value> {
     let args = [what, &["-p", vhost, "--formatter", "json", "--quiet"]].concat();
     let mut rows: Vec<Value> = serde_json::from_str(&broker.ctl(&args)).unwrap();
@@ -41,7 +42,7 @@ fn list(broker: &Broker, vhost: &str, what: &[&str]) -> Vec<Value> {
 #[test]
 fn definitions_are_what_the_programs_declare() {
     let (broker, _) = Broker::pool();
-    // As a user who may declare everything in a virtual host of its own.
+    // The programs declare everything in the default virtual host, as a user who may do so.
     let dir = tempdir().unwrap();
     let url = format!("{}/%2f", broker.url.trim_end_matches("/primepool"));
     let _consumer = Consumer::at(dir.path(), &url, &[]);
@@ -82,7 +83,7 @@ fn policies_say_what_the_programs_say() {
     for kind in JobKind::ALL {
         assert_eq!(policy_of(&topology::jobs_queue(kind)), "primepool-jobs");
     }
-    // RabbitMQ 4 drops what was looked at and put back twenty times, unless told otherwise.
+    // By default, RabbitMQ 4 drops a message that was read and put back twenty times.
     assert_eq!(policy_of(topology::DEAD_QUEUE), "primepool-kept");
     assert_eq!(policy_of(topology::UNROUTED_QUEUE), "primepool-kept");
 
@@ -93,13 +94,13 @@ fn policies_say_what_the_programs_say() {
     let jobs = &jobs.unwrap()["definition"];
     assert_eq!(jobs["delivery-limit"], topology::DELIVERY_LIMIT);
     assert_eq!(jobs["dead-letter-routing-key"], topology::DEAD_QUEUE);
-    // As the queues' own arguments, which go before a policy.
+    // The policy agrees with the arguments of the queues, which take precedence.
     let arguments = &definitions["queues"][0]["arguments"];
     for (key, value) in jobs.as_object().unwrap() {
         let argument = &arguments[format!("x-{key}")];
         assert!(argument == value || key == "queue-leader-locator", "{key}");
     }
-    // Passwords are put in by those who make them.
+    // Each installation sets its own passwords.
     for user in definitions["users"].as_array().unwrap() {
         assert_eq!(user["password_hash"], "", "{user}");
     }
@@ -121,11 +122,11 @@ fn each_user_can_do_its_job() {
     let results = Results::read(dir.path());
     results.assert_primes(300, 256);
     assert!(!done.stderr.contains("metrics lack"), "{done:?}");
-    // Also what comes after: the queue of the results is deleted.
+    // The run's end is permitted too: the results queue is deleted.
     let queue = format!("{}.{}", topology::RESULTS_EXCHANGE, results.run());
     assert_eq!(broker.ready(&queue), None);
 
-    // And the first half of a run today, the other half tomorrow.
+    // A run may also be detached and resumed later.
     let dir = tempdir().unwrap();
     let args = ["--count", "50", "--bits", "256", "--detach"];
     let done = Process::start(Binary::Producer, dir.path(), &url, &args).wait();
@@ -160,7 +161,7 @@ fn wait_for_letters(broker: &Broker, letters: u32) {
     });
 }
 
-/// What an operator does, with one dead letter there that cannot be read and a consumer named n1.
+/// Does the work of an operator, with one unreadable dead letter and a consumer named n1.
 fn operate(broker: &Broker, management: &str) {
     let dir = tempdir().unwrap();
     let url = broker.pool_url("operator");
@@ -177,7 +178,7 @@ fn operate(broker: &Broker, management: &str) {
     assert_eq!(report["dead"]["reasons"][0]["letters"], 1, "{report}");
     assert!(report["queues"][0]["unacked"].is_u64(), "{report}");
 
-    // A unit that was buried by mistake goes back to the consumers.
+    // A unit that was dead-lettered by mistake goes back to the consumers.
     const UNIT: &[u8] = br#"{"version":1,"run":"9-over","unit":0,"first":0,"published_ns":0,"kind":"prime","bits":64,"count":1}"#;
     let properties = BasicProperties::default;
     broker.publish(topology::DEAD_EXCHANGE, "", UNIT, properties());
@@ -208,11 +209,11 @@ fn operate(broker: &Broker, management: &str) {
     assert!(ended.stderr.contains("was cancelled"), "{ended:?}");
 }
 
-/// As just after the broker was killed: it listens, and a queue is not up yet.
+/// As just after the broker was killed: it accepts connections, but a queue is not available yet.
 #[test]
 fn a_queue_that_is_not_up_yet_is_waited_for() {
     let ((broker, _), dir) = (Broker::pool(), tempdir().unwrap());
-    // The broker knows it, but not among those that are up.
+    // Hide the queue from the broker, as if it were not up.
     let name = topology::CONTROL_STREAM;
     broker.ctl(&[
         "eval",
@@ -222,7 +223,7 @@ fn a_queue_that_is_not_up_yet_is_waited_for() {
     ]);
     let (proxy, url) = Proxy::before(&broker.pool_url("consumer"));
     let consumer = Consumer::begin(dir.path(), &url, &[]);
-    // One that publishes, and three in vain to take units.
+    // One connection for publishing, and three failed attempts to take units.
     wait_for("further attempts", || {
         (proxy.connections() >= 4).then_some(())
     });
@@ -234,7 +235,7 @@ fn a_queue_that_is_not_up_yet_is_waited_for() {
     consumer.wait_until_connected();
 }
 
-/// Fails unless the broker refuses this with "you may not".
+/// Panics unless the broker refuses the action with ACCESS_REFUSED (403).
 fn assert_refused(url: &str, what: &str, act: impl AsyncFnOnce(&Channel) -> Result<(), Error>) {
     let done = with_channel(url, act);
     let error = done.expect_err(what);
@@ -242,7 +243,7 @@ fn assert_refused(url: &str, what: &str, act: impl AsyncFnOnce(&Channel) -> Resu
     assert!(refused, "{what}: {error:?}");
 }
 
-/// Fails unless this user may neither declare nor delete anything of the pool's, nor make anything of its own.
+/// Panics if this user may declare or delete anything of the pool, or make anything of its own.
 fn assert_declares_nothing(url: &str) {
     let table = FieldTable::default;
     assert_refused(url, "a queue", async |channel| {
@@ -318,7 +319,7 @@ fn nobody_can_do_more() {
     let pool = shared_pool();
     let (broker, management) = &*pool;
     let jobs = topology::jobs_queue(JobKind::Prime);
-    // The queue of a run's results.
+    // The results queue of a run.
     let run = "primepool.results.20261122-201530-9f3c01ab";
     with_channel(&broker.pool_url("producer"), async |channel| {
         let options = QueueDeclareOptions::default();
@@ -468,13 +469,13 @@ fn nobody_can_do_more() {
         for (method, path, body) in forbidden {
             let (status, answer) = ask(method, &path, body);
             let told = answer.to_string();
-            // RabbitMQ 3.10 answers 400 where AMQP would refuse.
+            // RabbitMQ 3.10 answers 400 where AMQP would refuse the access.
             let refused =
                 matches!(status, 401 | 403) || status == 400 && told.contains("access to");
             assert!(refused, "{user}: {method} {path}: {status} {told}");
         }
     }
-    // One who may look sees everything that matters.
+    // The monitoring user sees everything that matters.
     let url = broker.pool_url("monitoring");
     for path in [
         "/api/overview",
@@ -488,7 +489,7 @@ fn nobody_can_do_more() {
     broker.delete_queue(run);
 }
 
-/// Names as a run's queue has them, which producers may make.
+/// A queue name like that of a run, which producers may declare.
 const OWN: &str = "primepool.results.9-own";
 
 #[test]
@@ -507,7 +508,7 @@ fn a_name_that_may_be_made_leads_nowhere_else() {
         QueueDeclareOptions::default,
         ExchangeDeclareOptions::default,
     );
-    // What is allowed, as a control: else the rest might fail for another reason.
+    // A permitted declaration as a control; without it, the rest might fail for another reason.
     with_channel(&producer, async |channel| {
         let table = FieldTable::default;
         channel
@@ -523,7 +524,8 @@ fn a_name_that_may_be_made_leads_nowhere_else() {
             .unwrap();
     });
 
-    // Dead letters of a queue, and what an exchange cannot route, would be published with nobody's permissions.
+    // Dead letters of a queue and unroutable messages of an exchange are published without any
+    // permission check.
     for target in ["", topology::DEAD_EXCHANGE, "amq.fanout"] {
         assert_refused(
             &producer,
@@ -549,7 +551,7 @@ fn a_name_that_may_be_made_leads_nowhere_else() {
             );
         }
     }
-    // Copies of units, of dead letters, of answers that nobody waited for, of everything.
+    // Bindings that would copy units, dead letters, unrouted answers or all messages.
     for source in [
         topology::JOBS_EXCHANGE,
         topology::DEAD_EXCHANGE,
@@ -568,7 +570,7 @@ fn a_name_that_may_be_made_leads_nowhere_else() {
             });
         }
     }
-    // Ways into a queue of jobs past its exchange, and into another exchange.
+    // Bindings that would lead around the exchange of a job queue, or into another exchange.
     for (destination, source) in [
         (topology::JOBS_EXCHANGE, topology::RESULTS_EXCHANGE),
         (topology::DEAD_EXCHANGE, topology::RESULTS_EXCHANGE),
@@ -577,7 +579,8 @@ fn a_name_that_may_be_made_leads_nowhere_else() {
         (topology::NODES_EXCHANGE, "amq.topic"),
     ] {
         for user in [&producer, &consumer, &operator] {
-            // A producer may publish units and read answers, so it may turn the one into the other: no unit is valid as both.
+            // A producer may publish units and read answers, so it may bind one exchange to the
+            // other: no message is valid as both.
             if user == &producer && destination == topology::JOBS_EXCHANGE {
                 continue;
             }
@@ -679,7 +682,7 @@ fn the_management_api_opens_nothing_more() {
     for user in ["consumer", "producer", "operator", "monitoring"] {
         let url = broker.pool_url(user);
         for (method, path, body) in forbidden {
-            // The letters are the operator's.
+            // The operator may read dead letters.
             if user == "operator" && path == "/api/queues/primepool/primepool.dead/get" {
                 continue;
             }
@@ -690,7 +693,7 @@ fn the_management_api_opens_nothing_more() {
             assert!(refused, "{user}: {method} {path}: {status} {answer}");
         }
     }
-    // Nothing has become of all that.
+    // None of these requests had an effect.
     let (_, vhosts) = http(management, &broker.url, "GET", "/api/vhosts", "");
     let vhosts: Vec<Value> = serde_json::from_str(&vhosts).unwrap();
     assert_eq!(vhosts.len(), 2, "{vhosts:?}");
@@ -704,7 +707,7 @@ fn the_management_api_opens_nothing_more() {
     assert_eq!(policies.lines().count(), 2, "{policies}");
     assert_eq!(broker.ready(&jobs), Some(1));
 
-    // Answers are for producers, units for consumers, also here.
+    // With the management API, too, producers may read answers, and consumers may not.
     let path = format!("/api/queues/primepool/{OWN}/get");
     for (user, allowed) in [
         ("producer", true),
@@ -716,7 +719,7 @@ fn the_management_api_opens_nothing_more() {
         assert_eq!(status == 200, allowed, "{user}: {status} {answer}");
     }
 
-    // Whoever has a user's password can end the connections of that user, and of no other.
+    // With a user's password one can close the connections of that user, but of no other user.
     let dir = tempdir().unwrap();
     let url = broker.pool_url("consumer");
     let _consumer = Consumer::at(dir.path(), &url, &["--node", "n1"]);
@@ -751,12 +754,12 @@ fn the_management_api_opens_nothing_more() {
     broker.delete_queue(OWN);
 }
 
-/// One request to the management API as the user of this AMQP address: status and body.
+/// Sends one request to the management API as the user of this AMQP URL; returns status and body.
 fn http(server: &str, user: &str, method: &str, path: &str, body: &str) -> (u16, String) {
     let address = server.trim_start_matches("http://");
     let (login, _) = user["amqp://".len()..].split_once('@').unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
-    // HTTP 1.0: the body ends with the connection.
+    // HTTP 1.0, because the body then ends with the connection.
     write!(
         stream,
         "{method} {path} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Basic {}\r\nContent-Type: application/json\r\n\

@@ -1,4 +1,4 @@
-//! Results that prove themselves: certificates from the consumer to the file, and their checks.
+//! Results with certificates of primality: from the consumer to the file, and their checks.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use primepool_tests::{
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-/// What `primepool check --json` says of a file, and its exit status.
+/// Output of `primepool check --json` for a file, and its exit status.
 fn check(args: &[&str]) -> (Value, Option<i32>) {
     let output = Binary::Monitor
         .command()
@@ -25,8 +25,8 @@ fn check(args: &[&str]) -> (Value, Option<i32>) {
     (figures, output.status.code())
 }
 
-/// What the check in Python of docs/CERTIFICATES.md says of a file of results: nothing if all of it
-/// is proven.
+/// Output of the Python program in docs/CERTIFICATES.md for a file of results: empty if all results
+/// are proven.
 pub(crate) fn check_by_the_documentation(dir: &Path, results: &Path) -> String {
     let page = fs::read_to_string(workspace().join("docs/CERTIFICATES.md")).unwrap();
     let (_, code) = page.split_once("```python\n").unwrap();
@@ -39,7 +39,7 @@ pub(crate) fn check_by_the_documentation(dir: &Path, results: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A run, with one consumer: the file of its results.
+/// Does a run with one consumer; returns its results and the path of their file.
 pub(crate) fn run(dir: &Path, args: &[&str]) -> (Results, PathBuf) {
     let broker = Broker::vhost();
     let _consumer = Consumer::start(dir, &broker, "n1");
@@ -80,7 +80,7 @@ fn random_primes_come_with_their_proof() {
 #[test]
 fn factors_of_one_worker_and_of_the_pool_are_proven() {
     let dir = tempdir().unwrap();
-    // A product that the whole pool takes apart, small numbers side by side, and one alone.
+    // A product that the whole pool factors, small numbers in one unit, and a number of its own.
     let semiprime = "52656145834278593348979045851297189293257221599881187251524038361";
     let args = [
         "factor",
@@ -132,7 +132,7 @@ fn what_cannot_be_proven_is_called_probable() {
     let expected = json!({"proven": 1, "probable": 1, "incomplete": 0, "wrong": 0});
     assert_eq!(check(&[folder]), (expected.clone(), Some(0)));
     assert_eq!(check(&["--proven", folder]), (expected, Some(1)));
-    // Anybody's file, with a forged line.
+    // A file from elsewhere, with a forged line.
     let file = dir.path().join("others.jsonl");
     let text = fs::read_to_string(results.folder.join("results.jsonl")).unwrap();
     let forged = text

@@ -1,4 +1,4 @@
-//! Runs that go well.
+//! Runs without faults.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -50,14 +50,14 @@ fn a_hundred_primes_of_1024_bits() {
         rss > 1_000_000 && rss < 30_000_000,
         "resident memory of the consumer: {rss}"
     );
-    // A run of less than 0.2 s has none.
+    // A run shorter than 0.2 s has no such figure.
     assert!(
         node["pool_cpu_pct"]
             .as_f64()
             .is_none_or(|pct| (0.0..=100.0).contains(&pct))
     );
 
-    // The broker has nothing left of the run.
+    // Nothing of the run is left on the broker.
     assert_eq!(
         broker.ready(&format!("primepool.results.{}", results.run())),
         None
@@ -78,7 +78,7 @@ fn the_metrics_are_line_protocol() {
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
     let mut jobs_counted = 0;
     for line in text.lines() {
-        // No tag here has a space, a text among the fields may.
+        // The tags have no spaces here; a text among the fields may have some.
         let (series, rest) = line.split_once(' ').expect(line);
         let (fields, at) = rest.rsplit_once(' ').expect(line);
         at.parse::<u64>().expect(line);
@@ -130,7 +130,7 @@ fn the_management_api_adds_what_amqp_does_not_tell() {
         values.fold(-1.0, f64::max)
     };
     let running = start(dir.path(), &management);
-    // The broker renews its figures every five seconds; a rate comes with its second look at a queue.
+    // The broker updates its figures every five seconds; a rate needs two samples of a queue.
     wait_for("figures of the management API", || {
         let lines = points(dir.path())?;
         let is_there = |field| largest(&lines, field) > 0.0;
@@ -299,7 +299,7 @@ fn each_kind_goes_to_those_who_take_it() {
     assert!(results.rows.iter().all(|row| row["node"] == "safe"));
 }
 
-/// The lines of a log in JSON.
+/// Parses the JSON lines of a log.
 fn json(log: &str) -> Vec<Value> {
     let lines = log.lines().filter(|line| line.starts_with('{'));
     lines

@@ -1,5 +1,5 @@
-//! No password and no token is seen anywhere: everything that the programs and the scripts write, and every command line that they
-//! start, is searched for each of them, in all the forms in which it travels.
+//! No password and no token is revealed: everything that the programs and scripts write, and every
+//! command line that they start, is searched for each secret in all the forms in which it travels.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -18,19 +18,19 @@ use std::{
 use primepool_tests::{Binary, Broker, Influx, Process, Results, wait_for, workspace};
 use tempfile::tempdir;
 
-/// Everything at its loudest, also what is turned down unless somebody insists.
+/// The most verbose log filter, including what is silent by default.
 const LOUD: &str =
     "trace,lapin=trace,lapin::channels=trace,hyper=trace,reqwest=trace,influxdb2=trace";
 
-/// Texts that nobody may see, with what they are.
+/// Secret texts, each with a description.
 #[derive(Default)]
 struct Secrets(BTreeMap<String, String>);
 
 impl Secrets {
-    /// A password and the user that it belongs to.
+    /// Adds a user's password.
     fn login(&mut self, user: &str, password: &str) {
         self.word(&format!("password of {user}"), password);
-        // Basic authentication, and SASL's PLAIN.
+        // Basic authentication, and the mechanism PLAIN of SASL.
         self.base64(
             &format!("login of {user}"),
             format!("{user}:{password}").as_bytes(),
@@ -41,7 +41,7 @@ impl Secrets {
         );
     }
 
-    /// A secret by itself.
+    /// Adds a secret by itself.
     fn word(&mut self, what: &str, word: &str) {
         assert!(
             word.len() >= 8,
@@ -66,7 +66,8 @@ impl Secrets {
         self.base64(what, word.as_bytes());
     }
 
-    /// Base64, wherever in a longer text it stands: its digits depend on the place, all but those at its ends.
+    /// Adds the Base64 of a secret inside a longer text, which depends on its position, without the
+    /// digits shared with its neighbours.
     fn base64(&mut self, what: &str, bytes: &[u8]) {
         for shift in 0..3 {
             let padded = [&[0; 2][..shift], bytes].concat();
@@ -77,7 +78,7 @@ impl Secrets {
         }
     }
 
-    /// Those of a private broker: what its addresses hold, and the cookie.
+    /// Adds the secrets of a private broker: the passwords in its URLs, and the Erlang cookie.
     fn broker(&mut self, dir: &Path) -> Option<()> {
         for name in [
             "amqp-url",
@@ -96,7 +97,7 @@ impl Secrets {
         Some(())
     }
 
-    /// That of a private InfluxDB.
+    /// Adds the secrets of a private InfluxDB.
     fn influx(&mut self, dir: &Path) -> Option<()> {
         let token = fs::read_to_string(dir.join("influx-token")).ok()?;
         let (user, password) = token.trim().split_once(':')?;
@@ -104,7 +105,7 @@ impl Secrets {
         Some(())
     }
 
-    /// What of these stands in a text.
+    /// Descriptions of the secrets that a text contains.
     fn found(&self, text: &[u8]) -> Vec<&str> {
         let text = String::from_utf8_lossy(text);
         let found = self.0.iter().filter(|(secret, _)| text.contains(*secret));
@@ -127,13 +128,14 @@ impl Secrets {
         );
     }
 
-    /// Fails if a file below a folder holds one; but for files of these names, which nobody but their owner may read.
+    /// Panics if a file below a folder contains a secret. Files with the names `keepers` have to
+    /// contain one, and may be readable by their owner only.
     #[track_caller]
     fn assert_not_below(&self, dir: &Path, keepers: &[&str]) -> usize {
         let files = files(dir);
         for file in &files {
             let Ok(text) = fs::read(file) else {
-                continue; // of a server that still works
+                continue; // deleted by a running server
             };
             if keepers.iter().any(|name| file.ends_with(name)) {
                 let mode = fs::metadata(file).unwrap().permissions().mode();
@@ -163,7 +165,7 @@ fn percent(text: &str) -> String {
     encoded
 }
 
-/// Of whole groups of three bytes.
+/// Encodes whole groups of three bytes in Base64.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let groups = bytes.chunks_exact(3);
@@ -189,7 +191,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Looks at all command lines of this machine, over and over, and keeps each that is new.
+/// Polls the command lines of all processes, and collects them.
 struct Watch {
     stop: Arc<AtomicBool>,
     seen: JoinHandle<HashSet<Vec<u8>>>,
@@ -218,7 +220,7 @@ impl Watch {
         Self { stop, seen }
     }
 
-    /// Fails if one of the secrets was seen, or if one of the `expected` texts was not.
+    /// Panics if one of the secrets was seen, or if one of the `expected` texts was not.
     fn end(self, secrets: &Secrets, expected: &[&str]) {
         self.stop.store(true, Ordering::Relaxed);
         let seen = self.seen.join().unwrap();
@@ -257,7 +259,7 @@ fn the_search_finds_what_it_looks_for() {
 fn the_programs_keep_them_to_themselves() {
     let ((broker, management), influx, dir) =
         (Broker::pool(), Influx::private(), tempdir().unwrap());
-    // What needs encoding shows where somebody else encodes it again.
+    // Characters that need encoding reveal a place where the password is encoded once more.
     let (user, password) = ("leaky", "s3cr3t/pa+ss%&'x=y");
     let file = dir.path().join("make-user");
     let expression = format!(
@@ -310,7 +312,7 @@ fn the_programs_keep_them_to_themselves() {
     Results::read(dir.path()).assert_primes(2000, 512);
     assert!(fs::read_to_string(dir.path().join("health")).is_ok());
 
-    // While InfluxDB is away metrics wait on disk, and the log says so.
+    // While InfluxDB is down, metrics wait on disk, and the log reports it.
     influx.kill();
     let done = start(Binary::Producer, &url, &["--count", "50", "--bits", "512"]).wait();
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -325,9 +327,10 @@ fn the_programs_keep_them_to_themselves() {
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(dir.path().join("x/records.jsonl").exists());
 
-    watch.end(&secrets, &["--health-file", "--runs-dir"]); // what comes has some on purpose
+    // Stop here: the command lines that follow contain secrets on purpose.
+    watch.end(&secrets, &["--health-file", "--runs-dir"]);
 
-    // Errors, of each kind.
+    // Every kind of error.
     let encoded = percent(password);
     let login = format!("{user}:{encoded}");
     let wrong_password = url.replace(&encoded, "wr0ng-s3cr3t");
@@ -350,7 +353,7 @@ fn the_programs_keep_them_to_themselves() {
         ("--amqp-url", format!("{login}@{host}")),
         ("--influx-token", influx.token.clone()),
     ] {
-        // On a command line: whoever does that is told, and it is not repeated.
+        // A secret on the command line is refused, and the error does not repeat it.
         let done = Binary::Producer.command().args([flag, &value]).output();
         let done = done.unwrap();
         assert!(!done.status.success(), "{flag}: {done:?}");
@@ -372,7 +375,7 @@ fn the_programs_keep_them_to_themselves() {
     assert!(searched > 40, "{searched}");
 }
 
-/// Files of a private broker that hold a secret, and have to.
+/// Files of a private broker that have to contain a secret.
 const BROKER_KEEPS: [&str; 7] = [
     "settings.json",
     "amqp-url",
@@ -388,7 +391,7 @@ fn the_scripts_keep_them_to_themselves() {
     let dir = tempdir().unwrap();
     let (mut secrets, watch) = (Secrets::default(), Watch::start());
 
-    // What `make run` starts, on broker and InfluxDB of its own.
+    // The processes that `make run` starts, with a broker and an InfluxDB of its own.
     let test = std::env::current_exe().unwrap();
     let binaries = test.parent().unwrap().parent().unwrap();
     let output = |name| fs::File::create(dir.path().join(name)).unwrap();
@@ -414,10 +417,10 @@ fn the_scripts_keep_them_to_themselves() {
     let mode = fs::metadata(&work).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700, "nobody else gets in");
     assert_eq!(running.wait().unwrap().code(), Some(0));
-    // The kept database keeps its token.
+    // The kept database needs its token.
     secrets.assert_not_below(dir.path(), &["influxdb/influx-token"]);
 
-    // What the tests and the documentation use.
+    // The private servers that tests and documentation use.
     let mut broker = Broker::private();
     broker.url = broker.url.replace("/%2f", "/primepool");
     secrets.broker(broker.dir()).unwrap();
@@ -432,7 +435,7 @@ fn the_scripts_keep_them_to_themselves() {
     secrets.assert_not_below(&influx.dir, &["influx-token"]);
     secrets.assert_not_below(broker.dir(), &BROKER_KEEPS);
 
-    // Hashes of passwords are something to guess at.
+    // Hashes of passwords must not be revealed either, because they allow guessing.
     let passwords = "consumer 0123456789\nproducer 9876543210\noperator 1357924680\nmonitoring 0246813579\nboss 9753186420\n";
     let file = dir.path().join("passwords");
     fs::write(&file, passwords).unwrap();

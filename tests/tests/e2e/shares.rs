@@ -1,4 +1,4 @@
-//! Runs that share the pool, and what each member knows of the others.
+//! Runs that share the pool, and the knowledge of its members about each other.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ fn produce(dir: &Path, url: &str, args: &[&str]) -> Process {
     Process::start(Binary::Producer, dir, url, args)
 }
 
-/// Work for minutes, in units of a twentieth of a second and more.
+/// Arguments of a run that takes minutes, in units of at least a twentieth of a second.
 const LARGE: [&str; 4] = ["--count", "200000", "--bits", "512"];
 
 #[test]
@@ -30,14 +30,14 @@ fn a_small_run_is_served_beside_a_large_one() {
     assert_eq!(producer.ended(), None);
     let before = Results::count(large.path());
     assert!(before < 150_000, "it waited for {before} of the others");
-    // The broker never held more than the workers needed.
+    // The job queue never held more than the workers needed.
     let jobs = "primepool.jobs.prime";
     assert!(broker.ready(jobs).unwrap() < 50);
     producer.signal("INT");
     let left = producer.wait();
     assert_eq!(left.code, Some(130), "{left:?}");
     let run = Results::read(large.path()).run().to_owned();
-    // Nothing of it is lost: what was outstanding is done once.
+    // Nothing is lost: the outstanding units are done once.
     let resumed = produce(
         large.path(),
         &broker.url,
@@ -70,7 +70,7 @@ fn a_larger_share_gets_more() {
         let count = |dir| Results::count(dir);
         (count(a.path()) > 20_000 && count(b.path()) > 3000).then_some(())
     });
-    // From here on, each has its share; before, each began as if it were alone.
+    // From here on each run has its share; at its start, each behaved as if it were alone.
     let count = || (Results::count(a.path()), Results::count(b.path()));
     let before = count();
     let (more, less) = wait_for("more of the one with the larger share", || {
@@ -80,14 +80,15 @@ fn a_larger_share_gets_more() {
     for producer in [&heavy, &light] {
         producer.signal("INT");
     }
-    // A window has whole units and at least one, so that weights are rough where workers are few.
+    // A window is a whole number of units and at least one, so with few workers the weights are
+    // approximate.
     assert!(more as f64 > 1.5 * less as f64, "{more} and {less}");
     for producer in [heavy, light] {
         assert_eq!(producer.wait().code, Some(130));
     }
 }
 
-/// The announcements that are on the broker now.
+/// The presence messages that are on the broker now.
 fn announcements(broker: &Broker) -> Vec<Presence> {
     let bodies = broker.read_stream(topology::NODES_STREAM);
     bodies
@@ -154,7 +155,7 @@ fn members_announce_themselves_and_say_goodbye() {
         .filter(|(run, _)| run.what == "factorisation")
         .collect();
     assert!(numbers.iter().all(|(run, _)| run.by.is_none()));
-    // The integers that a run asks for are not told.
+    // Presence messages do not contain the integers of a run.
     for body in broker.read_stream(topology::NODES_STREAM) {
         let text = String::from_utf8(body).unwrap();
         let hex = format!("{:x}", secret.parse::<rug::Integer>().unwrap());
@@ -166,7 +167,7 @@ fn members_announce_themselves_and_say_goodbye() {
 fn units_follow_the_pace_of_the_workers_and_a_crash_changes_no_job() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
-    // They look like work for minutes, and are none.
+    // By their size these numbers look like minutes of work, but they are easy to factor.
     let count = 20_000;
     let numbers: String = (1..=count)
         .map(|n| format!("{}\n", rug::Integer::from(n) << 110))

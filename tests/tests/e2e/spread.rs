@@ -1,4 +1,4 @@
-//! Factoring: integers at which the whole pool works.
+//! Factoring: integers that are factored by the whole pool.
 
 use std::{fs, path::Path, thread, time::Duration};
 
@@ -9,7 +9,7 @@ use primepool_tests::{
 use serde_json::Value;
 use tempfile::tempdir;
 
-/// A product of two primes of 114 bits.
+/// Arguments for a product of two primes of 114 bits each.
 const SEMIPRIME: [&str; 7] = ["factor", "--count", "1", "--bits", "228", "--seed", "3"];
 
 const QUEUE: &str = "primepool.jobs.factor";
@@ -18,24 +18,24 @@ fn produce(dir: &Path, broker: &Broker, args: &[&str]) -> Process {
     Process::start(Binary::Producer, dir, &broker.url, args)
 }
 
-/// Lines of the first job's checkpoint.
+/// Reads the lines of the first job's checkpoint.
 fn checkpoint(dir: &Path) -> Vec<Value> {
     let file = Results::folder(dir).map(|folder| folder.join("factor-0.jsonl"));
     let text = file.and_then(|file| fs::read_to_string(file).ok());
     let text = text.unwrap_or_default();
-    // The last line may not be whole yet.
+    // The last line may still be incomplete.
     let lines = text.split_inclusive('\n');
     lines
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect()
 }
 
-/// How often a kind of line is among them.
+/// Number of checkpoint lines of this kind.
 fn count(lines: &[Value], kind: &str) -> usize {
     lines.iter().filter(|line| line.get(kind).is_some()).count()
 }
 
-/// The first family that was not handed out yet.
+/// Number of families assigned so far (exclusive upper bound).
 fn issued(lines: &[Value]) -> u64 {
     let upto = lines
         .iter()
@@ -55,7 +55,7 @@ fn stage(results: &Results, name: &str, figure: &str) -> u64 {
     stage.map_or(0, |stage| stage[figure].as_u64().unwrap())
 }
 
-/// The integer is factored, and nothing is left over.
+/// Checks that the integer is factored and that nothing is left over; returns the results.
 fn assert_done(dir: &Path, broker: &Broker, done: &Finished) -> Results {
     assert_eq!(done.code, Some(0), "{done:?}");
     let results = Results::read(dir);
@@ -89,7 +89,7 @@ fn two_nodes_sieve_for_one_number() {
 fn a_number_of_unknown_shape_gets_curves_first() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumers = ["n1", "n2"].map(|node| Consumer::start(dir.path(), &broker, node));
-    // Primes above 10^17, 10^22 and 10^24; squared, the first would be a perfect power of its own.
+    // Three different primes above 10^17, 10^22 and 10^24, so that no power of a prime divides n.
     let [p, q, r] = [17, 22, 24].map(|digits| {
         let power = rug::Integer::from(rug::Integer::u_pow_u(10, digits));
         power.next_prime()
@@ -98,20 +98,22 @@ fn a_number_of_unknown_shape_gets_curves_first() {
     let done = produce(dir.path(), &broker, &["factor", &n]).wait_long();
     let results = assert_done(dir.path(), &broker, &done);
     assert_eq!(results.rows[0]["factors"].as_array().unwrap().len(), 3);
-    // More than the one worker has tried that had it first.
+    // More curves than the first worker tried alone.
     assert!(stage(&results, "ecm", "count") > 20, "{}", results.rows[0]);
 }
 
-/// A small sample of what `long/spread.rs` does: large enough that there is time for all of this.
+/// A small sample of `long/spread.rs`, large enough to leave time for every kill.
 #[test]
 fn whoever_is_killed_the_relations_stay() {
     kill_in_the_middle(236);
 }
 
-/// Units that two nodes of two workers have at most: each worker has one at work and the next.
+/// Largest number of units in flight: each of two nodes has two workers with a unit in progress and
+/// the next one.
 const IN_FLIGHT: usize = 8;
 
-/// `kill -9` of a consumer, then of the producer, while two nodes sieve for a product of two primes with so many bits.
+/// Kills a consumer, then the producer, with SIGKILL, while two nodes sieve for a semiprime of
+/// `bits` bits.
 pub(crate) fn kill_in_the_middle(bits: u32) {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let victim = Consumer::start(dir.path(), &broker, "victim");
@@ -136,17 +138,17 @@ pub(crate) fn kill_in_the_middle(bits: u32) {
     let mut after = before.clone();
     while resumed.ended().is_none() {
         let lines = checkpoint(dir.path());
-        // It is removed at the end.
+        // The checkpoint is removed at the end.
         if lines.len() > after.len() {
             after = lines;
         }
-        // It is long, and reading it takes time from those who sieve.
+        // Reading the long checkpoint takes CPU time from the sieving workers.
         thread::sleep(Duration::from_millis(500));
     }
     let done = resumed.wait_long();
     assert_done(dir.path(), &broker, &done);
 
-    // It goes on where it was, with what it had.
+    // The resumed run continues from its checkpoint.
     assert_eq!(after[..before.len()], before[..]);
     assert!(after.len() > before.len());
     let later = &after[before.len()..];
@@ -156,7 +158,8 @@ pub(crate) fn kill_in_the_middle(bits: u32) {
         .iter()
         .find_map(|line| line["issued"]["upto"].as_u64());
     assert!(next.unwrap() > issued(&before), "{next:?}");
-    // Each unit counts once. Of those without an answer, some were in flight when the producer was killed, the others at the end.
+    // Each unit counts once. Unanswered units were in flight when the producer was killed, or at
+    // the end.
     let mut units: Vec<u64> = after
         .iter()
         .filter_map(|line| line["relations"]["unit"].as_u64())
@@ -185,17 +188,18 @@ fn a_liar_neither_stalls_nor_spoils_it() {
         let properties = BasicProperties::default();
         broker.publish("primepool.results", &run, body.as_bytes(), properties);
     };
-    // That the number itself is left, but as a prime; and that nothing is left of it.
+    // The forged answers are for units of the sieve, so it must have begun.
     let _honest = Consumer::start(dir.path(), &broker, "honest");
     wait_for("the sieve", || {
         (count(&checkpoint(dir.path()), "begun") == 1).then_some(())
     });
     let sieve = 1 << 32;
-    // Relations that do not hold (a byte for their form, then zeros, compressed), no relations, and a divisor that is none.
+    // Three wrong answers: invalid relations (a byte for the form, then compressed zeros), a value
+    // that is no divisor, and empty relations.
     answer(sieve, r#""values":[null],"relations":"A3icY2AgDAAAJAAB""#);
     answer(sieve + 1, r#""values":["3"]"#);
     answer(sieve + 2, r#""values":[null],"relations":"""#);
-    // A unit that was never there, a group that was never there, a job that was never there.
+    // Answers to a unit and to a group that do not exist.
     answer(sieve + 1_000_000, r#""values":["3"]"#);
     answer(99 * sieve, r#""values":["3"]"#);
     let done = producer.wait_long();

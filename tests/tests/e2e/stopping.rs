@@ -1,4 +1,5 @@
-//! Work that is not wanted any more, takes too long, or longer than the broker likes.
+//! Work that is cancelled, that exceeds a deadline, or that takes longer than the broker's
+//! acknowledgement timeout.
 
 use std::{
     path::Path,
@@ -8,7 +9,7 @@ use std::{
 use primepool_tests::{Binary, Broker, Consumer, Finished, Process, Results, wait_for};
 use tempfile::tempdir;
 
-/// Days of work for each job.
+/// Arguments of jobs that take days each.
 const ENDLESS: [&str; 6] = ["--kind", "safe-prime", "--bits", "8192", "--unit-size", "1"];
 
 fn produce(dir: &Path, broker: &Broker, args: &[&str]) -> Process {
@@ -21,7 +22,7 @@ fn cancel(dir: &Path, broker: &Broker, run: &str) -> Finished {
     done
 }
 
-/// The pool does other work.
+/// Checks that the pool is free for other work.
 fn assert_free(broker: &Broker) {
     let dir = tempdir().unwrap();
     let args = ["--kind", "safe-prime", "--count", "4", "--bits", "32"];
@@ -39,7 +40,7 @@ fn a_cancelled_run_ends_within_seconds_everywhere() {
         consumer.0.wait_until_busy();
     }
     let run = Results::wait_for_run(dir.path());
-    // From a machine that has not the run's folder.
+    // From a machine without the run's folder.
     let elsewhere = tempdir().unwrap();
     let asked = Instant::now();
     let told = cancel(elsewhere.path(), &broker, &run);
@@ -52,7 +53,7 @@ fn a_cancelled_run_ends_within_seconds_everywhere() {
         (broker.ready("primepool.jobs.safe-prime")? == 0).then_some(())
     });
     assert_free(&broker);
-    // Seconds; the bound leaves room for a loaded machine.
+    // This takes seconds; the bound leaves room for a loaded machine.
     assert!(asked.elapsed() < Duration::from_secs(20), "{asked:?}");
     assert_eq!(broker.ready(&format!("primepool.results.{run}")), None);
     assert_eq!(broker.ready("primepool.dead"), Some(0));
@@ -139,7 +140,8 @@ fn a_job_that_outlasts_its_deadline_has_failed() {
     let results = Results::read(dir.path());
     assert_eq!(results.summary["jobs_failed"], 3, "{}", results.summary);
     for row in &results.rows {
-        // Less of it is computing where the worker's thread had to wait for a core.
+        // The computing time may be less than the deadline if the worker's thread had to wait for a
+        // core.
         let [took, computed] = ["latency_ms", "compute_ms"].map(|ms| row[ms].as_f64().unwrap());
         assert!(took >= 600.0 && computed > 0.0, "{row}");
     }
@@ -150,7 +152,8 @@ fn a_job_that_outlasts_its_deadline_has_failed() {
 fn a_deadline_leaves_what_was_found_before_it() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
     let _consumer = Consumer::start(dir.path(), &broker, "n1");
-    // The first is found at once, the second takes minutes: they share what they have.
+    // The first number is found at once, the second takes minutes; both are in one unit with one
+    // deadline.
     let large = format!("0x{}", "f".repeat(16_000));
     let args = [
         "--kind",
@@ -180,7 +183,8 @@ fn a_deadline_leaves_what_was_found_before_it() {
 #[test]
 fn a_unit_that_outlasts_the_brokers_patience_counts_once() {
     let (broker, dir) = (Broker::private(), tempdir().unwrap());
-    // A second and a half to acknowledge, looked at twice a second; both for channels that come from now on.
+    // The broker allows 1.5 s for an acknowledgement and checks twice a second; both settings apply
+    // to new channels.
     for (name, ms) in [("consumer_timeout", 1500), ("channel_tick_interval", 500)] {
         broker.ctl(&[
             "eval",
@@ -189,7 +193,7 @@ fn a_unit_that_outlasts_the_brokers_patience_counts_once() {
     }
     let one = |node| Consumer::with(dir.path(), &broker, &["--node", node, "--concurrency", "1"]);
     let consumers = [one("n1"), one("n2")];
-    // Eight seconds of work, whatever the processor.
+    // Eight seconds of work on any processor.
     let args = [&ENDLESS[..], &["--count", "1", "--deadline", "8s"]].concat();
     let done = produce(dir.path(), &broker, &args).wait();
     assert_eq!(done.code, Some(1), "{done:?}");
@@ -205,7 +209,7 @@ fn a_unit_that_outlasts_the_brokers_patience_counts_once() {
         log.contains("consumer_timeout"),
         "it says what to do about it: {log}"
     );
-    // Whoever else had begun it gives an answer that nobody waits for.
+    // Another consumer may have begun the unit; its answer comes after the end of the run.
     wait_for("an empty queue", || {
         (broker.ready("primepool.jobs.safe-prime")? == 0).then_some(())
     });

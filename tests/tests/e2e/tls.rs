@@ -1,4 +1,4 @@
-//! TLS: who is at the other end is known before anything is said, on both sides.
+//! TLS: both sides authenticate the peer before they send anything.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
@@ -13,12 +13,12 @@ use primepool_common::broker::{BrokerArgs, Endpoint, QueueFigures};
 use primepool_tests::{Authority, Binary, Broker, Consumer, Finished, Process, Results, wait_for};
 use tempfile::{TempDir, tempdir};
 
-/// A file as an argument.
+/// A path as a command-line argument.
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A broker with TLS, and what its clients have.
+/// A broker with TLS, and the certificates of its clients.
 struct Pool {
     folder: TempDir,
     broker: Broker,
@@ -43,7 +43,7 @@ impl Pool {
             folder,
             broker,
             port,
-            // The certificate is for the name.
+            // The certificate names the host `localhost`.
             management: management.replace("127.0.0.1", "localhost"),
             authority,
         }
@@ -53,14 +53,14 @@ impl Pool {
         self.folder.path().join(name)
     }
 
-    /// The pool's address for a user, at the port for TLS.
+    /// AMQP URL of the pool for a user, with the TLS port.
     fn url(&self, user: &str) -> String {
         let plain = self.broker.pool_url(user);
         let (login, _) = plain["amqp://".len()..].split_once('@').unwrap();
         format!("amqps://{login}@localhost:{}/primepool", self.port)
     }
 
-    /// What a client trusts, and what it shows.
+    /// Options with the CA that a client trusts, and with its own certificate if any.
     fn flags(&self, client: Option<&str>) -> Vec<String> {
         let mut flags = vec!["--tls-ca".to_owned(), text(&self.file("ca.pem")).to_owned()];
         if let Some(name) = client {
@@ -72,12 +72,13 @@ impl Pool {
         flags
     }
 
-    /// Makes the broker forget the certificates that it has read.
+    /// Makes the broker read its certificates again.
     fn read_again(&self) {
         self.broker.ctl(&["eval", "ssl:clear_pem_cache()."]);
     }
 
-    /// Three primes by a consumer and a producer that reach the broker in this way; what they logged.
+    /// Finds three primes with a consumer and a producer that connect in this way; returns their
+    /// logs.
     fn run(&self, consumer: (&str, Vec<String>), producer: (&str, Vec<String>)) -> String {
         let dir = tempdir().unwrap();
         let arguments = |own: &[&'static str], flags: &[String]| -> Vec<String> {
@@ -96,7 +97,7 @@ impl Pool {
         done.stderr + &ended.stderr
     }
 
-    /// What the management API says of a queue to a user of the pool.
+    /// Asks the management API for the figures of a queue, as a user of the pool.
     fn ask_management(&self, flags: &[String]) -> Result<QueueFigures, String> {
         let value = |flag: &str| {
             let at = flags.iter().position(|one| one == flag)?;
@@ -121,7 +122,7 @@ impl Pool {
     }
 }
 
-/// Both programs have to end with status 3 and an error with these texts, and to begin nothing.
+/// Checks that both programs end with status 3 and an error with these texts, and begin nothing.
 fn assert_refused(url: &str, flags: &[String], texts: &[&str]) {
     for binary in [Binary::Producer, Binary::Consumer] {
         let dir = tempdir().unwrap();
@@ -145,18 +146,18 @@ fn the_broker_has_to_be_the_one_that_is_meant() {
     assert!(pool.ask_management(&trusted).is_ok());
 
     let hint = "--tls-ca";
-    // The system does not know the authority.
+    // The system does not trust the pool's authority.
     assert_refused(&url, &[], &["no TLS session", "UnknownIssuer", hint]);
     let stranger = Authority::new("pool").write(pool.file("stranger.pem"));
     let stranger = ["--tls-ca", text(&stranger)].map(str::to_owned);
     assert_refused(&url, &stranger, &["no TLS session", hint]);
     let error = pool.ask_management(&stranger).unwrap_err();
     assert!(error.contains("certificate"), "{error}");
-    // The certificate is for localhost.
+    // The certificate is valid for localhost only.
     let by_number = url.replace("localhost", "127.0.0.1");
     assert_refused(&by_number, &trusted, &["not valid for", "127.0.0.1", hint]);
 
-    // The other protocol at each port.
+    // The wrong protocol at each port.
     let plain = pool.broker.pool_url("producer");
     let secure = plain
         .replace("amqp://", "amqps://")
@@ -169,7 +170,7 @@ fn the_broker_has_to_be_the_one_that_is_meant() {
     let insecure = url.replace("amqps://", "amqp://");
     assert_refused(&insecure, &[], &["amqps://"]);
 
-    // It expires, and is renewed as docs/OPERATIONS.md says.
+    // The certificate expires, and is renewed as docs/OPERATIONS.md says.
     let folder = pool.folder.path();
     pool.authority
         .write_server_until(folder, &["localhost"], 2020);
@@ -199,7 +200,8 @@ fn clients_have_to_show_a_certificate() {
     );
     assert!(pool.ask_management(&own("producer")).is_ok());
 
-    // None, and one of an authority of the same name. The broker's reason may be overtaken by its closing of the connection.
+    // No certificate, and one from another authority of the same name. The broker may close the
+    // connection before its reason arrives.
     let texts = ["--tls-cert"];
     assert_refused(&producer, &pool.flags(None), &texts);
     assert!(pool.ask_management(&pool.flags(None)).is_err());
@@ -207,7 +209,7 @@ fn clients_have_to_show_a_certificate() {
     assert_refused(&producer, &own("stranger"), &texts);
     assert!(pool.ask_management(&own("stranger")).is_err());
 
-    // A certificate for a password: the broker takes the user from it.
+    // A certificate in place of a password: the broker takes the user's name from it.
     let external = format!(
         "amqps://localhost:{}/primepool?auth_mechanism=external",
         pool.port
@@ -245,7 +247,7 @@ fn files_that_hold_something_else_are_named() {
         assert_eq!(done.code, Some(2), "{args:?}: {done:?}");
         assert!(done.stderr.contains(text), "{text:?}: {done:?}");
     }
-    // A flag that would do nothing is no protection.
+    // An option without effect would only seem to protect.
     let args = ["--tls-ca", text(&ca)];
     let url = "amqp://127.0.0.1:1/%2f";
     let done = Process::start(Binary::Consumer, dir.path(), url, &args).wait();
@@ -253,16 +255,17 @@ fn files_that_hold_something_else_are_named() {
     assert!(done.stderr.contains("amqps://"), "{done:?}");
 }
 
-/// What a server answers to a client that speaks this version (3.2 is TLS 1.1) and no other: the type of the first record
-/// (21 an alert, 22 the handshake) and its contents.
+/// Sends a ClientHello for this version only (minor version 2 is TLS 1.1) and returns the server's
+/// first record: its type (21 is an alert, 22 a handshake message) and its contents.
 fn hello(port: u16, minor: u8) -> (u8, Vec<u8>) {
     let mut body = vec![3, minor];
     body.extend([7; 32]); // random
     body.push(0); // no session
-    body.extend([0, 4, 0xc0, 0x2b, 0xc0, 0x09]); // ECDHE-ECDSA with AES-128, GCM and CBC: the one for 1.2, the other for both
+    // ECDHE-ECDSA with AES-128: GCM for TLS 1.2, CBC also for older versions.
+    body.extend([0, 4, 0xc0, 0x2b, 0xc0, 0x09]);
     body.extend([1, 0]); // no compression
     let mut extensions = vec![0, 10, 0, 4, 0, 2, 0, 23]; // curve P-256
-    extensions.extend([0, 11, 0, 2, 1, 0]); // points written out
+    extensions.extend([0, 11, 0, 2, 1, 0]); // uncompressed points
     extensions.extend([0, 13, 0, 6, 0, 4, 4, 3, 2, 3]); // ECDSA with SHA-256, SHA-1
     body.extend((extensions.len() as u16).to_be_bytes());
     body.extend(extensions);
@@ -273,7 +276,7 @@ fn hello(port: u16, minor: u8) -> (u8, Vec<u8>) {
     record.extend((message.len() as u16).to_be_bytes());
     record.extend(message);
 
-    // The management API listens a little later than the broker.
+    // The management API starts to listen a little later than the broker.
     let mut stream = wait_for("a listener", || {
         TcpStream::connect(("127.0.0.1", port)).ok()
     });

@@ -1,4 +1,4 @@
-//! Experiments that measure shares of a processor.
+//! Experiments that limit the CPU share of a node.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use tempfile::tempdir;
 
 use crate::experiment::{records, somebody_lives, start};
 
-/// Whether this system lets us make a control group with a quota.
+/// Whether this system allows a control group with a CPU quota.
 fn may_share() -> bool {
     let name = format!("primepool-test-{}", std::process::id());
     ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"].iter().any(|root| {

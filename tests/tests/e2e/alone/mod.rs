@@ -1,3 +1,3 @@
-//! What other work on the machine would disturb: it measures time, or shares of a processor.
+//! Tests that other work on the machine would disturb: they measure time or CPU shares.
 
 mod experiment;

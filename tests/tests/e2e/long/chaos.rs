@@ -1,4 +1,4 @@
-//! Everything at once, for a moment: what `make chaos` does at length.
+//! All faults in one short run; `make chaos` does this at length.
 
 use primepool_tests::chaos::Fault;
 

@@ -1,4 +1,4 @@
-//! Comparisons with other pools: real ones, which the set-up installs.
+//! Comparisons with real other pools, which the set-up installs.
 
 use std::{fs, path::PathBuf};
 
@@ -8,7 +8,7 @@ use tempfile::{TempDir, tempdir};
 
 use crate::compare::{comparison, start, table};
 
-/// Processes whose files are in this folder: number and command line.
+/// Processes whose files are in this folder: path in `/proc` and command line.
 fn processes(files: &TempDir) -> Vec<(PathBuf, String)> {
     let text = files.path().to_str().unwrap();
     let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -27,7 +27,7 @@ fn alive(files: &TempDir) -> Vec<String> {
     processes.map(|(_, line)| line).collect()
 }
 
-/// Addresses in hexadecimal on which these processes listen, as `/proc/net` has them.
+/// Addresses in hexadecimal, as in `/proc/net`, on which these processes listen.
 fn listens_on(files: &TempDir) -> Vec<String> {
     let tables =
         ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap());
@@ -122,7 +122,7 @@ fn an_interrupted_comparison_leaves_nothing() {
             .any(|line| line.contains("raylet"))
             .then_some(())
     });
-    // Nobody but this machine reaches them.
+    // They listen on loopback only.
     let addresses = wait_for("its servers", || {
         let addresses = listens_on(&files);
         (addresses.len() >= 3).then_some(addresses)

@@ -14,23 +14,23 @@ use primepool_tests::{Binary, DockerEngine, Process, Results, wait_for, workspac
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-/// The pool in a folder of its own, on an engine of its own.
+/// The pool in a folder of its own, on a private engine.
 struct Pool {
     engine: DockerEngine,
-    /// A copy of what the image and the compose file need of this repository.
+    /// A copy of the parts of this repository that the image and the compose file need.
     folder: TempDir,
-    /// The image is made of the programs under test, in place of the sources.
+    /// Whether the image is made from the programs under test instead of the sources.
     has_programs: bool,
     began: Instant,
 }
 
-/// Authorities that this machine trusts.
+/// The certificate authorities that this machine trusts.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Name of the image with the programs under test.
 const PROGRAMS: &str = "primepool-programs";
 
-/// Makes an image of the programs under test, as infra/Dockerfile takes them.
+/// Makes an image with the programs under test, in the form that infra/Dockerfile expects.
 fn import_programs(engine: &DockerEngine) {
     let folder = tempdir().unwrap();
     for name in ["bin", "certs"] {
@@ -50,7 +50,7 @@ fn import_programs(engine: &DockerEngine) {
     engine.import(folder.path(), PROGRAMS);
 }
 
-/// The repository as a clone has it.
+/// Copies the repository without local files, as in a fresh clone.
 fn copy_of_the_sources() -> TempDir {
     let folder = tempdir().unwrap();
     let script = "tar --exclude=./.git --exclude=./.env --exclude=./runs --exclude=target \
@@ -81,7 +81,7 @@ impl Pool {
     fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = self.engine.command(Path::new(program));
         command.args(args).current_dir(self.folder.path());
-        // Where a proxy stands between this machine and the world.
+        // A proxy between this machine and the internet may have an authority of its own.
         if Path::new(AUTHORITIES).exists() {
             command.env("PRIMEPOOL_BUILD_CA", AUTHORITIES);
         }
@@ -108,7 +108,7 @@ impl Pool {
         out
     }
 
-    /// Ids of the containers of a service, also of those that do not run.
+    /// Ids of the containers of a service, including those that do not run.
     fn containers(&self, service: &str) -> Vec<String> {
         let ids = self.compose(&["ps", "--all", "--quiet", "--no-trunc", service]);
         ids.lines().map(str::to_owned).collect()
@@ -160,7 +160,7 @@ impl Pool {
         }
     }
 
-    /// Starts another run, which takes some seconds, and waits until a part of it is done.
+    /// Starts a run that takes some seconds, and waits until a part of it is done.
     fn begin(&self) -> Run {
         let before = self.run_names();
         let args = [&["compose", "run", "--rm", "-T", "producer"][..], &LONG].concat();
@@ -178,7 +178,7 @@ impl Pool {
         Run { process, name }
     }
 
-    /// Waits for the end of a run: every job once.
+    /// Waits for the end of a run, and checks that each job has one result.
     fn finish(&self, run: Run) -> Results {
         let done = run.process.wait_long();
         assert_eq!(done.code, Some(0), "{done:?}");
@@ -192,9 +192,9 @@ impl Pool {
         fs::read_to_string(secrets.join(name)).unwrap()
     }
 
-    /// What a server answers at the address that the compose file gives to this machine.
+    /// Body of a server's response at the address that the compose file publishes on this machine.
     fn get(&self, port: u16, path: &str, header: &str) -> String {
-        // HTTP 1.0: the body ends with the connection.
+        // HTTP 1.0, because the body then ends with the connection.
         let script = "exec 3<>/dev/tcp/127.0.0.1/$1; \
                       printf 'GET %s HTTP/1.0\\r\\nHost: 127.0.0.1\\r\\n%s\\r\\n\\r\\n' \"$2\" \"$3\" >&3; cat <&3";
         let port = port.to_string();
@@ -204,12 +204,12 @@ impl Pool {
         body.to_owned()
     }
 
-    /// The value of an InfluxQL query for one number, asked at the address that the compose file gives to this machine.
+    /// The value of an InfluxQL query for a single number, asked with Grafana's token.
     fn ask_influxdb(&self, query: &str) -> Option<f64> {
         self.ask_influxdb_as("grafana", query)
     }
 
-    /// The same with the token of this service.
+    /// Like `ask_influxdb`, with the token of the service `holder`.
     fn ask_influxdb_as(&self, holder: &str, query: &str) -> Option<f64> {
         let token = self.secret(&format!("{holder}-influxdb-token"));
         let header = format!("Authorization: Token {token}");
@@ -226,7 +226,8 @@ struct Run {
 }
 
 const LONG_COUNT: u64 = 4000;
-/// A run of some seconds on two cores with the fastest kernel, of a minute with the portable one.
+/// Arguments of a run that takes some seconds on two cores with the fastest kernel, and a minute
+/// with the portable one.
 const LONG: [&str; 6] = ["--count", "4000", "--bits", "1024", "--unit-size", "4"];
 
 fn nodes(results: &Results) -> BTreeSet<String> {
@@ -273,7 +274,8 @@ fn a_user_is_added_and_the_passwords_of_the_others_stay() {
     }
 }
 
-/// All of it in one: the image is built once, and each part goes on from where the one before ended.
+/// All parts are one test: the image is built once, and each part continues from the state that the
+/// previous one left.
 #[test]
 fn a_pool_in_containers() {
     // `make test-all` builds the image from the sources.
@@ -332,7 +334,7 @@ fn a_pool_in_containers() {
     wait_for("the jobs in InfluxDB", || {
         (pool.ask_influxdb(&jobs) == Some(100.0)).then_some(())
     });
-    // From the consumer itself, and what only the management API knows.
+    // From the consumer itself, and a figure that only the management API knows.
     for query in [
         "SELECT COUNT(\"busy_s\") FROM \"node\"",
         "SELECT COUNT(\"unacked\") FROM \"queue\"",
@@ -340,7 +342,7 @@ fn a_pool_in_containers() {
         wait_for(query, || (pool.ask_influxdb(query)? > 0.0).then_some(()));
     }
     assert_eq!(pool.ask_influxdb_as("producer", &jobs), Some(100.0));
-    // The summary is read back from it.
+    // The producer has read the summary back from the database.
     assert_eq!(pool.results(&first).summary["influxdb"]["jobs_ok"], 100);
     if is_influxdb_2 {
         assert_eq!(
@@ -403,7 +405,7 @@ fn a_pool_in_containers() {
     assert!(after >= done && after < 4000, "{after}: the run was over");
     pool.compose(&["start", "consumer"]);
     let results = pool.finish(run);
-    // What they had in hand was finished, the rest was given back unworked.
+    // The units in progress were finished, and the rest was returned.
     let redelivered = |row: &&Value| row["redelivered"] == true;
     let again = results.rows.iter().filter(redelivered).count();
     eprintln!("          {again} jobs were handed out a second time");
@@ -449,7 +451,7 @@ fn a_pool_in_containers() {
         let new = pool.secret("grafana-influxdb-token");
         assert!(asked(&old).contains("unauthorized"), "{}", asked(&old));
         assert!(asked(&new).contains("\"results\""), "{}", asked(&new));
-        // What it knows it keeps.
+        // An existing token is kept.
         let (ok, out, err) = pool.run("infra/compose/compose.sh", &["up", "influxdb"]);
         assert!(ok, "{out}{err}");
         assert_eq!(pool.secret("grafana-influxdb-token"), new);
@@ -505,7 +507,7 @@ fn assert_confined(pool: &Pool) {
             pool.engine
                 .docker(&["exec", &container, "sh", "-c", script])
         };
-        // Of the first process, whatever the file says.
+        // The state of the first process, whatever the compose file says.
         let status = exec("cat /proc/1/status");
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -517,7 +519,8 @@ fn assert_confined(pool: &Pool) {
         let (ok, ..) = pool.run("docker", &["exec", &container, "touch", "/usr/x"]);
         assert!(!ok, "{service} can write to its image");
     }
-    // A consumer has no way to anywhere but the pool: not to this machine, which those with a port on it reach.
+    // A consumer reaches nothing outside the pool, not even this machine; services with a published
+    // port reach it.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let reach = format!("exec 3<>/dev/tcp/{}/{port}", DockerEngine::HOST);

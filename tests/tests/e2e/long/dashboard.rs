@@ -1,4 +1,4 @@
-//! The dashboard's page in a browser. PRIMEPOOL_TEST_PICTURES=FOLDER keeps what it looks like.
+//! The dashboard's page in a browser. PRIMEPOOL_TEST_PICTURES=FOLDER keeps screenshots of it.
 
 use std::{env, fs, path::PathBuf};
 
@@ -72,7 +72,7 @@ fn the_page_shows_the_pool_and_a_click_its_run() {
     wait_for("the pool again", || {
         browser.text().contains("n2").then_some(())
     });
-    // Nothing is asked of others.
+    // The page loads nothing from other servers.
     let loaded = browser
         .evaluate("return performance.getEntriesByType('resource').map(entry => entry.name)");
     for name in loaded.as_array().unwrap() {

@@ -56,13 +56,13 @@ fn nodes_in_containers_have_a_limit_and_go_with_the_experiment() {
     let baseline: Value = serde_json::from_str(&baseline).unwrap();
     assert!(baseline["together"]["2"][0].as_f64().unwrap() > 0.0);
 
-    // Killed: nothing that it could do is needed for the end of its nodes.
+    // The nodes end even if the experiment is killed, which leaves it no time to act.
     let running = start("y", "--image pool-test --nodes 2");
     wait_for("two nodes", || (consumers() == 2).then_some(()));
     running.kill();
     wait_for("their end", || containers().is_empty().then_some(()));
 
-    // Where nobody left units behind.
+    // A new virtual host, without units of the killed experiment.
     let done = start_on(&Broker::vhost(), "z", "--image nothing").wait_long();
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(done.stdout.contains("nothing"), "{done:?}");

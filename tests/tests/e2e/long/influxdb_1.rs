@@ -1,5 +1,5 @@
-//! What runs with the distribution's InfluxDB, again with a newer one, where it was made:
-//! `infra/local/setup.sh --influxdb1`.
+//! Repeats the tests that use the distribution's InfluxDB with a newer InfluxDB 1.x, if it was
+//! built: `infra/local/setup.sh --influxdb1`.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! Runs with a real InfluxDB 2, where it was made: `infra/local/setup.sh --influxdb2`.
+//! Runs with a real InfluxDB 2, if it was built: `infra/local/setup.sh --influxdb2`.
 
 use std::{fs, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     metrics_faults,
 };
 
-/// The answer to a query in Flux, which is CSV.
+/// The result of a query in Flux, as CSV.
 fn flux(influx: &Influx, flux: &str) -> String {
     let Reply { status, body } = influx.influxdb_2().flux(flux).unwrap();
     assert!(
@@ -25,7 +25,7 @@ fn flux(influx: &Influx, flux: &str) -> String {
     body
 }
 
-/// Does the same as a test of InfluxDB 1.x, with an InfluxDB 2 that nothing else has used.
+/// Defines tests that repeat a test of InfluxDB 1.x with a fresh InfluxDB 2.
 macro_rules! as_with_influxdb_1 {
     ($($name:ident: $test:path;)*) => {
         $(#[test]
@@ -113,7 +113,7 @@ fn a_run_is_in_it_job_by_job() {
         return;
     };
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
-    // A consumer needs no more than the token of those who write.
+    // The token for writing is sufficient for a consumer.
     let token = influx.influxdb_2().token_file(Role::Writer);
     let mut flags = influx.flags();
     let producer: Vec<&str> = ["--count", "300", "--bits", "512"]
@@ -157,7 +157,7 @@ fn every_query_of_dashboards_alerts_and_reference_gives_something() {
     assert!(examples.len() >= 5, "examples in ```flux");
     for example in examples {
         let answer = flux(&influx, example.split("```").next().unwrap());
-        // A table has a line with its columns, and one for each row.
+        // A result table has a header line and a line for each row.
         assert!(answer.lines().count() > 1, "{example}{answer}");
     }
     check_alerts(&healthy, &ill, recording.span);

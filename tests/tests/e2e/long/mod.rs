@@ -1,4 +1,4 @@
-//! What is long by nature. `make test-all` runs it.
+//! Tests that take long; `make test-all` runs them.
 
 mod chaos;
 mod compare;

@@ -1,4 +1,4 @@
-//! Certificates by the thousand, each checked by the program of docs/CERTIFICATES.md too.
+//! Thousands of certificates, each also checked by the program in docs/CERTIFICATES.md.
 
 use std::fs;
 
@@ -38,7 +38,7 @@ fn every_factor_of_a_thousand_random_numbers_is_proven() {
     assert_eq!(check_by_the_documentation(dir.path(), &file), "");
 }
 
-/// SplitMix64: the numbers are the same every time.
+/// SplitMix64, so that the numbers are the same every time.
 fn hash(n: u64) -> u64 {
     let mut z = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,8 +1,10 @@
-//! The protocol, model-checked: a small run in every order in which things can happen and go wrong. `model.rs` has its states and
-//! steps, docs/RELIABILITY.md says what follows from it and what does not.
+//! Model checks of the protocol: a small run, with every order of steps and faults. `model.rs` has
+//! its states and steps, and docs/RELIABILITY.md says what follows from the checks and what does
+//! not.
 //!
-//! `cargo test --release -p primepool-tests --test e2e protocol -- --nocapture` prints how many states were seen, and what
-//! happens without each of the safeguards. The largest size is in `long/protocol.rs`.
+//! `cargo test --release -p primepool-tests --test e2e protocol -- --nocapture` prints the number
+//! of states, and what goes wrong without each of the safeguards. The largest size is in
+//! `long/protocol.rs`.
 
 mod model;
 
@@ -15,7 +17,7 @@ const LOST: &str = "nothing is lost";
 const TWICE: &str = "no unit has two results";
 const EARLY: &str = "no unit is acknowledged early";
 
-/// A protocol with all safeguards.
+/// The protocol with all safeguards.
 fn protocol(units: usize, consumers: usize, faults: u8, tidies: bool) -> Protocol {
     Protocol {
         units,
@@ -27,7 +29,7 @@ fn protocol(units: usize, consumers: usize, faults: u8, tidies: bool) -> Protoco
     }
 }
 
-/// Fails unless it keeps its promises in every state.
+/// Panics unless the protocol keeps its promises in every state.
 pub(crate) fn check(units: usize, consumers: usize, faults: u8, tidies: bool) {
     check_model(protocol(units, consumers, faults, tidies));
 }
@@ -62,7 +64,7 @@ fn two_units_that_share_a_run() {
     check(2, 1, 1, true);
 }
 
-/// No state in which the run waits for ever with its window full.
+/// In no state does the run wait for ever with a full window.
 #[test]
 fn two_units_with_a_window_of_one() {
     check_model(Protocol {
@@ -71,7 +73,8 @@ fn two_units_with_a_window_of_one() {
     });
 }
 
-/// Looks for what goes wrong without a safeguard, and a way there.
+/// Finds a sequence of steps that violates the property without a safeguard; panics if there is
+/// none.
 fn goes_wrong(without: Safeguard, units: usize, faults: u8, property: &'static str) {
     let checker = Protocol {
         without: Some(without),
@@ -113,7 +116,7 @@ fn no_safeguard_is_superfluous() {
     ] {
         goes_wrong(safeguard, 1, 1, EARLY);
     }
-    // A run of one unit ends with its first result.
+    // Two units, because a run of one unit ends with its first result.
     for safeguard in [SecondResultIsDropped, ResultsAreReadBack] {
         goes_wrong(safeguard, 2, 1, TWICE);
     }

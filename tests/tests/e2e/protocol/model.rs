@@ -1,144 +1,149 @@
-//! The protocol as a state machine: what can be where, and every step that somebody can take next.
+//! The protocol as a state machine: the state of processes, queues and files, and every possible
+//! next step.
 //!
-//! A step is something that happens as a whole whatever dies: a message that the broker takes, a confirmation that is read, a
-//! result that is written and synced. Between any two steps others can take theirs, and faults can strike. A message that was sent
-//! and not taken is as if it were not sent: a connection that ends loses it, or the broker has taken it just before. A process that
-//! was killed starts again at once: it can take as long as it likes over its first step.
+//! A step is atomic, whatever process dies: the broker accepts a message, a confirm is read, or a
+//! result is written and synced. Between any two steps other processes can take theirs, and faults
+//! can strike. A message that was sent but not yet accepted has no state of its own: when a
+//! connection ends, either the message is lost as if it had not been sent, or the broker has
+//! accepted it just before. A killed process starts again at once, because its first step can take
+//! any time.
 
 use std::mem::take;
 
 use stateright::{Model, Property};
 
-/// Units of a run, of one job each, at most.
+/// Largest number of units of a run; each holds one job.
 const UNITS: usize = 2;
-/// Consumers at most.
+/// Largest number of consumers.
 const CONSUMERS: usize = 2;
 
-/// What the protocol does in order not to lose or double anything. The model can do without any one of them.
+/// The rules that prevent loss and duplication. The model can leave out any one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Safeguard {
-    /// A consumer acknowledges a unit when its answer is confirmed, not when it is sent.
+    /// A consumer acknowledges a unit when its answer is confirmed, not when the answer is sent.
     UnitIsAcknowledgedAfterConfirmation,
-    /// A confirmation acknowledges deliveries from before its answer was sent; for later ones it is sent again.
+    /// A confirm acknowledges only deliveries from before its answer was sent; for later deliveries
+    /// the answer is sent again.
     ConfirmationSettlesNothingLater,
-    /// What was not confirmed when its connection ended is sent again, by consumers…
+    /// When a connection ends, consumers send unconfirmed answers again.
     UnconfirmedAnswerIsSentAgain,
-    /// …and by the producer.
+    /// When a connection ends, the producer publishes unconfirmed units again.
     UnconfirmedUnitIsPublishedAgain,
-    /// A unit is in the journal when its publication is confirmed, not when it is begun.
+    /// A unit is written to the journal when its publication is confirmed, not when it is begun.
     UnitIsJournalledAfterConfirmation,
-    /// An answer is acknowledged when its result is on disk, not when it comes.
+    /// The producer acknowledges an answer when its result is on disk, not when the answer arrives.
     AnswerIsAcknowledgedAfterSync,
     /// A second result of a job is dropped.
     SecondResultIsDropped,
-    /// A producer that resumes knows the results that it has.
+    /// A resumed producer reads back the results that it has.
     ResultsAreReadBack,
-    /// What has no result is published again after the loss of the results queue.
+    /// After the loss of the results queue, all units without a result are published again.
     LostAnswersAreAskedForAgain,
-    /// That they were lost is remembered when the first attempt to make the queue again fails half-way.
+    /// The loss is remembered even if the first attempt to declare the queue again fails half-way.
     LossIsRemembered,
-    /// The journal is emptied when the results queue was lost…
+    /// The journal is emptied when the results queue was lost.
     JournalIsEmptied,
-    /// …before the queue is made again.
+    /// The journal is emptied before the queue is declared again.
     JournalIsEmptiedFirst,
-    /// Afterwards no confirmation of a publication from before counts…
+    /// After that, confirms of earlier publications are not written to the journal.
     EarlierPublicationsDoNotCount,
-    /// …nor of one from before there was a queue again.
+    /// Confirms of publications from before the queue existed again are not written to it either.
     PublicationsWithoutQueueDoNotCount,
-    /// A unit whose answer was wrong is taken out of the journal before the answer is acknowledged.
+    /// A unit with a wrong answer is removed from the journal before the answer is acknowledged.
     WrongUnitIsRetracted,
-    /// Afterwards no confirmation of its publications from before counts.
+    /// After that, confirms of the unit's earlier publications are not written to the journal.
     PublicationsBeforeRetractionDoNotCount,
 }
 
-/// A run, and what may go wrong while it lasts.
+/// The size of a run, and the faults that may strike while it lasts.
 #[derive(Debug, Clone)]
 pub(super) struct Protocol {
-    /// Units, [`UNITS`] at most.
+    /// Number of units, at most [`UNITS`].
     pub(super) units: usize,
-    /// Consumers, [`CONSUMERS`] at most.
+    /// Number of consumers, at most [`CONSUMERS`].
     pub(super) consumers: usize,
-    /// How often something goes wrong.
+    /// Number of faults.
     pub(super) faults: u8,
-    /// Units that the producer has outstanding at most, as `Units::next` counts them.
+    /// Largest number of outstanding units of the producer, as `Units::next` counts them.
     pub(super) window: usize,
-    /// Takes out what is still under way for a unit once that has a result. It could only lead to further answers, which are
-    /// dropped: that they are is seen without this, at a smaller size.
+    /// Whether everything still under way for a unit is removed once the unit has a result. It
+    /// could only lead to further answers, which are dropped; smaller sizes, checked without this,
+    /// show that.
     pub(super) tidies: bool,
-    /// What is left out.
+    /// The safeguard that is left out, if any.
     pub(super) without: Option<Safeguard>,
 }
 
 type PerUnit<T> = [T; UNITS];
 
-/// Everything that is anywhere.
+/// A state of the whole system.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct State {
     producer: Producer,
-    /// On disk: the units that the broker has confirmed.
+    /// On disk: the units whose publication the broker has confirmed.
     journal: PerUnit<bool>,
-    /// On disk: how many results each unit has.
+    /// On disk: the number of results of each unit.
     results: PerUnit<u8>,
-    /// Messages that wait in the job queue.
+    /// Ready messages in the job queue.
     jobs: PerUnit<u8>,
-    /// The run's results queue, if there is one.
+    /// The run's results queue, if it exists.
     answers: Option<AnswerQueue>,
     /// The ledger of each consumer.
     consumers: [PerUnit<Option<Held>>; CONSUMERS],
-    /// Faults still to come.
+    /// Number of faults that may still strike.
     faults: u8,
-    /// A unit was acknowledged before its answer was safe with the broker.
+    /// Whether a unit was acknowledged before the broker had confirmed its answer.
     was_early: bool,
 }
 
-/// How many right and wrong answers there are to each unit.
+/// Number of right and wrong answers for each unit.
 type Answers = PerUnit<[u8; 2]>;
 const RIGHT: usize = 0;
 const WRONG: usize = 1;
 
-/// The run's results queue.
+/// The messages in the run's results queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct AnswerQueue {
     ready: Answers,
-    /// On the producer's disk, their acknowledgements on their way.
+    /// Their results are on the producer's disk, and their acknowledgements are on the way.
     settled: Answers,
 }
 
-/// The producer's process.
+/// The state of the producer's process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Producer {
     collecting: Collecting,
-    /// Whether it publishes yet.
+    /// Whether the process publishes already.
     is_publishing: bool,
-    /// Nothing that is published counts for the journal.
+    /// Confirms of units published now are not written to the journal.
     journal_is_closed: bool,
-    /// Answers were lost, which the publishing side is still to be told.
+    /// Answers were lost, and the publishing side does not know it yet.
     was_lost: bool,
-    /// Units that are to be published.
+    /// Units to be published.
     waiting: PerUnit<bool>,
     /// Units that were published and have no answer.
     outstanding: PerUnit<bool>,
-    /// Publications that the broker has taken and whose confirmations are on their way: those that do not count for the journal,
-    /// and those that do.
+    /// Publications that the broker has accepted and whose confirms are on the way: first those
+    /// that do not count for the journal, then those that do.
     unconfirmed: PerUnit<[u8; 2]>,
-    /// Units that it has results of.
+    /// Units whose results the process knows.
     done: PerUnit<bool>,
-    /// Answers that it has acknowledged too early.
+    /// Answers that were acknowledged before their results were on disk.
     received: Answers,
 }
 
-/// What the collecting side is about to do.
+/// The next step of the collecting side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Collecting {
-    /// To connect and look for the results queue.
+    /// Connects and looks for the results queue.
     Look,
-    /// There is none: to make it.
+    /// Declares the queue, which does not exist.
     Declare,
-    /// To begin, with a queue that it has just made.
+    /// Begins with a queue that it has just declared.
     BeginWithNew,
-    /// The same with one that it has found.
+    /// Begins with a queue that it has found.
     BeginWithOld,
-    /// To take answers.
+    /// Collects answers.
     Collect,
 }
 
@@ -146,41 +151,42 @@ enum Collecting {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Held {
     progress: Progress,
-    /// Deliveries from before its answer was sent that can be acknowledged: their connection is there.
+    /// Deliveries from before the answer was sent that can still be acknowledged on their
+    /// connection.
     before: u8,
-    /// Those that came later.
+    /// Deliveries from after the answer was sent.
     after: u8,
 }
 
-/// How far a consumer is with a unit.
+/// A consumer's progress with a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Progress {
-    /// It waits for a worker.
+    /// The unit waits for a worker.
     Waiting,
-    /// A worker has begun it, or its answer is on its way: it is not given up any more.
+    /// A worker has begun the unit, or the answer is on the way: the unit is not given up any more.
     Begun,
-    /// The broker has the answer; the confirmation is on its way.
+    /// The broker has accepted the answer; the confirm is on the way.
     Answered,
 }
 
-/// A step.
+/// A step or a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
-    // The producer's collecting side.
+    // Steps of the producer's collecting side.
     Look,
     Declare,
     Begin,
     SeeSubscriptionEnd,
     KeepAnswer { unit: usize, kind: usize },
     AcknowledgeAnswer { unit: usize, kind: usize },
-    // If it does not wait until a result is on disk, in place of KeepAnswer.
+    // These two replace KeepAnswer without AnswerIsAcknowledgedAfterSync.
     ReceiveAnswer { unit: usize, kind: usize },
     KeepReceived { unit: usize, kind: usize },
-    // Its publishing side.
+    // Steps of the producer's publishing side.
     AskAgain,
     Publish { unit: usize },
     ReadConfirmation { unit: usize, counts: bool },
-    // A consumer.
+    // Steps of a consumer.
     Receive { consumer: usize, unit: usize },
     BeginOrForget { consumer: usize, unit: usize },
     Answer { consumer: usize, unit: usize },
@@ -213,14 +219,14 @@ impl Model for Protocol {
             faults: self.faults,
             was_early: false,
         };
-        // What there is no unit for is done.
+        // Units beyond the size of the run count as done.
         state.results[self.units..].fill(1);
         state.producer.done[self.units..].fill(true);
         vec![state]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        // The run ends, and whatever is still under way does not matter any more.
+        // The run ends here; messages still under way do not matter.
         if state.is_complete() {
             return;
         }
@@ -238,7 +244,8 @@ impl Model for Protocol {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            // When no fault comes any more, the run goes on until nothing can happen: then every unit has to have a result.
+            // The run never gets stuck: as long as a unit has no result, a step without a fault is
+            // possible.
             Property::always("nothing is lost", |protocol: &Self, state: &State| {
                 state.is_complete() || {
                     let mut steps = Vec::new();
@@ -252,7 +259,7 @@ impl Model for Protocol {
             Property::always("no unit is acknowledged early", |_, state: &State| {
                 !state.was_early
             }),
-            // So that the others mean something.
+            // These states must be reachable, or the properties above would say little.
             Property::sometimes("a run ends well", |_, state: &State| state.is_complete()),
             Property::sometimes("a unit is delivered twice", |_, state: &State| {
                 let mut held = state.consumers.iter().flatten().flatten();
@@ -270,7 +277,8 @@ impl Protocol {
         self.without != Some(safeguard)
     }
 
-    /// Whether a unit may be published: one that is published again takes no other place.
+    /// Whether the window has a place for the unit; one that is published again needs no further
+    /// place.
     fn has_place(&self, producer: &Producer, unit: usize) -> bool {
         let outstanding = producer
             .outstanding
@@ -280,7 +288,7 @@ impl Protocol {
         producer.outstanding[unit] || outstanding < self.window
     }
 
-    /// What can happen without a fault.
+    /// Adds the possible steps that are no faults.
     fn work(&self, state: &State, steps: &mut Vec<Action>) {
         let producer = &state.producer;
         steps.extend(match producer.collecting {
@@ -341,7 +349,7 @@ impl Protocol {
         }
     }
 
-    /// What can go wrong.
+    /// Adds the possible faults.
     fn faults(&self, state: &State, steps: &mut Vec<Action>) {
         steps.extend([
             Action::KillProducer,
@@ -439,7 +447,7 @@ impl Protocol {
         }
     }
 
-    /// The first half of `open` in producer/src/broker/collector.rs.
+    /// First half of `open` in `producer/src/broker/collector.rs`: looks for the queue.
     fn look(&self, state: &mut State) {
         let producer = &mut state.producer;
         if state.answers.is_some() {
@@ -459,7 +467,7 @@ impl Protocol {
         }
     }
 
-    /// The second half: the queue is there.
+    /// Second half of `open`: the queue exists.
     fn begin(&self, state: &mut State) {
         let producer = &mut state.producer;
         let was_lost = if self.has(Safeguard::LossIsRemembered) {
@@ -477,7 +485,7 @@ impl Protocol {
             producer.was_lost |= was_lost;
             return;
         }
-        // `prepare` in producer/src/run.rs: a run that starts or is resumed.
+        // A run that starts or is resumed: `prepare` in `producer/src/run.rs`.
         producer.is_publishing = true;
         producer.ask_for_all();
         for (waiting, is_published) in producer.waiting.iter_mut().zip(state.journal) {
@@ -491,7 +499,7 @@ impl Protocol {
         }
     }
 
-    /// The broker takes a unit from the producer.
+    /// The broker accepts a unit from the producer.
     fn publish(&self, state: &mut State, unit: usize) {
         let producer = &mut state.producer;
         let is_too_soon = producer.journal_is_closed
@@ -534,7 +542,7 @@ impl Protocol {
         let place = &mut state.consumers[consumer][unit];
         let Some(held) = place else { return };
         if held.before == 0 {
-            // Its connection is gone, and the broker hands it out again.
+            // The connection has ended, so the broker redelivers the unit.
             *place = None;
             return;
         }
@@ -611,7 +619,7 @@ impl Protocol {
         }
     }
 
-    /// The connection that units go by ends: what is on its way is lost, confirmations too.
+    /// The producer's publishing connection ends: messages and confirms on the way are lost.
     fn cut_publishing(&self, producer: &mut Producer) {
         if !self.has(Safeguard::UnconfirmedUnitIsPublishedAgain) {
             producer.waiting = Default::default();
@@ -623,7 +631,7 @@ impl Protocol {
         }
     }
 
-    /// The same for the connection that answers go by.
+    /// The connection on which a consumer publishes answers ends, likewise.
     fn cut_answering(&self, state: &mut State, consumer: usize) {
         for place in &mut state.consumers[consumer] {
             let Some(held) = place else { continue };
@@ -633,7 +641,7 @@ impl Protocol {
             held.progress = Progress::Begun;
             held.before += take(&mut held.after);
             if !self.has(Safeguard::UnconfirmedAnswerIsSentAgain) {
-                // Nobody acknowledges it either.
+                // The unit is not acknowledged either.
                 *place = None;
             }
         }
@@ -654,7 +662,8 @@ fn receive(state: &mut State, consumer: usize, unit: usize) {
     }
 }
 
-/// The broker takes an answer: without the run's queue it goes astray, and is confirmed all the same.
+/// The broker accepts an answer. Without the run's queue the answer goes astray, but is confirmed
+/// all the same.
 fn answer(state: &mut State, consumer: usize, unit: usize, kind: usize) {
     if let Some(held) = &mut state.consumers[consumer][unit] {
         held.progress = Progress::Answered;
@@ -664,7 +673,8 @@ fn answer(state: &mut State, consumer: usize, unit: usize, kind: usize) {
     }
 }
 
-/// The connection that units come by ends: the broker hands out again what was not acknowledged.
+/// The connection on which a consumer receives units ends: the broker requeues unacknowledged
+/// units.
 fn cut_taking(state: &mut State, consumer: usize) {
     for (held, jobs) in state.consumers[consumer].iter_mut().zip(&mut state.jobs) {
         if let Some(held) = held {
@@ -673,7 +683,7 @@ fn cut_taking(state: &mut State, consumer: usize) {
     }
 }
 
-/// The same for the connection that answers come by.
+/// The connection on which the producer receives answers ends, likewise.
 fn cut_collecting(state: &mut State) {
     give_answers_back(state);
     state.producer.collecting = Collecting::Look;
@@ -690,7 +700,7 @@ fn give_answers_back(state: &mut State) {
 }
 
 impl Producer {
-    /// A process that starts.
+    /// A process that has just started.
     fn new(done: PerUnit<bool>) -> Self {
         Self {
             collecting: Collecting::Look,
@@ -705,7 +715,7 @@ impl Producer {
         }
     }
 
-    /// Everything without a result is to be published.
+    /// Marks all units without a result as to be published.
     fn ask_for_all(&mut self) {
         for (waiting, done) in self.waiting.iter_mut().zip(self.done) {
             *waiting |= !done;
@@ -719,7 +729,7 @@ impl State {
         self.results.iter().all(|results| *results > 0)
     }
 
-    /// One of those states that differ only in who is unit and consumer 0 and who is 1.
+    /// The smallest of the equivalent states that differ only in the order of units and consumers.
     pub(super) fn representative(&self) -> Self {
         let mut this = self.clone();
         this.consumers.sort();
