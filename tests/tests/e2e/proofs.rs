@@ -80,7 +80,7 @@ fn random_primes_come_with_their_proof() {
 #[test]
 fn factors_of_one_worker_and_of_the_pool_are_proven() {
     let dir = tempdir().unwrap();
-    // A product that the whole pool factors, small numbers in one unit, and a number of its own.
+    // A product that the whole pool factors, small numbers side by side, and a large number alone.
     let semiprime = "52656145834278593348979045851297189293257221599881187251524038361";
     let args = [
         "factor",
