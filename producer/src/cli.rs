@@ -141,8 +141,8 @@ struct NewRun {
     detach: bool,
 }
 
-/// AMQP priority of the units of a run whose producer stays: a detached one, which publishes
-/// everything at once, comes behind it where the broker knows priorities.
+/// AMQP priority of the units of a run whose producer stays. A detached run publishes everything at
+/// once, so its units have a lower priority where the broker supports priorities.
 const ATTACHED_PRIORITY: u8 = 5;
 
 impl NewRun {
@@ -257,7 +257,7 @@ struct FactorArgs {
     common: Common,
 }
 
-/// The efforts that the sieve's library knows, as clap has ranges.
+/// [`EFFORTS`] as the range type that clap needs.
 fn efforts() -> std::ops::RangeInclusive<i64> {
     i64::from(*EFFORTS.start())..=i64::from(*EFFORTS.end())
 }
@@ -273,7 +273,7 @@ An integer that has a composite divisor of more than 200 bits is worked on by al
 Each result is printed and written to runs/<run>/results.jsonl. Factors below 2^64 are proven primes, larger ones have passed the
 Baillie-PSW test. Composites that a deadline or their size left whole stand in brackets, and count as not done.";
 
-/// Most products that are made to measure.
+/// Largest number of random products that can be requested.
 const MAX_SEMIPRIMES: u64 = 1_000_000;
 
 #[derive(Debug, Args)]
@@ -301,67 +301,67 @@ struct ResumeArgs {
     common: Common,
 }
 
-/// What is to be done, options of both forms of the command brought together.
+/// The options of a new or resumed run, from either form of the command line.
 #[derive(Debug)]
 pub struct Order {
-    /// A new run or an old one.
+    /// Whether to start a new run or to resume one, with its options.
     pub what: What,
-    /// Which results to check.
+    /// Which results are checked for primality.
     pub verify: Verify,
-    /// Arithmetic to verify with; consumers are expected to have the same.
+    /// Arithmetic kernel for verification; consumers are expected to use the same.
     pub kernel: Kernel,
     /// Weight of the run among those that share the pool.
     pub share: u32,
-    /// Whether the pool is not told whose run it is.
+    /// Whether the user and the host are withheld from the pool.
     pub is_anonymous: bool,
-    /// When to give up.
+    /// Time after which the producer gives up; `None` is no limit.
     pub timeout: Option<Duration>,
-    /// Whether the summary is JSON.
+    /// Whether the summary is printed as JSON.
     pub json: bool,
-    /// Whether all results go to standard output.
+    /// Whether the lines of all results go to standard output (`--output -`).
     pub prints_rows: bool,
-    /// Whether results are printed as they come.
+    /// Whether results are printed in the order of their arrival.
     pub is_unordered: bool,
     /// Folder of the runs' folders.
     pub runs_dir: PathBuf,
-    /// Where metrics go besides the run's file.
+    /// Metrics server that receives the metrics besides the file of the run.
     pub influx: InfluxArgs,
 }
 
-/// A new run or an old one.
+/// A new run or the continuation of an earlier one.
 #[derive(Debug)]
 pub enum What {
     /// Start a run.
     New {
-        /// The jobs; their integers are still to be read.
+        /// The jobs, without their integers, which are read later.
         request: Request,
-        /// Where the integers of the jobs come from, if these have any.
+        /// Source of the integers, if the jobs need any.
         integers: Option<Box<IntegerSource>>,
-        /// Jobs in a unit.
+        /// Number of jobs in a unit.
         unit_size: UnitSize,
         /// AMQP priority of the units.
         priority: u8,
-        /// Where the results go, if not into the run's folder.
+        /// Path of the results file, if it is not in the run's folder.
         output: Option<PathBuf>,
-        /// Leave after publishing.
+        /// Whether to leave after publishing.
         detach: bool,
     },
-    /// Go on with a run.
+    /// Resume a run.
     Resume {
-        /// Its name.
+        /// Identifier of the run.
         run: RunId,
-        /// Publish again what had been published.
+        /// Whether to publish again the units that the broker had confirmed.
         republish: bool,
     },
 }
 
-/// What the command line asks for.
+/// The task that the command line requests.
 pub(crate) enum Task {
-    /// To work on a run.
+    /// Start or resume a run.
     Run(Box<Order>),
-    /// To stop one for good.
+    /// Cancel a run; it cannot be resumed.
     Cancel {
-        /// Its name.
+        /// Identifier of the run.
         run: RunId,
         /// Folder of the runs' folders.
         runs_dir: PathBuf,
@@ -377,7 +377,7 @@ impl Cli {
         }
     }
 
-    /// Where the broker is.
+    /// Connection options of the broker.
     pub(crate) fn broker(&self) -> &BrokerArgs {
         match &self.command {
             Some(Command::Cancel(cancel)) => &cancel.broker,
@@ -385,10 +385,10 @@ impl Cli {
         }
     }
 
-    /// Brings the options together.
+    /// Converts the options into a task.
     ///
     /// # Errors
-    /// What [`Cli::order`] says.
+    /// The same as those of [`Cli::order`].
     pub(crate) fn task(&self) -> Result<Task, String> {
         Ok(match &self.command {
             Some(Command::Cancel(cancel)) => {
@@ -402,18 +402,18 @@ impl Cli {
         })
     }
 
-    /// Whether the options go together.
+    /// Checks that the options are consistent.
     ///
     /// # Errors
-    /// Why they do not, for people.
+    /// Returns a message for the user that says which options conflict.
     pub fn check(&self) -> Result<(), String> {
         self.task().map(drop)
     }
 
-    /// Brings the options together.
+    /// Converts the options into an order.
     ///
     /// # Errors
-    /// Options that do not go together, or a file of integers that cannot be read.
+    /// Options conflict, a file of integers cannot be read, or there is no such run.
     fn order(&self) -> Result<Order, String> {
         let common = self.common();
         let mut runs_dir = common.runs.runs_dir.clone();
@@ -587,7 +587,8 @@ impl FactorArgs {
     }
 }
 
-/// Short enough for milliseconds in 64 bits, long enough to be polled for.
+/// Reads a deadline: at most a year, so that milliseconds fit into 64 bits, and at least 10 ms,
+/// since the worker polls it.
 fn deadline(text: &str) -> Result<Duration, String> {
     let allowed = Duration::from_millis(10)..=Duration::from_secs(365 * 24 * 3600);
     duration_within(text, allowed, "give a time from 10ms to 365d")

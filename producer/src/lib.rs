@@ -1,21 +1,24 @@
-//! The producer: publishes a run of jobs, collects its results, verifies them, reports.
+//! The producer: publishes the jobs of a run, collects the results, verifies and reports them.
 //!
 //! ```text
-//!   request ─unit─▶ publish ──▶ broker ──▶ consumers ──▶ broker ──▶ collect ──▶ results: each job once, verified, on disk
+//!   request ─unit─▶ publish ──▶ broker ──▶ consumers ──▶ broker ──▶ collect ──▶ results on disk
 //!                    │                                                │           │
 //!             confirmations ▶ journal                    acknowledgement ◀────────┘
 //! ```
 //!
-//! | module | what it holds |
+//! The results file has each job once, verified.
+//!
+//! | module | content |
 //! |---|---|
 //! | [`cli`] | the command line |
-//! | [`request`] | what the user asks for, and its packing into work units |
-//! | [`run_dir`] | the folder of a run: with it `producer resume` goes on after whatever happened |
+//! | [`request`] | the jobs that the user requests, and their packing into work units |
+//! | [`run_dir`] | the folder of a run; `producer resume` continues from it |
+//! | `units` | the units of a run and their state: waiting, published, confirmed |
 //! | `broker` | publishing, collecting, cancelling |
-//! | `results` | receive, deduplicate, verify, write, settle |
-//! | `factoring` | integers on which the whole pool works |
-//! | `summary` | figures and their table |
-//! | `session` | puts the parts together |
+//! | `results` | receives, deduplicates, verifies and writes results |
+//! | `factoring` | integers that the whole pool factors together |
+//! | `summary` | the figures of a run, and their table |
+//! | `session` | connects the parts |
 
 mod broker;
 pub mod cli;
@@ -35,10 +38,10 @@ use primepool_common::{broker::Endpoint, exit::Exit};
 
 use cli::{Cli, Task};
 
-/// Runs what the command line asks for.
+/// Executes the task of the command line; returns the exit status.
 ///
 /// # Errors
-/// What went wrong, for people, and the exit status that says so.
+/// Returns a message for the user, and the exit status that belongs to it.
 pub fn main(cli: Cli) -> Result<Exit, (Exit, anyhow::Error)> {
     let usage = |error: String| (Exit::Usage, anyhow::Error::msg(error));
     let endpoint = Endpoint::from_args(cli.broker()).map_err(usage)?;
@@ -53,7 +56,7 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, anyhow::Error)> {
             runtime.block_on(broker::cancel(&endpoint, &run, &runs_dir))
         }
     };
-    // Whatever still computes is not waited for.
+    // Do not wait for blocking computations that are still running.
     runtime.shutdown_background();
     done
 }

@@ -1,4 +1,5 @@
-//! Where the run's points go: the run's `metrics.lp`, and the metrics server where there is one.
+//! Destinations of the run's metric points: the file `metrics.lp`, and the metrics server if one is
+//! configured.
 
 use std::time::Duration;
 
@@ -17,23 +18,25 @@ use crate::{
     summary::{ReadBack, Summary},
 };
 
-/// Longest time that the end of a run waits for the metrics server; what it does not take by then stays on disk.
+/// Longest time that the end of a run waits for the metrics server; points not accepted by then
+/// remain in the file.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// Takes the run's points.
+/// Writes the run's points to its destinations.
 pub(crate) struct Metrics {
     file: Option<LineProtocolFile>,
     server: MetricsWriter,
 }
 
 impl Metrics {
-    /// Writes to both where there are both.
+    /// A writer to the metrics server and, if there is one, the file.
     #[must_use]
     pub(crate) fn new(file: Option<LineProtocolFile>, server: MetricsWriter) -> Self {
         Self { file, server }
     }
 
-    /// Takes a point. Metrics are worth less than results: a file that cannot be written is given up with a warning.
+    /// Writes a point. Metrics matter less than results: if the file cannot be written, this logs a
+    /// warning and stops writing to it.
     pub(crate) fn write(&mut self, point: &Point<'_>) {
         self.server.write(point);
         if let Some(file) = &mut self.file
@@ -44,7 +47,7 @@ impl Metrics {
         }
     }
 
-    /// Hands everything on, within a time limit; says what became of the points. Blocks.
+    /// Flushes everything within a time limit; returns how many points were sent or lost. Blocks.
     pub(crate) fn close(mut self) -> Stats {
         if let Some(file) = &mut self.file
             && let Err(error) = file.flush()
@@ -55,10 +58,10 @@ impl Metrics {
     }
 }
 
-/// Asks the server for the run's figures; the query language is InfluxQL.
+/// Queries the server for the run's figures, in InfluxQL.
 ///
 /// # Errors
-/// It does not answer, for people.
+/// The server does not answer; returns a message for the user.
 pub(crate) async fn read_back(target: InfluxTarget, run: &RunId) -> Result<ReadBack, String> {
     let server = target.to_string();
     let reader = MetricsReader::new(target).map_err(|error| error.to_string())?;
@@ -96,7 +99,7 @@ pub(crate) async fn read_back(target: InfluxTarget, run: &RunId) -> Result<ReadB
     })
 }
 
-/// `run`, event `start`.
+/// Point of the measurement `run` with event `start`.
 #[must_use]
 pub(crate) fn start_point(manifest: &Manifest) -> Point<'_> {
     let request = &manifest.request;
@@ -109,7 +112,7 @@ pub(crate) fn start_point(manifest: &Manifest) -> Point<'_> {
     run_point(manifest, "start").field("text", text)
 }
 
-/// `run`, event `end`: the summary's figures.
+/// Point of the measurement `run` with event `end` and the summary's figures.
 #[must_use]
 pub(crate) fn end_point<'a>(manifest: &'a Manifest, summary: &Summary) -> Point<'a> {
     let nodes = &summary.nodes;

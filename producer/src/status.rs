@@ -1,4 +1,4 @@
-//! How far a run is, and what its parts tell the session.
+//! Progress of a run, and the events that its parts send to the session.
 
 use std::{
     sync::{
@@ -10,47 +10,50 @@ use std::{
 
 use primepool_common::{pool::Census, topology::QueueState};
 
-/// What the parts of a run tell the session.
+/// An event that a part of the run sends to the session.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// Every job has ended.
     Complete,
-    /// Results or journal cannot be written, or results not be checked; why.
+    /// The results or the journal cannot be written, or results cannot be checked; holds the
+    /// reason.
     Failed(String),
-    /// The results queue was gone for a while: units without a result are published again.
+    /// The results queue was missing for a time: units without a result are published again.
     QueueLost,
-    /// Answers may have gone astray: units without a result are published again.
+    /// Answers may be lost: units without a result are published again.
     Overdue,
-    /// Units that have no answer are neither in the queue nor with a consumer, and are published again.
+    /// Some unanswered units are neither in the queue nor with a consumer, and are published again.
     UnitsLost {
         units: usize,
-        /// Messages in the queue of dead letters.
+        /// Messages in the dead-letter queue.
         dead: u32,
     },
-    /// Units are left to other nodes than these, whose results were wrong, and there is no other.
+    /// Units must be done by nodes other than these, whose results were wrong, and there is no
+    /// other node.
     NoOtherNode(String),
-    /// A node cannot do units of this run, which others get.
+    /// A node cannot do units of this run; they are published again for other nodes.
     LeftToOthers { node: String, reason: String },
     /// The run was cancelled.
     Cancelled,
-    /// Length of the job queue.
+    /// New state of the job queue.
     Queue(QueueState),
 }
 
-/// Units that the consumers hold, of all runs, as far as they have announced.
+/// Whether consumers hold units of any run, according to their announcements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Held {
-    /// Some consumers do not tell.
+    /// Some consumers do not report how many units they hold.
     #[default]
     Unknown,
-    /// Some consumer holds units.
+    /// At least one consumer holds units.
     Some,
-    /// No consumer has held any since then.
+    /// No consumer has held a unit since this time.
     NoneSince(Instant),
 }
 
 impl Held {
-    /// After an announcement at this time: `units` held by all consumers, if all of them tell.
+    /// The state after an announcement at time `now`. `units`: number of units that all consumers
+    /// hold, or `None` if some consumers do not report it.
     fn after(self, units: Option<u32>, now: Instant) -> Self {
         match (units, self) {
             (None, _) => Self::Unknown,
@@ -61,7 +64,7 @@ impl Held {
     }
 }
 
-/// How far a run is.
+/// Progress of a run, shared between its parts.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
     jobs_done: AtomicU64,
@@ -73,7 +76,7 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    /// For a run with jobs that have ended before.
+    /// The status at the start of a session, with the jobs that ended in earlier sessions.
     #[must_use]
     pub(crate) fn new(jobs_done: u64, jobs_not_ok: u64) -> Self {
         Self {
@@ -83,64 +86,65 @@ impl Status {
         }
     }
 
-    /// Counts jobs that have ended; gives how many there are now.
+    /// Counts jobs that have ended; returns the new number of ended jobs.
     pub(crate) fn add(&self, jobs: u64, not_ok: u64) -> u64 {
         self.jobs_not_ok.fetch_add(not_ok, Relaxed);
         self.jobs_done.fetch_add(jobs, Relaxed) + jobs
     }
 
-    /// Jobs that have ended.
+    /// Number of jobs that have ended.
     #[must_use]
     pub(crate) fn jobs_done(&self) -> u64 {
         self.jobs_done.load(Relaxed)
     }
 
-    /// Jobs that have not ended well.
+    /// Number of ended jobs with an outcome other than `ok`.
     #[must_use]
     pub(crate) fn jobs_not_ok(&self) -> u64 {
         self.jobs_not_ok.load(Relaxed)
     }
 
-    /// Notes how many consumers are subscribed to the job queue.
+    /// Records the number of consumers that are subscribed to the job queue.
     pub(crate) fn set_consumers(&self, consumers: u32) {
         self.consumers.store(consumers, Relaxed);
     }
 
-    /// Consumers that are subscribed to the job queue, as far as is known.
+    /// Last known number of consumers that are subscribed to the job queue.
     #[must_use]
     pub(crate) fn consumers(&self) -> u32 {
         self.consumers.load(Relaxed)
     }
 
-    /// Notes how many units the consumers hold, if all of them tell.
+    /// Records the number of units that the consumers hold; `None` if some consumers do not report
+    /// it.
     pub(crate) fn note_held(&self, units: Option<u32>, now: Instant) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         *held = held.after(units, now);
     }
 
-    /// Units that the consumers hold.
+    /// Whether consumers hold units.
     #[must_use]
     pub(crate) fn held(&self) -> Held {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes who is in the pool, if that can be seen.
+    /// Records the census of the pool, if it is known.
     pub(crate) fn note_census(&self, census: Option<Census>) {
         *self.census.lock().unwrap_or_else(PoisonError::into_inner) = census;
     }
 
-    /// Who is in the pool, if that can be seen.
+    /// Latest census of the pool, if it is known.
     #[must_use]
     pub(crate) fn census(&self) -> Option<Census> {
         *self.census.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how far the work on one integer is, for the progress line.
+    /// Records the stage of the work on one integer, as text for the progress line.
     pub(crate) fn set_stage(&self, stage: Option<String>) {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
     }
 
-    /// How far the work on one integer is.
+    /// Stage of the work on one integer, as text for the progress line.
     #[must_use]
     pub(crate) fn stage(&self) -> Option<String> {
         let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);

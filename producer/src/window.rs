@@ -1,23 +1,23 @@
 //! How many units a run keeps outstanding, so that runs share the pool.
 //!
-//! The windows of all runs together are about two units a worker: one that it works on and one that
-//! waits for it. Each run has its share of them, by weight, and at least one. A unit that is
-//! published therefore waits for hardly more than one unit of each run, whatever the sizes of the
-//! runs.
+//! The windows of all runs together are about two units for each worker: one that it works on and
+//! one that waits for it. Each run has a share in proportion to its weight, and at least one unit.
+//! So a newly published unit waits for little more than one unit of each run, however large the
+//! runs are.
 
 use std::time::Duration;
 
 use primepool_common::pool::units_a_worker;
 
-/// Workers that are assumed while there is none, so that the first one has work at once.
+/// Number of workers assumed while the pool is empty, so that the first worker has work at once.
 const EXPECTED_WORKERS: u32 = 32;
 
-/// Most units of a window: more could not be confirmed in time.
+/// Largest window, in units: the broker could not confirm more units in time.
 const MOST: f64 = 20_000.0;
 
-/// The number of units that a run keeps outstanding. `workers`: how many take its jobs; `unit`: how
-/// long a unit takes one of them; `share` of `all_shares`: the run's weight and the sum of the
-/// weights of all runs that want units, its own included.
+/// The number of units that a run keeps outstanding. `workers`: number of workers that take its
+/// jobs; `unit`: time that a worker needs for a unit; `share` of `all_shares`: the run's weight and
+/// the sum of the weights of all runs that have units to publish, including this run.
 #[must_use]
 pub(crate) fn window(workers: u32, unit: Duration, share: u32, all_shares: u64) -> usize {
     let workers = if workers == 0 {
@@ -74,8 +74,8 @@ mod tests {
         leaves_ms: u64,
     }
 
-    /// Runs that share one queue, first come, first served, with the windows that each would choose.
-    /// Gives the milliseconds in which a worker was idle although a run had units left.
+    /// Simulates runs that share one FIFO queue, with the windows that each run would choose.
+    /// Returns the total milliseconds in which a worker was idle although a run had units left.
     fn simulate(runs: &mut [Run], workers: &mut [Worker], until_ms: u64) -> u64 {
         let mut queue: VecDeque<usize> = VecDeque::new();
         let mut idle_ms = 0;
@@ -96,7 +96,7 @@ mod tests {
                 } else if let Some(run) = worker.run
                     && worker.leaves_ms == now
                 {
-                    // It dies: the broker hands its unit to another.
+                    // The worker dies: the broker redelivers its unit to another.
                     worker.run = None;
                     queue.push_front(run);
                 }
@@ -172,7 +172,7 @@ mod tests {
             ended(0),
             ended(1)
         );
-        // Three runs, units of 100 ms.
+        // One unit of 100 ms for each of three runs.
         let waited = runs[2].first_begun_ms.map(|begun| begun - 3000);
         assert!(waited.is_some_and(|waited| waited <= 300), "{waited:?}");
     }
@@ -198,7 +198,7 @@ mod tests {
                 .iter()
                 .map(|&(share, starts, unit)| run(share, starts, unit, 1_000_000))
                 .collect();
-            // Some die on the way, but for the first.
+            // Some workers die during the run, but never the first.
             let mut workers: Vec<_> = speeds
                 .iter()
                 .enumerate()

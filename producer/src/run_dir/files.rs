@@ -1,4 +1,4 @@
-//! Files of lines, and files that are there whole or not at all.
+//! Line-based files, and files that are replaced atomically.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,14 +10,14 @@ use serde::Serialize;
 
 use super::FolderError;
 
-/// Turns the system's error with a file into one that names it.
+/// Converts an I/O error into an error that names the operation and the file.
 pub(crate) fn file_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
     let path = path.to_owned();
     move |error| FolderError::File { what, path, error }
 }
 
-/// Opens a file of lines for appending and hands out the lines that are in it. A last line without its
-/// end, which a killed process left, is cut off.
+/// Opens a line-based file for appending, after passing each existing line to `each`. A last line
+/// without a line end, as a killed process may leave it, is cut off.
 pub(super) fn open_lines(path: &Path, each: impl FnMut(&[u8])) -> io::Result<File> {
     let mut file = OpenOptions::new()
         .read(true)
@@ -32,7 +32,8 @@ pub(super) fn open_lines(path: &Path, each: impl FnMut(&[u8])) -> io::Result<Fil
     Ok(file)
 }
 
-/// Hands out the lines of a file, each with its end, and leaves it ready for more of them: a last line without its end is cut off.
+/// Passes each line of a file to `each`, with its line end, and leaves the file position at the
+/// end. A last line without a line end is cut off.
 pub(crate) fn read_lines(file: &mut File, mut each: impl FnMut(&[u8])) -> io::Result<()> {
     let mut lines = BufReader::new(&mut *file);
     let (mut line, mut whole) = (Vec::new(), 0);
@@ -52,14 +53,15 @@ pub(crate) fn read_lines(file: &mut File, mut each: impl FnMut(&[u8])) -> io::Re
     Ok(())
 }
 
-/// Writes a file so that it is there whole or not at all, also after a power cut.
+/// Writes a JSON file atomically: after a crash or a power cut the file is either complete or
+/// unchanged.
 pub(crate) fn write_whole(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
     replace(path, &text)
 }
 
-/// The same with this text.
+/// Replaces the content of a file atomically.
 pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;

@@ -1,4 +1,4 @@
-//! The folder itself, and who holds it.
+//! The folder of a run, and the lock that one producer holds on it.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -23,11 +23,11 @@ use super::{
 };
 use crate::request::{Packing, Request, Weights};
 
-/// The folder of one run, held by this process.
+/// The folder of one run, locked by this process.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    /// What was asked for.
+    /// The request and its packing.
     pub manifest: Manifest,
     /// The integers of the jobs, if they have any.
     pub integers: Option<IntegersFile>,
@@ -35,11 +35,11 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder of a new run. `integers` are those of its jobs, unless the request has them
-    /// in it; `output`: where the results go in place of `results.jsonl`; it must not exist.
+    /// Creates the folder of a new run. `integers` are those of its jobs, unless the request lists
+    /// them. `output` replaces the path `results.jsonl`; that file must not exist.
     ///
     /// # Errors
-    /// A file cannot be made.
+    /// A file cannot be created, the output file exists, or another process holds the folder.
     pub(crate) fn create(
         runs: &Path,
         run: RunId,
@@ -52,7 +52,7 @@ impl Folder {
         let path = runs.join(run.as_str());
         let output = output.map_or_else(|| path.join("results.jsonl"), Path::to_owned);
         let output = std::path::absolute(&output).map_err(file_error("find", &output))?;
-        // Refused before anything is made: results are never added to another run's.
+        // Checked before anything is created: results are never added to those of another run.
         if fs::metadata(&output).is_ok_and(|file| file.is_file()) {
             return Err(FolderError::OutputExists(output));
         }
@@ -92,7 +92,8 @@ impl Folder {
     /// Opens the folder of a run.
     ///
     /// # Errors
-    /// There is none, it is damaged, or another process holds it.
+    /// There is no such folder, it is damaged, the run was cancelled, or another process holds the
+    /// folder.
     pub(crate) fn open(runs: &Path, run: &RunId) -> Result<Self, FolderError> {
         let path = runs.join(run.as_str());
         let file = path.join("manifest.json");
@@ -134,19 +135,20 @@ impl Folder {
         }
     }
 
-    /// A file of the folder.
+    /// Path of a file in the folder.
     #[must_use]
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The folder.
+    /// Path of the folder.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens the journal of confirmed units; also gives those that are in it. To be opened once: clones share it.
+    /// Opens the journal of confirmed units; also returns those units. Call it once: clones share
+    /// the journal.
     ///
     /// # Errors
     /// The file cannot be used.
@@ -156,10 +158,10 @@ impl Folder {
         Ok((Journal::new(file, path), confirmed))
     }
 
-    /// Opens the file of repackings; also gives those that are in it.
+    /// Opens the file of repackings; also returns the repackings in it.
     ///
     /// # Errors
-    /// The file cannot be used, or is damaged.
+    /// The file cannot be opened or read, or is damaged.
     pub(crate) fn repackings(&self) -> Result<(Repackings, Vec<Repacking>), FolderError> {
         let (file, path, text) = self.open_text("packing")?;
         let mut all = Vec::new();
@@ -176,7 +178,8 @@ impl Folder {
         Ok((Repackings::new(file, path), all))
     }
 
-    /// Opens the results; hands out the lines that are in them, each with its end.
+    /// Opens the results for appending, after passing each existing line, with its line end, to
+    /// `each`.
     ///
     /// # Errors
     /// The file cannot be used.
@@ -185,7 +188,7 @@ impl Folder {
         open_lines(path, each).map_err(file_error("open", path))
     }
 
-    /// Opens a file of the folder for appending; also gives what is in it, as text.
+    /// Opens a file of the folder for appending; also returns its content as text.
     fn open_text(&self, name: &str) -> Result<(File, PathBuf, String), FolderError> {
         let path = self.file(name);
         let mut bytes = Vec::new();
@@ -200,7 +203,7 @@ impl Folder {
         }
     }
 
-    /// Writes the summary.
+    /// Writes `summary.json`.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -210,8 +213,8 @@ impl Folder {
     }
 }
 
-/// The integers of a run's jobs, if they have any. Those that the request has in it, as manifests of
-/// earlier versions have, are put into their file.
+/// The integers of a run's jobs, if the kind has any. Manifests of earlier versions list the
+/// integers; these are moved into their own file.
 fn integers_of(path: &Path, request: &mut Request) -> Result<Option<IntegersFile>, FolderError> {
     if !request.work.jobs().has_integers() {
         return Ok(None);

@@ -1,5 +1,6 @@
-//! The integers of a run, in the file `integers` of its folder: a line for each job, in hexadecimal
-//! after `0x`. They are read where they are needed, so that a run may have any number of them.
+//! The integers of a run, in the file `integers` of its folder: one line for each job, in
+//! hexadecimal after `0x`. Integers are read only where they are needed, so memory does not limit
+//! their number.
 
 use std::{
     fs::{self, File},
@@ -15,19 +16,19 @@ use primepool_common::message::HexInteger;
 use super::{FolderError, files::file_error};
 use crate::request::{BLOCK, Weights, work_us};
 
-/// Name of the file.
+/// File name in the folder of the run.
 const INTEGERS: &str = "integers";
 
-/// Bytes that are read at a time.
+/// Size of the read buffer, in bytes.
 const READ_BYTES: usize = 64 << 10;
 
-/// Where the lines of a file are, and what the integers in them cost.
+/// Byte offsets of the lines of a file, and the work of the integers in them.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Index {
     count: u64,
     /// Bits of the largest integer.
     bits: u32,
-    /// Where each block of [`BLOCK`] lines starts.
+    /// Byte offset of each block of [`BLOCK`] lines.
     starts: Vec<u64>,
     /// Microseconds of work in each block.
     work_us: Vec<f64>,
@@ -35,7 +36,7 @@ struct Index {
 }
 
 impl Index {
-    /// Adds a line of so many bytes with an integer of so many bits.
+    /// Adds a line of `bytes` bytes with an integer of `bits` bits.
     fn add(&mut self, bytes: usize, bits: u32) {
         if self.count.is_multiple_of(BLOCK) {
             self.starts.push(self.length);
@@ -50,18 +51,19 @@ impl Index {
     }
 }
 
-/// A file on its way into the folder of a run. It is removed if it does not get there.
+/// A file of integers that is not yet in the folder of its run. It is removed on drop unless it was
+/// moved there.
 #[derive(Debug)]
 pub(crate) struct NewIntegers(PathBuf);
 
 impl NewIntegers {
-    /// To be written beside the folder of the run.
+    /// A file beside the folder of the run.
     #[must_use]
     pub(crate) fn beside(folder: &Path) -> Self {
         Self(folder.with_extension(INTEGERS))
     }
 
-    /// Where it is to be written.
+    /// Path at which the file is to be written.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.0
@@ -70,12 +72,12 @@ impl NewIntegers {
 
 impl Drop for NewIntegers {
     fn drop(&mut self) {
-        // It is not there any more once it is in the folder.
+        // After the move into the folder there is no such file.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Writes integers to a file.
+/// Writes a file of integers.
 #[derive(Debug)]
 pub(crate) struct IntegersWriter {
     file: BufWriter<File>,
@@ -85,10 +87,10 @@ pub(crate) struct IntegersWriter {
 }
 
 impl IntegersWriter {
-    /// Begins a new file.
+    /// Creates the file and its parent folders.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be created.
     pub(crate) fn create(path: &Path) -> Result<Self, FolderError> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(file_error("make", parent))?;
@@ -102,7 +104,7 @@ impl IntegersWriter {
         })
     }
 
-    /// Adds an integer; gives how many there are now.
+    /// Adds an integer; returns how many the file has now.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -117,7 +119,7 @@ impl IntegersWriter {
         Ok(self.index.count)
     }
 
-    /// Everything is written: how many integers there are, and bits of the largest.
+    /// Flushes the file to disk; returns the number of integers and the bits of the largest.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -145,7 +147,7 @@ struct Inner {
 }
 
 impl IntegersFile {
-    /// Takes a new file into the folder of its run.
+    /// Moves a new file into the folder of its run.
     ///
     /// # Errors
     /// The file cannot be moved or read.
@@ -155,7 +157,7 @@ impl IntegersFile {
         Self::open(folder)
     }
 
-    /// Writes the file of integers that a manifest has in it.
+    /// Writes the file from integers that a manifest lists.
     ///
     /// # Errors
     /// The file cannot be written or read.
@@ -168,10 +170,10 @@ impl IntegersFile {
         Self::open(folder)
     }
 
-    /// Opens the file of a folder.
+    /// Opens the file in a run's folder.
     ///
     /// # Errors
-    /// The file cannot be read, or is none of ours.
+    /// The file cannot be read, or a line is not an integer in the expected format.
     pub(super) fn open(folder: &Path) -> Result<Self, FolderError> {
         let path = folder.join(INTEGERS);
         let file = File::open(&path).map_err(file_error("open", &path))?;
@@ -194,29 +196,29 @@ impl IntegersFile {
         Ok(Self(Arc::new(Inner { file, path, index })))
     }
 
-    /// How many there are.
+    /// Number of integers.
     #[must_use]
     pub(crate) fn count(&self) -> u64 {
         self.0.index.count
     }
 
-    /// Bits of the largest.
+    /// Bits of the largest integer.
     #[must_use]
     pub(crate) fn bits(&self) -> u32 {
         self.0.index.bits
     }
 
-    /// The work of factoring each of them.
+    /// The work of factoring each integer.
     #[must_use]
     pub(crate) fn weights(&self) -> Weights {
         let index = &self.0.index;
         Weights::of_blocks(index.count, &index.work_us, work_us(index.bits))
     }
 
-    /// The integers of some jobs.
+    /// Reads the integers of a range of jobs.
     ///
     /// # Errors
-    /// The file cannot be read any more, or has changed.
+    /// The file cannot be read, or has changed since it was opened.
     pub(crate) fn read(&self, jobs: Range<u64>) -> Result<Vec<HexInteger>, FolderError> {
         let Inner { file, path, index } = &*self.0;
         let damaged = |reason| FolderError::Damaged {
@@ -244,7 +246,7 @@ impl IntegersFile {
     }
 }
 
-/// Bits of the integer in a line; nothing if it is none of ours.
+/// Bits of the integer in a line; `None` if the line has another format.
 fn bits_of(line: &[u8]) -> Option<u32> {
     let line = line.strip_suffix(b"\n")?;
     let digits = line
@@ -256,7 +258,7 @@ fn bits_of(line: &[u8]) -> Option<u32> {
     Some(u32::BITS - top.leading_zeros() + 4 * u32::try_from(rest.len()).ok()?)
 }
 
-/// A file from a place on; others may read it at the same time.
+/// Reader of a file from byte `at` on; other readers may use the file at the same time.
 struct From<'a> {
     file: &'a File,
     at: u64,

@@ -4,16 +4,16 @@ use std::ops::Range;
 
 use rangemap::RangeSet;
 
-/// Some of the jobs of a run, as ranges: jobs end nearly in order, so that there are few of them.
+/// A set of jobs of one run, stored as ranges. Jobs end nearly in order, so there are few ranges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSet {
-    /// The jobs of the run.
+    /// All jobs of the run.
     all: Range<u64>,
     ranges: RangeSet<u64>,
 }
 
 impl JobSet {
-    /// None of the jobs of a run of `count`.
+    /// The empty set, for a run of `count` jobs.
     #[must_use]
     pub fn none_of(count: u64) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl JobSet {
         self.ranges.last().map(|range| range.end - 1)
     }
 
-    /// Those of these jobs that are not in the set, as ranges in order.
+    /// The jobs in `jobs` that are not in the set, as ranges in order.
     pub fn missing_of<'a>(&'a self, jobs: &'a Range<u64>) -> impl Iterator<Item = Range<u64>> + 'a {
         self.ranges.gaps(jobs)
     }
@@ -99,7 +99,7 @@ impl JobSet {
         }
     }
 
-    /// Takes a job out.
+    /// Removes a job.
     pub fn remove(&mut self, job: u64) {
         self.ranges.remove(job..job + 1);
     }

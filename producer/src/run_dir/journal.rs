@@ -1,4 +1,4 @@
-//! The units that the broker has confirmed.
+//! The journal: the units whose publication the broker has confirmed.
 
 use std::{
     collections::HashMap,
@@ -15,11 +15,11 @@ use super::{
     files::{file_error, open_lines, replace},
 };
 
-/// Lines in which a journal may say what fewer could, before it is written anew.
+/// Number of superfluous lines above which a journal is rewritten when it is opened.
 const IDLE_LINES: usize = 100_000;
 
-/// Takes a line of a journal into the units that the broker has. The last word on a unit counts; lines
-/// that are none say nothing.
+/// Applies a line of a journal to the set of confirmed units. The last line about a unit counts;
+/// invalid lines are ignored.
 pub fn note_line(confirmed: &mut RangeSet<u64>, line: &str) {
     let (is_confirmed, units) = match line.strip_prefix('-') {
         Some(units) => (false, units),
@@ -39,11 +39,11 @@ pub fn note_line(confirmed: &mut RangeSet<u64>, line: &str) {
     }
 }
 
-/// The units of the journal at `path` that the broker has. One that is much longer than it needs to be is
-/// written anew first, as ranges: a killed process leaves the old one or the new one.
+/// Reads the confirmed units from the journal at `path`. A journal that is much longer than
+/// necessary is first rewritten as ranges; a killed process leaves either the old or the new file.
 ///
 /// # Errors
-/// The file cannot be read or written, or is no text.
+/// The file cannot be read or written, or is not valid UTF-8.
 pub(super) fn read(path: &Path) -> Result<(File, RangeSet<u64>), FolderError> {
     let (mut confirmed, mut lines, mut damage) = (RangeSet::new(), 0, None);
     let each = |line: &[u8]| {
@@ -69,11 +69,13 @@ pub(super) fn read(path: &Path) -> Result<(File, RangeSet<u64>), FolderError> {
     Ok((file, confirmed))
 }
 
-/// The journal of the units that the broker has confirmed; clones share it.
+/// The journal of confirmed units; clones share it.
 ///
-/// One side publishes and writes down what was confirmed, while the other finds that answers were lost or wrong, so that units are
-/// to be published again. A confirmation may come after that of a publication from before: it must not be written, or `resume` would
-/// wait for an answer that has been and gone. So each publication has a number, and only those count that were begun since.
+/// The publisher records confirmations here, while the collector may find that answers were lost or
+/// wrong, so that units must be published again. The confirmation of an earlier publication may
+/// arrive after that; it must not be recorded, or `resume` would wait for an answer that was
+/// consumed already. Therefore each publication has a number, and only publications that began
+/// after that moment count.
 #[derive(Debug, Clone)]
 pub(crate) struct Journal(Arc<Mutex<Pages>>);
 
@@ -83,16 +85,17 @@ struct Pages {
     path: PathBuf,
     /// Number of the next publication.
     next: u64,
-    /// First publication that counts; none does while answers are lost.
+    /// First publication that counts; `None` while answers are being lost, when no publication
+    /// counts.
     since: Option<u64>,
-    /// The same for units that are to be done again.
+    /// First publication that counts, for each unit that must be done again.
     again: HashMap<u64, u64>,
 }
 
-/// That a unit was published once.
+/// One publication of a unit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Publication {
-    /// The unit.
+    /// Number of the unit.
     pub unit: u64,
     number: u64,
 }
@@ -121,11 +124,11 @@ impl Journal {
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
-        // Every critical section leaves it whole, whatever thread panics elsewhere.
+        // Every critical section leaves the data consistent, even if another thread panics.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A unit is about to be published.
+    /// Registers the publication of a unit; call it before the unit is sent.
     #[must_use]
     pub(crate) fn begin(&self, unit: u64) -> Publication {
         let mut pages = self.pages();
@@ -134,8 +137,9 @@ impl Journal {
         Publication { unit, number }
     }
 
-    /// The broker has confirmed these publications: adds their units, but for those that are to be published again. They are safe
-    /// from the death of this process then; a power cut may cost the last of them, whose jobs are published a second time then.
+    /// Records that the broker has confirmed these publications, except for units that must be
+    /// published again. The record survives the death of this process; a power cut may lose the
+    /// last entries, and their jobs are then published a second time.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -151,8 +155,9 @@ impl Journal {
             .map_err(|error| file_error("write", &pages.path)(error))
     }
 
-    /// Takes units out that are to be done again, before the answers that were wrong are acknowledged: a process that dies
-    /// before they are published again leaves them to `resume`, and so does a power cut.
+    /// Removes units that must be done again. This happens before the wrong answers are
+    /// acknowledged: if the process dies or the power fails before the units are published again,
+    /// `resume` publishes them.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -167,8 +172,8 @@ impl Journal {
             .map_err(|error| file_error("write", &pages.path)(error))
     }
 
-    /// Answers are lost: forgets all units, before anything else could make believe that they are still on their way. Nothing
-    /// counts until [`Journal::reopen`].
+    /// Forgets all units, because answers are being lost and no unit may count as on its way. No
+    /// publication counts until [`Journal::reopen`].
     ///
     /// # Errors
     /// The file cannot be written.
@@ -182,8 +187,8 @@ impl Journal {
             .map_err(|error| file_error("write", &pages.path)(error))
     }
 
-    /// Answers to what is published from now on arrive. `true` if they did not before: units without one are to be published
-    /// again.
+    /// Publications from now on count, since their answers can arrive. Returns `true` if the
+    /// journal was not open before: then units without an answer must be published again.
     #[must_use]
     pub(crate) fn reopen(&self) -> bool {
         let mut pages = self.pages();

@@ -1,4 +1,4 @@
-//! What is needed to make a run's units again.
+//! The manifest: everything that is needed to rebuild the units of a run.
 
 use std::path::PathBuf;
 
@@ -10,48 +10,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::request::{Packing, Request};
 
-/// The first format of the manifest; its runs are resumed as they were packed.
+/// First format of the manifest. Its runs are resumed with their original packing.
 const FIRST_VERSION: u32 = 1;
 
-/// The units of a run may be packed anew while it goes on, see [`super::Repacking`]; a program that
-/// does not know that must not resume it.
+/// From this version on, the units of a run may be repacked while it goes on, see
+/// [`super::Repacking`]. A program that does not support this must not resume the run.
 pub(super) const WITH_REPACKINGS: u32 = 2;
 
-/// The integers of the jobs are in a file, see [`super::IntegersFile`].
+/// From this version on, the integers of the jobs may be in a file, see [`super::IntegersFile`].
 pub(super) const WITH_INTEGERS: u32 = 3;
 
-/// The primes of the run are to have certificates.
+/// From this version on, the primes of the run may need certificates.
 pub(super) const WITH_CERTIFICATES: u32 = 4;
 
-/// What is needed to make a run's units again.
+/// Everything that is needed to rebuild the units of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Format of this file.
+    /// Version of the format of this file.
     pub version: u32,
-    /// The run.
+    /// Identifier of the run.
     pub run: RunId,
-    /// The jobs.
+    /// The requested jobs.
     #[serde(flatten)]
     pub request: Request,
-    /// How they are packed.
+    /// How the jobs are packed into units at the start of the run.
     pub packing: Packing,
     /// AMQP priority of the units.
     pub priority: u8,
-    /// The results, as an absolute path.
+    /// Absolute path of the results file.
     pub output: PathBuf,
 }
 
 impl Manifest {
-    /// Whether the units may be packed anew while the run goes on.
+    /// Whether the units may be repacked while the run goes on.
     #[must_use]
     pub fn is_adaptive(&self) -> bool {
         self.version > FIRST_VERSION && self.packing.is_adaptive()
     }
 
-    /// Reads one: nothing of it is worked with that could not have been written.
+    /// Parses and validates a manifest, which must be that of `run`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with the manifest.
     pub fn read(text: &[u8], run: &RunId) -> Result<Self, String> {
         let manifest: Self = serde_json::from_slice(text).map_err(|error| json_error(&error))?;
         if !(FIRST_VERSION..=WITH_CERTIFICATES).contains(&manifest.version) {
@@ -70,12 +70,12 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Most bytes of an answer to one of the run's units: digits and columns of its jobs, or why each was not done, and two
-    /// samples.
+    /// Upper limit of the bytes of an answer to one of the run's units: digits and columns of its
+    /// jobs, or a reason for each job that failed, and two samples.
     #[must_use]
     pub fn largest_answer(&self) -> usize {
         if self.request.is_spread() {
-            // Relations of the sieve.
+            // The answers have relations of the sieve.
             return MAX_BODY_BYTES;
         }
         let job = self.request.work.jobs().answer_bytes() + ANSWER_JOB_BYTES;
@@ -86,8 +86,9 @@ impl Manifest {
     }
 }
 
-/// Bytes of an answer that come with each job, besides its result; most are for a reason why it failed.
+/// Bytes of an answer for each job besides its result; most of them allow for the reason of a
+/// failure.
 const ANSWER_JOB_BYTES: u64 = 512;
 
-/// Bytes of an answer without jobs.
+/// Bytes of an answer that has no jobs.
 const ANSWER_HEAD_BYTES: u64 = 64 << 10;

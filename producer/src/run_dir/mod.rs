@@ -1,18 +1,21 @@
-//! A run's folder: what was asked for, what the broker has confirmed, what has come back.
+//! A run's folder: the request, the confirmed units and the results.
 //!
-//! | file | what it holds |
+//! | file | content |
 //! |---|---|
-//! | `manifest.json` | what was asked for and how it is packed: every unit can be made again from it |
-//! | `integers` | the integers of its jobs, where they have any; see [`integers`] |
-//! | `published` | the numbers of the units that the broker has confirmed, a line each, or ranges such as `0..12`; with a `-` when one is to be done again. The last word counts |
-//! | `packing` | how units were packed anew while the run went on, a line each; the sizes at its start are in the manifest |
-//! | `results.jsonl` | a line for each job that has ended (`--output` puts it elsewhere) |
+//! | `manifest.json` | the request and its packing: every unit can be rebuilt from it |
+//! | `integers` | the integers of the jobs, if they need any; see `integers.rs` |
+//! | `published` | journal of confirmed units, see below |
+//! | `packing` | one line for each repacking of units during the run |
+//! | `results.jsonl` | one line for each job that has ended (`--output` changes the path) |
 //! | `metrics.lp` | the run's metrics, in InfluxDB's line protocol |
 //! | `summary.json` | the figures of the last session |
-//! | `factor-<job>.jsonl` | what is known of an integer that the whole pool is at work on, see [`crate::factoring`]; gone when it has its result |
-//! | `groups` | how many groups of units were made for such integers |
-//! | `cancelled` | there once the run was cancelled; empty |
-//! | `lock` | held by the producer that works on the run |
+//! | `factor-<job>.jsonl` | checkpoint of a job that the pool factors, see `factoring` |
+//! | `groups` | number of the last batch of units for such jobs |
+//! | `cancelled` | empty; exists once the run was cancelled |
+//! | `lock` | locked by the producer that works on the run |
+//!
+//! Each line of `published` is the number of a confirmed unit or a range such as `0..12`; a `-` before
+//! it means that these units must be done again. The last line about a unit counts.
 
 mod error;
 mod files;

@@ -1,4 +1,4 @@
-//! How the units of a run were packed anew while it went on.
+//! How the units of a run were repacked while it went on.
 
 use std::{
     fs::File,
@@ -12,17 +12,18 @@ use serde::{Deserialize, Serialize};
 use super::{FolderError, files::file_error};
 use crate::request::Packing;
 
-/// From one unit on, the jobs that were not in a unit before are packed otherwise.
+/// A change of the packing: from one unit on, jobs that were in no earlier unit are packed with
+/// other sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Repacking {
-    /// The first unit of these sizes.
+    /// First unit with the new sizes.
     pub from: u64,
-    /// The sizes.
+    /// The new sizes.
     #[serde(flatten)]
     pub packing: Packing,
 }
 
-/// The file of a run's repackings, a line each; clones share it.
+/// The file of a run's repackings, one on each line; clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Repackings(Arc<Mutex<File>>, PathBuf);
 
@@ -31,13 +32,13 @@ impl Repackings {
         Self(Arc::new(Mutex::new(file)), path)
     }
 
-    /// Adds one, on disk before any unit of these sizes is published: after a crash the numbers of
-    /// units have to mean the same jobs.
+    /// Appends a repacking and syncs it to disk. This must happen before a unit of these sizes is
+    /// published: after a crash, the number of a unit must mean the same jobs.
     ///
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn add(&self, repacking: &Repacking) -> Result<(), FolderError> {
-        // Plain data: it always has a JSON form.
+        // Serialising plain data cannot fail.
         let mut line = serde_json::to_vec(repacking).unwrap_or_default();
         line.push(b'\n');
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);

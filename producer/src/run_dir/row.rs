@@ -12,50 +12,51 @@ use serde::{Deserialize, Serialize};
 
 use super::JobSet;
 
-/// What a line of the results file says of its job; [`Origin`] gives the rest of the line.
+/// The part of a line of the results file that belongs to its job; [`Origin`] is the rest of the
+/// line.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Row {
     /// Index of the job in its run.
     pub job: u64,
     /// `ok`, `partial`, `failed` or `rejected`.
     pub outcome: RowOutcome,
-    /// The prime.
+    /// The prime that was found.
     #[serde(default)]
     pub prime: Option<Hex>,
     /// Bits of the prime.
     #[serde(default)]
     pub bits: Option<u32>,
-    /// For `next-prime`: the integer that was asked about.
+    /// For `next-prime`: the integer above which the next prime was requested.
     #[serde(default)]
     pub after: Option<Hex>,
-    /// For `factor`: the integer and what it is the product of.
+    /// For `factor`: the integer and its factorisation.
     #[serde(default, flatten)]
     pub factored: Option<Factored>,
-    /// Why there is no prime, or why not all factors are.
+    /// Why there is no prime, or why the factorisation is not complete.
     #[serde(default)]
     pub reason: Option<String>,
-    /// The proof of its primes, where that was asked for.
+    /// The proof of its primes, if the run requested proofs.
     #[serde(default, flatten)]
     pub proof: Option<Box<Proof>>,
-    /// Time of a worker.
+    /// Time that a worker spent on the job, in milliseconds.
     pub compute_ms: f64,
-    /// Numbers that were put to a probable-prime test.
+    /// Number of candidates that were put to a probable-prime test.
     pub candidates: u64,
 }
 
 impl Row {
-    /// The factorisation, as people write it.
+    /// The factorisation in decimal, followed by the reason if it is not complete.
     #[must_use]
     pub(crate) fn factorization(&self) -> Option<String> {
-        // Another program may have written the file.
+        // Another program may have written the file, so the reason is sanitised.
         let why = self.reason.as_ref();
         let why = why.map(|why| format!("   ({})", reason(why)));
         let factored = self.factored.as_ref()?;
         Some(format!("{factored}{}", why.unwrap_or_default()))
     }
 
-    /// Notes which primes the certificate, if there is one, leaves probable, and whether all factors
-    /// are proven; for `bound` see [`Proof`].
+    /// Records which primes the certificate, if there is one, does not prove, and whether all
+    /// factors are proven. For `bound` see [`Proof`].
     pub(crate) fn sort_by_proof(&mut self, bound: Option<&'static str>) {
         let Some(proof) = &mut self.proof else {
             return;
@@ -82,8 +83,8 @@ impl Row {
         self.outcome == RowOutcome::Ok && proof.is_some_and(|proof| proof.probable.is_empty())
     }
 
-    /// Takes the integer and its factorisation out if the worker has left composites to the pool:
-    /// then this is no result yet.
+    /// Takes out the integer and its factorisation if the worker has left composites to the pool;
+    /// the row is then no result yet.
     pub(crate) fn take_left_to_pool(&mut self) -> Option<(HexInteger, Factorization)> {
         let is_left = self.outcome == RowOutcome::Partial && self.reason.is_none();
         let factored = if is_left { self.factored.take() } else { None };
@@ -91,21 +92,23 @@ impl Row {
     }
 }
 
-/// What a line says of the proof of its primes.
+/// The fields of a line about the proof of its primes.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Proof {
-    /// The proof of those above 2^64, as far as there is one. The producer has checked it.
+    /// Certificate of the primes above 2^64, as far as they are proven. The producer has checked
+    /// it.
     pub certificate: FiledCertificate,
-    /// Primes above 2^64 that it does not prove.
+    /// Primes above 2^64 that the certificate does not prove.
     #[serde(default)]
     pub probable: Vec<Hex>,
-    /// The probability that the producer's own tests let a composite pass as one of them.
+    /// Bound of the probability that the producer's own tests accept a composite as one of
+    /// `probable`.
     #[serde(default)]
     pub bound: Option<Cow<'static, str>>,
 }
 
 impl Proof {
-    /// A proof of which it is not known yet what it leaves open.
+    /// A proof whose probable primes are not determined yet.
     pub(crate) fn new(certificate: Certificate) -> Self {
         Self {
             certificate: FiledCertificate(certificate),
@@ -115,25 +118,27 @@ impl Proof {
     }
 }
 
-/// What a line says of a factorisation.
+/// The fields of a line about a factorisation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Factored {
-    /// The integer.
+    /// The integer that was factored.
     pub n: Hex,
-    /// Its prime factors with their exponents, in rising order.
+    /// Its prime factors with their exponents, in ascending order.
     pub factors: Vec<(Hex, u32)>,
-    /// Composites that are left, with their exponents; none if the factorisation is complete.
+    /// Composite divisors that were not factored, with their exponents; empty if the factorisation
+    /// is complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub composites: Vec<(Hex, u32)>,
-    /// Whether all factors are proven primes; those above 2^64 are without a certificate.
+    /// Whether all factors are proven primes. Primes above 2^64 count as proven only with a
+    /// certificate.
     pub proven: bool,
-    /// What each stage cost.
+    /// Cost of each stage.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StageCost>,
 }
 
 impl Factored {
-    /// What was found of `n`.
+    /// The factorisation `found` of `n`, without a certificate.
     #[must_use]
     pub fn new(n: HexInteger, found: Factorization) -> Self {
         let hex = |powers: Vec<Power>| {
@@ -154,7 +159,7 @@ impl Factored {
 }
 
 impl Factored {
-    /// The factorisation as a finding, to be checked.
+    /// The factorisation as a finding that can be checked.
     pub(crate) fn finding(&self, is_left_to_pool: bool) -> Finding<'_> {
         fn values(powers: &[(Hex, u32)]) -> Vec<(&Integer, u32)> {
             let powers = powers.iter();
@@ -170,7 +175,7 @@ impl Factored {
         }
     }
 
-    /// The integer, and what was found of it.
+    /// Splits it into the integer and the factorisation.
     fn into_found(self) -> (HexInteger, Factorization) {
         let powers = |list: Vec<(Hex, u32)>| {
             let list = list.into_iter();
@@ -187,10 +192,12 @@ impl Factored {
     }
 }
 
-/// Up to here the Baillie–PSW test proves (Feitsma and Galway's list of base-2 pseudoprimes, 2013).
+/// Size in bits up to which the Baillie–PSW test is a proof (Feitsma and Galway's list of base-2
+/// pseudoprimes, 2013).
 const PROVEN_BITS: u32 = 64;
 
-/// The factorisation as people write it, in decimal: `-360 = -1 · 2^3 · 3^2 · 5`. Composites that are left stand in brackets.
+/// The factorisation in decimal: `-360 = -1 · 2^3 · 3^2 · 5`. Composites that were not factored
+/// stand in parentheses.
 impl fmt::Display for Factored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let n = Decimal(&self.n.0.0);
@@ -216,7 +223,7 @@ impl fmt::Display for Factored {
     }
 }
 
-/// An integer in decimal; one of a word without the arithmetic of large ones.
+/// An integer in decimal. An integer that fits into 64 bits avoids big-integer arithmetic.
 struct Decimal<'a>(&'a Integer);
 
 impl fmt::Display for Decimal<'_> {
@@ -228,50 +235,51 @@ impl fmt::Display for Decimal<'_> {
     }
 }
 
-/// What all lines of one answer have in common.
+/// The fields that all lines of one answer have in common.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Origin {
-    /// The node that did the work.
+    /// Name of the node that did the work.
     pub node: String,
-    /// Its worker thread.
+    /// Number of the worker thread on that node.
     pub worker: u32,
-    /// From publishing to the answer, on the producer's clock.
+    /// Time from publishing to the answer, on the producer's clock.
     pub latency_ms: f64,
-    /// The part of the latency in which nobody worked on the unit: in queues and on the way, there and back.
+    /// The part of the latency in which no worker had the unit: time in queues and in transit, in
+    /// both directions.
     pub queue_wait_ms: f64,
-    /// Whether the broker had to hand the unit out more than once.
+    /// Whether the broker redelivered the unit.
     pub redelivered: bool,
 }
 
-/// Appends the lines of one answer.
+/// Appends the lines of one answer to `text`.
 ///
 /// # Errors
-/// None in practice: all of it has a JSON form.
+/// None in practice: the serialisation of plain data does not fail.
 pub fn write_lines(origin: &Origin, rows: &[Row], text: &mut Vec<u8>) -> io::Result<()> {
     let writer = LineWriter::new(origin)?;
     rows.iter().try_for_each(|row| writer.write(row, text))
 }
 
-/// Writes the lines of one answer. What they have in common is put into JSON once, and the rest
-/// without serde's detours: they may be thousands.
+/// Writes the lines of one answer. Since there may be thousands, the common fields are serialised
+/// once, and the other fields are written without serde's overhead.
 pub(crate) struct LineWriter {
     tail: Vec<u8>,
 }
 
 impl LineWriter {
-    /// For lines of this origin.
+    /// A writer for lines of this origin.
     ///
     /// # Errors
-    /// None in practice: it has a JSON form.
+    /// None in practice: the serialisation of plain data does not fail.
     pub(crate) fn new(origin: &Origin) -> io::Result<Self> {
         let tail = serde_json::to_vec(origin)?;
         Ok(Self { tail })
     }
 
-    /// Appends the line of a row, with its end.
+    /// Appends the line of a row, with its line end.
     ///
     /// # Errors
-    /// None in practice: all of it has a JSON form.
+    /// None in practice: the serialisation of plain data does not fail.
     pub(crate) fn write(&self, row: &Row, text: &mut Vec<u8>) -> io::Result<()> {
         text.extend_from_slice(b"{\"job\":");
         serde_json::to_writer(&mut *text, &row.job)?;
@@ -302,7 +310,7 @@ impl LineWriter {
         serde_json::to_writer(&mut *text, &row.compute_ms)?;
         text.extend_from_slice(b",\"candidates\":");
         serde_json::to_writer(&mut *text, &row.candidates)?;
-        // One object of two: `…` and `{…}` become `…,…}`.
+        // Joins two objects: `{…` and `{…}` become `{…,…}`.
         text.push(b',');
         text.extend_from_slice(&self.tail[1..]);
         text.push(b'\n');
@@ -310,7 +318,7 @@ impl LineWriter {
     }
 }
 
-/// The fields of a factorisation, as serde would write them.
+/// Writes the fields of a factorisation in the same form as serde.
 fn push_factored(factored: &Factored, text: &mut Vec<u8>) -> io::Result<()> {
     push_hex(b",\"n\":\"", &factored.n, text);
     push_powers(b",\"factors\":[", &factored.factors, text)?;
@@ -363,21 +371,21 @@ fn push_hex(key: &[u8], value: &Hex, text: &mut Vec<u8>) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RowOutcome {
-    /// Done.
+    /// The job is done.
     Ok,
-    /// A part of the factors was found.
+    /// Only a part of the factors was found.
     Partial,
-    /// The engine could not do it, or its result was wrong.
+    /// The engine could not do the job, or its result was wrong.
     Failed,
     /// The job is invalid.
     Rejected,
 }
 
 impl RowOutcome {
-    /// Every one.
+    /// All outcomes.
     pub const ALL: [Self; 4] = [Self::Ok, Self::Partial, Self::Failed, Self::Rejected];
 
-    /// The outcome of a job whose factorisation is this.
+    /// The outcome of a job with this factorisation.
     pub(crate) fn of(found: &Factorization) -> Self {
         if found.is_complete() {
             Self::Ok
@@ -386,7 +394,7 @@ impl RowOutcome {
         }
     }
 
-    /// The word that stands for it in results and metrics.
+    /// Name of the outcome in results and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -398,14 +406,15 @@ impl RowOutcome {
     }
 }
 
-/// What has to be known of a line to go on: a small part, since there may be millions.
+/// The fields of a line that `resume` needs: only these are parsed, since there may be millions of
+/// lines.
 #[derive(Deserialize)]
 struct Ended {
     job: u64,
     outcome: RowOutcome,
 }
 
-/// The job of a line; nothing if it is not a line of ours.
+/// The job of a line; `None` if the line is not a valid row.
 #[must_use]
 pub(crate) fn job_of(line: &[u8]) -> Option<u64> {
     serde_json::from_slice::<Ended>(line)
@@ -413,26 +422,27 @@ pub(crate) fn job_of(line: &[u8]) -> Option<u64> {
         .map(|row| row.job)
 }
 
-/// The factorisation in a line, as people write it.
+/// The factorisation in a line, in decimal and with its reason if it is not complete; `None` if the
+/// line has no factorisation or is not valid.
 #[must_use]
 pub fn factorization(line: &[u8]) -> Option<String> {
     let row: Row = serde_json::from_slice(line).ok()?;
     row.factorization()
 }
 
-/// Which jobs the results of earlier sessions answer.
+/// The jobs that have ended according to the results of earlier sessions.
 #[derive(Debug, PartialEq, Eq)]
 pub struct EndedJobs {
     /// The jobs that have ended.
     pub done: JobSet,
-    /// How many have ended well.
+    /// Number of jobs with outcome `ok`.
     pub ok: u64,
-    /// Lines so far.
+    /// Number of lines so far.
     lines: u64,
 }
 
 impl EndedJobs {
-    /// Of a run with so many jobs, before its first line.
+    /// No ended jobs, for a run of `count` jobs.
     #[must_use]
     pub fn new(count: u64) -> Self {
         Self {
@@ -442,10 +452,11 @@ impl EndedJobs {
         }
     }
 
-    /// Adds a line of the results.
+    /// Adds a line of the results file.
     ///
     /// # Errors
-    /// It is none of ours, with its number.
+    /// The line is not valid, or its job is unknown or a duplicate; the text has the number of the
+    /// line.
     pub fn add(&mut self, line: &[u8]) -> Result<(), String> {
         self.lines += 1;
         let number = self.lines;
