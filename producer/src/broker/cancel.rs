@@ -1,4 +1,4 @@
-//! `producer cancel`: tells everybody that a run is not wanted any more.
+//! `producer cancel`: cancels a run in the whole pool.
 
 use std::path::Path;
 
@@ -11,11 +11,12 @@ use primepool_common::{
     run_folder::mark_cancelled,
 };
 
-/// Cancels a run: whoever works on it stops within about a second, units that wait are dropped as consumers come to them, a
-/// producer that waits for it ends. It need not be a run of this machine.
+/// Cancels a run: workers stop within about a second, consumers drop its queued units as they
+/// receive them, and a producer that waits for the run ends. The run may belong to another machine.
 ///
 /// # Errors
-/// The broker cannot be reached, refuses, or does not confirm; or the run's folder cannot be written.
+/// The broker cannot be reached, refuses, or does not confirm; or the run's folder cannot be
+/// written.
 pub(crate) async fn cancel(
     endpoint: &Endpoint,
     run: &RunId,

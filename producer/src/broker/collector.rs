@@ -1,5 +1,5 @@
-//! The collecting side: takes the answers from the run's queue, hands them to the sink, and acknowledges what the sink has on
-//! disk.
+//! The collector: receives answers from the run's queue, passes them to the sink, and acknowledges
+//! those that the sink has written to disk.
 
 use std::{
     sync::Arc,
@@ -40,46 +40,48 @@ use crate::{
     units::SharedUnits,
 };
 
-/// Longest time that the broker may take over a request: it takes as long to find out by heartbeats
-/// that it is gone.
+/// Time limit for a request to the broker, similar to the time in which heartbeats detect a dead
+/// connection.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// What asks how long a queue is, in errors.
+/// Name of the operation that asks for the length of a queue, for error messages.
 const LOOK: &str = "a look at a queue";
 
-/// Answers that the broker hands over before the first of them is acknowledged, and bytes that all of them may have.
+/// Prefetch count, and the limit of the total bytes of prefetched answers.
 const PREFETCH: usize = 1024;
 const PREFETCH_BYTES: usize = 256 << 20;
 
-/// How often the length of the queues is asked for.
+/// Interval between requests for the lengths of the queues.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What the collecting side works with.
+/// The collector of a run.
 #[derive(Debug)]
 pub(crate) struct Collector {
     pub endpoint: Endpoint,
-    /// What is asked for.
+    /// The request and its packing.
     pub manifest: Arc<Manifest>,
     pub journal: Journal,
     /// The units of the run.
     pub units: SharedUnits,
     pub status: Arc<Status>,
-    /// What consumers are expected to compute with.
+    /// Arithmetic kernel that consumers are expected to use.
     pub kernel: Kernel,
-    /// Whether answers may have gone astray.
+    /// Detects lost units and answers.
     pub lost_answers: LostAnswers,
-    /// Where the answers go.
+    /// Receiver of the answers.
     pub sink: std::sync::mpsc::Sender<SinkInput>,
-    /// What the sink has on disk.
+    /// Answers that the sink has written to disk.
     pub settled: UnboundedReceiver<Vec<Acker>>,
-    /// Who wants to know what happens.
+    /// Receiver of the events.
     pub events: UnboundedSender<Event>,
-    /// Tells to stop, and whether every job has ended: the run's queue is deleted then.
+    /// Signal to stop; its value is whether every job has ended, in which case the run's queue is
+    /// deleted.
     pub stop: oneshot::Receiver<bool>,
 }
 
 impl Collector {
-    /// Collects until told to stop; `connection` is the first one to use. A lost connection is made again for ever.
+    /// Collects until the stop signal; `connection` is the first one to use. Reconnects without
+    /// limit.
     pub(crate) async fn run(mut self, mut connection: Connection) {
         let mut backoff = Backoff::new();
         loop {
@@ -116,14 +118,16 @@ impl Collector {
         }
     }
 
-    /// Until told to stop: whether every job has ended then.
+    /// Collects on one connection. Returns the value of the stop signal: whether every job has
+    /// ended.
     async fn session(
         &mut self,
         connection: &Connection,
         backoff: &mut Backoff,
     ) -> Result<bool, BrokerError> {
         let channel = connection.create_channel().await?;
-        // Whoever reaches the results exchange can send what he likes: it must not fill this machine's memory.
+        // Any client can publish to the results exchange; prefetched answers must not exhaust the
+        // memory.
         let largest = self.manifest.largest_answer();
         let prefetch = (PREFETCH_BYTES / largest).clamp(1, PREFETCH);
         channel
@@ -159,7 +163,7 @@ impl Collector {
                             at: last_answer,
                             at_ns: unix_ns(),
                         };
-                        // The sink ends first only when the run does.
+                        // The sink outlives the collector unless the run ends.
                         let _ = self.sink.send(SinkInput::Arrival(arrival));
                     }
                     None => return Err(BrokerError::Lost {
@@ -177,7 +181,8 @@ impl Collector {
                     let state = queue_state(connection, &jobs_queue);
                     if let Ok(state) = in_time(LOOK, PATIENCE, state).await? {
                         looks += 1;
-                        // The first look comes before anything is published: a point of the metrics, but no news.
+                        // The first look happens before the first publication: it is a metric
+                        // point, but not news.
                         if looks > 1 {
                             let _ = self.events.send(Event::Queue(state));
                         }
@@ -192,7 +197,7 @@ impl Collector {
         }
     }
 
-    /// Has units without a result published again if units or answers were lost.
+    /// Requests that units without a result are published again, if units or answers were lost.
     async fn ask_again_if_due(
         &mut self,
         connection: &Connection,
@@ -221,7 +226,7 @@ impl Collector {
         };
         let queue = topology::results_queue(&self.manifest.run);
         let results = queue_state(connection, &queue).await;
-        // What is there will still come.
+        // Answers in the queue will still be delivered.
         if results.is_ok_and(|results| results.ready == 0) {
             self.lost_answers.settle(&look);
             let input = match loss {
@@ -250,14 +255,14 @@ impl Collector {
     }
 }
 
-/// Acknowledges deliveries, given in the order in which they came, each channel's all at once.
+/// Acknowledges deliveries, given in the order of their arrival, with one message for each channel.
 pub(super) async fn acknowledge(mut ackers: Vec<Acker>) {
     ackers.retain(Acker::usable);
-    // What is left belongs to the one channel that lives.
+    // Only deliveries of the open channel are left.
     if let Some(last) = ackers.pop() {
         let all_before = BasicAckOptions { multiple: true };
         if let Err(error) = last.ack(all_before).await {
-            // They come again, and are dropped by their job's number.
+            // The broker redelivers them, and they are dropped as duplicates.
             info!(%error, "cannot acknowledge results");
         }
     }

@@ -1,16 +1,17 @@
-//! Whether units or answers were lost, and when it is time to publish again what has no answer.
+//! Decides whether units or answers were lost, and when to publish unanswered units again.
 //!
-//! A results queue can be out of reach for a while and come back as it was: in a cluster, it lives on
-//! one node. Answers that are sent meanwhile are kept aside by the broker and confirmed to their
-//! consumers, and no program is told which ones these are. So whenever the subscription was lost, and
-//! when a run is resumed, the collecting side is in doubt.
+//! A results queue can be unavailable for a while and come back unchanged: in a cluster, it lives
+//! on one node. The broker confirms answers sent in the meantime to their consumers but does not
+//! deliver them, and no program learns which ones these are. So after every loss of the
+//! subscription, and when a run is resumed, answers may be missing.
 //!
-//! Units can be lost without any sign: an operator purges the queue, a policy gives messages a time
-//! to live, units are dead-lettered. What consumers announce tells then: the queue is empty, and no
-//! consumer has held a unit for a while. Where that is not known, only a long silence tells.
+//! Units can be lost without any sign: an operator purges the queue, a policy limits the time to
+//! live of messages, units are dead-lettered. The announcements of the consumers reveal this: the
+//! queue is empty, and no consumer has held a unit for a while. Without announcements, only a long
+//! silence reveals it.
 //!
-//! Units that wait in the job queue are not lost, and there may be many. What is published again is
-//! what consumers have in hand, and what was lost.
+//! Units that wait in the job queue are not lost, and there may be many of them. Publishing again
+//! affects the units that consumers hold, and those that were lost.
 
 use std::time::{Duration, Instant};
 
@@ -18,52 +19,52 @@ use primepool_common::topology::QueueState;
 
 use crate::status::Held;
 
-/// Silence that says nothing: the broker and the network take their time too.
+/// Silence that does not indicate a loss, since the broker and the network take time too.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Silence without doubt and without knowledge of the consumers.
+/// Silence that indicates a loss if the state of the consumers is unknown.
 const UNKNOWN_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Others may keep the job queue from ever being empty. After so long without an answer it is asked
-/// again anyway, the next time after twice as long: if our units only wait behind theirs, each time
-/// doubles them.
+/// Other runs may keep the job queue from ever being empty. After this silence, units are published
+/// again anyway; the time doubles with each attempt, because if the units only wait behind those of
+/// other runs, each attempt duplicates them.
 const LONG_PATIENCE: Duration = Duration::from_secs(600);
 
-/// A unit may be a single random search, whose time has an exponential distribution: one in 20,000
-/// takes longer than so many times the average.
+/// Factor of the mean time of a unit that is waited for. A unit may be a single random search,
+/// whose time has an exponential distribution: one in 20,000 takes longer than this.
 const TIMES_A_UNIT: u32 = 10;
 
-/// What is seen of a run at one time.
+/// Observations of a run at one time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look {
     /// State of the job queue.
     pub jobs: QueueState,
-    /// Units that the consumers hold.
+    /// Whether the consumers hold units.
     pub held: Held,
-    /// When this was seen.
+    /// Time of the observation.
     pub now: Instant,
-    /// Units of the run that have no answer.
+    /// Number of units of the run that have no answer.
     pub outstanding: usize,
-    /// How long no answer has come.
+    /// Time since the last answer.
     pub silence: Duration,
-    /// How long a unit takes on average.
+    /// Mean time of a unit.
     pub unit: Duration,
-    /// How long the longest unit took.
+    /// Longest time of a unit.
     pub longest: Duration,
-    /// Time between two announcements of a consumer.
+    /// Interval between the announcements of a consumer.
     pub every: Duration,
 }
 
-/// What is to be published again, and why.
+/// The kind of loss, which decides what is published again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
-    /// Answers may have gone astray while the subscription was lost.
+    /// Answers may have been lost while the subscription was lost.
     Answers,
     /// Units are neither in the queue nor with a consumer.
     Units,
 }
 
-/// Whether units or answers were lost.
+/// Detector of lost units and answers.
 #[derive(Debug)]
 pub(crate) struct LostAnswers {
     is_raised: bool,
@@ -72,7 +73,7 @@ pub(crate) struct LostAnswers {
 }
 
 impl LostAnswers {
-    /// In doubt from the start, or not.
+    /// `is_raised`: whether answers may be missing from the start, as in a resumed run.
     #[must_use]
     pub(crate) fn new(is_raised: bool) -> Self {
         Self {
@@ -82,17 +83,17 @@ impl LostAnswers {
         }
     }
 
-    /// The subscription was lost for a while.
+    /// Records that the subscription was lost for a while.
     pub(crate) fn raise(&mut self) {
         self.is_raised = true;
     }
 
-    /// An answer has come.
+    /// Records that an answer has arrived.
     pub(crate) fn answered(&mut self) {
         self.idle_patience = PATIENCE;
     }
 
-    /// Whether to publish again now what has no answer.
+    /// Whether unanswered units should be published again now, and why.
     #[must_use]
     pub(crate) fn is_due(&self, look: &Look) -> Option<Loss> {
         if look.outstanding == 0 {
@@ -104,7 +105,7 @@ impl LostAnswers {
         if self.is_raised {
             let patience = match jobs {
                 QueueState { ready: 0, .. } => PATIENCE,
-                // Without a consumer no answer is missing.
+                // Without consumers, no answer can be missing.
                 QueueState { consumers: 0, .. } => return None,
                 QueueState { .. } => self.long_patience,
             };
@@ -116,19 +117,19 @@ impl LostAnswers {
         }
         let longest = look.longest.saturating_mul(TIMES_A_UNIT);
         let patience = match look.held {
-            // A unit that has just gone from one consumer to another is announced a little later.
+            // A unit that has just moved from one consumer to another is announced a little later.
             Held::NoneSince(since) => {
                 silence = silence.min(look.now.saturating_duration_since(since));
                 self.idle_patience.max(look.every.saturating_mul(2))
             }
-            // They may be units of others.
+            // These may be units of other runs.
             Held::Some => self.long_patience.max(longest),
             Held::Unknown => UNKNOWN_PATIENCE.max(longest),
         };
         (silence >= patience).then_some(Loss::Units)
     }
 
-    /// It was published again at this look.
+    /// Records that unanswered units were published again after this observation.
     pub(crate) fn settle(&mut self, look: &Look) {
         let was_raised = std::mem::take(&mut self.is_raised);
         if !was_raised {
@@ -157,8 +158,8 @@ mod tests {
         consumers: 0,
     };
 
-    /// After so many seconds without an answer, with units of one second, while the consumers hold
-    /// some.
+    /// An observation after `silence_s` seconds without an answer, with units of one second, while
+    /// consumers hold some.
     fn look(jobs: QueueState, silence_s: u64) -> Look {
         Look {
             jobs,
@@ -241,14 +242,14 @@ mod tests {
             ..idle(1_000_000)
         };
         assert_eq!(lost.is_due(&alone), None, "no consumer could answer");
-        // In a large pool announcements are rare.
+        // In a large pool, announcements are rare.
         let large = |silence_s| Look {
             every: Duration::from_secs(30),
             ..idle(silence_s)
         };
         assert_eq!(lost.is_due(&large(59)), None);
         assert_eq!(lost.is_due(&large(60)), Some(Loss::Units));
-        // If it does not help, it is done less and less often; progress begins anew.
+        // Repeated attempts without an answer become rarer; an answer resets the interval.
         lost.settle(&idle(5));
         assert_eq!(lost.is_due(&idle(9)), None);
         assert_eq!(lost.is_due(&idle(10)), Some(Loss::Units));
@@ -268,7 +269,7 @@ mod tests {
         assert_eq!(lost.is_due(&unknown(60, 1)), Some(Loss::Units));
         assert_eq!(lost.is_due(&unknown(599, 60)), None);
         assert_eq!(lost.is_due(&unknown(600, 60)), Some(Loss::Units));
-        // Consumers hold units that may be those of others.
+        // Consumers hold units that may belong to other runs.
         assert_eq!(lost.is_due(&look(EMPTY, 599)), None);
         assert_eq!(lost.is_due(&look(EMPTY, 600)), Some(Loss::Units));
     }

@@ -1,5 +1,5 @@
-//! The run as a member of the pool: what it announces, what it knows of the others, and the window
-//! that follows from it.
+//! The run as a member of the pool: its announcements, its view of the other members, and the
+//! window that follows from them.
 
 use std::{
     env, fs,
@@ -24,11 +24,11 @@ use crate::{
     window::window,
 };
 
-/// Workers of a consumer that announces nothing: two cores are the least a node has.
+/// Assumed workers of a consumer that announces nothing: a node has at least two cores.
 const WORKERS_A_CONSUMER: u32 = 2;
 
-/// Number of workers that take jobs of this kind where `consumers` are subscribed, which may be of
-/// earlier versions and announce nothing.
+/// Number of workers that take jobs of this kind. `consumers`: number of subscribed consumers,
+/// including those of earlier versions, which announce nothing.
 pub(crate) fn workers(view: &PoolView, kind: JobKind, consumers: u32, now: Instant) -> u32 {
     let silent = consumers.saturating_sub(view.consumers(kind, now));
     let seen = view.workers(kind, now);
@@ -47,13 +47,14 @@ pub(crate) struct Membership {
     since_ns: u64,
     done_before: u64,
     announcer: Announcer,
-    /// The announcements of others; nothing where they cannot be read.
+    /// Reader of the announcements of others; `None` if they cannot be read.
     pub(super) reader: Option<PresenceReader>,
     view: PoolView,
 }
 
 impl Membership {
-    /// For a run with this weight. `kernel` is the one that workers are expected to have.
+    /// The membership of a run. `share`: its weight; `kernel`: arithmetic kernel that workers are
+    /// expected to use.
     #[must_use]
     pub(crate) fn new(
         manifest: Arc<Manifest>,
@@ -77,7 +78,7 @@ impl Membership {
         }
     }
 
-    /// Goes on with this connection.
+    /// Uses this connection from now on.
     pub(super) async fn attach(&mut self, connection: &Connection) {
         self.announcer.attach(connection).await;
         self.reader = PresenceReader::open_presence(connection)
@@ -86,12 +87,12 @@ impl Membership {
             .ok();
     }
 
-    /// Takes the announcement of another member.
+    /// Records the announcement of another member.
     pub(super) fn note(&mut self, presence: Presence, now: Instant) {
         self.view.note(presence, now);
     }
 
-    /// Announces the run; gives the time until the next announcement.
+    /// Announces the run; returns the time until the next announcement.
     pub(super) async fn announce(&mut self, units: &SharedUnits, leaves: bool) -> Duration {
         let every = Announcer::every(self.status.consumers());
         let (jobs, done) = (self.manifest.request.count(), self.status.jobs_done());
@@ -118,7 +119,8 @@ impl Membership {
         workers(&self.view, kind, self.status.consumers(), now)
     }
 
-    /// Notes who is in the pool, and how many units the consumers hold.
+    /// Records in the status the census of the pool and the number of units that the consumers
+    /// hold.
     pub(super) fn note_pool(&self, now: Instant) {
         let census = self.reader.is_some().then(|| self.view.census(now));
         self.status.note_census(census);
@@ -129,8 +131,8 @@ impl Membership {
         self.status.note_held(held, now);
     }
 
-    /// The number of units that the run may have outstanding; no limit where the others cannot be
-    /// seen.
+    /// The largest number of outstanding units of the run; `None`, no limit, if the announcements
+    /// of others cannot be read.
     pub(super) fn window(&self, units: &Units, now: Instant) -> Option<usize> {
         self.reader.as_ref()?;
         let Manifest {
@@ -150,9 +152,9 @@ impl Membership {
 /// Longest time that a run waits at its start for the announcements of the consumers.
 const LOOK_AROUND: Duration = Duration::from_millis(500);
 
-/// The pool, as far as `consumers` that take jobs of this kind have announced themselves in the last
-/// seconds, or do so within a moment. Waits longer if none of those known takes numbers of `bits`:
-/// one that has just come may.
+/// Collects the recent announcements of the `consumers` that take jobs of this kind, and waits a
+/// moment for missing ones. Waits longer if none of the known consumers accepts numbers of `bits`
+/// bits: a new consumer may.
 pub(crate) async fn look_around(
     connection: &Connection,
     kind: JobKind,
@@ -174,7 +176,7 @@ pub(crate) async fn look_around(
     };
     let _ = timeout(LOOK_AROUND, all_known).await;
     if consumers > 0 && is_known(&view) && !takes_bits(&view) {
-        // Each announces itself once more in this time.
+        // Each consumer announces itself once more in this time.
         let longer = Announcer::every(consumers) + LOOK_AROUND;
         let one_comes = async {
             while !takes_bits(&view) {

@@ -1,4 +1,4 @@
-//! The producer's ways to the broker.
+//! The producer's connections to the broker: publishing, collecting, cancelling.
 
 mod cancel;
 mod collector;

@@ -1,5 +1,5 @@
-//! The publishing side: sends the units with a window of outstanding confirmations, and writes down what was confirmed.
-//! Whatever was not when a connection broke is sent again.
+//! The publisher: sends the units with a window of outstanding confirms, and records the confirmed
+//! ones. Units without a confirm when a connection breaks are sent again.
 
 use std::{sync::Arc, time::Instant};
 
@@ -24,13 +24,13 @@ use crate::{
     units::{Next, SharedUnits},
 };
 
-/// Most units that wait for a confirmation at once.
+/// Largest number of messages that wait for a publisher confirm.
 const WINDOW: usize = 1024;
 
-/// Why publishing ended before its end.
+/// Why publishing was aborted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublishError {
-    /// The broker refuses.
+    /// The broker refuses the connection or a message.
     #[error(transparent)]
     Broker(#[from] BrokerError),
     /// A file of the run's folder cannot be read or written.
@@ -38,37 +38,38 @@ pub(crate) enum PublishError {
     Folder(#[from] FolderError),
 }
 
-/// A message that waits for its confirm.
+/// A message that waits for its publisher confirm.
 #[derive(Debug)]
 enum Sent {
     Unit(Publication),
     CancelBatch(u32),
 }
 
-/// What the publishing side works with.
+/// The publisher of a run.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     pub endpoint: Endpoint,
-    /// What is asked for.
+    /// The request and its packing.
     pub manifest: Arc<Manifest>,
     /// The integers of the jobs, if they have any.
     pub integers: Option<IntegersFile>,
-    /// The units, which it pulls.
+    /// Source of the units.
     pub units: SharedUnits,
     pub journal: Journal,
-    /// The sizes of the units.
+    /// The file that records repackings.
     pub repackings: Repackings,
-    /// The pool: whom this run shares it with.
+    /// Membership of the run in the pool.
     pub membership: Membership,
-    /// Whether to end when every unit is confirmed; otherwise more units may follow at any time.
+    /// Whether to end when every unit is confirmed; otherwise, more units may follow at any time.
     pub ends_when_idle: bool,
 }
 
 impl Publisher {
-    /// Publishes; for ever, unless it is to end when every unit is confirmed.
+    /// Publishes until the units are closed, or, with `ends_when_idle`, until every unit is
+    /// confirmed.
     ///
     /// # Errors
-    /// The broker refuses in a way that only an operator can mend, or the journal cannot be written.
+    /// The broker refuses in a way that only an operator can fix, or the journal cannot be written.
     pub(crate) async fn run(mut self) -> Result<(), PublishError> {
         let mut backoff = Backoff::new();
         loop {
@@ -101,7 +102,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Adapts the window to the pool. A run that publishes everything has none.
+    /// Adapts the window and the packing to the pool. A run that publishes everything has no
+    /// window.
     fn resize(&self) -> Result<(), FolderError> {
         self.membership.note_pool(Instant::now());
         if self.ends_when_idle {
@@ -111,7 +113,7 @@ impl Publisher {
         if self.units.lock().window() != window {
             self.units.update(|units| units.set_window(window));
         }
-        // No unit is taken in between.
+        // Hold the lock until the repacking is on disk, so that no unit is taken in between.
         let mut units = self.units.lock();
         if let Some(repacking) = units.adapt(self.membership.workers(Instant::now())) {
             debug!(
@@ -189,7 +191,7 @@ impl Publisher {
                 Some(()) = OptionFuture::from(due) => {}
                 sent = publisher.next() => {
                     let mut confirmed = vec![sent?];
-                    // Confirms come in bursts: one write for each burst.
+                    // Confirms arrive in bursts: write to the journal once for each burst.
                     let burst_end = loop {
                         match publisher.try_next() {
                             Ok(Some(sent)) => confirmed.push(sent),
@@ -210,7 +212,7 @@ impl Publisher {
         }
     }
 
-    /// The units are free again when this returns.
+    /// Takes the next action; the lock on the units is released on return.
     fn next_of_units(&self) -> Option<Next> {
         self.units.lock().next(Instant::now())
     }
@@ -227,8 +229,8 @@ impl Publisher {
         publisher.publish(message, Sent::Unit(publication)).await
     }
 
-    /// Writes confirmed units to the journal. Units of campaigns are not in it: a campaign issues
-    /// new ones as it needs them.
+    /// Writes confirmed units to the journal. Units of campaigns are not recorded: a campaign
+    /// issues new ones as needed.
     fn note_confirmed(&self, confirmed: Vec<Sent>) -> Result<(), FolderError> {
         let units = confirmed.into_iter().filter_map(|sent| match sent {
             Sent::Unit(publication) => Some(publication),
@@ -257,7 +259,7 @@ impl Publisher {
             routing_key: kind.as_str().to_owned(),
             options: MANDATORY,
             properties,
-            // Plain data: it always has a JSON form.
+            // Serialising plain data cannot fail.
             body: Arc::new(serde_json::to_vec(unit).unwrap_or_default()),
         }
     }

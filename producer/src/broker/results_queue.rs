@@ -1,5 +1,5 @@
-//! The results queue of a run: made at its start, found or made again after a lost connection,
-//! deleted at its end.
+//! The results queue of a run: declared at its start, found or declared again after a lost
+//! connection, deleted at its end.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use tracing::info;
 
 use crate::run_dir::{FolderError, Journal};
 
-/// Time between attempts to connect once more only to delete the run's queue.
+/// Time between attempts to delete the run's queue.
 const DELETE_EVERY: Duration = Duration::from_millis(300);
 
-/// Why the run's queue is not open.
+/// Why the run's queue could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     /// The broker cannot be reached, or refuses.
@@ -27,7 +27,7 @@ pub(crate) enum OpenError {
     Journal(#[from] FolderError),
 }
 
-/// Connects, and declares everything but the run's queue.
+/// Connects, and declares the topology except for the run's queue.
 ///
 /// # Errors
 /// The broker cannot be reached, or refuses.
@@ -38,8 +38,8 @@ pub(crate) async fn connect(endpoint: &Endpoint, run: &RunId) -> Result<Connecti
     Ok(connection)
 }
 
-/// Connects, and restores the queue of a run that has been there before. Also says whether the queue
-/// was lost, so that everything without a result is to be published again.
+/// Connects, and restores the results queue of an existing run. Also returns whether the queue was
+/// lost, so that all units without a result must be published again.
 ///
 /// # Errors
 /// The broker cannot be reached, or refuses; or the journal cannot be written.
@@ -53,11 +53,11 @@ pub(crate) async fn open(
     Ok((connection, was_lost))
 }
 
-/// A run's queue on a broker.
+/// The results queue of a run.
 trait ResultsQueue {
-    /// Whether it is there.
+    /// Whether the queue exists.
     async fn find(&self) -> Result<bool, BrokerError>;
-    /// Makes it.
+    /// Declares the queue.
     async fn declare(&self) -> Result<(), BrokerError>;
 }
 
@@ -73,11 +73,11 @@ impl ResultsQueue for OnBroker<'_> {
     }
 }
 
-/// Makes the queue again if it is gone; says whether it was.
+/// Declares the queue again if it is missing; returns whether it was lost.
 ///
-/// The journal forgets what was published before the queue is made again, since a producer that finds
-/// the queue has to be able to rely on the journal. After an error the next attempt goes on from
-/// there, and still says that the queue was lost.
+/// The journal is emptied before the queue is declared again, since a producer that finds the queue
+/// must be able to rely on the journal. After an error, the next attempt continues from there, and
+/// still reports that the queue was lost.
 async fn restore(queue: &impl ResultsQueue, journal: &Journal) -> Result<bool, OpenError> {
     if !queue.find().await? {
         journal.forget()?;
@@ -86,8 +86,8 @@ async fn restore(queue: &impl ResultsQueue, journal: &Journal) -> Result<bool, O
     Ok(journal.reopen())
 }
 
-/// Deletes the queue; connects for it as often as it takes, unless the broker refuses in a way that
-/// only an operator can mend.
+/// Deletes the queue; reconnects as often as necessary, unless the broker refuses in a way that
+/// only an operator can fix.
 pub(super) async fn delete(endpoint: &Endpoint, run: &RunId, mut connection: Option<Connection>) {
     loop {
         let deleted = match connection.take() {
@@ -130,7 +130,7 @@ mod tests {
         run_dir::Folder,
     };
 
-    /// A broker that may have lost the queue, and refuses the first declarations.
+    /// A broker that may have lost the queue, and that refuses the first declarations.
     struct Fake<'a> {
         is_there: Cell<bool>,
         refusals: Cell<u32>,
@@ -199,7 +199,7 @@ mod tests {
         };
         for _ in 0..2 {
             assert!(restore(&queue, &journal).await.is_err());
-            // Confirmed meanwhile, for a queue that is not there: it does not count.
+            // A confirm that arrives while the queue is missing does not count.
             journal.add(&[journal.begin(2)]).unwrap();
             assert_eq!(queue.published(), "");
         }
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(queue.published(), "3\n");
     }
 
-    /// The queue was made again, and the connection was lost before that was known.
+    /// The queue was declared again, but the connection was lost before the reply.
     #[tokio::test]
     async fn a_queue_that_was_made_unknown_to_us_counts_as_lost() {
         let (_runs, folder, journal) = folder();

@@ -1,30 +1,31 @@
-//! Answers to units of campaigns, and the judgement on them.
+//! Answers to units of campaigns, and the verdict on them.
 
 use primepool_common::message::Factorization;
 use primepool_engine::Integer;
 
-/// The judgement on an answer.
+/// The verdict on an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It counts.
+    /// The answer is accepted.
     Good,
-    /// The unit is answered already, or its stage is over.
+    /// The unit was answered already, or its stage is over.
     Late,
-    /// Its relations have the form of another version.
+    /// The relations have the format of another version.
     OtherForm,
-    /// It is wrong; why.
+    /// The answer is wrong, for this reason.
     Wrong(String),
 }
 
-/// An answer to a unit.
+/// An answer to a unit of a campaign.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// A whole divisor, as far as one worker takes it apart. The caller has verified it.
+    /// The factorisation of a divisor, as far as a single worker can factor it. The caller has
+    /// verified it.
     TakenApart(Factorization),
-    /// Curves: a divisor or none.
+    /// The result of some curves: a divisor or none.
     Curves(Option<Integer>),
     /// A packet of relations.
     Relations(Vec<u8>),
-    /// The worker could not do it; why.
+    /// The worker could not do the unit, for this reason.
     Failed(String),
 }

@@ -1,4 +1,4 @@
-//! The numbers of batches.
+//! Assigns numbers to batches of units.
 
 use std::{
     fs, io,
@@ -7,8 +7,9 @@ use std::{
 
 use crate::run_dir::{FolderError, file_error, write_whole};
 
-/// Numbers of batches, kept in the file `groups` of the run. None is used twice in a run; otherwise
-/// the units of a stage could be taken for those of a cancelled one.
+/// Assigns the numbers of batches; the file `groups` of the run keeps the last one. A run never
+/// uses a number twice; otherwise, units of a cancelled stage could be mistaken for those of a
+/// later one.
 #[derive(Debug)]
 pub(super) struct Batches {
     path: PathBuf,

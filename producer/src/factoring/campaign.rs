@@ -1,5 +1,4 @@
-//! One hard integer, from what a single worker has left of it to its prime factors: its state, and
-//! what this session knows besides.
+//! The factoring of one hard integer by the pool: its state, and data of this session only.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,44 +21,46 @@ use super::{
 };
 use crate::request::FactoringAims;
 
-/// A unit without an answer after so long, or after so many times as long as others take, is
-/// replaced by another one.
+/// A unit is replaced if it has no answer after this time and after [`TIMES_A_UNIT`] times the mean
+/// time of a unit.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 const TIMES_A_UNIT: f64 = 20.0;
 
 /// Time over which the rate of a stage is measured.
 const PACE: Duration = Duration::from_secs(30);
 
-/// Work for a worker.
+/// A unit to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Issue {
     pub(super) unit: UnitId,
     /// The divisor to work on.
     pub(super) number: Integer,
-    /// Its share of the stage; none: to take the divisor apart as far as one worker does.
+    /// Its share of the stage; `None` is the whole divisor, to be factored as far as one worker
+    /// can.
     pub(super) share: Option<Share>,
 }
 
-/// One campaign. Its state changes by entries only, each of which goes to the checkpoint.
+/// One campaign. Its state changes only through entries, and each of them goes to the checkpoint.
 #[derive(Debug)]
 pub(super) struct Campaign {
     state: State,
-    /// Units that are waited for, and since when.
+    /// Units that were issued and have no answer, with the time of issue.
     outstanding: HashMap<u32, Instant>,
-    /// The last batch whose units nobody wants any more.
+    /// The last batch that has ended.
     ended_batch: u32,
-    /// Whether an answer has ended the current stage; it is not among the answered units then.
+    /// Whether an answer has ended the current stage; that answer is not in the set of answered
+    /// units.
     is_ended_by_answer: bool,
     /// Nodes whose answers were wrong.
     avoid: Vec<String>,
-    /// Curves or relations at points in time.
+    /// Samples of the progress of the stage: time, curves or relations so far, share of the work.
     pace: VecDeque<(Instant, u64, f64)>,
     /// Entries that are not in the checkpoint yet.
     entries: Vec<Entry>,
 }
 
 impl Campaign {
-    /// A campaign at its start.
+    /// A new campaign.
     pub(super) fn new(number: Integer, aims: FactoringAims) -> Self {
         Self {
             state: State::new(number, aims),
@@ -72,10 +73,10 @@ impl Campaign {
         }
     }
 
-    /// Takes an entry of the checkpoint.
+    /// Applies an entry from the checkpoint.
     ///
     /// # Errors
-    /// It does not follow from those before it.
+    /// The entry does not follow from the earlier ones.
     pub(super) fn replay(&mut self, entry: &Entry) -> Result<(), String> {
         self.state.apply(entry, None).map(|_| ())
     }
@@ -93,12 +94,12 @@ impl Campaign {
         &self.avoid
     }
 
-    /// Number of units that were issued and are waited for.
+    /// Number of units that were issued and have no answer.
     pub(super) fn outstanding(&self) -> usize {
         self.outstanding.len()
     }
 
-    /// A worker has taken the integer itself apart as far as one worker does.
+    /// Records how far a single worker has factored the integer.
     pub(super) fn begin(&mut self, found: Factorization, us: u64) {
         if let Some(part) = self.state.current() {
             let of = HexInteger(part.value.clone());
@@ -106,7 +107,8 @@ impl Campaign {
         }
     }
 
-    /// Takes an answer. `done` are curves or families, `us` is worker time in microseconds.
+    /// Processes an answer. `done`: number of curves or families; `us`: worker time in
+    /// microseconds.
     pub(super) fn on_answer(
         &mut self,
         unit: UnitId,
@@ -127,7 +129,8 @@ impl Campaign {
                 entry => self.commit(entry),
             };
             if verdict != Verdict::Good {
-                // A wrong answer can come from anybody: the unit stays with its worker.
+                // Any client of the broker may have sent a wrong answer, so the unit stays
+                // outstanding.
                 return verdict;
             }
         }
@@ -152,7 +155,7 @@ impl Campaign {
         }
     }
 
-    /// Relations that were all known need not be kept, only what they cost.
+    /// Applies relations. If all of them were known, only their cost is kept.
     fn commit_relations(&mut self, mut entry: Entry) -> Verdict {
         let added = match self.state.apply(&entry, None) {
             Ok(added) => added,
@@ -174,9 +177,9 @@ impl Campaign {
         }
     }
 
-    /// A node's answer was wrong: it gets no more units of this integer. Another unit takes the
-    /// place of this one, once for each node; otherwise each forged answer would trigger a unit.
-    /// Whether this was the first time.
+    /// Excludes a node whose answer was wrong from the campaign. Re-issues the unit once per node;
+    /// otherwise each forged answer would trigger a new unit. Returns whether the node is newly
+    /// excluded.
     pub(super) fn avoid(&mut self, unit: UnitId, node: &str) -> bool {
         let is_new =
             self.avoid.len() < MAX_AVOIDED && !self.avoid.iter().any(|avoided| avoided == node);
@@ -187,8 +190,8 @@ impl Campaign {
         is_new
     }
 
-    /// Goes on to the next stages where the ones before are over. Gives the batches that nobody
-    /// wants any more, and the collector when it has enough relations.
+    /// Begins the next stages where earlier ones are over. Returns the batches to cancel, and the
+    /// collector once it has enough relations.
     pub(super) fn advance(
         &mut self,
         mut next_batch: impl FnMut() -> u32,
@@ -210,7 +213,8 @@ impl Campaign {
         (ended, collector)
     }
 
-    /// No more units of this batch are waited for: gives it if some are not answered.
+    /// Ends the current batch. Returns its number if it must be cancelled, because some units have
+    /// no answer.
     fn end_batch(&mut self) -> Option<u32> {
         let State {
             batch,
@@ -225,7 +229,8 @@ impl Campaign {
         is_wanted.then_some(*batch)
     }
 
-    /// The linear algebra is over. `batch` is for more of the sieve where it has found nothing.
+    /// Processes the result of the linear algebra. `batch`: number of the next batch of the sieve,
+    /// in case no divisor was found.
     pub(super) fn on_solved(
         &mut self,
         collector: Box<Collector>,
@@ -239,7 +244,7 @@ impl Campaign {
         }
     }
 
-    /// Gives up every open divisor; gives the batch that nobody wants any more.
+    /// Gives up every open divisor; returns the batch to cancel, if there is one.
     pub(super) fn give_up(&mut self, reason: &str) -> Option<u32> {
         let batch = self.end_batch();
         for entry in self.state.give_up(reason) {
@@ -248,7 +253,7 @@ impl Campaign {
         batch
     }
 
-    /// Units to publish, so that `workers` have `wanted` of them.
+    /// Issues units until `wanted` are outstanding; `workers` workers share the rest of the stage.
     pub(super) fn issue(&mut self, wanted: usize, workers: f64, now: Instant) -> Vec<Issue> {
         let unit_s = self.state.seconds / (self.state.answered.len().max(1) as f64);
         let patience = Duration::from_secs_f64((unit_s * TIMES_A_UNIT).min(1e6)).max(PATIENCE);
@@ -272,7 +277,7 @@ impl Campaign {
         issues
     }
 
-    /// How far the current stage is.
+    /// Progress of the current stage.
     pub(super) fn stage_progress(&mut self, now: Instant) -> Option<StageProgress> {
         let bits = self.state.current()?.value.significant_bits();
         let (stage, digits, done, expected): (_, _, u64, u64) = match &self.state.progress {

@@ -1,4 +1,4 @@
-//! The file that keeps a campaign's entries, a line each.
+//! The file that has the entries of a campaign, one on each line.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,25 +11,25 @@ use primepool_common::text::json_error;
 use super::entry::Entry;
 use crate::run_dir::{FolderError, file_error, read_lines};
 
-/// The file of one job.
+/// The checkpoint of one job.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     file: File,
     path: PathBuf,
-    /// Lines that are not written yet.
+    /// Lines that are not yet written.
     text: Vec<u8>,
 }
 
 impl Checkpoint {
-    /// Name of a job's file in the folder of its run.
+    /// Path of a job's checkpoint in the folder of its run.
     fn path(folder: &Path, job: u64) -> PathBuf {
         folder.join(format!("factor-{job}.jsonl"))
     }
 
-    /// Starts a new one.
+    /// Creates an empty checkpoint.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be created.
     pub(super) fn create(folder: &Path, job: u64) -> Result<Self, FolderError> {
         let path = Self::path(folder, job);
         let file = File::create(&path).map_err(file_error("make", &path))?;
@@ -56,11 +56,11 @@ impl Checkpoint {
         Ok(jobs)
     }
 
-    /// Opens a job's checkpoint and hands out its lines, oldest first. A last line without its end,
-    /// which a killed process left, is cut off.
+    /// Opens a job's checkpoint after passing its entries to `each`, oldest first. A last line
+    /// without a line end, as a killed process may leave it, is cut off.
     ///
     /// # Errors
-    /// The file cannot be used, or a line is none of ours.
+    /// The file cannot be opened or read, a line is not a valid entry, or `each` rejects one.
     pub(super) fn open(
         folder: &Path,
         job: u64,
@@ -91,14 +91,14 @@ impl Checkpoint {
         })
     }
 
-    /// Adds a line, on disk after the next [`Checkpoint::save`].
+    /// Adds an entry, which is on disk after the next [`Checkpoint::save`].
     pub(super) fn add(&mut self, entry: &Entry) {
-        // Plain data: it always has a JSON form.
+        // Serialising plain data cannot fail.
         let _ = serde_json::to_writer(&mut self.text, entry);
         self.text.push(b'\n');
     }
 
-    /// Brings all lines to disk.
+    /// Writes and syncs all new lines.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -114,9 +114,9 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Removes the file: the job has its result.
+    /// Removes the file, once the job has its result.
     pub(super) fn remove(self) {
-        // One that stays is ignored.
+        // If this fails, later sessions ignore the file, since the job is done.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -192,7 +192,7 @@ mod tests {
         checkpoint.save().unwrap();
         assert_eq!(read().unwrap(), entries.to_vec());
         assert_eq!(Checkpoint::jobs(folder.path()).unwrap(), [3]);
-        // Killed in the middle of a line: what comes after it is readable.
+        // After a kill in the middle of a line, later lines are readable.
         checkpoint.file.write_all(b"{\"curves\":").unwrap();
         let mut again = Checkpoint::open(folder.path(), 3, |_| Ok(())).unwrap();
         again.add(&entries[0]);

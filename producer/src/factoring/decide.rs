@@ -1,5 +1,4 @@
-//! The decisions of a campaign: from its state and what has happened to entries. Nothing here
-//! changes anything.
+//! The decisions of a campaign: pure functions from its state and an event to entries.
 
 use primepool_common::message::{HexInteger, MAX_SHARE, Packet, Share};
 use primepool_factor::{
@@ -14,17 +13,18 @@ use super::{
     state::{Progress, State},
 };
 
-/// Shortest and longest worker time that the size of a unit aims at, in seconds.
+/// Shortest and longest worker time of a unit that its size aims at, in seconds.
 const UNIT_SECONDS: (f64, f64) = (0.1, 5.0);
 
-/// Units of each worker that the rest of a stage is cut into, so that the workers finish together.
+/// Number of units for each worker into which the rest of a stage is divided, so that the workers
+/// finish together.
 const UNITS_LEFT: f64 = 4.0;
 
-/// Failed answers in a row after which a divisor is given up.
+/// Number of consecutive failed answers after which a divisor is given up.
 pub(super) const MOST_FAILURES: u32 = 12;
 
-/// A decision: the next entry. `prepared` is the collector of a sieve that begins with it, since
-/// making one takes up to some seconds.
+/// A decision: the next entry. `prepared`: the collector of a sieve that begins with the entry,
+/// since creating one takes up to some seconds.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) entry: Entry,
@@ -41,11 +41,11 @@ impl From<Entry> for Step {
 }
 
 impl State {
-    /// The entries that an answer to the unit `unit` of the current batch makes. `done` are curves
-    /// or families, `us` is worker time in microseconds.
+    /// The entries that follow from an answer to unit `unit` of the current batch. `done`: number
+    /// of curves or families; `us`: worker time in microseconds.
     ///
     /// # Errors
-    /// The answer is late or wrong. Whether relations hold shows only when they are applied.
+    /// The answer is late or wrong. Relations are checked only when the entry is applied.
     pub(super) fn on_answer(
         &self,
         unit: u32,
@@ -101,7 +101,7 @@ impl State {
         })
     }
 
-    /// Whether the current stage is over, so that [`State::next_stage`] is to be taken.
+    /// Whether the current stage is over, so that [`State::next_stage`] is due.
     pub(super) fn is_stage_over(&self) -> bool {
         match &self.progress {
             Progress::Idle => !self.is_over(),
@@ -110,7 +110,7 @@ impl State {
         }
     }
 
-    /// The stage after the current one, with the number of its batch.
+    /// The step that begins the next stage, with `batch` as the number of its first batch.
     pub(super) fn next_stage(&self, batch: u32) -> Option<Step> {
         let part = self.current()?;
         let of = HexInteger(part.value.clone());
@@ -172,8 +172,8 @@ impl State {
         })
     }
 
-    /// The entry that the end of a linear algebra makes; `batch` is for more of the sieve where it
-    /// has found nothing.
+    /// The entry that follows from the result of the linear algebra. `batch`: number of the next
+    /// batch of the sieve, in case no divisor was found.
     pub(super) fn on_solved(
         &self,
         solved: Result<Option<Integer>, String>,
@@ -197,7 +197,7 @@ impl State {
         })
     }
 
-    /// The entries that give up every open divisor.
+    /// Entries that give up every open divisor.
     pub(super) fn give_up(&self, reason: &str) -> Vec<Entry> {
         let open = self.open.iter().rev();
         open.map(|part| Entry::Left {
@@ -208,13 +208,13 @@ impl State {
         .collect()
     }
 
-    /// Whether units of the current stage are wanted.
+    /// Whether the current stage needs units.
     pub(super) fn wants_units(&self) -> bool {
         !matches!(self.progress, Progress::Idle | Progress::Sieve(None))
     }
 
-    /// The next unit's share of the stage (none: the whole divisor), and the entry that issues it.
-    /// `outstanding` units are at work, `workers` share the rest of the stage.
+    /// The next unit's share of the stage (`None`: the whole divisor), and the entry that issues
+    /// it. `outstanding` units have no answer yet; `workers` workers share the rest of the stage.
     pub(super) fn next_unit(
         &self,
         outstanding: usize,
@@ -223,7 +223,7 @@ impl State {
         let bits = self.current()?.value.significant_bits();
         let (share, upto) = match &self.progress {
             Progress::Idle | Progress::Sieve(None) => return None,
-            // One at a time.
+            // Only one unit at a time.
             Progress::TakeApart if outstanding > 0 => return None,
             Progress::TakeApart => (None, 0),
             Progress::Curves { level, done } => {
@@ -242,7 +242,7 @@ impl State {
             Progress::Sieve(Some(collector)) => {
                 let each = self.seconds_each(spread::family_seconds(bits));
                 let share = collector.share_done();
-                // The first relations say little about the rest.
+                // The first relations do not allow an estimate.
                 let whole = if share > 0.1 {
                     self.seconds / share
                 } else {
@@ -262,7 +262,8 @@ impl State {
         Some((share, Entry::Issued { units, upto }))
     }
 
-    /// Seconds of a curve or a family.
+    /// Seconds of a worker for a curve or a family: as measured, or `expected` before the first
+    /// answer.
     fn seconds_each(&self, expected: f64) -> f64 {
         if self.done > 0.0 && self.seconds > 0.0 {
             self.seconds / self.done
@@ -272,7 +273,8 @@ impl State {
     }
 }
 
-/// Curves or families of a unit, when so many seconds of them are left.
+/// Number of curves or families in the next unit, if the rest of the stage takes `left_s` seconds
+/// of a worker.
 fn size(left_s: f64, each_s: f64, workers: f64) -> u32 {
     let (least, most) = UNIT_SECONDS;
     let seconds = (left_s / (workers * UNITS_LEFT)).clamp(least, most);

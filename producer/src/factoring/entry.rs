@@ -3,28 +3,28 @@
 use primepool_common::message::{Factorization, HexInteger, Packet};
 use serde::{Deserialize, Serialize};
 
-/// One step of a campaign. A campaign's state follows from its entries alone, so a producer that
-/// was killed goes on from them.
+/// One step of a campaign. The state of a campaign is determined by its entries alone, so `resume`
+/// can restore it after a crash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Entry {
-    /// A worker has taken a divisor apart as far as one worker does; the first one is the integer
-    /// itself.
+    /// A worker has factored a divisor as far as one worker can; the first such divisor is the
+    /// integer itself.
     TakenApart {
         of: HexInteger,
         found: Factorization,
         /// Worker time, in microseconds.
         us: u64,
     },
-    /// A stage has begun, or goes on in another batch of units.
+    /// A stage has begun, or continues with another batch of units.
     Begun {
-        /// Number of the batch. The name in the file is from before batches had this name.
+        /// Number of the batch; earlier versions called it a group.
         #[serde(rename = "group")]
         batch: u32,
         /// The divisor that the stage works on.
         of: HexInteger,
         stage: Stage,
-        /// Time of a linear algebra that found nothing, after which the sieve goes on, in
+        /// Time of a linear algebra without a result, after which the sieve continues, in
         /// microseconds.
         #[serde(default, skip_serializing_if = "is_zero")]
         us: u64,
@@ -36,34 +36,34 @@ pub(super) enum Entry {
         /// Curves or families assigned so far (exclusive upper bound).
         upto: u64,
     },
-    /// A unit of curves has found nothing.
+    /// The curves of a unit found no divisor.
     Curves {
         /// Index of the unit in its batch.
         unit: u32,
-        /// Curves done.
+        /// Number of curves done.
         done: u64,
         us: u64,
     },
     /// A unit of the sieve was answered.
     Relations {
         unit: u32,
-        /// Families done.
+        /// Number of families done.
         families: u64,
         us: u64,
-        /// Its relations; empty if all of them were known.
+        /// The relations; empty if all of them were known.
         packet: Packet,
     },
     /// A worker could not do a unit.
     Failed { unit: u32, us: u64 },
-    /// A divisor is the product of two.
+    /// A divisor was split into two factors.
     Split {
         of: HexInteger,
-        /// One of the two.
+        /// One of the two factors.
         divisor: HexInteger,
         /// Time of the unit or the linear algebra that found it, in microseconds.
         us: u64,
     },
-    /// A divisor stays whole.
+    /// A composite divisor was given up.
     Left {
         of: HexInteger,
         reason: String,
@@ -81,15 +81,15 @@ fn is_zero(us: &u64) -> bool {
     *us == 0
 }
 
-/// What is done with a divisor.
+/// A stage of the work on a divisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Stage {
-    /// One worker takes it apart as far as one worker does.
+    /// One worker factors the divisor as far as it can alone.
     TakeApart,
-    /// Elliptic curves of the level for factors of this size.
+    /// Elliptic curves for factors of a given size.
     Curves {
-        /// Decimal digits.
+        /// Size of the factors in decimal digits.
         digits: u32,
     },
     /// The quadratic sieve.

@@ -1,4 +1,4 @@
-//! All campaigns of a run, and how the pool's workers are shared among them.
+//! The campaigns of a run, and how they share the pool's workers.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ use crate::{
     run_dir::{Folder, FolderError, JobSet, Manifest},
 };
 
-/// Units that each worker has at a time: one at work, and the next.
+/// Number of units for each worker at a time: one at work and the next one.
 const UNITS_A_WORKER: f64 = 2.0;
 
 /// The campaigns of a run.
@@ -40,12 +40,12 @@ pub(crate) struct Factoring {
     commands: Vec<Command>,
 }
 
-/// What the caller is to do, in this order.
+/// A command for the caller; commands are to be executed in order.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Tell the consumers that nobody wants the units of this batch any more.
+    /// Publish the cancellation of this batch to the consumers.
     CancelBatch(u32),
-    /// Solve, and hand the result to [`Factoring::on_solved`].
+    /// Run this linear algebra, and pass the result to [`Factoring::on_solved`].
     Solve(LinearAlgebra),
     /// Publish these units.
     Publish(Vec<WorkUnit>),
@@ -53,14 +53,14 @@ pub(crate) enum Command {
     Conclude(Concluded),
 }
 
-/// The linear algebra of a sieve. It takes seconds.
+/// The linear algebra of a sieve, which takes seconds.
 #[derive(Debug)]
 pub(crate) struct LinearAlgebra {
     job: u64,
     collector: Box<Collector>,
 }
 
-/// The end of a linear algebra.
+/// The result of a linear algebra.
 #[derive(Debug)]
 pub(crate) struct Solved {
     job: u64,
@@ -70,7 +70,7 @@ pub(crate) struct Solved {
 }
 
 impl LinearAlgebra {
-    /// Solves on all cores that this process may use.
+    /// Runs the linear algebra on all cores that this process may use. Blocks.
     #[must_use]
     pub(crate) fn solve(mut self) -> Solved {
         let begun = Instant::now();
@@ -100,15 +100,15 @@ pub(crate) struct Concluded {
 }
 
 impl Concluded {
-    /// The result is on disk: removes the checkpoint.
+    /// Removes the checkpoint; call this once the result is on disk.
     pub(crate) fn remove_checkpoint(self) {
         self.checkpoint.remove();
     }
 }
 
 impl Factoring {
-    /// Goes on with the checkpoints of earlier sessions, for jobs that are not done. Marks these
-    /// jobs as done.
+    /// Restores the campaigns of earlier sessions from their checkpoints, for jobs that are not
+    /// done. Marks these jobs as done.
     ///
     /// # Errors
     /// A checkpoint cannot be read.
@@ -144,16 +144,16 @@ impl Factoring {
         self.campaigns.keys().copied()
     }
 
-    /// Whether there is a campaign.
+    /// Whether a campaign is in progress.
     #[must_use]
     pub(crate) fn is_active(&self) -> bool {
         !self.campaigns.is_empty()
     }
 
-    /// Begins the campaign of a job whose number a worker has left to the pool.
+    /// Begins the campaign of a job whose integer a worker has left to the pool.
     ///
     /// # Errors
-    /// The checkpoint cannot be made.
+    /// The checkpoint cannot be created.
     pub(crate) fn begin(
         &mut self,
         job: u64,
@@ -169,17 +169,17 @@ impl Factoring {
         Ok(())
     }
 
-    /// Notes an answer of a node, with the samples in it.
+    /// Records an answer of a node, with its samples.
     pub(crate) fn note_node(&mut self, node: &str, samples: &[NodeSample], now: Instant) {
         self.workers.note_node(node, samples, now);
     }
 
-    /// Notes how many consumers are subscribed.
+    /// Records the number of subscribed consumers.
     pub(crate) fn note_consumers(&mut self, consumers: u32) {
         self.workers.note_consumers(consumers);
     }
 
-    /// The divisor that the answer to a unit of a whole one is about.
+    /// The divisor of a unit, if the unit belongs to the current batch.
     #[must_use]
     pub(crate) fn divisor(&self, job: u64, unit: UnitId) -> Option<&Integer> {
         let (campaign, _) = self.campaigns.get(&job)?;
@@ -188,7 +188,7 @@ impl Factoring {
         Some(&part.value)
     }
 
-    /// Takes the answer to a unit. `done` are curves or families, `us` is worker time in
+    /// Processes the answer to a unit. `done`: number of curves or families; `us`: worker time in
     /// microseconds.
     pub(crate) fn on_answer(
         &mut self,
@@ -204,21 +204,21 @@ impl Factoring {
         }
     }
 
-    /// A node gets no more units of this job, since its answer to this one was wrong or it cannot
-    /// do it. Whether this was the first time.
+    /// Excludes a node from this job, since its answer to this unit was wrong or it cannot do it.
+    /// Returns whether the node is newly excluded.
     pub(crate) fn avoid(&mut self, job: u64, unit: UnitId, node: &str) -> bool {
         let campaign = self.campaigns.get_mut(&job);
         campaign.is_some_and(|(campaign, _)| campaign.avoid(unit, node))
     }
 
-    /// Nodes that get no more units of this job.
+    /// Nodes that are excluded from this job.
     #[must_use]
     pub(crate) fn avoided(&self, job: u64) -> &[String] {
         let campaign = self.campaigns.get(&job);
         campaign.map_or(&[], |(campaign, _)| campaign.avoided())
     }
 
-    /// Gives up a job, unless the unit is of a batch that is over.
+    /// Gives up a job, unless the unit belongs to a batch that is over.
     pub(crate) fn give_up(&mut self, job: u64, unit: UnitId, reason: &str) {
         if let Some((campaign, _)) = self.campaigns.get_mut(&job)
             && campaign.state().batch == unit.batch
@@ -228,7 +228,7 @@ impl Factoring {
         }
     }
 
-    /// Takes the end of a linear algebra.
+    /// Processes the result of a linear algebra.
     pub(crate) fn on_solved(&mut self, solved: Solved) {
         let Solved {
             job,
@@ -242,10 +242,11 @@ impl Factoring {
         }
     }
 
-    /// Goes on wherever it can. `window`: units that the run may have outstanding.
+    /// Advances all campaigns as far as possible. `window`: largest number of outstanding units of
+    /// the run.
     ///
     /// # Errors
-    /// The file of batches cannot be written.
+    /// The file `groups` cannot be written.
     pub(crate) fn advance(
         &mut self,
         manifest: &Manifest,
@@ -261,7 +262,7 @@ impl Factoring {
         let mut free = (workers * UNITS_A_WORKER).ceil() as usize;
         free = free.min(window.unwrap_or(usize::MAX));
         let mut units = Vec::new();
-        // Easier ones first: one that is hopeless holds up no other.
+        // Small integers first, so that a hopeless one does not delay the others.
         let mut campaigns: Vec<_> = self.campaigns.iter_mut().collect();
         campaigns.sort_by_key(|(_, (campaign, _))| {
             let part = campaign.state().current();
@@ -297,7 +298,7 @@ impl Factoring {
         if !units.is_empty() {
             commands.push(Command::Publish(units));
         }
-        // The entries of a campaign that is over need not be written: its result is.
+        // The last entries of a campaign that is over are not saved, since its result will be.
         let over = self
             .campaigns
             .extract_if(.., |_, (campaign, _)| campaign.state().is_over());
@@ -311,12 +312,12 @@ impl Factoring {
                 checkpoint,
             })
         }));
-        // Before units with these numbers are published.
+        // The numbers must be on disk before their units are published.
         self.batches.save()?;
         Ok(commands)
     }
 
-    /// Brings all new entries to disk.
+    /// Writes all new entries to disk.
     ///
     /// # Errors
     /// A checkpoint cannot be written.
@@ -330,7 +331,7 @@ impl Factoring {
         Ok(())
     }
 
-    /// The first job that has a campaign, and how far its stage is.
+    /// The first job with a campaign, and the progress of its current stage.
     pub(crate) fn stage_progress(&mut self, now: Instant) -> Option<(u64, StageProgress)> {
         let (job, (campaign, _)) = self.campaigns.iter_mut().next()?;
         Some((*job, campaign.stage_progress(now)?))
@@ -349,7 +350,7 @@ fn unit(
         run: manifest.run.clone(),
         unit: issue.unit.number(),
         first: job,
-        // Set when it is published.
+        // Set at publication.
         published_ns: 0,
         seed: None,
         avoid: avoid.to_vec(),

@@ -1,34 +1,35 @@
-//! How far the current stage of a campaign is: a line for the terminal and a point for the metrics.
+//! Progress of the current stage of a campaign, as a line for the terminal and a metric point.
 
 use std::time::Duration;
 
 use primepool_common::{cli::show_duration, clock::unix_ns, metrics::Point};
 
-/// How far the current stage of a campaign is.
+/// Progress of the current stage of a campaign.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StageProgress {
-    /// Bits of the divisor that is worked on.
+    /// Bits of the current divisor.
     pub bits: u32,
     /// Name of the stage.
     pub stage: &'static str,
-    /// For curves: decimal digits of the factors that they look for.
+    /// For curves: size in decimal digits of the factors that they search for.
     pub digits: u32,
-    /// Curves or relations so far.
+    /// Number of curves or relations so far.
     pub done: u64,
-    /// Curves that are run at most, or relations that are needed.
+    /// Largest number of curves that are run, or number of relations that are needed.
     pub expected: u64,
-    /// Curves or relations per second of late.
+    /// Recent number of curves or relations per second.
     pub rate: f64,
-    /// The part of the stage's work that is done.
+    /// Share of the stage's work that is done, from 0 to 1.
     pub share: f64,
-    /// Seconds that the rest takes at the pace of late, where that is known.
+    /// Seconds until the end of the stage at the recent pace, if it is known.
     pub left_s: Option<f64>,
-    /// Units that workers have, or that wait for them.
+    /// Number of units that were issued and have no answer.
     pub outstanding: usize,
 }
 
 impl StageProgress {
-    /// One line: `256 bits: sieve, 8123 of 20666 relations, 55 % of the work, 42.00 s left at this pace`.
+    /// One line, such as `256 bits: sieve, 8123 of 20666 relations, 55 % of the work, 42.00 s left
+    /// at this pace`.
     #[must_use]
     pub(crate) fn describe(&self) -> String {
         let Self {
@@ -63,7 +64,7 @@ impl StageProgress {
         }
     }
 
-    /// A point of the metrics.
+    /// A point of the measurement `factor`.
     #[must_use]
     pub(crate) fn point(&self, run: &str, job: u64) -> Point<'static> {
         let mut point = Point::new("factor", unix_ns())

@@ -1,4 +1,4 @@
-//! The state of a campaign: what follows from its entries, and nothing else.
+//! The state of a campaign, which depends on nothing but its entries.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,58 +12,58 @@ use primepool_factor::{
 use super::entry::{Entry, Stage};
 use crate::request::FactoringAims;
 
-/// A divisor that is not a known prime.
+/// A divisor not yet known to be prime.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Part {
     pub(super) value: Integer,
     pub(super) exponent: u32,
-    /// Whether one worker has taken it apart as far as one worker does; it is a composite then.
+    /// Whether one worker has already factored it as far as it can alone; it is a composite then.
     pub(super) is_hard: bool,
 }
 
-/// What is being done with the last of the open divisors.
+/// Progress of the work on the current divisor, the last of the open ones.
 #[derive(Debug)]
 pub(super) enum Progress {
-    /// Nothing yet.
+    /// No stage has begun.
     Idle,
     TakeApart,
     Curves {
         level: Level,
-        /// Curves done.
+        /// Number of curves done.
         done: u64,
     },
-    /// The sieve. The collector is away while the linear algebra has it.
+    /// The sieve; `None` while the linear algebra has the collector.
     Sieve(Option<Box<Collector>>),
 }
 
-/// The state of one campaign. [`State::apply`] alone changes it, except that the collector is lent
+/// The state of one campaign. Only [`State::apply`] changes it, except that the collector is lent
 /// to the linear algebra.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) number: Integer,
     pub(super) aims: FactoringAims,
     pub(super) primes: BTreeMap<Integer, u32>,
-    /// Divisors to work on; the last comes first.
+    /// Divisors to work on; the last one is the current one.
     pub(super) open: Vec<Part>,
-    /// Composites that stay whole.
+    /// Composites that were given up.
     left: Vec<(Integer, u32)>,
-    /// Why the first of them does.
+    /// Why the first of them was given up.
     reason: Option<String>,
     costs: Vec<StageCost>,
     pub(super) progress: Progress,
-    /// Number of the batch of the stage's units; 0 before the first.
+    /// Number of the current batch of the stage; 0 before the first.
     pub(super) batch: u32,
-    /// Units of this batch that were issued.
+    /// Number of units of this batch that were issued.
     pub(super) units: u32,
     /// Curves or families assigned so far (exclusive upper bound).
     pub(super) upto: u64,
     /// Indices of units of this batch that were answered.
     pub(super) answered: HashSet<u32>,
-    /// Curves or families of this stage that were answered.
+    /// Number of curves or families of this stage that were answered.
     pub(super) done: f64,
-    /// Worker time that they took.
+    /// Worker time for them.
     pub(super) seconds: f64,
-    /// Failed answers in a row.
+    /// Number of consecutive failed answers.
     pub(super) failures: u32,
 }
 
@@ -92,12 +92,12 @@ impl State {
         }
     }
 
-    /// The divisor that is worked on, if one is open.
+    /// The current divisor, if one is open.
     pub(super) fn current(&self) -> Option<&Part> {
         self.open.last()
     }
 
-    /// Whether nothing is left to be done.
+    /// Whether no divisor is open.
     pub(super) fn is_over(&self) -> bool {
         self.open.is_empty()
     }
@@ -132,18 +132,18 @@ impl State {
         }
     }
 
-    /// Puts it back.
+    /// Puts the collector back.
     pub(super) fn return_collector(&mut self, collector: Box<Collector>) {
         if let Progress::Sieve(place) = &mut self.progress {
             *place = Some(collector);
         }
     }
 
-    /// Takes an entry: a new one, or one of the checkpoint. Gives what became of the packet if it
-    /// was one of relations. `prepared` is the collector of a sieve that begins, if there is one.
+    /// Applies an entry, either a new one or one from the checkpoint. Returns what became of the
+    /// relations in it. `prepared`: the collector of a sieve that begins, if it exists already.
     ///
     /// # Errors
-    /// The entry does not follow from those before it; nothing has changed then.
+    /// The entry does not follow from the earlier ones; the state is unchanged then.
     pub(super) fn apply(
         &mut self,
         entry: &Entry,
@@ -263,7 +263,7 @@ impl State {
         Ok(())
     }
 
-    /// A packet counts if it has new relations, or if all of them hold.
+    /// Adds a packet. It counts if it has new relations, or if all of its relations are valid.
     fn relations(
         &mut self,
         unit: u32,
@@ -274,8 +274,8 @@ impl State {
         let Progress::Sieve(Some(collector)) = &mut self.progress else {
             return Err("relations without a sieve".to_owned());
         };
-        // The relations of an earlier version's checkpoint are of no use. Their families are sieved
-        // in vain, but no others are missing.
+        // Relations in the format of an earlier version are unusable. Their families are lost, but
+        // no others.
         if quadratic_sieve::form(packet).is_some_and(|form| form < RELATIONS_FORM) {
             self.add_cost("sieve", us, 0);
             self.answered.insert(unit);
@@ -318,7 +318,7 @@ impl State {
         Ok(())
     }
 
-    /// Takes the divisor that is worked on out of the open ones.
+    /// Removes the current divisor from the open ones; it must be `value`.
     fn close(&mut self, value: &Integer) -> Result<Part, String> {
         let part = self.open.pop_if(|part| part.value == *value);
         let part = part.ok_or_else(|| "a divisor that is not worked on".to_owned())?;
@@ -352,7 +352,7 @@ impl State {
 
 #[cfg(test)]
 impl State {
-    /// Everything that can be compared.
+    /// The comparable parts of the state, as text.
     pub(super) fn snapshot(&self) -> String {
         let mut answered: Vec<_> = self.answered.iter().collect();
         answered.sort_unstable();

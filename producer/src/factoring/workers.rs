@@ -1,4 +1,4 @@
-//! How many workers the pool has, as far as its nodes have said.
+//! Estimates the number of workers in the pool from the reports of its nodes.
 
 use std::{
     collections::HashMap,
@@ -7,23 +7,23 @@ use std::{
 
 use primepool_common::message::NodeSample;
 
-/// A node that has said nothing for so long is not counted.
+/// Time after which a silent node is no longer counted.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// Workers of a node that has not said how many it has: two cores are the least a node has.
+/// Assumed workers of a node that has not reported its number: a node has at least two cores.
 const WORKERS_A_NODE: f64 = 2.0;
 
 /// The workers of each node.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
-    /// Workers of each node, and when it was last heard of.
+    /// Number of workers of each node, and the time of its last answer.
     nodes: HashMap<String, (u32, Instant)>,
-    /// Consumers that are subscribed, by the broker's count.
+    /// Number of subscribed consumers according to the broker.
     consumers: u32,
 }
 
 impl Workers {
-    /// Notes an answer of a node, with the samples in it.
+    /// Records an answer of a node, with its samples.
     pub(super) fn note_node(&mut self, node: &str, samples: &[NodeSample], now: Instant) {
         if let Some(sample) = samples.last() {
             self.note_workers(node, sample.workers, now);
@@ -40,8 +40,8 @@ impl Workers {
         self.consumers = consumers;
     }
 
-    /// The number of workers, at least one. Consumers that have not said how many they have count
-    /// as much as the others do on average.
+    /// The estimated number of workers, at least 1. A consumer that has not reported its workers
+    /// counts as much as the average node.
     pub(super) fn count(&mut self, now: Instant) -> f64 {
         self.nodes
             .retain(|_, (_, at)| now.duration_since(*at) < SILENCE);

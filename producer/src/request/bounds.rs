@@ -1,9 +1,8 @@
-//! Which jobs each unit has.
+//! The mapping between units and their jobs.
 
 use std::ops::Range;
 
-/// The jobs of consecutive units. Units of the same size beside each other take no memory of their
-/// own.
+/// The range of jobs of each unit. Consecutive units of the same size are stored as one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
     runs: Vec<Run>,
@@ -13,19 +12,19 @@ pub struct Bounds {
     end: u64,
 }
 
-/// Units of the same size.
+/// Consecutive units of the same size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
-    /// The first of them.
+    /// First unit.
     unit: u64,
-    /// Its first job.
+    /// First job of the first unit.
     job: u64,
-    /// Jobs of each.
+    /// Number of jobs in each unit.
     size: u64,
 }
 
 impl Bounds {
-    /// No units; jobs are to begin with this one.
+    /// No units yet; the first unit will begin with `job`.
     #[must_use]
     pub const fn from(job: u64) -> Self {
         Self {
@@ -47,7 +46,7 @@ impl Bounds {
         self.end
     }
 
-    /// Adds so many units of so many jobs, at least one.
+    /// Adds `units` units of `size` jobs each; `size` must be at least 1.
     pub fn add(&mut self, units: u64, size: u64) {
         if units == 0 {
             return;
@@ -63,7 +62,7 @@ impl Bounds {
         self.end += units * size;
     }
 
-    /// Leaves out the units from this one on.
+    /// Keeps only the first `units` units.
     pub fn truncate(&mut self, units: u64) {
         if let Some(jobs) = self.jobs(units) {
             (self.units, self.end) = (units, jobs.start);
@@ -80,7 +79,7 @@ impl Bounds {
         Some(start..start + run.size)
     }
 
-    /// The unit of a job, if it is in one.
+    /// The unit that contains a job, if there is one.
     #[must_use]
     pub fn unit_of(&self, job: u64) -> Option<u64> {
         let after = self.runs.partition_point(|run| run.job <= job);

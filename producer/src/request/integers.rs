@@ -1,4 +1,4 @@
-//! Reading of integers, one a line.
+//! Reads integers from text with one integer on each line.
 
 use std::{
     fs::File,
@@ -10,14 +10,15 @@ use primepool_common::message::{HexInteger, MAX_INTEGER_BITS};
 
 use super::Semiprimes;
 
-/// Longest line with an integer, in bytes: its decimal digits are the longest, and there is room for white space.
+/// Longest line with an integer, in bytes: enough for the decimal digits of the largest integer and
+/// some white space.
 const LONGEST_LINE: u64 = MAX_INTEGER_BITS as u64 / 3 + 1024;
 
-/// Reads integers, one a line, and hands them out; `#` begins a comment. Lines are bounded while they
-/// are read, so that a file that is none of this kind is not read whole.
+/// Reads integers, one on each line, and passes them to `each`; `#` begins a comment. The length of
+/// a line is limited during reading, so that a file without line breaks is not read into memory.
 ///
 /// # Errors
-/// What is wrong, with the number of the line, or what `each` says.
+/// Returns what is wrong, with the number of the line, or the error of `each`.
 pub fn read_integers(
     mut lines: impl BufRead,
     mut each: impl FnMut(HexInteger) -> Result<(), String>,
@@ -39,7 +40,7 @@ pub fn read_integers(
             ));
         }
         let text = str::from_utf8(&line).map_err(|_| format!("line {number} is not a text"))?;
-        // A byte order mark.
+        // Skip a byte order mark.
         let text = match text.strip_prefix('\u{feff}') {
             Some(rest) if number == 1 => rest,
             _ => text,
@@ -54,24 +55,25 @@ pub fn read_integers(
     Ok(())
 }
 
-/// Where the integers of a run come from: all of these, in this order.
+/// The sources of a run's integers: all of them, in this order.
 #[derive(Debug, Clone)]
 pub struct IntegerSource {
-    /// On the command line.
+    /// Integers on the command line.
     pub listed: Vec<HexInteger>,
-    /// In a file; `-` is standard input.
+    /// File with integers; `-` is standard input.
     pub file: Option<PathBuf>,
-    /// The option that names the file.
+    /// Name of the option that has the file, for error messages.
     pub option: &'static str,
-    /// Made at random.
+    /// Random products to generate.
     pub semiprimes: Option<Semiprimes>,
 }
 
 impl IntegerSource {
-    /// Hands out the integers.
+    /// Passes the integers to `each`.
     ///
     /// # Errors
-    /// The file cannot be read, has no integers or something else, or what `each` says; for people.
+    /// The file cannot be read, has no integers or an invalid line; or the error of `each`. Returns
+    /// a message for the user.
     pub(crate) fn read(
         &self,
         mut each: impl FnMut(HexInteger) -> Result<(), String>,
@@ -133,7 +135,7 @@ mod tests {
         assert_eq!(commented, [5, 7].map(|n| HexInteger(n.into())));
         assert!(read("5\nx").unwrap_err().starts_with("line 2: "));
         assert!(read_all(&b"\xff"[..]).is_err());
-        // A file without end.
+        // An endless file.
         let endless = std::io::BufReader::new(std::io::repeat(b'1'));
         assert!(read_all(endless).unwrap_err().contains("longer than"));
     }

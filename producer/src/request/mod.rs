@@ -1,4 +1,4 @@
-//! From what the user asks for to work units.
+//! The jobs that the user requests, and their packing into work units.
 
 mod bounds;
 mod integers;

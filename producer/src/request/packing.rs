@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bounds, Request, Weights};
 
-/// `--unit-size`.
+/// Value of `--unit-size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnitSize {
-    /// By the expected work.
+    /// Sizes that depend on the expected work.
     Auto,
-    /// Exactly so many, but for the last one.
+    /// Exactly this number of jobs in each unit; the last one may have fewer.
     Fixed(u64),
 }
 
@@ -29,47 +29,49 @@ impl FromStr for UnitSize {
     }
 }
 
-/// Work in one unit that `auto` aims at, in seconds: long against the cost of a message, short against the run. A unit costs
-/// the broker about 2 ms of a core; a long run has room for units in which that does not count.
+/// Work of one unit that `auto` aims at, in seconds: long compared with the cost of a message,
+/// short compared with the run. A unit costs the broker about 2 ms of a core; in a long run, units
+/// can be long enough to make this negligible.
 const UNIT_SECONDS: RangeInclusive<f64> = 0.05..=0.2;
 
-/// Units of each worker that a run is cut into before they get longer than the least.
+/// Number of units for each worker that a run has before its units exceed the shortest duration.
 const UNITS_A_WORKER: f64 = 25.0;
 
-/// Most units of a run: the index of a unit has 32 bits.
+/// Largest number of units of a run: the index of a unit has 32 bits.
 pub(crate) const MAX_UNITS: u64 = 1 << 32;
 
-/// How many times larger or smaller the right size has to be before the units are packed anew.
+/// Factor by which the right size must differ from the present one before the units are repacked.
 const WORTHWHILE: f64 = 1.5;
 
-/// Most bytes of a unit's answer that `auto` aims at, and the most that a fixed size may come to.
+/// Largest size of a unit's answer, in bytes, for `auto` and for fixed sizes.
 const ANSWER_BYTES: u64 = 8 << 20;
 
 /// How the jobs are packed into units.
 ///
-/// The units get smaller towards the end of the run, so that the workers finish together: each takes 1/`workers` of what is
-/// left (Polychronopoulos and Kuck, "Guided Self-Scheduling", IEEE Trans. Computers 36(12), 1987), but between `least` and
-/// `most` jobs.
+/// The units get smaller towards the end of the run, so that all workers finish together: each unit
+/// has 1/`workers` of the remaining jobs (Polychronopoulos and Kuck, "Guided Self-Scheduling", IEEE
+/// Trans. Computers 36(12), 1987), limited to the range from `least` to `most` jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packing {
-    /// Jobs in a full unit.
+    /// Number of jobs in a full unit.
     pub most: u64,
-    /// Jobs in the smallest one, the run's last excepted.
+    /// Number of jobs in the smallest unit, except for the run's last one.
     pub least: u64,
-    /// Workers that are counted on.
+    /// Number of workers that are expected.
     pub workers: u64,
-    /// Most jobs in a unit, where jobs count by their work: one of the largest is 1 then, and
-    /// `most` and `least` are sums.
+    /// Largest number of jobs in a unit if jobs are weighted by their work. In that case `most` and
+    /// `least` are sums of weights, where the largest job has weight 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub most_jobs: Option<u64>,
 }
 
 impl Packing {
-    /// Chooses the sizes; `workers` is how many are there now, `kernel` what they are expected to
-    /// compute with.
+    /// Chooses the sizes. `workers`: number of workers at present; `kernel`: arithmetic kernel that
+    /// they are expected to use.
     ///
     /// # Errors
-    /// A fixed size whose answers would be too large for one message.
+    /// The answers of units of a fixed size would be too large for one message, or the run would
+    /// have too many units.
     pub fn choose(
         request: &Request,
         size: UnitSize,
@@ -89,7 +91,7 @@ impl Packing {
                 most_jobs: None,
             }),
             UnitSize::Auto => {
-                // More may come: two nodes of two cores are the least.
+                // More workers may come: assume at least two nodes of two cores.
                 let workers = u64::from(workers).max(4);
                 let job_s = request.work.jobs().expected_seconds(Some(kernel));
                 let by_work = request.kind() == JobKind::Factor;
@@ -105,13 +107,13 @@ impl Packing {
         Ok(packing)
     }
 
-    /// Whether so many jobs make no more units than have a number.
+    /// Checks that `count` jobs do not need more units than can be numbered.
     ///
     /// # Errors
-    /// They make more.
+    /// They need more units.
     pub(super) fn check_units(&self, count: u64) -> Result<(), String> {
         let units = count.div_ceil(self.most_jobs.unwrap_or(self.most));
-        // Twice as many have room for the smaller ones at the end.
+        // The other half of the numbers is for the smaller units at the end.
         if count > MAX_UNITS && units > MAX_UNITS / 2 {
             return Err(format!(
                 "{count} jobs in units of {} are too many for one run: start several of {MAX_UNITS} \
@@ -122,7 +124,7 @@ impl Packing {
         Ok(())
     }
 
-    /// Expected time of a full unit with this kernel.
+    /// Expected time of a worker for a full unit with this kernel.
     #[must_use]
     pub fn unit_time(&self, request: &Request, kernel: Kernel) -> Duration {
         let job_s = request.work.jobs().expected_seconds(Some(kernel));
@@ -130,16 +132,16 @@ impl Packing {
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
-    /// Whether the sizes follow the pace that is measured while the run goes on: not if the user
-    /// fixed them.
+    /// Whether the sizes follow the pace measured during the run; they do not if the user fixed
+    /// them.
     #[must_use]
     pub fn is_adaptive(&self) -> bool {
         self.workers > 1
     }
 
-    /// The sizes for the jobs that are not published yet, of which the work is `left`, if they should
-    /// differ from these: `job_s` are seconds of a worker for one of the largest, as measured,
-    /// `workers` is how many are there.
+    /// New sizes for the jobs that are not published yet, or `None` if the present sizes are good
+    /// enough. `job_s`: measured seconds of a worker for one of the largest jobs; `left`: work of
+    /// these jobs; `workers`: number of workers at present.
     #[must_use]
     pub(crate) fn adapted(
         &self,
@@ -151,7 +153,7 @@ impl Packing {
         if !self.is_adaptive() || left <= 0.0 || job_s <= 0.0 {
             return None;
         }
-        // One worker would get the rest as one unit.
+        // With one worker, all remaining jobs would become one unit.
         let workers = u64::from(workers).max(2);
         let new = Self {
             most_jobs: self.most_jobs,
@@ -177,17 +179,17 @@ impl Packing {
         }
     }
 
-    /// Whether jobs count by their work.
+    /// Whether jobs are weighted by their work.
     #[must_use]
     pub fn is_by_work(&self) -> bool {
         self.most_jobs.is_some()
     }
 
-    /// Adds units of the jobs from the bounds' end on, up to the last one.
+    /// Adds units for all jobs from the end of `bounds` to the last job.
     pub fn extend(&self, bounds: &mut Bounds, weights: &Weights) {
         let count = weights.count();
         if weights.are_equal() {
-            // Full units, as long as a worker's share of what is left is one.
+            // Full units, as long as a worker's share of the remaining jobs is a full unit.
             let size = self.most.min(self.most_jobs.unwrap_or(u64::MAX));
             let enough = self.workers.saturating_mul(self.most - 1);
             let surplus = (count - bounds.end()).saturating_sub(enough);
@@ -204,13 +206,13 @@ impl Packing {
     }
 }
 
-/// Most jobs of a unit, for the length of its answer.
+/// Largest number of jobs in a unit that keeps its answer within [`ANSWER_BYTES`].
 fn answer_limit(request: &Request) -> u64 {
     (ANSWER_BYTES / request.work.jobs().answer_bytes()).clamp(1, MAX_UNIT_JOBS)
 }
 
 impl Packing {
-    /// Most jobs that a unit may have in the course of the run.
+    /// Largest number of jobs that a unit may have at any time in the run.
     #[must_use]
     pub(crate) fn most_ever(&self, request: &Request) -> u64 {
         if self.is_adaptive() {
@@ -220,10 +222,10 @@ impl Packing {
         }
     }
 
-    /// Whether it packs anything.
+    /// Checks that the sizes are valid.
     ///
     /// # Errors
-    /// Why it does not.
+    /// Returns which sizes are invalid.
     pub(crate) fn validate(&self) -> Result<(), String> {
         let fits = 1 <= self.least && self.least <= self.most && self.most <= MAX_UNIT_JOBS;
         if !fits
@@ -258,7 +260,7 @@ mod tests {
         }))
     }
 
-    /// Jobs of each unit, from the one that begins with this job on.
+    /// Number of jobs in each unit, from job `first` on.
     fn sizes(packing: &Packing, weights: &Weights, first: u64) -> Vec<u64> {
         let mut bounds = Bounds::from(first);
         packing.extend(&mut bounds, weights);
@@ -275,7 +277,7 @@ mod tests {
             let sizes = sizes(&packing, &Weights::equal(count), 0);
             prop_assert_eq!(sizes.iter().sum::<u64>(), count);
             prop_assert!(sizes.iter().all(|size| (1..=most).contains(size)));
-            // Blocks of equal work are cut one unit after the other.
+            // For blocks of equal work, the units are computed one by one.
             let blocks = vec![BLOCK as f64; count.div_ceil(BLOCK) as usize];
             let count = blocks.len() as u64 * BLOCK;
             let equal = self::sizes(&packing, &Weights::equal(count), 0);
@@ -312,16 +314,16 @@ mod tests {
         };
         let adapted =
             |job_s, left: u32, workers| packing.adapted(&request, job_s, f64::from(left), workers);
-        // A unit of 100 jobs takes 50 to 200 ms as it is.
+        // A unit of 100 jobs already takes 50 to 200 ms.
         assert_eq!(adapted(2e-3, 1_000_000, 4), None);
-        // Jobs are ten times as long: 200 ms again, of a long run.
+        // Jobs take ten times as long: units of 200 ms again in a long run.
         let slow = adapted(20e-3, 1_000_000, 4).unwrap();
         assert_eq!((slow.most, slow.least), (10, 1));
-        // Of a short one, 50 ms.
+        // Units of 50 ms in a short run.
         assert_eq!(adapted(20e-3, 200, 4).unwrap().most, 2);
         let fast = adapted(20e-6, 1_000_000, 4).unwrap();
         assert_eq!(fast.most, 10_000);
-        // More workers finish together with smaller units at the end.
+        // More workers need smaller units at the end to finish together.
         let many = adapted(2e-3, 1_000_000, 100).unwrap();
         assert_eq!((many.most, many.workers), (100, 100));
         assert_eq!(adapted(0.0, 1_000_000, 4), None, "not known yet");
@@ -362,7 +364,8 @@ mod tests {
             workers: 2,
             most_jobs: Some(1000),
         };
-        // 6,400 small numbers, 64 large ones: all the small ones are as much as ten of these.
+        // 6,400 small numbers and 64 large ones: all small numbers together cost as much as ten
+        // large ones.
         let mut work = vec![0.1; 100];
         work.push(64.0);
         let weights = Weights::of_blocks(6464, &work, 1.0);
@@ -375,7 +378,7 @@ mod tests {
         for jobs in large {
             assert!(jobs.end - jobs.start <= 4, "{jobs:?}");
         }
-        // Packed anew from a job on: 400 small numbers, and three large ones.
+        // Repacked from a job on: 400 small numbers and three large ones.
         assert_eq!(self::sizes(&packing, &weights, 6000)[0], 403);
     }
 }

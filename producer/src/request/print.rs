@@ -1,10 +1,10 @@
 /// Which results go to standard output while a run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Print {
-    /// None.
+    /// No results.
     Nothing,
-    /// Factorisations, as people write them.
+    /// Factorisations in decimal.
     Factorizations,
-    /// All, as in the results file (`--output -`).
+    /// All lines, as in the results file (`--output -`).
     Rows,
 }

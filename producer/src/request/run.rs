@@ -1,4 +1,4 @@
-//! What a run asks for.
+//! The request of a run: its jobs and how to do them.
 
 use std::ops::Range;
 
@@ -11,32 +11,34 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Packing;
 
-/// Most jobs in a run: what has come back is kept track of in memory, some 30 bytes a job.
+/// Largest number of jobs in a run.
 pub(crate) const MAX_COUNT: u64 = 10_000_000_000;
 
-/// A worker leaves composites of more bits to the pool: at this size one worker takes some seconds.
+/// Size in bits above which a worker leaves composites to the pool: at this size, one worker needs
+/// some seconds.
 pub(crate) const LEAVE_ABOVE_BITS: u32 = 200;
 
-/// What a run asks for.
+/// The request of a run: its jobs and how to do them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// All jobs; each unit has a slice of them.
+    /// All jobs of the run; each unit has a slice of them.
     pub work: Work,
     /// Seed of the jobs' random streams.
     pub seed: Option<u64>,
-    /// Milliseconds of a worker's time that each job may take.
+    /// Time limit of each job, in milliseconds of a worker.
     pub deadline_ms: Option<u64>,
-    /// How integers to factor are worked on.
+    /// How integers are factored.
     pub aims: FactoringAims,
 }
 
-/// What is known of integers to factor, and how far to go.
+/// Options for factoring integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FactoringAims {
-    /// Whether each is known to be a product of two primes of one size: no curves are tried then.
+    /// Whether each integer is known to be a product of two primes of equal size: then no curves
+    /// are tried.
     pub is_balanced: bool,
-    /// Decimal digits of the factors up to which curves go on, on composites that are too large for
-    /// the sieve.
+    /// Size of the factors, in decimal digits, up to which curves are tried on composites that are
+    /// too large for the sieve.
     pub effort: u32,
 }
 
@@ -50,7 +52,7 @@ impl Default for FactoringAims {
 }
 
 impl Request {
-    /// Asks for these jobs, without a seed and a deadline.
+    /// A request for these jobs, without a seed or a deadline.
     #[must_use]
     pub fn new(work: Work) -> Self {
         let mut request = Self {
@@ -78,7 +80,7 @@ impl Request {
         self.work.count()
     }
 
-    /// The integers of the jobs; none of kinds without.
+    /// The integers of the jobs; empty for kinds that have none.
     #[must_use]
     pub(crate) fn integers(&self) -> &Integers {
         const NONE: &Integers = &Integers::Listed(Vec::new());
@@ -89,7 +91,7 @@ impl Request {
         }
     }
 
-    /// Changes the integers of the jobs, if the kind has any.
+    /// Replaces the integers of the jobs; does nothing for kinds that have none.
     pub(crate) fn set_integers(&mut self, integers: Integers) {
         match &mut self.work {
             Work::Factor(jobs) => jobs.numbers = integers,
@@ -98,10 +100,10 @@ impl Request {
         }
     }
 
-    /// Whether there are such jobs, and whether they can be packed so.
+    /// Checks that the jobs are valid and that `packing` fits them.
     ///
     /// # Errors
-    /// What is wrong, for people.
+    /// Returns a message for the user that says what is invalid.
     pub fn validate(&self, packing: &Packing) -> Result<(), String> {
         let (count, bits) = (self.count(), self.work.bits());
         if !(1..=MAX_COUNT).contains(&count) {
@@ -123,19 +125,20 @@ impl Request {
         packing.check_units(count)
     }
 
-    /// Whether there are integers for which the whole pool works together.
+    /// Whether some integers may be large enough for the whole pool to work on together.
     #[must_use]
     pub fn is_spread(&self) -> bool {
         self.kind() == JobKind::Factor && self.work.bits() > LEAVE_ABOVE_BITS
     }
 
-    /// Whether every prime of the results is to be proven: random primes are made with their proof.
+    /// Whether every prime of the results must be proven, as for random primes, which are generated
+    /// together with their proof.
     #[must_use]
     pub fn is_proven_by_all(&self) -> bool {
         self.work.jobs().proves() && matches!(self.kind(), JobKind::Prime | JobKind::SafePrime)
     }
 
-    /// The unit of these jobs; `integers` are theirs, if they have any.
+    /// Builds the unit of these jobs; `integers` are those of the jobs, if they need any.
     #[must_use]
     pub fn unit(
         &self,
@@ -160,7 +163,7 @@ impl Request {
     }
 }
 
-/// A request as manifests have it: one flat object.
+/// The form of a request in a manifest: one flat object.
 #[derive(Deserialize)]
 struct Read {
     kind: JobKind,
@@ -231,7 +234,7 @@ impl Serialize for Request {
         let jobs = WrittenJobs {
             bits: Some(self.work.jobs().size()),
             count: Some(self.count()),
-            // Each version has its own.
+            // Not stored: each version of the producer sets its own limit.
             leave_above: None,
             ..self.work.written()
         };
@@ -253,7 +256,7 @@ mod tests {
 
     use super::*;
 
-    /// As manifests of version 0.1.0 have them.
+    /// The form in manifests of version 0.1.0.
     #[test]
     fn the_format_is_frozen() {
         let numbers = || vec![HexInteger(91.into()), HexInteger(255.into())];

@@ -1,25 +1,26 @@
-//! Random products of two primes of equal size: the hardest integers of their size to factor, for measuring.
+//! Random products of two primes of equal size, for measurements: no integers of their size are
+//! harder to factor.
 
 use primepool_common::message::HexInteger;
 use primepool_engine::{Cancel, Engine, Error, Form, Integer, Method, Stream};
 
-/// Such products, still to be made.
+/// A request for random products of two primes.
 #[derive(Debug, Clone, Copy)]
 pub struct Semiprimes {
-    /// How many.
+    /// Number of products.
     pub count: u64,
-    /// Bits of each.
+    /// Bits of each product.
     pub bits: u32,
-    /// The same seed gives the same ones.
+    /// Seed of the random streams; the same seed gives the same products.
     pub seed: Option<u64>,
 }
 
 impl Semiprimes {
-    /// Makes them and hands them out: products of exactly so many bits of two different primes whose
-    /// sizes differ by one bit at most.
+    /// Generates the products and passes them to `each`. Each has exactly `bits` bits and two
+    /// different prime factors, whose sizes differ by at most one bit.
     ///
     /// # Errors
-    /// The operating system gives no random bits, for people; or what `each` says.
+    /// The operating system provides no random bits, or the error of `each`.
     pub fn make(
         &self,
         mut each: impl FnMut(HexInteger) -> Result<(), String>,
@@ -40,7 +41,8 @@ impl Semiprimes {
     }
 }
 
-/// Nothing if the two primes of this attempt do not have such a product: every second time or so.
+/// The product of two primes of this attempt; `None` if it has the wrong size, as in about half of
+/// the attempts, or the primes are equal.
 fn product(
     engine: &mut Engine,
     bits: u32,

@@ -1,4 +1,4 @@
-//! Which results the user wants verified.
+//! The choice of the results to verify.
 
 use clap::ValueEnum;
 

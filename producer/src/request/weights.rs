@@ -1,13 +1,13 @@
-//! What the jobs of a run cost, beside each other.
+//! The relative cost of the jobs of a run.
 
 use std::ops::Range;
 
-/// Jobs whose work is summed up.
+/// Number of jobs in a block, for which only the total work is stored.
 pub(crate) const BLOCK: u64 = 64;
 
-/// Microseconds of a worker for a product of two primes of equal size, by its bits. Part of the
-/// format of run folders: with other figures the numbers of the units would mean other jobs. Only
-/// the ratios count. What is above the last size is left to the pool.
+/// Microseconds of a worker for a product of two primes of equal size, by its bits. Only the ratios
+/// count. The table is part of the format of run folders: with other figures, the numbers of the
+/// units would mean other jobs. Composites above the last size are left to the pool.
 const WORK_US: [(u32, f64); 12] = [
     (16, 1.0),
     (40, 2.0),
@@ -23,7 +23,7 @@ const WORK_US: [(u32, f64); 12] = [
     (200, 700_000.0),
 ];
 
-/// Work of factoring a number of so many bits; see [`WORK_US`].
+/// Work of factoring a number of `bits` bits, in microseconds; see [`WORK_US`].
 pub(crate) fn work_us(bits: u32) -> f64 {
     let after = WORK_US.partition_point(|&(size, _)| size <= bits);
     match (WORK_US.get(after.wrapping_sub(1)), WORK_US.get(after)) {
@@ -35,17 +35,17 @@ pub(crate) fn work_us(bits: u32) -> f64 {
     }
 }
 
-/// The work of each of a run's jobs. Its unit is the work of one of the largest jobs.
+/// The work of each job of a run, in units of the work of one of the largest jobs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     count: u64,
-    /// Sum of the work of all jobs up to the end of each block of [`BLOCK`] jobs, within which it
-    /// counts as equal; nothing if it is equal everywhere.
+    /// Sum of the work of all jobs up to the end of each block of [`BLOCK`] jobs; within a block,
+    /// all jobs count as equal. Empty if all jobs of the run are equal.
     sums: Vec<f64>,
 }
 
 impl Weights {
-    /// Of jobs that are equal.
+    /// The weights of `count` equal jobs.
     #[must_use]
     pub fn equal(count: u64) -> Self {
         Self {
@@ -54,8 +54,8 @@ impl Weights {
         }
     }
 
-    /// `work` is that of each block of [`BLOCK`] jobs, in the unit of `largest`, the work of one of
-    /// the largest jobs.
+    /// The weights of jobs in blocks. `work`: work of each block of [`BLOCK`] jobs; `largest`: work
+    /// of one of the largest jobs, in the same unit.
     #[must_use]
     pub(crate) fn of_blocks(count: u64, work: &[f64], largest: f64) -> Self {
         let mut sum = 0.0;
@@ -91,7 +91,7 @@ impl Weights {
         start + (sum - start) * (job % BLOCK) as f64 / jobs as f64
     }
 
-    /// Sum before a block, and the number of its jobs.
+    /// Work of all jobs before a block, and the number of jobs in the block.
     fn block(&self, block: usize) -> (f64, u64) {
         let start = if block == 0 {
             0.0
@@ -101,13 +101,14 @@ impl Weights {
         (start, BLOCK.min(self.count - block as u64 * BLOCK))
     }
 
-    /// Work of some jobs.
+    /// Work of a range of jobs.
     #[must_use]
     pub(crate) fn of(&self, jobs: Range<u64>) -> f64 {
         self.before(jobs.end) - self.before(jobs.start)
     }
 
-    /// The end of the jobs from `first` on that are `work` together: at least one job.
+    /// The end of a range of jobs from `first` on with a total work of `work`; the range has at
+    /// least one job.
     #[must_use]
     pub(crate) fn end(&self, first: u64, work: u64) -> u64 {
         let end = if self.are_equal() {
@@ -144,7 +145,7 @@ mod tests {
         let equal = Weights::equal(100);
         assert_eq!(equal.of(3..10), 7.0);
         assert_eq!((equal.end(3, 7), equal.end(97, 7)), (10, 100));
-        // Blocks of equal work are the same but for rounding.
+        // Blocks of equal work give the same sums, apart from rounding.
         let blocks = Weights::of_blocks(100, &[64.0 * 5.0, 36.0 * 5.0], 5.0);
         assert_eq!(blocks.of(0..100), 100.0);
         assert_eq!(blocks.of(60..70), 10.0);
@@ -153,11 +154,11 @@ mod tests {
 
     #[test]
     fn small_jobs_weigh_less() {
-        // 128 small jobs, then 64 large ones, a thousand times as much.
+        // 128 small jobs, then 64 large jobs, each with a thousand times as much work.
         let weights = Weights::of_blocks(192, &[64.0, 64.0, 64_000.0], 1_000.0);
         assert!((weights.of(0..128) - 0.128).abs() < 1e-9);
         assert!((weights.of(128..192) - 64.0).abs() < 1e-9);
-        // All small ones together are less than a large one.
+        // All small jobs together cost less than one large job.
         assert_eq!(weights.end(0, 1), 128);
         assert_eq!(weights.end(128, 10), 138);
         assert_eq!(weights.end(191, 1), 192);

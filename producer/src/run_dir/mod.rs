@@ -14,8 +14,8 @@
 //! | `cancelled` | empty; exists once the run was cancelled |
 //! | `lock` | locked by the producer that works on the run |
 //!
-//! Each line of `published` is the number of a confirmed unit or a range such as `0..12`; a `-` before
-//! it means that these units must be done again. The last line about a unit counts.
+//! Each line of `published` is the number of a confirmed unit or a range such as `0..12`; after a
+//! `-`, these units must be done again. The last line about a unit counts.
 
 mod error;
 mod files;

@@ -1,5 +1,6 @@
-//! The units of a run: which ones are to be published next, and what is known of each until it is
-//! answered. The publisher pulls from here; the results say here what is to be published again.
+//! The units of a run: which units to publish next, and the state of each unit until it is
+//! answered. The publisher takes units from here; the results side requests here that units are
+//! published again.
 
 mod queue;
 mod shared;

@@ -1,4 +1,4 @@
-//! The state machine.
+//! The state machine that decides which unit to publish next.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -15,30 +15,30 @@ use crate::{
     run_dir::{JobSet, Manifest, Repacking},
 };
 
-/// What is to be published next.
+/// The next action of the publisher.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next {
-    /// A unit. Where its jobs have integers, these are still to be added.
+    /// Publish a unit; if its jobs need integers, the publisher adds them.
     Jobs {
         /// Number of the unit.
         unit: u64,
         /// Its jobs.
         jobs: Range<u64>,
-        /// Nodes that must leave it to others.
+        /// Nodes that must not do the unit.
         avoid: Vec<String>,
     },
-    /// A unit of a campaign.
+    /// Publish a unit of a campaign.
     Campaign(Box<WorkUnit>),
-    /// The cancellation of a batch.
+    /// Publish the cancellation of a batch.
     CancelBatch(u32),
-    /// Nothing: first this has to be on disk, so that after a crash no unit that may have been
-    /// published is packed anew. Then [`Units::settled`].
+    /// Publish nothing yet: write this to disk first, so that after a crash no unit that may have
+    /// been published is repacked. Then call [`Units::settled`].
     Settle(Repacking),
 }
 
 #[cfg(test)]
 impl Next {
-    /// Number of the unit, if it is one.
+    /// Number of the unit, if there is one.
     pub(crate) fn unit(&self) -> Option<u64> {
         match self {
             Self::Jobs { unit, .. } => Some(*unit),
@@ -54,50 +54,50 @@ pub(crate) struct Units {
     manifest: Arc<Manifest>,
     /// Sizes of the units that are not published yet.
     packing: Packing,
-    /// No unit from this one on was ever published. They are to be published in order, after those
-    /// that wait.
+    /// First unit that was never published, like all units after it. These are published in order,
+    /// after the waiting ones.
     fresh: u64,
-    /// Units below this one keep their jobs, also after a crash.
+    /// Units below this one keep their jobs, even after a crash.
     settled: u64,
     bounds: Bounds,
-    /// The work of each job.
+    /// Work of each job.
     weights: Weights,
-    /// Units to publish, in this order, all of them below `fresh` or of campaigns.
+    /// Units to publish, in this order; all are below `fresh` or belong to campaigns.
     waiting: VecDeque<u64>,
-    /// Units to publish once a time has come.
+    /// Units to publish at a later time.
     later: BTreeSet<(Instant, u64)>,
-    /// Batches whose cancellation is to be published.
+    /// Batches whose cancellation must be published.
     cancelled: Vec<u32>,
     /// When this process first published each unit that has no results yet.
     published: HashMap<u64, Instant>,
     first_published: Option<Instant>,
-    /// Units that the broker has confirmed, unless they are to be published again.
+    /// Units that the broker has confirmed, except those that must be published again.
     confirmed: RangeSet<u64>,
-    /// Units that are on the broker or with a consumer, as far as is known.
+    /// Units that are presumably in a queue or with a consumer.
     outstanding: HashSet<u64>,
-    /// Most of them; no limit if there is none.
+    /// Largest number of outstanding units; `None` is no limit.
     window: Option<usize>,
-    /// Whether nothing is to be published any more.
+    /// Whether publishing has ended for good.
     is_closed: bool,
-    /// Of units with wrong results: the nodes that these came from.
+    /// For each unit with wrong results, the nodes that sent them.
     avoided: HashMap<u64, Vec<String>>,
-    /// Nodes that cannot do any unit of the run, the last ones that said so.
+    /// Nodes that reported that they cannot do any unit of the run; only the latest are kept.
     unable: VecDeque<String>,
-    /// Units of campaigns, until they are answered or cancelled, and when they were published.
+    /// Units of campaigns until they are answered or cancelled, with the time of their publication.
     campaign_units: HashMap<u64, (WorkUnit, Option<Instant>)>,
-    /// Answered units since the sizes were last changed, their work, and the time of workers for all
-    /// of them.
+    /// Units that were answered since the sizes were last changed. The next two fields are their
+    /// total work and the total time of the workers for it.
     timed: u32,
     timed_work: f64,
     time: Duration,
     longest: Duration,
-    /// Number of timed units at which the pace is looked at next.
+    /// Number of timed units at which the pace is evaluated next.
     next_look: u32,
 }
 
 impl Units {
-    /// The units of `manifest`, of whose jobs the work is `weights`; `confirmed` are published
-    /// already. Publishes those of the others that have a job that is not done.
+    /// The units of `manifest`. `weights`: work of the jobs; `confirmed`: units that are published
+    /// already. Every other unit is published if one of its jobs is not in `done`.
     #[must_use]
     pub(crate) fn new(
         manifest: Arc<Manifest>,
@@ -114,7 +114,7 @@ impl Units {
             (packing, settled) = (repacking.packing, repacking.from);
         }
         let count = bounds.units();
-        // A damaged journal may name others.
+        // A damaged journal may name units that do not exist.
         confirmed.remove(count..u64::MAX);
         let last_confirmed = confirmed.last().map(|units| units.end - 1);
         let last_begun = done.last().and_then(|job| bounds.unit_of(job));
@@ -155,8 +155,8 @@ impl Units {
         units
     }
 
-    /// Takes what is to be published next, at the time `at`. What is not confirmed goes back by
-    /// [`Units::give_back`].
+    /// Takes the next action at time `at`. Units and cancellations that the broker does not confirm
+    /// must be returned with [`Units::give_back`].
     pub(crate) fn next(&mut self, at: Instant) -> Option<Next> {
         if let Some(batch) = self.cancelled.pop() {
             return Some(Next::CancelBatch(batch));
@@ -174,7 +174,7 @@ impl Units {
             let is_full = self
                 .window
                 .is_some_and(|most| self.outstanding.len() >= most);
-            // What is published again takes no other place.
+            // A unit that is published again is counted in the window already.
             if is_full && !self.outstanding.contains(&number) {
                 return None;
             }
@@ -184,7 +184,7 @@ impl Units {
             if waiting.is_some() {
                 self.waiting.pop_front();
             }
-            // A unit of a campaign that is answered or cancelled is not published again.
+            // A campaign's unit that was answered or cancelled is skipped.
             if let Some(next) = self.publish(number, at) {
                 self.outstanding.insert(number);
                 return Some(next);
@@ -192,8 +192,9 @@ impl Units {
         }
     }
 
-    /// What has to be on disk before a unit is published: that it and some of those after it keep
-    /// their jobs. A unit may be with a consumer although its confirmation was never written down.
+    /// The record that must be on disk before unit `number` is published: this unit and some units
+    /// after it keep their jobs. A consumer may have a unit although its confirmation was never
+    /// recorded.
     fn unsettled(&self, number: u64) -> Option<Repacking> {
         let may_change = self.manifest.is_adaptive() && !UnitId::of(number).is_of_campaign();
         (may_change && number >= self.settled).then(|| {
@@ -205,12 +206,13 @@ impl Units {
         })
     }
 
-    /// What [`Next::Settle`] gave is on disk.
+    /// Records that the repacking from [`Next::Settle`] is on disk.
     pub(crate) fn settled(&mut self, repacking: &Repacking) {
         self.settled = repacking.from;
     }
 
-    /// A unit, as it is published at this time; nothing if it is that of a campaign and over.
+    /// Marks a unit as published at time `at`; `None` if it is a campaign's unit that was answered
+    /// or cancelled.
     fn publish(&mut self, number: u64, at: Instant) -> Option<Next> {
         if UnitId::of(number).is_of_campaign() {
             let (unit, published) = self.campaign_units.get_mut(&number)?;
@@ -229,81 +231,81 @@ impl Units {
         })
     }
 
-    /// Sets the number of units that may be outstanding.
+    /// Sets the largest number of outstanding units.
     pub(crate) fn set_window(&mut self, window: Option<usize>) {
         self.window = window;
     }
 
-    /// The number of units that may be outstanding, if there is a limit.
+    /// The largest number of outstanding units; `None` is no limit.
     #[must_use]
     pub(crate) fn window(&self) -> Option<usize> {
         self.window
     }
 
-    /// Whether more units would be outstanding if the window were larger.
+    /// Whether a larger window would allow more outstanding units.
     #[must_use]
     pub(crate) fn wants_more(&self) -> bool {
         self.has_more() || !self.campaign_units.is_empty()
     }
 
-    /// Whether a unit could be published now.
+    /// Whether there is a unit to publish, regardless of the window.
     fn has_more(&self) -> bool {
         !self.waiting.is_empty() || self.fresh < self.count()
     }
 
-    /// These units were answered.
+    /// Records that these units were answered.
     pub(crate) fn answered(&mut self, units: &[u64]) {
         for unit in units {
             self.outstanding.remove(unit);
         }
     }
 
-    /// These units have their results.
+    /// Drops the publication times of units whose results are known.
     pub(crate) fn forget(&mut self, units: impl Iterator<Item = u64>) {
         for unit in units {
             self.published.remove(&unit);
         }
     }
 
-    /// Nothing is to be published any more.
+    /// Ends publishing for good.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
     }
 
-    /// Whether nothing is to be published any more.
+    /// Whether publishing has ended for good.
     #[must_use]
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed
     }
 
-    /// Whether nothing is to be published.
+    /// Whether there is nothing to publish, now or at a later time.
     #[must_use]
     pub(crate) fn is_idle(&self) -> bool {
         !self.has_more() && self.later.is_empty() && self.cancelled.is_empty()
     }
 
-    /// When the next of the units that wait for a time is due.
+    /// When the next delayed unit is due.
     #[must_use]
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.later.first().map(|(due, _)| *due)
     }
 
-    /// These were taken, in this order, and the broker has not confirmed them: it may get them
-    /// twice.
+    /// Returns units and cancellations that were taken, in this order, but not confirmed. The
+    /// broker may receive them twice.
     pub(crate) fn give_back(&mut self, units: &[u64], cancelled: &[u32]) {
         self.put_first(units);
         self.cancelled.extend(cancelled);
     }
 
-    /// The broker has confirmed a unit. Units of campaigns are not counted.
+    /// Records that the broker has confirmed a unit. Units of campaigns are not counted.
     pub(crate) fn confirm(&mut self, unit: u64) {
         if unit < self.count() {
             self.confirmed.insert(unit..unit + 1);
         }
     }
 
-    /// Publishes these before all others: they have waited longest. Those that were never published
-    /// have their turn still.
+    /// Publishes these units before all others, since they have waited longest. Units that were
+    /// never published keep their place in the order.
     pub(crate) fn publish_first(&mut self, units: &[u64]) {
         for unit in units {
             self.unconfirm(*unit);
@@ -317,7 +319,7 @@ impl Units {
         }
     }
 
-    /// Whether a unit is one of the run that was never published.
+    /// Whether a unit was never published; a campaign's unit does not count.
     fn is_fresh(&self, unit: u64) -> bool {
         !UnitId::of(unit).is_of_campaign() && unit >= self.fresh
     }
@@ -333,7 +335,7 @@ impl Units {
         }
     }
 
-    /// Publishes a unit when it is `due`, if it was published before.
+    /// Publishes a unit again at time `due`; does nothing if it was never published.
     pub(crate) fn publish_later(&mut self, unit: u64, due: Instant) {
         if self.is_fresh(unit) {
             return;
@@ -344,13 +346,14 @@ impl Units {
         self.later.insert((due, unit));
     }
 
-    /// Publishes the units that were published and have a job that is not done, before all others.
+    /// Publishes again, before all others, the units that were published and have a job that is not
+    /// done.
     pub(crate) fn publish_unanswered(&mut self, done: &JobSet) {
         let units = self.unanswered(done);
         self.publish_first(&units);
     }
 
-    /// Publishes units of campaigns, before all others.
+    /// Publishes units of campaigns before all others.
     pub(crate) fn publish_campaign(&mut self, units: Vec<WorkUnit>) {
         let numbers: Vec<u64> = units.iter().map(|unit| unit.unit).collect();
         let units = units.into_iter().map(|unit| (unit.unit, (unit, None)));
@@ -368,19 +371,19 @@ impl Units {
         self.cancelled.push(batch);
     }
 
-    /// The job of a unit of a campaign, until the unit is answered or cancelled.
+    /// The job of a campaign's unit; `None` once the unit was answered or cancelled.
     #[must_use]
     pub(crate) fn campaign_job(&self, unit: u64) -> Option<u64> {
         self.campaign_units.get(&unit).map(|(unit, _)| unit.first)
     }
 
-    /// A unit of a campaign is answered: it needs no publication any more.
+    /// Records that a campaign's unit was answered and needs no further publication.
     pub(crate) fn end_campaign_unit(&mut self, unit: u64) {
         self.campaign_units.remove(&unit);
         self.outstanding.remove(&unit);
     }
 
-    /// When this process first published a unit; nothing once it has its results.
+    /// When this process first published a unit; `None` once its results are known.
     #[must_use]
     pub(crate) fn published_at(&self, unit: u64) -> Option<Instant> {
         if UnitId::of(unit).is_of_campaign() {
@@ -389,7 +392,7 @@ impl Units {
         self.published.get(&unit).copied()
     }
 
-    /// When this process first published a unit at all.
+    /// When this process first published any unit.
     #[must_use]
     pub(crate) fn first_published(&self) -> Option<Instant> {
         self.first_published
@@ -413,7 +416,7 @@ impl Units {
         self.avoided.get(&unit).cloned().unwrap_or_default()
     }
 
-    /// Notes a node that cannot do any unit of the run. Says whether that is new.
+    /// Records a node that cannot do any unit of the run. Returns whether it was unknown before.
     pub(crate) fn note_unable(&mut self, node: &str) -> bool {
         let before = self.unable.len();
         self.unable.retain(|known| known != node);
@@ -425,12 +428,12 @@ impl Units {
         is_new
     }
 
-    /// Notes the nodes that must not do this unit.
+    /// Sets the nodes whose results for this unit were wrong.
     pub(crate) fn avoid(&mut self, unit: u64, nodes: Vec<String>) {
         self.avoided.insert(unit, nodes);
     }
 
-    /// First job of a unit and the one after its last, if the run has such a unit.
+    /// First job of a unit and the job after its last one, if the run has such a unit.
     #[must_use]
     pub(crate) fn bounds(&self, unit: u64) -> Option<(u64, u64)> {
         let jobs = self.bounds.jobs(unit)?;
@@ -443,15 +446,15 @@ impl Units {
         self.bounds.units()
     }
 
-    /// Number of units that the broker has confirmed, except those that are to be published again.
+    /// Number of units that the broker has confirmed, except those that must be published again.
     #[must_use]
     pub(crate) fn confirmed(&self) -> u64 {
         let ranges = self.confirmed.iter();
         ranges.map(|units| units.end - units.start).sum()
     }
 
-    /// Packs the jobs that were never published anew, as far as the measured pace asks for it and
-    /// `workers` are there. The result has to be on disk before the next unit is taken.
+    /// Repacks the jobs that were never published, if the measured pace and the number of `workers`
+    /// require other sizes. The repacking must be on disk before the next unit is taken.
     pub(crate) fn adapt(&mut self, workers: u32) -> Option<Repacking> {
         let Manifest { request, .. } = &*self.manifest;
         if !self.manifest.is_adaptive() || self.timed_work <= 0.0 || self.timed < LEAST_TIMED {
@@ -471,7 +474,7 @@ impl Units {
             return None;
         }
         self.bounds = bounds;
-        // The past counts as one unit of the new size.
+        // The measurements so far count as one unit of the new size.
         (self.timed, self.timed_work) = (1, packing.most as f64);
         self.time = Duration::try_from_secs_f64(job_s * self.timed_work).unwrap_or(Duration::MAX);
         self.next_look = LEAST_TIMED;
@@ -479,7 +482,7 @@ impl Units {
         Some(repacking)
     }
 
-    /// Whether so many more units were timed that the pace is known better than before. Says so once.
+    /// Whether the number of timed units has doubled since the last time that this returned `true`.
     pub(crate) fn has_new_pace(&mut self) -> bool {
         let is_new = self.timed >= self.next_look;
         if is_new {
@@ -488,7 +491,8 @@ impl Units {
         is_new
     }
 
-    /// Notes how long a worker took for these jobs; those of a campaign's unit count as none.
+    /// Records the time that a worker took for a unit with these jobs. For a campaign's unit the
+    /// range is empty.
     pub(crate) fn note_time(&mut self, time: Duration, jobs: Range<u64>) {
         self.timed_work += self.weights.of(jobs);
         self.timed = self.timed.saturating_add(1);
@@ -502,7 +506,7 @@ impl Units {
         self.longest
     }
 
-    /// How many things it keeps in memory.
+    /// Number of entries in memory.
     #[cfg(test)]
     pub(crate) fn kept(&self) -> usize {
         let sets = self.outstanding.len() + self.campaign_units.len() + self.avoided.len();
@@ -510,13 +514,13 @@ impl Units {
         sets + queues + self.published.len() + self.confirmed.len()
     }
 
-    /// Number of units that have no answer, as far as they were published.
+    /// Number of units that were published and have no answer.
     #[must_use]
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding.len()
     }
 
-    /// How long workers take for a unit, on average; nothing before the first answer.
+    /// Mean time that a worker takes for a unit; `None` before the first answer.
     #[must_use]
     pub(crate) fn mean_time(&self) -> Option<Duration> {
         (self.timed > 0).then(|| self.time / self.timed)
@@ -532,7 +536,7 @@ impl Units {
             let (Some(first), Some(last)) = (first, last) else {
                 continue;
             };
-            // The unit that two gaps are in counts once.
+            // A unit that contains two gaps counts once.
             let from = units.last().map_or(first, |unit: &u64| first.max(unit + 1));
             units.extend(from..=last);
         }
@@ -540,7 +544,7 @@ impl Units {
     }
 }
 
-/// Packs the jobs from the first one of a unit on anew.
+/// Repacks the jobs from the first unit of `repacking` on.
 fn repack(bounds: &mut Bounds, weights: &Weights, repacking: &Repacking) {
     if repacking.from < bounds.units() {
         bounds.truncate(repacking.from);
@@ -548,8 +552,8 @@ fn repack(bounds: &mut Bounds, weights: &Weights, repacking: &Repacking) {
     }
 }
 
-/// Units that are timed before the others are packed anew.
+/// Number of units that must be timed before a repacking.
 const LEAST_TIMED: u32 = 8;
 
-/// Units whose jobs are settled at a time, at the least: each time is a write to the disk.
+/// Smallest number of units that are settled at a time, since each time needs a write to disk.
 const LEAST_SETTLED: usize = 32;
