@@ -28,8 +28,8 @@ pub(crate) struct StageProgress {
 }
 
 impl StageProgress {
-    /// One line, such as `256 bits: sieve, 8123 of 20666 relations, 55 % of the work, 42.00 s left
-    /// at this pace`.
+    /// The progress as one line, such as
+    /// `256 bits: sieve, 8123 of 20666 relations, 55 % of the work, 42.00 s left at this pace`.
     #[must_use]
     pub(crate) fn describe(&self) -> String {
         let Self {

@@ -1,4 +1,5 @@
-//! Campaigns in process: every stage, lost and late units, liars, and resuming after any entry.
+//! Campaigns without a broker: every stage, lost and late units, forged answers, and resuming after
+//! any entry.
 #![allow(clippy::unwrap_used)]
 
 use std::num::NonZero;
@@ -32,13 +33,13 @@ fn semiprime() -> Integer {
     product(20, 21)
 }
 
-/// A product of the first primes with more than so many digits.
+/// A product of the first primes above these powers of ten.
 fn product(one: u32, other: u32) -> Integer {
     let above = |digits| Integer::from(Integer::u_pow_u(10, digits)).next_prime();
     above(one) * above(other)
 }
 
-/// What a worker leaves of `n`: all of it.
+/// The result of a worker that leaves all of `n` to the pool.
 fn left_to_pool(n: &Integer) -> Factorization {
     Factorization {
         composites: vec![Power(HexInteger(n.clone()), 1)],
@@ -92,7 +93,7 @@ fn answer(campaign: &mut Campaign, issue: &Issue, (answer, done): (Answer, u64))
     campaign.on_answer(issue.unit, answer, done, 1000)
 }
 
-/// Goes on to the end, with one worker that loses every third unit.
+/// Runs a campaign to its end, with one worker that loses every third unit.
 fn finish(campaign: &mut Campaign) {
     let mut batches = 100..;
     let mut now = Instant::now();
@@ -147,7 +148,7 @@ fn any_prefix_of_the_entries_gives_the_state_of_then() {
     while !campaign.state().is_over() {
         let (_, collector) = campaign.advance(|| batches.next().unwrap());
         if let Some(mut collector) = collector {
-            // It finds nothing the first time, fails the second.
+            // The linear algebra of the first batch of the sieve finds nothing.
             let solved = match campaign.state().batch {
                 1 => Ok(None),
                 _ => collector
@@ -173,7 +174,7 @@ fn any_prefix_of_the_entries_gives_the_state_of_then() {
         }
         now += PATIENCE;
         entries.extend(campaign.take_entries());
-        // Replaying a sieve is its relations all over: not after each of them.
+        // Replaying a sieve processes all relations again, so it is not done after each of them.
         compared += 1;
         if compared % 8 == 1 || campaign.state().is_over() {
             assert_eq!(replayed(&entries).snapshot(), campaign.state().snapshot());
@@ -202,7 +203,7 @@ fn a_resumed_campaign_goes_on_with_other_units() {
     for entry in campaign.take_entries() {
         again.replay(&entry).unwrap();
     }
-    // Answers to units of the session before still count, once; new units are other work.
+    // Answers to units of the previous session still count, once; new units have other shares.
     for (unit, verdict) in [(1, Verdict::Good), (1, Verdict::Late), (0, Verdict::Late)] {
         let answered = work(&units[unit]);
         assert_eq!(answer(&mut again, &units[unit], answered), verdict);
@@ -218,7 +219,7 @@ fn a_resumed_campaign_goes_on_with_other_units() {
     assert!(again.state().factorization().is_complete());
 }
 
-/// Worker time that was spent in vain counts towards `--deadline` after a resume too.
+/// Worker time without a result counts towards `--deadline` after a resume too.
 #[test]
 fn the_checkpoint_keeps_all_costs() {
     let mut campaign = at_the_sieve();
@@ -230,7 +231,7 @@ fn the_checkpoint_keeps_all_costs() {
         answer(&mut campaign, &units[1], (packet, done)),
         Verdict::Good
     );
-    // The same relations for another unit: known ones, which cost time.
+    // The same relations for another unit are known, but their time counts.
     let (packet, done) = work(&units[1]);
     assert_eq!(
         answer(&mut campaign, &units[2], (packet, done)),
@@ -278,7 +279,7 @@ fn wrong_answers_cost_nothing_and_leave_room_for_right_ones() {
         let verdict = answer(&mut campaign, &units[0], (bad, 1));
         assert!(matches!(verdict, Verdict::Wrong(_)), "{verdict:?}");
     }
-    // A packet of another version is no fault of the node.
+    // A packet of another version does not count as wrong.
     for other in [0x78, 2, RELATIONS_FORM as u8 + 1] {
         let other = vec![other, 1, 2];
         let verdict = answer(&mut campaign, &units[0], (Answer::Relations(other), 1));
@@ -288,7 +289,7 @@ fn wrong_answers_cost_nothing_and_leave_room_for_right_ones() {
     assert_eq!((campaign.take_entries().len(), entries > 0), (0, true));
     let answered = work(&units[0]);
     assert_eq!(answer(&mut campaign, &units[0], answered), Verdict::Good);
-    // Units and batches that were never issued.
+    // Answers to units and batches that were never issued.
     for unit in [
         UnitId {
             batch: 1,
@@ -305,7 +306,7 @@ fn wrong_answers_cost_nothing_and_leave_room_for_right_ones() {
     }
 }
 
-/// The relations of an earlier version say nothing to this one; what they took is known.
+/// Relations of an earlier version are unusable, but their cost is known.
 #[test]
 fn a_checkpoint_of_an_earlier_version_goes_on() {
     let mut campaign = at_the_sieve();
@@ -321,7 +322,7 @@ fn a_checkpoint_of_an_earlier_version_goes_on() {
     assert_eq!(state.apply(&old, None).map(|added| added.new), Ok(0));
     assert!(state.answered.contains(&0));
     assert_eq!((state.upto, state.done), (upto, 0.0));
-    // A level of curves that this version has no use for at this size is over at once.
+    // A level of curves that this version does not use for this size ends at once.
     let mut campaign = Campaign::new(semiprime(), FactoringAims::default());
     campaign.begin(left_to_pool(&semiprime()), 5);
     for entry in [
@@ -342,7 +343,7 @@ fn a_checkpoint_of_an_earlier_version_goes_on() {
     ));
 }
 
-/// Otherwise each forged answer would trigger a unit.
+/// A unit is re-issued once per node; otherwise each forged answer would trigger a new unit.
 #[test]
 fn a_liar_is_replaced_once() {
     let mut campaign = at_the_sieve();
@@ -372,7 +373,7 @@ fn batches_are_cancelled_once_and_only_while_units_are_at_work() {
     assert_eq!(found.composites, [Power(HexInteger(semiprime()), 1)]);
     assert_eq!(found.reason.as_deref(), Some("too late"));
 
-    // The answer that ends a stage leaves no unit behind, if it was the only one.
+    // If a stage had only one unit, the answer to it leaves nothing to cancel.
     let mut campaign = Campaign::new(semiprime(), BALANCED);
     campaign.advance(|| 1);
     let units = issue(&mut campaign, 2, Instant::now());
@@ -416,7 +417,7 @@ fn a_curve_splits_a_divisor_into_two() {
     let found = Answer::Curves(Some(divisor.clone()));
     assert_eq!(answer(&mut campaign, &units[0], (found, 3)), Verdict::Good);
     assert_eq!(campaign.advance(|| 2).0, [1], "two units are still at work");
-    // Both are taken apart, the last one first.
+    // Both divisors are factored, the last one first.
     let next = issue(&mut campaign, 3, Instant::now());
     assert_eq!((next.len(), &next[0].share), (1, &None));
     assert_eq!(next[0].number.clone() * divisor, product(20, 60));
@@ -501,7 +502,8 @@ fn any_entry() -> impl Strategy<Value = Entry> {
 }
 
 proptest! {
-    /// A damaged checkpoint is an error, no panic; an entry that does not follow changes nothing.
+    /// A damaged checkpoint causes an error, not a panic; an entry that does not follow from the
+    /// earlier ones changes nothing.
     #[test]
     fn an_entry_that_does_not_follow_changes_nothing(
         entries in proptest::collection::vec(any_entry(), 0..8),

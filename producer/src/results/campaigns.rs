@@ -1,4 +1,4 @@
-//! Between the answers and [`crate::factoring`]: campaigns for integers that are too hard for one
+//! Connects the answers with [`crate::factoring`]: campaigns for integers that are too hard for one
 //! worker.
 
 use std::{
@@ -26,10 +26,10 @@ use crate::{
 const POOL: &str = "(pool)";
 
 impl<A: Send + 'static> Sink<A> {
-    /// Takes the answer to a unit of a campaign.
+    /// Processes the answer to a unit of a campaign.
     pub(super) fn read_campaign_unit(&mut self, answer: UnitAnswer, arrival: &Arrival<A>) {
         let id = UnitId::of(answer.unit);
-        // An answer without jobs does not name one.
+        // An answer without jobs does not name its job.
         let job = self.units.lock().campaign_job(answer.unit);
         let job = job.unwrap_or(answer.first);
         if let Some(reason) = &answer.handed_back {
@@ -57,7 +57,7 @@ impl<A: Send + 'static> Sink<A> {
                 return;
             }
         };
-        // What a node says of itself is bounded by what we see.
+        // The time that a node reports is limited by the latency that the producer measures.
         let latency = published.map_or(Duration::MAX, |published| {
             arrival.at.saturating_duration_since(published)
         });
@@ -99,7 +99,8 @@ impl<A: Send + 'static> Sink<A> {
         }
     }
 
-    /// A node cannot do a job's units, which is no fault: others get them.
+    /// Excludes a node that cannot do a job's units from the job, without counting it as a wrong
+    /// answer.
     fn leave_to_others(&mut self, job: u64, unit: UnitId, node: &str, reason: &str) {
         if self.factoring.avoid(job, unit, node) {
             let _ = self.events.send(Event::LeftToOthers {
@@ -109,7 +110,7 @@ impl<A: Send + 'static> Sink<A> {
         }
     }
 
-    /// What is wrong with a factorisation, if anything is.
+    /// Checks a factorisation; returns what is wrong with it.
     fn fault(&mut self, factored: &Factored, reason: &Option<String>) -> Option<String> {
         let claim = Claim {
             value: None,
@@ -125,8 +126,8 @@ impl<A: Send + 'static> Sink<A> {
         }
     }
 
-    /// Begins the campaigns of the integers that workers have left to the pool, and takes these
-    /// out of the results.
+    /// Begins campaigns for the integers that workers have left to the pool, and removes these from
+    /// the results.
     pub(super) fn hand_over(&mut self, answered: &mut [Answered]) -> Result<(), String> {
         let mut left = Vec::new();
         for answered in answered {
@@ -148,7 +149,7 @@ impl<A: Send + 'static> Sink<A> {
         Ok(())
     }
 
-    /// Goes on with the campaigns. Adds the results of those that are over to `answered`.
+    /// Advances the campaigns. Adds the results of finished ones to `answered`.
     pub(super) fn advance_factoring(
         &mut self,
         answered: &mut Vec<Answered>,
@@ -160,7 +161,7 @@ impl<A: Send + 'static> Sink<A> {
         let window = self.units.lock().window();
         let commands = self.factoring.advance(&self.manifest, window, now);
         let commands = commands.map_err(|error| error.to_string())?;
-        // Before any of it is published.
+        // The entries must be on disk before units are published.
         self.factoring.save().map_err(|error| error.to_string())?;
         let mut all_concluded = Vec::new();
         for command in commands {
@@ -184,7 +185,7 @@ impl<A: Send + 'static> Sink<A> {
         Ok(all_concluded)
     }
 
-    /// On a thread of its own.
+    /// Runs the linear algebra on a separate thread.
     fn solve(&self, task: LinearAlgebra) -> Result<(), String> {
         let to_self = self.to_self.clone();
         let work = move || {
@@ -198,8 +199,8 @@ impl<A: Send + 'static> Sink<A> {
             .map_err(|error| format!("no thread for the linear algebra: {error}"))
     }
 
-    /// Proves the factors that the whole pool has found, where that is asked for. Only large ones
-    /// come here, so that their proofs take a second or two of this thread: answers wait meanwhile.
+    /// Proves the factors that the pool has found, if the run requests proofs. Only large factors
+    /// occur here, and their proofs take a second or two of this thread, while answers wait.
     fn certify(&mut self, row: &mut Row) {
         let Some(factored) = &row.factored else {
             return;
@@ -216,7 +217,7 @@ impl<A: Send + 'static> Sink<A> {
         }
     }
 
-    /// The result of a campaign.
+    /// Converts the result of a campaign into a row.
     fn conclude(&mut self, concluded: &Concluded, now: Instant) -> Answered {
         let found = &concluded.found;
         let factored = Factored::new(HexInteger(concluded.number.clone()), found.clone());
@@ -232,7 +233,7 @@ impl<A: Send + 'static> Sink<A> {
             compute_ms: concluded.us as f64 / 1e3,
             candidates: 0,
         };
-        // Each part of it was verified when it arrived.
+        // Each part was verified on arrival; this checks the whole.
         match self.fault(&factored, &found.reason) {
             None => {
                 row.factored = Some(factored);

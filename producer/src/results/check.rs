@@ -1,4 +1,4 @@
-//! Verifies results; those that are wrong are done again by other nodes.
+//! Verifies results; wrong ones are done again by other nodes.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use super::{
 };
 use crate::run_dir::RowOutcome;
 
-/// How often a unit is done again because results were wrong, before its jobs have failed.
+/// How many times a unit with wrong results is done again before its jobs fail.
 const DO_AGAIN: usize = 3;
 
 impl<A: Send + 'static> Sink<A> {
-    /// Takes results out that are wrong; gives the units that are to be done again by other nodes. Where that has been tried
-    /// often enough, they become failures.
+    /// Removes wrong results; returns the units that other nodes must do again. After [`DO_AGAIN`]
+    /// attempts, wrong results become failures.
     pub(super) fn verify(
         &mut self,
         answered: &mut [Answered],
@@ -88,7 +88,7 @@ impl<A: Send + 'static> Sink<A> {
         Ok(again)
     }
 
-    /// Counts a wrong result of a node, and tells the log unless there are too many.
+    /// Counts a wrong result of a node, and logs it unless there are too many.
     pub(super) fn note_wrong(&mut self, job: u64, node: &str, reason: &str) {
         if self.tally.wrong(node) <= REFUSALS_TOLD {
             warn!(job, %node, %reason, "wrong result");

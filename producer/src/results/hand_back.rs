@@ -1,4 +1,4 @@
-//! Units that a consumer leaves to others, because its results for them were wrong.
+//! Units that a consumer hands back, because they exclude its node.
 
 use std::time::{Duration, Instant};
 
@@ -7,30 +7,31 @@ use primepool_common::message::UnitAnswer;
 use super::sink::Sink;
 use crate::status::Event;
 
-/// The first pause before such a unit is published again. Each pause is twice as long as the one
-/// before.
+/// First pause before a unit that was handed back is published again. Each pause is twice as long
+/// as the previous one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The longest pause.
+/// Longest pause between two publications.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How often a unit is published again while no other consumer is there: for 15 s in all.
+/// How many times a unit is published again if there is no other consumer: for 15 s in total.
 const TRIES_ALONE: u32 = 5;
 
-/// How often a unit is published again while others are there: for nearly 6 minutes in all.
+/// How many times a unit is published again if there are other consumers: for nearly 6 minutes in
+/// total.
 const TRIES: u32 = 12;
 
-/// What becomes of a unit that was handed back.
+/// The decision about a unit that was handed back.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
-    /// It is published again after a pause.
+    /// Publish the unit again after a pause.
     Again(Duration),
-    /// Its jobs have failed.
+    /// Give up: its jobs have failed.
     Failed,
 }
 
-/// `times`: how often the unit was handed back before; `is_alone`: whether every consumer is barred
-/// from the unit.
+/// Decides about a unit that was handed back. `times`: how many times it was handed back before;
+/// `is_alone`: whether every consumer is excluded from it.
 fn fate(times: u32, is_alone: bool) -> Fate {
     let tries = if is_alone { TRIES_ALONE } else { TRIES };
     if times >= tries {
@@ -41,8 +42,8 @@ fn fate(times: u32, is_alone: bool) -> Fate {
 }
 
 impl<A: Send + 'static> Sink<A> {
-    /// Takes a unit back that an answer leaves to other nodes. Gives the reason why its jobs have
-    /// failed, if no other node is to be expected.
+    /// Processes the return of a unit that its node must not do. If no other node can be expected,
+    /// returns the reason why its jobs have failed.
     pub(super) fn take_back(&mut self, answer: &UnitAnswer, avoided: &[String]) -> Option<String> {
         if !avoided.contains(&answer.node) {
             let reason = "it hands back a unit that it may work on";

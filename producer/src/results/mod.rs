@@ -1,6 +1,8 @@
-//! Where the answers end: each job once, verified, on disk, counted.
+//! The sink of the answers: it verifies and deduplicates them, writes the results to disk and
+//! counts them.
 //!
-//! On a thread of its own, since both the checks and the disk take time; up to 256 answers at once.
+//! It runs on a separate thread, since both the checks and the disk take time, and processes up to
+//! 256 answers at once.
 //!
 //! | step | file |
 //! |---|---|

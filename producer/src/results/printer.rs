@@ -1,8 +1,8 @@
 //! Prints results to standard output while the run goes on.
 //!
-//! In order, a line waits for the lines of the jobs before it. A few wait in memory, the others in the
-//! results file, from where they are read when their turn comes. Where that file cannot be read back,
-//! all wait in memory.
+//! In ordered mode, a line waits for the lines of all earlier jobs. A limited number of bytes waits
+//! in memory; other lines are read back from the results file in their turn. If that file cannot be
+//! read back, all lines wait in memory.
 
 use std::{collections::BTreeMap, fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -13,46 +13,46 @@ use crate::{
     run_dir::{factorization, job_of},
 };
 
-/// A line that waits for its turn.
+/// A line that waits for earlier ones.
 enum Waiting {
-    /// Where it is in the results file.
+    /// Byte offset and length of the line in the results file.
     At(u64, usize),
-    /// What is to be printed.
+    /// The text to print.
     Held(Vec<u8>),
 }
 
-/// Bytes that wait in memory, as far as the results file can be read back.
+/// Largest number of bytes that wait in memory if the results file can be read back.
 const MOST_HELD: usize = 4 << 20;
 
-/// Prints results.
+/// Prints results to standard output.
 pub(crate) struct Printer {
     what: Print,
     is_ordered: bool,
-    /// Lines that may still be printed; the results file has the others.
+    /// Number of lines that may still be printed; `None` is no limit.
     left: Option<u64>,
     omitted: u64,
-    /// The job whose line is next.
+    /// The job whose line is printed next.
     next: u64,
     waiting: BTreeMap<u64, Waiting>,
-    /// Bytes in `waiting`.
+    /// Number of bytes held in `waiting`.
     held: usize,
-    /// The results, if they can be read back, and their length so far.
+    /// The results file, if it can be read back, and its length so far.
     file: Option<File>,
     length: u64,
     text: Vec<u8>,
     output: Output,
-    /// Standard output cannot be written.
+    /// The first error in writing to standard output.
     error: Option<OutputError>,
 }
 
-/// Where the lines go.
+/// Writes lines to the output.
 type Output = Box<dyn FnMut(&[u8]) -> Result<(), OutputError> + Send>;
 
-/// Lines that a terminal gets; a run may have millions.
+/// Largest number of lines printed to a terminal; a run may have millions.
 const LINES_ON_TERMINAL: u64 = 100;
 
 impl Printer {
-    /// Prints what is added to the results, in the file at `path`, by way of `output`.
+    /// A printer of the results in the file at `path`; `output` writes the lines.
     pub(crate) fn new(
         what: Print,
         is_ordered: bool,
@@ -79,7 +79,7 @@ impl Printer {
         }
     }
 
-    /// A line of the results of an earlier session.
+    /// Adds a line of the results of an earlier session.
     pub(crate) fn add_old(&mut self, line: &[u8]) {
         match job_of(line) {
             Some(job) => self.add(line, job, || factorization(line)),
@@ -87,7 +87,8 @@ impl Printer {
         }
     }
 
-    /// A line was added to the results, that of a job. [`Printer::flush`] prints what has its turn.
+    /// Adds the line of a job that was appended to the results. [`Printer::flush`] prints the lines
+    /// that are ready.
     pub(crate) fn add(
         &mut self,
         line: &[u8],
@@ -121,7 +122,7 @@ impl Printer {
         }
     }
 
-    /// The lines that waited for this one.
+    /// Prints the waiting lines whose turn has come.
     fn push_next(&mut self) {
         while let Some(entry) = self.waiting.first_entry()
             && *entry.key() == self.next
@@ -132,11 +133,11 @@ impl Printer {
         }
     }
 
-    /// The run is over: prints the lines that waited for jobs without a result. Gives the number of
-    /// lines that a terminal did not get.
+    /// Prints the remaining lines, which waited for jobs without a result. Returns the number of
+    /// lines that were omitted on a terminal.
     ///
     /// # Errors
-    /// Standard output could not be written, now or before.
+    /// Standard output could not be written, now or earlier.
     pub(crate) fn finish(mut self) -> Result<u64, OutputError> {
         while let Some((_, waiting)) = self.waiting.pop_first() {
             self.push_waiting(waiting);
@@ -188,7 +189,7 @@ impl Printer {
         }
     }
 
-    /// Prints what has its turn.
+    /// Prints the lines that are ready.
     pub(crate) fn flush(&mut self) {
         if self.error.is_none()
             && !self.text.is_empty()
@@ -200,10 +201,10 @@ impl Printer {
     }
 }
 
-/// Bytes that are printed at a time.
+/// Size of the text buffer, in bytes, above which it is printed.
 const PRINTED_AT_ONCE: usize = 1 << 20;
 
-/// A line with its end; nothing of nothing.
+/// The text with a line end; empty if there is no text.
 fn as_line(text: Option<String>) -> Vec<u8> {
     let mut line = text.map(String::into_bytes).unwrap_or_default();
     if !line.is_empty() {
@@ -222,7 +223,7 @@ mod tests {
 
     use super::*;
 
-    /// A results file and what was printed of it.
+    /// A results file and the text that was printed from it.
     struct Printed {
         file: tempfile::NamedTempFile,
         text: Arc<Mutex<String>>,
@@ -282,7 +283,7 @@ mod tests {
             add_all(&mut self.printer, &lines);
         }
 
-        /// The numbers that were printed since the last call.
+        /// The integers that were printed since the last call.
         fn numbers(&self) -> Vec<String> {
             let text = std::mem::take(&mut *self.text.lock().unwrap());
             let numbers = text

@@ -1,4 +1,4 @@
-//! Receives answers: reads each, and drops jobs that have a result.
+//! Receives answers: decodes each one, and drops jobs that already have a result.
 
 use std::{
     iter,
@@ -21,11 +21,12 @@ use crate::{
     status::Event,
 };
 
-/// Refused answers and wrong results that the log has a line for, of each node; a flood must not fill it.
+/// Number of refused answers and of wrong results that are logged for each node; a flood must not
+/// fill the log.
 pub(super) const REFUSALS_TOLD: u64 = 20;
 
 impl<A: Send + 'static> Sink<A> {
-    /// Reads one answer: the rows of those of its jobs that have not ended before.
+    /// Reads one answer; returns the rows of its jobs that have not ended before.
     ///
     /// # Errors
     /// The integers of the jobs cannot be read.
@@ -50,7 +51,7 @@ impl<A: Send + 'static> Sink<A> {
         Ok(self.read_unit(answer, arrival, first..end, integers))
     }
 
-    /// Reads the body of an answer of this run.
+    /// Decodes the body of an answer, which must belong to this run.
     fn decode(&mut self, arrival: &mut Arrival<A>) -> Option<UnitAnswer> {
         let body = std::mem::replace(&mut arrival.body, Err(0));
         let answer = match body.as_deref().map(decode_answer) {
@@ -71,7 +72,7 @@ impl<A: Send + 'static> Sink<A> {
         Some(answer)
     }
 
-    /// Reads the answer to a unit of the run with these jobs; `integers` are theirs.
+    /// Reads the answer to a unit with these jobs; `integers` are those of the jobs.
     fn read_unit(
         &mut self,
         mut answer: UnitAnswer,
@@ -81,7 +82,7 @@ impl<A: Send + 'static> Sink<A> {
     ) -> Option<Answered> {
         let node = Some(&*answer.node);
         self.answered.push(answer.unit);
-        // What was refused or handed back says nothing of the pace.
+        // Units that were rejected or handed back say nothing about the pace.
         let is_worked_on = answer.rejected.is_none() && answer.handed_back.is_none();
         let count = (end - first) as usize;
         let all = |outcome: JobOutcome| {
@@ -113,11 +114,11 @@ impl<A: Send + 'static> Sink<A> {
             |published| arrival.at.saturating_duration_since(published),
         );
         let latency_ms = latency.as_secs_f64() * 1e3;
-        // Whoever sends answers can make up figures.
+        // A sender can forge figures, so the sum must not overflow.
         let compute_us = jobs.iter().map(|job| job.compute_us);
         let compute_us = compute_us.fold(0, u64::saturating_add);
         let compute_ms = compute_us as f64 / 1e3;
-        // What a node says of itself is bounded by what we see.
+        // The time that a node reports is limited by the latency that the producer measures.
         let time = Duration::from_micros(compute_us).min(latency);
         if is_worked_on {
             self.units.lock().note_time(time, first..end);
@@ -155,8 +156,9 @@ impl<A: Send + 'static> Sink<A> {
         })
     }
 
-    /// Whether an answer lacks the certificates that were asked for, as those of older consumers do:
-    /// its node does no more units of the run. A new consumer says at least that it has none.
+    /// Whether an answer lacks the requested certificates, as answers of older consumers do; its
+    /// node then gets no more units of the run. Newer consumers always send a certificate, which
+    /// may be empty.
     fn is_without_certificates(&mut self, answer: &UnitAnswer) -> bool {
         let has_none = |job: &JobAnswer| {
             let is_found = matches!(job.outcome, JobOutcome::Ok { .. } | JobOutcome::Factored(_));
@@ -181,7 +183,7 @@ impl<A: Send + 'static> Sink<A> {
         self.factoring.note_node(node, samples, Instant::now());
     }
 
-    /// `node`: where it says that it comes from.
+    /// Drops an answer and counts it. `node`: the node that the answer names as its origin.
     pub(super) fn refuse<T>(&mut self, node: Option<&str>, reason: &str) -> Option<T> {
         let told = self.tally.refuse(node);
         if told <= REFUSALS_TOLD {
@@ -195,7 +197,7 @@ impl<A: Send + 'static> Sink<A> {
     }
 }
 
-/// What is written of a job; `integer` is the one that it is about.
+/// The row of a job; `integer` is the integer of the job.
 fn row(kind: JobKind, job: u64, mut integer: Option<HexInteger>, answer: JobAnswer) -> Row {
     let (mut value, mut factored) = (None, None);
     let (outcome, reason) = match answer.outcome {
@@ -203,7 +205,7 @@ fn row(kind: JobKind, job: u64, mut integer: Option<HexInteger>, answer: JobAnsw
             value = found;
             (RowOutcome::Ok, None)
         }
-        // Nobody has asked for them.
+        // Relations are requested only in campaigns.
         JobOutcome::Relations(_) => (RowOutcome::Ok, None),
         JobOutcome::Factored(mut found) => {
             let outcome = RowOutcome::of(&found);

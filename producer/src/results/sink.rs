@@ -1,5 +1,4 @@
-//! Where the answers end: each job once, verified, on disk, counted. Runs on a thread of its own, since both the checks and the
-//! disk take time.
+//! The sink: processes answers in batches, on a separate thread.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,47 +25,49 @@ use crate::{
     units::SharedUnits,
 };
 
-/// Most answers that are checked, written and synced together.
+/// Largest number of answers that are checked, written and synced together.
 const BATCH: usize = 256;
 
-/// Bytes of answers after which a batch is full: what is read of them takes ten times as much memory.
+/// Size of the answers, in bytes, above which a batch is full; decoded, they take ten times as much
+/// memory.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Something for the sink.
+/// An input of the sink.
 #[derive(Debug)]
 pub(crate) enum SinkInput<A = Acker> {
     /// An answer.
     Arrival(Arrival<A>),
-    /// The length of the job queue right now, and what the management API says of it.
+    /// The present length of the job queue, and its figures from the management API.
     Queue(QueueState, Option<QueueFigures>),
-    /// The queue of the answers was gone for a while, and what was in it with it.
+    /// The results queue was lost for a while, together with its messages.
     QueueLost,
-    /// Answers may have gone astray, and none is to be expected any more.
+    /// Answers may have been lost, and no more are expected.
     Overdue,
-    /// Units that have no answer are neither in the queue nor with a consumer.
+    /// Some unanswered units are neither in the queue nor with a consumer.
     UnitsLost {
         units: usize,
-        /// Messages in the queue of dead letters.
+        /// Messages in the dead-letter queue.
         dead: u32,
     },
-    /// The linear algebra of a sieve is over.
+    /// The result of the linear algebra of a sieve.
     Solved(Box<Solved>),
-    /// The end: whatever comes later is left to the broker.
+    /// The end of the session: later answers stay with the broker.
     End,
 }
 
-/// An answer as it came from the broker. `A` acknowledges it; tests have their own.
+/// An answer as received from the broker. `A` is the type that acknowledges it; tests use another
+/// one.
 #[derive(Debug)]
 pub(crate) struct Arrival<A = Acker> {
-    /// The message's body; only its length if no answer of this run can be so long.
+    /// Body of the message, or only its length if no answer of this run can be that long.
     pub body: Result<Vec<u8>, usize>,
     pub acker: A,
     pub at: Instant,
-    /// The same in nanoseconds since 1970.
+    /// Time of arrival in nanoseconds since 1970.
     pub at_ns: u64,
 }
 
-/// What the sink works with.
+/// The sink of a run.
 pub(crate) struct Sink<A = Acker> {
     pub(super) manifest: Arc<Manifest>,
     /// The integers of the jobs, if they have any.
@@ -76,30 +77,30 @@ pub(crate) struct Sink<A = Acker> {
     pub(super) verifier: Verifier,
     pub(super) files: Files,
     pub(super) factoring: Factoring,
-    /// For what is worked out on other threads.
+    /// Input for results that other threads compute.
     pub(super) to_self: Sender<SinkInput<A>>,
-    /// What is written next; kept for its memory.
+    /// Buffer of lines to write; kept to reuse its memory.
     pub(super) text: Vec<u8>,
     pub(super) done: JobSet,
     pub(super) tally: Tally,
     pub(super) settled: UnboundedSender<Vec<A>>,
     pub(super) events: UnboundedSender<Event>,
     pub(super) last_point_ns: u64,
-    /// Consumers that are subscribed to the job queue, as far as is known.
+    /// Last known number of consumers that are subscribed to the job queue.
     pub(super) consumers: Option<u32>,
-    /// How often each unit was handed back.
+    /// How many times each unit was handed back.
     pub(super) handed_back: HashMap<u64, u32>,
-    /// Whether the user was told that no other node is there.
+    /// Whether the user was told that there is no other node.
     pub(super) is_alone_told: bool,
-    /// Units of the batch at hand that were answered.
+    /// Units that were answered in the current batch.
     pub(super) answered: Vec<u64>,
-    /// Units that were handed back, and when they are to be published again.
+    /// Units that were handed back, and when to publish them again.
     pub(super) later: Vec<(u64, Instant)>,
-    /// The start of this session.
+    /// Start of this session.
     pub(super) started: Instant,
 }
 
-/// What the sink writes to.
+/// The outputs of the sink.
 pub(crate) struct Files {
     pub results: File,
     /// The journal of confirmed units.
@@ -108,20 +109,20 @@ pub(crate) struct Files {
     pub printer: Printer,
 }
 
-/// What is left when the sink has ended.
+/// The state that the sink leaves at its end.
 pub(crate) struct Ended {
     /// The figures of this session.
     pub tally: Tally,
-    /// Which jobs have ended.
+    /// The jobs that have ended.
     pub done: JobSet,
-    /// For the last point.
+    /// For the last metric point.
     pub metrics: Metrics,
-    /// For the last lines.
+    /// For the last lines of output.
     pub printer: Printer,
 }
 
 impl<A: Send + 'static> Sink<A> {
-    /// A sink that goes on where `done` says.
+    /// A sink for a run whose jobs in `done` have ended.
     #[must_use]
     #[expect(clippy::too_many_arguments, reason = "the parts of a run, used once")]
     pub(crate) fn new(
@@ -161,7 +162,7 @@ impl<A: Send + 'static> Sink<A> {
         }
     }
 
-    /// Takes what comes until [`SinkInput::End`].
+    /// Processes inputs until [`SinkInput::End`] or a failure.
     pub(crate) fn run(mut self, input: &Receiver<SinkInput<A>>) -> Ended {
         self.files
             .metrics
@@ -203,11 +204,11 @@ impl<A: Send + 'static> Sink<A> {
                 next = input.try_recv().ok();
             }
             if let Err(reason) = self.take(&mut arrivals) {
-                // Nothing of this batch is acknowledged: the broker keeps it for `resume`.
+                // This batch is not acknowledged: the broker keeps it for `resume`.
                 let _ = self.events.send(Event::Failed(reason));
                 break 'batches;
             }
-            // With the answers that came before it.
+            // Handled after the answers that arrived before it.
             if let Some(event) = lost {
                 self.units
                     .update(|units| units.publish_unanswered(&self.done));
@@ -228,7 +229,7 @@ impl<A: Send + 'static> Sink<A> {
         }
     }
 
-    /// Checks, writes, syncs, and only then settles a batch.
+    /// Checks, writes and syncs a batch of answers, and only then settles them.
     fn take(&mut self, arrivals: &mut Vec<Arrival<A>>) -> Result<(), String> {
         if arrivals.is_empty() && !self.factoring.is_active() {
             return Ok(());
@@ -237,7 +238,7 @@ impl<A: Send + 'static> Sink<A> {
         for arrival in arrivals.iter_mut() {
             answered.extend(self.read(arrival).map_err(|error| error.to_string())?);
         }
-        // Once for the batch: it wakes the publisher.
+        // Once for the whole batch, since it wakes the publisher.
         let units = mem::take(&mut self.answered);
         if !units.is_empty() {
             self.units.update(|all| all.answered(&units));
@@ -304,7 +305,7 @@ impl<A: Send + 'static> Sink<A> {
     }
 }
 
-/// An answer that was read.
+/// A decoded answer.
 pub(super) struct Answered {
     pub(super) unit: u64,
     pub(super) origin: Origin,
@@ -312,7 +313,7 @@ pub(super) struct Answered {
     pub(super) at: Instant,
 }
 
-/// A number of milliseconds without the digits that say nothing.
+/// Rounds a time in milliseconds to whole microseconds.
 pub(super) fn microseconds(ms: f64) -> f64 {
     (ms * 1e3).round() / 1e3
 }

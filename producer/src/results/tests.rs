@@ -1,4 +1,5 @@
-//! The path of answers in process: duplicates, wrong answers, retries, a full disk, campaigns.
+//! The processing of answers without a broker: duplicates, wrong answers, retries, a full disk,
+//! campaigns.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -38,13 +39,13 @@ const PRIME: u64 = 0xffff_ffff_ffff_ffc5;
 /// A composite of 64 bits.
 const COMPOSITE: u64 = u64::MAX;
 
-/// A run of units of one job each, and what its sink has come to.
+/// A run with units of one job each, and the outcome of its sink.
 struct Run {
     runs: TempDir,
     request: Request,
 }
 
-/// What became of a sink's input.
+/// The outcome of a sink's inputs.
 struct Outcome {
     /// Numbers of the answers that may be acknowledged.
     settled: Vec<usize>,
@@ -80,7 +81,7 @@ impl Run {
         fs::read_to_string(self.runs.path().join("r1").join(name)).unwrap_or_default()
     }
 
-    /// Feeds answers, and what comes after them, to the sink of a new run.
+    /// Passes answers, and the inputs after them, to the sink of a new run.
     fn feed(&self, answers: &[UnitAnswer], after: Vec<SinkInput<usize>>) -> Outcome {
         let bodies = answers
             .iter()
@@ -88,7 +89,7 @@ impl Run {
         self.feed_bodies(bodies.collect(), after, None)
     }
 
-    /// The results go to `output`, if there is one.
+    /// The same; the results go to `output`, if it is given.
     fn feed_bodies(
         &self,
         bodies: Vec<Vec<u8>>,
@@ -211,7 +212,7 @@ fn found(unit: u64, node: &str, value: u64) -> UnitAnswer {
     answer(unit, node, JobOutcome::Ok { value })
 }
 
-/// The units that are to be published again.
+/// The units that must be published again.
 fn waiting(outcome: &Outcome) -> Vec<u64> {
     let mut units = outcome.units.lock();
     std::iter::from_fn(|| units.next(Instant::now()))
@@ -219,7 +220,7 @@ fn waiting(outcome: &Outcome) -> Vec<u64> {
         .collect()
 }
 
-/// Answers that come in batches of their own: a lost queue ends a batch.
+/// Answers in separate batches: a lost queue ends a batch.
 fn one_by_one(answers: &[UnitAnswer]) -> Vec<SinkInput<usize>> {
     let inputs = answers.iter().enumerate().flat_map(|(number, answer)| {
         let arrival = Arrival {
@@ -260,7 +261,7 @@ fn a_wrong_result_is_done_again_by_another_node() {
     assert_eq!((outcome.rows.len(), &*outcome.settled), (0, &[0][..]));
     assert_eq!(outcome.units.lock().avoided(0), ["liar"]);
     assert_eq!(waiting(&outcome), [0]);
-    // A producer that dies now publishes it again.
+    // If the producer dies now, `resume` publishes the unit again.
     assert_eq!(run.file("published"), "0\n-0\n");
     assert!(outcome.tally.has_been_wrong("liar"));
 
@@ -294,7 +295,8 @@ fn handed_back(unit: u64, node: &str) -> UnitAnswer {
     }
 }
 
-/// `times` that unit 0 is handed back by the node that was wrong, while so many consumers are there.
+/// Unit 0 is handed back `times` times by the node that was wrong, while there are this many
+/// consumers.
 fn hand_back(run: &Run, consumers: u32, times: usize) -> Outcome {
     let state = QueueState {
         ready: 0,
@@ -314,7 +316,7 @@ fn a_unit_that_is_handed_back_is_published_later_and_holds_up_no_other() {
     assert!(outcome.rows.is_empty() && outcome.done.is_empty());
     assert_eq!(outcome.settled, [0, 1]);
     assert!(outcome.units.lock().next_due().is_some() || !waiting(&outcome).is_empty());
-    // A producer that dies now publishes it again.
+    // If the producer dies now, `resume` publishes the unit again.
     assert_eq!(run.file("published"), "0\n-0\n-0\n");
     let is_alone = |event: &Event| matches!(event, Event::NoOtherNode(_));
     assert!(!outcome.events.iter().any(is_alone), "{:?}", outcome.events);
@@ -408,7 +410,7 @@ fn units_without_a_result_are_asked_for_again_when_answers_are_lost() {
     assert_eq!(waiting(&outcome), [0, 2]);
 }
 
-/// A factor job for the pool, and what a worker leaves of it.
+/// A factor job for the pool, and the composites that a worker leaves.
 fn hard_number() -> (impl Fn() -> Work, Factorization) {
     let above = |bits: u32| Integer::from(Integer::u_pow_u(2, bits)).next_prime();
     let number = HexInteger(above(110) * above(112));
@@ -438,7 +440,7 @@ fn a_composite_that_is_left_to_the_pool_becomes_a_campaign() {
         panic!()
     };
     assert_eq!((unit.first, UnitId::of(unit.unit).batch), (0, 1));
-    // It is on disk before the answer is acknowledged.
+    // The checkpoint is on disk before the answer is acknowledged.
     assert_eq!(outcome.settled, [0]);
     let entries = run.file("factor-0.jsonl");
     assert!(
@@ -446,7 +448,7 @@ fn a_composite_that_is_left_to_the_pool_becomes_a_campaign() {
         "{entries}"
     );
 
-    // With a reason to stop there, it is a result.
+    // With a reason for stopping, the partial factorisation is a result.
     let reason = Some("not done within 5 ms".to_owned());
     let run = Run::new(factor());
     let outcome = run.feed(&[factored(Factorization { reason, ..left })], vec![]);
@@ -455,7 +457,8 @@ fn a_composite_that_is_left_to_the_pool_becomes_a_campaign() {
     assert!(File::open(run.runs.path().join("r1/factor-0.jsonl")).is_err());
 }
 
-/// Both ways: an older consumer answers with relations of its form, a newer one hands the unit back.
+/// Both cases: an older consumer answers with relations in its own format, and a newer one hands
+/// the unit back.
 #[test]
 fn a_node_of_another_version_leaves_the_units_of_a_campaign_to_others() {
     let (factor, left) = hard_number();
@@ -480,7 +483,7 @@ fn a_node_of_another_version_leaves_the_units_of_a_campaign_to_others() {
         });
         assert_eq!(told.collect::<Vec<_>>(), ["other"], "once");
         assert!(!outcome.tally.has_been_wrong("other"));
-        // Another unit takes the place of the one that it had.
+        // Another unit replaces the one that the node had.
         let mut units = outcome.units.lock();
         let next = std::iter::from_fn(|| units.next(Instant::now()));
         let replaces = |next: Next| match next {

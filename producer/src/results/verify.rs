@@ -1,21 +1,21 @@
-//! The producer's own check of what consumers say.
+//! The producer's own check of the consumers' results.
 //!
-//! A claim "prime" is put to a strong probable-prime (Miller–Rabin) test to a base that the consumer
-//! cannot know. A composite passes with a probability of at most 1/4 whatever a liar does, and
-//! hardly ever if it came about by a fault: the consumer's own tests, which a fault would have to
-//! pass first, are far stronger. `--verify strict` takes [`STRICT_BASES`] independent bases, so that
-//! at most one composite in 2⁶⁴ passes (M. O. Rabin, Probabilistic algorithm for testing primality,
-//! J. Number Theory 12, 1980).
+//! A claim that a number is prime is checked with a strong probable-prime (Miller–Rabin) test to a
+//! base that the consumer cannot know. A composite passes with a probability of at most 1/4, even
+//! one chosen by an attacker. A composite caused by a hardware or software fault hardly ever
+//! passes, since it would first have to pass the consumer's own tests, which are far stronger.
+//! `--verify strict` uses [`STRICT_BASES`] independent bases, so that at most one composite in 2⁶⁴
+//! passes (M. O. Rabin, Probabilistic algorithm for testing primality, J. Number Theory 12, 1980).
 //!
-//! A claim "composite" is proven by one base that fails, and refuted only by the whole Baillie–PSW
-//! test: some composites pass a strong test to a quarter of all bases.
+//! A claim that a number is composite is proven by one base that fails, and refuted only by the
+//! whole Baillie–PSW test: some composites pass a strong test to a quarter of all bases.
 //!
 //! A certificate is always checked; the primes that it proves need no test.
 //!
-//! Below 2⁶⁴ the tests are exact, with a number in each lane of the vectors.
+//! Below 2⁶⁴ the tests are exact, and each vector lane tests one number.
 //!
-//! A pool finds primes on many machines, and one core checks those of ten or twenty others. A
-//! backlog is shared among the cores of this machine; as long as one keeps up, the others are idle.
+//! One core checks the primes that ten or twenty others find. A backlog is shared among the cores
+//! of this machine; as long as one core keeps up, the others are idle.
 
 use std::{mem, num::NonZero, thread};
 
@@ -30,20 +30,20 @@ use crate::{
     run_dir::Factored,
 };
 
-/// What a consumer says of a job.
+/// A consumer's claim about a job.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim<'a> {
-    /// Its result, where that is one integer.
+    /// The result, if it is an integer.
     pub value: Option<&'a Integer>,
-    /// The integer that the result has to follow, where there is one.
+    /// The integer above which the result is the next prime, for such jobs.
     pub after: Option<&'a Integer>,
-    /// Its result, where that is a factorisation.
+    /// The result, if it is a factorisation.
     pub factored: Option<&'a Factored>,
-    /// What proves its primes, or some of them, if that was asked for.
+    /// The certificate of its primes, or of some of them, if the run requests proofs.
     pub certificate: Option<&'a Certificate>,
-    /// Whether composites that are left were left to be taken apart by the whole pool.
+    /// Whether the remaining composites are left to the whole pool.
     pub leaves_to_us: bool,
-    /// Whether to check it whatever the policy: its node has been wrong before.
+    /// Whether to check it regardless of the policy, since its node has been wrong before.
     pub always: bool,
 }
 
@@ -58,44 +58,46 @@ impl<'a> Claim<'a> {
     }
 }
 
-/// A certificate, the place of its claim, and the primes that it is to prove.
+/// A certificate, the index of its claim, and the primes that it must prove.
 struct Certified<'a> {
     place: usize,
     primes: Vec<Integer>,
     certificate: &'a Certificate,
 }
 
-/// Checks results of one run.
+/// Checks the results of one run.
 pub(crate) struct Verifier {
     policy: Verify,
     kernel: Kernel,
-    /// For the proofs of primes that the whole pool has found; made when it is needed.
+    /// Proves primes that the whole pool has found; created when first needed.
     factorizer: Option<Factorizer>,
-    /// One for each core.
+    /// One engine for each core.
     engines: Vec<Engine>,
     small: WordPrimality,
 }
 
-/// Work that a thread of its own is worth, in cubed bits, to which the time of a test is in proportion: some milliseconds.
+/// Work that justifies another thread, in cubed bits (the time of a test is proportional to them):
+/// some milliseconds.
 const SHARE: f64 = 1e11;
 
-/// Numbers that the engine tests side by side at most; a share is a multiple of them.
+/// Largest number of integers that the engine tests in parallel lanes; the size of a share is a
+/// multiple of it.
 const SIDE_BY_SIDE: usize = 16;
 
-/// Bases with `--verify strict`.
+/// Number of bases with `--verify strict`.
 const STRICT_BASES: usize = 32;
 
-/// What that leaves to chance.
+/// Bound of the probability that a composite passes [`STRICT_BASES`] bases.
 const STRICT_BOUND: &str = "2^-64";
 
-/// One in so many is checked with `--verify sample`.
+/// With `--verify sample`, one in this number of results is checked.
 const SAMPLE_ONE_IN: u32 = 16;
 
 impl Verifier {
-    /// A verifier of this policy; `kernel` is one that this processor has.
+    /// A verifier with this policy; this processor must support `kernel`.
     ///
     /// # Errors
-    /// This processor does not have the kernel.
+    /// This processor does not support the kernel.
     pub(crate) fn new(policy: Verify, kernel: Kernel) -> Result<Self, Error> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let engines: Result<_, _> = (0..cores).map(|_| Engine::with_kernel(kernel)).collect();
@@ -108,8 +110,8 @@ impl Verifier {
         })
     }
 
-    /// The probability that a composite passes as a prime, even one that was chosen to deceive.
-    /// None if not all results are tested.
+    /// Bound of the probability that a composite is accepted as a prime, even one chosen by an
+    /// attacker. `None` if not all results are tested.
     pub(crate) fn bound(&self) -> Option<&'static str> {
         match self.policy {
             Verify::Strict => Some(STRICT_BOUND),
@@ -118,10 +120,11 @@ impl Verifier {
         }
     }
 
-    /// A certificate of as many of some primes as can be proven; up to some seconds of a core.
+    /// A certificate of as many of these primes as can be proven; takes up to some seconds of a
+    /// core.
     ///
     /// # Errors
-    /// The operating system gives no random bits.
+    /// The operating system provides no random bits.
     pub(crate) fn certify(&mut self, primes: &[Integer]) -> Result<Certificate, Error> {
         let kernel = self.kernel;
         let factorizer = self
@@ -130,10 +133,11 @@ impl Verifier {
         factorizer.certify(primes, &Cancel::new())
     }
 
-    /// For each claim nothing if it may count, else what is wrong with it.
+    /// Checks claims. For each claim, returns `None` if it is accepted, or else what is wrong with
+    /// it.
     ///
     /// # Errors
-    /// The operating system gives no random bits.
+    /// The operating system provides no random bits.
     pub(crate) fn check(
         &mut self,
         request: &Request,
@@ -223,7 +227,8 @@ impl Verifier {
         })
     }
 
-    /// Does something with all items on as many threads as the work, in cubed bits, is worth.
+    /// Calls `run` on shares of the items, on as many threads as the work, in cubed bits,
+    /// justifies.
     fn on_threads<T: Sync, R: Send>(
         &mut self,
         items: &[T],
@@ -260,7 +265,7 @@ impl Verifier {
         Ok(match self.policy {
             Verify::All | Verify::Strict => true,
             Verify::None => false,
-            // The engine's error says the same of its own bits: the system has none to give.
+            // The engine has the same error for its own random bits: the system provides none.
             Verify::Sample => getrandom::u32().map_err(Error::from)? % SAMPLE_ONE_IN == 0,
         })
     }
@@ -445,7 +450,7 @@ mod tests {
 
     #[test]
     fn verdicts_stay_with_their_jobs_on_several_threads() {
-        // Two thousand numbers of 512 bits: work for several threads.
+        // Two thousand numbers of 512 bits are work for several threads.
         let mut numbers = Vec::new();
         let mut number: Integer = Integer::from(1) << 511;
         for at in 0..2000 {
@@ -468,7 +473,8 @@ mod tests {
 
     #[test]
     fn a_composite_made_to_deceive_is_found_by_the_strict_check() {
-        // (2r + 1)(4r + 1) with both prime passes a strong test to 3 of 16 bases: nearly as many as any composite.
+        // (2r + 1)(4r + 1), where both factors are prime, passes a strong test to 3 of 16 bases:
+        // nearly as many as for any composite.
         let mut r: Integer = (Integer::from(1) << 80) + 1;
         let is_prime = |n: &Integer| n.is_probably_prime(30) != IsPrime::No;
         let (p, q) = loop {
@@ -494,8 +500,8 @@ mod tests {
         assert!(verdicts.iter().all(Option::is_none));
     }
 
-    /// Such a number passes a strong test to about one base in four: whoever takes one for proof
-    /// calls an honest worker a liar.
+    /// Such a number passes a strong test to about one base in four: a producer that took one pass
+    /// as a proof of primality would reject a correct answer.
     #[test]
     fn a_composite_that_deceives_a_strong_test_may_be_left_as_a_composite() {
         let p: Integer = ARNAULT_P.parse().unwrap();
@@ -525,7 +531,7 @@ mod tests {
                 }
             }
         }
-        // A prime is none, and the whole test says so every time.
+        // A prime is not a composite, and the whole test always detects it.
         let found = Factorization {
             composites: vec![Power(HexInteger(p.clone()), 1)],
             ..Factorization::default()
@@ -564,7 +570,7 @@ mod tests {
             (1..100).contains(&caught)
         });
         assert!(found);
-        // From then on nothing of that node goes unchecked.
+        // From then on, every result of that node is checked.
         let mut caught = results.clone();
         caught.iter_mut().for_each(|claim| claim.always = true);
         let verdicts = verifier.check(&request, &caught).unwrap();

@@ -1,4 +1,4 @@
-//! Writes results and points.
+//! Writes the rows of results and the metric points.
 
 use std::{
     io::{self, Write},
@@ -74,8 +74,9 @@ impl<A: Send + 'static> Sink<A> {
         }
     }
 
-    /// A point for each outcome among the jobs of an answer. Counts are sums over them, times are of one job: the latency is
-    /// the same for all, of the compute time it is the mean.
+    /// Writes a point for each outcome among the jobs of an answer. Counts are sums over the jobs;
+    /// times are those of one job: the latency is the same for all, and the compute time is their
+    /// mean.
     pub(super) fn write_points(&mut self, origin: &Origin, rows: &[Row]) {
         let now = unix_ns();
         let manifest = Arc::clone(&self.manifest);

@@ -72,7 +72,7 @@ fn a_unit_to_be_done_again_is_not_published() {
     assert_eq!(written(), [0, 2]);
     journal.add(&publish(&journal, &[1])).unwrap();
     assert_eq!(written(), [0, 1, 2]);
-    // An answer may be read before the confirmations of its unit, which may have been published twice.
+    // An answer may be read before the confirms of its unit, which may have been published twice.
     let before = publish(&journal, &[3, 4, 3]);
     journal.retract(&[3]).unwrap();
     journal.add(&before).unwrap();
@@ -122,7 +122,7 @@ fn what_was_published_before_answers_were_lost_does_not_count() {
     journal.forget().unwrap();
     assert_eq!(written(), [0; 0]);
     journal.add(&before[..1]).unwrap();
-    // There is no queue yet for the answer to this one.
+    // The answer to this unit has no queue yet.
     let meanwhile = publish(&journal, &[3]);
     journal.add(&meanwhile).unwrap();
     assert!(journal.reopen());
@@ -176,12 +176,12 @@ fn integers_are_in_a_file_also_those_of_earlier_versions() {
     let written = fs::read_to_string(&manifest).unwrap();
     assert!(written.contains("\"version\": 3") && written.contains("\"most_bits\": 8"));
 
-    // Integers that are lost are told.
+    // Lost integers are an error.
     fs::write(&integers, "0x5b\n0xff\n").unwrap();
     let error = Folder::open(runs.path(), &run).unwrap_err().to_string();
     assert!(error.contains("2 integers"), "{error}");
 
-    // A manifest of version 2 has them in it.
+    // A manifest of version 2 lists the integers itself.
     let old = r#"{"version":2,"run":"r1","kind":"factor","bits":0,"count":3,
         "numbers":["5b","ff","-7"],"packing":{"most":2,"least":1,"workers":4},
         "priority":0,"output":"/tmp/results.jsonl"}"#;

@@ -1,10 +1,10 @@
-//! What ends a session early, and the exit status that says so.
+//! Errors that end a session, and their exit status.
 
 use primepool_common::{broker::BrokerError, exit::Exit};
 
 use crate::run_dir::FolderError;
 
-/// What went wrong, and the exit status that says so.
+/// An error for the user, and the exit status that belongs to it.
 pub(super) type Failure = (Exit, anyhow::Error);
 
 pub(super) fn broker_failure(error: BrokerError) -> Failure {

@@ -1,4 +1,4 @@
-//! One session of a run: from its start, or from where it was left, to its end.
+//! One session of a run: from its start, or from where an earlier session ended, to its end.
 
 mod failure;
 mod prepare;

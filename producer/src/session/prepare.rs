@@ -1,4 +1,4 @@
-//! Makes a run ready: new, or from its folder.
+//! Prepares a run: a new one, or one from its folder.
 
 use std::{
     path::Path,
@@ -36,7 +36,7 @@ use crate::{
     units::{SharedUnits, Units},
 };
 
-/// A run that is ready to go.
+/// A run that is ready to start.
 pub(super) struct Ready {
     pub(super) folder: Folder,
     pub(super) journal: Journal,
@@ -50,9 +50,9 @@ pub(super) struct Ready {
     pub(super) consumers: u32,
     pub(super) to_sink: Sender<SinkInput>,
     pub(super) sink_input: Receiver<SinkInput>,
-    /// Integers at which the whole pool is at work.
+    /// Campaigns of integers that the whole pool factors.
     pub(super) factoring: Factoring,
-    /// Whether answers may have gone astray before.
+    /// Detector of lost answers, including those of earlier sessions.
     pub(super) lost_answers: LostAnswers,
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
                 gather(source, &new_integers, &mut request).await?;
             }
             let request = &request;
-            // A wrong size is found before the broker is asked.
+            // Detect a wrong unit size before connecting to the broker.
             choose(request, *unit_size, 0, order.kernel)?;
             let connection = broker::connect(endpoint, &run)
                 .await
@@ -166,7 +166,7 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
             let factoring = Factoring::open(&folder, &mut done).map_err(folder_failure)?;
             Ok(Ready {
                 consumers: consumers(&connection, request).await?,
-                // Nobody knows what has happened since its units were published.
+                // Answers may have been lost since the units were published.
                 lost_answers: LostAnswers::new(!confirmed.is_empty()),
                 units: units(&folder, &repacked, confirmed, &done),
                 status: Status::new(ended, ended - ok_before),
@@ -185,7 +185,8 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
     }
 }
 
-/// Writes the integers of the jobs to their file. Many take a while, and large semiprimes too.
+/// Writes the integers of the jobs to their file. This takes a while for many integers or for large
+/// semiprimes.
 async fn gather(
     source: &IntegerSource,
     new: &NewIntegers,
@@ -203,9 +204,9 @@ async fn gather(
     Ok(())
 }
 
-/// Writes the integers to a file; gives how many there are, and bits of the largest.
+/// Writes the integers to a file; returns their number and the bits of the largest.
 fn write_integers(source: &IntegerSource, path: &Path) -> Result<(u64, u32), Failure> {
-    // What cannot be read leaves no file behind.
+    // Create the file with the first integer, so that an unreadable source leaves no file behind.
     let mut writer = None;
     let mut failed = None;
     let read = source.read(|integer| {
@@ -230,7 +231,7 @@ fn write_integers(source: &IntegerSource, path: &Path) -> Result<(u64, u32), Fai
     written.map_err(folder_failure)
 }
 
-/// Sum of the cubed bits of all semiprimes above which the user is told: some seconds of work.
+/// Sum of the cubed bits of all semiprimes above which a notice is printed: some seconds of work.
 const TOLD_WORK: f64 = 1e11;
 
 fn units(
@@ -254,7 +255,7 @@ fn choose(
         .map_err(|e| (Exit::Usage, anyhow::Error::msg(e)))
 }
 
-/// Number of workers that are there for the jobs of a run.
+/// Number of workers that take the jobs of a run.
 async fn workers_for(
     connection: &Connection,
     request: &Request,

@@ -1,4 +1,4 @@
-//! What a session prints at its end, and its exit status.
+//! The report that a session prints at its end, and its exit status.
 
 use std::{path::Path, time::Duration};
 
@@ -11,9 +11,9 @@ use primepool_common::{
 use super::{failure::Failure, watch::End};
 use crate::{cli::Order, run_dir::Manifest, summary::Summary, units::SharedUnits};
 
-/// Says how to go on with a run.
+/// The message that says how to resume a run.
 fn how_to_resume(manifest: &Manifest, units: &SharedUnits) -> String {
-    // Whoever starts a broker for one run (`make run`) has a command of its own for it.
+    // `make run`, which starts a broker for one run, has its own command to resume.
     let command = std::env::var("PRIMEPOOL_RESUME_COMMAND");
     let command = command.unwrap_or_else(|_| "producer resume {run}".to_owned());
     let units = units.lock();
@@ -89,7 +89,7 @@ fn humane(duration: Duration) -> String {
 }
 
 /// Writes the summary to standard output, or to standard error if the results went there.
-/// `omitted`: lines of results that a terminal did not get.
+/// `omitted`: number of lines of results that were not printed to a terminal.
 pub(super) fn show(
     summary: &Summary,
     order: &Order,
@@ -97,7 +97,7 @@ pub(super) fn show(
     output: &Path,
 ) -> Result<(), OutputError> {
     if order.json {
-        // Plain data: it always has a JSON form.
+        // Serialising plain data cannot fail.
         return print(&serde_json::to_string_pretty(summary).unwrap_or_default());
     }
     let more = match omitted {
@@ -109,7 +109,7 @@ pub(super) fn show(
         notice(&text);
         return Ok(());
     }
-    // A line between the factorisations and the summary.
+    // An empty line separates the factorisations from the summary.
     let gap = if summary.kind == JobKind::Factor.as_str() && omitted == 0 {
         "\n"
     } else {

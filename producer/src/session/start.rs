@@ -6,13 +6,13 @@ use tracing::{Instrument, error_span};
 use super::{failure::Failure, prepare::prepare};
 use crate::cli::Order;
 
-/// Does what was ordered.
+/// Executes an order: prepares the run and works on it until its end.
 ///
 /// # Errors
-/// What went wrong, for people, and the exit status that says so.
+/// Returns a message for the user, and the exit status that belongs to it.
 pub(crate) async fn run(endpoint: Endpoint, order: Order) -> Result<Exit, Failure> {
     let mut signals = StopSignals::listen().map_err(|error| (Exit::Incomplete, error.into()))?;
-    // Until there is something to report, a signal just ends it.
+    // During the preparation there is nothing to report, so a signal just ends the process.
     tokio::select! {
         prepared = prepare(&endpoint, &order) => {
             let ready = prepared?;

@@ -33,7 +33,7 @@ pub(super) enum End {
     Failed(Failure),
 }
 
-/// Waits for the end of a run and shows how it goes.
+/// Waits for the end of a run and shows its progress.
 #[expect(clippy::too_many_arguments, reason = "the parts of a run, used once")]
 pub(super) async fn watch(
     units: &SharedUnits,
@@ -94,7 +94,7 @@ pub(super) async fn watch(
             ),
         }
     };
-    // The publisher says goodbye to the pool, if it can.
+    // Let the publisher announce that the run leaves the pool.
     units.update(Units::close);
     if !publishing.is_finished() && timeout(FAREWELL, &mut publishing).await.is_err() {
         publishing.abort();
@@ -113,7 +113,7 @@ fn units_lost(units: usize, dead: u32) -> String {
     )
 }
 
-/// Longest time that a farewell may take.
+/// Time limit for the publisher's last announcement.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) fn note_cancelled(order: &Order, run: &RunId) {
@@ -122,8 +122,8 @@ pub(super) fn note_cancelled(order: &Order, run: &RunId) {
     }
 }
 
-/// `--detach`: waits until everything is published. A cancel is heard for as long as the first connection lives; later ones are
-/// heard by the consumers, and by `resume`.
+/// For `--detach`: waits until everything is published. A cancellation is received only while the
+/// first connection is open; a later one reaches the consumers, and `resume`.
 pub(super) async fn publish_only(
     mut publishing: JoinHandle<Result<(), PublishError>>,
     signals: &mut StopSignals,

@@ -1,4 +1,4 @@
-//! Puts the parts of a session together and takes them apart at its end.
+//! Creates and connects the parts of a session, and shuts them down at its end.
 
 use std::{
     io::{IsTerminal, stdout},
@@ -130,7 +130,7 @@ impl Ready {
         let results = folder.results(|line| printer.add_old(line));
         let results = results.map_err(folder_failure)?;
         printer.flush();
-        // A run's name in place of a node's: producers have no other.
+        // The producer has no node name; the run identifies it.
         let spool = order.runs_dir.join(".metrics-spool");
         let server = order
             .influx
@@ -193,10 +193,10 @@ impl Ready {
         let given_up = (!matches!(end, End::Complete)).then(Instant::now);
         tokio::spawn(async move {
             signals.next().await;
-            // Asked twice: nothing that is left could need a destructor.
+            // A second signal exits at once: no remaining state needs a destructor.
             process::exit(i32::from(Exit::Interrupted.code()));
         });
-        // What has come in already is still written, and acknowledged.
+        // Answers that have arrived already are still written and acknowledged.
         let _ = to_sink.send(SinkInput::End);
         let Ended {
             tally,
@@ -237,7 +237,7 @@ impl Ready {
             let output = &manifest.output;
             show(&summary, order, omitted, output)
         });
-        // What ended the run early is told before what followed from it.
+        // Report the cause of an early end before its consequences.
         let exit = conclude(end, &summary, &manifest, &units)?;
         let results = manifest.output.display();
         let shown = shown.with_context(|| format!("the results are in {results}"));
@@ -247,7 +247,8 @@ impl Ready {
     }
 }
 
-/// What becomes of integers that are too large for the sieve, and how long that takes.
+/// A message about integers that are too large for the sieve: how they are treated, and how long
+/// that takes.
 fn beyond_sieve(request: &Request) -> Option<String> {
     let (bits, effort) = (request.work.bits(), request.aims.effort);
     if request.kind() != JobKind::Factor || bits <= MAX_SIEVE_BITS {
@@ -259,7 +260,7 @@ fn beyond_sieve(request: &Request) -> Option<String> {
             "{why}, and one of more than {MAX_CURVE_BITS} bits for curves: only small factors are found"
         ));
     }
-    // An estimate: to the minute, where it is long.
+    // A long estimate is rounded up to whole minutes.
     let seconds = spread::levels_seconds(bits, effort).ceil() as u64;
     let seconds = if seconds > 600 {
         seconds.next_multiple_of(60)
@@ -281,8 +282,9 @@ fn what_to_print(order: &Order, request: &Request) -> Print {
     }
 }
 
-/// Figures of the run as the metrics server holds them; none without a server, or while points wait for it. Warns if it holds
-/// fewer than the `jobs_ok` that this session has sent.
+/// Figures of the run as stored on the metrics server; `None` without a server, or while points
+/// wait in the spool. Warns if the server has fewer results than the `jobs_ok` that this session
+/// has sent.
 async fn read_metrics(
     order: &Order,
     run: &RunId,
@@ -313,5 +315,5 @@ async fn read_metrics(
     Some(read)
 }
 
-/// Longest time that saying goodbye to the broker may take.
+/// Time limit for closing the connection to the broker.
 const CLOSING: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! The state machine, fed by hand.
+//! Tests of the state machine without a broker.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -68,7 +68,7 @@ fn drain_at(units: &mut Units, at: Instant) -> Vec<u64> {
     numbers
 }
 
-/// The next one, with what it needs on disk.
+/// The next action, after settling the repackings that it needs.
 fn settled_next(units: &mut Units, at: Instant) -> Option<Next> {
     loop {
         match units.next(at) {
@@ -120,7 +120,7 @@ fn nodes_that_cannot_do_a_run_are_avoided_by_all_its_units() {
     assert_eq!(all.avoided(0), ["liar", "old"]);
     assert_eq!(all.avoided(1), ["old"]);
     assert_eq!(all.wrong_nodes(0), ["liar"]);
-    // The last ones that said so, as many as a unit may name.
+    // The latest nodes, as many as a unit may exclude.
     for node in 0..40 {
         all.note_unable(&format!("n{node}"));
     }
@@ -216,10 +216,10 @@ fn a_window_bounds_what_is_outstanding() {
     assert!(all.wants_more() && !all.is_idle());
     all.answered(&[0]);
     assert_eq!(drain(&mut all), [2]);
-    // What is published again takes no other place.
+    // A unit that is published again is counted in the window already.
     all.publish_first(&[1]);
     assert_eq!(drain(&mut all), [1]);
-    // What was handed back is not outstanding meanwhile.
+    // A unit that was handed back is not outstanding until it is published again.
     let due = Instant::now() + Duration::from_secs(3600);
     all.publish_later(4, due);
     assert_eq!(drain(&mut all), [3]);
@@ -258,7 +258,7 @@ fn memory_follows_what_is_outstanding() {
         units.forget(taken.into_iter());
     }
     assert_eq!((units.confirmed(), units.kept()), (100_000, 1));
-    // After a crash at the other end of the run: three units have no result.
+    // After a crash near the end of the run, three units have no result.
     let last = units.count() - 1;
     let mut done = JobSet::with(count, []);
     done.insert(8..count - 1);
@@ -285,7 +285,7 @@ fn a_unit_for_later_waits_for_its_time_and_holds_up_no_other() {
     assert!(all.is_idle(), "not a second time");
 }
 
-/// Sizes that may change.
+/// Sizes that may be adapted.
 const ADAPTIVE: Packing = Packing {
     most: 100,
     least: 100,
@@ -356,7 +356,7 @@ fn what_was_never_published_is_packed_by_the_measured_pace() {
 #[test]
 fn what_was_published_in_any_session_keeps_its_jobs() {
     let manifest = Arc::new(manifest(1000, ADAPTIVE));
-    // A queue was lost: nothing counts as confirmed, but job 350 has its result.
+    // After the loss of a queue, nothing counts as confirmed, but job 350 has its result.
     let done = JobSet::with(1000, [350]);
     let mut units = start(manifest, &[], RangeSet::new(), &done);
     for _ in 0..8 {
@@ -378,7 +378,7 @@ fn what_may_have_been_published_before_a_crash_keeps_its_jobs() {
     units.settled(&settled);
     assert_eq!(drain(&mut units).len(), 10);
 
-    // It dies; no confirmation was written down.
+    // The producer dies before a confirm is recorded.
     let manifest = Arc::new(manifest(1000, ADAPTIVE));
     let mut again = start(
         manifest,
@@ -422,7 +422,7 @@ fn units_are_settled_a_window_at_a_time() {
         from.len() as u64 <= most && from.last() == Some(&last),
         "{from:?}"
     );
-    // Replayed, they change no jobs; what was not settled may be packed anew.
+    // Replayed repackings change no jobs; units that were not settled may be repacked.
     let mut again = start(
         manifest,
         &written[..1],
