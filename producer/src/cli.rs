@@ -413,7 +413,7 @@ impl Cli {
     /// Converts the options into an order.
     ///
     /// # Errors
-    /// Options conflict, a file of integers cannot be read, or there is no such run.
+    /// The options conflict, or there is no such run.
     fn order(&self) -> Result<Order, String> {
         let common = self.common();
         let mut runs_dir = common.runs.runs_dir.clone();

@@ -255,10 +255,11 @@ impl Collector {
     }
 }
 
-/// Acknowledges deliveries, given in the order of their arrival, with one message for each channel.
+/// Acknowledges deliveries, given in the order of their arrival. One `basic.ack` with the flag
+/// `multiple` covers those of the open channel; the broker redelivers those of closed ones.
 pub(super) async fn acknowledge(mut ackers: Vec<Acker>) {
     ackers.retain(Acker::usable);
-    // Only deliveries of the open channel are left.
+    // The remaining deliveries belong to the one open channel.
     if let Some(last) = ackers.pop() {
         let all_before = BasicAckOptions { multiple: true };
         if let Err(error) = last.ack(all_before).await {

@@ -1,8 +1,8 @@
 //! Decides whether units or answers were lost, and when to publish unanswered units again.
 //!
 //! A results queue can be unavailable for a while and come back unchanged: in a cluster, it lives
-//! on one node. The broker confirms answers sent in the meantime to their consumers but does not
-//! deliver them, and no program learns which ones these are. So after every loss of the
+//! on one node. Answers sent in the meantime go to the alternate exchange and are confirmed to
+//! their consumers, and no program learns which ones these are. So after every loss of the
 //! subscription, and when a run is resumed, answers may be missing.
 //!
 //! Units can be lost without any sign: an operator purges the queue, a policy limits the time to
@@ -55,7 +55,7 @@ pub(crate) struct Look {
     pub every: Duration,
 }
 
-/// The kind of loss, which decides what is published again.
+/// The kind of loss, as the reason to publish units again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
     /// Answers may have been lost while the subscription was lost.

@@ -51,7 +51,7 @@ pub(super) struct Campaign {
     /// Whether an answer has ended the current stage; that answer is not in the set of answered
     /// units.
     is_ended_by_answer: bool,
-    /// Nodes whose answers were wrong.
+    /// Nodes that are excluded: their answers were wrong, or they cannot do units of the campaign.
     avoid: Vec<String>,
     /// Samples of the progress of the stage: time, curves or relations so far, share of the work.
     pace: VecDeque<(Instant, u64, f64)>,
@@ -89,7 +89,7 @@ impl Campaign {
         mem::take(&mut self.entries)
     }
 
-    /// Nodes whose answers were wrong.
+    /// Nodes that are excluded: their answers were wrong, or they cannot do units of the campaign.
     pub(super) fn avoided(&self) -> &[String] {
         &self.avoid
     }
@@ -177,9 +177,9 @@ impl Campaign {
         }
     }
 
-    /// Excludes a node whose answer was wrong from the campaign. Re-issues the unit once per node;
-    /// otherwise each forged answer would trigger a new unit. Returns whether the node is newly
-    /// excluded.
+    /// Excludes a node from the campaign, since its answer was wrong or it cannot do the unit.
+    /// Re-issues the unit once per node; otherwise each forged answer would trigger a new unit.
+    /// Returns whether the node is newly excluded.
     pub(super) fn avoid(&mut self, unit: UnitId, node: &str) -> bool {
         let is_new =
             self.avoid.len() < MAX_AVOIDED && !self.avoid.iter().any(|avoided| avoided == node);

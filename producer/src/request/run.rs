@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Packing;
 
-/// Largest number of jobs in a run.
+/// Largest number of jobs in a run. The set of ended jobs is kept in memory, as ranges.
 pub(crate) const MAX_COUNT: u64 = 10_000_000_000;
 
 /// Size in bits above which a worker leaves composites to the pool: at this size, one worker needs

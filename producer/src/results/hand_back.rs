@@ -1,4 +1,4 @@
-//! Units that a consumer hands back, because they exclude its node.
+//! Units that a consumer hands back, because its node is excluded from them.
 
 use std::time::{Duration, Instant};
 

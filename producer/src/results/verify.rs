@@ -35,7 +35,7 @@ use crate::{
 pub(crate) struct Claim<'a> {
     /// The result, if it is an integer.
     pub value: Option<&'a Integer>,
-    /// The integer above which the result is the next prime, for such jobs.
+    /// For `next-prime`: the integer above which the prime was requested.
     pub after: Option<&'a Integer>,
     /// The result, if it is a factorisation.
     pub factored: Option<&'a Factored>,
@@ -473,8 +473,8 @@ mod tests {
 
     #[test]
     fn a_composite_made_to_deceive_is_found_by_the_strict_check() {
-        // (2r + 1)(4r + 1), where both factors are prime, passes a strong test to 3 of 16 bases:
-        // nearly as many as for any composite.
+        // If 2r + 1 and 4r + 1 are prime, their product passes a strong test to 3 in 16 bases:
+        // nearly the maximum for a composite.
         let mut r: Integer = (Integer::from(1) << 80) + 1;
         let is_prime = |n: &Integer| n.is_probably_prime(30) != IsPrime::No;
         let (p, q) = loop {

@@ -151,7 +151,7 @@ impl Folder {
     /// the journal.
     ///
     /// # Errors
-    /// The file cannot be used.
+    /// The file cannot be opened or read.
     pub(crate) fn journal(&self) -> Result<(Journal, RangeSet<u64>), FolderError> {
         let path = self.file("published");
         let (file, confirmed) = journal::read(&path)?;
@@ -182,7 +182,7 @@ impl Folder {
     /// `each`.
     ///
     /// # Errors
-    /// The file cannot be used.
+    /// The file cannot be opened or read.
     pub(crate) fn results(&self, each: impl FnMut(&[u8])) -> Result<File, FolderError> {
         let path = &self.manifest.output;
         open_lines(path, each).map_err(file_error("open", path))

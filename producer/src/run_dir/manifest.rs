@@ -75,7 +75,7 @@ impl Manifest {
     #[must_use]
     pub fn largest_answer(&self) -> usize {
         if self.request.is_spread() {
-            // The answers have relations of the sieve.
+            // Answers may contain relations of the sieve.
             return MAX_BODY_BYTES;
         }
         let job = self.request.work.jobs().answer_bytes() + ANSWER_JOB_BYTES;

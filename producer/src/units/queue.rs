@@ -81,7 +81,8 @@ pub(crate) struct Units {
     is_closed: bool,
     /// For each unit with wrong results, the nodes that sent them.
     avoided: HashMap<u64, Vec<String>>,
-    /// Nodes that reported that they cannot do any unit of the run; only the latest are kept.
+    /// Nodes that cannot do any unit of the run, such as those of older versions; only the latest
+    /// are kept.
     unable: VecDeque<String>,
     /// Units of campaigns until they are answered or cancelled, with the time of their publication.
     campaign_units: HashMap<u64, (WorkUnit, Option<Instant>)>,
