@@ -1,24 +1,28 @@
-//! Tests of primality.
+//! Primality tests.
 //!
 //! # The test
 //!
 //! [`is_probable_prime`] is
 //!
 //! - exact below 2^64 (proven sets of bases, see the citations in the source);
-//! - above, the Baillie–PSW test (a strong test to base 2 and a strong Lucas test with Selfridge's parameters; Baillie
-//!   & Wagstaff, *Lucas pseudoprimes*, Mathematics of Computation 35, 1980; Pomerance, Selfridge & Wagstaff, *The
-//!   pseudoprimes to 25·10^9*, 1980), for which no composite is known, followed by [`rounds`] Miller–Rabin rounds to
-//!   random bases, each of which alone lets any given composite pass with probability at most 1/4 (Rabin 1980).
+//! - above, the Baillie–PSW test, followed by [`rounds`] Miller–Rabin rounds to random bases.
 //!
-//! # Candidates at random
+//! The Baillie–PSW test is a strong test to base 2 and a strong Lucas test with Selfridge's
+//! parameters (Baillie & Wagstaff, *Lucas pseudoprimes*, Mathematics of Computation 35, 1980;
+//! Pomerance, Selfridge & Wagstaff, *The pseudoprimes to 25·10^9*, 1980). No composite is known
+//! that passes it. Each Miller–Rabin round alone lets any given composite pass with probability at
+//! most 1/4 (Rabin 1980).
 //!
-//! For a candidate drawn at random the error is far below 4^−t. Let p(k, t) be the probability that a number is composite
-//! which was drawn uniformly from the odd k-bit numbers and passed t rounds to random bases. Damgård, Landrock &
-//! Pomerance (*Average case error estimates for the strong probable prime test*, Mathematics of Computation 61, 1993)
-//! prove, for all 3 ≤ M ≤ 2√(k − 1) − 1, the bound (also in FIPS 186-5, B.3)
+//! # Random candidates
 //!
-//! p(k, t) ≤ 2.00743 · ln 2 · k · 2^−k · [2^(k − 2 − M t) + (8 (π² − 6)/3) · 2^(k − 2) · Σ_(m = 3..M) 2^(m − (m − 1) t) ·
-//! Σ_(j = 2..m) 2^−(j + (k − 1)/j)].
+//! For a random candidate the error is far below 4^−t. Draw odd k-bit numbers uniformly and keep
+//! those that pass t rounds to random bases; let p(k, t) be the probability that a kept number is
+//! composite. Damgård, Landrock & Pomerance (*Average case error estimates for the strong probable
+//! prime test*, Mathematics of Computation 61, 1993) prove, for all 3 ≤ M ≤ 2√(k − 1) − 1, the
+//! bound (also in FIPS 186-5, B.3)
+//!
+//! p(k, t) ≤ 2.00743 · ln 2 · k · 2^−k · [2^(k − 2 − M t) + (8 (π² − 6)/3) · 2^(k − 2) · Σ_(m =
+//! 3..M) 2^(m − (m − 1) t) · Σ_(j = 2..m) 2^−(j + (k − 1)/j)].
 //!
 //! Its minimum over M, for the random rounds alone, is
 //!
@@ -28,25 +32,30 @@
 //! | 2 rounds | 2^−17 | 2^−29 | 2^−47 | 2^−57 | 2^−72 | 2^−92 | 2^−108 | 2^−137 | 2^−160 |
 //! | rounds for 2^−100 | 34 | 16 | 7 | 5 | 4 | 3 | 2 | 2 | 1 |
 //!
-//! That is what the vector kernel goes by when it searches from random starts:
+//! When a vector kernel searches from random starts, it chooses its tests by this table:
 //!
-//! - from 700 bits on, the strong test to base 2 and so many rounds to random bases that the rounds alone give 2^−100;
-//! - below, where so many rounds would cost up to as much as the search, the Baillie–PSW test (of which no composite is
-//!   known that passes, and none below 2^64 exists) and one round: what GMP's `mpz_nextprime` does too. 2^−100 is not
-//!   proven there: what is proven is the table's bound for the one round.
+//! - From 700 bits on: the strong test to base 2, and enough rounds to random bases that the rounds
+//!   alone give an error below 2^−100.
+//! - Below 700 bits, where that number of rounds could cost as much as the search: the Baillie–PSW
+//!   test and one round. GMP's `mpz_nextprime` does the same. No composite is known to pass the
+//!   Baillie–PSW test, and none below 2^64 exists. An error of 2^−100 is not proven there; only the
+//!   table's bound for one round is.
 //!
-//! The table speaks of candidates that are drawn independently of each other. Those of an incremental search share a start;
-//! Brandt & Damgård (*On generation of probable primes by incremental search*, CRYPTO '92) show that this multiplies the
-//! bound by a factor polynomial in k at most (of the order k² for intervals as long as a few mean gaps), which the sieve
-//! and the test to base 2, neither of which is counted here, are there to outweigh.
+//! The table assumes candidates that are drawn independently of each other. The candidates of an
+//! incremental search share a start; Brandt & Damgård (*On generation of probable primes by
+//! incremental search*, CRYPTO '92) show that this multiplies the bound by at most a polynomial in
+//! k (of the order k² for intervals of a few mean gaps). The sieve and the test to base 2, which
+//! the bound does not count, should outweigh that factor.
 //!
 //! The portable kernel always does the Baillie–PSW test and [`rounds`]. So does every kernel for
-//! [`Engine::next_prime`](crate::Engine::next_prime), whose input someone may have chosen to deceive.
+//! [`Engine::next_prime`](crate::Engine::next_prime), because an attacker may have chosen its
+//! input.
 //!
 //! # Cancellation
 //!
-//! GMP's modular power cannot be interrupted. It is used up to [`UNINTERRUPTED_BITS`] bits, where it takes some 50 ms;
-//! above, the power is taken in steps that look at the flag in between, which makes it a third slower.
+//! GMP's modular power cannot be interrupted. It is used up to [`UNINTERRUPTED_BITS`] bits, where
+//! it takes some 50 ms; above, the power is computed in steps that poll the flag in between, which
+//! makes it a third slower.
 
 use rug::{Assign, Integer};
 
@@ -54,19 +63,19 @@ use crate::certificate::{Step, Sufficiency};
 use crate::fixed::Field;
 use crate::{Cancel, Error, Stream, small};
 
-/// Up to this many bits one modular power is short enough (some 50 ms) not to look at the flag meanwhile.
+/// Greatest number of bits for which one modular power (some 50 ms) does not poll the flag.
 pub const UNINTERRUPTED_BITS: u32 = 6144;
 
-/// Bits of the exponent taken at a time in an interruptible power.
+/// Exponent bits per window of an interruptible power.
 const WINDOW: u32 = 4;
 
-/// Up to this many words the strong test is done by [`Field`], above by GMP.
+/// Greatest number of 64-bit words for which [`Field`] does the strong test; GMP does it above.
 const FIXED_WORDS: usize = 7;
 
-/// Up to this many words the Lucas test is done by [`Field`], above by GMP.
+/// Greatest number of 64-bit words for which [`Field`] does the Lucas test; GMP does it above.
 const FIXED_WORDS_LUCAS: usize = 16;
 
-/// Evaluates an expression with the [`Field`] of an odd number of so many words, one of those listed.
+/// Evaluates an expression with the [`Field`] of an odd number of `$words` words, one of `$size`.
 macro_rules! fixed {
     ($words:expr, [$($size:literal)*], $n:expr, |$field:ident| $body:expr) => {
         match $words {
@@ -76,7 +85,8 @@ macro_rules! fixed {
     };
 }
 
-/// Miller–Rabin rounds to random bases that follow the Baillie–PSW test for a number of `bits` bits.
+/// Number of Miller–Rabin rounds to random bases that follow the Baillie–PSW test for a number of
+/// `bits` bits.
 ///
 /// Few where the average-case bound makes more pointless, more where they are cheap.
 #[must_use]
@@ -88,17 +98,17 @@ pub fn rounds(bits: u32) -> u32 {
     }
 }
 
-/// What confirms a strong probable prime to base 2.
+/// The tests that follow the strong test to base 2 before a number counts as prime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Assurance {
-    /// Whether the strong Lucas test is done.
+    /// Whether to do the strong Lucas test.
     pub(crate) lucas: bool,
-    /// Miller–Rabin rounds to random bases.
+    /// Number of Miller–Rabin rounds to random bases.
     pub(crate) rounds: u32,
 }
 
 impl Assurance {
-    /// For a number that someone may have chosen to deceive: the Baillie–PSW test and [`rounds`].
+    /// For a number that an attacker may have chosen: the Baillie–PSW test and [`rounds`].
     pub(crate) fn against_anyone(bits: u32) -> Self {
         Self {
             lucas: true,
@@ -106,8 +116,8 @@ impl Assurance {
         }
     }
 
-    /// For a candidate at random where rounds and the Lucas test cost what they are worth: rounds alone where a few of
-    /// them give an error below 2^−100, else the Baillie–PSW test and a round.
+    /// For a random candidate, the cheapest sufficient tests: rounds alone where a few of them give
+    /// an error below 2^−100, else the Baillie–PSW test and one round.
     pub(crate) fn at_random(bits: u32) -> Self {
         let (lucas, rounds) = match bits {
             0..LEAST_BITS_BY_ROUNDS => (true, 1),
@@ -121,10 +131,11 @@ impl Assurance {
     }
 }
 
-/// From this many bits on rounds alone are enough for a candidate at random.
+/// From this many bits on, Miller–Rabin rounds alone are enough for a random candidate.
 const LEAST_BITS_BY_ROUNDS: u32 = 700;
 
-/// Whether `n` is prime: exact below 2^64, above by the Baillie–PSW test and Miller–Rabin [`rounds`].
+/// Whether `n` is prime: exact below 2^64, above by the Baillie–PSW test and Miller–Rabin
+/// [`rounds`].
 ///
 /// Numbers below 2 are not prime.
 ///
@@ -135,10 +146,9 @@ pub fn is_probable_prime(n: &Integer, cancel: &Cancel) -> Result<bool, Error> {
     Tester::default().is_probable_prime(n, cancel)
 }
 
-/// Whether an odd `n > 2` is a strong probable prime to `base` (Miller–Rabin): n − 1 = d · 2^s with d odd, and
-/// base^d ≡ 1 or base^(d · 2^r) ≡ −1 (mod n) for an r < s.
-///
-/// `false` for every n that is even or below 3. The base is any integer that n does not divide; for a multiple of n the
+/// Whether an odd `n > 2` is a strong probable prime to `base` (Miller–Rabin): n − 1 = d · 2^s with
+/// d odd, and base^d ≡ 1 or base^(d · 2^r) ≡ −1 (mod n) for some r < s.
+/// `false` for every n that is even or below 3. The base is any integer; if n divides it, the
 /// answer is `false`.
 ///
 /// # Errors
@@ -157,9 +167,10 @@ pub fn is_strong_probable_prime(
     tester.strong(n, cancel)
 }
 
-/// Whether `n` is a strong Lucas probable prime with the parameters of Selfridge's method A: D the first of 5, −7, 9,
-/// −11, ... with Jacobi symbol (D/n) = −1, P = 1, Q = (1 − D)/4 (Baillie & Wagstaff 1980). With n + 1 = d · 2^s and d
-/// odd the condition is U_d ≡ 0 or V_(d · 2^r) ≡ 0 (mod n) for an r < s.
+/// Whether `n` is a strong Lucas probable prime with the parameters of Selfridge's method A: D is
+/// the first of 5, −7, 9, −11, ... with Jacobi symbol (D/n) = −1, P = 1, Q = (1 − D)/4 (Baillie &
+/// Wagstaff 1980). With n + 1 = d · 2^s and d odd, the condition is U_d ≡ 0 or V_(d · 2^r) ≡ 0 (mod
+/// n) for some r < s.
 ///
 /// `false` for every n that is even, below 3, or not coprime to 2QD.
 ///
@@ -173,28 +184,28 @@ pub fn is_strong_lucas_probable_prime(n: &Integer, cancel: &Cancel) -> Result<bo
     Tester::default().strong_lucas(n, cancel)
 }
 
-/// The tests with the memory that they need, for reuse from one number to the next.
+/// The primality tests with their working memory, to be reused from one number to the next.
 #[derive(Default)]
 pub struct Tester {
     /// Base of the strong test, in [0, n).
     base: Integer,
-    /// The number minus one and its odd part; for the Lucas test the number plus one's.
+    /// n − 1 and its odd part; for the Lucas test, the odd part of n + 1.
     minus_one: Integer,
     odd_part: Integer,
     x: Integer,
     y: Integer,
     square: Integer,
     product: Integer,
-    /// P' of the Lucas test.
+    /// P' of the Lucas test; see `strong_lucas`.
     p: Integer,
     /// Powers of the base for an interruptible power.
     powers: Vec<Integer>,
-    /// Where random bases come from: keyed by the operating system at first use.
+    /// Source of random bases, keyed by the operating system at first use.
     bases: Option<Stream>,
 }
 
 impl Tester {
-    /// See [`is_probable_prime`].
+    /// Like the function [`is_probable_prime`].
     ///
     /// # Errors
     ///
@@ -207,7 +218,7 @@ impl Tester {
         if let Some(n) = n.to_u64() {
             return Ok(small::is_prime(n));
         }
-        /// 3 · 5 · 7 · 11 · 13 · 17 · 19 · 23 · 29, the longest such product that fits.
+        /// 3 · 5 · 7 · 11 · 13 · 17 · 19 · 23 · 29, the longest such product that fits a `u32`.
         const SMALL_PRIMES: u32 = 3_234_846_615;
         if n.is_even() || small::gcd(n.mod_u(SMALL_PRIMES), SMALL_PRIMES) != 1 {
             return Ok(false);
@@ -215,8 +226,8 @@ impl Tester {
         Ok(self.is_strong_probable_prime_2(n, cancel)? && self.confirm(n, cancel)?)
     }
 
-    /// What a strong probable prime to base 2 above 2^64 has yet to pass to count as prime: the strong Lucas test and
-    /// the random rounds.
+    /// The tests that a strong probable prime to base 2 above 2^64 must still pass to count as
+    /// prime: the strong Lucas test and the random rounds.
     pub(crate) fn confirm(&mut self, n: &Integer, cancel: &Cancel) -> Result<bool, Error> {
         if !self.strong_lucas(n, cancel)? {
             return Ok(false);
@@ -236,7 +247,7 @@ impl Tester {
         passed
     }
 
-    /// A Miller–Rabin round to a base drawn from a stream, uniform in [2, n − 2]; for an odd n above 4.
+    /// One Miller–Rabin round of an odd n above 4, to a base drawn uniformly from [2, n − 2].
     pub(crate) fn round(
         &mut self,
         n: &Integer,
@@ -279,7 +290,7 @@ impl Tester {
         }))
     }
 
-    /// See [`Self::strong`].
+    /// [`Self::strong`] for numbers of any length.
     fn strong_any_length(&mut self, n: &Integer, cancel: &Cancel) -> Result<bool, Error> {
         self.minus_one.assign(n - 1_u32);
         let twos = trailing_zeros(&self.minus_one);
@@ -303,10 +314,11 @@ impl Tester {
         Ok(false)
     }
 
-    /// Sets x to 2^`odd_part` mod n, looking at the flag in between.
+    /// Sets x to 2^`odd_part` mod n, and polls the flag in between.
     ///
-    /// The exponent is taken in chunks of about log2(bits) bits from the top: x^(2^k) by GMP's modular power, which
-    /// keeps its Montgomery form for k squarings, times 2^chunk, which is a shift by less than twice n's length.
+    /// Takes the exponent from the top in chunks of about log2(bits) bits: raises x to the power
+    /// 2^`chunk_bits` with GMP's modular power, which keeps its Montgomery form for all the
+    /// squarings, then multiplies by 2^chunk, which is a shift by less than twice n's length.
     fn power_of_two(&mut self, n: &Integer, cancel: &Cancel) -> Result<(), Error> {
         let chunk_bits = n.significant_bits().ilog2();
         self.y.assign(1);
@@ -322,7 +334,8 @@ impl Tester {
         Ok(())
     }
 
-    /// Sets x to base^`odd_part` mod n, looking at the flag in between: fixed windows from the top.
+    /// Sets x to base^`odd_part` mod n with fixed windows from the top, and polls the flag in
+    /// between.
     fn power(&mut self, n: &Integer, cancel: &Cancel) -> Result<(), Error> {
         self.powers.resize(1 << WINDOW, Integer::new());
         self.x.assign(1);
@@ -349,7 +362,7 @@ impl Tester {
     }
 
     /// Whether base^(n − 1) ≡ 1 (mod n) and gcd(base^((n − 1)/q) − 1, n) = 1 for each q of
-    /// `factors`, which divide n − 1, for an odd n above 2: the conditions of a
+    /// `factors`, for an odd n above 2; each q divides n − 1. These are the conditions of a
     /// [`certificate`](crate::certificate), which are a little weaker for a single q.
     pub(crate) fn proves(
         &mut self,
@@ -368,7 +381,7 @@ impl Tester {
             if !fits {
                 return Ok(false);
             }
-            // The rest of the way to n − 1. Once it has led to 1 it would again.
+            // Raise x to q to get base^(n − 1). It is the same for every q, so once is enough.
             if q == &factors[0] {
                 let power = self.x.clone();
                 self.base.assign(power);
@@ -382,8 +395,9 @@ impl Tester {
         Ok(true)
     }
 
-    /// The least prime base that proves a strong probable prime to base 2 from a prime factor q of
-    /// n − 1; none if n is composite, or q below its cube root.
+    /// The least prime base that, with the prime factor q of n − 1, proves n prime; n is a strong
+    /// probable prime to base 2. `None` if n is composite, or if q is too small (see
+    /// [`Sufficiency`]).
     pub(crate) fn base_that_proves(
         &mut self,
         n: &Integer,
@@ -427,9 +441,11 @@ impl Tester {
 
     /// The strong Lucas test of an odd n above 2; see [`is_strong_lucas_probable_prime`].
     ///
-    /// With α, β the roots of x² − x + Q it follows V'_k = (α/β)^k + (β/α)^k = V_2k / Q^k, which is the V of P' = 1/Q −
-    /// 2, Q' = 1, two multiplications a bit: V'_2k = V'_k² − 2, V'_(2k+1) = V'_k V'_(k+1) − P'. As D U_k² = Q^k (V'_k −
-    /// 2), V_k² = Q^k (V'_k + 2) and U_k V_k is a unit times 2 V'_(k+1) − P' V'_k, modulo an n coprime to 2QD
+    /// Let α, β be the roots of x² − x + Q. The test follows V'_k = (α/β)^k + (β/α)^k = V_2k / Q^k,
+    /// which is the V sequence of P' = 1/Q − 2, Q' = 1, and costs two multiplications per bit:
+    /// V'_2k = V'_k² − 2, V'_(2k+1) = V'_k V'_(k+1) − P'. It holds that D U_k² = Q^k (V'_k − 2),
+    /// V_k² = Q^k (V'_k + 2), and U_k V_k is a unit times 2 V'_(k+1) − P' V'_k. So, modulo an n
+    /// coprime to 2QD,
     ///
     /// - U_k ≡ 0 exactly if V'_k ≡ 2 and V'_(k+1) ≡ P';
     /// - V_k ≡ 0 exactly if V'_k ≡ −2 and V'_(k+1) ≡ −P'.
@@ -450,7 +466,8 @@ impl Tester {
         )
     }
 
-    /// Sets p to the Lucas test's P', reduced; `false` if the search for it shows that n is composite.
+    /// Sets p to the Lucas test's P', reduced modulo n. `false` if the search for it shows that n
+    /// is composite.
     fn lucas_parameter(&mut self, n: &Integer, cancel: &Cancel) -> Result<bool, Error> {
         let Some(d) = self.selfridge(n, cancel)? else {
             return Ok(false);
@@ -460,7 +477,8 @@ impl Tester {
         if small::gcd(n.mod_u(magnitude), magnitude) != 1 {
             return Ok(false);
         }
-        // 1/|Q| is (1 + n t)/|Q| for the t below |Q| that makes it whole; |Q| is small.
+        // 1/|Q| is (1 + n t)/|Q|, where t < |Q| is chosen so that |Q| divides 1 + n t; |Q| is
+        // small.
         let residue = u64::from(n.mod_u(magnitude));
         let t = (0..magnitude)
             .find(|&t| (1 + residue * u64::from(t)).is_multiple_of(u64::from(magnitude)));
@@ -473,7 +491,7 @@ impl Tester {
         Ok(true)
     }
 
-    /// The Lucas test for a P' in p; see [`Self::strong_lucas`].
+    /// [`Self::strong_lucas`] for numbers of any length, with P' in p.
     fn strong_lucas_any_length(&mut self, n: &Integer, cancel: &Cancel) -> Result<bool, Error> {
         self.odd_part.assign(n + 1_u32);
         let twos = trailing_zeros(&self.odd_part);
@@ -520,9 +538,10 @@ impl Tester {
         Ok(false)
     }
 
-    /// Selfridge's D for an odd n above 2; nothing if the search for it shows that n is composite.
+    /// Selfridge's D for an odd n above 2; `None` if the search for it shows that n is composite.
     fn selfridge(&mut self, n: &Integer, cancel: &Cancel) -> Result<Option<i32>, Error> {
-        /// A number that is no square has (D/n) = 1 for half of the D, so a square is looked for only now.
+        /// If n is not a square, (D/n) = 1 for half of all D. So test for a square only after this
+        /// D.
         const SQUARE_AFTER: i32 = 21;
         let mut d = 5_i32;
         loop {
@@ -597,7 +616,7 @@ pub(crate) mod tests {
         result
     }
 
-    /// The strong Lucas test as it is defined, for n below 2^30.
+    /// The strong Lucas test, straight from its definition, for n below 2^30.
     fn lucas_by_definition(n: i64) -> bool {
         let jacobi = |d: i64| Integer::from(d).jacobi(&Integer::from(n));
         let Some(d) = (0..100)
@@ -612,7 +631,7 @@ pub(crate) mod tests {
         }
         let twos = (n + 1).trailing_zeros();
         let odd = (n + 1) >> twos;
-        // U and V with V_0 = 2, V_1 = U_1 = P = 1, by their recurrence.
+        // U and V by their recurrence: V_0 = 2, V_1 = U_1 = P = 1.
         let (mut u, mut u_next, mut v, mut v_next) = (0, 1, 2, 1);
         let mut k = 0;
         for r in 0..twos {
@@ -646,7 +665,7 @@ pub(crate) mod tests {
         n.is_probably_prime(40) != IsPrime::No
     }
 
-    /// An odd number with so many bits.
+    /// A random odd number of `bits` bits.
     fn odd(bits: u32, seed: u64) -> Integer {
         let mut n = Integer::new();
         Stream::seeded(seed, 1).draw_start(&mut n, bits).unwrap();
@@ -654,9 +673,9 @@ pub(crate) mod tests {
         n
     }
 
-    /// Arnault's composite of 397 digits, p · (313 (p − 1) + 1) · (353 (p − 1) + 1): a Carmichael number and a strong
-    /// pseudoprime to all prime bases below 307 (Arnault, *Constructing Carmichael numbers which are strong pseudoprimes
-    /// to several bases*, 1995).
+    /// Arnault's composite of 397 digits, p · (313 (p − 1) + 1) · (353 (p − 1) + 1): a Carmichael
+    /// number and a strong pseudoprime to all prime bases below 307 (Arnault, *Constructing
+    /// Carmichael numbers which are strong pseudoprimes to several bases*, 1995).
     pub(crate) fn arnault() -> Integer {
         let p = Integer::from_str_radix(
             "296744956686855105501541746429053327307719917998530433509950755312768387531717701995942385\
@@ -754,7 +773,7 @@ pub(crate) mod tests {
             Ok(false)
         );
         assert!(!probable(&n));
-        // Random bases are its undoing too: at least 3/4 of them tell.
+        // Random bases expose it too: at least 3/4 of them are witnesses.
         let mut tester = Tester::default();
         let mut bases = Stream::seeded(1, 1);
         let passed = (0..60)
@@ -794,7 +813,8 @@ pub(crate) mod tests {
 
     #[test]
     fn fermat_numbers() {
-        // Strong pseudoprimes to base 2 with the longest possible n − 1 = 2^s; F5 to F13 are composite.
+        // Strong pseudoprimes to base 2 with the longest possible n − 1 = 2^s. Those used here, the
+        // Fermat numbers F5 to F13, are composite.
         for k in 5..=13 {
             let n = (Integer::from(1) << (1_u32 << k)) + 1_u32;
             assert_eq!(
@@ -809,7 +829,7 @@ pub(crate) mod tests {
     fn a_million_random_numbers_agree_with_gmp() {
         let (mut stream, mut n, mut tested) = (Stream::seeded(32, 0), Integer::new(), 0);
         let mut tester = Tester::default();
-        // The sizes, and how many numbers of each.
+        // Sizes in bits, and how many numbers of each.
         let sizes = (2..=130).map(|bits| (bits, 7300));
         let sizes = sizes.chain((131..=520).step_by(4).map(|bits| (bits, 600)));
         for (bits, count) in sizes.chain((521..=2100).step_by(40).map(|bits| (bits, 50))) {
@@ -945,7 +965,7 @@ pub(crate) mod tests {
         fn semiprimes_are_composite(bits in 2_u32..300, a: u64, b: u64) {
             let n = odd(bits, a).next_prime() * odd(bits, b).next_prime();
             prop_assert!(!probable(&n));
-            // Lucas pseudoprimes are too rare to be met above this.
+            // Lucas pseudoprimes above 40 bits are too rare for a random test to meet.
             prop_assert!(n.significant_bits() < 40 || !is_strong_lucas_probable_prime(&n, &Cancel::new()).unwrap());
         }
 
