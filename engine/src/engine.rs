@@ -1,4 +1,4 @@
-//! The search for primes.
+//! The engine: search for primes of a given form and size.
 
 mod provable;
 
@@ -14,16 +14,16 @@ use crate::{Cancel, Error, Stream, small};
 
 pub use provable::Claim;
 
-/// The least number of bits a prime can be asked for with.
+/// Least number of bits of a prime that the engine finds.
 pub const MIN_BITS: u32 = 2;
 
-/// The greatest number of bits a prime can be asked for with.
+/// Greatest number of bits of a prime that the engine finds.
 pub const MAX_BITS: u32 = 65_536;
 
-/// The least number of bits of a safe prime: 5 and 7 are the first.
+/// Least number of bits of a safe prime: the least ones are 5 and 7.
 const MIN_SAFE_PRIME_BITS: u32 = 3;
 
-/// What kind of prime is searched for.
+/// The kind of prime to search for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Form {
     /// Any prime.
@@ -33,39 +33,39 @@ pub enum Form {
     SafePrime,
 }
 
-/// How a prime is chosen among those of its size and form. See the crate's documentation for which
-/// one a stream gives.
+/// How a prime is chosen among those of its size and form. The crate's documentation defines which
+/// prime a stream gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// The first prime from a random start on: fast, and slightly biased, as primes after long gaps
-    /// are likelier.
+    /// The first prime from a random start on: fast, but slightly biased, because primes after long
+    /// gaps are more likely.
     #[default]
     Incremental,
     /// The first prime among independent random numbers: every prime is equally likely.
     Uniform,
 }
 
-/// A prime and what it took to find it.
+/// A prime and the cost of its search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The prime.
     pub prime: Integer,
-    /// Numbers that were put to a probable-prime test: those that the sieve or trial division let
-    /// through, up to and including the prime. For a safe prime a pair p, (p − 1)/2 counts once.
-    /// Depends on how deep the sieve goes, so it may differ between versions.
+    /// Number of candidates that were put to a probable-prime test: those that passed the sieve or
+    /// trial division, up to and including the prime. For a safe prime a pair p, (p − 1)/2 counts
+    /// once. Depends on the depth of the sieve, so it may differ between versions.
     pub candidates: u64,
 }
 
-/// A searcher: one for each compute thread.
+/// A prime search for one compute thread.
 ///
-/// It keeps its sieve tables and buffers from one call to the next (about 35 MiB at 4096 bits and
-/// above, 5 at 1024).
+/// It keeps its sieve tables and buffers from one call to the next: about 35 MiB at 4096 bits and
+/// above, 5 MiB at 1024 bits.
 pub struct Engine {
     kernel: Kernel,
-    /// Present if the kernel is not [`Kernel::Gmp`].
+    /// `Some` unless the kernel is [`Kernel::Gmp`].
     vector: Option<PrimeSearch>,
     sieve: Sieve,
-    /// The primes that independent candidates are divided by, and the residues.
+    /// Primes for trial division of independent candidates; `residues` are the candidate's.
     trial: Table,
     residues: Vec<u32>,
     tester: Tester,
@@ -75,14 +75,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine with the fastest kernel that this processor has, and empty tables, which the
-    /// first call fills.
+    /// An engine with the fastest kernel that this processor has. Its tables are empty; the first
+    /// call fills them.
     #[must_use]
     pub fn new() -> Self {
         Self::build(Kernel::fastest())
     }
 
-    /// An engine with a kernel of the caller's choice.
+    /// An engine with the given kernel.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Engine {
         Ok(Self::build(kernel))
     }
 
-    /// `kernel` is one that this processor has.
+    /// `kernel` must be available on this processor.
     fn build(kernel: Kernel) -> Self {
         let vector = kernel.vectors().map(PrimeSearch::new);
         Self {
@@ -108,7 +108,7 @@ impl Engine {
         }
     }
 
-    /// The kernel that is used.
+    /// The kernel in use.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         self.kernel
@@ -130,13 +130,14 @@ impl Engine {
         self.primes_by(Method::Incremental, form, bits, streams, cancel, found)
     }
 
-    /// Finds the prime of each stream (see the crate's documentation for which one that is), with
-    /// exactly `bits` bits: the top bit is set.
+    /// Finds for each stream a prime with exactly `bits` bits: the top bit is set. The crate's
+    /// documentation defines which prime a stream gives.
     ///
-    /// A stream is left right after what its prime was drawn from, so that the next call gives its
-    /// next prime, with either method and on every kernel.
+    /// Each stream is left just after the bits from which its prime was drawn. So the next call
+    /// gives its next prime, with either method and on every kernel.
     ///
-    /// `found(i, ...)` is called as soon as the prime of `streams[i]` is known. The order of the calls is not promised.
+    /// Calls `found(i, ...)` as soon as the prime of `streams[i]` is known, in no particular order.
+    /// After an error the primes that were already passed to `found` are valid.
     /// After an error the primes that were already handed over are valid.
     ///
     /// # Errors
@@ -208,7 +209,7 @@ impl Engine {
                     candidates,
                 });
             }
-            // Between the greatest prime below 2^64 and 2^64.
+            // `start` is above the greatest prime below 2^64: go on from 2^64.
             self.start.assign(1);
             self.start <<= 64;
         }
@@ -220,7 +221,7 @@ impl Engine {
             return Ok(found);
         }
         loop {
-            // Always found at the first try: a prime gap does not double a number.
+            // The first search always succeeds: a prime gap never doubles a number.
             let limit = self.start.significant_bits() + 1;
             let (prime, tested) = self.search(Form::Prime, limit, cancel)?;
             candidates += tested;
@@ -230,14 +231,14 @@ impl Engine {
         }
     }
 
-    /// Checks numbers that someone else claims to be prime: for each of `numbers`, in order,
-    /// whether it passes a strong probable-prime (Miller–Rabin) test to a base that the operating
-    /// system draws at random.
+    /// Checks numbers that are claimed to be prime: for each of `numbers`, in order, whether it
+    /// passes a strong probable-prime (Miller–Rabin) test to a base that the operating system draws
+    /// at random.
     ///
-    /// A prime always passes. A composite passes with a probability of at most 1/4, whoever chose
-    /// it (Rabin 1980), and far less for one that an erroneous search would return. Below 2^64 the
-    /// answer is exact. The length is not checked. This cannot be cancelled: one number costs one
-    /// modular power.
+    /// A prime always passes. A composite passes with a probability of at most 1/4, even if an
+    /// attacker chose it (Rabin 1980), and of far less if a faulty search returned it. Below 2^64
+    /// the answer is exact. The length is not checked. The call cannot be cancelled: each number
+    /// costs one modular power.
     ///
     /// # Errors
     ///
@@ -332,15 +333,16 @@ impl Engine {
         }
     }
 
-    /// Whether a small prime divides the candidate, above 2^64, or for a safe prime its half.
+    /// Whether a small prime divides the candidate or, for a safe prime, its half; for candidates
+    /// above 2^64.
     fn divides(&mut self, form: Form, cancel: &Cancel) -> Result<bool, Error> {
         let bound = trial_bound(self.candidate.significant_bits());
         self.trial.grow(bound, cancel)?;
-        // Few primes settle most numbers.
+        // A few primes rule out most numbers.
         for bound in [64, bound] {
             self.trial
                 .negative_residues(&self.candidate, bound, &mut self.residues, cancel)?;
-            // p divides (n − 1)/2 where n ≡ 1 (mod p), so −n ≡ p − 1.
+            // p divides (n − 1)/2 where n ≡ 1 (mod p), that is −n ≡ p − 1.
             let mut residues = self.residues.iter().zip(self.trial.primes());
             if residues.any(|(&r, &p)| r == 0 || form == Form::SafePrime && r == p - 1) {
                 return Ok(true);
@@ -349,8 +351,8 @@ impl Engine {
         Ok(false)
     }
 
-    /// The least prime of a form from `self.start`, at least 2^64, to below 2^`limit_bits`, if any,
-    /// and the number of candidates that were tested.
+    /// The least prime of a form from `self.start` (at least 2^64) to below 2^`limit_bits`, or
+    /// `None`, and the number of candidates tested.
     fn search(
         &mut self,
         form: Form,
@@ -398,7 +400,7 @@ impl Default for Engine {
     }
 }
 
-/// Whether primes of the form with so many bits exist and are on offer.
+/// Checks that primes of the form and size exist and are supported.
 fn check_bits(form: Form, bits: u32) -> Result<(), Error> {
     if !(MIN_BITS..=MAX_BITS).contains(&bits) {
         return Err(Error::invalid(format!(
@@ -425,7 +427,7 @@ mod tests {
         n.is_probably_prime(40) != IsPrime::No
     }
 
-    /// The definition, followed literally with GMP's own search.
+    /// The prime by its definition, found with GMP's own search.
     fn by_definition(form: Form, bits: u32, mut stream: Stream) -> Integer {
         let mut start = Integer::new();
         loop {

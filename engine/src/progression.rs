@@ -1,35 +1,35 @@
-//! Arithmetic progressions in which primes are looked for that can be proven.
+//! Arithmetic progressions that are searched for provable primes.
 
 use rug::Integer;
 
 use crate::{Error, Form, Stream};
 
-/// The numbers n = 2kq + 1 with exactly so many bits, for a prime q at least as large as their cube
-/// roots: those that q's [`certificate`](crate::certificate) can prove.
+/// The numbers n = 2kq + 1 with exactly the given number of bits, for a prime q that is at least
+/// their cube root. A [`certificate`](crate::certificate) can prove such a prime n from q alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Progression {
     /// The prime q.
     pub(crate) q: Integer,
     /// 2q.
     pub(crate) step: Integer,
-    /// The least k, and how many there are.
+    /// The least k. `count` is the number of possible k.
     least: Integer,
     count: Integer,
     /// 2q modulo [`SMALL_PRODUCT`].
     step_residue: u64,
 }
 
-/// The odd primes that most numbers of a progression are refused by before they are made.
+/// Odd primes for trial division of k before n is computed; they divide most numbers.
 const SMALL_PRIMES: [u32; 8] = [3, 5, 7, 11, 13, 17, 19, 23];
 
-/// Their product.
+/// Product of [`SMALL_PRIMES`].
 const SMALL_PRODUCT: u32 = 111_546_435;
 
 impl Progression {
-    /// The numbers of `bits` bits; q has [`root_bits`].
+    /// The progression of numbers of `bits` bits; q has [`root_bits`] bits.
     pub(crate) fn new(q: Integer, bits: u32) -> Self {
         let step = Integer::from(&q << 1_u32);
-        // Numbers below 2^b are n ≤ 2^b − 1, so k ≤ (2^b − 2)/2q, rounded down.
+        // n ≤ 2^b − 1 for numbers below 2^b, so k ≤ (2^b − 2)/2q, rounded down.
         let most = |bits: u32| ((Integer::from(1) << bits) - 2_u32) / &step;
         let below = most(bits - 1);
         let count = most(bits) - &below;
@@ -43,8 +43,8 @@ impl Progression {
         }
     }
 
-    /// Sets `n` to the next number that a stream gives, uniform among those of the progression. The
-    /// multiples of the least primes are passed over.
+    /// Sets `n` to the next number from a stream, uniform among the numbers of the progression that
+    /// no prime of [`SMALL_PRIMES`] divides.
     pub(crate) fn draw(&self, stream: &mut Stream, n: &mut Integer) -> Result<(), Error> {
         loop {
             stream.draw_below(n, &self.count)?;
@@ -63,14 +63,14 @@ impl Progression {
     }
 }
 
-/// The bits of the prime q from which primes of so many bits, more than 64, are made: the least
-/// for which every such q is above their cube roots.
+/// Bits of the prime q from which a prime of `bits` bits, more than 64, is built: the least size
+/// for which every q is above the cube root of every such prime.
 fn root_bits(bits: u32) -> u32 {
     bits.div_ceil(3) + 1
 }
 
-/// The bits of the primes that lead to one of so many bits, the least first; at most 64, and all
-/// others more. For a safe prime they lead to its half.
+/// Bits of the primes of the chain that leads to a prime of `bits` bits, or to the half of a safe
+/// prime, in ascending order. The first is at most 64; all others are more.
 pub(crate) fn sizes(form: Form, bits: u32) -> Vec<u32> {
     let last = match form {
         Form::Prime => bits,

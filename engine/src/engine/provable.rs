@@ -1,4 +1,4 @@
-//! Primes with a proof, and the check of proofs.
+//! Search for primes with a certificate, and check of certificates.
 
 use rug::{Assign, Integer};
 
@@ -14,11 +14,12 @@ use crate::{Cancel, Error, Stream};
 pub struct Claim<'a> {
     /// The numbers.
     pub primes: &'a [Integer],
-    /// What should prove all of them.
+    /// The certificate that should prove all of them.
     pub certificate: &'a Certificate,
 }
 
-/// A prime on the way to the one of a stream, and the steps that prove it, the least number first.
+/// A prime in the chain that leads to a stream's result, and the steps that prove it, in ascending
+/// order.
 #[derive(Default)]
 struct Proven {
     prime: Integer,
@@ -26,14 +27,14 @@ struct Proven {
     candidates: u64,
 }
 
-/// The progressions of numbers of so many bits that these primes lead to.
+/// For each prime q, the progression of numbers 2kq + 1 with `bits` bits.
 fn progressions(proven: &[Proven], bits: u32) -> Vec<Progression> {
     let roots = proven.iter().map(|proven| proven.prime.clone());
     roots.map(|q| Progression::new(q, bits)).collect()
 }
 
 impl Proven {
-    /// A prime below 2^64.
+    /// For a prime below 2^64, which needs no step.
     fn new(found: Found) -> Self {
         Self {
             prime: found.prime,
@@ -42,7 +43,7 @@ impl Proven {
         }
     }
 
-    /// Adds the step of a prime that was made of this one.
+    /// Makes `made` the current prime, and adds the step that proves it from the previous one.
     fn add(&mut self, made: Constructed) {
         let q = std::mem::replace(&mut self.prime, made.n.clone());
         self.candidates += made.candidates;
@@ -53,11 +54,12 @@ impl Proven {
         });
     }
 
-    /// What was found: the prime itself, or the safe prime whose half it is.
+    /// The result of the search: the prime itself, or for [`Form::SafePrime`] the safe prime of
+    /// which it is the half.
     fn finish(mut self, form: Form) -> (Found, Certificate) {
         if form == Form::SafePrime {
             let p = Integer::from(&self.prime << 1_u32) + 1_u32;
-            // 2^(p − 1) ≡ 1 (mod p), as p is a strong probable prime to base 2, and 3 does not
+            // p is a strong probable prime to base 2, so 2^(p − 1) ≡ 1 (mod p); and 3 does not
             // divide p: see `Engine::is_prime`.
             self.add(Constructed {
                 n: p,
@@ -77,11 +79,11 @@ impl Proven {
 }
 
 impl Engine {
-    /// Finds for each stream a random prime with exactly `bits` bits and a proof of it; see the
-    /// crate's documentation for which one that is.
+    /// Finds for each stream a random prime with exactly `bits` bits and its certificate. The
+    /// crate's documentation defines which prime a stream gives.
     ///
-    /// `found(i, ...)` is called as soon as the prime of `streams[i]` is known, in any order. After
-    /// an error the primes that were already handed over are valid.
+    /// Calls `found(i, ...)` as soon as the prime of `streams[i]` is known, in no particular order.
+    /// After an error the primes that were already passed to `found` are valid.
     ///
     /// # Errors
     ///
@@ -126,8 +128,8 @@ impl Engine {
         self.constructed(form, *last, &progressions, streams, cancel, finish)
     }
 
-    /// Finds for each stream the prime of its progression, whose numbers have `bits` bits, for safe
-    /// primes the half of one.
+    /// Finds for each stream the prime of its progression, whose numbers have `bits` bits. For safe
+    /// primes, finds the half of one.
     fn constructed(
         &mut self,
         form: Form,
@@ -237,8 +239,8 @@ impl Engine {
         }
     }
 
-    /// For each claim, in order, whether its certificate proves it. Costs about as much as a test
-    /// of the numbers to one random base, where each step names one factor and has base 2.
+    /// For each claim, in order, whether its certificate proves it. If each step has one factor and
+    /// base 2, this costs about as much as testing the numbers to one random base.
     ///
     /// # Errors
     ///
@@ -312,7 +314,7 @@ mod tests {
         let mut streams: Vec<Stream> = (0..count).map(|i| Stream::seeded(3, i)).collect();
         let mut all = vec![None; 2 * count as usize];
         let cancel = Cancel::new();
-        // Each stream is left where its prime ended, so its next prime is the same everywhere too.
+        // A stream is left just after its prime, so its next prime is the same on every kernel too.
         for all in all.chunks_mut(count as usize) {
             let found = &mut |index: usize, found: Found, certificate| {
                 all[index] = Some((found.prime, certificate));
@@ -405,7 +407,7 @@ mod tests {
                 check(&mut engine, std::slice::from_ref(other), proof),
                 Err(Flaw::Unproven(_))
             ));
-            // n + 2q is 1 modulo q as well, and hardly ever prime.
+            // n + 2q is also 1 modulo q, and very unlikely to be prime.
             let mut forged = proof.clone();
             forged.steps[0].n += Integer::from(&proof.steps[0].factors[0] << 1_u32);
             let n = forged.steps[0].n.clone();
@@ -414,7 +416,7 @@ mod tests {
                 check(&mut engine, std::slice::from_ref(&n), &forged),
                 Err(Flaw::fails(&n))
             );
-            // Bases that are 0, 1 or −1 modulo n do not fit an u32 above 2^64; a wrong one fails.
+            // Without its last step, the certificate leaves a factor unproven.
             let mut truncated = proof.clone();
             truncated.steps.pop();
             assert!(matches!(
@@ -424,7 +426,8 @@ mod tests {
         }
     }
 
-    /// Whatever is claimed of a composite, with true factors of n − 1 and every base, is refused.
+    /// Checks that every certificate of a composite is refused, with true factors of n − 1 and each
+    /// of many bases.
     fn is_refused(engine: &mut Engine, n: &Integer, factors: &[Integer]) {
         for base in 2..60 {
             let step = Step {
@@ -440,8 +443,8 @@ mod tests {
         }
     }
 
-    /// The prime factors below 2^64 of n − 1 that trial division finds, and what is left if that is
-    /// a prime below 2^64.
+    /// The prime factors below 2^64 of n − 1: those that trial division finds, and the cofactor if
+    /// it is a prime below 2^64.
     fn small_factors(n: &Integer) -> Vec<Integer> {
         let mut rest = Integer::from(n - 1_u32);
         let mut factors = Vec::new();
@@ -477,7 +480,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
-        /// Products of two primes that are 1 modulo a known prime q, the best that a forger can do.
+        /// Products of two primes that are 1 modulo a known prime q: an attacker's best chance.
         #[test]
         fn composites_have_no_proof(seed: u64, bits in 20_u32..60) {
             let mut stream = Stream::seeded(seed, 0);
@@ -493,7 +496,7 @@ mod tests {
                     }
                 }
             };
-            // With fewer bits more than q there may be no prime at all.
+            // With fewer extra bits beyond those of q, the progression may hold no prime at all.
             let n = prime(bits + 14) * prime(bits + 24);
             prop_assume!(Certificate::is_needed(&n));
             for base in [2, 3, 5, 7] {
