@@ -1,21 +1,23 @@
-//! How deep and how far to sieve, by size.
+//! Bound and interval of the portable sieve, by size.
 
 use crate::Form;
 
 /// Bound and length of the sieve. They change the cost of a search, never its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Primes below this are sieved by.
+    /// The sieve uses the primes below this bound.
     pub(crate) bound: u32,
-    /// Numbers of the progression sieved at a time; rounded up to a multiple of 64. At most 2^20.
+    /// Number of terms of the progression sieved at a time; rounded up to a multiple of 64. At most
+    /// 2^20.
     pub(crate) interval: u32,
 }
 
-/// Sieve bounds for primes: up to so many bits, this bound.
+/// Sieve bounds for primes: pairs of a greatest number of bits and the bound up to there.
 ///
-/// A search costs a residue for every prime of the sieve and a strong test for every survivor, of which there are about
-/// 0.39 · bits / ln(bound) (Mertens). The sum is flat around its minimum, so a power of two for each size is enough. The sizes
-/// were measured on one core of an AMD EPYC (Zen 4).
+/// A search costs one residue per prime of the sieve and one strong test per survivor; there are
+/// about 0.39 · bits / ln(bound) survivors (Mertens). The sum is flat around its minimum, so a
+/// power of two for each size is enough. The sizes were measured on one core of an AMD EPYC (Zen
+/// 4).
 const PRIME_BOUNDS: &[(u32, u32)] = &[
     (80, 1 << 9),
     (150, 1 << 10),
@@ -30,7 +32,8 @@ const PRIME_BOUNDS: &[(u32, u32)] = &[
     (2560, 1 << 22),
 ];
 
-/// Sieve bounds for safe primes. Higher: the residues serve a search that is longer by a factor of about the bits.
+/// Sieve bounds for safe primes. They are higher, because the same residues serve a search that is
+/// longer by a factor of about `bits`.
 const SAFE_PRIME_BOUNDS: &[(u32, u32)] = &[
     (160, 1 << 13),
     (224, 1 << 15),
@@ -41,10 +44,11 @@ const SAFE_PRIME_BOUNDS: &[(u32, u32)] = &[
     (1792, 1 << 22),
 ];
 
-/// The bound beyond the tables. It keeps the sieve's memory below 32 MiB (64 for safe primes).
+/// The bound above the tables' sizes. It keeps the sieve's memory below 32 MiB (64 MiB for safe
+/// primes).
 const GREATEST_BOUND: u32 = 1 << 24;
 
-/// The plan for a form and a number of bits of at least 64.
+/// The plan for primes of a form with `bits` bits, at least 64.
 pub(crate) fn plan(form: Form, bits: u32) -> Plan {
     let bounds = match form {
         Form::Prime => PRIME_BOUNDS,
@@ -55,16 +59,17 @@ pub(crate) fn plan(form: Form, bits: u32) -> Plan {
         .find(|&&(limit, _)| bits <= limit)
         .map_or(GREATEST_BOUND, |&(_, bound)| bound);
     let interval = match form {
-        // The prime is 0.35 · bits odd numbers away on average; three searches in a thousand need a second interval.
+        // The prime is 0.35 · bits odd numbers away on average; three searches in a thousand need a
+        // second interval.
         Form::Prime => 2 * bits,
-        // The safe prime is about 0.061 · bits² numbers of the progression away on average.
+        // The safe prime is about 0.061 · bits² terms of the progression away on average.
         Form::SafePrime => (bits.saturating_mul(bits) / 16).clamp(1 << 9, 1 << 18),
     };
     Plan { bound, interval }
 }
 
-/// The plan for safe primes in a progression of any step: each prime of the sieve costs an inverse
-/// besides, some 60 ns, so that a quarter of the bound is best.
+/// The plan for safe primes in a progression of any step. Each prime of the sieve also costs an
+/// inverse, some 60 ns, so a quarter of the bound is best.
 pub(crate) fn progression_plan(bits: u32) -> Plan {
     let Plan { bound, interval } = plan(Form::SafePrime, bits);
     Plan {
@@ -73,7 +78,8 @@ pub(crate) fn progression_plan(bits: u32) -> Plan {
     }
 }
 
-/// Independent candidates of so many bits, more than 64, are divided by the primes below this before they are tested.
+/// Trial-division bound for independent candidates of `bits` bits, more than 64: they are divided
+/// by the primes below it before they are tested.
 pub(crate) fn trial_bound(bits: u32) -> u32 {
     (bits * (bits / 64)).clamp(1 << 8, 1 << 15)
 }

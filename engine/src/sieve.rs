@@ -1,4 +1,4 @@
-//! The sieve: which numbers of an arithmetic progression have no small factor.
+//! The portable sieve: which numbers of an arithmetic progression have no small factor.
 
 use rug::{Assign, Integer};
 
@@ -11,8 +11,8 @@ const SAFE_PRIME_STEP: u32 = 12;
 
 /// Sieves the progression `first`, `first + step`, ... interval by interval.
 ///
-/// All of its numbers must be greater than twice the table's greatest prime, so that a multiple is never the prime
-/// itself.
+/// All of its numbers must be greater than twice the table's greatest prime, so that a multiple of
+/// a prime is never the prime itself.
 #[derive(Default)]
 pub(crate) struct Sieve {
     table: Table,
@@ -22,23 +22,24 @@ pub(crate) struct Sieve {
     form: Form,
     /// The inverse of the step modulo each prime, unless the step is [`SAFE_PRIME_STEP`].
     inverses: Vec<u32>,
-    /// For each prime the next index, counted from the start of the next interval, that it strikes.
+    /// For each prime, the next index that it strikes, counted from the start of the next interval.
     strikes: Vec<u32>,
     /// The same for (p − 1)/2; used for safe primes only.
     half_strikes: Vec<u32>,
-    /// One bit an index of the current interval, set if struck.
+    /// One bit per index of the current interval, set if struck.
     marks: Vec<u64>,
     /// Index in the progression of the current interval's first number.
     origin: u64,
     /// Index in the progression of the next interval's first number.
     end: u64,
-    /// The next word of `marks` to look at, and the indices in the word before it that are still to be reported.
+    /// Index of the next word of `marks`; `open` has the indices of the previous word that were not
+    /// yet returned.
     word: usize,
     open: u64,
 }
 
 impl Sieve {
-    /// Begins at the least number from `start` (positive) on that can be of the form.
+    /// Begins at the least number from `start` (positive) on that can have the form.
     pub(crate) fn begin(
         &mut self,
         form: Form,
@@ -63,8 +64,8 @@ impl Sieve {
         self.begin_interval(plan, cancel)
     }
 
-    /// Begins at `first`, to look for safe primes p among it and the numbers that follow at
-    /// multiples of `step`. Every prime factor of the step but 2 is beyond the plan's bound.
+    /// Begins a search for safe primes p at `first`, `first + step`, ... The step has no odd prime
+    /// factor below the plan's bound.
     pub(crate) fn begin_progression(
         &mut self,
         first: &Integer,
@@ -97,15 +98,15 @@ impl Sieve {
         Ok(())
     }
 
-    /// Turns the residues r = −first mod p in `strikes` into indices: the least i with first + step · i ≡ 0 (mod p),
-    /// and for (first − 1)/2 likewise.
+    /// Turns the residues r = −first mod p in `strikes` into indices: the least i with first + step
+    /// · i ≡ 0 (mod p). Does the same for (first − 1)/2 in `half_strikes`.
     fn locate(&mut self) {
         let primes = self.table.primes();
         self.half_strikes.clear();
         match self.form {
             Form::Prime => {
                 for (residue, &p) in self.strikes.iter_mut().zip(primes) {
-                    // Half of r, or of r + p, whichever is even.
+                    // r/2 modulo p: half of r or of r + p, whichever is even.
                     *residue = (*residue + (p & (*residue & 1).wrapping_neg())) / 2;
                 }
             }
@@ -113,12 +114,13 @@ impl Sieve {
                 for (index, (residue, &p)) in self.strikes.iter_mut().zip(primes).enumerate() {
                     let inverse = match self.inverses.get(index) {
                         Some(&inverse) => inverse.into(),
-                        // The progression has no multiple of 3, and `advance` leaves it out.
+                        // The progression has no multiple of 3, so `advance` skips this prime.
                         None if p == 3 => {
                             self.half_strikes.push(0);
                             continue;
                         }
-                        // p² ≡ 1 (mod 12), so 12 divides 1 + p (12 − p mod 12) and the quotient is its inverse modulo p.
+                        // p² ≡ 1 (mod 12), so 12 divides 1 + p (12 − p mod 12), and the quotient is
+                        // the inverse of 12 modulo p.
                         None => (1 + u64::from(p) * u64::from(12 - p % 12)) / 12,
                     };
                     // p divides (x − 1)/2 where x ≡ 1 (mod p).
@@ -166,9 +168,10 @@ impl Sieve {
     }
 }
 
-/// Strikes the multiples of each prime from its index on, and moves the indices to the next interval.
+/// Strikes the multiples of each prime from its index on, and moves the indices to the next
+/// interval.
 fn strike(marks: &mut [u64], primes: &[u32], strikes: &mut [u32]) {
-    // Intervals are short: see `plan`.
+    // Intervals are short (see `plan`), so this fits.
     let length = 64 * marks.len() as u32;
     for (&p, strike) in primes.iter().zip(strikes) {
         let mut index = *strike;
@@ -238,7 +241,7 @@ mod tests {
             let mut sieve = Sieve::default();
             let plan = Plan { bound, interval };
             sieve.begin(form, &start, plan, &Cancel::new()).unwrap();
-            // The sieve may use primes beyond the bound: as many as it has indices for.
+            // The sieve may also use primes above the bound: all those that have an index.
             let used = sieve.table.primes()[sieve.strikes.len() - 1] + 1;
             let mut candidate = Integer::new();
             let mut n = start;

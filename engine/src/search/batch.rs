@@ -1,4 +1,4 @@
-//! Tests of primality of several numbers at once, one a lane.
+//! Primality tests of several numbers at once, one per lane.
 
 use rug::Integer;
 
@@ -11,38 +11,38 @@ use super::digits::{integer, write_digits};
 /// The greatest number of lanes of a field.
 const MAX_LANES: usize = 32;
 
-/// Exponent bits of a power of two that its start takes. With more the start would take another
-/// step of [`Field::set_powers_of_two`].
+/// Exponent bits that the start of a power of two covers. With more bits the start would need
+/// another step of [`Field::set_powers_of_two`].
 const HEAD: u32 = 5;
 
-/// Digit products (squared digits times squarings) between two looks at the cancellation flag: some
+/// Digit products (squared digits times squarings) between two polls of the cancellation flag: some
 /// 10 ms.
 const WORK_PER_POLL: u32 = 1 << 21;
 
-/// The greatest difference in bits between the numbers of a batch.
+/// The greatest difference in length, in bits, between the numbers of a batch.
 pub(super) const MAX_SPREAD: u32 = 512;
 
 /// A set of lanes; bit `l` is lane `l`.
 pub(super) type Lanes = u32;
 
-/// Odd numbers above 2^64, one a lane, and the tests of all of them at once.
+/// Odd numbers above 2^64, one per lane, and primality tests of all of them at once.
 ///
-/// A test looks at all lanes. Lanes to which nothing was loaded hold what was there before.
+/// A test covers all lanes. A lane keeps its number until another one is loaded.
 pub(super) struct Batch {
     field: Box<dyn Field>,
     layout: Layout,
-    /// For each lane the number of bits of its number.
+    /// Number of bits of each lane's number.
     bits: [u32; MAX_LANES],
-    // Digits of numbers in all lanes, in the field's layout.
+    // The digits below are of numbers in all lanes, in the field's layout.
     moduli: Vec<u64>,
-    /// One in Montgomery form, less than twice the moduli, once it has been asked for.
+    /// One in Montgomery form, less than twice the moduli; set by `make_ones`.
     ones: Vec<u64>,
     /// Numbers in Montgomery form.
     numbers: Vec<u64>,
 }
 
 impl Batch {
-    /// For numbers of up to `bits` bits, if there is a field of that size.
+    /// A batch for numbers of up to `bits` bits; `None` if the kernel has no field of that size.
     pub(super) fn new(kernel: &dyn VectorKernel, bits: u32) -> Option<Self> {
         let field = kernel.field_for(bits)?;
         let layout = field.layout();
@@ -58,18 +58,18 @@ impl Batch {
         })
     }
 
-    /// Numbers that are tested at once.
+    /// Number of lanes, that is, of numbers tested at once.
     pub(super) fn lanes(&self) -> usize {
         self.layout.lanes
     }
 
-    /// Digits of 52 bits of a number.
+    /// Number of 52-bit digits of each number.
     pub(super) fn limbs(&self) -> usize {
         self.layout.limbs
     }
 
     /// Puts an odd number above 2^64 into a lane. `digits` are its 52-bit digits, the least
-    /// significant first; what is missing is zero.
+    /// significant first; missing digits are zero.
     ///
     /// All lanes must be loaded before a test, with numbers that differ by at most [`MAX_SPREAD`]
     /// bits in length.
@@ -86,7 +86,7 @@ impl Batch {
         read(&self.moduli, self.layout, lane, digits);
     }
 
-    /// In which lanes the number is a strong probable prime to base 2.
+    /// Set of the lanes whose number is a strong probable prime to base 2.
     ///
     /// # Errors
     ///
@@ -95,11 +95,11 @@ impl Batch {
         cancel.check()?;
         let longest = self.begin();
         let twos = self.predecessors();
-        // The start is 2^head in Montgomery form, for the exponent's highest bits.
+        // Start from 2^head in Montgomery form, where the head is the highest bits of the exponent.
         let low = longest - HEAD;
         let mut heads = [0; MAX_LANES];
         for (lane, head) in heads[..self.layout.lanes].iter_mut().enumerate() {
-            // Those of the modulus, which is the exponent but for its lowest bit.
+            // Take them from the modulus, which differs from the exponent only in its lowest bit.
             *head = bits_at(&self.moduli, self.layout, lane, low, HEAD);
         }
         let bits = &self.bits[..self.layout.lanes];
@@ -110,10 +110,10 @@ impl Batch {
         self.chunks(low, most, 1, cancel, |field, high, low| {
             field.power_of_two(high, low);
         })?;
-        // Almost always one look at y = 2^((n − 1)/2) is enough. A strong probable prime to base 2
-        // is an Euler–Jacobi one (Pomerance, Selfridge & Wagstaff 1980): y is the Jacobi symbol
-        // (2/n), which is −1 for n ≡ 5 (mod 8), with two twos in n − 1, and 1 for n ≡ 1 (mod 8),
-        // with more. So y = 1 leaves a doubt only there.
+        // Almost always it is enough to compare y = 2^((n − 1)/2) with ±1. A strong probable prime
+        // to base 2 is an Euler–Jacobi one (Pomerance, Selfridge & Wagstaff 1980): y is the Jacobi
+        // symbol (2/n). It is −1 for n ≡ 5 (mod 8), where 4 divides n − 1 but 8 does not, and 1 for
+        // n ≡ 1 (mod 8), where 8 divides n − 1. So y = 1 is inconclusive only for n ≡ 1 (mod 8).
         self.field.keep();
         self.chunks(most, 1, 1, cancel, |field, high, low| {
             field.power_of_two(high, low);
@@ -130,15 +130,15 @@ impl Batch {
             return Ok(minus_ones | ones & few);
         }
         self.field.restore();
-        // A lane with more twos than `low` has an odd part below 2^HEAD, and 2^32 is neither 1 nor
-        // −1 modulo a number above 2^64: nothing is missed.
+        // If n − 1 of a lane has more twos than `low`, its odd part is below 2^HEAD. No test is
+        // missed: 2^odd_part is below 2^32, which is neither 1 nor −1 modulo a number above 2^64.
         self.strong_end(most, &twos, cancel, |field, bit| {
             field.power_of_two(bit + 1, bit)
         })
     }
 
-    /// Sets the numbers to 2^e, and returns in which lanes that is 1. `exponents` has an e below n
-    /// for each lane.
+    /// Sets the numbers to 2^e, and returns the set of lanes where that is 1. `exponents` has an e
+    /// below n for each lane.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl Batch {
     ) -> Result<Lanes, Error> {
         cancel.check()?;
         self.begin();
-        // For `becomes_one`.
+        // Needed by `becomes_one`.
         self.make_ones();
         let longest = self.set_exponents(exponents);
         let low = longest.saturating_sub(HEAD);
@@ -167,8 +167,8 @@ impl Batch {
         Ok(self.field.units().0)
     }
 
-    /// In which lanes the number that [`Self::power_of_two`] has left is 1 to the power of e;
-    /// `exponents` has a positive e below n for each lane.
+    /// Raises the numbers that [`Self::power_of_two`] left to the power e, and returns the set of
+    /// lanes where that is 1. `exponents` has a positive e below n for each lane.
     ///
     /// # Errors
     ///
@@ -205,8 +205,8 @@ impl Batch {
         bits.max().unwrap_or(0)
     }
 
-    /// In which lanes the number is a strong probable prime to a base of its own, uniform in [1, n
-    /// − 1].
+    /// Set of the lanes whose number is a strong probable prime to a random base, drawn for each
+    /// lane uniformly from [1, n − 1].
     ///
     /// # Errors
     ///
@@ -223,7 +223,7 @@ impl Batch {
 
     /// Sets the numbers to random bases.
     fn draw_numbers(&mut self, bases: &mut Stream) -> Result<(), Error> {
-        // The Montgomery form of a uniform base is uniform too.
+        // If a base is uniform, so is its Montgomery form, so draw that.
         let mut n = vec![0; self.layout.limbs];
         let mut number = n.clone();
         for lane in 0..self.layout.lanes {
@@ -234,7 +234,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Tests to the bases that the numbers are.
+    /// Strong tests to the bases in `self.numbers`.
     fn strong_with_numbers(&mut self, cancel: &Cancel) -> Result<Lanes, Error> {
         let longest = self.begin();
         let twos = self.predecessors();
@@ -249,8 +249,8 @@ impl Batch {
         self.strong_end(most, &twos, cancel, |field, bit| field.power_step(bit))
     }
 
-    /// The end of a strong test: the numbers are the base to the exponent without its `most` low
-    /// bits, and `step` takes in the next bit.
+    /// The end of a strong test: on entry the numbers are the base raised to the exponent without
+    /// its `most` low bits; `step` adds the next bit.
     fn strong_end(
         &mut self,
         most: u32,
@@ -276,8 +276,8 @@ impl Batch {
         Ok(passed)
     }
 
-    /// In which lanes the number is a strong Lucas probable prime with Selfridge's parameters; see
-    /// [`primality`](crate::primality).
+    /// Set of the lanes whose number is a strong Lucas probable prime with Selfridge's parameters;
+    /// see [`primality`](crate::primality).
     ///
     /// # Errors
     ///
@@ -288,7 +288,8 @@ impl Batch {
         self.make_ones();
         let twos = self.successors();
 
-        // Lanes whose number turns out to be composite go on with any parameter, and do not count.
+        // A lane whose number turns out to be composite continues with any parameter; its result is
+        // ignored.
         let mut possible = 0;
         // −P' and −2 in Montgomery form, in [0, n).
         let mut minus_p = vec![0; self.layout.words()];
@@ -304,13 +305,13 @@ impl Batch {
             write(&mut minus_two, self.layout, lane, &two);
         }
         self.field.set_addends(&minus_p, &minus_two);
-        // V_0 = 2 and V_1 = P'; the addends are −P' and −2, so that the sums of both are zero.
+        // V_0 = 2 and V_1 = P'. They are the negatives of the addends −2 and −P'.
         let (mut two, mut p) = (minus_two, minus_p);
         self.negate_all(&mut two);
         self.negate_all(&mut p);
         self.field.set(Register::First, &two);
         self.field.set(Register::Second, &p);
-        // P', −P', 2 and −2 without Montgomery form, in [0, n].
+        // P', −P', 2 and −2 in ordinary form, in [0, n].
         self.field.leave(Register::Second, &self.moduli, &mut p);
         two.fill(0);
         (0..self.layout.lanes).for_each(|lane| two[self.layout.lowest(lane)] = 2);
@@ -328,7 +329,8 @@ impl Batch {
             cancel.check()?;
             self.field.leave(Register::First, &self.moduli, &mut v);
             self.field.leave(Register::Second, &self.moduli, &mut next);
-            // U ≡ 0 where V ≡ 2 and the next is P'; V ≡ 0 where V ≡ −2 and the next is −P'.
+            // U ≡ 0 where V ≡ 2 and its successor is P'; V ≡ 0 where V ≡ −2 and its successor is
+            // −P'.
             for (lane, &twos) in twos[..self.layout.lanes].iter().enumerate() {
                 let are = |v_is: &[u64], next_is: &[u64]| {
                     let mut places = self.layout.places(lane);
@@ -352,8 +354,8 @@ impl Batch {
         greatest(&self.bits)
     }
 
-    /// Calls `work` for pieces of the steps from `high` down to `low`, each of `weight` squarings
-    /// or so, and looks at the flag in between.
+    /// Calls `work` for pieces of the steps from `high` down to `low`, and polls the flag between
+    /// the pieces. A step costs about `weight` squarings.
     fn chunks(
         &mut self,
         mut high: u32,
@@ -373,7 +375,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Sets the exponents to the numbers minus one, and returns the exponents of two in them.
+    /// Sets the exponents to the numbers minus one, and returns the exponent of two in each.
     fn predecessors(&mut self) -> [u32; MAX_LANES] {
         let exponents = self.field.exponents_mut();
         exponents.copy_from_slice(&self.moduli);
@@ -382,7 +384,7 @@ impl Batch {
         trailing_zeros(exponents, self.layout)
     }
 
-    /// Sets the exponents to the numbers plus one, and returns the exponents of two in them.
+    /// Sets the exponents to the numbers plus one, and returns the exponent of two in each.
     fn successors(&mut self) -> [u32; MAX_LANES] {
         let exponents = self.field.exponents_mut();
         for lane in 0..self.layout.lanes {
@@ -396,14 +398,14 @@ impl Batch {
         trailing_zeros(exponents, self.layout)
     }
 
-    /// Sets `ones`.
+    /// Sets `ones` to one in Montgomery form.
     fn make_ones(&mut self) {
         let bits = &self.bits[..self.layout.lanes];
         self.field
             .set_powers_of_two(bits, &[0; MAX_LANES], &self.moduli, &mut self.ones);
     }
 
-    /// Minus numbers in [0, n], lane by lane.
+    /// Replaces each lane's number x in [0, n] by n − x.
     fn negate_all(&self, numbers: &mut [u64]) {
         for lane in 0..self.layout.lanes {
             let mut borrow = 0;
@@ -418,21 +420,21 @@ impl Batch {
     }
 }
 
-/// Reads a lane's digits from words in a layout.
+/// Reads a lane's digits from words in the given layout.
 fn read(words: &[u64], layout: Layout, lane: usize, digits: &mut [u64]) {
     for (digit, place) in digits.iter_mut().zip(layout.places(lane)) {
         *digit = words[place];
     }
 }
 
-/// Writes a lane's digits.
+/// Writes a lane's digits to words in the given layout.
 fn write(words: &mut [u64], layout: Layout, lane: usize, digits: &[u64]) {
     for (&digit, place) in digits.iter().zip(layout.places(lane)) {
         words[place] = digit;
     }
 }
 
-/// The exponents of two in some numbers; 0 beyond the lanes.
+/// The exponent of two in each lane's number; 0 beyond the lanes.
 fn trailing_zeros(numbers: &[u64], layout: Layout) -> [u32; MAX_LANES] {
     let mut twos = [0; MAX_LANES];
     for (lane, twos) in twos[..layout.lanes].iter_mut().enumerate() {
@@ -448,7 +450,7 @@ fn trailing_zeros(numbers: &[u64], layout: Layout) -> [u32; MAX_LANES] {
     twos
 }
 
-/// Sets a number to a random one in [1, n − 1], for an n of so many bits.
+/// Sets `number` to a uniform random one in [1, n − 1], for an n of `bits` bits.
 fn draw(number: &mut [u64], n: &[u64], bits: u32, source: &mut Stream) -> Result<(), Error> {
     let top = ((bits - 1) / DIGIT_BITS) as usize;
     loop {
@@ -463,13 +465,13 @@ fn draw(number: &mut [u64], n: &[u64], bits: u32, source: &mut Stream) -> Result
     }
 }
 
-/// Sets −P' and −2 in Montgomery form, both in [0, n), where P' = 1/Q − 2, for Q = (1 − D)/4, given
-/// one in it.
+/// Sets `minus_p` to −P' and `minus_two` to −2, in Montgomery form and in [0, n). P' = 1/Q − 2 and
+/// Q = (1 − D)/4; `one` is 1 in Montgomery form.
 fn set_lucas_parameter(minus_p: &mut [u64], minus_two: &mut [u64], one: &[u64], n: &[u64], d: i64) {
     let q = (1 - d) / 4;
     let size = q.unsigned_abs();
-    // one/|Q| = (one + t n)/|Q| for the t below |Q| that makes it whole; then it is below n +
-    // n/|Q|.
+    // one/|Q| = (one + t n)/|Q|, where t < |Q| is chosen so that |Q| divides the numerator. The
+    // result is below n + n/|Q|.
     let of_one = remainder(one, size);
     let of_n = remainder(n, size);
     let t = (0..size)
@@ -482,7 +484,7 @@ fn set_lucas_parameter(minus_p: &mut [u64], minus_two: &mut [u64], one: &[u64], 
         *digit = sum as u64 & DIGIT_MASK;
         carry = sum >> DIGIT_BITS;
     }
-    // Below |Q|: one + t n is below |Q| R/16.
+    // The carry is below |Q|, because one + t n is below |Q| R/16.
     divide(inverse, carry as u64, size);
     // −P' = 2 − 1/Q.
     let sign = -q.signum();
@@ -494,7 +496,7 @@ fn set_lucas_parameter(minus_p: &mut [u64], minus_two: &mut [u64], one: &[u64], 
     assign_reduced(inverse, one.iter().map(|&one| -2 * one as i64), n);
 }
 
-/// Sets a number to a sum of digits that may be negative, reduced to [0, n).
+/// Sets a number to a sum, given by digits that may be negative, reduced to [0, n).
 fn assign_reduced(number: &mut [u64], sum: impl Iterator<Item = i64>, n: &[u64]) {
     let mut top = 0;
     for (to, digit) in number.iter_mut().zip(sum) {
@@ -519,7 +521,7 @@ fn assign_reduced(number: &mut [u64], sum: impl Iterator<Item = i64>, n: &[u64])
     }
 }
 
-/// Whether a < b, of as many digits.
+/// Whether a < b; both have the same number of digits.
 fn is_less(a: &[u64], b: &[u64]) -> bool {
     a.iter().rev().lt(b.iter().rev())
 }
@@ -539,7 +541,7 @@ pub(super) fn bit_length(digits: &[u64]) -> u32 {
         })
 }
 
-/// The `count` bits, at most [`DIGIT_BITS`], from bit `low` upwards of a lane's number.
+/// The `count` bits (at most [`DIGIT_BITS`]) of a lane's number from bit `low` upwards.
 fn bits_at(numbers: &[u64], layout: Layout, lane: usize, low: u32, count: u32) -> u32 {
     let mut places = layout.places(lane).skip((low / DIGIT_BITS) as usize);
     let place = low % DIGIT_BITS;
@@ -551,14 +553,14 @@ fn bits_at(numbers: &[u64], layout: Layout, lane: usize, low: u32, count: u32) -
     bits as u32 & ((1 << count) - 1)
 }
 
-/// A number modulo a small one.
+/// The number with these digits modulo a small divisor.
 fn remainder(digits: &[u64], divisor: u64) -> u64 {
     let from_the_top = digits.iter().rev();
     from_the_top.fold(0, |rest, &digit| divide_digit(rest, digit, divisor).1)
 }
 
-/// Divides a number, given by its digits and what is above them, by a small divisor that is greater
-/// than the latter.
+/// Divides a number by a small divisor. The number is given by its digits and by `rest` above them,
+/// which is less than the divisor.
 fn divide(digits: &mut [u64], mut rest: u64, divisor: u64) {
     for digit in digits.iter_mut().rev() {
         (*digit, rest) = divide_digit(rest, *digit, divisor);
@@ -573,16 +575,16 @@ fn divide_digit(rest: u64, digit: u64, divisor: u64) -> (u64, u64) {
     } else {
         let number = u128::from(rest) << DIGIT_BITS | u128::from(digit);
         let divisor = u128::from(divisor);
-        // A quotient below 2^52, and a remainder below a u64.
+        // The quotient is below 2^52, and the remainder fits a u64.
         ((number / divisor) as u64, (number % divisor) as u64)
     }
 }
 
-/// Selfridge's D for an odd n above 2^64: the first of 5, −7, 9, −11, ... with Jacobi symbol (D/n)
-/// = −1. Nothing if n turns out to be composite meanwhile, or not to be coprime to Q = (1 − D)/4.
+/// Selfridge's D for an odd n above 2^64: the first of 5, −7, 9, −11, ... with Jacobi symbol
+/// (D/n) = −1. `None` if the search shows that n is composite, or that it is not coprime to Q = (1
+/// − D)/4.
 fn selfridge(n: &[u64]) -> Option<i64> {
-    /// A number that is no square has (D/n) = 1 for half of the D, so a square is looked for only
-    /// now.
+    /// If n is not a square, (D/n) = 1 for half of all D. So test for a square only after this D.
     const SQUARE_AFTER: i64 = 21;
     let mut d = 5_i64;
     loop {
@@ -593,7 +595,7 @@ fn selfridge(n: &[u64]) -> Option<i64> {
                 let common = small::gcd(remainder(n, q) as u32, q as u32);
                 return (common == 1).then_some(d);
             }
-            // A common factor below n.
+            // n has a proper divisor.
             0 => return None,
             _ => {}
         }
@@ -604,9 +606,10 @@ fn selfridge(n: &[u64]) -> Option<i64> {
     }
 }
 
-/// The Jacobi symbol (d/n) for odd d and positive odd n, given n mod |d| and the low word of n.
+/// The Jacobi symbol (d/n) for odd d and positive odd n; `rest` is n mod |d|, and `low` the low
+/// word of n.
 fn jacobi(d: i64, rest: u64, low: u64) -> i32 {
-    // (−1/n) = −1 where n ≡ 3 (mod 4); then reciprocity between |d| and n.
+    // (−1/n) = −1 if n ≡ 3 (mod 4); then use reciprocity between |d| and n.
     let size = d.unsigned_abs();
     let mut symbol = if d < 0 && low % 4 == 3 { -1 } else { 1 };
     if size % 4 == 3 && low % 4 == 3 {
@@ -640,7 +643,7 @@ mod tests {
     use crate::kernel::{MAX_BITS, all_vectors, bits_of};
     use crate::primality;
 
-    /// For each vector kernel a batch with a number in all of its lanes.
+    /// For each vector kernel, a batch with `n` in all of its lanes.
     fn batches(n: &Integer) -> Vec<Batch> {
         let of = |(_, kernel)| {
             let mut batch = Batch::new(kernel, n.significant_bits()).unwrap();
@@ -666,8 +669,8 @@ mod tests {
         primality::is_strong_lucas_probable_prime(n, &Cancel::new()).unwrap()
     }
 
-    /// A number and what the portable tests, which do the same arithmetic with GMP or in words, say
-    /// of it.
+    /// A number with the results of the portable tests, which do the same arithmetic with GMP or in
+    /// words.
     #[derive(Clone)]
     struct Known {
         n: Integer,
@@ -675,7 +678,7 @@ mod tests {
         lucas: bool,
     }
 
-    /// Compares all tests of a batch's lanes with the portable ones.
+    /// Compares all tests of a batch with the portable ones.
     fn compare(batch: &mut Batch, numbers: &[Known], name: &str) {
         let cancel = Cancel::new();
         for known in numbers.chunks(batch.lanes()) {
@@ -713,7 +716,7 @@ mod tests {
         }
     }
 
-    /// Compares with numbers of any size: those of about the same size share a batch.
+    /// Compares the tests for numbers of any size; numbers of about the same size share a batch.
     fn compare_all(mut numbers: Vec<Integer>) {
         numbers.retain(|n| n.is_odd() && (MIN_BITS..=MAX_BITS).contains(&n.significant_bits()));
         numbers.sort();
@@ -748,15 +751,15 @@ mod tests {
         n
     }
 
-    /// Compares the test to base 2, of every kernel, with GMP's: a million numbers of up to 520
-    /// bits, a hundred thousand up to 1040, ten thousand up to 2080, a thousand above. That takes
-    /// minutes, so all of them are tested where `PRIMEPOOL_TEST_FULL` is set, as by `make
-    /// test-all`, and a fixed sample elsewhere.
+    /// Compares every kernel's test to base 2 with GMP's: a million numbers of up to 520 bits, a
+    /// hundred thousand up to 1040, ten thousand up to 2080, a thousand above. That takes minutes,
+    /// so it tests all of them only if `PRIMEPOOL_TEST_FULL` is set (as by `make test-all`), and
+    /// otherwise a fixed sample.
     #[test]
     fn a_million_random_numbers() {
         let is_full = std::env::var_os("PRIMEPOOL_TEST_FULL").is_some();
         let share = if is_full { 1 } else { 40 };
-        // Up to so many bits: the step between sizes, and the numbers of each size.
+        // Each row: greatest number of bits, step between sizes, count of numbers per size.
         let sizes = [
             (130, 1, 7300),
             (260, 2, 6400),
@@ -827,7 +830,7 @@ mod tests {
         let mut numbers = Vec::new();
         for limbs in 3..=40 {
             let most = bits_of(limbs);
-            // All ones, and the top digit 1, with all ones, zeros or alternating digits below.
+            // All bits set; and top digit 1 with all ones, zeros or alternating digits below it.
             for bits in [most, most - 1, most + 1, most + 4, most + 5] {
                 let power = Integer::from(1) << (bits - 1);
                 let alternating = (0..limbs as u32 / 2).fold(Integer::new(), |sum, i| {

@@ -18,7 +18,7 @@ pub(crate) fn integer(digits: &[u64]) -> Integer {
     Integer::from_digits(&words, Order::Lsf)
 }
 
-/// Writes the digits of 52 bits of a non-negative number that they can hold.
+/// Writes the 52-bit digits of a non-negative number, which must fit `digits`.
 pub(crate) fn write_digits(n: &Integer, digits: &mut [u64]) {
     let words = n.as_limbs();
     for (index, digit) in digits.iter_mut().enumerate() {
@@ -32,7 +32,7 @@ pub(crate) fn write_digits(n: &Integer, digits: &mut [u64]) {
     }
 }
 
-/// Writes twice the number and one.
+/// Sets `to` to twice the number plus one.
 pub(super) fn double(number: &[u64], to: &mut [u64]) {
     let mut carry = 1;
     for (to, digit) in to.iter_mut().zip(number) {
@@ -41,7 +41,7 @@ pub(super) fn double(number: &[u64], to: &mut [u64]) {
     }
 }
 
-/// Adds to a number.
+/// Adds `addend` to a number.
 pub(super) fn add_to(number: &mut [u64], addend: u64) {
     let mut carry = addend;
     for digit in number {
@@ -51,7 +51,7 @@ pub(super) fn add_to(number: &mut [u64], addend: u64) {
     }
 }
 
-/// Writes number + addend.
+/// Sets `sum` to number + addend.
 pub(super) fn add(number: &[u64], addend: u64, sum: &mut [u64]) {
     let mut carry = addend;
     for (index, digit) in sum.iter_mut().enumerate() {

@@ -1,47 +1,47 @@
-//! The sieve: which odd numbers of an interval have no small factor.
+//! The interval sieve: which odd numbers of an interval have no small factor.
 //!
-//! The interval is short, so it is struck out
+//! The interval is short, so each group of primes is struck out in its own way:
 //!
-//! - by the least primes with ready-made bit patterns;
-//! - by those below the interval's length in a byte array, as often as any multiple of theirs may
-//!   occur, so that no branch depends on the residue;
-//! - by the others, of which few have a multiple in it, where they have one.
+//! - The least primes with precomputed bit patterns.
+//! - Primes below the interval's length in a byte array. Each prime strikes as often as any residue
+//!   could need, so that no branch depends on the residue.
+//! - The greater primes, few of which have a multiple in the interval, once for each multiple
+//!   found.
 
 use crate::kernel::{MAX_PRIME, Residues, SIDE_BY_SIDE, VectorKernel};
 use crate::table::Table;
 use crate::{Cancel, Error};
 
-/// Primes are below this.
+/// All sieving primes are below this bound.
 pub(super) const MAX_BOUND: u32 = MAX_PRIME;
 
 /// The greatest number of odd numbers in an interval.
 pub(super) const MAX_INTERVAL: usize = 1 << 16;
 
-/// Bytes of bit patterns: they have to stay in the first-level cache.
+/// Greatest size of the bit patterns, in bytes: they must stay in the first-level cache.
 const PATTERN_BYTES: usize = 1 << 14;
 
 /// A sieve for numbers of one size.
 pub(super) struct IntervalSieve {
     residues: Box<dyn Residues>,
     table: Table,
-    /// The primes sieved by, in ascending order, the last one repeated up to a multiple of
+    /// The sieving primes in ascending order; the last one is repeated up to a multiple of
     /// [`SIDE_BY_SIDE`].
     primes: Vec<u32>,
-    /// 52-bit digits of the starts.
+    /// Number of 52-bit digits of a start.
     digits: usize,
-    /// Words of an interval's marks.
+    /// Number of words of an interval's marks.
     words: usize,
-    /// For each of the least primes p, p patterns of `words` words: that of index i strikes i, i +
-    /// p, ...
+    /// For each of the least primes p, p patterns of `words` words. Pattern i strikes i, i + p, ...
     patterns: Vec<u64>,
-    /// How many of the least primes have patterns.
+    /// Number of primes that have patterns.
     patterned: usize,
-    /// The first multiples of the primes below the interval's length, and of those up to a multiple
-    /// of [`SIDE_BY_SIDE`].
+    /// First multiples of the primes below the interval's length; padded with those of the next
+    /// primes up to a multiple of [`SIDE_BY_SIDE`].
     firsts: Vec<u32>,
-    /// One byte a number, twice the interval.
+    /// One byte per number; twice as long as the interval.
     bytes: Vec<u8>,
-    /// The struck indices of the primes beyond.
+    /// Indices struck by the greater primes.
     hits: Vec<u32>,
 }
 
@@ -61,9 +61,9 @@ impl IntervalSieve {
         }
     }
 
-    /// Prepares for starts of so many digits, primes below `bound` (at least 5, at most
-    /// [`MAX_BOUND`]) and intervals of `interval` odd numbers, a multiple of 64 up to
-    /// [`MAX_INTERVAL`].
+    /// Prepares for starts of `digits` digits, primes below `bound` (at least 5, at most
+    /// [`MAX_BOUND`]) and intervals of `interval` odd numbers (a multiple of 64, at most
+    /// [`MAX_INTERVAL`]).
     ///
     /// # Errors
     ///
@@ -120,20 +120,20 @@ impl IntervalSieve {
         Ok(())
     }
 
-    /// Digits of a start.
+    /// Number of digits of a start.
     pub(super) fn digits(&self) -> usize {
         self.digits
     }
 
-    /// Words of an interval's marks.
+    /// Number of words of an interval's marks.
     pub(super) fn words(&self) -> usize {
         self.words
     }
 
-    /// Sets bit i of `marks` where start + 2i has a prime factor below the bound, and clears it
-    /// where it has none.
+    /// Sets bit i of `marks` if start + 2i has a prime factor below the bound, and clears it
+    /// otherwise.
     ///
-    /// `start` is odd and above 2^64; its digits are those that the sieve was prepared for.
+    /// `start` is odd and above 2^64. It has the number of digits that the sieve was prepared for.
     pub(super) fn mark(&mut self, start: &[u64], marks: &mut [u64]) {
         let (start, marks) = (&start[..self.digits], &mut marks[..self.words]);
         let interval = 64 * self.words;
@@ -146,15 +146,14 @@ impl IntervalSieve {
         for &hit in &self.hits[..hits] {
             bytes[hit as usize] = 1;
         }
-        // The primes that happen to stand in the last short vector, but are not short, strike once
-        // at most.
+        // `firsts` is padded with primes above the interval's length. They strike at most once.
         let mut primes = self.primes[self.patterned..]
             .iter()
             .zip(&self.firsts[self.patterned..]);
         for (&p, &first) in primes.by_ref() {
             let (p, mut at) = (p as usize, first as usize);
-            // The least number of strikes that reaches the end from anywhere; the last ends below 2
-            // · interval.
+            // The number of strikes that reaches the end from any first index. The last one ends
+            // below 2 · interval.
             for _ in 0..interval.div_ceil(p) {
                 if let Some(byte) = bytes.get_mut(at) {
                     *byte = 1;
@@ -175,8 +174,8 @@ impl IntervalSieve {
         self.residues.mark_nonzero(bytes, marks);
     }
 
-    /// Whether a prime below the bound divides a number of the digits that the sieve was prepared
-    /// for, above 2^64.
+    /// Whether a prime below the bound divides a number above 2^64 that has the number of digits
+    /// that the sieve was prepared for.
     pub(super) fn has_factor(&self, number: &[u64]) -> bool {
         self.residues.has_factor(&number[..self.digits])
     }

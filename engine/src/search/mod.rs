@@ -10,5 +10,5 @@ mod workload;
 pub(crate) use prime_search::{Constructed, PrimeSearch};
 pub(crate) use workload::Workload;
 
-/// The least number of bits of what is computed with: numbers above 2^64.
+/// The least number of bits that the vector kernels support: numbers above 2^64.
 const MIN_BITS: u32 = 65;

@@ -1,21 +1,21 @@
-//! How deep and how far to sieve for the vector kernel, by size.
+//! Bound and interval of the sieve for the vector kernels, by size.
 
 /// Bound and length of the sieve. They change the cost of a search, never its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// Primes below this are sieved by.
+    /// The sieve uses the primes below this bound.
     pub(super) bound: u32,
-    /// Odd numbers sieved at a time, a multiple of 64.
+    /// Number of odd numbers sieved at a time, a multiple of 64.
     pub(super) interval: usize,
 }
 
-/// Up to so many bits: the bound and the interval.
+/// Rows of greatest number of bits, bound and interval.
 ///
-/// Measured on one core of an AMD EPYC (Zen 4): the time of a whole search, confirmation included,
-/// in units of one lane's share of a batch of strong tests timed next to it, median of 15; and the
-/// numbers that were tested.
+/// Measured on one core of an AMD EPYC (Zen 4), median of 15. The times are of a whole search with
+/// confirmation; their unit is one lane's share of a batch of strong tests, timed right beside it.
+/// "Tested" is the number of candidates tested.
 ///
-/// | bits | bound | interval | time of a prime, tests | tested | the time with half and with twice the bound |
+/// | bits | bound | interval | time of a prime | tested | time with half and twice the bound |
 /// |---|---|---|---|---|---|
 /// | 128 | 2^11 | 128 | 14.9 | 6.5 | 15.2, 15.3 |
 /// | 192 | 2^12 | 192 | 16.2 | 8.9 | 16.7, 16.2 |
@@ -45,7 +45,7 @@ const PLANS: &[(u32, u32, usize)] = &[
     (8316, 1 << 23, 12_288),
 ];
 
-/// The plan for a number of bits.
+/// The plan for numbers of `bits` bits.
 pub(super) fn plan(bits: u32) -> Plan {
     let &(_, bound, interval) = PLANS
         .iter()
@@ -54,11 +54,11 @@ pub(super) fn plan(bits: u32) -> Plan {
     Plan { bound, interval }
 }
 
-/// Independent candidates of so many bits are divided by the primes below this before they are
-/// tested.
+/// Trial-division bound for independent candidates of `bits` bits: they are divided by the primes
+/// below it before they are tested.
 ///
-/// Where the time to divide by one prime more is what it saves in tests: a block of 128 primes
-/// costs some 8 L + 48 multiply-adds for L digits and a test 3/8 · L² · bits.
+/// At this bound, dividing by one more prime costs as much time as it saves in tests: a block of
+/// 128 primes costs some 8 L + 48 multiply-adds for L digits, and a test costs 3/8 · L² · bits.
 pub(super) fn trial_bound(bits: u32) -> u32 {
     (bits * bits / 16).clamp(1 << 9, 1 << 22)
 }

@@ -1,10 +1,11 @@
-//! The search for primes with all lanes at work.
+//! The search for primes with all lanes busy.
 //!
-//! Each stream's search is a job that gets lanes of its own: one while there are jobs for all
-//! lanes, more when there are fewer. In every round each job puts its next candidates, in ascending
-//! order, into its lanes, and all are tested. A job's least hit is then its prime, because all of
-//! its earlier candidates were refuted, in this round or before. Hits wait for confirmation until
-//! there are enough of them for all lanes, while their lanes go on with other jobs.
+//! The search of each stream is a job that gets lanes of its own: one lane while there are jobs for
+//! all lanes, more when there are fewer jobs. In every round each job puts its next candidates, in
+//! ascending order, into its lanes, and all lanes are tested. A hit is a candidate that passes. A
+//! job's least hit is its probable prime, because all of its earlier candidates have failed, in
+//! this round or before. Hits wait for confirmation until they fill all lanes; meanwhile other jobs
+//! use their lanes.
 
 mod constructed;
 
@@ -22,15 +23,15 @@ use crate::primality::Assurance;
 use crate::stream::Place;
 use crate::{Cancel, Error, Form, Found, Stream, plan as portable, sieve};
 
-/// The memory of the searches with the vector kernel.
+/// Prime search with a vector kernel, and its working memory.
 pub(crate) struct PrimeSearch {
     kernel: &'static dyn VectorKernel,
     batch: Option<Batch>,
     sieve: IntervalSieve,
-    /// For safe primes, which are searched for one at a time.
+    /// For safe primes, which are searched for one stream at a time.
     pair_sieve: sieve::Sieve,
     jobs: Vec<Job>,
-    /// Where random bases come from: keyed by the operating system at first use.
+    /// Source of random bases, keyed by the operating system at first use.
     bases: Option<Stream>,
     number: Integer,
 }
@@ -42,39 +43,39 @@ struct Job {
     stream: usize,
     /// The digits of the interval's first number.
     first: Vec<u64>,
-    /// One bit an odd number of the interval, set if it has a small factor.
+    /// One bit per odd number of the interval, set if the number has a small factor.
     marks: Vec<u64>,
-    /// The next word of the marks.
+    /// Index of the next word of `marks`.
     word: usize,
-    /// The candidates of the word before it that are still to come.
+    /// The candidates of the previous word of `marks` that were not yet returned.
     open: u64,
-    /// Primes of the job have at most so many bits.
+    /// Primes of the job have at most this many bits.
     limit: u32,
-    /// Candidates tested, up to and including the hit if there is one.
+    /// Number of candidates tested, up to and including the hit if there is one.
     candidates: u64,
-    /// The digits of the hit that waits for confirmation.
+    /// The digits of the hit that awaits confirmation.
     hit: Vec<u64>,
-    /// With independent candidates: where the stream was after each of those that are in the lanes,
-    /// and after the hit.
+    /// For independent candidates: the stream's position after each candidate that is in a lane.
+    /// `place` is the position after the hit.
     places: Vec<Place>,
     place: Place,
 }
 
-/// What a job has next.
+/// Outcome of a request for a job's next candidate.
 enum Next {
-    /// A candidate, which was written where it was wanted.
+    /// The candidate was written to the caller's buffer.
     Candidate,
-    /// Nothing below the limit.
+    /// There is no candidate left below the limit.
     Exhausted,
 }
 
-/// Where the jobs of [`PrimeSearch::run`] and their candidates come from.
+/// Supplies the jobs of [`PrimeSearch::run`] and their candidates.
 trait Source {
-    /// Makes the job the next one, if there is one.
+    /// Begins the next search in `job`; returns `false` if there are no more.
     fn begin(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error>;
 
-    /// Gives the job a new start, as there is no prime from the last one on. Independent candidates
-    /// have no start.
+    /// Gives the job a new start, because there is no prime from the last one on. Independent
+    /// candidates have no start.
     fn again(&mut self, _: &mut PrimeSearch, _: &mut Job) -> Result<(), Error> {
         Ok(())
     }
@@ -90,8 +91,8 @@ trait Source {
         search.next(job, candidate, cancel)
     }
 
-    /// Which of these jobs' hits, which passed the test to base 2, lead to a prime. They are in the
-    /// first lanes; the others repeat them.
+    /// Which of the jobs' hits lead to a prime. The hits have passed the test to base 2; they are
+    /// in the first lanes, and the other lanes repeat them.
     fn confirm(
         &mut self,
         search: &mut PrimeSearch,
@@ -100,21 +101,21 @@ trait Source {
         cancel: &Cancel,
     ) -> Result<Lanes, Error>;
 
-    /// Lets the job go on after its hit, which led to no prime.
+    /// Lets the job continue after its hit, which did not lead to a prime.
     fn resume(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<(), Error> {
         search.number = integer(&job.hit) + 2_u32;
         search.begin(job);
         Ok(())
     }
 
-    /// The job's hit leads to a prime.
+    /// Reports the job's hit, which leads to a prime.
     fn done(&mut self, job: &Job);
 }
 
-/// The streams of a search, each of which has a job.
+/// The streams of a search; there is one job per stream.
 struct Streams<'a> {
     all: &'a mut [Stream],
-    /// The next one.
+    /// Index of the next stream without a job.
     next: usize,
 }
 
@@ -123,7 +124,7 @@ impl<'a> Streams<'a> {
         Self { all, next: 0 }
     }
 
-    /// Gives the job the next stream, if there is one.
+    /// Gives the job the next stream; returns `false` if there are no more.
     fn begin(&mut self, job: &mut Job) -> bool {
         if self.next == self.all.len() {
             return false;
@@ -138,14 +139,14 @@ impl<'a> Streams<'a> {
         &mut self.all[job.stream]
     }
 
-    /// Goes back to where the stream was after the job's hit: other candidates may have been drawn
-    /// since, to fill the lanes.
+    /// Returns to the stream's position after the job's hit: later candidates may have been drawn
+    /// to fill the lanes.
     fn return_to_hit(&mut self, job: &Job) {
         self.of(job).return_to(job.place);
     }
 }
 
-/// The first prime from each stream's start on.
+/// Source of each stream's first prime from its start on.
 struct Incremental<'a> {
     bits: u32,
     streams: Streams<'a>,
@@ -186,7 +187,7 @@ impl Source for Incremental<'_> {
     }
 }
 
-/// The first prime from one number on.
+/// Source of the first prime from a given number on.
 struct Following<'a> {
     start: &'a Integer,
     begun: bool,
@@ -229,14 +230,15 @@ impl Source for Following<'_> {
     }
 }
 
-/// The first prime among each stream's independent candidates.
+/// Source of the first prime among each stream's independent candidates.
 ///
-/// For safe primes p the lanes test (p − 1)/2; once that has passed, p is part of the confirmation.
+/// For safe primes p, the lanes test (p − 1)/2. If it passes, p is tested as part of the
+/// confirmation.
 struct Independent<'a> {
     form: Form,
     bits: u32,
     streams: Streams<'a>,
-    /// The digits of the number that is being divided.
+    /// The digits of the number in trial division.
     digits: Vec<u64>,
     found: &'a mut dyn FnMut(usize, Found),
 }
@@ -302,7 +304,7 @@ impl Source for Independent<'_> {
         for lane in 0..batch.lanes() {
             batch.load(lane, &halves[lane % count]);
         }
-        // Once (p − 1)/2 is prime, p is proven: see `Engine::is_prime`.
+        // Once (p − 1)/2 is prime, p is proven prime: see `Engine::is_prime`.
         let assurance = Assurance::at_random(self.bits - 1);
         Ok(passed & search.confirm_loaded(batch, count, assurance, cancel)?)
     }
@@ -336,13 +338,13 @@ impl PrimeSearch {
         }
     }
 
-    /// Whether there is arithmetic for numbers of so many bits.
+    /// Whether the vector kernels support numbers of `bits` bits.
     pub(crate) fn handles(bits: u32) -> bool {
         (MIN_BITS..=MAX_BITS).contains(&bits)
     }
 
-    /// Finds the prime of each stream; see [`Engine::primes`](crate::Engine::primes). The size is
-    /// one that is handled.
+    /// Finds the prime of each stream; see [`Engine::primes`](crate::Engine::primes).
+    /// [`Self::handles`] must be true for `bits`.
     pub(crate) fn primes(
         &mut self,
         bits: u32,
@@ -365,8 +367,8 @@ impl PrimeSearch {
     }
 
     /// Finds the prime of each stream among independent candidates; see
-    /// [`Engine::primes_by`](crate::Engine::primes_by). The size is one that is handled, and for
-    /// safe primes so is one bit less.
+    /// [`Engine::primes_by`](crate::Engine::primes_by). [`Self::handles`] must be true for `bits`,
+    /// and for safe primes also for `bits − 1`.
     pub(crate) fn uniform(
         &mut self,
         form: Form,
@@ -390,8 +392,8 @@ impl PrimeSearch {
         })
     }
 
-    /// The least prime from `start` on, at least 2^64, and how many candidates were tested. The
-    /// number of bits of the start, and one more, are handled.
+    /// The least prime from `start` (at least 2^64) on, and the number of candidates tested.
+    /// [`Self::handles`] must be true for the number of bits of `start`, and for one bit more.
     pub(crate) fn next_prime(&mut self, start: &Integer, cancel: &Cancel) -> Result<Found, Error> {
         let bits = start.significant_bits() + 1;
         let Plan { bound, interval } = plan(bits);
@@ -410,8 +412,8 @@ impl PrimeSearch {
         source.result.ok_or(Error::Cancelled)
     }
 
-    /// Finds the safe prime of each stream; see [`Engine::primes`](crate::Engine::primes). The size
-    /// is one that is handled, and so is one bit less.
+    /// Finds the safe prime of each stream; see [`Engine::primes`](crate::Engine::primes).
+    /// [`Self::handles`] must be true for `bits` and for `bits − 1`.
     pub(crate) fn safe_primes(
         &mut self,
         bits: u32,
@@ -444,12 +446,12 @@ impl PrimeSearch {
         })
     }
 
-    /// The first safe prime of so many bits that `self.pair_sieve` comes to, if any, and how many
-    /// pairs were tested.
+    /// The first safe prime of `bits` bits among the numbers of `self.pair_sieve`, or `None`, and
+    /// the number of pairs tested.
     ///
     /// All lanes test candidates (p − 1)/2, and in the next round p for those that passed.
-    /// `confirm` says whether a number that passed, which is in all lanes and in `self.number`, is
-    /// prime.
+    /// `confirm` decides whether a number that passed is prime; the number is in all lanes and in
+    /// `self.number`.
     fn safe_prime(
         &mut self,
         batch: &mut Batch,
@@ -459,11 +461,11 @@ impl PrimeSearch {
     ) -> Result<(Option<Integer>, u64), Error> {
         let lanes = batch.lanes();
         let mut digits = vec![0; batch.limbs()];
-        // Candidates for p, with their places in the search: in the lanes, and those whose half has
-        // passed.
+        // Candidates p with their places in the search: `tested` are in the lanes, and `halves` are
+        // those whose half has passed. The flag says whether p itself is tested, not its half.
         let mut tested: Vec<(u64, Integer, bool)> = Vec::with_capacity(lanes);
         let mut halves: Vec<(u64, Integer)> = Vec::with_capacity(lanes);
-        // The least p that passed together with its half.
+        // The least p that passed, and whose half passed too.
         let mut least: Option<(u64, Integer)> = None;
         let mut next = 0;
         let mut exhausted = false;
@@ -478,7 +480,7 @@ impl PrimeSearch {
             if tested.is_empty()
                 && let Some((place, p)) = least.take()
             {
-                // Once q is prime, p is proven: see `Engine::is_prime`.
+                // Once (p − 1)/2 is prime, p is proven prime: see `Engine::is_prime`.
                 self.number.assign(&p >> 1_u32);
                 write_digits(&self.number, &mut digits);
                 (0..lanes).for_each(|lane| batch.load(lane, &digits));
@@ -500,7 +502,7 @@ impl PrimeSearch {
                 return Ok((None, next));
             }
             for lane in 0..lanes {
-                // Lanes that are left over repeat what others do.
+                // Spare lanes repeat the others.
                 let (_, p, whole) = &tested[lane % tested.len()];
                 self.number.assign(p >> u32::from(!whole));
                 write_digits(&self.number, &mut digits);
@@ -520,8 +522,8 @@ impl PrimeSearch {
         }
     }
 
-    /// For each of some odd numbers above 2^64 of sizes that are handled, given with their indices,
-    /// whether it passes a strong test to a random base; tells `decided(index, passed)`.
+    /// Tests odd numbers above 2^64, each given with its index, to one random base each, and calls
+    /// `decided(index, passed)`. [`Self::handles`] must be true for their sizes.
     pub(crate) fn verify(
         &mut self,
         numbers: &mut [(usize, &Integer)],
@@ -541,8 +543,9 @@ impl PrimeSearch {
         )
     }
 
-    /// Sorts items by the size of their odd numbers above 2^64, sizes that are handled, and tests them
-    /// by the batch: the numbers are in the first lanes, and the other lanes repeat them.
+    /// Sorts items by the size of their odd numbers above 2^64, and tests them in batches: the
+    /// numbers are in the first lanes, and the other lanes repeat them. [`Self::handles`] must be
+    /// true for the sizes.
     fn in_batches<T>(
         &mut self,
         items: &mut [T],
@@ -576,7 +579,7 @@ impl PrimeSearch {
         Ok(())
     }
 
-    /// Runs jobs until there are no more.
+    /// Runs jobs until the source has no more.
     fn run(
         &mut self,
         batch: &mut Batch,
@@ -585,8 +588,9 @@ impl PrimeSearch {
     ) -> Result<(), Error> {
         let lanes = batch.lanes();
         let mut jobs = std::mem::take(&mut self.jobs);
-        // Every job is active, pending or idle. Between rounds there are at most as many active
-        // ones as lanes, and fewer pending ones; a round makes active ones pending.
+        // Every job is active, pending (it awaits confirmation) or idle. Between rounds there are
+        // at most as many active jobs as lanes, and fewer pending ones. A round turns active jobs
+        // into pending ones.
         jobs.resize_with(2 * lanes, Job::default);
         let mut idle: Vec<usize> = (0..jobs.len()).collect();
         let mut active: Vec<usize> = Vec::with_capacity(jobs.len());
@@ -631,7 +635,7 @@ impl PrimeSearch {
 
             slots.clear();
             for (index, &job) in active.iter().take(lanes).enumerate() {
-                // As even as it goes.
+                // Shares that are as even as possible.
                 let share = (lanes + active.len() - 1 - index) / active.len();
                 let mut taken = 0;
                 jobs[job].places.clear();
@@ -642,7 +646,7 @@ impl PrimeSearch {
                             slots.push(job);
                             taken += 1;
                         }
-                        // With none in the lanes all of the job's candidates are refuted.
+                        // If none of the job's candidates is in a lane, all of them have failed.
                         Next::Exhausted if taken == 0 => {
                             source.again(self, &mut jobs[job])?;
                         }
@@ -650,7 +654,7 @@ impl PrimeSearch {
                     }
                 }
             }
-            // Lanes that are left over do what the first one does.
+            // Spare lanes repeat the first one.
             batch.number(0, &mut candidate);
             for lane in slots.len()..lanes {
                 batch.load(lane, &candidate);
@@ -678,7 +682,7 @@ impl PrimeSearch {
         Ok(())
     }
 
-    /// Begins a job's search at `self.number`, above 2^64.
+    /// Begins the job's search at `self.number`, which is above 2^64.
     fn begin(&mut self, job: &mut Job) {
         self.number.set_bit(0, true);
         job.first.resize(self.sieve.digits(), 0);
@@ -723,8 +727,8 @@ impl PrimeSearch {
         Ok(Next::Candidate)
     }
 
-    /// Which of the numbers in the first `count` lanes are prime. The others hold the same, over
-    /// and over, and are more rounds for them.
+    /// Which of the numbers in the first `count` lanes are prime. The other lanes repeat them, so
+    /// that each test does more rounds for each number.
     fn confirm_loaded(
         &mut self,
         batch: &mut Batch,
@@ -740,7 +744,7 @@ impl PrimeSearch {
             Some(bases) => bases,
             None => Stream::from_os_key()?,
         };
-        // Every number is in so many lanes at least.
+        // Every number is in at least this many lanes.
         let at_once = (batch.lanes() / count) as u32;
         for _ in 0..assurance.rounds.div_ceil(at_once) {
             passed &= batch.strong_random(&mut bases, cancel)?;
@@ -754,7 +758,8 @@ impl PrimeSearch {
         Ok(!composite)
     }
 
-    /// The batch for numbers of up to so many bits, which are handled.
+    /// Calls `work` with a batch for numbers of up to `bits` bits. [`Self::handles`] must be true
+    /// for `bits`.
     fn with_batch<T>(
         &mut self,
         bits: u32,
@@ -777,14 +782,14 @@ impl PrimeSearch {
 }
 
 impl Job {
-    /// Whether a number is beyond the job's limit.
+    /// Whether a number is above the job's limit.
     fn is_beyond(&self, digits: &[u64]) -> bool {
         bit_length(digits) > self.limit
     }
 }
 
-/// Digits of a start of so many bits, and of what follows it: the interval may cross a power of
-/// two.
+/// Digits of a start of `bits` bits and of the numbers that follow it: the interval may cross a
+/// power of two.
 fn digits_of(bits: u32) -> usize {
     (bits + 1).div_ceil(DIGIT_BITS) as usize
 }

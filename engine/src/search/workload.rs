@@ -1,4 +1,4 @@
-//! The parts of a search alone, for benchmarks.
+//! Parts of a search in isolation, for benchmarks.
 
 use std::hint::black_box;
 
@@ -8,14 +8,14 @@ use crate::kernel::VectorKernel;
 use crate::primality::Assurance;
 use crate::{Cancel, Error, Stream};
 
-/// Numbers to test again and again.
+/// A batch of numbers to test repeatedly.
 pub(crate) struct Workload {
     batch: Batch,
     bits: u32,
 }
 
 impl Workload {
-    /// Odd numbers of so many bits, if there is arithmetic for them.
+    /// A batch of odd numbers of `bits` bits; `None` if the kernel has no field of that size.
     pub(crate) fn new(kernel: &dyn VectorKernel, bits: u32) -> Option<Self> {
         let mut batch = Batch::new(kernel, bits)?;
         let (mut stream, mut n) = (Stream::seeded(1, 0), rug::Integer::new());
@@ -29,9 +29,9 @@ impl Workload {
         Some(Self { batch, bits })
     }
 
-    /// Tests all numbers to base 2. Returns how many there are, and the products of digits of as
-    /// many Montgomery squarings as the numbers have bits: L (L + 1)/2 for the square of L digits
-    /// and L² for its reduction.
+    /// Tests all numbers to base 2. Returns how many numbers there are, and the number of digit
+    /// products in as many Montgomery squarings as the numbers have bits: L (L + 1)/2 for the
+    /// square of L digits, and L² for its reduction.
     pub(crate) fn run(&mut self) -> Result<(u64, u64), Error> {
         black_box(self.batch.strong_2(&Cancel::new())?);
         let (lanes, limbs) = (self.batch.lanes() as u64, self.batch.limbs() as u64);
@@ -39,8 +39,8 @@ impl Workload {
         Ok((lanes, u64::from(self.bits) * squaring))
     }
 
-    /// Does with all numbers what confirms a find of a random search, and returns how many there
-    /// are.
+    /// Runs the tests that confirm a hit of a random search on all numbers. Returns how many
+    /// numbers there are.
     pub(crate) fn confirm(&mut self) -> Result<u64, Error> {
         let Assurance { lucas, rounds } = Assurance::at_random(self.bits);
         let cancel = Cancel::new();

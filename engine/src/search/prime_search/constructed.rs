@@ -1,4 +1,4 @@
-//! The search for primes that can be proven, and the check of proofs, in lanes.
+//! The search for provable primes in lanes, and the check of certificates in lanes.
 
 use rug::Integer;
 
@@ -11,7 +11,7 @@ use crate::search::digits::{integer, write_digits};
 use crate::search::plan::trial_bound;
 use crate::{Cancel, Error, Stream};
 
-/// A prime n = 2kq + 1, the base that proves it, and what it took to find it.
+/// A prime n = 2kq + 1, the base that proves it, and the number of candidates tested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Constructed {
     pub(crate) n: Integer,
@@ -19,13 +19,13 @@ pub(crate) struct Constructed {
     pub(crate) candidates: u64,
 }
 
-/// The first prime that each stream gives of a progression of its own.
+/// Source of the first prime from each stream's own progression.
 struct Constructing<'a> {
     progressions: &'a [Progression],
     streams: Streams<'a>,
-    /// The bases of the hits that are proven, by stream.
+    /// The bases that prove the hits, indexed by stream.
     bases: Vec<u32>,
-    /// The digits of the number that is being divided.
+    /// The digits of the number in trial division.
     digits: Vec<u64>,
     found: &'a mut dyn FnMut(usize, Constructed),
 }
@@ -93,8 +93,8 @@ impl Source for Constructing<'_> {
 }
 
 impl PrimeSearch {
-    /// Finds the first prime that each stream gives of its progression, whose numbers have so many
-    /// bits, a size that is handled.
+    /// Finds for each stream the first prime of its progression, whose numbers have `bits` bits.
+    /// [`Self::handles`] must be true for `bits`.
     pub(crate) fn constructed(
         &mut self,
         bits: u32,
@@ -118,9 +118,9 @@ impl PrimeSearch {
         })
     }
 
-    /// For each stream the first safe prime from a number on that it gives of its progression. Safe
-    /// primes have so many bits, a size that is handled, and so is one bit less; the numbers of the
-    /// progressions are their halves.
+    /// Finds for each stream the first safe prime from a number of its progression on. The safe
+    /// primes have `bits` bits, and the numbers of the progressions are their halves.
+    /// [`Self::handles`] must be true for `bits` and for `bits − 1`.
     pub(crate) fn constructed_pairs(
         &mut self,
         bits: u32,
@@ -164,9 +164,10 @@ impl PrimeSearch {
         })
     }
 
-    /// For each of some pairs of an odd number n above 2^64, of a size that is handled, and a prime
-    /// q that divides n − 1, given with their places, whether they meet the conditions of a
-    /// [`certificate`](crate::certificate) with base 2; tells `decided(place, holds)`.
+    /// Checks pairs of an odd number n above 2^64 and a prime q that divides n − 1, each given with
+    /// its place: calls `decided(place, holds)`, which says whether the conditions of a
+    /// [`certificate`](crate::certificate) hold with base 2. [`Self::handles`] must be true for the
+    /// size of n.
     pub(crate) fn check_base_2(
         &mut self,
         pairs: &mut [(usize, &Integer, &Integer)],
@@ -192,8 +193,8 @@ impl PrimeSearch {
     }
 }
 
-/// For each pair (n, q) whether 2^((n − 1)/q) is 1 modulo n, as a set of lanes; the numbers n are in
-/// the first lanes, and the other lanes repeat them.
+/// For each pair (n, q) whether 2^((n − 1)/q) is 1 modulo n, as a set of lanes. The numbers n are
+/// in the first lanes, and the other lanes repeat them.
 fn are_one(
     batch: &mut Batch,
     pairs: &[(&Integer, &Integer)],
@@ -207,8 +208,8 @@ fn are_one(
     batch.power_of_two(&exponents, cancel)
 }
 
-/// For each pair (n, q) of a strong probable prime to base 2 and a prime that divides n − 1 the
-/// base that proves n; none if it is composite. The numbers are in the lanes as for [`are_one`].
+/// For each pair of a strong probable prime n to base 2 and a prime q that divides n − 1, the base
+/// that proves n, or `None` if n is composite. The numbers are in the lanes as for [`are_one`].
 fn bases(
     batch: &mut Batch,
     pairs: &[(&Integer, &Integer)],
@@ -217,7 +218,7 @@ fn bases(
     let are_one = are_one(batch, pairs, cancel)?;
     let bases = pairs.iter().enumerate().map(|(lane, (n, q))| {
         if are_one >> lane & 1 == 1 {
-            // Hardly ever.
+            // This is very rare, so it need not be fast.
             return Tester::default().base_that_proves(n, q, cancel);
         }
         let is_enough = Sufficiency::of_one(n, q) == Sufficiency::Proves;
