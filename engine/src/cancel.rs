@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Error;
 
-/// A flag by which the caller stops a computation on another thread.
+/// A flag with which the caller cancels a computation on another thread.
 ///
-/// A clone is the same flag. Once set it stays set.
+/// All clones share one flag. Once set, it stays set.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
@@ -18,7 +18,8 @@ impl Cancel {
         Self::default()
     }
 
-    /// Sets the flag. Computations that were given it return [`Error::Cancelled`] within about 100 ms.
+    /// Sets the flag. Computations that were given it return [`Error::Cancelled`] within about 100
+    /// ms.
     pub fn cancel(&self) {
         // The flag carries no data with it, so no ordering is needed.
         self.0.store(true, Ordering::Relaxed);
@@ -30,7 +31,7 @@ impl Cancel {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The flag for a library that polls it.
+    /// The flag as an [`AtomicBool`], for a library that polls it.
     #[must_use]
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)

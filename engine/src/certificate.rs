@@ -8,13 +8,14 @@
 //! *New primality criteria and factorizations of 2^m ± 1*, Mathematics of Computation 29, 1975;
 //! Crandall & Pomerance, *Prime Numbers*, theorem 4.1.5).
 //!
-//! With a single q, and F = q^e, a^((n − 1)/q) ≢ 1 (mod n) is enough instead of the greatest common
-//! divisor: a^((n − 1)/F) has the order F modulo some prime power that divides n, so that F divides
-//! p − 1 for its prime p. Both p and n are then 1 modulo F, and so is n/p. If n is not p, it is a
-//! product (uF + 1)(vF + 1) with u, v ≥ 1, which c₁² − 4c₂ = (u − v)² gives away.
+//! With a single q, and F = q^e, the condition a^((n − 1)/q) ≢ 1 (mod n) is enough instead of the
+//! greatest common divisor. Then a^((n − 1)/F) has order F modulo some prime power that divides n,
+//! so F divides p − 1 for the prime p of that power. So p and n are both 1 modulo F, and so is n/p.
+//! If n is not p, it is a product (uF + 1)(vF + 1) with u, v ≥ 1, and then c₁² − 4c₂ = (u − v)² is
+//! a square.
 //!
-//! The primes q are below 2^64, where [`small::is_prime`] is exact, or have a later step of their
-//! own. A certificate is therefore a list of steps with falling proofs and cannot be circular.
+//! Each prime q is below 2^64, where [`small::is_prime`] is exact, or has a later step of its own.
+//! So every step depends only on later steps, and a certificate cannot be circular.
 
 use rug::{Integer, ops::Pow};
 
@@ -27,26 +28,26 @@ pub const MAX_STEPS: usize = 64;
 /// The greatest number of prime factors of n − 1 that a step names.
 pub const MAX_STEP_FACTORS: usize = 64;
 
-/// The numbers of all steps together have at most this many times the bits of the primes that are
+/// Greatest ratio of the bits of all steps' numbers together to the bits of the primes to be
 /// proven. It bounds the time that a forged certificate costs.
 pub const MAX_RELATIVE_BITS: u64 = 16;
 
-/// The greatest base that [`Step::base_for`] tries. A base fits a prime n with a probability of
-/// ∏(1 − 1/q), so that a number that no base up to here fits is not prime.
+/// The greatest base that [`Step::base_for`] tries. A base works for a prime n with a probability
+/// of ∏(1 − 1/q), so if no base up to this one works, n is composite.
 const MAX_BASE: u32 = 1000;
 
 /// The proof that one number above 2^64 is prime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The number.
+    /// The number n that the step proves prime.
     pub n: Integer,
     /// The base a.
     pub base: u32,
-    /// Prime factors q of n − 1.
+    /// Prime factors q of n − 1, all different.
     pub factors: Vec<Integer>,
 }
 
-/// A proof that numbers are prime: steps, each before the steps of its factors.
+/// A proof that numbers are prime: a list of steps, each before the steps of its factors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificate {
     /// The steps, at most [`MAX_STEPS`].
@@ -62,7 +63,7 @@ pub enum Flaw {
     /// The numbers of the steps have too many bits; see [`MAX_RELATIVE_BITS`].
     #[error("the numbers in its certificate are too large")]
     TooLarge,
-    /// No step proves this number.
+    /// No step is about this number.
     #[error("its certificate does not prove {0}")]
     Unproven(Brief),
     /// A step about a number that the method cannot prove: even, below 2^64, or proven before.
@@ -77,7 +78,7 @@ pub enum Flaw {
     /// A factor that is neither a prime below 2^64 nor proven by a later step.
     #[error("its certificate names the factor {0}, which is not proven")]
     Factor(Brief),
-    /// The factored part of n − 1 is below the cube root of n.
+    /// The factored part F of n − 1 is below the cube root of n.
     #[error("its certificate factors too little of {0} - 1")]
     TooLittle(Brief),
     /// c₁² − 4c₂ is a square, or a condition on powers does not hold: n may be composite.
@@ -85,12 +86,12 @@ pub enum Flaw {
     Fails(Brief),
 }
 
-/// A number in a message: its first digits if it is long.
+/// A number for an error message, cut to its first digits if it is long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brief(String);
 
 impl Brief {
-    /// The number in hexadecimal.
+    /// The number in hexadecimal, with at most 24 characters and `...` if it was cut.
     #[must_use]
     pub fn of(n: &Integer) -> Self {
         const DIGITS: usize = 24;
@@ -110,14 +111,14 @@ impl std::fmt::Display for Brief {
 }
 
 impl Flaw {
-    /// The conditions on powers do not hold for this number.
+    /// The flaw that the conditions on powers do not hold for this number.
     pub(crate) fn fails(n: &Integer) -> Self {
         Self::Fails(Brief::of(n))
     }
 }
 
 impl Certificate {
-    /// Whether a number needs a step: below 2^64 the tests of primality are exact.
+    /// Whether a number needs a step; below 2^64, primality tests are exact.
     #[must_use]
     pub fn is_needed(n: &Integer) -> bool {
         n.significant_bits() > u64::BITS
@@ -129,8 +130,9 @@ impl Certificate {
         are_in(&self.steps, n)
     }
 
-    /// Checks everything but the conditions on powers: what the steps name is there, and proves
-    /// each of `primes` if those conditions hold. Bounded by the size of the certificate.
+    /// Checks everything but the conditions on powers: the factors that the steps name are proven,
+    /// and the steps prove each of `primes` if those conditions hold. The time is bounded by the
+    /// size of the certificate.
     ///
     /// # Errors
     ///
@@ -164,7 +166,7 @@ impl Certificate {
     }
 }
 
-/// Whether one of some steps is about this number.
+/// Whether one of the steps is about this number.
 fn are_in(steps: &[Step], n: &Integer) -> bool {
     steps.iter().any(|step| step.n == *n)
 }
@@ -196,7 +198,7 @@ impl Step {
             }
         }
         let sufficiency = match &self.factors[..] {
-            // Hardly ever does a power of q divide n - 1.
+            // A higher power of q almost never divides n − 1.
             [q] if Sufficiency::of_one(n, q) == Sufficiency::Proves => Sufficiency::Proves,
             factors => Sufficiency::of(n, factors),
         };
@@ -207,8 +209,8 @@ impl Step {
         }
     }
 
-    /// The step that proves an odd n above 2^64 from different prime factors of n − 1. None if they
-    /// are not enough, or n is composite.
+    /// The step that proves an odd n above 2^64 from different prime factors of n − 1. `None` if
+    /// they are not enough, or if n is composite.
     ///
     /// # Errors
     ///
@@ -231,7 +233,7 @@ impl Step {
     }
 
     /// The least prime base for which the conditions of a step hold; `holds(base)` says whether
-    /// they do. None if no base up to a thousand fits: the number is composite then.
+    /// they do. `None` if no base up to 1000 works: then the number is composite.
     ///
     /// # Errors
     ///
@@ -248,12 +250,12 @@ impl Step {
     }
 }
 
-/// What the known factors of n − 1 are good for, given that the conditions on powers hold.
+/// Whether the known prime factors of n − 1 suffice, given that the conditions on powers hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sufficiency {
     /// n is prime.
     Proves,
-    /// F³ < n.
+    /// F³ < n: too little of n − 1 is factored.
     TooLittle,
     /// n is the product of two primes.
     Composite,
@@ -271,15 +273,15 @@ impl Sufficiency {
         Self::of_split(n, &factored, cofactor)
     }
 
-    /// For n above 1 and a prime that divides n − 1, counted once.
+    /// For n above 1 and one prime that divides n − 1, ignoring higher powers of it.
     pub(crate) fn of_one(n: &Integer, q: &Integer) -> Self {
         let cofactor = Integer::from(n - 1_u32).div_exact(q);
         Self::of_split(n, q, cofactor)
     }
 
-    /// For n = (factored) (cofactor) + 1.
+    /// For n = factored · cofactor + 1.
     fn of_split(n: &Integer, factored: &Integer, cofactor: Integer) -> Self {
-        // The cube has at least that many bits; it is not always needed.
+        // The cube has more bits than this, so it is not always computed.
         let least = 3 * (u64::from(factored.significant_bits()) - 1);
         if least < u64::from(n.significant_bits()) && Integer::from(factored.pow(3)) < *n {
             return Self::TooLittle;

@@ -1,27 +1,27 @@
-//! Why a computation gave no result.
+//! The error type of the engine.
 
-/// Why a computation gave no result.
+/// The reason why a computation has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The caller set the [`Cancel`](crate::Cancel) flag.
     #[error("the computation was cancelled")]
     Cancelled,
 
-    /// What was asked for does not exist or is out of range; asking again gives the same answer.
+    /// The request asks for something that does not exist or is out of range; do not retry it.
     #[error("invalid request: {reason}")]
     Invalid {
-        /// What is wrong with the request, and what would be right.
+        /// What is wrong with the request, and what would be valid.
         reason: String,
     },
 
-    /// The kernel that was asked for does not exist, or this processor does not have it.
+    /// The requested kernel does not exist, or this processor does not have it.
     #[error("no such kernel: {reason}")]
     Kernel {
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what would be valid.
         reason: String,
     },
 
-    /// A result was wrong: by an error in the program or a library, or by a fault of the machine.
+    /// A result was wrong because of a bug in the program or a library, or a hardware fault.
     #[error("wrong result: {reason}")]
     Fault {
         /// What is wrong.

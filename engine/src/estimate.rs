@@ -1,13 +1,13 @@
-//! What a job costs, for packing jobs into work units.
+//! Cost estimates of jobs, for packing jobs into work units.
 
 use crate::{Form, Kernel};
 
 /// Expected compute time of one job in seconds on one core of a current server, within a factor of
 /// about 3.
 ///
-/// The time of a single job is close to exponentially distributed around it. Sizes outside the
-/// valid range get the nearest valid size's figure. `kernel`: what the consumers are expected to
-/// use, the portable one if that is not known.
+/// The time of a single job is close to exponentially distributed, with this mean. Sizes outside
+/// the valid range get the value of the nearest valid size. `kernel` is the kernel that the
+/// consumers are expected to use; `None` means the portable kernel.
 #[must_use]
 pub fn seconds(form: Form, bits: u32, kernel: Option<Kernel>) -> f64 {
     let bits = f64::from(bits);
@@ -15,8 +15,8 @@ pub fn seconds(form: Form, bits: u32, kernel: Option<Kernel>) -> f64 {
         Form::Prime => interpolate(PRIME, bits),
         Form::SafePrime => interpolate(SAFE_PRIME, bits),
     };
-    // Of what `ifma512` gains; the strong tests beside GMP's on one processor are 8, 6, 4 and 2.6
-    // to 3 times as fast at 512 to 2048 bits.
+    // Share of the gain of `ifma512`. On one processor, the strong tests of the four kernels are 8,
+    // 6, 4 and 2.6 to 3 times as fast as GMP's at 512 to 2048 bits.
     let share = match kernel {
         Some(Kernel::Gmp) | None => return portable,
         Some(Kernel::Ifma512) => 1.0,
@@ -27,8 +27,8 @@ pub fn seconds(form: Form, bits: u32, kernel: Option<Kernel>) -> f64 {
     portable / (interpolate(IFMA_GAIN, bits) * share).max(1.0)
 }
 
-/// How many times faster `ifma512` finds a prime of so many bits than the portable kernel, on the
-/// same processor: measured from 256 to 4096 bits.
+/// Pairs of bits and gain: how many times faster `ifma512` finds a prime than the portable kernel
+/// on the same processor. Measured from 256 to 4096 bits.
 const IFMA_GAIN: &[(f64, f64)] = &[
     (64.0, 1.0),
     (65.0, 4.0),
@@ -40,8 +40,8 @@ const IFMA_GAIN: &[(f64, f64)] = &[
     (8400.0, 1.0),
 ];
 
-/// Mean (bits, seconds) on one core of an AMD EPYC (Zen 4): measured up to 4096 bits, above from
-/// the time of one strong test and the expected number of candidates.
+/// Pairs of bits and mean seconds on one core of an AMD EPYC (Zen 4): measured up to 4096 bits;
+/// computed above from the time of a strong test and the expected number of candidates.
 const PRIME: &[(f64, f64)] = &[
     (8.0, 0.1e-6),
     (32.0, 1.5e-6),
@@ -59,7 +59,7 @@ const PRIME: &[(f64, f64)] = &[
     (65_536.0, 34_000.0),
 ];
 
-/// The same for safe primes, measured up to 1024 bits.
+/// Like [`PRIME`] for safe primes; measured up to 1024 bits.
 const SAFE_PRIME: &[(f64, f64)] = &[
     (8.0, 0.3e-6),
     (32.0, 10e-6),
@@ -76,7 +76,8 @@ const SAFE_PRIME: &[(f64, f64)] = &[
     (65_536.0, 5e7),
 ];
 
-/// Follows the power law between neighbouring points; beyond the ends the value of the end.
+/// Interpolates with the power law between neighbouring points; beyond the ends, returns the value
+/// at the end.
 fn interpolate(points: &[(f64, f64)], x: f64) -> f64 {
     let after = points.partition_point(|&(bits, _)| bits < x);
     match (

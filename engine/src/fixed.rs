@@ -1,19 +1,20 @@
-//! Montgomery arithmetic in a fixed number of words, for the sizes where it beats GMP's, which has to allocate, to look
-//! at lengths and, in the Lucas test, to divide.
+//! Montgomery arithmetic in a fixed number of words, for the sizes where it beats GMP's, which must
+//! allocate, check lengths and, in the Lucas test, divide.
 //!
-//! Montgomery, *Modular multiplication without trial division*, 1985; Koç, Acar & Kaliski, *Analyzing and comparing
-//! Montgomery multiplication algorithms*, 1996.
+//! Montgomery, *Modular multiplication without trial division*, 1985; Koç, Acar & Kaliski,
+//! *Analyzing and comparing Montgomery multiplication algorithms*, 1996.
 
 use rug::Integer;
 use rug::integer::Order;
 
-/// Bits of the exponent taken at a time in a power.
+/// Exponent bits per window of a power.
 const WINDOW: u32 = 4;
 
-/// Bits of the exponent that a power of two takes by doublings alone.
+/// Leading exponent bits of a power of two that are computed by doublings alone.
 const DOUBLINGS: u32 = 5;
 
-/// Arithmetic modulo an odd number of at most N words. Numbers are in Montgomery form, below the modulus.
+/// Arithmetic modulo an odd number of at most N words. Numbers are in Montgomery form, below the
+/// modulus.
 pub(crate) struct Field<const N: usize> {
     modulus: [u64; N],
     /// Minus the inverse of the modulus modulo 2^64.
@@ -22,7 +23,7 @@ pub(crate) struct Field<const N: usize> {
 }
 
 impl<const N: usize> Field<N> {
-    /// For an odd `modulus` above 2^(64 (N − 1)) with at most N words.
+    /// The field for an odd `modulus` above 2^(64 (N − 1)) with at most N words.
     pub(crate) fn new(modulus: &Integer) -> Self {
         let mut words = [0; N];
         modulus.write_digits(&mut words, Order::Lsf);
@@ -31,7 +32,8 @@ impl<const N: usize> Field<N> {
             inverse: crate::small::inverse(words[0]).wrapping_neg(),
             one: [0; N],
         };
-        // For a modulus of b bits 2^b − modulus is 2^b reduced. It is the two's complement in the low b bits.
+        // Let the modulus have b bits. Then 2^b − modulus is 2^b reduced, and it is the two's
+        // complement in the low b bits.
         let spare = words[N - 1].leading_zeros();
         let mut one = subtract(&[0; N], &words).0;
         one[N - 1] &= u64::MAX >> spare;
@@ -70,7 +72,7 @@ impl<const N: usize> Field<N> {
         difference
     }
 
-    /// Reduces a number, with a carry above it, that is below twice the modulus.
+    /// Reduces n + carry · 2^(64 N), which must be below twice the modulus.
     #[inline(always)]
     fn reduce_once(&self, n: [u64; N], carry: bool) -> [u64; N] {
         let (reduced, borrow) = subtract(&n, &self.modulus);
@@ -141,7 +143,7 @@ impl<const N: usize> Field<N> {
         self.ends_like_a_prime(x, exponent.twos)
     }
 
-    /// Whether x is 1, or one of x, x², ... `twos` in number, is −1.
+    /// Whether x is 1, or one of the `twos` numbers x, x², x⁴, ... is −1.
     fn ends_like_a_prime(&self, mut x: [u64; N], twos: u32) -> bool {
         let minus_one = subtract(&self.modulus, &self.one).0;
         if x == self.one || x == minus_one {
@@ -156,7 +158,7 @@ impl<const N: usize> Field<N> {
         false
     }
 
-    /// The strong Lucas condition, given P' of [`crate::primality`]'s Lucas test.
+    /// The strong Lucas condition; `p` is P' of the Lucas test in [`crate::primality`].
     pub(crate) fn is_strong_lucas_probable_prime(&self, p: &Integer, modulus: &Integer) -> bool {
         let p = self.form(p, modulus);
         let two = self.add(&self.one, &self.one);
@@ -191,11 +193,11 @@ impl<const N: usize> Field<N> {
     }
 }
 
-/// An odd exponent.
+/// The odd part of an exponent, with its number of bits.
 struct Exponent<const N: usize> {
     words: [u64; N],
     bits: u32,
-    /// The power of two that was divided out.
+    /// Exponent of the power of two that was divided out.
     twos: u32,
 }
 
@@ -224,7 +226,7 @@ impl<const N: usize> Exponent<N> {
         Self::odd_part(words)
     }
 
-    /// Of a positive number.
+    /// The odd part of a positive number.
     fn odd_part(mut words: [u64; N]) -> Self {
         let zeros = words.iter().take_while(|&&word| word == 0).count();
         words.rotate_left(zeros);
@@ -243,7 +245,7 @@ impl<const N: usize> Exponent<N> {
         }
     }
 
-    /// The `width` (up to 32) bits from bit `low`, which is below 64 N, upwards.
+    /// The `width` (at most 32) bits from bit `low` upwards; `low` is below 64 N.
     #[inline(always)]
     fn digit(&self, low: u32, width: u32) -> u32 {
         let (index, shift) = ((low / 64) as usize, low % 64);
@@ -296,7 +298,7 @@ mod tests {
         Integer::from_digits(words, Order::Lsf)
     }
 
-    /// A word that is often extreme, as carries need.
+    /// A word that is often extreme, to provoke carries.
     fn word() -> impl Strategy<Value = u64> {
         prop_oneof![
             Just(0),

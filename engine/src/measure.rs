@@ -1,12 +1,11 @@
-//! What the benchmarks need to see of the vector kernels; not for other use, and it may change at
-//! any time.
+//! Parts of the vector kernels for benchmarks. Not for other use; may change at any time.
 
 use crate::search::Workload;
 use crate::{Error, Kernel};
 
-/// Does at least `count` products of vectors of digits that wait for nothing, and returns how many
-/// products of digits that is; nothing if the processor does not have the kernel, or it is no
-/// vector kernel.
+/// Computes at least `count` independent products of vectors of digits, and returns the number of
+/// digit products. `None` if the processor does not have the kernel, or if it is not a vector
+/// kernel.
 #[must_use]
 pub fn limit(kernel: Kernel, count: u64) -> Option<u64> {
     let vectors = kernel.vectors()?;
@@ -17,23 +16,23 @@ pub fn limit(kernel: Kernel, count: u64) -> Option<u64> {
 pub struct Tests(Workload);
 
 impl Tests {
-    /// Of odd numbers of so many bits, if there is a vector kernel for them.
+    /// Tests of random odd numbers of `bits` bits; `None` if no vector kernel supports them.
     #[must_use]
     pub fn new(kernel: Kernel, bits: u32) -> Option<Self> {
         Workload::new(kernel.vectors()?, bits).map(Self)
     }
 
-    /// Tests them, and returns how many they are and how many products of digits their squarings
-    /// are.
+    /// Tests the numbers once. Returns how many there are, and the number of digit products in
+    /// their squarings.
     ///
     /// # Errors
     ///
-    /// None in fact.
+    /// Never fails: the test is not cancelled.
     pub fn run(&mut self) -> Result<(u64, u64), Error> {
         self.0.run()
     }
 
-    /// Does with them what confirms a find of a random search, and returns how many they are.
+    /// Runs the tests that confirm a hit of a random search on all numbers. Returns their number.
     ///
     /// # Errors
     ///

@@ -1,13 +1,14 @@
 //! Exact primality and search below 2^64, in machine words.
 
-/// The primes that candidates are divided by before a test.
+/// Primes for trial division before a test.
 const TRIAL: [u64; 11] = [3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
 
-/// A number below this that none of 2 and [`TRIAL`] divides is prime: 41 is the next prime.
+/// A number below this that is not divisible by 2 or any prime of [`TRIAL`] is prime: the next
+/// prime is 41.
 const TRIAL_DECIDES_BELOW: u64 = 41 * 41;
 
-/// Montgomery arithmetic modulo an odd number below 2^64 (Montgomery, *Modular multiplication without trial division*,
-/// 1985).
+/// Montgomery arithmetic modulo an odd number below 2^64 (Montgomery, *Modular multiplication
+/// without trial division*, 1985).
 #[derive(Clone, Copy, Debug)]
 pub struct Montgomery {
     modulus: u64,
@@ -18,7 +19,7 @@ pub struct Montgomery {
 }
 
 impl Montgomery {
-    /// For an odd `modulus`.
+    /// The arithmetic modulo an odd `modulus`.
     #[must_use]
     pub fn new(modulus: u64) -> Self {
         debug_assert!(modulus % 2 == 1);
@@ -35,7 +36,8 @@ impl Montgomery {
         self.inverse
     }
 
-    /// `a · b / 2^64` modulo the modulus, in [0, modulus). The product `a · b` must be below `modulus · 2^64`.
+    /// `a · b / 2^64` modulo the modulus, in [0, modulus). The product `a · b` must be below
+    /// `modulus · 2^64`.
     #[must_use]
     pub fn multiply(&self, a: u64, b: u64) -> u64 {
         multiply(a, b, self.modulus, self.inverse)
@@ -48,14 +50,15 @@ impl Montgomery {
             return 1 % self.modulus;
         }
         let radix = self.square_of_radix();
-        // In Montgomery form 2^64 is `radix`, and what is wanted is the form of 2^(64 (power − 1)).
+        // 2^64 is `radix` in Montgomery form. The result leaves the form, so raise to one power
+        // less.
         self.power(radix, u64::from(power - 1))
     }
 
     /// 2^128 mod the modulus.
     fn square_of_radix(&self) -> u64 {
         let square = u128::from(self.one) * u128::from(self.one);
-        // The remainder of a division by a u64 fits one.
+        // The remainder of a division by a u64 fits a u64.
         (square % u128::from(self.modulus)) as u64
     }
 
@@ -71,9 +74,9 @@ impl Montgomery {
         result
     }
 
-    /// Whether the modulus, odd and above 2, is a strong probable prime to all of some bases in
-    /// Montgomery form that it does not divide. The processor overlaps their chains of
-    /// multiplications.
+    /// Whether the modulus, odd and above 2, is a strong probable prime to all given bases. The
+    /// bases are in Montgomery form, and the modulus divides none of them. The processor overlaps
+    /// the bases' chains of multiplications.
     fn is_strong_probable_prime<const COUNT: usize>(&self, bases: [u64; COUNT]) -> bool {
         let minus_one = self.modulus - self.one;
         let twos = (self.modulus - 1).trailing_zeros();
@@ -119,7 +122,8 @@ pub(crate) fn high_product(a: u64, b: u64) -> u64 {
     ((u128::from(a) * u128::from(b)) >> 64) as u64
 }
 
-/// Inverse of an odd number modulo 2^64, by Newton's iteration from the three bits that `n · n ≡ 1 (mod 8)` gives.
+/// Inverse of an odd number modulo 2^64, by Newton's iteration from the three bits that `n · n ≡ 1
+/// (mod 8)` gives.
 #[must_use]
 pub const fn inverse(n: u64) -> u64 {
     let mut inverse = n;
@@ -131,7 +135,7 @@ pub const fn inverse(n: u64) -> u64 {
     inverse
 }
 
-/// The greatest common divisor; that with 0 is the other number.
+/// The greatest common divisor; gcd(a, 0) = a.
 pub(crate) fn gcd(mut a: u32, mut b: u32) -> u32 {
     while b != 0 {
         (a, b) = (b, a % b);
@@ -139,7 +143,7 @@ pub(crate) fn gcd(mut a: u32, mut b: u32) -> u32 {
     a
 }
 
-/// How far trial division decides.
+/// Result of trial division.
 enum Trial {
     Prime,
     Composite,
@@ -172,7 +176,7 @@ fn trial_division(n: u64) -> Trial {
     }
 }
 
-/// The inverse of a modulo a prime p below 2^31 that does not divide it, by Euclid's algorithm.
+/// The inverse of a modulo a prime p below 2^31 that does not divide a, by Euclid's algorithm.
 pub(crate) fn inverse_modulo(a: u32, p: u32) -> u32 {
     let (mut r, mut next_r) = (p, a % p);
     let (mut t, mut next_t) = (0_i32, 1_i32);
@@ -187,11 +191,12 @@ pub(crate) fn inverse_modulo(a: u32, p: u32) -> u32 {
     if t < 0 { t as u32 + p } else { t as u32 }
 }
 
-/// Up to each of these limits, the bases to which a number has to be a strong probable prime to be
-/// prime. Pomerance, Selfridge & Wagstaff, *The pseudoprimes to 25·10^9*, 1980 (2 and 3; 2, 3 and 5);
-/// Jaeschke, *On strong pseudoprimes to several bases*, 1993 (2, 7 and 61; 2, 13, 23 and 1662803; 5 to
-/// 7 primes); Jiang & Deng, *Strong pseudoprimes to the first eight prime bases*, 2014 (9 primes);
-/// Sorenson & Webster, *Strong pseudoprimes to twelve prime bases*, 2015 (12, to beyond 2^64).
+/// Pairs of a limit and bases: a number up to the limit is prime if it is a strong probable prime
+/// to all of the bases. Pomerance, Selfridge & Wagstaff, *The pseudoprimes to 25·10^9*, 1980 (2 and
+/// 3; 2, 3 and 5); Jaeschke, *On strong pseudoprimes to several bases*, 1993 (2, 7 and 61; 2, 13,
+/// 23 and 1662803; 5 to 7 primes); Jiang & Deng, *Strong pseudoprimes to the first eight prime
+/// bases*, 2014 (9 primes); Sorenson & Webster, *Strong pseudoprimes to twelve prime bases*, 2015
+/// (12, to beyond 2^64).
 pub const STRONG_BASES: [(u64, &[u64]); 9] = [
     (1_373_652, &[2, 3]),
     (25_326_000, &[2, 3, 5]),
@@ -210,11 +215,11 @@ fn strong_bases(n: u64) -> &'static [u64] {
     STRONG_BASES[place].1
 }
 
-/// Whether an odd number that no prime up to 37 divides is prime: strong tests to
+/// Whether an odd number that no prime up to 37 divides is prime, by strong tests to
 /// [`STRONG_BASES`].
 fn is_prime_after_trial(n: u64) -> bool {
     let field = Montgomery::new(n);
-    // Two in Montgomery form. It does not overflow: the sum is reduced by way of the difference.
+    // Two in Montgomery form: the sum `one + one`, reduced without overflow through the difference.
     let complement = n - field.one;
     let two = if field.one >= complement {
         field.one - complement
@@ -226,17 +231,17 @@ fn is_prime_after_trial(n: u64) -> bool {
     }
     let radix = field.square_of_radix();
     strong_bases(n)[1..].chunks(SIDE_BY_SIDE).all(|bases| {
-        // Places that are left over repeat the last base.
+        // Spare places repeat the last base.
         let base = |place: usize| bases[place.min(bases.len() - 1)];
         let bases: [u64; SIDE_BY_SIDE] = std::array::from_fn(base);
         field.is_strong_probable_prime(bases.map(|base| field.multiply(base, radix)))
     })
 }
 
-/// Bases that a number is tested to at once.
+/// Number of bases that are tested at once.
 const SIDE_BY_SIDE: usize = 4;
 
-/// Whether `n` is prime. Exact.
+/// Whether `n` is prime. The answer is exact.
 #[must_use]
 pub fn is_prime(n: u64) -> bool {
     match trial_division(n) {
@@ -246,7 +251,8 @@ pub fn is_prime(n: u64) -> bool {
     }
 }
 
-/// The least prime in `start..=last`, if any, and how many numbers trial division left to be tested.
+/// The least prime in `start..=last`, or `None`, and the number of candidates that trial division
+/// left to test.
 pub(crate) fn least_prime(start: u64, last: u64) -> (Option<u64>, u64) {
     let mut candidates = 0;
     if start <= 2 && 2 <= last {
@@ -270,7 +276,8 @@ pub(crate) fn least_prime(start: u64, last: u64) -> (Option<u64>, u64) {
     (None, candidates)
 }
 
-/// The least safe prime in `start..=last`, if any, and how many numbers trial division left to be tested.
+/// The least safe prime in `start..=last`, or `None`, and the number of candidates that trial
+/// division left to test.
 pub(crate) fn least_safe_prime(start: u64, last: u64) -> (Option<u64>, u64) {
     let mut candidates = 0;
     for safe in [5, 7] {
@@ -278,8 +285,8 @@ pub(crate) fn least_safe_prime(start: u64, last: u64) -> (Option<u64>, u64) {
             return (Some(safe), candidates);
         }
     }
-    // A safe prime p above 7 is 11 mod 12: p ≡ 3 (mod 4) as (p − 1)/2 is odd, and p ≡ 2 (mod 3) as 3 divides neither
-    // p nor (p − 1)/2.
+    // A safe prime p above 7 is 11 mod 12: p ≡ 3 (mod 4) because (p − 1)/2 is odd, and p ≡ 2 (mod
+    // 3) because 3 divides neither p nor (p − 1)/2.
     let mut next = start.checked_add((23 - start % 12) % 12);
     while let Some(p) = next.filter(|&p| p <= last) {
         let half = (p - 1) / 2;
@@ -369,7 +376,8 @@ mod tests {
         for n in STRONG_PSEUDOPRIMES_2
             .into_iter()
             .chain(LEAST_STRONG_PSEUDOPRIMES)
-            // The least to bases 2, 7 and 61, and to 2, 13, 23 and 1662803.
+            // The least strong pseudoprimes to bases 2, 7 and 61, and to bases 2, 13, 23 and
+            // 1662803.
             .chain([4_759_123_141, 1_122_004_669_633])
         {
             assert!(!is_prime(n), "{n}");

@@ -9,8 +9,8 @@ use rug::integer::Order;
 
 use crate::{Error, Form};
 
-/// The part of the key that keeps these streams apart from any other use of the same seed. Part of the definition of
-/// a seeded stream: must never change.
+/// The part of the key that separates these streams from any other use of the same seed. Part of
+/// the definition of a seeded stream: it must never change.
 const DOMAIN: &[u8; 24] = b"primepool prime stream 1";
 
 /// A job's stream of random bits.
@@ -23,7 +23,7 @@ pub struct Stream {
     bytes: Vec<u8>,
 }
 
-/// A place in a stream, to return to.
+/// A position in a stream, to return to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Place(u128);
 
@@ -35,12 +35,14 @@ enum Source {
 impl Stream {
     /// The stream of job number `index` in a run with seed `seed`.
     ///
-    /// The bits are those of ChaCha20 (Bernstein's original: 64-bit block counter from 0, 64-bit stream number) with
-    /// the key made of `seed` as eight little-endian bytes followed by the 24 ASCII bytes `primepool prime stream 1`,
-    /// and with stream number `index`; they are read as little-endian 64-bit words. This is stable: the same `(seed,
-    /// index)` gives the same prime in every version.
+    /// The bits are those of ChaCha20 (Bernstein's original: 64-bit block counter from 0, 64-bit
+    /// stream number). The key is `seed` as eight little-endian bytes followed by the 24 ASCII
+    /// bytes `primepool prime stream 1`; the stream number is `index`. The bits are read as
+    /// little-endian 64-bit words. This is stable: the same `(seed, index)` gives the same prime in
+    /// every version.
     ///
-    /// A seed of 64 bits can be guessed, so such primes are for measurements and tests, not for keys.
+    /// A seed of 64 bits can be guessed, so such primes are for measurements and tests, not for
+    /// keys.
     #[must_use]
     pub fn seeded(seed: u64, index: u64) -> Self {
         let mut key = [0; 32];
@@ -52,13 +54,14 @@ impl Stream {
         Self::from_source(Source::Seeded(Box::new(generator)))
     }
 
-    /// A stream that takes every bit from the operating system's generator, as a key needs.
+    /// A stream that takes every bit from the operating system's generator, as is needed for keys.
     #[must_use]
     pub fn os() -> Self {
         Self::from_source(Source::Os)
     }
 
-    /// ChaCha20 under a key from the operating system: as unpredictable as [`Stream::os`] with one system call in all.
+    /// ChaCha20 with a key from the operating system: as unpredictable as [`Stream::os`], but with
+    /// only one system call in all.
     pub(crate) fn from_os_key() -> Result<Self, Error> {
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
@@ -82,7 +85,8 @@ impl Stream {
         }
     }
 
-    /// Sets `target` to a uniform integer in [0, 2^bits) from the next ⌈bits/64⌉ words of the stream.
+    /// Sets `target` to a uniform integer in [0, 2^bits) from the next ⌈bits/64⌉ words of the
+    /// stream.
     pub(crate) fn draw(&mut self, target: &mut Integer, bits: u32) -> Result<(), Error> {
         let count = bits.div_ceil(64) as usize;
         self.words.clear();
@@ -91,7 +95,7 @@ impl Stream {
                 self.words.extend((0..count).map(|_| generator.next_u64()));
             }
             Source::Os => {
-                // One system call for all of them.
+                // One system call for all words.
                 self.bytes.resize(8 * count, 0);
                 getrandom::fill(&mut self.bytes)?;
                 let (words, _) = self.bytes.as_chunks();
@@ -104,15 +108,17 @@ impl Stream {
         Ok(())
     }
 
-    /// Sets `target` to the next start of a search: uniform in [2^(bits − 1), 2^bits). `bits` is at least 1.
+    /// Sets `target` to the next start of a search: uniform in [2^(bits − 1), 2^bits). `bits` is at
+    /// least 1.
     pub(crate) fn draw_start(&mut self, target: &mut Integer, bits: u32) -> Result<(), Error> {
         self.draw(target, bits)?;
         target.set_bit(bits - 1, true);
         Ok(())
     }
 
-    /// Sets `target` to the next candidate of a search for primes of the form that tries independent ones: uniform among
-    /// the integers of `bits` bits that can be of the form. `bits` is one that the form has primes of.
+    /// Sets `target` to the next independent candidate for a prime of the form: uniform among the
+    /// integers of `bits` bits that can have the form. There must be primes of the form with `bits`
+    /// bits.
     pub(crate) fn draw_candidate(
         &mut self,
         target: &mut Integer,
@@ -120,14 +126,14 @@ impl Stream {
         bits: u32,
     ) -> Result<(), Error> {
         self.draw_start(target, bits)?;
-        // Of the primes only 2 is even; of the safe primes only 5 is not 3 mod 4.
+        // The only even prime is 2; the only safe prime that is not 3 mod 4 is 5.
         target.set_bit(0, bits > 2 || target.get_bit(0));
         target.set_bit(1, form == Form::SafePrime && bits > 3 || target.get_bit(1));
         Ok(())
     }
 
-    /// Sets `target` to a uniform integer in [0, bound), for a positive bound: the next draw of as
-    /// many bits as bound − 1 has that is below it.
+    /// Sets `target` to a uniform integer in [0, bound), for a positive bound: draws numbers with
+    /// as many bits as bound − 1 has until one is below the bound.
     pub(crate) fn draw_below(
         &mut self,
         target: &mut Integer,
@@ -142,7 +148,7 @@ impl Stream {
         }
     }
 
-    /// Where the stream is.
+    /// The current position of the stream.
     pub(crate) fn place(&self) -> Place {
         match &self.source {
             Source::Seeded(generator) => Place(generator.get_word_pos()),
@@ -150,8 +156,8 @@ impl Stream {
         }
     }
 
-    /// Goes back to a place where the stream has been. The operating system's generator only goes on: what it gives is
-    /// never to be seen twice.
+    /// Returns to an earlier position of the stream. The operating system's generator cannot
+    /// return: it never gives the same bits twice.
     pub(crate) fn return_to(&mut self, place: Place) {
         match &mut self.source {
             Source::Seeded(generator) => generator.set_word_pos(place.0),
@@ -161,7 +167,7 @@ impl Stream {
 }
 
 impl fmt::Debug for Stream {
-    // The generator's state is as secret as the primes that come from it.
+    // Do not print the generator's state: it is as secret as the primes that come from it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.source {
             Source::Seeded(_) => "Stream(seeded)",

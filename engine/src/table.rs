@@ -1,4 +1,4 @@
-//! The sieve's primes and the residues of a large number modulo all of them.
+//! The table of sieving primes, and the residues of a large number modulo all of them.
 
 use rug::Integer;
 use rug::integer::Order;
@@ -6,16 +6,18 @@ use rug::integer::Order;
 use crate::small::{Montgomery, high_product, multiply};
 use crate::{Cancel, Error};
 
-/// Odd numbers sieved between two looks at the cancellation flag while the table grows.
+/// Number of odd numbers sieved between two polls of the cancellation flag while the table grows.
 const SEGMENT: usize = 1 << 17;
 
-/// Products reduced between two looks at the cancellation flag: below a millisecond at 65,536 bits.
+/// Number of products reduced between two polls of the cancellation flag: less than a millisecond
+/// at 65,536 bits.
 const PRODUCTS_PER_POLL: usize = 512;
 
-/// Products reduced side by side, so that the processor overlaps their chains of multiplications.
+/// Number of products reduced side by side, so that the processor overlaps their chains of
+/// multiplications.
 const LANES: usize = 4;
 
-/// The odd primes up to a bound that grows on demand.
+/// All odd primes up to a bound, which grows on demand.
 #[derive(Debug, Default)]
 pub struct Table {
     primes: Vec<u32>,
@@ -28,22 +30,23 @@ pub struct Table {
     words: Vec<u64>,
 }
 
-/// Consecutive primes of the table with a product below 2^64: one pass over a large number serves them all.
+/// Consecutive primes of the table with a product below 2^64. One pass over a large number serves
+/// all of them.
 #[derive(Debug)]
 struct Product {
     modulus: u64,
-    /// Inverse of the modulus modulo 2^64. Valid if `factor` is.
+    /// Inverse of the modulus modulo 2^64. Valid if `factor` is valid.
     inverse: u64,
     /// 2^(64 (words + 1)) mod the modulus.
     factor: u64,
-    /// The number of words that `factor` is valid for; 0 if for none.
+    /// The number of words that `factor` is valid for; 0 if it is not valid.
     words: u32,
     /// Index after the product's last prime.
     end: u32,
 }
 
 impl Product {
-    /// Makes `factor` valid for numbers of so many words.
+    /// Makes `factor` valid for numbers of `words` words.
     fn prepare(&mut self, words: u32) {
         if self.words != words {
             let field = Montgomery::new(self.modulus);
@@ -61,7 +64,7 @@ impl Table {
         &self.primes
     }
 
-    /// `n` modulo the prime at an index.
+    /// `n` modulo the prime at `index`.
     #[inline]
     pub(crate) fn reduce(&self, n: u64, index: usize) -> u32 {
         reduce(n, self.primes[index], self.reciprocals[index])
@@ -71,7 +74,7 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`]; the table stays valid and keeps what it has got.
+    /// [`Error::Cancelled`]; the table stays valid, and keeps the primes that it has so far.
     pub fn grow(&mut self, bound: u32, cancel: &Cancel) -> Result<(), Error> {
         let bound = u64::from(bound);
         if bound <= self.bound {
@@ -118,7 +121,7 @@ impl Table {
     fn push(&mut self, prime: u32) {
         self.primes.push(prime);
         self.reciprocals.push(u64::MAX / u64::from(prime));
-        // There are fewer primes below 2^32 than that.
+        // There are fewer than 2^32 primes below 2^32, so this fits.
         let end = self.primes.len() as u32;
         if let Some(last) = self.products.last_mut()
             && let Some(modulus) = last.modulus.checked_mul(u64::from(prime))
@@ -137,11 +140,11 @@ impl Table {
         }
     }
 
-    /// Fills `residues` with −n mod p for at least all primes p below `bound` (and below the table's bound), in the
-    /// table's order. `n` is positive.
+    /// Fills `residues` with −n mod p for at least all primes p below `bound` (and below the
+    /// table's bound), in the table's order. `n` is positive.
     ///
-    /// The word-by-word reduction is Hensel's exact remainder, from the least significant word up, as in GMP's
-    /// `mpn_modexact_1_odd`: two multiplications and no division a word.
+    /// The word-by-word reduction is Hensel's exact remainder, from the least significant word up,
+    /// as in GMP's `mpn_modexact_1_odd`: two multiplications and no division per word.
     ///
     /// # Errors
     ///
@@ -160,7 +163,7 @@ impl Table {
         let count = self.words.len() as u32;
 
         let primes = self.primes.partition_point(|&p| p < bound);
-        // All products with a prime below the bound, the last one whole.
+        // All products with a prime below the bound; the last one may have greater primes too.
         let needed = self
             .products
             .partition_point(|product| (product.end as usize) < primes)
@@ -171,7 +174,7 @@ impl Table {
             cancel.check()?;
             for lanes in batch.chunks_mut(LANES) {
                 lanes.iter_mut().for_each(|product| product.prepare(count));
-                // Absent lanes reduce modulo 1, which is harmless.
+                // Unused lanes reduce modulo 1, which is harmless.
                 let mut moduli = [1; LANES];
                 let mut inverses = [1; LANES];
                 for (lane, product) in lanes.iter().enumerate() {
@@ -208,12 +211,13 @@ fn exact_remainders(words: &[u64], moduli: &[u64; LANES], inverses: &[u64; LANES
     carries
 }
 
-/// `n` mod `p` by the reciprocal ⌊(2^64 − 1)/p⌋, with which the quotient is short by at most one.
+/// `n` mod `p`, with the reciprocal ⌊(2^64 − 1)/p⌋. The quotient computed with it is at most one
+/// too small.
 #[inline]
 fn reduce(n: u64, p: u32, reciprocal: u64) -> u32 {
     let p = u64::from(p);
     let remainder = n - high_product(n, reciprocal) * p;
-    // Below 2p before and below p after the correction, so it fits.
+    // It is below 2p before the correction and below p after it, so it fits.
     (if remainder >= p {
         remainder - p
     } else {
@@ -221,7 +225,7 @@ fn reduce(n: u64, p: u32, reciprocal: u64) -> u32 {
     }) as u32
 }
 
-/// The odd primes up to and including `limit`, which is small.
+/// The odd primes up to and including `limit`, which must be small.
 fn odd_primes_to(limit: u64) -> Vec<u64> {
     (3..=limit)
         .step_by(2)
@@ -279,7 +283,7 @@ mod tests {
             let mut stream = crate::Stream::seeded(seed, 0);
             let mut residues = Vec::new();
             let mut n = Integer::new();
-            // Two sizes, and a table that grows in between: the prepared factors must follow.
+            // Two sizes, and a table that grows in between: the prepared factors must be updated.
             for (bits, grown) in [(bits, bound), (other, bound + 500), (bits, bound + 500)] {
                 stream.draw_start(&mut n, bits).unwrap();
                 table.grow(grown, &cancel).unwrap();

@@ -1,5 +1,5 @@
-//! Arithmetic with digits of 52 bits, a number in each lane of a register: what the kernels of the
-//! search are made of, for other computations modulo many numbers at once.
+//! Arithmetic on 52-bit digits, with one number in each lane of a register. The search kernels are
+//! built on it; other crates use it to compute modulo many numbers at once.
 
 pub use crate::kernel::arithmetic::{Arithmetic, Bias, DIGIT_BITS, DIGIT_MASK, Lanes, Operation};
 pub use crate::kernel::montgomery::{Block, Modulus, Then, biases, multiply, reduce, square};

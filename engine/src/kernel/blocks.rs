@@ -1,14 +1,14 @@
-//! Fields of numbers in blocks of digits: see [`super::montgomery`].
+//! A field whose numbers are stored as blocks of digits: see [`super::montgomery`].
 //!
 //! # Bounds
 //!
-//! With R = 2^(52 L) for L digits, the moduli are odd numbers N < R/16. Numbers are never fully
+//! Let R = 2^(52 L) for L digits. The moduli are odd numbers N < R/16. Numbers are never fully
 //! reduced.
 //!
-//! Without signs they are kept in [0, 4N): the reduction of a product of two such numbers is below
-//! 16 N²/R + N < 2N; doubled it is below 4N, and with a number below 2N added to it too. With signs
-//! they are kept in (−4N, 4N): quotient digits are at most 2^51 in size, so a reduction is at most
-//! 16 N²/R + (1/2 + 2^−50) N < 2N in size, and the rest is the same.
+//! Unsigned numbers are kept in [0, 4N): the reduction of a product of two such numbers is below 16
+//! N²/R + N < 2N. If it is doubled, or if a number below 2N is added, it stays below 4N. Signed
+//! numbers are kept in (−4N, 4N): quotient digits are at most 2^51 in size, so a reduction is at
+//! most 16 N²/R + (1/2 + 2^−50) N < 2N in size, and the rest is the same.
 //!
 //! A column collects at most 4L halves of products and a carry, which fits 64 bits for any L up to
 //! 500.
@@ -21,11 +21,12 @@ use super::operations::{
     SetModuli, SetPowersOfTwo, Squarings, WriteScratch,
 };
 
-/// Powers in the table of a power of any base.
+/// Number of powers in the table for a power of any base.
 pub(super) const POWERS: usize = 1 << WINDOW;
 
-/// A field of numbers of some blocks of K digits, `BLOCKS` of them, or any number if that is 0;
-/// `GROUPS` registers' worths of numbers. `SPLIT` is that of [`super::montgomery`].
+/// A field of numbers of `BLOCKS` blocks of K digits; if `BLOCKS` is 0, the number of blocks is
+/// chosen at run time. `GROUPS` is the number of registers that hold the numbers, one number per
+/// lane. For `SPLIT` see [`super::montgomery`].
 pub(crate) struct Blocks<
     A: Arithmetic,
     const K: usize,
@@ -34,33 +35,32 @@ pub(crate) struct Blocks<
     const SPLIT: bool,
 > {
     pub(super) arithmetic: A,
-    /// Blocks of a number.
+    /// Number of blocks of a number.
     pub(super) blocks: usize,
-    // The digits of the first group's numbers, then those of the next.
+    // The vectors below hold the digits of the first group's numbers, then those of the next group.
     pub(super) n: Vec<Block<A, K>>,
     pub(super) a: Vec<Block<A, K>>,
     pub(super) b: Vec<Block<A, K>>,
     pub(super) kept: Vec<Block<A, K>>,
-    /// What the numbers are multiplied by.
+    /// The factors for the next multiplication.
     pub(super) factor: Vec<Block<A, K>>,
     pub(super) mixed_addend: Vec<Block<A, K>>,
     pub(super) square_addend: Vec<Block<A, K>>,
-    /// The powers 0, 1, ... of the base, one after the other for each group; empty until they are
-    /// needed.
+    /// The powers 0, 1, ... of the base, in order, group after group. Empty until the first use.
     pub(super) powers: Vec<Block<A, K>>,
     pub(super) exponent: Vec<u64>,
-    /// Words of one group.
+    /// Work space: the words of one group.
     pub(super) words: Vec<u64>,
-    /// Minus the inverse of the modulus modulo 2^52, a group.
+    /// Minus the inverse of the modulus modulo 2^52, one vector per group.
     pub(super) inverse: Vec<A::Vector>,
-    /// The inverse times the modulus's second digit, modulo 2^52, a group.
+    /// `inverse` times the modulus's second digit, modulo 2^52, one vector per group.
     pub(super) second: Vec<A::Vector>,
     pub(super) product: Vec<Block<A, K>>,
     pub(super) other_product: Vec<Block<A, K>>,
-    // Of one group.
+    // Work space of one group.
     pub(super) quotient: Vec<Block<A, K>>,
     pub(super) scratch: Vec<Block<A, K>>,
-    /// See [`biases`].
+    /// Results of [`biases`].
     pub(super) product_bias: Vec<u64>,
     pub(super) leave_bias: Vec<u64>,
 }
@@ -68,7 +68,7 @@ pub(crate) struct Blocks<
 impl<A: Arithmetic, const K: usize, const BLOCKS: usize, const GROUPS: usize, const SPLIT: bool>
     Blocks<A, K, BLOCKS, GROUPS, SPLIT>
 {
-    /// A field for numbers of so many blocks. All numbers are zero.
+    /// A field for numbers of `blocks` blocks. All numbers are zero.
     pub(crate) fn boxed(arithmetic: A, blocks: usize) -> Box<dyn Field> {
         const {
             assert!(
@@ -104,42 +104,44 @@ impl<A: Arithmetic, const K: usize, const BLOCKS: usize, const GROUPS: usize, co
         })
     }
 
-    /// Blocks of a number, a constant where there is one.
+    /// Number of blocks of a number; a constant if `BLOCKS` is not 0.
     #[inline(always)]
     pub(super) fn blocks(&self) -> usize {
         if BLOCKS == 0 { self.blocks } else { BLOCKS }
     }
 
-    /// The blocks of a group's numbers.
+    /// Range of the blocks of a group's numbers.
     #[inline(always)]
     pub(super) fn group(&self, group: usize) -> std::ops::Range<usize> {
         let blocks = self.blocks();
         group * blocks..group * blocks + blocks
     }
 
-    /// The blocks of a group's products.
+    /// Range of the blocks of a group's products.
     #[inline(always)]
     pub(super) fn columns(&self, group: usize) -> std::ops::Range<usize> {
         let blocks = 2 * self.blocks();
         group * blocks..group * blocks + blocks
     }
 
-    /// The exponents' digit with bit `bit`, of a group.
+    /// The digit of a group's exponents that contains bit `bit`.
     #[inline(always)]
     pub(super) fn exponent_digit(&self, s: A, group: usize, bit: u32) -> A::Vector {
         let digit = group * K * self.blocks() + (bit / DIGIT_BITS) as usize;
         s.load(&self.exponent[A::COUNT * digit..])
     }
 
-    /// The exponents' digit with bit `bit`, of a group, shifted so that the bit is the lowest.
+    /// The digit of a group's exponents that contains bit `bit`, shifted so that this bit is the
+    /// lowest.
     #[inline(always)]
     pub(super) fn exponent_from(&self, s: A, group: usize, bit: u32) -> A::Vector {
         s.shift_right(self.exponent_digit(s, group, bit), bit % DIGIT_BITS)
     }
 
-    /// Sets a group's numbers to the power of their tables that a window of the exponent is.
+    /// Sets a group's factors to the powers from their tables that the exponent's window from bit
+    /// `low` upwards selects.
     ///
-    /// To look at all of a table that is in the first-level cache beats a gather.
+    /// Reading all of a table in the first-level cache is faster than a gather.
     #[inline(always)]
     pub(super) fn select(&mut self, s: A, group: usize, low: u32) {
         let mut which = self.exponent_from(s, group, low);
@@ -260,8 +262,8 @@ impl<A: Arithmetic, const K: usize, const BLOCKS: usize, const GROUPS: usize, co
 
     fn power(&mut self, count: u32, low: u32) {
         for window in (0..count).rev() {
-            // Nothing waits for the factors yet, so the processor selects them beside the
-            // squarings.
+            // Nothing depends on the factors yet, so the processor selects them in parallel with
+            // the squarings.
             self.arithmetic.run(Select {
                 low: low + WINDOW * window,
                 field: self,

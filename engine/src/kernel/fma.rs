@@ -1,19 +1,21 @@
-//! Digits as doubles, multiplied by fused multiply-adds, for processors without a multiplication of
-//! 52 bits.
+//! Digits as doubles, multiplied by fused multiply-adds, for processors without a 52-bit
+//! multiplication.
 //!
-//! The sum of a large constant and a product x · y, rounded once, is the constant and the product's
-//! high half, in units of 2^52, in the low bits of its word; x · y less that half is exact and is
-//! the low half. Words of such doubles are added as integers, the constants' words are taken away
-//! once a column. Digits are signed, from −2^51 to 2^51 − 1, as are numbers: products of a digit of
-//! a number and one of a modulus, from 0 to 2^52 − 1, are below 2^103 in size.
+//! The sum of a large constant and a product x · y, rounded once, is the constant plus the
+//! product's high half; the word of this double has the high half, in units of 2^52, in its low
+//! bits. x · y minus that half is exact, and is the low half. The words of such doubles are added
+//! as integers, and the words of the constants are subtracted once per column. Digits and numbers
+//! are signed; digits are from −2^51 to 2^51 − 1. The product of a digit of a number and a digit of
+//! a modulus (from 0 to 2^52 − 1) is below 2^103 in size.
 //!
 //! The idea of the two halves is from N. Emmart, J. Luitjens, C. Weems & C. Woolley, *Optimizing
 //! modular multiplication for NVIDIA's Maxwell GPUs* (ARITH 2016) and N. Emmart, F. Zheng & C.
 //! Weems, *Faster modular exponentiation using double precision floating point arithmetic on the
-//! GPU* (ARITH 2018), who round toward zero. Here nothing depends on the rounding mode that is set:
-//! with 512 bits an instruction can round down by itself; with 256 bits products are rounded to the
-//! nearest, and the difference of the constant for the low half, 1.5 · 2^104 + 1.5 · 2^52, which is
-//! no double, and the rounded sum is made as a fused multiply-subtract of 1.5 · 2^52 and 2^52 + 1.
+//! GPU* (ARITH 2018), who round toward zero. This module does not depend on the rounding mode that
+//! is set. With 512 bits, the instruction itself can round down. With 256 bits, products are
+//! rounded to the nearest; the low half then needs the difference of 1.5 · 2^104 + 1.5 · 2^52,
+//! which is no double, and the rounded sum. A fused multiply-subtract with the factors 1.5 · 2^52
+//! and 2^52 + 1 computes it.
 
 #![allow(unsafe_code)]
 
@@ -25,11 +27,11 @@ use super::ifma::has_avx512;
 use super::lanes::{lanes_256, lanes_512};
 use crate::small;
 
-/// Proof of AVX-512 F, BW, DQ and VL: eight lanes.
+/// Proof that the processor has AVX-512 F, BW, DQ and VL: eight lanes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fma512(());
 
-/// Proof of AVX2 and FMA: four lanes.
+/// Proof that the processor has AVX2 and FMA: four lanes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fma256(());
 
@@ -46,7 +48,7 @@ impl Fma256 {
     }
 }
 
-/// 1.5 · 2^52, whose sums with whole numbers from −2^51 to 2^51 have them in their low bits.
+/// 1.5 · 2^52. Its sum with a whole number from −2^51 to 2^51 has that number in its low bits.
 const MIDDLE_52: f64 = 1.5 * TWO_52;
 
 /// 1.5 · 2^104: a sum with a product of at most 2^103 in size is a multiple of 2^52.
@@ -58,11 +60,12 @@ const MIDDLE_105: f64 = 2.0 * MIDDLE_104;
 /// 2^−52.
 const DOWN: f64 = 1.0 / TWO_52;
 
-/// A multiple of 2^52 that is greater than the size of any column, which makes columns positive.
+/// A multiple of 2^52 that is greater than the size of any column. Added to a column, it makes it
+/// positive.
 const POSITIVE: u64 = 1 << 62;
 
-/// What makes the low 52 bits of a column its digit plus 2^51, and those above its carry plus
-/// [`CARRIED`].
+/// Added to a column, it makes its low 52 bits the digit plus 2^51, and the bits above the carry
+/// plus [`CARRIED`].
 const ROUNDED: u64 = POSITIVE + (1 << 51);
 
 /// [`POSITIVE`] after a shift by a digit.
@@ -77,7 +80,7 @@ macro_rules! fma {
                 self.double_multiply_add(x, y, self.double_splat(MIDDLE_104))
             }
 
-            /// x · y less its multiple of 2^52 in the rounded sum with a constant.
+            /// x · y minus its multiple of 2^52 in the rounded sum with `constant`.
             #[inline(always)]
             fn low_nearest(self, x: $vector, y: $vector, constant: f64) -> $vector {
                 let constant = self.double_splat(constant);
@@ -144,15 +147,15 @@ macro_rules! fma {
                 self.quotient(column, inverse)
             }
 
-            /// The column is 2^52 k + t with −2^51 ≤ t < 2^51, and q · n0 is 2^52 h − t, so the sum
-            /// of both carries k + h, where h is q · n0 / 2^52 rounded to the nearest.
+            /// Let the column be 2^52 k + t with −2^51 ≤ t < 2^51, and q · n0 = 2^52 h − t. Then
+            /// the sum of both carries is k + h, where h is q · n0 / 2^52 rounded to the nearest.
             ///
-            /// That is so for t = −2^51 too. Then n0 and its negative inverse i, whose product is 3
-            /// modulo 4, differ in their second bits. q is −2^51 · i less an even multiple of 2^52,
-            /// as halves are rounded to even: 2^51 if that bit of i is set, and −2^51 if not. If n0
-            /// = 2m + 1 has it, m is odd, q = −2^51, and q · n0 / 2^52 = −m − 1/2 is rounded to −m
-            /// − 1; else m is even, q = 2^51, and m + 1/2 is rounded to m. Either way q · n0 is
-            /// 2^52 h + 2^51.
+            /// This holds for t = −2^51 too. Let i be the negative inverse of n0. Then n0 · i is 3
+            /// modulo 4, so n0 and i differ in their second bits. Halves are rounded to even, so q
+            /// is −2^51 · i minus an even multiple of 2^52: 2^51 if that bit of i is set, and −2^51
+            /// if not. Let n0 = 2m + 1. If its second bit is set, m is odd, q = −2^51, and q · n0 /
+            /// 2^52 = −m − 1/2 is rounded to −m − 1. Otherwise m is even, q = 2^51, and m + 1/2 is
+            /// rounded to m. In both cases q · n0 is 2^52 h + 2^51.
             #[inline(always)]
             fn add_cleared(
                 self,
@@ -218,14 +221,14 @@ macro_rules! fma {
             }
 
             fn residue_inverse(inverse: u64) -> u64 {
-                // Its low 52 bits, signed.
+                // The low 52 bits as a signed number.
                 let signed = (inverse << 12).cast_signed() >> 12;
                 (signed as f64).to_bits()
             }
 
-            /// Rests are kept times 2^52, so at most 2^52 (m + 2) in size. So `low` is at most 1.5
-            /// · 2^52, its product with the inverse at most 1.5 · 2^103, and the quotient, signed,
-            /// at most 2^52.
+            /// Rests are stored times 2^52, so they are at most 2^52 (m + 2) in size. So `low` is
+            /// at most 1.5 · 2^52, its product with the inverse at most 1.5 · 2^103, and the signed
+            /// quotient at most 2^52.
             #[inline(always)]
             fn reduce(
                 self,
@@ -239,7 +242,7 @@ macro_rules! fma {
                 self.double_multiply_subtract(quotient, m, low)
             }
 
-            /// The quotient is at most 2^51 in size, and so the result less than p.
+            /// The quotient is at most 2^51 in size, so the result is less than p.
             #[inline(always)]
             fn reduce_by(self, rest: $vector, p: $vector, inverse: $vector) -> $vector {
                 let rest = self.double_multiply(rest, self.double_splat(DOWN));
@@ -266,7 +269,7 @@ macro_rules! fma {
 
             #[inline(always)]
             fn has_zero(self, rest: $vector) -> bool {
-                // Twice, as an integer, it has no sign.
+                // Doubling the word drops the sign bit, so that −0 is zero too.
                 let unsigned = self.add(rest, rest);
                 self.mask_bits(self.equal(unsigned, self.splat(0))) != 0
             }
@@ -288,9 +291,9 @@ lanes_512!(Fma512, "avx512f,avx512bw,avx512dq,avx512vl");
 fma!(Fma512, __m512i, TWO_52);
 
 impl Fma512 {
-    /// The high half is rounded down, so that the low one is from 0 to 2^52 − 1.
+    /// The high half is rounded down, so the low half is from 0 to 2^52 − 1.
     ///
-    /// In one piece, in an order that leaves a register for each sum.
+    /// One block of assembly, in an order that leaves a register for each sum.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn halves_added(
@@ -300,14 +303,14 @@ impl Fma512 {
         x: __m512i,
         y: __m512i,
     ) -> (__m512i, __m512i) {
-        // With a type, by which the register gets its name.
+        // The type selects the kind of register.
         let _half: __m512i;
         // 1.5 · 2^104 + 2^52 is the next double after 1.5 · 2^104.
         let (middle, both) = (
             self.double_splat(MIDDLE_104),
             self.splat(MIDDLE_104.to_bits() + 1),
         );
-        // SAFETY: the instructions are those of the function's features, and change nothing but the
+        // SAFETY: the function enables the features of these instructions, which change only the
         // named registers.
         unsafe {
             asm!(
@@ -335,9 +338,9 @@ lanes_256!(Fma256, "avx2,fma");
 fma!(Fma256, __m256i, MIDDLE_52);
 
 impl Fma256 {
-    /// The high half is rounded to the nearest, so that the low one is from −2^51 to 2^51.
+    /// The high half is rounded to the nearest, so the low half is from −2^51 to 2^51.
     ///
-    /// In one piece, in an order that leaves a register for each sum.
+    /// One block of assembly, in an order that leaves a register for each sum.
     #[inline]
     #[target_feature(enable = "avx,fma")]
     fn halves_added(
@@ -347,14 +350,14 @@ impl Fma256 {
         x: __m256i,
         y: __m256i,
     ) -> (__m256i, __m256i) {
-        // With a type, by which the register gets its name.
+        // The type selects the kind of register.
         let _half: __m256i;
         let middle = self.double_splat(MIDDLE_104);
         let (first, second) = (
             self.double_splat(MIDDLE_52),
             self.double_splat(TWO_52 + 1.0),
         );
-        // SAFETY: the instructions are those of the function's features, and change nothing but the
+        // SAFETY: the function enables the features of these instructions, which change only the
         // named registers.
         unsafe {
             asm!(

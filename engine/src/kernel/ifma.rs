@@ -1,6 +1,6 @@
-//! Digits as integers, multiplied by the instructions `vpmadd52luq` and `vpmadd52huq`, which add
-//! the low or high half of a 52-bit product to a 64-bit word and ignore the bits of their factors
-//! above 52.
+//! Digits as integers, multiplied by the instructions `vpmadd52luq` and `vpmadd52huq`. They add the
+//! low or high half of a 52-bit product to a 64-bit word, and ignore the bits of their factors
+//! above the low 52.
 
 #![allow(unsafe_code)]
 
@@ -9,16 +9,16 @@ use std::arch::x86_64::*;
 use super::arithmetic::{Arithmetic, Bias, DIGIT_BITS, DIGIT_MASK, Lanes};
 use super::lanes::{lanes_256, lanes_512, operations};
 
-/// Proof of AVX-512 F, BW, DQ, VL and IFMA: eight lanes.
+/// Proof that the processor has AVX-512 F, BW, DQ, VL and IFMA: eight lanes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ifma512(());
 
-/// Proof of the same: four lanes. Processors that have it are faster with eight; it stands in for
-/// [`Ifma256`] where that is to be tested.
+/// Proof that the processor has the same features: four lanes. Such processors are faster with
+/// eight lanes; this type only replaces [`Ifma256`] where AVX-IFMA is missing, for tests.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ifma256Evex(());
 
-/// Proof of AVX-IFMA, AVX2 and FMA: four lanes.
+/// Proof that the processor has AVX-IFMA, AVX2 and FMA: four lanes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ifma256(());
 
@@ -46,7 +46,7 @@ impl Ifma256 {
     }
 }
 
-/// Whether the processor has what [`lanes_512`] uses.
+/// Whether the processor has the features that [`lanes_512`] uses.
 pub(super) fn has_avx512() -> bool {
     std::arch::is_x86_feature_detected!("avx512f")
         && std::arch::is_x86_feature_detected!("avx512bw")
@@ -56,7 +56,7 @@ pub(super) fn has_avx512() -> bool {
 
 macro_rules! ifma {
     ($type:ty, $vector:ty, $low:ident, $high:ident) => {
-        // SAFETY: of every block in here: a value of the type proves that the processor has the
+        // SAFETY (all blocks below): a value of the type proves that the processor has the
         // instructions.
         impl Arithmetic for $type {
             const BIAS: Bias = Bias::NONE;
@@ -91,7 +91,8 @@ macro_rules! ifma {
                 self.add_low(self.add_low(self.splat(0), digit, second), column, inverse)
             }
 
-            /// The low 52 bits of column + q · n0 are zero, so what it carries is ⌈column / 2^52⌉.
+            /// The low 52 bits of column + q · n0 are zero, so the column's carry is ⌈column /
+            /// 2^52⌉.
             #[inline(always)]
             fn add_cleared(
                 self,
@@ -136,7 +137,7 @@ macro_rules! ifma {
             }
 
             /// Newton's iteration, from the three bits that n · n ≡ 1 (mod 8) gives: 6, 12, 24, 48,
-            /// 96.
+            /// 96 bits.
             #[inline(always)]
             fn negative_inverse(self, n: $vector) -> $vector {
                 let (zero, two) = (self.splat(0), self.splat(2));
@@ -182,7 +183,8 @@ macro_rules! ifma {
                 self.add_high(zero, self.add_low(zero, rest, inverse), p)
             }
 
-            /// Both products with p have the low half that the numerator has.
+            /// The two products with p have the same low halves as their numerators, so only high
+            /// halves count.
             #[inline(always)]
             fn multiple(
                 self,

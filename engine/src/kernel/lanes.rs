@@ -1,14 +1,14 @@
-//! The operations of [`Lanes`](super::arithmetic::Lanes) in registers of 512 and of 256 bits.
+//! The operations of [`Lanes`](super::arithmetic::Lanes) on 512-bit and 256-bit registers.
 //!
-//! Each macro implements them for a type whose values prove that the processor has the features;
-//! the operations of an arithmetic that needs more features are in its own module.
+//! Each macro implements them for a type whose values prove that the processor has the features.
+//! The operations of an arithmetic that needs more features are in its own module.
 
 /// Implements `Lanes` with AVX-512 F, BW, DQ and VL.
 macro_rules! lanes_512 {
     ($type:ty, $features:literal) => {
-        // SAFETY: of every block in here: a value of the type proves that the processor has AVX-512
-        // F, BW, DQ and VL. Where memory is read or written, the slice is first cut to, or is an
-        // array of, as many words as that are.
+        // SAFETY (all blocks below): a value of the type proves that the processor has AVX-512 F,
+        // BW, DQ and VL. Where memory is read or written, the slice is first cut to the number of
+        // words accessed, or is an array of that length.
         impl crate::kernel::arithmetic::Lanes for $type {
             type Vector = __m512i;
             type Mask = __mmask8;
@@ -100,12 +100,12 @@ macro_rules! lanes_512 {
 /// Implements `Lanes` with AVX2 and FMA.
 macro_rules! lanes_256 {
     ($type:ty, $features:literal) => {
-        // SAFETY: of every block in here: a value of the type proves that the processor has AVX2
-        // and FMA. Where memory is read or written, the slice is first cut to, or is an array of,
-        // as many words as that are.
+        // SAFETY (all blocks below): a value of the type proves that the processor has AVX2 and
+        // FMA. Where memory is read or written, the slice is first cut to the number of words
+        // accessed, or is an array of that length.
         impl crate::kernel::arithmetic::Lanes for $type {
             type Vector = __m256i;
-            /// All bits of a lane are set, or none.
+            /// Per lane, all bits are set or none.
             type Mask = __m256i;
             type Words = __m128i;
 
@@ -177,7 +177,7 @@ macro_rules! lanes_256 {
                 append_below(words: __m128i, bound: u32, to: &mut [u32]) -> usize {
                     let below = _mm_cmplt_epi32(words, _mm_set1_epi32(bound as i32));
                     let mut below = _mm_movemask_ps(_mm_castsi128_ps(below)) as u32;
-                    // Few are: most primes are much greater than the bound.
+                    // Few words are below the bound: most primes are much greater.
                     let mut count = 0;
                     if below != 0 {
                         let mut all = [0; 4];

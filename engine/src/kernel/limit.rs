@@ -1,14 +1,15 @@
-//! How many products of digits the processor can do.
+//! Measures how many digit products the processor can compute.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use super::arithmetic::{Arithmetic, DIGIT_MASK, Operation};
 
-/// Products in a round: as many pairs of sums as leave registers for their factors.
+/// Products per round: as many pairs of sums as fit the registers along with their factors.
 const PAIRS: usize = 6;
 
-/// Does at least `count` products of vectors that wait for nothing, and returns how many.
+/// Computes at least `count` vector products that do not depend on each other, and returns their
+/// number.
 pub(super) fn products<A: Arithmetic>(arithmetic: A, count: u64) -> u64 {
     let rounds = count.div_ceil(PAIRS as u64);
     black_box(arithmetic.run(Products { rounds }));
@@ -41,18 +42,19 @@ impl<A: Arithmetic> Operation<A> for Products {
     }
 }
 
-/// How many multiply-adds of low halves the processor works on at the same time, nearly: how much
-/// longer those take that wait for each other. 4 where one begins in each cycle, 8 where two do.
+/// Approximate number of low-half multiply-adds in progress at the same time: the time of dependent
+/// ones divided by the time of independent ones. It is 4 if one begins in each cycle, and 8 if two
+/// do.
 pub(super) fn overlap<A: Arithmetic>(arithmetic: A) -> f64 {
-    /// Some ten microseconds of those that wait.
+    /// Some ten microseconds of dependent multiply-adds.
     const ROUNDS: u64 = 500;
     let time = |work: &dyn Fn()| {
         let start = Instant::now();
         work();
         start.elapsed().as_secs_f64()
     };
-    // The least of many, which take 3 ms: something else may take the processor meanwhile, and
-    // Intel's processors are slower in the first moments of such work.
+    // Take the least of many measurements, 3 ms in all: other work may use the processor meanwhile,
+    // and Intel's processors are slower in the first moments of such work.
     let (mut chain, mut free) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..200 {
         chain = chain.min(time(&|| {
@@ -67,10 +69,10 @@ pub(super) fn overlap<A: Arithmetic>(arithmetic: A) -> f64 {
     chain / free
 }
 
-/// Sums that wait for nothing but themselves.
+/// Number of sums that do not depend on each other.
 const CHAINS: usize = 16;
 
-/// Adds low halves to N sums.
+/// Repeatedly adds low halves to N sums.
 struct Chains<const N: usize> {
     rounds: u64,
 }

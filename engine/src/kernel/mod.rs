@@ -1,4 +1,4 @@
-//! The arithmetic that searches and tests are done with, chosen at run time.
+//! The arithmetic of searches and tests, chosen at run time.
 //!
 //! Every kernel finds the same primes.
 
@@ -33,10 +33,10 @@ pub use visit::{Visitor, visit};
 
 use crate::Error;
 
-/// The greatest modulus that every vector kernel has a field for, in bits: 160 digits.
+/// The greatest number of bits of a modulus that every vector kernel supports: 160 digits.
 pub(crate) const MAX_BITS: u32 = bits_of(160);
 
-/// A way to do the arithmetic.
+/// An implementation of the arithmetic for one set of processor features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
     /// Eight numbers in a register of 512 bits, with AVX-512 IFMA.
@@ -53,7 +53,7 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// All of them, the fastest first.
+    /// All kernels, the fastest first.
     pub const ALL: [Self; 5] = [
         Self::Ifma512,
         Self::Ifma256,
@@ -62,21 +62,22 @@ impl Kernel {
         Self::Gmp,
     ];
 
-    /// The fastest kernel that this processor has. Of two that use IFMA it has that with 512 bits
-    /// if it can, so [`Kernel::Ifma256`] is chosen on processors with AVX-IFMA.
+    /// The fastest kernel that this processor has. It prefers IFMA with 512 bits to IFMA with 256
+    /// bits, so it returns [`Kernel::Ifma256`] only on processors with AVX-IFMA and without AVX-512
+    /// IFMA.
     #[must_use]
     pub fn fastest() -> Self {
         let mut available = Self::ALL.into_iter().filter(|kernel| kernel.is_available());
         available.next().unwrap_or(Self::Gmp)
     }
 
-    /// Whether this processor has it.
+    /// Whether this processor has the features of the kernel.
     #[must_use]
     pub fn is_available(self) -> bool {
         self == Self::Gmp || self.vectors().is_some()
     }
 
-    /// Its name, as [`FromStr`] reads it.
+    /// The kernel's name, as [`FromStr`] reads it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -88,7 +89,7 @@ impl Kernel {
         }
     }
 
-    /// What the processor needs to have for it.
+    /// The processor features that the kernel needs.
     fn features(self) -> &'static str {
         match self {
             Self::Ifma512 => "AVX-512 F, BW, DQ, VL and IFMA",
@@ -115,7 +116,8 @@ impl Kernel {
         )))
     }
 
-    /// The vector kernel, if it is one and this processor has it.
+    /// The vector kernel; `None` for [`Kernel::Gmp`] and if this processor does not have the
+    /// kernel.
     pub(crate) fn vectors(self) -> Option<&'static dyn VectorKernel> {
         #[cfg(target_arch = "x86_64")]
         return sizes::vectors(self);
@@ -133,7 +135,7 @@ pub(crate) fn all_vectors() -> Vec<(&'static str, &'static dyn VectorKernel)> {
     return Vec::new();
 }
 
-/// The names of some kernels, for a message.
+/// The names of kernels, for an error message.
 fn names(kernels: impl Iterator<Item = Kernel>) -> String {
     let names: Vec<String> = kernels.map(|kernel| format!("`{kernel}`")).collect();
     names.join(", ")
@@ -148,7 +150,7 @@ impl fmt::Display for Kernel {
 impl FromStr for Kernel {
     type Err = Error;
 
-    /// Reads a name; `ifma`, as releases with one vector kernel had it, is `ifma512`.
+    /// Reads a name. `ifma`, the name of the only vector kernel of early releases, is `ifma512`.
     fn from_str(name: &str) -> Result<Self, Error> {
         let full = if name == "ifma" { "ifma512" } else { name };
         let mut all = Self::ALL.into_iter();

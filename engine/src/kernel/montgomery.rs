@@ -1,20 +1,21 @@
-//! Products, squares and Montgomery's reduction of numbers in blocks of K digits.
+//! Products, squares and Montgomery reduction of numbers in blocks of K digits.
 //!
-//! A product is built in columns. Operands are cut into blocks so that the 2K columns of a product
-//! of two blocks stay in registers. P. L. Montgomery, *Modular multiplication without trial
+//! A product is computed in columns. Operands are cut into blocks so that the 2K columns of a
+//! product of two blocks stay in registers. P. L. Montgomery, *Modular multiplication without trial
 //! division*, 1985; the columns with high halves one further are those of Gueron & Krasnov,
 //! *Software implementation of modular exponentiation, using advanced vector instructions
 //! architectures*, 2012.
 //!
-//! `SPLIT` keeps low and high halves in separate sums. A column then waits for half as many multiply-adds one after the other,
-//! which pays where the processor begins two in a cycle and there are registers enough.
+//! `SPLIT` keeps low and high halves in separate sums. The chain of dependent multiply-adds of a
+//! column is then half as long. This pays if the processor begins two multiply-adds in a cycle and
+//! has enough registers.
 
-// Indices are places of digits here, and constants once the loops are unrolled.
+// Indices are digit positions here, and constants once the loops are unrolled.
 #![allow(clippy::needless_range_loop)]
 
 use super::arithmetic::{Arithmetic, Bias, DIGIT_BITS};
 
-/// Calls the body for i = 0, 1, ..., K − 1, for a K of at most 10, without a loop.
+/// Runs the body for i = 0, 1, ..., K − 1 without a loop; K is at most 10.
 macro_rules! unroll {
     ($i:ident < $k:ident $body:block) => {
         unroll!(@ $i $k $body 0 1 2 3 4 5 6 7 8 9)
@@ -31,7 +32,7 @@ pub type Block<A, const K: usize> = [<A as super::arithmetic::Lanes>::Vector; K]
 struct Sums<A: Arithmetic, const K: usize> {
     low: [Block<A, K>; 2],
     high: [Block<A, K>; 2],
-    /// The high sum before the first one.
+    /// With `SPLIT`, the high sum before `high[0]`.
     before: A::Vector,
 }
 
@@ -46,7 +47,7 @@ impl<A: Arithmetic, const K: usize> Sums<A, K> {
         }
     }
 
-    /// Column c, of the first block.
+    /// Column c of the first block.
     #[inline(always)]
     fn column<const SPLIT: bool>(&self, s: A, c: usize) -> A::Vector {
         if !SPLIT {
@@ -58,7 +59,7 @@ impl<A: Arithmetic, const K: usize> Sums<A, K> {
         }
     }
 
-    /// The sum that high halves of column c are added to.
+    /// The sum for the high halves of column c.
     #[inline(always)]
     fn high<const SPLIT: bool>(&mut self, c: usize) -> &mut A::Vector {
         if SPLIT {
@@ -68,7 +69,8 @@ impl<A: Arithmetic, const K: usize> Sums<A, K> {
         }
     }
 
-    /// Adds the products of x, a digit at place i, and the digits of a block from place `from` on.
+    /// Adds the products of x, the digit at position i, and the digits of a block from position
+    /// `from` on.
     #[inline(always)]
     fn add_row<const SPLIT: bool>(
         &mut self,
@@ -106,7 +108,7 @@ impl<A: Arithmetic, const K: usize> Sums<A, K> {
         });
     }
 
-    /// Adds the products of different digits of one block, each once.
+    /// Adds the products of all pairs of different digits of one block, each once.
     #[inline(always)]
     fn add_triangle<const SPLIT: bool>(&mut self, s: A, x: &Block<A, K>) {
         unroll!(i < K {
@@ -114,7 +116,8 @@ impl<A: Arithmetic, const K: usize> Sums<A, K> {
         });
     }
 
-    /// Makes the second block the first one, and the second one `next`.
+    /// Drops the first block, moves the second block to its place, and makes `next` the second
+    /// block.
     #[inline(always)]
     fn advance<const SPLIT: bool>(&mut self, s: A, next: Block<A, K>) {
         self.low = [self.low[1], next];
@@ -125,10 +128,10 @@ impl<A: Arithmetic, const K: usize> Sums<A, K> {
     }
 }
 
-/// The columns of a², 2B blocks for the B blocks of a.
+/// The columns of a²: 2B blocks for the B blocks of a.
 ///
-/// Products of different digits are summed once and doubled on the way out, where the squares are
-/// added. `bias` has a word for each column, if the arithmetic has a bias.
+/// Products of different digits are summed once and then doubled; the squares are added last.
+/// `bias` has a word for each column if the arithmetic has a bias.
 #[inline(always)]
 pub fn square<A: Arithmetic, const K: usize, const SPLIT: bool>(
     s: A,
@@ -167,7 +170,7 @@ pub fn square<A: Arithmetic, const K: usize, const SPLIT: bool>(
     }
 }
 
-/// The columns of a · b, 2B blocks for the B blocks of each.
+/// The columns of a · b: 2B blocks for the B blocks of each factor.
 #[inline(always)]
 pub fn multiply<A: Arithmetic, const K: usize, const SPLIT: bool>(
     s: A,
@@ -193,29 +196,30 @@ pub fn multiply<A: Arithmetic, const K: usize, const SPLIT: bool>(
     }
 }
 
-/// Some moduli, one a lane, and what a reduction needs of them.
+/// Moduli, one per lane, and the constants of their reduction.
 #[derive(Clone, Copy)]
 pub struct Modulus<'a, A: Arithmetic, const K: usize> {
-    /// Their digits.
+    /// The digits of the moduli.
     pub n: &'a [Block<A, K>],
     /// −1/n0 modulo 2^52.
     pub inverse: A::Vector,
-    /// The inverse times the second digit, modulo 2^52, for an arithmetic that looks ahead.
+    /// `inverse` times the second digit, modulo 2^52, for an arithmetic that looks ahead.
     pub second: A::Vector,
 }
 
-/// What is done to the reduced columns before their carries are.
+/// The last step of a reduction, before carries are propagated.
 #[derive(Clone, Copy)]
 pub enum Then<'a, A: Arithmetic, const K: usize> {
-    /// They are shifted to the left, each lane by its own count, 0 or 1.
+    /// Shift the columns left, each lane by its own count, 0 or 1.
     Shift(A::Vector),
-    /// An integer in each digit is added to them.
+    /// Add an integer to each column.
     Add(&'a [Block<A, K>]),
-    /// Nothing, and no carries either: what is given are the columns.
+    /// Do nothing and propagate no carries: the result is columns, not digits.
     Leave,
 }
 
-/// `columns` / R modulo the moduli, in digits, or in columns if they are left so. `quotient` has room for as many blocks.
+/// Computes `columns` / R modulo the moduli: digits, or columns with [`Then::Leave`]. `quotient` is
+/// work space with as many blocks as a number has.
 #[inline(always)]
 pub fn reduce<A: Arithmetic, const K: usize, const SPLIT: bool>(
     s: A,
@@ -288,9 +292,9 @@ pub fn reduce<A: Arithmetic, const K: usize, const SPLIT: bool>(
     }
 }
 
-/// What is to be added to each column of a product of numbers of `limbs` digits, or of one number
-/// if not `of_product`, before it is reduced, so that in the end nothing but halves of products has
-/// been added. Nothing if the arithmetic has no bias.
+/// The constants to add to the columns of a product of numbers of `limbs` digits before its
+/// reduction, so that they cancel all biases. If not `of_product`, the columns are those of one
+/// number, not of a product. Empty if the arithmetic has no bias.
 pub fn biases<A: Arithmetic>(limbs: usize, of_product: bool) -> Vec<u64> {
     let Bias {
         low,
@@ -311,8 +315,8 @@ pub fn biases<A: Arithmetic>(limbs: usize, of_product: bool) -> Vec<u64> {
                 take(i + j, low);
                 take(i + j + 1, high);
             }
-            // The reduction clears column i with the carry of its sum, which takes the place of the
-            // low half of q · n0.
+            // The reduction clears column i with the carry of its sum instead of the low half of q
+            // · n0.
             if j > 0 {
                 take(i + j, low);
             }
@@ -324,7 +328,7 @@ pub fn biases<A: Arithmetic>(limbs: usize, of_product: bool) -> Vec<u64> {
     biases
 }
 
-/// The greatest modulus of so many digits is below R/16, of so many bits.
+/// Greatest number of bits of a modulus of `limbs` digits: moduli are below R/16.
 pub(crate) const fn bits_of(limbs: usize) -> u32 {
     DIGIT_BITS * limbs as u32 - 4
 }

@@ -1,4 +1,4 @@
-//! What a field does in one go, compiled for the instructions of its arithmetic.
+//! The operations of a field, compiled for the instructions of its arithmetic.
 
 use super::arithmetic::{Arithmetic, DIGIT_BITS, DIGIT_MASK, Operation};
 use super::blocks::{Blocks, POWERS};
@@ -7,7 +7,7 @@ use super::montgomery::{Modulus, Then, multiply, reduce, square};
 use super::scale::scale;
 
 /// Defines an [`Operation`] on a field: the name of its type, with its constants and arguments, and
-/// what it does.
+/// its code.
 macro_rules! operation {
     (
         $name:ident $([$constant:ident: $constant_type:ty])?
@@ -70,11 +70,11 @@ operation!(SetPowersOfTwo {
 } -> (), |field, s| {
     let limbs = K * field.blocks();
     let longest = bits.iter().copied().fold(0, u32::max);
-    // Twice the longest modulus fits.
+    // Enough digits for twice the longest modulus.
     let used = ((longest / DIGIT_BITS) as usize + 1).min(limbs);
     for group in 0..GROUPS {
         let lanes = group * A::COUNT..(group + 1) * A::COUNT;
-        // From the greatest power of two below each modulus.
+        // Start from the greatest power of two below each modulus.
         field.words.fill(0);
         let mut shifts = [0; 8];
         for (lane, (&bits, &head)) in bits[lanes.clone()].iter().zip(&heads[lanes]).enumerate() {
@@ -171,8 +171,8 @@ macro_rules! square_repeatedly {
     };
 }
 
-// For each exponent bit from `high − 1` down to `low`: squares, and doubles if that is asked for and
-// the bit is set.
+// For each exponent bit from `high − 1` down to `low`: squares, and with `DOUBLES` doubles if the
+// bit is set.
 operation!(Squarings[DOUBLES: bool] { high: u32, low: u32 } -> (), |field, s| {
     if BLOCKS == 0 {
         let (mut a, mut product) = (
@@ -189,7 +189,7 @@ operation!(Squarings[DOUBLES: bool] { high: u32, low: u32 } -> (), |field, s| {
         (field.a, field.product, field.quotient) = (a, product, quotient);
         return;
     }
-    // In arrays of this function alone, which the compiler keeps in registers where they fit.
+    // The compiler keeps local arrays in registers where they fit.
     let zero = [s.splat(0); K];
     let (mut n, mut a) = ([[zero; BLOCKS]; GROUPS], [[zero; BLOCKS]; GROUPS]);
     n.as_flattened_mut().copy_from_slice(&field.n);
@@ -246,9 +246,9 @@ operation!(SelectBit { bit: u32 } -> (), |field, s| {
 });
 
 operation!(Lucas { high: u32, low: u32 } -> (), |field, s| {
-    // Of the mixed product V_2k+1 and the square, V_2k or V_2k+2, the next mixed product needs
-    // both. So they are put in order only at the end; until then a is the mixed one, and b the
-    // square, in lanes where the last bit was not set the first of the two.
+    // The next mixed product needs both terms: the mixed product V_2k+1, and the square V_2k or
+    // V_2k+2. So they are put in order only at the end. Until then a is the mixed product and b the
+    // square; b comes first in lanes where the last bit was not set.
     let one = s.splat(1);
     let blocks = field.blocks();
     let Blocks {
@@ -268,7 +268,7 @@ operation!(Lucas { high: u32, low: u32 } -> (), |field, s| {
             let digit = K * blocks * g + (bit / DIGIT_BITS) as usize;
             let digit = s.load(&exponent[A::COUNT * digit..]);
             let set = s.and(s.shift_right(digit, bit % DIGIT_BITS), one);
-            // The bit asks for the first or the second.
+            // The bit selects the term to square: the second if it is set, else the first.
             let mixed = s.equal(s.xor(set, last[g]), one);
             last[g] = set;
             for ((to, a), b) in scratch.iter_mut().zip(a).zip(b) {
@@ -305,10 +305,10 @@ operation!(Lucas { high: u32, low: u32 } -> (), |field, s| {
     }
 });
 
-// Sets the scratch to the numbers of a group's register without Montgomery form.
+// Sets `scratch` to the numbers of a group's register in ordinary form.
 //
-// The quotient is at most R − 1, so with a number x < 4N the result is at most N + (x − N)/R, so at
-// most N. With signs it is at most (1/2 + 2^−50) N in size.
+// The quotient is at most R − 1. So for a number x < 4N the result is at most N + (x − N)/R, and so
+// at most N. With signs it is at most (1/2 + 2^−50) N in size.
 operation!(LeaveGroup { register: Register, group: usize } -> (), |field, s| {
     let (numbers, columns) = (field.group(group), field.columns(group));
     let from = match register {
@@ -341,7 +341,7 @@ operation!(LeaveGroup { register: Register, group: usize } -> (), |field, s| {
     );
 });
 
-// Writes the scratch, of signed digits or not, as numbers in [0, N].
+// Writes the signed or unsigned digits of `scratch` as numbers in [0, N].
 operation!(WriteScratch { moduli: &'a [u64], numbers: &'a mut [u64] } -> (), |field, s| {
     let (zero, mask) = (s.splat(0), s.splat(DIGIT_MASK));
     let digits = field.scratch.as_flattened();

@@ -1,33 +1,34 @@
 //! Residues of large numbers modulo many small primes.
 //!
-//! They are made several at a time, digit by digit from the least significant one (Hensel's
-//! division: Montgomery's reduction of one digit after the other), with no division at all: first
-//! modulo products of up to [`MAX_FACTORS`] primes, which share the passes over the number, then
-//! modulo each prime.
+//! Computes several residues at a time, digit by digit from the least significant one, without any
+//! division (Hensel's division, that is, Montgomery reduction by one digit after the other). The
+//! residues are first computed modulo products of up to [`MAX_FACTORS`] primes, which share the
+//! passes over the number, and then modulo each prime.
 
 use super::arithmetic::{Arithmetic, DIGIT_BITS, Operation};
 use crate::{Cancel, Error, small};
 
-/// Primes are below this, so that a product of two residues is below 2^50.
+/// All primes are below this bound, so that a product of two residues is below 2^50.
 pub(crate) const MAX_PRIME: u32 = 1 << 25;
 
-/// Products whose residues are made side by side, so that their chains of instructions overlap.
+/// Number of products reduced side by side, so that the processor overlaps their dependent chains.
 pub(crate) const SIDE_BY_SIDE: usize = 32;
 
 /// The greatest number of primes in a product.
 const MAX_FACTORS: usize = 4;
 
-/// Products are at most that, with room for the signs of residues.
+/// Greatest product of primes; it leaves room for the signs of residues.
 const MAX_PRODUCT: u64 = 1 << (DIGIT_BITS - 1);
 
-/// Primes prepared between two looks at the cancellation flag: about a millisecond.
+/// Primes prepared between two polls of the cancellation flag: about a millisecond.
 const PRIMES_PER_POLL: usize = 1 << 13;
 
-/// Residues of numbers of one size.
+/// Residues of numbers of a fixed number of digits.
 pub(crate) trait Residues: Send {
-    /// Sets the primes, which are odd, below [`MAX_PRIME`], ascending and a multiple of
-    /// [`SIDE_BY_SIDE`] in number, and the digits of the numbers. The first `short` primes, a
-    /// multiple of [`SIDE_BY_SIDE`] too, are those that [`Residues::locate`] always tells of.
+    /// Sets the primes and the number of digits of the numbers. The primes are odd, below
+    /// [`MAX_PRIME`] and in ascending order; their number is a multiple of [`SIDE_BY_SIDE`]. For
+    /// the first `short` primes, also a multiple of [`SIDE_BY_SIDE`], [`Residues::locate`] always
+    /// writes an index.
     ///
     /// # Errors
     ///
@@ -40,19 +41,19 @@ pub(crate) trait Residues: Send {
         cancel: &Cancel,
     ) -> Result<(), Error>;
 
-    /// For each prime p the least i with `start` + 2i ≡ 0 (mod p): of the short ones in `firsts`,
-    /// of the others in `hits`, where it is below `end`. Returns how many hits there are; the room
-    /// for them is that for all primes and one vector more.
+    /// For each prime p, finds the least i with `start` + 2i ≡ 0 (mod p). Writes i to `firsts` for
+    /// each short prime, and to `hits` for the other primes if i is below `end`. Returns the number
+    /// of hits. `hits` must have room for all primes and one more vector.
     fn locate(&self, start: &[u64], end: u32, firsts: &mut [u32], hits: &mut [u32]) -> usize;
 
-    /// Whether one of the primes divides a number, which is greater than they.
+    /// Whether one of the primes divides a number, which must be greater than all of them.
     fn has_factor(&self, number: &[u64]) -> bool;
 
-    /// Sets bit i of the marks, in words of 64, where byte i is not zero.
+    /// Sets bit i of `marks`, in 64-bit words, if byte i is not zero.
     fn mark_nonzero(&self, bytes: &[u8], marks: &mut [u64]);
 }
 
-/// Residues with an arithmetic.
+/// Residues computed with the given arithmetic.
 pub(super) fn boxed<A: Arithmetic>(arithmetic: A) -> Box<dyn Residues> {
     Box::new(Tables {
         arithmetic,
@@ -69,22 +70,23 @@ pub(super) fn boxed<A: Arithmetic>(arithmetic: A) -> Box<dyn Residues> {
 struct Tables<A> {
     arithmetic: A,
     primes: Vec<u32>,
-    /// For each prime its inverse modulo 2^52, as the arithmetic has it.
+    /// For each prime its inverse modulo 2^52, in the arithmetic's representation.
     inverses: Vec<u64>,
-    /// For each prime 2^(52 (digits + 2)) / 2 modulo it: turns what is left of a start into the
-    /// index of a multiple.
+    /// For each prime 2^(52 (digits + 2)) / 2 modulo it. This factor turns the rest of a start into
+    /// the index of a multiple.
     factors: Vec<u32>,
-    /// For each block of products the number k of primes in a product. The block is of 32 k
-    /// consecutive primes, and its product i is that of primes i, 32 + i, ...
+    /// For each block of products, the number k of primes in a product. The block covers 32 k
+    /// consecutive primes; its product i has the primes i, 32 + i, ... of the block.
     blocks: Vec<usize>,
-    /// The products and their inverses modulo 2^52, as the arithmetic has them.
+    /// The products and their inverses modulo 2^52, in the arithmetic's representation.
     products: Vec<u64>,
     product_inverses: Vec<u64>,
     short: usize,
 }
 
 impl<A: Arithmetic> Tables<A> {
-    /// Makes the products, as long as they fit; none has both short primes and others.
+    /// Computes the products, each of as many primes as fit. No product has both short primes and
+    /// others.
     fn multiply_primes(&mut self) {
         self.blocks.clear();
         self.products.clear();
@@ -117,10 +119,10 @@ impl<A: Arithmetic> Tables<A> {
         }
     }
 
-    /// Writes what [`Arithmetic::reduce`] makes of a number modulo the products of a block.
+    /// Applies [`Arithmetic::reduce`] to all digits of a number, modulo the products of a block.
     #[inline(always)]
     fn reduce(&self, s: A, number: &[u64], block: usize, rests: &mut [A::Vector]) {
-        // As many vectors at a time as have room in 16 registers, or 32.
+        // The number of vectors that fit 16 or 32 registers.
         let at_once = 4;
         let first = SIDE_BY_SIDE * block;
         for (index, rests) in rests.chunks_exact_mut(at_once).enumerate() {
@@ -132,7 +134,7 @@ impl<A: Arithmetic> Tables<A> {
                 m[i] = s.load(&self.products[from + A::COUNT * i..]);
                 inverse[i] = s.load(&self.product_inverses[from + A::COUNT * i..]);
             }
-            // −(the digits so far) ≡ rest · 2^(52 · their number).
+            // −(the number formed by the digits so far) ≡ rest · 2^(52 · their count).
             for &digit in number {
                 let digit = s.splat(digit);
                 for i in 0..at_once {
@@ -144,12 +146,12 @@ impl<A: Arithmetic> Tables<A> {
     }
 }
 
-/// Vectors of [`SIDE_BY_SIDE`] lanes: four of eight, or eight of four.
+/// Number of vectors with [`SIDE_BY_SIDE`] lanes in all: four of eight lanes, or eight of four.
 const fn vectors<A: Arithmetic>() -> usize {
     SIDE_BY_SIDE / A::COUNT
 }
 
-/// The greatest number of them.
+/// The greatest result of [`vectors`].
 const MAX_VECTORS: usize = 8;
 
 struct Locate<'a, A> {
@@ -270,7 +272,7 @@ impl<A: Arithmetic> Residues for Tables<A> {
                 let p = u64::from(p);
                 self.inverses.push(A::residue_inverse(small::inverse(p)));
                 let exponent = u64::from(DIGIT_BITS) * (digits as u64 + 2) - 1;
-                // Below p.
+                // The result is below p, so it fits a u32.
                 self.factors.push(power_of_two(exponent, p) as u32);
             }
         }
@@ -306,7 +308,7 @@ impl<A: Arithmetic> Residues for Tables<A> {
 /// The greatest number of digits of a number.
 const MAX_DIGITS: usize = 161;
 
-/// The digits as the arithmetic multiplies them.
+/// Converts the digits to factors of the arithmetic.
 fn as_factors<'a, A: Arithmetic>(number: &[u64], to: &'a mut [u64; MAX_DIGITS]) -> &'a [u64] {
     for (to, &digit) in to.iter_mut().zip(number) {
         *to = A::factor_word(digit);
@@ -314,7 +316,7 @@ fn as_factors<'a, A: Arithmetic>(number: &[u64], to: &'a mut [u64; MAX_DIGITS]) 
     &to[..number.len()]
 }
 
-/// 2^exponent modulo p, below 2^32 and odd.
+/// 2^exponent modulo p, which is odd and below 2^32.
 fn power_of_two(exponent: u64, p: u64) -> u64 {
     (0..u64::BITS - exponent.leading_zeros())
         .rev()

@@ -3,18 +3,19 @@
 
 use super::arithmetic::{Arithmetic, DIGIT_MASK, TWO_52};
 
-/// Bits taken at a time. The quotient, below 2^45, is estimated from floating-point numbers with
-/// relative errors of less than 2^-50 together, so within 2^-5.
+/// Bits per step. The quotient, below 2^45, is estimated from floating-point numbers whose relative
+/// errors sum to less than 2^-50, so its error is less than 2^-5.
 const STEP: u64 = 44;
 
-/// More than the quotient's error.
+/// Upper bound of the quotient's error.
 const ERROR: f64 = 1.0 / 16.0;
 
-/// `numbers` · 2^`shifts` modulo `moduli`, lane by lane, all integers in digits from 0 to 2^52 − 1. The numbers are and become
-/// less than twice the modulus.
+/// Multiplies `numbers` by 2^`shifts` modulo `moduli`, lane by lane; all are integers in digits
+/// from 0 to 2^52 − 1. The numbers are less than twice the modulus, before and after.
 ///
-/// Both slices are of the same number of digits, which twice the moduli fit. In each lane the
-/// modulus has its highest bit at most 900 bits below the end: no further can a double see.
+/// Both slices have the same number of digits, enough for twice the moduli. In each lane the
+/// highest bit of the modulus is at most 900 bits below the top of the slice, which is the range of
+/// a double.
 #[inline(always)]
 pub(crate) fn scale<A: Arithmetic>(
     s: A,
@@ -29,15 +30,15 @@ pub(crate) fn scale<A: Arithmetic>(
     let modulus = leading(s, moduli);
     let all_lanes = (1_u32 << A::COUNT) - 1;
     while s.mask_bits(s.equal(left, zero)) != all_lanes {
-        // The less of what is left and a step: what is left is below 2^31.
+        // The lesser of `left` and the step; `left` is below 2^31.
         let step = s.splat(STEP);
         let is_less = s.equal(s.shift_right(s.subtract(left, step), 63), zero);
         let bits = s.blend(is_less, left, step);
         left = s.subtract(left, bits);
         let factor = s.shift_left_each(s.splat(1), bits);
         let product = s.double_multiply(leading(s, numbers), s.double_from(factor));
-        // Less than the quotient by at most 1 + 2 ERROR after it is rounded, so that what is left
-        // is in [0, 2N).
+        // After rounding, the estimate is less than the quotient by at most 1 + 2 ERROR, so the
+        // remainder is in [0, 2N).
         let estimate = s.double_subtract(
             s.double_divide(product, modulus),
             s.double_splat(0.5 + ERROR),
@@ -55,7 +56,7 @@ pub(crate) fn scale<A: Arithmetic>(
     }
 }
 
-/// A number in units of its highest digit's place, so that none is too great for a double.
+/// A number in units of its highest digit's place, so that it does not overflow a double.
 #[inline(always)]
 fn leading<A: Arithmetic>(s: A, digits: &[A::Vector]) -> A::Vector {
     let mut sum = s.splat(0);

@@ -1,14 +1,17 @@
-//! Which sizes of numbers each kernel has, and in which blocks.
+//! The sizes of numbers that each kernel supports, and their blocks.
 //!
-//! Where one multiply-add of 512 bits begins in each cycle (Zen 4), blocks of 3 to 7 digits are
-//! best: with 10, the most that fits, the chain of quotient digits in a block is longer than what
-//! the processor finds to do meanwhile. Where two begin (servers of Intel's since Ice Lake), a
-//! column of a small block waits for itself: it takes two products of each digit, one after the
-//! other, 8 cycles, in which a block of 5 has only 10 multiply-adds to do. There blocks of 8 to 10
-//! are best, and as good are blocks of 4 and 5 with split sums; so are these in 256 bits. Without
-//! IFMA a product is five instructions or more and no column waits: what counts is that all sums
-//! stay in registers. Small numbers take turns in two groups of lanes or four, since one is a
-//! chain.
+//! If the processor begins one 512-bit multiply-add in each cycle (Zen 4), blocks of 3 to 7 digits
+//! are best. With 10 digits, the most that fit, the chain of quotient digits in a block is longer
+//! than the independent work that the processor finds meanwhile.
+//!
+//! If it begins two (Intel's server processors since Ice Lake), a column of a small block waits for
+//! itself: it takes two products of each digit, one after the other, which is 8 cycles, in which a
+//! block of 5 digits has only 10 multiply-adds. There, blocks of 8 to 10 digits are best. Blocks of
+//! 4 and 5 digits with split sums are as good, and they are also best with 256 bits.
+//!
+//! Without IFMA a product takes five instructions or more, so no column waits; it only matters that
+//! all sums stay in registers. Small numbers use two or four groups of lanes in turn, since one
+//! group alone is a single dependent chain.
 
 use std::sync::OnceLock;
 
@@ -20,9 +23,9 @@ use super::ifma::{Ifma256, Ifma256Evex, Ifma512};
 use super::limit::overlap;
 use super::vectors::{Size, VectorKernel, Vectors};
 
-/// A table of sizes: digits of a block x blocks x groups of lanes; `fixed` for a field that is
-/// compiled for that number of blocks, which up to 20 digits takes up to a tenth less time, `split`
-/// for one with split sums.
+/// A table of sizes: digits of a block x blocks x groups of lanes. `fixed` is for a field that is
+/// compiled for that number of blocks, which saves up to a tenth of the time up to 20 digits.
+/// `split` is for a field with split sums.
 macro_rules! sizes {
     ($arithmetic:ty: $($k:literal x $blocks:literal x $groups:literal $($how:ident)*),* $(,)?) => {
         &[$(
@@ -46,8 +49,8 @@ macro_rules! sizes {
     };
 }
 
-/// The sizes of an arithmetic with IFMA in 256 bits: blocks whose sums and factors fit 16
-/// registers, as the VEX forms have.
+/// The sizes for IFMA with 256 bits: the sums and factors of a block fit the 16 registers of the
+/// VEX forms.
 macro_rules! ifma_256 {
     ($arithmetic:ty) => {
         sizes![$arithmetic:
@@ -64,7 +67,7 @@ macro_rules! ifma_256 {
     };
 }
 
-/// Where one multiply-add begins in each cycle.
+/// For processors that begin one multiply-add in each cycle.
 #[rustfmt::skip]
 const IFMA_512_ONE: &[Size<Ifma512>] = sizes![Ifma512:
     3 x 1 x 2 fixed, 4 x 1 x 2 fixed, 5 x 1 x 2 fixed, 6 x 1 x 2 fixed, 7 x 1 x 1 fixed,
@@ -75,7 +78,7 @@ const IFMA_512_ONE: &[Size<Ifma512>] = sizes![Ifma512:
     5 x 20 x 1, 5 x 22 x 1, 6 x 20 x 1, 5 x 26 x 1, 5 x 28 x 1, 5 x 30 x 1, 5 x 32 x 1,
 ];
 
-/// Where two do.
+/// For processors that begin two multiply-adds in each cycle.
 #[rustfmt::skip]
 const IFMA_512_TWO: &[Size<Ifma512>] = sizes![Ifma512:
     3 x 1 x 2 fixed, 4 x 1 x 2 fixed, 5 x 1 x 2 fixed, 6 x 1 x 2 fixed, 7 x 1 x 2 fixed,
@@ -111,7 +114,7 @@ const FMA_256_SIZES: &[Size<Fma256>] = sizes![Fma256:
     4 x 25 x 1, 5 x 22 x 1, 4 x 30 x 1, 5 x 26 x 1, 4 x 35 x 1, 5 x 30 x 1, 4 x 40 x 1,
 ];
 
-/// The vector kernel of a name, if this processor has it.
+/// The given vector kernel, if this processor has it. It is created once.
 pub(super) fn vectors(kernel: Kernel) -> Option<&'static dyn VectorKernel> {
     static IFMA_512: OnceLock<Option<Vectors<Ifma512>>> = OnceLock::new();
     static IFMA_256: OnceLock<Option<Vectors<Ifma256>>> = OnceLock::new();
@@ -136,7 +139,7 @@ pub(super) fn vectors(kernel: Kernel) -> Option<&'static dyn VectorKernel> {
     }
 }
 
-/// The kernel with an arithmetic, if there is one; made once.
+/// The kernel with the detected arithmetic, created on the first call.
 fn made<A: Arithmetic>(
     once: &'static OnceLock<Option<Vectors<A>>>,
     detected: Option<A>,
@@ -151,7 +154,7 @@ fn made<A: Arithmetic>(
     made.as_ref().map(|vectors| vectors as &dyn VectorKernel)
 }
 
-/// How many vector multiply-adds the processor begins in a cycle; each takes four.
+/// Number of vector multiply-adds that the processor begins in each cycle. Each takes four cycles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ports {
     /// AMD, and Intel's processors for laptops and desktops.
@@ -160,7 +163,7 @@ enum Ports {
     Two,
 }
 
-/// Those of this processor. Timing only chooses between arithmetics that give the same numbers.
+/// Measures this processor. A wrong result only costs time: both sizes give the same numbers.
 fn ports(arithmetic: Ifma512) -> Ports {
     if overlap(arithmetic) > 5.0 {
         Ports::Two
@@ -169,8 +172,8 @@ fn ports(arithmetic: Ifma512) -> Ports {
     }
 }
 
-/// For tests: all vector kernels that this processor can run, each with its name, and those of
-/// [`Ifma512`] for both kinds of processor.
+/// For tests: all vector kernels that this processor can run, with their names; [`Ifma512`] with
+/// the sizes for both kinds of processor.
 #[cfg(test)]
 #[allow(clippy::print_stderr)]
 pub(crate) fn all_vectors() -> Vec<(&'static str, &'static dyn VectorKernel)> {

@@ -1,5 +1,5 @@
-//! The arithmetic of every vector kernel that this processor can run, beside GMP's, with digits
-//! that carries depend on.
+//! The arithmetic of every vector kernel that this processor can run, compared with GMP's. The
+//! digits are chosen to provoke carries.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -13,7 +13,7 @@ use super::scale::scale;
 use super::{MAX_BITS, all_vectors};
 use crate::search::digits::{integer, write_digits};
 
-/// A digit that is often extreme: next to 0, to 2^51, where signed digits change, and to 2^52.
+/// A digit that is often extreme: near 0, near 2^51 (where signed digits wrap), or near 2^52.
 fn digit() -> impl Strategy<Value = u64> {
     let half = 1 << (DIGIT_BITS - 1);
     prop_oneof![
@@ -47,8 +47,8 @@ fn set_lane(field: &dyn Field, words: &mut [u64], lane: usize, number: &Integer)
     }
 }
 
-/// Checks a field with moduli and numbers made of some digits: what leaves Montgomery form, is
-/// squared, doubled or multiplied is what GMP says.
+/// Checks a field with the given moduli and numbers: conversion from Montgomery form, squares,
+/// doublings and products agree with GMP.
 fn check(field: &mut dyn Field, moduli: &[Vec<u64>], numbers: &[Vec<u64>], name: &str) {
     let layout = field.layout();
     let mut n = vec![0; layout.words()];
@@ -70,7 +70,7 @@ fn check(field: &mut dyn Field, moduli: &[Vec<u64>], numbers: &[Vec<u64>], name:
     field.set_moduli(&n);
     let radix = Integer::from(1) << (DIGIT_BITS * layout.limbs as u32);
     let mut out = vec![0; layout.words()];
-    // The lowest bits of the exponents are those of the lanes.
+    // The lowest bits of the exponents are those of the lane's index.
     field.exponents_mut().fill(0);
     for lane in 0..layout.lanes {
         let lowest = layout.lowest(lane);
@@ -89,7 +89,7 @@ fn check(field: &mut dyn Field, moduli: &[Vec<u64>], numbers: &[Vec<u64>], name:
                     "{name}, {what}: lane {index}, {modulus:x}, {number:x}"
                 );
                 let bit = Integer::from(index as u32 & 1);
-                // What leaves is divided by R once.
+                // Conversion from Montgomery form divides by R once.
                 let expected = expected(number, &inverse, &bit) * &inverse % modulus;
                 assert_eq!(
                     left % modulus,
@@ -104,7 +104,8 @@ fn check(field: &mut dyn Field, moduli: &[Vec<u64>], numbers: &[Vec<u64>], name:
     expect(field, "square", &|x, inverse, bit| {
         (Integer::from(x.square_ref()) * inverse) << bit.to_u32().unwrap()
     });
-    // x² or, where the bit is set, x² · x, each product divided by R. One in Montgomery form is R.
+    // x² or, if the bit is set, x² · x, where each product is divided by R. One in Montgomery form
+    // is R.
     let mut ones = vec![0; layout.words()];
     for (index, (modulus, _)) in given.iter().enumerate() {
         set_lane(field, &mut ones, index, &Integer::from(&radix % modulus));

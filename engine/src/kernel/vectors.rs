@@ -1,4 +1,4 @@
-//! What the tests and the sieve see of a vector kernel, whatever its arithmetic is.
+//! The interface of a vector kernel to the tests and the sieve, independent of its arithmetic.
 
 use super::arithmetic::Arithmetic;
 use super::field::Field;
@@ -6,32 +6,33 @@ use super::limit;
 use super::montgomery::bits_of;
 use super::residues::{self, Residues};
 
-/// A vector kernel.
+/// A vector kernel: fields and residues with one arithmetic.
 pub(crate) trait VectorKernel: Sync {
-    /// The number of digits of the least field for moduli of up to so many bits.
+    /// The number of digits of the smallest field for moduli of up to `bits` bits; `None` if there
+    /// is none.
     fn limbs_for(&self, bits: u32) -> Option<usize>;
 
-    /// The least field for moduli of up to so many bits.
+    /// The smallest field for moduli of up to `bits` bits; `None` if there is none.
     fn field_for(&self, bits: u32) -> Option<Box<dyn Field>>;
 
-    /// The residues of the sieve.
+    /// The residues for the sieve.
     fn residues(&self) -> Box<dyn Residues>;
 
-    /// Lanes of a register.
+    /// Number of lanes of a register.
     fn width(&self) -> u64;
 
-    /// Does at least `count` products of vectors of digits that wait for nothing, and returns how
-    /// many.
+    /// Computes at least `count` products of vectors of digits that do not depend on each other,
+    /// and returns their number.
     fn products(&self, count: u64) -> u64;
 }
 
-/// A field of so many digits, and how it is made.
+/// A field of `limbs` digits, and its constructor.
 pub(super) struct Size<A> {
     pub(super) limbs: usize,
     pub(super) make: fn(A) -> Box<dyn Field>,
 }
 
-/// The kernel with an arithmetic, and the sizes of its fields, ascending.
+/// The kernel with one arithmetic. The sizes of its fields are in ascending order.
 pub(super) struct Vectors<A: 'static> {
     pub(super) arithmetic: A,
     pub(super) sizes: &'static [Size<A>],

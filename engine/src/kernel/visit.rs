@@ -1,4 +1,4 @@
-//! The arithmetic of a kernel, for computations of other crates.
+//! Access to the arithmetic of a kernel, for computations in other crates.
 
 use super::Kernel;
 use super::arithmetic::Arithmetic;
@@ -8,19 +8,21 @@ use super::{
     ifma::{Ifma256, Ifma512},
 };
 
-/// What is done with the arithmetic of a kernel.
+/// A computation that is generic over the arithmetic of a kernel.
 pub trait Visitor {
-    /// What it gives.
+    /// Result of the computation.
     type Output;
 
-    /// Does it.
+    /// Runs the computation with the given arithmetic.
     fn visit<A: Arithmetic>(self, arithmetic: A) -> Self::Output;
 }
 
-/// Visits the arithmetic of a kernel, if it is one of vectors and this processor has it.
+/// Runs a computation with the arithmetic of a vector kernel. `None` if the kernel is
+/// [`Kernel::Gmp`], or if this processor does not have it.
 ///
-/// AVX2 stands in for the EVEX forms of [`Kernel::Ifma256`], which is never chosen where it would
-/// need them: what visitors do is compiled once less.
+/// For [`Kernel::Ifma256`] without AVX-IFMA, AVX2 replaces the EVEX forms of the instructions,
+/// which saves compiling each computation once more. [`Kernel::fastest`] never chooses that kernel
+/// there.
 #[cfg(target_arch = "x86_64")]
 pub fn visit<V: Visitor>(kernel: Kernel, visitor: V) -> Option<V::Output> {
     Some(match kernel {
@@ -35,7 +37,7 @@ pub fn visit<V: Visitor>(kernel: Kernel, visitor: V) -> Option<V::Output> {
     })
 }
 
-/// Visits the arithmetic of a kernel: there is none for this processor.
+/// `None`: there are no vector kernels for this target.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn visit<V: Visitor>(_: Kernel, _: V) -> Option<V::Output> {
     None
