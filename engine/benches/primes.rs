@@ -1,18 +1,20 @@
-//! Primes per second on one core, ours and others', and the vector kernel's share of what the processor can do.
+//! Primes per second on one core, by this engine and by other libraries, and the vector kernel's
+//! share of the processor's limit.
 //!
 //! ```text
 //! cargo bench -p primepool-engine -- [BITS...] [--rounds N] [--seconds S] [--records FILE]
 //! ```
 //!
-//! Every round measures all of them one after the other, by thread CPU time; the figures are medians
-//! over the rounds, of rates and of the ratios within a round, which a machine that other work shares
-//! disturbs least. A measurement takes at least S seconds (ten times that above 2048 bits, where
-//! primes are rare) and, up to 2048 bits, as many primes as make [`PRIMES`] in all rounds. `PYTHON`
-//! names the interpreter for the rivals that are measured through Python (gmpy2 if it is installed,
-//! and OpenSSL), `python3` by default; `CRYPTO_PRIMES` the program in `benches/crypto-primes/`.
+//! Every round measures all programs one after the other, by thread CPU time. The figures are
+//! medians over the rounds, of rates and of ratios within a round; other work on the machine
+//! disturbs these least. A measurement takes at least S seconds (ten times that above 2048 bits,
+//! where primes are rare) and, up to 2048 bits, enough primes to make [`PRIMES`] in all rounds.
+//! `PYTHON` names the interpreter for the rivals that are measured through Python (gmpy2 if it is
+//! installed, and OpenSSL); the default is `python3`. `CRYPTO_PRIMES` names the program of
+//! `benches/crypto-primes/`.
 //!
-//! `FILE` gets every measurement as a line of tab-separated fields: bits, what, round, value. `infra/local/bench.sh` makes
-//! the table and the plot of it.
+//! `FILE` gets every measurement as a line of tab-separated fields: bits, name, round, value.
+//! `infra/local/bench.sh` makes the table and the plot from it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -42,23 +44,23 @@ fn median(values: &[f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// Primes that each rate is of at least: the time of one is spread as an exponential distribution is,
-/// so the mean of 400 is within 5 % of the truth as a rule.
+/// Least number of primes per rate. The time of one prime is distributed exponentially, so the mean
+/// of 400 is usually within 5 % of the true one.
 const PRIMES: u64 = 400;
 
-/// How long a measurement takes at least.
+/// Minima of a measurement, in seconds and in primes.
 #[derive(Clone, Copy)]
 struct Least {
     seconds: f64,
     primes: u64,
 }
 
-/// How much of `work`, which returns how much it did, is done in a second.
+/// Amount of work done per second of CPU time; `work` returns how much it did.
 fn rate(seconds: f64, work: impl FnMut() -> u64) -> f64 {
     rate_of(Least { seconds, primes: 1 }, work)
 }
 
-/// The same of work that finds primes.
+/// Like [`rate`], for work that finds primes.
 fn rate_of(least: Least, mut work: impl FnMut() -> u64) -> f64 {
     let (start, mut count) = (now(), 0);
     while count < least.primes || now() - start < least.seconds {
@@ -67,7 +69,7 @@ fn rate_of(least: Least, mut work: impl FnMut() -> u64) -> f64 {
     count as f64 / (now() - start)
 }
 
-/// The primes of `unit` streams from number `next` on.
+/// The primes of `unit` streams, the first of which has the index `next`.
 fn search(
     engine: &mut Engine,
     method: Method,
@@ -92,7 +94,7 @@ fn search(
     primes
 }
 
-/// The same with proofs.
+/// Like [`search`], with certificates.
 fn search_provable(
     engine: &mut Engine,
     bits: u32,
@@ -111,7 +113,8 @@ fn search_provable(
     primes
 }
 
-/// `mpz_nextprime` from a random start, of the GMP that the engine is built with.
+/// `mpz_nextprime` from a random start, with the GMP that the engine is built with. Returns the
+/// number of primes, 1.
 fn gmp_next_prime(bits: u32) -> u64 {
     let words: Vec<u64> = iter::repeat_with(|| getrandom::u64().unwrap())
         .take(bits.div_ceil(64) as usize)
@@ -122,7 +125,7 @@ fn gmp_next_prime(bits: u32) -> u64 {
     1
 }
 
-/// The rates of other libraries, by name and version.
+/// The rates of other libraries, with their names and versions.
 fn rivals(bits: u32, least: Least) -> Vec<(String, f64)> {
     let python = env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let mut python = Command::new(python);
@@ -151,7 +154,7 @@ fn rivals(bits: u32, least: Least) -> Vec<(String, f64)> {
         .collect()
 }
 
-/// Everything that is measured in a round, by name.
+/// All measurements of a round, with their names.
 fn measure_all(
     bits: u32,
     least: Least,
@@ -203,7 +206,7 @@ fn measure_all(
         measured.push((format!("{name}, verification, µs"), 1e6 / verified));
         if let Some(mut tests) = measure::Tests::new(kernel, bits) {
             let (mut limits, mut times, mut work) = (Vec::new(), Vec::new(), 0.0);
-            // Short turns, so that both see the same clock frequency.
+            // Short turns, so that both measurements see the same clock frequency.
             for _ in 0..10 {
                 limits.push(rate(seconds / 100.0, || {
                     measure::limit(kernel, 100_000).unwrap()
@@ -245,7 +248,7 @@ fn main() {
             "--rounds" => rounds = arguments.next().unwrap().parse().unwrap(),
             "--seconds" => seconds = arguments.next().unwrap().parse().unwrap(),
             "--records" => records = Some(File::create(arguments.next().unwrap()).unwrap()),
-            // From `cargo bench`.
+            // `cargo bench` passes this.
             "--bench" => {}
             bits => sizes.push(bits.parse().expect("a number of bits")),
         }
@@ -273,7 +276,7 @@ fn main() {
         };
         let mut next = 0;
         for engine in &mut engines {
-            // Makes the tables.
+            // The first search builds the tables.
             search(engine, Method::Incremental, bits, 1, &mut next);
         }
         let mut measured: BTreeMap<String, Vec<f64>> = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! The search allocates memory for each prime, not for each candidate.
 //!
-//! Only what goes through Rust's allocator is counted: GMP's own memory does not.
+//! Counts only allocations through Rust's allocator, not GMP's own.
 
 #![allow(unsafe_code)]
 
@@ -16,12 +16,13 @@ thread_local! {
 struct Counting;
 
 fn count() {
-    // Fails only while the thread ends.
+    // Fails only while the thread terminates.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract; counting does not
-// allocate, as the counter is initialised at compile time and needs no destructor.
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
+// Counting does not allocate, because the counter is initialised at compile time and needs no
+// destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -30,13 +31,15 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`, and the memory is from the same allocator.
+        // SAFETY: the caller keeps the contract of `dealloc`, and the memory is from the same
+        // allocator.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        // SAFETY: the caller keeps the contract of `realloc`, and the memory is from the same allocator.
+        // SAFETY: the caller keeps the contract of `realloc`, and the memory is from the same
+        // allocator.
         unsafe { System.realloc(memory, layout, size) }
     }
 }
@@ -44,7 +47,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The allocations and the candidates of the search for one prime.
+/// The numbers of allocations and of candidates in the search for one prime.
 fn cost(engine: &mut Engine, method: Method, form: Form, bits: u32, index: u64) -> (u64, u64) {
     let mut streams = [Stream::seeded(31, index)];
     let mut candidates = 0;
@@ -72,7 +75,7 @@ fn allocations_do_not_grow_with_candidates() {
         };
         for method in [Method::Incremental, Method::Uniform] {
             for bits in [128, 256, 521] {
-                // The first search makes the tables.
+                // The first search builds the tables.
                 cost(&mut engine, method, Form::Prime, bits, 0);
                 let costs: Vec<(u64, u64)> = (1..60)
                     .map(|index| cost(&mut engine, method, Form::Prime, bits, index))

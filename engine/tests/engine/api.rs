@@ -22,7 +22,7 @@ fn prime(form: Form, bits: u32, seed: u64, index: u64) -> Result<Found, Error> {
     Ok(result.expect("a prime for the stream"))
 }
 
-/// A number below 2^bits from Steele, Lea & Flood's SplitMix64.
+/// A number below 2^bits from the generator SplitMix64 of Steele, Lea & Flood.
 fn random(bits: u32, seed: u64) -> Integer {
     let mut state = seed;
     let words: Vec<u64> = (0..bits.div_ceil(64))
@@ -58,7 +58,7 @@ fn seeded_primes_are_frozen() {
     }
 }
 
-/// Results that no version may change.
+/// Results that must be the same in every version.
 const FROZEN: &[(Form, u32, u64, u64, &str)] = &[
     (Form::Prime, 2, 2026, 0, "2"),
     (Form::Prime, 2, 2026, 1, "3"),
@@ -356,7 +356,8 @@ fn a_set_flag_stops_every_call_at_once() {
     assert_eq!(result, Err(Error::Cancelled));
 }
 
-/// How long a call goes on after the flag is set `delay` after its start. The call itself would take minutes to years.
+/// How long a call continues after the flag is set, which happens `delay` after its start. The call
+/// itself would take minutes to years.
 fn latency(delay: Duration, call: impl FnOnce(&Cancel) -> Result<(), Error>) -> Duration {
     let cancel = Cancel::new();
     let flag = cancel.clone();
@@ -373,7 +374,7 @@ fn latency(delay: Duration, call: impl FnOnce(&Cancel) -> Result<(), Error>) -> 
 
 #[test]
 fn a_flag_set_meanwhile_stops_searches() {
-    // The bound is generous for busy machines; not to honour the flag would take minutes at least.
+    // The bound is generous for busy machines: a call that ignores the flag takes minutes at least.
     let bound = Duration::from_secs(2);
     for (form, bits) in [
         (Form::SafePrime, 4096),
@@ -381,7 +382,7 @@ fn a_flag_set_meanwhile_stops_searches() {
         (Form::Prime, MAX_BITS),
         (Form::SafePrime, MAX_BITS),
     ] {
-        // Early, in the set-up of the sieve, and later, in the tests.
+        // Early, while the sieve is set up, and later, during the tests.
         for delay in [1, 50, 700] {
             let taken = latency(Duration::from_millis(delay), |cancel| {
                 let mut streams = [Stream::seeded(1, 1)];
@@ -397,7 +398,8 @@ fn a_flag_set_meanwhile_stops_tests() {
     type Test<'a> = &'a dyn Fn(&Cancel) -> Result<bool, Error>;
 
     let bound = Duration::from_secs(2);
-    // A strong pseudoprime to base 2 that quickly gets to the Lucas test, and numbers for the strong tests.
+    // A strong pseudoprime to base 2 that soon reaches the Lucas test, and numbers for the strong
+    // tests.
     let mersenne = (Integer::from(1) << 44_497) - 1_u32;
     let base = random(40_000, 1);
     let calls: [Test<'_>; 3] = [
@@ -433,7 +435,7 @@ proptest! {
     #[test]
     fn verify_refuses_products(bits in 3_u32..200, a: u64, b: u64) {
         let n = random(bits, a).next_prime() * random(bits, b).next_prime();
-        // One round lets few composites pass and four rounds hardly any.
+        // Few composites pass one round, and hardly any pass all ten.
         let mut engine = Engine::new();
         let refused = (0..10).any(|_| !engine.verify(std::slice::from_ref(&n)).unwrap()[0]);
         prop_assert!(refused);

@@ -1,6 +1,6 @@
-//! How much the tests try. `factor` has this file too.
+//! Number of cases that tests try. The tests of the `factor` crate include this file too.
 
-/// How many cases to try: a fixed sample, or all of them where `PRIMEPOOL_TEST_FULL` is set, as `make test-all` does.
+/// `all` if `PRIMEPOOL_TEST_FULL` is set (as by `make test-all`), else `sample`.
 pub(crate) fn cases<T>(sample: T, all: T) -> T {
     if std::env::var_os("PRIMEPOOL_TEST_FULL").is_some() {
         all

@@ -160,7 +160,7 @@ fn cancelled_soon_at_any_size() {
             let end = Instant::now();
             assert_eq!(result, Err(Error::Cancelled));
             let taken = end.saturating_duration_since(setter.join().unwrap());
-            // 100 ms are promised; a busy machine gets more.
+            // The promise is 100 ms; a busy machine gets more.
             assert!(
                 taken < Duration::from_secs(1),
                 "{method:?} {form:?} {bits}: {taken:?}"

@@ -1,4 +1,4 @@
-//! The engine through its public interface. One binary, so that it is linked once.
+//! Tests of the engine's public interface, in one binary so that it is linked only once.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod allocations;

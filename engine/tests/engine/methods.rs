@@ -1,13 +1,15 @@
-//! Which primes the two methods choose: the same on every kernel, and with the distribution that is documented.
+//! The primes that the two methods choose: the same on every kernel, with the documented
+//! distribution.
 //!
-//! The seeds are fixed, so the tests give the same answer each time. Statistics are accepted within [`LIMIT`] standard
-//! deviations: had the seeds been drawn at random, a right engine would fail a comparison with a probability of 1e-6.
+//! The seeds are fixed, so the tests give the same answer each time. Statistics must be within
+//! [`LIMIT`] standard deviations: with random seeds, a correct engine would fail a comparison with
+//! a probability of 1e-6.
 
 use primepool_engine::{Cancel, Engine, Error, Form, Integer, Kernel, Method, Stream};
 use proptest::prelude::*;
 use rug::integer::IsPrime;
 
-/// Standard deviations: two-sided significance 1e-6.
+/// Greatest deviation in standard deviations: two-sided significance 1e-6.
 const LIMIT: f64 = 4.89;
 
 fn engines() -> Vec<Engine> {
@@ -52,7 +54,8 @@ fn is_prime(n: &Integer) -> bool {
     n.is_probably_prime(30) != IsPrime::No
 }
 
-/// The primes of a form, and those that the streams go on to, are the same on every kernel.
+/// Checks that every kernel finds the same primes, and that its streams then continue with the same
+/// primes.
 fn assert_same(method: Method, form: Form, bits: u32, seed: u64, count: u64) {
     let mut expected = Vec::new();
     for engine in &mut engines() {
@@ -116,7 +119,7 @@ fn sizes_are_exact() {
         }
     }
     if engine.kernel() != Kernel::Gmp {
-        // With the portable kernel they would take too long for a test.
+        // The portable kernel would take too long for a test.
         for bits in [3000, 4096] {
             let p = &find(
                 &mut engine,
@@ -130,8 +133,8 @@ fn sizes_are_exact() {
     }
 }
 
-/// How many standard deviations χ² is from what is expected if the counts have these probabilities (Wilson & Hilferty
-/// 1931).
+/// How many standard deviations χ² is from its mean, if the counts have probabilities proportional
+/// to `weights` (Wilson & Hilferty 1931).
 fn deviation(counts: &[u32], weights: &[f64]) -> f64 {
     let total: f64 = counts.iter().copied().map(f64::from).sum();
     let weight: f64 = weights.iter().sum();
@@ -149,7 +152,7 @@ fn deviation(counts: &[u32], weights: &[f64]) -> f64 {
     ((square / freedom).cbrt() - (1.0 - part)) / part.sqrt()
 }
 
-/// How often each of some numbers of a few bits comes up.
+/// How often each of the primes in `all` is found.
 fn histogram(method: Method, form: Form, bits: u32, all: &[u32], each: u64) -> Vec<u32> {
     let mut counts = vec![0; all.len()];
     let mut streams = streams(28, each * all.len() as u64);
@@ -180,7 +183,7 @@ fn small_primes_have_the_documented_distributions() {
             .filter(|n| prime(n) && (form == Form::Prime || prime(&(n / 2))))
             .collect();
         let same = vec![1.0; all.len()];
-        // As many starts lead to a prime as it is beyond the one before.
+        // The number of starts that lead to a prime is its distance from the previous prime.
         let before = [first - 1].into_iter().chain(all.iter().copied());
         let gaps: Vec<f64> = all
             .iter()
@@ -191,7 +194,7 @@ fn small_primes_have_the_documented_distributions() {
         let uniform = histogram(Method::Uniform, form, bits, &all, each);
         let z = deviation(&uniform, &same);
         assert!(z.abs() < LIMIT, "{form:?} {bits}: {z}");
-        // For gaps that expect fewer than 4 there are enough of the others.
+        // Leaves out gaps with an expected count below 4; enough others remain.
         let (counts, gaps): (Vec<u32>, Vec<f64>) =
             histogram(Method::Incremental, form, bits, &all, each)
                 .into_iter()
@@ -201,7 +204,7 @@ fn small_primes_have_the_documented_distributions() {
         let z = deviation(&counts, &gaps);
         assert!(z.abs() < LIMIT, "{form:?} {bits}: {z}");
         if bits >= 13 {
-            // The test can tell one from the other.
+            // The test can tell one distribution from the other.
             assert!(deviation(&counts, &vec![1.0; counts.len()]) > 20.0);
             assert!(deviation(&uniform, &gaps) > 20.0);
         }
@@ -238,7 +241,8 @@ fn larger_primes_are_spread_evenly() {
             let z = deviation(&counts, &vec![1.0; units.len()]);
             assert!(z.abs() < LIMIT, "{method:?} {bits} mod {modulus}: {z}");
         }
-        // The four bits below the top bit: primes thin out by less than the test can see.
+        // The four bits below the top bit: the density of primes falls by less than the test can
+        // detect.
         let mut counts = vec![0; 16];
         for p in &primes {
             counts[Integer::from(p >> (bits - 5)).to_usize().unwrap() - 16] += 1;

@@ -1,7 +1,7 @@
-//! Primes per second of thread CPU time that crypto-primes finds: a line with name, rate and version,
+//! Primes per second of thread CPU time that crypto-primes finds. Prints name, rate and version,
 //! separated by tabs.
 //!
-//! usage: crypto-primes-rate BITS SECONDS COUNT: at least so many seconds and primes.
+//! usage: crypto-primes-rate BITS SECONDS COUNT, where SECONDS and COUNT (of primes) are minima.
 
 use std::hint::black_box;
 
