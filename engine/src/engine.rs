@@ -138,7 +138,6 @@ impl Engine {
     ///
     /// Calls `found(i, ...)` as soon as the prime of `streams[i]` is known, in no particular order.
     /// After an error the primes that were already passed to `found` are valid.
-    /// After an error the primes that were already handed over are valid.
     ///
     /// # Errors
     ///

@@ -148,6 +148,7 @@ pub fn is_probable_prime(n: &Integer, cancel: &Cancel) -> Result<bool, Error> {
 
 /// Whether an odd `n > 2` is a strong probable prime to `base` (Miller–Rabin): n − 1 = d · 2^s with
 /// d odd, and base^d ≡ 1 or base^(d · 2^r) ≡ −1 (mod n) for some r < s.
+///
 /// `false` for every n that is even or below 3. The base is any integer; if n divides it, the
 /// answer is `false`.
 ///

@@ -163,7 +163,7 @@ enum Ports {
     Two,
 }
 
-/// Measures this processor. A wrong result only costs time: both sizes give the same numbers.
+/// Measures this processor. A wrong result only costs time: both tables give the same numbers.
 fn ports(arithmetic: Ifma512) -> Ports {
     if overlap(arithmetic) > 5.0 {
         Ports::Two
