@@ -1,4 +1,4 @@
-//! Values that both command lines take, and how these are read.
+//! Command-line values and options that several programs share, and the parsing of a command line.
 
 use std::{
     ffi::OsString,
@@ -23,7 +23,8 @@ use crate::{
     text::{presentable, printable, shorten},
 };
 
-/// Reads the command line and the environment; ends the program where they ask for help or are wrong.
+/// Reads the command line and the environment. Ends the program if help is requested or if they are
+/// invalid.
 #[must_use]
 pub fn parse<C: Parser>() -> C {
     C::try_parse().unwrap_or_else(|error| {
@@ -33,7 +34,7 @@ pub fn parse<C: Parser>() -> C {
             _ => printable(&text),
         };
         let written = if shown == text {
-            // With its colours.
+            // clap prints the text with its colours.
             error.print()
         } else if error.use_stderr() {
             stderr().write_all(shown.as_bytes())
@@ -47,11 +48,11 @@ pub fn parse<C: Parser>() -> C {
     })
 }
 
-/// The same of given arguments, the program's name among them; the error as [`parse`] prints it. Nothing where they ask for
-/// help.
+/// Parses the given arguments, the first of which is the program's name. Returns `None` if they ask
+/// for help or the version.
 ///
 /// # Errors
-/// What is wrong with them.
+/// The arguments are invalid; the error is the text that [`parse`] would print.
 pub fn parse_from<C: Parser>(arguments: Vec<OsString>) -> Result<Option<C>, String> {
     match C::try_parse_from(arguments) {
         Ok(cli) => Ok(Some(cli)),
@@ -65,8 +66,8 @@ pub fn parse_from<C: Parser>(arguments: Vec<OsString>) -> Result<Option<C>, Stri
 /// `--kernel`, which all programs that compute have.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct KernelArgs {
-    /// Arithmetic to compute with: ifma512 (AVX-512 IFMA), ifma256 (AVX-IFMA), fma512 (AVX-512), fma256 (AVX2 and FMA) or
-    /// gmp; auto takes the fastest that the processor has
+    /// Arithmetic to compute with: ifma512 (AVX-512 IFMA), ifma256 (AVX-IFMA), fma512 (AVX-512),
+    /// fma256 (AVX2 and FMA) or gmp; auto takes the fastest that the processor has
     #[arg(
         long,
         env = "PRIMEPOOL_KERNEL",
@@ -90,10 +91,11 @@ pub struct RunsDirArgs {
     pub runs_dir: PathBuf,
 }
 
-/// Reads the name of a kernel that this processor has; `auto` or nothing is the fastest.
+/// Reads the name of a kernel that this processor supports; `auto` or an empty text means the
+/// fastest.
 ///
 /// # Errors
-/// There is no such kernel, or this processor does not have it.
+/// There is no such kernel, or this processor does not support it.
 pub fn kernel(name: &str) -> Result<Kernel, String> {
     if matches!(name, "" | "auto") {
         return Ok(Kernel::fastest());
@@ -105,7 +107,7 @@ pub fn kernel(name: &str) -> Result<Kernel, String> {
     kernel.map_err(|error| error.to_string())
 }
 
-/// Reads a kind of job. Help texts list all kinds but those in `hidden` and `noop`.
+/// Reads a kind of job. Help texts list all kinds except `noop` and those in `hidden`.
 pub fn job_kind(hidden: &[JobKind]) -> impl TypedValueParser<Value = JobKind> + use<> {
     let values = JobKind::ALL.map(|kind| {
         let is_hidden = kind == JobKind::Noop || hidden.contains(&kind);
@@ -114,13 +116,15 @@ pub fn job_kind(hidden: &[JobKind]) -> impl TypedValueParser<Value = JobKind> + 
     PossibleValuesParser::new(values).try_map(|name| name.parse())
 }
 
-/// Longest time that a command line can name. Far below what a clock can count to, so that it can be added to any time.
+/// Longest time that a command line accepts. It is far below the range of a clock, so that it can
+/// be added to any time.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// Reads a duration such as `30s`, `5m` or `1h30m`; a plain number is seconds. Ten years are the longest.
+/// Reads a duration such as `30s`, `5m` or `1h30m`; a plain number is seconds. The longest is ten
+/// years.
 ///
 /// # Errors
-/// Says how to write one.
+/// The text is not a duration, or the duration is too long; the message shows how to write one.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let time = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -137,10 +141,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-/// The same within bounds, which `hint` names.
+/// Reads a duration within bounds.
 ///
 /// # Errors
-/// What [`duration`] says, or the hint.
+/// The error of [`duration`], or `hint` if the duration is out of bounds.
 pub fn duration_within(
     text: &str,
     allowed: RangeInclusive<Duration>,
@@ -151,10 +155,11 @@ pub fn duration_within(
     fits.ok_or_else(|| hint.to_owned())
 }
 
-/// Reads a number of bytes such as `500kB`, `64MiB` or `2G`; a plain number is bytes, a single letter means the binary unit.
+/// Reads a number of bytes such as `500kB`, `64MiB` or `2G`. A plain number is bytes; a single
+/// letter means the binary unit.
 ///
 /// # Errors
-/// Says how to write one.
+/// The text is not a size; the message shows how to write one.
 pub fn size(text: &str) -> Result<u64, String> {
     let wrong = || {
         format!(
@@ -178,7 +183,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).ok_or_else(wrong)
 }
 
-/// How long a duration is, as a person would say it: `0.42 s`, `1m 12s`.
+/// Formats a duration for people: `0.42 s`, `1m 12s`.
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
     if duration < Duration::from_secs(60) {

@@ -1,8 +1,8 @@
-//! The wall clock, as messages and metrics carry it.
+//! The wall clock for messages and metrics.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Time since 1970; zero on a clock that is set before.
+/// Time since the Unix epoch (1970); zero if the clock is set before it.
 #[must_use]
 pub fn unix_time() -> Duration {
     SystemTime::now()
@@ -10,7 +10,7 @@ pub fn unix_time() -> Duration {
         .unwrap_or_default()
 }
 
-/// Nanoseconds since 1970.
+/// Nanoseconds since the Unix epoch (1970).
 #[must_use]
 pub fn unix_ns() -> u64 {
     u64::try_from(unix_time().as_nanos()).unwrap_or(u64::MAX)

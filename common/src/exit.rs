@@ -4,23 +4,23 @@ use std::{fmt::Display, process::ExitCode};
 
 use crate::{output::notice, text::printable};
 
-/// What a program's exit status says.
+/// The exit status of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Every job ended well (0).
+    /// Every job ended successfully (0).
     Ok,
-    /// Some jobs did not end well, or the work could not be finished (1).
+    /// Some jobs failed, or the work could not be finished (1).
     Incomplete,
-    /// The command line or a file that it names is wrong (2).
+    /// The command line, or a file that it names, is wrong (2).
     Usage,
-    /// The broker or the database cannot be reached or does not let us work (3).
+    /// The broker or the database cannot be reached, or it refuses access (3).
     Unreachable,
     /// Stopped by a signal (130).
     Interrupted,
 }
 
 impl Exit {
-    /// The number that the operating system sees.
+    /// The exit code that the operating system receives.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -33,7 +33,8 @@ impl Exit {
     }
 }
 
-/// The end of a program: its exit status, after its error on standard error, where the log may be off or not started.
+/// Ends a program: prints its error to standard error, because the log may be off or not yet
+/// started, and returns its exit status.
 #[must_use]
 pub fn conclude<E: Display>(program: &str, outcome: Result<Exit, (Exit, E)>) -> ExitCode {
     outcome

@@ -1,4 +1,5 @@
-//! The HTTP client for InfluxDB and the management API: proxies, TLS, errors, and answers of bounded length.
+//! The HTTP client for InfluxDB and the management API: proxies, TLS, errors, and responses of
+//! bounded length.
 
 use std::{error::Error, net::IpAddr, time::Duration};
 
@@ -7,19 +8,20 @@ use rustls::RootCertStore;
 
 use crate::tls::{self, TlsFiles};
 
-/// The error of a request that took longer than its limit.
+/// The error of a request that exceeded its time limit.
 pub(crate) const NO_ANSWER: &str = "no answer in time";
 
-/// What each request says of its sender.
+/// The `User-Agent` header of each request.
 pub(crate) const USER_AGENT: &str = concat!("primepool/", env!("CARGO_PKG_VERSION"));
 
-/// A client for the server at `url`. `timeout` bounds a whole request, connecting included.
+/// A client for the server at `url`. `timeout` limits a whole request, including the connection.
 ///
 /// # Errors
-/// `url` is HTTPS, and one of the files cannot be used or there is no authority to trust.
+/// `url` is HTTPS, and one of the files cannot be used or there is no certificate authority to
+/// trust.
 pub(crate) fn client(url: &Url, timeout: Duration, files: &TlsFiles) -> Result<Client, String> {
     let (https, local) = (url.scheme() == "https", is_loopback(url));
-    // For plain HTTP, only a proxy can need them.
+    // For plain HTTP, only a proxy can need certificate authorities.
     let roots = match https || !local {
         true => tls::system_authorities(),
         false => RootCertStore::empty(),
@@ -32,7 +34,7 @@ pub(crate) fn client(url: &Url, timeout: Duration, files: &TlsFiles) -> Result<C
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let mut client = Client::builder()
         .timeout(timeout)
-        // A redirected POST would become a GET, or hand a password or token to another server.
+        // A redirected POST would become a GET, or send a password or token to another server.
         .redirect(Policy::none())
         .user_agent(USER_AGENT)
         .tls_backend_preconfigured(config);
@@ -42,14 +44,15 @@ pub(crate) fn client(url: &Url, timeout: Duration, files: &TlsFiles) -> Result<C
     client.build().map_err(describe)
 }
 
-/// Whether the server is on this machine. No proxy is asked then: it would only see the password.
+/// Whether the server is on this machine. No proxy is used in that case: it would only see the
+/// password.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// An error and its causes, without the address. reqwest's own text for a refused certificate is no more than
+/// An error and its causes, without the URL. For a refused certificate, reqwest's own text is only
 /// "error sending request".
 pub(crate) fn describe(error: reqwest::Error) -> String {
     if error.is_timeout() {
@@ -58,7 +61,7 @@ pub(crate) fn describe(error: reqwest::Error) -> String {
     causes(&error.without_url())
 }
 
-/// The texts of an error and its causes, each once.
+/// The messages of an error and its causes, each once.
 pub(crate) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -72,7 +75,7 @@ pub(crate) fn causes(error: &dyn Error) -> String {
     text
 }
 
-/// The body of an answer; nothing if it is longer than `most` bytes.
+/// The body of a response; `None` if it is longer than `most` bytes.
 pub(crate) async fn body(mut answer: Response, most: usize) -> Result<Option<Vec<u8>>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(describe)? {

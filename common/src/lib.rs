@@ -1,17 +1,17 @@
-//! What the producer and the consumer share.
+//! The library that all programs share.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | [`jobs`] | the kinds of jobs, a file each |
+//! | [`jobs`] | the kinds of jobs, one file each |
 //! | [`message`] | work units, results and node samples, as they travel through the broker |
-//! | [`topology`] | names and arguments of every exchange and queue, and their declaration |
-//! | [`broker`] | how a connection is made, what its errors mean, and how long to wait before the next try |
-//! | [`pool`] | who is in the pool: announcements, and what an observer knows from them |
-//! | [`run_folder`] | folders of runs as others see them: which ones there are, their state, cancelling |
-//! | [`metrics`] | points, the line protocol, the file that they go to, and the way to InfluxDB |
-//! | [`cli`] | groups of command-line options that both binaries have |
+//! | [`topology`] | names of all exchanges and queues |
+//! | [`broker`] | connections, declarations, publishing, errors and back-off |
+//! | [`pool`] | announcements of the pool's members, and the view of an observer |
+//! | [`run_folder`] | folders of runs as other programs see them: list, state, cancellation |
+//! | [`metrics`] | points, the line protocol, the spool file, and the sender to InfluxDB |
+//! | [`cli`] | groups of command-line options that several programs share |
 //! | [`output`] | standard output and standard error |
-//! | [`text`] | texts of others, made fit to be shown |
+//! | [`text`] | text from outside, made fit to be shown |
 //! | [`clock`], [`logging`], [`shutdown`], [`stack`], [`exit`] | the frame of a program |
 
 pub mod broker;

@@ -15,7 +15,8 @@ use tracing_subscriber::{
 /// `--log` and `--log-format`, which both binaries have.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
-    /// What to log: error, warn, info, debug, trace, or a filter such as "warn,primepool_consumer=debug"
+    /// What to log: error, warn, info, debug, trace, or a filter such as
+    /// "warn,primepool_consumer=debug"
     #[arg(
         long = "log",
         env = "PRIMEPOOL_LOG",
@@ -51,8 +52,8 @@ pub enum LogFormat {
 }
 
 impl LogArgs {
-    /// What is to be logged. lapin's own errors are left out unless the filter names lapin: the session that owns the connection
-    /// reports each of them once.
+    /// Reads the filter. lapin's own errors are left out unless the filter names lapin: the session
+    /// that owns the connection reports each of them once.
     ///
     /// # Errors
     /// The filter cannot be parsed; the message names it.
@@ -63,8 +64,8 @@ impl LogArgs {
     }
 }
 
-/// Starts logging to `writer`, which ends at standard error. What lapin traces is never logged: frames as they are, that of the login
-/// with the password among them.
+/// Starts logging to `writer`, whose output goes to standard error. Trace events of lapin are never
+/// logged: they contain raw frames, including the login with its password.
 ///
 /// # Errors
 /// The filter cannot be parsed; the message names it.

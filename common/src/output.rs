@@ -1,26 +1,27 @@
-//! Standard output and standard error. Either may be a pipe that nobody reads any more, or a file on a full disk, where
-//! `println!` and `eprintln!` would panic.
+//! Standard output and standard error. Either may be a closed pipe or a file on a full disk;
+//! `println!` and `eprintln!` would panic there.
 
 use std::io::{self, ErrorKind, Write};
 
-/// Standard output cannot be written: its disk is full, for instance.
+/// Standard output cannot be written, for example because its disk is full.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to standard output: {0}")]
 pub struct OutputError(#[from] io::Error);
 
-/// Writes a line of results to standard output. A closed pipe is no error: its reader has all it wanted.
+/// Writes a line of results to standard output. A closed pipe is not an error: its reader has read
+/// all it wanted.
 ///
 /// # Errors
-/// Standard output is there and cannot be written.
+/// Standard output is open but cannot be written.
 pub fn print(text: &str) -> Result<(), OutputError> {
     Ok(write_line(&mut io::stdout().lock(), text)?)
 }
 
-/// Writes a line as [`print`] does; also says whether it could still be read. A program that prints for
-/// ever ends when it could not.
+/// Writes a line as [`print`] does. Returns `false` if standard output is a closed pipe, so that a
+/// program that prints until it is stopped can end.
 ///
 /// # Errors
-/// Standard output is there and cannot be written.
+/// Standard output is open but cannot be written.
 pub fn print_while_read(text: &str) -> Result<bool, OutputError> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(format!("{text}\n").as_bytes());
@@ -33,25 +34,25 @@ pub fn print_while_read(text: &str) -> Result<bool, OutputError> {
 /// Writes whole lines of results to standard output, as [`print`] does.
 ///
 /// # Errors
-/// Standard output is there and cannot be written.
+/// Standard output is open but cannot be written.
 pub fn print_lines(lines: &[u8]) -> Result<(), OutputError> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(lines);
     Ok(unless_closed(written.and_then(|()| stdout.flush()))?)
 }
 
-/// Writes a line for people to standard error, if it can be written.
+/// Writes a line for people to standard error. A failure to write is ignored.
 pub fn notice(text: &str) {
     let _ = write_line(&mut io::stderr().lock(), text);
 }
 
 fn write_line(to: &mut impl Write, text: &str) -> io::Result<()> {
-    // One call: other processes may write to the same pipe.
+    // One write call, because other processes may write to the same pipe.
     let written = to.write_all(format!("{text}\n").as_bytes());
     unless_closed(written.and_then(|()| to.flush()))
 }
 
-/// The end of a write, to which a closed pipe is no error.
+/// The result of a write, with a closed pipe counted as success.
 pub(crate) fn unless_closed(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

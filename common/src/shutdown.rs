@@ -9,12 +9,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
-    /// Nothing if this process was started to ignore it, as by `nohup`.
+    /// `None` if this process was started with SIGHUP ignored, as `nohup` does.
     hangup: Option<Signal>,
 }
 
 impl StopSignals {
-    /// Takes over SIGINT, SIGTERM and SIGHUP from here on.
+    /// Handles SIGINT, SIGTERM and SIGHUP from now on.
     ///
     /// # Errors
     /// The handlers cannot be installed.
@@ -29,7 +29,7 @@ impl StopSignals {
         })
     }
 
-    /// Waits for the next one; its name, for the log. Cancel safe.
+    /// Waits for the next signal and returns its name, for the log. Cancel safe.
     pub async fn next(&mut self) -> &'static str {
         let hangup = async {
             match &mut self.hangup {
@@ -51,7 +51,7 @@ fn is_ignored(kind: SignalKind) -> bool {
     ignored_signals(&status) >> (kind.as_raw_value() - 1) & 1 == 1
 }
 
-/// The signals that `/proc/<pid>/status` says are ignored, a bit each.
+/// The ignored signals according to `/proc/<pid>/status`, as a bit mask: bit n - 1 is signal n.
 fn ignored_signals(status: &str) -> u64 {
     let lines = status.lines();
     let mut mask = lines.filter_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,18 +1,19 @@
-//! Texts of others, made fit to be shown: short, on few lines, without secrets.
+//! Makes text from outside fit to be shown: short, on few lines, without secrets.
 
 use std::borrow::Cow;
 
-/// Most bytes of what somebody else wrote that an error or a reason repeats.
+/// Longest foreign text that an error or a reason repeats, in bytes.
 pub const MAX_REASON_BYTES: usize = 300;
 
-/// Most bytes of an error that a program ends with.
+/// Longest error that a program prints at its end, in bytes.
 const MAX_ERROR_BYTES: usize = 8 << 10;
 
-/// Bytes behind the end of a shortened text in which the end of a password is looked for.
+/// Number of bytes after the end of a shortened text in which the end of a password is searched.
 const LONGEST_PASSWORD: usize = 4 << 10;
 
-/// The start of a text that came from outside, without control characters, which could clear a screen or fake a line of a log, and
-/// without the passwords of addresses: where one is cut off before its `@`, nobody could tell it later.
+/// The first `most` bytes of a text that came from outside. Control characters are replaced,
+/// because they could clear a screen or fake a line of a log. Passwords in URLs are removed before
+/// the text is cut: a password cut off before its `@` could not be recognised later.
 #[must_use]
 pub fn shorten(text: &str, most: usize) -> String {
     let clean = |c: char| {
@@ -23,26 +24,26 @@ pub fn shorten(text: &str, most: usize) -> String {
         }
     };
     let text = without_passwords(&text[..text.floor_char_boundary(most + LONGEST_PASSWORD)]);
-    // Longer afterwards it cannot be: no character is replaced by a longer one.
+    // The text cannot grow here: no character is replaced by a longer one.
     let start = &text[..text.floor_char_boundary(most)];
     start.chars().map(clean).collect()
 }
 
-/// Whether a character has no width or changes the direction of the text after it, which could make
-/// a line show something else than it says.
+/// Whether a character has no width or changes the direction of the text after it. Such a character
+/// could make a line look different from its content.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// A reason of [`MAX_REASON_BYTES`] at most.
+/// Shortens a reason to [`MAX_REASON_BYTES`].
 #[must_use]
 pub fn reason(text: &str) -> String {
     shorten(text, MAX_REASON_BYTES)
 }
 
-/// What is wrong with a JSON text, as short as a reason. serde repeats what it has found in place of what it wanted; where that
-/// was stands at the end and is kept.
+/// The message of a JSON error, at most as long as a reason. serde repeats the value that it found;
+/// the position stands at the end of its message and is kept.
 #[must_use]
 pub fn json_error(error: &serde_json::Error) -> String {
     let text = error.to_string();
@@ -53,8 +54,8 @@ pub fn json_error(error: &serde_json::Error) -> String {
     shorten(&text, MAX_REASON_BYTES - place.len()) + &place
 }
 
-/// An error that is to be printed: without the passwords of addresses in it (`amqp://user:…@host`), which also get to where no
-/// address is expected, without control characters, and not without end.
+/// Prepares an error for printing: without the passwords of URLs (`amqp://user:…@host`), which also
+/// appear where no URL is expected, without control characters, and of bounded length.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut shown = presentable(text);
@@ -65,7 +66,7 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// A text of our own, such as a help text: the same without a bound.
+/// The same without a length limit, for the program's own texts such as help texts.
 pub(crate) fn presentable(text: &str) -> String {
     without_passwords(text).replace(
         |c: char| c.is_control() && !matches!(c, '\n' | '\t'),
@@ -73,15 +74,16 @@ pub(crate) fn presentable(text: &str) -> String {
     )
 }
 
-/// How addresses begin.
+/// Schemes with which a URL may begin.
 const SCHEMES: [&str; 4] = ["amqp", "amqps", "http", "https"];
 
-/// Stands for a password, in our own texts too.
+/// Placeholders for a password, which the program's own texts contain too.
 const PLACEHOLDERS: [&str; 2] = ["PASSWORD", "…"];
 
 /// Puts `…` in place of each password between `://` and `@`.
 ///
-/// A password that was not percent-encoded may hold anything, so it ends with the last `@` before the next address.
+/// A password that was not percent-encoded may contain any character, so it ends with the last `@`
+/// before the next URL.
 #[must_use]
 pub fn without_passwords(text: &str) -> Cow<'_, str> {
     let mut shown = String::new();
@@ -91,7 +93,8 @@ pub fn without_passwords(text: &str) -> Cow<'_, str> {
         shown.push_str(head);
         let end = next_address(tail).unwrap_or(tail.len());
         rest = tail;
-        // A user alone says nothing of what follows.
+        // Without a `:` before the `@` there is only a user name, which says nothing about what
+        // follows.
         let Some(first) = tail[..end].find('@') else {
             continue;
         };
@@ -113,20 +116,21 @@ pub fn without_passwords(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Whether an address has an `@` after its host: a password with a `/`, `?` or `#` in it was not percent-encoded then, and what
-/// follows would be taken for a path, which errors name.
+/// Whether a URL has an `@` after its host. If it has, a password that contains a `/`, `?` or `#`
+/// was not percent-encoded, and the rest of the password would be read as a path, which errors
+/// print.
 #[must_use]
 pub fn has_late_at(address: &str) -> bool {
     let rest = match address.split_once("://") {
         Some((scheme, rest)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => rest,
         _ => address,
     };
-    // Some readers of addresses take a backslash for a slash.
+    // Some URL parsers treat a backslash as a slash.
     rest.find(['/', '\\', '?', '#'])
         .is_some_and(|end| rest[end..].contains('@'))
 }
 
-/// Where the next address begins.
+/// The position where the next URL begins.
 fn next_address(text: &str) -> Option<usize> {
     text.match_indices("://").find_map(|(end, _)| {
         let is_letter = |c: char| c.is_ascii_alphanumeric();

@@ -1,4 +1,4 @@
-//! TLS, for AMQP and HTTP alike.
+//! TLS settings for AMQP and HTTP.
 
 use std::{error::Error, sync::Arc};
 
@@ -8,23 +8,24 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-/// What a TLS session needs besides the system's authorities: the contents of `--tls-ca`, `--tls-cert` and `--tls-key`.
+/// Additions to the system's certificate authorities for a TLS session: the contents of the files
+/// of `--tls-ca`, `--tls-cert` and `--tls-key`.
 #[derive(Clone, Default)]
 pub struct TlsFiles {
-    /// Certificates (PEM) of authorities.
+    /// Certificates of additional authorities (PEM).
     pub ca: Option<String>,
-    /// Certificate (PEM) to show, and its private key (PEM).
+    /// Client certificate (PEM) and its private key (PEM).
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl TlsFiles {
-    /// Whether there is none.
+    /// Whether no file is given.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ca.is_none() && self.identity.is_none()
     }
 
-    /// The configuration of a client that trusts these authorities and those of the files.
+    /// The configuration of a client that trusts `roots` and the authorities of the files.
     ///
     /// # Errors
     /// A file cannot be used.
@@ -52,7 +53,8 @@ impl TlsFiles {
     }
 }
 
-/// Authorities that the system trusts, without those that cannot be read: systems have some.
+/// The authorities that the system trusts. Certificates that cannot be parsed are skipped: some
+/// systems contain such certificates.
 pub(crate) fn system_authorities() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

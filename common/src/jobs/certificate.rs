@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::wire::{Hex, HexInteger, bounded};
 
-/// A certificate of primality as a message carries it: a list of steps `["n", base, ["q", ...]]`,
-/// see [`primepool_engine::certificate`].
+/// A certificate of primality in a message: a list of steps `["n", base, ["q", ...]]`, see
+/// [`primepool_engine::certificate`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Certificate(pub primepool_engine::Certificate);
 
-/// One step: the number, the base, and prime factors of the number minus one.
+/// One step: the number n, the base, and prime factors of n − 1.
 #[derive(Serialize, Deserialize)]
 struct MessageStep(HexInteger, u32, Factors);
 

@@ -1,40 +1,40 @@
-//! What a consumer says that it found, and what has to be tested before it counts.
+//! The finding of a consumer for a job, and the claims to test before it counts.
 
 use primepool_engine::Integer;
 
-/// What a consumer found for one job.
+/// The value that a consumer found for one job.
 #[derive(Debug, Clone)]
 pub enum Finding<'a> {
-    /// No value.
+    /// No value: the job asked for none.
     Nothing,
     /// One integer.
     Integer(&'a Integer),
     /// The prime that follows an integer.
     Next {
-        /// The integer.
+        /// The integer that the search started above.
         after: &'a Integer,
-        /// The prime.
+        /// The prime that was found.
         value: &'a Integer,
     },
     /// A factorisation of `number`.
     Factors {
-        /// The integer that was taken apart.
+        /// The integer that was factored.
         number: &'a Integer,
         /// Its prime factors with their exponents.
         factors: Vec<(&'a Integer, u32)>,
-        /// Composites that are left, with their exponents.
+        /// Composites that remain, with their exponents.
         composites: Vec<(&'a Integer, u32)>,
-        /// Whether the composites were left for the whole pool to take apart.
+        /// Whether the composites were left for the whole pool to factor.
         is_left_to_pool: bool,
     },
 }
 
-/// What a finding claims besides its form: the finding is right if all of this holds.
+/// The claims of a finding beyond its form: the finding is correct if all of them hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claims {
     /// Integers of more than 64 bits that must be prime.
     pub primes: Vec<Integer>,
-    /// Smaller ones that must be prime.
+    /// Integers of at most 64 bits that must be prime.
     pub small_primes: Vec<u64>,
     /// Integers that must be composite.
     pub composites: Vec<Integer>,
@@ -54,7 +54,7 @@ impl Claims {
     }
 }
 
-/// The integer of a finding that must be one, with exactly `bits` bits.
+/// The integer of a finding that must consist of one integer with exactly `bits` bits.
 pub(super) fn integer_of_bits<'a>(finding: &Finding<'a>, bits: u32) -> Result<&'a Integer, String> {
     let value = integer(finding)?;
     if value.significant_bits() != bits {
@@ -66,7 +66,7 @@ pub(super) fn integer_of_bits<'a>(finding: &Finding<'a>, bits: u32) -> Result<&'
     Ok(value)
 }
 
-/// The integer of a finding that must be one, and not negative.
+/// The integer of a finding that must consist of one integer that is not negative.
 pub(super) fn integer<'a>(finding: &Finding<'a>) -> Result<&'a Integer, String> {
     match finding {
         Finding::Integer(value) if value.is_negative() => Err("it is negative".to_owned()),

@@ -9,16 +9,18 @@ use super::{
 };
 use crate::wire::HexInteger;
 
-/// For each integer its prime factors.
+/// Jobs that factor integers: for each integer, its prime factors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactorJobs {
-    /// The integers, a job each.
+    /// The integers, one per job.
     pub numbers: Integers,
-    /// Composites of more bits are left to the producer, which has several workers at them.
+    /// Composites with more bits than this are left to the producer, which distributes them over
+    /// several workers.
     pub leave_above: Option<u32>,
-    /// Only this share of the work on the single integer.
+    /// The share of the work to do, for a unit that covers only part of the work on a single
+    /// integer.
     pub share: Option<Share>,
-    /// Whether each prime factor is to have a certificate, as far as one can be made.
+    /// Whether to certify each prime factor, as far as a certificate can be built.
     pub prove: bool,
 }
 
@@ -84,15 +86,15 @@ impl Jobs for FactorJobs {
         self.share.and_then(|share| share.needs_other_build())
     }
 
-    /// For a product of two primes of one size. What is left to the pool takes a worker no longer
-    /// than the largest that is not.
+    /// The estimate is for a product of two primes of equal size. A composite that is left to the
+    /// pool takes this worker no longer than the largest integer that is not left.
     fn expected_seconds(&self, _kernel: Option<Kernel>) -> f64 {
         let bits = self.bits().min(self.leave_above.unwrap_or(u32::MAX));
         primepool_factor::expected_seconds(bits)
     }
 
-    /// With many small factors the brackets, commas and exponents are more than the digits; the
-    /// stages come on top, which integers that are factored side by side have in common.
+    /// With many small factors, the brackets, commas and exponents take more bytes than the digits.
+    /// The stages are added; integers that are factored side by side share them.
     fn answer_bytes(&self) -> u64 {
         let bits = self.bits();
         let are_side_by_side = self.count() > 1 && bits <= MANY_BITS;
@@ -141,9 +143,9 @@ impl Jobs for FactorJobs {
     }
 }
 
-/// Checks a factorisation, primality aside: each factor is above 1, the factors rise, and their
-/// product is the number without its sign. Takes no more time than the size of the number allows,
-/// whatever the exponents say.
+/// Checks a factorisation, except for primality: each factor is above 1, the factors are in rising
+/// order, and their product is the absolute value of the number. The time is bounded by the size of
+/// the number, whatever the exponents are.
 fn check_product(
     number: &Integer,
     factors: &[(&Integer, u32)],
@@ -174,7 +176,7 @@ fn check_product(
     if left == 1 { Ok(()) } else { wrong_product() }
 }
 
-/// The product of what may be factors, if it has 64 bits at most.
+/// The product of the alleged factors, if it has at most 64 bits.
 fn word_product(factors: &[(&Integer, u32)], composites: &[(&Integer, u32)]) -> Option<u64> {
     let mut product = 1_u64;
     for (factor, exponent) in factors.iter().chain(composites) {

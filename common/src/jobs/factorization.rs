@@ -2,19 +2,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::{HexInteger, MAX_INTEGER_BITS, bounded};
 
-/// An integer and how often it divides: `["1f", 2]`.
+/// A factor and its exponent: `["1f", 2]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Power(pub HexInteger, pub u32);
 
-/// What a stage of a factorisation cost.
+/// The cost of one stage of a factorisation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageCost {
     /// Name of the stage, see [`primepool_factor::Stage`].
     #[serde(deserialize_with = "bounded::word")]
     pub stage: String,
-    /// Microseconds of a worker's time.
+    /// Time of a worker, in microseconds.
     pub us: u64,
-    /// Curves of ECM, relations of the sieve; 0 for other stages.
+    /// Number of ECM curves, or of relations of the sieve; 0 for other stages.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub count: u64,
 }
@@ -24,33 +24,34 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// Different factors that an integer can have: more, and it would have more bits.
+/// Most different factors of an integer: a product of more would have too many bits.
 const MOST: usize = MAX_INTEGER_BITS as usize;
 
-/// Stages that can be told of.
+/// Most stages in an answer.
 const MOST_STAGES: usize = 32;
 
-/// The answer to a `factor` job: the integer is its sign times all these powers.
+/// The answer to a `factor` job: the integer is its sign times all these prime powers and
+/// composites.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Factorization {
     /// The prime factors, in rising order.
     #[serde(deserialize_with = "bounded::list::<_, _, MOST>")]
     pub factors: Vec<Power>,
-    /// Composites that were not broken up, in rising order; none if the factorisation is complete.
+    /// Composites that were not factored, in rising order; empty if the factorisation is complete.
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
         deserialize_with = "bounded::list::<_, _, MOST>"
     )]
     pub composites: Vec<Power>,
-    /// Why not.
+    /// Why composites remain; `None` if there are none or if they are left to the pool.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "bounded::optional_reason"
     )]
     pub reason: Option<String>,
-    /// What it cost, in the order of the work.
+    /// Cost of the stages, in the order of the work.
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
@@ -60,14 +61,14 @@ pub struct Factorization {
 }
 
 impl Factorization {
-    /// Whether only primes are left.
+    /// Whether no composite remains.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.composites.is_empty()
     }
 
-    /// Whether a worker has left composites to the pool: it took the integer apart as far as one
-    /// worker does, and gives no reason to stop there.
+    /// Whether a worker left composites to the pool: it factored the integer as far as one worker
+    /// does, and gives no reason for stopping there.
     #[must_use]
     pub fn is_left_to_pool(&self) -> bool {
         !self.is_complete() && self.reason.is_none()

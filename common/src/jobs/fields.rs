@@ -5,35 +5,35 @@ use serde::{Deserialize, Serialize};
 use super::{Method, Share};
 use crate::wire::HexInteger;
 
-/// The fields of jobs as they were read; each kind takes those that it has.
+/// The fields of jobs as they were read; each kind uses its own fields and ignores the others.
 #[derive(Debug, Default, Deserialize)]
 pub struct JobFields {
     /// Bits of each prime.
     #[serde(default)]
     pub bits: Option<u32>,
-    /// Number of jobs, where no list of integers says it.
+    /// Number of jobs; not needed if the integers are listed.
     #[serde(default)]
     pub count: Option<u64>,
     /// How a random prime is chosen.
     #[serde(default)]
     pub method: Method,
-    /// Whether each prime is to have a certificate. For random primes it stands for
-    /// [`Method::Provable`]; a consumer that does not know the field answers without certificates.
+    /// Whether to certify each prime. For random primes it stands for [`Method::Provable`]; a
+    /// consumer that does not know this field answers without certificates.
     #[serde(default)]
     pub prove: bool,
-    /// Bits of the largest integer, where the integers are in a file.
+    /// Bits of the largest integer, if the integers are in a file.
     #[serde(default)]
     pub most_bits: Option<u32>,
-    /// Integers to start above.
+    /// Integers to search above, for `next-prime` jobs.
     #[serde(default)]
     pub after: Option<Vec<HexInteger>>,
-    /// Integers to factor.
+    /// Integers to factor, for `factor` jobs.
     #[serde(default)]
     pub numbers: Option<Vec<HexInteger>>,
-    /// Composites of more bits are left to the pool.
+    /// Composites with more bits than this are left to the pool.
     #[serde(default)]
     pub leave_above: Option<u32>,
-    /// A share of the work on one integer.
+    /// The share of the work on one integer.
     #[serde(default)]
     pub share: Option<Share>,
 }
@@ -48,7 +48,7 @@ impl JobFields {
     }
 }
 
-/// A field is missing that the kind of the jobs has.
+/// A field is missing that jobs of this kind require.
 #[derive(Debug, thiserror::Error)]
 #[error("missing field `{0}`")]
 pub struct MissingField(pub(super) &'static str);

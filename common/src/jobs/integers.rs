@@ -1,22 +1,22 @@
 use super::MissingField;
 use crate::wire::HexInteger;
 
-/// The integers of jobs, a job each.
+/// The integers of jobs, one per job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Integers {
     /// The integers themselves.
     Listed(Vec<HexInteger>),
-    /// Those of a run, which its producer keeps in a file. No message has this form.
+    /// The integers of a run whose producer keeps them in a file. This form is never in a message.
     InFile {
-        /// How many there are.
+        /// Number of integers.
         count: u64,
-        /// Bits of the largest.
+        /// Bits of the largest integer.
         bits: u32,
     },
 }
 
 impl Integers {
-    /// Reads them from the fields of a message or a manifest.
+    /// Reads the integers from the fields of a message or a manifest.
     pub(super) fn read(
         listed: Option<Vec<HexInteger>>,
         count: Option<u64>,
@@ -30,7 +30,7 @@ impl Integers {
         }
     }
 
-    /// How many there are.
+    /// Number of integers.
     #[must_use]
     pub fn count(&self) -> u64 {
         match self {
@@ -39,7 +39,7 @@ impl Integers {
         }
     }
 
-    /// Bits of the largest; 0 if there is none.
+    /// Bits of the largest integer; 0 if there is none.
     #[must_use]
     pub fn bits(&self) -> u32 {
         match self {
@@ -51,7 +51,7 @@ impl Integers {
         }
     }
 
-    /// The integers themselves; none if they are in a file.
+    /// The integers themselves; empty if they are in a file.
     #[must_use]
     pub fn listed(&self) -> &[HexInteger] {
         match self {
@@ -60,7 +60,8 @@ impl Integers {
         }
     }
 
-    /// The field with the integers, and the field with the bits of those that are in a file.
+    /// The field with the integers, and the field with the bits of the largest one if they are in a
+    /// file.
     pub(super) fn written(&self) -> (Option<&[HexInteger]>, Option<u32>) {
         match self {
             Self::Listed(listed) => (Some(listed), None),

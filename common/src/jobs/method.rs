@@ -4,36 +4,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::shorten;
 
-/// How a random prime is chosen among those of its size, see [`primepool_engine::Method`].
+/// How a random prime is chosen among the primes of its size, see [`primepool_engine::Method`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
-    /// The first prime from a random start on.
+    /// The first prime at or above a random start.
     #[default]
     Incremental,
-    /// The first prime among independent random numbers.
+    /// The first prime in a sequence of independent random numbers.
     Uniform,
-    /// A prime that is made together with its certificate, see
-    /// [`primepool_engine::Engine::provable_primes`]. Messages and run folders have the field
+    /// A prime that is constructed together with its certificate, see
+    /// [`primepool_engine::Engine::provable_primes`]. Messages and run folders use the field
     /// `prove` instead of this name.
     #[serde(skip)]
     Provable,
 }
 
-/// How many times longer the provable method takes.
+/// Time of the provable method relative to the incremental one.
 const PROVABLE_COST: f64 = 1.5;
 
 impl Method {
     const ALL: [Self; 3] = [Self::Incremental, Self::Uniform, Self::Provable];
 
-    /// Whether a message need not name it.
+    /// Whether messages omit the name of this method.
     #[must_use]
     pub fn is_unnamed(&self) -> bool {
         matches!(self, Self::Incremental | Self::Provable)
     }
 
-    /// How many times longer than the incremental method it takes, if the uniform one takes
-    /// `uniform` times as long.
+    /// Time of this method relative to the incremental one; `uniform` is that of the uniform
+    /// method.
     pub(super) fn cost(self, uniform: f64) -> f64 {
         match self {
             Self::Incremental => 1.0,
@@ -42,7 +42,7 @@ impl Method {
         }
     }
 
-    /// What stands before `primes` in descriptions.
+    /// The word before `primes` in descriptions.
     pub(super) fn adjective(self) -> &'static str {
         match self {
             Self::Incremental => "",

@@ -1,5 +1,5 @@
-//! The kinds of jobs. Each kind is a file: what its jobs are, how long they take, and what makes a
-//! result right. `work.rs` lists them.
+//! The kinds of jobs. Each kind has its own file, which defines its jobs, how long they take, and
+//! when a result is correct. `work.rs` lists the kinds.
 
 mod certificate;
 mod claim;

@@ -9,12 +9,12 @@ use super::{
 };
 use crate::wire::HexInteger;
 
-/// For each integer the least prime above it.
+/// Jobs that search the next prime: for each integer, the least prime above it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextPrimeJobs {
-    /// The integers, a job each.
+    /// The integers to search above, one per job.
     pub after: Integers,
-    /// Whether each prime is to have a certificate, if one can be made.
+    /// Whether to certify each prime, if a certificate can be built.
     pub prove: bool,
 }
 
@@ -77,8 +77,8 @@ impl Jobs for NextPrimeJobs {
         format!("next prime{}", plural(self.count()))
     }
 
-    /// That the number is prime and above the start. That no prime lies between is not checked: it
-    /// would be the search again.
+    /// The number must be prime and above the start. Whether a smaller prime lies between them is
+    /// not checked: that would repeat the search.
     fn check(&self, finding: &Finding<'_>) -> Result<Claims, String> {
         let Finding::Next { after, value } = finding else {
             return Err("the value is missing".to_owned());

@@ -5,7 +5,7 @@ use primepool_engine::Kernel;
 use super::{Claims, Finding, JobFields, Jobs, MissingField, WrittenJobs, jobs_trait::plural};
 use crate::wire::HexInteger;
 
-/// Jobs without work, to measure what dispatch costs.
+/// Jobs without work, to measure the cost of dispatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoopJobs {
     /// Number of jobs.
@@ -39,7 +39,7 @@ impl Jobs for NoopJobs {
         }
     }
 
-    /// What the messages of one job cost.
+    /// The cost of the messages of one job.
     fn expected_seconds(&self, _kernel: Option<Kernel>) -> f64 {
         20e-6
     }

@@ -8,13 +8,13 @@ use super::{
 };
 use crate::wire::HexInteger;
 
-/// Random primes.
+/// Jobs that generate random primes.
 pub type PrimeJobs = RandomPrimeJobs<false>;
 
-/// Random safe primes: p and (p − 1) / 2 are both prime.
+/// Jobs that generate random safe primes: p and (p − 1) / 2 are both prime.
 pub type SafePrimeJobs = RandomPrimeJobs<true>;
 
-/// Random primes, safe ones if `SAFE`.
+/// Jobs that generate random primes, safe primes if `SAFE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RandomPrimeJobs<const SAFE: bool> {
     /// Bits of each prime; its top bit is set.
@@ -28,13 +28,13 @@ pub struct RandomPrimeJobs<const SAFE: bool> {
 impl<const SAFE: bool> RandomPrimeJobs<SAFE> {
     const FORM: Form = if SAFE { Form::SafePrime } else { Form::Prime };
 
-    /// What one is called.
+    /// Name of a result in the singular, for descriptions.
     const NAME: &str = if SAFE { "safe prime" } else { "prime" };
 
-    /// Least number of bits: that of 2, or that of 5, the least safe prime.
+    /// Least number of bits: the size of 2, or of 5, the least safe prime.
     const LEAST_BITS: u32 = if SAFE { 3 } else { 2 };
 
-    /// How many times longer the uniform method takes.
+    /// Time of the uniform method relative to the incremental one.
     const UNIFORM_COST: f64 = if SAFE { 4.5 } else { 1.4 };
 }
 
@@ -100,7 +100,8 @@ impl<const SAFE: bool> Jobs for RandomPrimeJobs<SAFE> {
         self.method == Method::Provable
     }
 
-    /// A certificate names the numbers of two steps twice, and theirs are a third as long each time.
+    /// A certificate contains each number at most twice, and from step to step the numbers shrink
+    /// to a third of their size.
     fn answer_bytes(&self) -> u64 {
         let value = u64::from(self.bits) / 4 + 30;
         if self.proves() {

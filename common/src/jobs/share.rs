@@ -6,37 +6,39 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Share {
-    /// Elliptic curves. The answer's value is a divisor, or nothing; its `candidates` are the curves done.
+    /// ECM curves. The value of the answer is a divisor or nothing; its `candidates` are the number
+    /// of curves done.
     Curves {
-        /// Bound of the curves.
+        /// Bound B1 of the curves.
         b1: u32,
-        /// Bound of p ± 1, which goes before the first curve.
+        /// Bound of the p − 1 and p + 1 methods, which run before the first curve.
         p_minus_1: u32,
-        /// The first curve.
+        /// Number of the first curve.
         first: u32,
-        /// How many.
+        /// Number of curves.
         count: u32,
     },
-    /// The quadratic sieve. The answer is a packet of relations; its `candidates` are the families done.
+    /// Quadratic sieve. The answer is a packet of relations; its `candidates` are the number of
+    /// families done.
     Sieve {
-        /// The first polynomial family.
+        /// Number of the first polynomial family.
         first: u64,
-        /// How many.
+        /// Number of families.
         count: u32,
-        /// Form of the relations, see [`quadratic_sieve::RELATIONS_FORM`]. A consumer that does not
-        /// write this form hands the unit back.
+        /// Format version of the relations, see [`quadratic_sieve::RELATIONS_FORM`]. A consumer
+        /// that does not write this version hands the unit back.
         #[serde(default = "first_form")]
         form: u32,
     },
 }
 
-/// The form of relations before units named one.
+/// The version of units that do not name one, from before the field existed.
 fn first_form() -> u32 {
     1
 }
 
 impl Share {
-    /// Why this build cannot do it although another one can.
+    /// The reason why this build cannot do this share although another one can.
     pub(super) fn needs_other_build(&self) -> Option<String> {
         let own = quadratic_sieve::RELATIONS_FORM;
         match *self {
@@ -47,7 +49,7 @@ impl Share {
         }
     }
 
-    /// Whether a consumer does this much.
+    /// Checks that the share is within the limits of a consumer.
     pub(super) fn validate(&self, bits: u32) -> Result<(), String> {
         let (count, first_and_count) = match *self {
             Self::Curves {
@@ -89,8 +91,8 @@ impl Share {
     }
 }
 
-/// Largest bound of curves and of p ± 1 that a consumer takes: seconds for one.
+/// Largest bound of curves and of p ± 1 that a consumer accepts; a single curve then takes seconds.
 const MAX_CURVE_BOUND: u32 = 50_000_000;
 
-/// Most curves or families of a unit.
+/// Most curves or families in a unit.
 pub const MAX_SHARE: u32 = 100_000;

@@ -1,4 +1,4 @@
-//! All kinds of jobs. A new kind is a file like `next_prime.rs` and a line in the list below.
+//! All kinds of jobs. To add a kind, add a file like `next_prime.rs` and a line to the list below.
 
 use std::{fmt, ops::Range, str::FromStr};
 
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{text::shorten, wire::HexInteger};
 
-/// Makes [`JobKind`] and [`Work`] of the list of kinds.
+/// Defines [`JobKind`] and [`Work`] from the list of kinds.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident($jobs:ty) = $name:literal,)*) => {
-        /// What a job asks for. Its name is the routing key, the message `type` and part of the
+        /// The kind of a job. Its name is the routing key, the message `type` and part of the
         /// queue's name.
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
@@ -26,7 +26,7 @@ macro_rules! kinds {
             /// Every kind that this build knows.
             pub const ALL: [Self; [$($name),*].len()] = [$(Self::$kind),*];
 
-            /// The kind's name.
+            /// Name of the kind, as in messages and on the command line.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -35,17 +35,17 @@ macro_rules! kinds {
             }
         }
 
-        /// Jobs of one kind: those of one unit, or all of a run.
+        /// Jobs of one kind: the jobs of one unit, or all jobs of a run.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Work {
             $($(#[$doc])* $kind($jobs),)*
         }
 
         impl Work {
-            /// Jobs of a kind, from the fields that it has.
+            /// Builds jobs of a kind from the fields that the kind uses.
             ///
             /// # Errors
-            /// One of them is missing.
+            /// A required field is missing.
             pub fn read(kind: JobKind, fields: JobFields) -> Result<Self, MissingField> {
                 Ok(match kind {
                     $(JobKind::$kind => Self::$kind(Jobs::read(fields)?),)*
@@ -60,7 +60,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// What the kind says of these jobs.
+            /// The jobs as a trait object.
             #[must_use]
             pub fn jobs(&self) -> &dyn Jobs {
                 match self {
@@ -68,8 +68,8 @@ macro_rules! kinds {
                 }
             }
 
-            /// The jobs in `range`, which is within `0..count`; `integers` are theirs, if the
-            /// kind has any.
+            /// The jobs in `range`, which lies within `0..count`. `integers` are the integers of
+            /// these jobs, if the kind has any.
             #[must_use]
             pub fn part(&self, range: Range<u64>, integers: Vec<HexInteger>) -> Self {
                 match self {
@@ -81,15 +81,15 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Random primes with exactly N bits.
+    /// Random primes of a given size in bits.
     Prime(PrimeJobs) = "prime",
     /// Random safe primes: p and (p − 1) / 2 are both prime.
     SafePrime(SafePrimeJobs) = "safe-prime",
-    /// For each integer the least prime above it.
+    /// For each integer, the least prime above it.
     NextPrime(NextPrimeJobs) = "next-prime",
-    /// For each integer its prime factors.
+    /// For each integer, its prime factors.
     Factor(FactorJobs) = "factor",
-    /// Nothing: measures what dispatch costs.
+    /// Empty jobs, to measure the cost of dispatch.
     Noop(NoopJobs) = "noop",
 }
 
@@ -100,13 +100,13 @@ impl Work {
         self.jobs().count()
     }
 
-    /// Bits of the largest number that these jobs work on; 0 where there is none.
+    /// Bits of the largest number that these jobs work on; 0 if there is none.
     #[must_use]
     pub fn bits(&self) -> u32 {
         self.jobs().bits()
     }
 
-    /// The fields of these jobs.
+    /// The fields of these jobs, for writing.
     #[must_use]
     pub fn written(&self) -> WrittenJobs<'_> {
         WrittenJobs {

@@ -12,17 +12,17 @@ use crate::{
     topology::NODES_EXCHANGE,
 };
 
-/// Time between two announcements in a small pool.
+/// Interval between two announcements of a member of a small pool.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// The same for each consumer of a large one, so that their sum is bounded.
+/// Interval per consumer in a large pool, which bounds the total rate of announcements.
 const EVERY_EACH: Duration = Duration::from_millis(10);
 
-/// Longest time between two announcements.
+/// Longest interval between two announcements.
 const EVERY_AT_MOST: Duration = Duration::from_secs(30);
 
-/// Publishes announcements, on a channel of its own and without confirms: a broker without the
-/// exchange, or a user without the right, costs one warning and nothing else.
+/// Publishes announcements, on its own channel and without publisher confirms. A missing exchange
+/// or a missing permission costs one warning and nothing else.
 #[derive(Debug, Default)]
 pub struct Announcer {
     channel: Option<Channel>,
@@ -30,7 +30,7 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    /// Goes on with this connection.
+    /// Opens a channel on this connection and publishes on it from now on.
     pub async fn attach(&mut self, connection: &Connection) {
         let opened = async {
             let channel = connection.create_channel().await?;
@@ -50,7 +50,7 @@ impl Announcer {
         }
     }
 
-    /// Publishes an announcement.
+    /// Publishes an announcement; does nothing without a channel.
     pub async fn announce(&mut self, presence: &Presence) {
         let Some(channel) = &self.channel else { return };
         let properties = BasicProperties::default()
@@ -65,7 +65,7 @@ impl Announcer {
                 properties,
             )
             .await;
-        // Without confirms, an error is that of the announcement before.
+        // Without confirms, an error here belongs to an earlier announcement.
         if let Err(error) = published {
             self.give_up(&error);
         }
@@ -83,7 +83,7 @@ impl Announcer {
         }
     }
 
-    /// Time between two announcements where so many consumers are there.
+    /// Interval between two announcements in a pool of this many consumers.
     #[must_use]
     pub fn every(consumers: u32) -> Duration {
         EVERY

@@ -1,4 +1,4 @@
-//! Who is in the pool: announcements, how they travel, and what an observer knows from them.
+//! The members of the pool: their announcements, and the view that an observer builds from them.
 
 mod announcer;
 mod depth;

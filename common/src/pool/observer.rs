@@ -6,18 +6,18 @@ use crate::{
     topology::NODES_STREAM,
 };
 
-/// Age of the oldest announcement that is read at the start: each subject has repeated its own by
-/// then, unless the pool is very large.
+/// Age of the oldest announcement that is read at the start. Each subject announces itself again
+/// within this time, unless the pool is very large.
 const HISTORY: &str = "10s";
 
-/// Reads the announcements.
+/// Reads announcements from their stream.
 pub type PresenceReader = StreamReader<Presence>;
 
 impl PresenceReader {
-    /// Reads the announcements of the last seconds, and those that follow.
+    /// Subscribes to the announcements of the last seconds and to all later ones.
     ///
     /// # Errors
-    /// There is no such stream, or this user may not read it.
+    /// The stream does not exist, or this user may not read it.
     pub async fn open_presence(connection: &Connection) -> Result<Self, BrokerError> {
         Self::open_stream(connection, NODES_STREAM, HISTORY, Presence::decode).await
     }

@@ -1,4 +1,4 @@
-//! What an observer knows of the pool from the announcements that it received.
+//! The view of the pool that an observer builds from announcements.
 
 use std::{
     collections::HashMap,
@@ -10,10 +10,10 @@ use crate::{
     message::{NodePresence, Presence, RunId, RunPresence, Subject},
 };
 
-/// Announcements that may be missing before a subject counts as silent.
+/// Number of announcements that may be missing before a subject counts as silent.
 const MISSED: u32 = 3;
 
-/// Longest time between two announcements that is believed.
+/// Longest announced interval that is accepted; a longer one is reduced to this.
 const LONGEST_EVERY: Duration = Duration::from_secs(60);
 
 /// Shortest time after which a subject counts as silent.
@@ -22,14 +22,14 @@ const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
 /// How long a silent subject is remembered.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
-/// Subjects of each sort that are remembered; further ones are dropped, so that no flood fills the
-/// memory.
+/// Most subjects of each sort that are remembered. Further ones are dropped, so that a flood of
+/// announcements cannot fill the memory.
 const MOST: usize = 10_000;
 
-/// Most workers of a consumer; of an announcement that tells more, as many are believed.
+/// Most workers of a consumer; a larger announced number is reduced to this.
 pub const MOST_WORKERS: u32 = 4096;
 
-/// Greatest weight of a run; of an announcement that tells more, as much is believed.
+/// Greatest weight of a run; a larger announced weight is reduced to this.
 pub const MOST_SHARE: u32 = 1000;
 
 /// A consumer that announced itself.
@@ -78,7 +78,7 @@ impl SeenNode {
         now.saturating_duration_since(self.seen.at)
     }
 
-    /// Number of its workers, [`MOST_WORKERS`] at most.
+    /// Number of its workers, at most [`MOST_WORKERS`].
     #[must_use]
     pub fn workers(&self) -> u32 {
         self.presence.sample.workers.min(MOST_WORKERS)
@@ -99,21 +99,21 @@ impl SeenRun {
     }
 }
 
-/// How many there are in the pool.
+/// Numbers of members in the pool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Census {
     /// Consumers that are not silent.
     pub nodes: u32,
-    /// Their workers.
+    /// Workers of these consumers.
     pub workers: u32,
-    /// Workers that are at work.
+    /// Workers of these consumers that are busy.
     pub busy_workers: u32,
     /// Runs that are not silent.
     pub runs: u32,
 }
 
-/// The pool as its members announced it. Times are those at which announcements were received: the
-/// clocks of others are not relied on.
+/// The pool as its members announced it. All times are times of receipt on this machine: the clocks
+/// of other machines are not trusted.
 #[derive(Debug, Default)]
 pub struct PoolView {
     nodes: HashMap<(String, u64), SeenNode>,
@@ -121,14 +121,14 @@ pub struct PoolView {
 }
 
 impl PoolView {
-    /// Takes an announcement that was received `now`.
+    /// Records an announcement that was received at `now`.
     pub fn note(&mut self, presence: Presence, now: Instant) {
         let every = Duration::from_millis(presence.every_ms.into()).min(LONGEST_EVERY);
         let seen = Seen { at: now, every };
         self.forget(now);
         match presence.subject {
             Subject::Node(node) => {
-                // A consumer that was started again is another one.
+                // A restarted consumer counts as a new one.
                 let key = (node.name.clone(), node.sample.instance);
                 if presence.leaves {
                     self.nodes.remove(&key);
@@ -154,17 +154,17 @@ impl PoolView {
         self.runs.retain(|_, run| !run.seen.is_forgotten(now));
     }
 
-    /// Consumers, silent ones too, in no order.
+    /// All consumers, including silent ones, in no particular order.
     pub fn nodes(&self) -> impl Iterator<Item = &SeenNode> {
         self.nodes.values()
     }
 
-    /// Runs, silent ones too, in no order.
+    /// All runs, including silent ones, in no particular order.
     pub fn runs(&self) -> impl Iterator<Item = &SeenRun> {
         self.runs.values()
     }
 
-    /// How many there are, silent ones left out.
+    /// Counts the members, without silent ones.
     #[must_use]
     pub fn census(&self, now: Instant) -> Census {
         let mut census = Census::default();
@@ -180,7 +180,7 @@ impl PoolView {
         census
     }
 
-    /// Consumers that take jobs of this kind and are not silent.
+    /// Consumers that accept jobs of this kind and are not silent.
     fn takers(&self, kind: JobKind, now: Instant) -> impl Iterator<Item = &SeenNode> {
         let takes = move |node: &&SeenNode| node.presence.kinds.contains(&kind);
         self.nodes
@@ -189,27 +189,27 @@ impl PoolView {
             .filter(move |node| !node.is_silent(now))
     }
 
-    /// Number of workers that take jobs of this kind.
+    /// Number of workers that accept jobs of this kind.
     #[must_use]
     pub fn workers(&self, kind: JobKind, now: Instant) -> u32 {
         let workers = self.takers(kind, now).map(SeenNode::workers);
         workers.fold(0, u32::saturating_add)
     }
 
-    /// Number of consumers that take jobs of this kind.
+    /// Number of consumers that accept jobs of this kind.
     #[must_use]
     pub fn consumers(&self, kind: JobKind, now: Instant) -> u32 {
         u32::try_from(self.takers(kind, now).count()).unwrap_or(u32::MAX)
     }
 
-    /// Bits of the largest numbers that some consumer takes of this kind; 0 without a consumer.
+    /// Bits of the largest numbers that any consumer accepts for this kind; 0 without a consumer.
     #[must_use]
     pub fn max_bits(&self, kind: JobKind, now: Instant) -> u32 {
         let bits = self.takers(kind, now).map(|node| node.presence.max_bits);
         bits.max().unwrap_or(0)
     }
 
-    /// Number of units, of all kinds, that consumers hold which take jobs of this kind.
+    /// Number of units, of all kinds, that the consumers which accept this kind hold.
     #[must_use]
     pub fn held(&self, kind: JobKind, now: Instant) -> u32 {
         let held = self

@@ -1,4 +1,4 @@
-//! The mark of a run that was cancelled.
+//! The mark in the folder of a cancelled run.
 
 use std::{
     fs::File,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::message::RunId;
 
-/// Name of the file that says that a run was cancelled.
+/// Name of the file that marks a run as cancelled.
 const CANCELLED: &str = "cancelled";
 
 /// The mark of a cancelled run cannot be written.
@@ -22,13 +22,13 @@ pub struct MarkError {
     error: io::Error,
 }
 
-/// Whether the run of this folder was cancelled.
+/// Whether the run of this folder is marked as cancelled.
 #[must_use]
 pub fn is_cancelled(folder: &Path) -> bool {
     folder.join(CANCELLED).exists()
 }
 
-/// Notes that a run was cancelled, if its folder is here; whether it is.
+/// Marks a run as cancelled. Returns `false` if its folder is not in `runs`.
 ///
 /// # Errors
 /// The file cannot be written.

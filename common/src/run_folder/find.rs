@@ -1,4 +1,4 @@
-//! Which run a user means.
+//! Finds the run that a user names.
 
 use std::{
     collections::BTreeSet,
@@ -8,24 +8,24 @@ use std::{
 
 use crate::message::RunId;
 
-/// A run, and the folder that its folder is in.
+/// A run and the folder that contains its folder.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FoundRun {
     /// The folder of all runs.
     pub runs_dir: PathBuf,
-    /// The name of the run.
+    /// Name of the run.
     pub run: RunId,
 }
 
-/// Matches that an error names.
+/// Most matching runs that an error lists.
 const NAMED: usize = 5;
 
-/// The run that `given` means: its name, the start of the name of exactly one run in `runs_dir`, or
-/// the path of its folder. Without `given` it is the latest one. A name that no folder has stays as
-/// it is: the run may be of another machine.
+/// The run that `given` names: a full name, the start of exactly one run's name in `runs_dir`, or
+/// the path of a run's folder. Without `given`, the latest run. A full name without a folder is
+/// accepted: the run may belong to another machine.
 ///
 /// # Errors
-/// There is no run, several match, or it is no name.
+/// There is no run, several runs match, or the text is not a run name.
 pub fn find_run(runs_dir: &Path, given: Option<&str>) -> Result<FoundRun, String> {
     let Some(given) = given else {
         return latest(runs_dir);
@@ -79,7 +79,7 @@ pub fn find_run(runs_dir: &Path, given: Option<&str>) -> Result<FoundRun, String
 }
 
 fn latest(runs_dir: &Path) -> Result<FoundRun, String> {
-    // Names begin with the time.
+    // Run names begin with the time.
     let run = names(runs_dir).pop_last();
     let runs_dir = runs_dir.to_owned();
     match run {
@@ -91,7 +91,7 @@ fn latest(runs_dir: &Path) -> Result<FoundRun, String> {
     }
 }
 
-/// Names of the runs in a folder, in order.
+/// Names of the runs in a folder, sorted.
 pub(super) fn names(runs_dir: &Path) -> BTreeSet<RunId> {
     let entries = fs::read_dir(runs_dir).into_iter().flatten().flatten();
     entries
@@ -125,7 +125,7 @@ mod tests {
         let error = find(Some("2026")).unwrap_err();
         assert!(error.contains("201530-9f3c01ab, 20261123"), "{error}");
         assert!(find(Some("a b")).unwrap_err().contains("run id"));
-        // As Tab completes it.
+        // A path as completed by the Tab key.
         for path in [
             "runs/20261122-201530-9f3c01ab/",
             "/a/b/20261122-201530-9f3c01ab",

@@ -1,5 +1,5 @@
-//! Folders of runs as programs see them that do not work on them: which ones there are, and how far
-//! they are. The producer that works on a run has its own view of the folder.
+//! Folders of runs as seen by programs that do not work on them: which runs exist, and their
+//! progress. The producer that works on a run has its own view of the folder.
 
 mod cancelled;
 mod find;

@@ -1,4 +1,4 @@
-//! How far the runs of a folder are.
+//! Progress of the runs in a folder.
 
 use std::{
     fs::File,
@@ -14,28 +14,29 @@ use crate::{
     text::json_error,
 };
 
-/// Longest manifest that is read, in bytes: those of early versions hold the integers of the run.
+/// Longest manifest that is read, in bytes. Manifests of early versions contain the integers of the
+/// run.
 const LONGEST_MANIFEST: u64 = 64 << 20;
 
-/// How far a run is, by its folder.
+/// Progress of a run according to its folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunProgress {
-    /// The run.
+    /// Name of the run.
     pub run: RunId,
     /// Kind of its jobs; `None` if the manifest cannot be read.
     pub kind: Option<JobKind>,
-    /// Bits of its jobs; 0 where each integer has its own size.
+    /// Bits of its jobs; 0 if each integer has its own size.
     pub bits: u32,
     /// Number of jobs.
     pub jobs: u64,
-    /// Number of jobs with a line in the results, whatever their outcome; `None` if the results are
-    /// not in a file, or it cannot be read.
+    /// Number of jobs with a line in the results, whatever their outcome. `None` if the results do
+    /// not go to a regular file, or the file cannot be read.
     pub done: Option<u64>,
-    /// Number of these jobs that did not end well.
+    /// Number of results whose outcome is not `ok`.
     pub not_ok: u64,
-    /// Where the results are.
+    /// Path of the results.
     pub output: PathBuf,
-    /// Its state.
+    /// State of the run.
     #[serde(flatten)]
     pub state: RunState,
 }
@@ -48,15 +49,15 @@ pub enum RunState {
     Running,
     /// Every job has its result.
     Complete,
-    /// Jobs are without a result and no producer is at work: it can be resumed.
+    /// Jobs have no result and no producer works on the run: it can be resumed.
     Unfinished,
-    /// It was cancelled, and cannot be resumed.
+    /// The run was cancelled and cannot be resumed.
     Cancelled,
-    /// Its folder cannot be read, for this reason.
+    /// The folder cannot be read, for this reason.
     Damaged(String),
 }
 
-/// What is read of a manifest, in every version.
+/// The fields of a manifest that are read; every version has them.
 #[derive(Debug, Deserialize)]
 struct Head {
     kind: JobKind,
@@ -66,7 +67,7 @@ struct Head {
     output: PathBuf,
 }
 
-/// What the files of a run's folder say of its state.
+/// The facts in a run's folder that determine its state.
 #[derive(Debug, Clone, Copy)]
 struct Signs {
     is_cancelled: bool,
@@ -78,7 +79,7 @@ struct Signs {
 fn state_of(signs: Signs) -> RunState {
     let is_complete = signs.done.is_some_and(|done| done >= signs.jobs);
     if is_complete && !signs.is_locked {
-        // Also a run that was cancelled afterwards.
+        // This includes a run that was cancelled after its last result.
         RunState::Complete
     } else if signs.is_cancelled {
         RunState::Cancelled
@@ -89,7 +90,7 @@ fn state_of(signs: Signs) -> RunState {
     }
 }
 
-/// The runs in a folder, newest first; each is read when the iterator comes to it.
+/// The runs in a folder, newest first. Each folder is read when the iterator reaches it.
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -119,7 +120,7 @@ fn look_at(runs_dir: &Path, run: RunId) -> RunProgress {
             };
         }
     };
-    // Before the results are counted: a producer that ends in between leaves a run complete.
+    // Checked before the results are counted: if a producer ends in between, the run is complete.
     let is_locked = is_locked(&folder.join("lock"));
     let counts = count_results(&head.output);
     let done = counts.map(|(done, _)| done);
@@ -150,8 +151,8 @@ fn read_head(path: &Path) -> Result<Head, String> {
     serde_json::from_reader(BufReader::new(file)).map_err(|error| json_error(&error))
 }
 
-/// Whether a producer holds the lock. A shared lock is taken for a moment: it is compatible with
-/// that of another reader.
+/// Whether a producer holds the lock. This takes a shared lock for a moment, which is compatible
+/// with that of another reader.
 fn is_locked(path: &Path) -> bool {
     let Ok(file) = File::open(path) else {
         return false;
@@ -162,8 +163,8 @@ fn is_locked(path: &Path) -> bool {
     )
 }
 
-/// Number of results in a file, and how many of them are not `ok`. A last line without its end, which
-/// a killed producer left, does not count.
+/// Number of results in a file, and how many of them are not `ok`. An incomplete last line, left by
+/// a killed producer, does not count.
 fn count_results(path: &Path) -> Option<(u64, u64)> {
     let file = match File::open(path) {
         // No result has arrived yet.
@@ -189,8 +190,8 @@ fn count_lines(mut lines: impl BufRead) -> io::Result<(u64, u64)> {
     }
 }
 
-/// Whether a line of the results is that of a job that ended well. In a text value the quotes would
-/// be escaped.
+/// Whether a line of the results belongs to a job that ended successfully. Inside a text value the
+/// quotes would be escaped.
 fn is_ok(line: &[u8]) -> bool {
     const OK: &[u8] = br#""outcome":"ok""#;
     line.windows(OK.len()).any(|window| window == OK)

@@ -1,4 +1,4 @@
-//! What others wrote, bounded while it is read: whoever sends a longer list or text is refused before there is memory for it.
+//! Deserializers with limits: a longer list or text is refused before memory is allocated for it.
 
 use std::{fmt, marker::PhantomData};
 
@@ -12,7 +12,7 @@ use crate::text;
 /// Longest name of a run, a node or a kind of job, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 
-/// A list of so many items at most.
+/// Reads a list of at most `MOST` items.
 pub(crate) fn list<'de, D, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -42,7 +42,7 @@ where
     deserializer.deserialize_seq(Items::<T, MOST>(PhantomData))
 }
 
-/// A text of [`MAX_NAME_BYTES`] at most.
+/// A text of at most [`MAX_NAME_BYTES`] bytes.
 pub(crate) struct Name(pub(crate) String);
 
 impl<'de> Deserialize<'de> for Name {
@@ -60,12 +60,12 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// The text of a [`Name`].
+/// Reads a text of at most [`MAX_NAME_BYTES`] bytes.
 pub(crate) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Name::deserialize(deserializer).map(|name| name.0)
 }
 
-/// Texts of so many [`Name`]s at most.
+/// Reads a list of at most `MOST` texts, each of at most [`MAX_NAME_BYTES`] bytes.
 pub(crate) fn words<'de, D, const MOST: usize>(deserializer: D) -> Result<Vec<String>, D::Error>
 where
     D: Deserializer<'de>,
@@ -74,19 +74,20 @@ where
     Ok(names.into_iter().map(|name| name.0).collect())
 }
 
-/// As much of a text as a name may be long.
+/// Reads a text and keeps the first [`MAX_NAME_BYTES`] bytes.
 pub(crate) fn start_of_name<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<String, D::Error> {
     read(deserializer, |text| Ok(text::shorten(text, MAX_NAME_BYTES)))
 }
 
-/// As much of a reason as is ever shown; a long one is no ground to refuse what it stands in.
+/// Reads a reason and keeps the part that is ever shown. A long reason is no ground to refuse its
+/// message.
 pub(crate) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     read(deserializer, |text| Ok(text::reason(text)))
 }
 
-/// The same where there may be none.
+/// Reads a reason that may be absent.
 pub(crate) fn optional_reason<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
@@ -101,7 +102,7 @@ pub(crate) fn optional_reason<'de, D: Deserializer<'de>>(
     Ok(Option::<Reason>::deserialize(deserializer)?.map(|reason| reason.0))
 }
 
-/// Makes something of a text without a copy of it.
+/// Converts a text without copying it.
 pub(crate) fn read<'de, D, T>(
     deserializer: D,
     make: impl FnOnce(&str) -> Result<T, String>,

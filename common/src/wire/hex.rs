@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 use super::HexInteger;
 
-/// An integer that is written in hexadecimal after `0x`, as most languages read it.
+/// An integer written in hexadecimal after `0x`, as most languages read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hex(pub HexInteger);
 

@@ -5,18 +5,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::text::shorten;
 
-/// Largest number of bits of an integer in a message.
+/// Most bits of an integer in a message.
 pub const MAX_INTEGER_BITS: u32 = primepool_engine::MAX_BITS;
 
-/// An integer that travels as a lower-case hexadecimal string with a `-` before a negative one, such as `"c3f1"`.
+/// An integer that is encoded as a lower-case hexadecimal string, such as `"c3f1"`, with a `-`
+/// first if it is negative.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HexInteger(pub Integer);
 
 impl HexInteger {
-    /// Reads decimal, or hexadecimal after `0x`, as people write integers.
+    /// Reads a decimal integer, or a hexadecimal one after `0x`, as people write them.
     ///
     /// # Errors
-    /// Says what is wrong with the text: empty, a character that is no digit, or too long.
+    /// The text is empty, contains a character that is not a digit, or is too long.
     pub fn parse_human(text: &str) -> Result<Self, String> {
         let trimmed = text.trim();
         let (sign, digits) = match trimmed.strip_prefix('-') {
@@ -27,7 +28,8 @@ impl HexInteger {
             .strip_prefix("0x")
             .or_else(|| digits.strip_prefix("0X"));
         let (radix, digits) = hex.map_or((10, digits), |hex| (16, hex));
-        // Bounded before it is parsed: 4 bits a hexadecimal digit, at least 3 a decimal one.
+        // The length is checked before parsing: 4 bits per hexadecimal digit, at least 3 per
+        // decimal digit.
         let longest = MAX_INTEGER_BITS as usize / if radix == 16 { 4 } else { 3 };
         if digits.len() > longest {
             return Err(format!(
@@ -58,7 +60,7 @@ impl FromStr for HexInteger {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = text.strip_prefix('-').unwrap_or(text);
-        // The length is bounded before anything is allocated for the number.
+        // The length is checked before memory is allocated for the number.
         if digits.is_empty() || digits.len() > MAX_INTEGER_BITS as usize / 4 {
             return Err(format!(
                 "an integer of {} hexadecimal digits (1 to {} are allowed)",
@@ -75,13 +77,13 @@ impl FromStr for HexInteger {
     }
 }
 
-/// Hexadecimal digits of one 64-bit word.
+/// Number of hexadecimal digits of a 64-bit word.
 const WORD_DIGITS: usize = 16;
 
-/// Integers of so many words need no allocation on the way.
+/// Most words for which [`with_words`] needs no allocation.
 const SMALL: usize = 64;
 
-/// Calls `work` with so many zero words.
+/// Calls `work` with `count` zero words.
 fn with_words<T>(count: usize, work: impl FnOnce(&mut [u64]) -> T) -> T {
     if count <= SMALL {
         work(&mut [0; SMALL][..count])
@@ -90,8 +92,8 @@ fn with_words<T>(count: usize, work: impl FnOnce(&mut [u64]) -> T) -> T {
     }
 }
 
-/// Reads lower-case digits. Several times faster than GMP's conversion for any radix: results come by the hundred thousand a
-/// second.
+/// Reads lower-case digits. Several times faster than GMP's conversion for any radix, which matters
+/// because results arrive by the hundred thousand per second.
 fn read_digits(digits: &[u8]) -> Option<Integer> {
     if digits.iter().any(u8::is_ascii_uppercase) {
         return None;
@@ -111,12 +113,13 @@ fn read_digits(digits: &[u8]) -> Option<Integer> {
 }
 
 impl HexInteger {
-    /// Appends it as messages have it: lower-case digits, after a `-` if it is negative.
+    /// Appends the integer as in messages: lower-case digits, after a `-` if it is negative.
     pub fn push_bare(&self, text: &mut Vec<u8>) {
         self.push(b"", text);
     }
 
-    /// Appends it with `0x` before the digits, as [`parse_human`](Self::parse_human) and most languages read it.
+    /// Appends the integer with `0x` before the digits, as [`parse_human`](Self::parse_human) and
+    /// most languages read it.
     pub fn push_human(&self, text: &mut Vec<u8>) {
         self.push(b"0x", text);
     }
@@ -126,13 +129,14 @@ impl HexInteger {
             text.push(b'-');
         }
         text.extend_from_slice(prefix);
-        // Least significant first; 64 bits on every system that has a kernel worth feeding, 32 on some others.
+        // Limbs are least significant first. They have 64 bits on every system with a kernel worth
+        // using, 32 on some others.
         let Some((first, rest)) = self.0.as_limbs().split_last() else {
             text.push(b'0');
             return;
         };
         let mut digits = [0; 2 * size_of::<Limb>()];
-        // The buffer has the size that the bytes need.
+        // This cannot fail: the buffer has exactly the size that the bytes need.
         let _ = const_hex::encode_to_slice(first.to_be_bytes(), &mut digits);
         text.extend_from_slice(&digits[first.leading_zeros() as usize / 4..]);
         for limb in rest.iter().rev() {

@@ -1,7 +1,7 @@
-//! Values as messages carry them, bounded while they are read.
+//! Values as messages encode them, with limits that are enforced while reading.
 //!
-//! Any program that reaches the broker can send anything. Lists are bounded by their number, texts
-//! and integers by their length, before memory is allocated for more.
+//! Any program that reaches the broker can send anything. The number of items of a list and the
+//! length of texts and integers are checked before more memory is allocated.
 
 pub(crate) mod bounded;
 mod hex;
