@@ -6,8 +6,9 @@ use tracing::warn;
 
 use super::BrokerError;
 
-/// Delays between tries to connect: doubling from 0.2 s to 10 s, each with up to as much again at random, without end.
-/// The jitter keeps the consumers of a cluster from all coming back in the same moment.
+/// Delays between connection attempts: doubling from 0.2 s to 10 s, without a limit on the number
+/// of attempts. A random part of up to the same length is added to each delay, so that the
+/// consumers of a cluster do not all reconnect at the same moment.
 #[derive(Debug)]
 pub struct Backoff {
     delays: ExponentialBackoff,
@@ -30,7 +31,7 @@ impl Backoff {
         Self { delays, attempt: 1 }
     }
 
-    /// Waits before the next try, and says so in one line of the log. Cancel safe.
+    /// Logs the failed attempt and waits until the next one. Cancel safe.
     pub async fn pause(&mut self, what: &str, error: &BrokerError) {
         let delay = self.next_delay();
         self.attempt += 1;
@@ -39,12 +40,12 @@ impl Backoff {
         sleep(delay).await;
     }
 
-    /// The next delay, for callers that wait and log in their own way.
+    /// The next delay, for callers that do their own waiting and logging.
     pub fn next_delay(&mut self) -> Duration {
         self.delays.next().unwrap_or(LONGEST)
     }
 
-    /// After a success: the next delay is the shortest again.
+    /// Call this after a success: the next delay is the shortest again.
     pub fn reset(&mut self) {
         *self = Self {
             attempt: 0,

@@ -1,4 +1,4 @@
-//! Cancelling a run.
+//! Cancellation of a run.
 
 use lapin::options::QueueDeleteOptions;
 
@@ -8,16 +8,17 @@ use crate::{
     topology,
 };
 
-/// Tells all consumers and producers that a run is cancelled, and removes the queue of its answers
-/// unless a producer reads it. Also says whether there was such a queue. `name` is what the broker's
-/// management pages show for the connection.
+/// Tells all consumers and producers that a run is cancelled, and deletes the queue of its answers
+/// unless a producer reads it. Returns whether that queue existed. `name` is the connection name
+/// that the broker's management pages show.
 ///
 /// # Errors
-/// The broker cannot be reached, refuses, or does not confirm.
+/// The broker cannot be reached, refuses the message, or does not confirm it.
 pub async fn cancel_run(endpoint: &Endpoint, run: &RunId, name: &str) -> Result<bool, BrokerError> {
     let (connection, channel) = open_publisher(endpoint, name).await?;
     let queue = topology::results_queue(run);
-    // Before anything is published: a producer that hears of it removes its queue at once.
+    // Checked before anything is published: a producer that receives the message deletes its queue
+    // at once.
     let is_known = queue_state(&connection, &queue).await.is_ok();
     publish_control(&channel, &Control::cancel(run.clone())).await?;
     if is_known {
@@ -25,8 +26,8 @@ pub async fn cancel_run(endpoint: &Endpoint, run: &RunId, name: &str) -> Result<
             if_unused: true,
             ..QueueDeleteOptions::default()
         };
-        // Best effort: a producer that reads the queue deletes it itself, and the queue of a run
-        // without a producer expires where this user may not delete it.
+        // Best effort: a producer that reads the queue deletes it itself. If this user lacks the
+        // permission, the queue of a run without a producer expires.
         let _ = channel.queue_delete(queue.into(), unless_read).await;
     }
     let _ = connection.close(200, "cancelled".into()).await;

@@ -2,13 +2,14 @@ use lapin::{Confirmation, options::BasicPublishOptions};
 
 use super::BrokerError;
 
-/// A message that no queue takes comes back, in place of being dropped.
+/// Publish options with `mandatory` set: the broker returns an unroutable message instead of
+/// dropping it.
 pub const MANDATORY: BasicPublishOptions = BasicPublishOptions {
     mandatory: true,
     immediate: false,
 };
 
-/// Why the broker does not have the message; nothing if it has.
+/// The reason why the broker did not take the message; `None` if it took it.
 #[must_use]
 pub fn refusal(confirmation: &Confirmation) -> Option<BrokerError> {
     let reason = match confirmation {

@@ -1,4 +1,4 @@
-//! The stream of messages to all consumers and producers.
+//! The stream of control messages to all consumers and producers.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
 /// Reads the stream of control messages.
 pub type ControlReader = StreamReader<Control>;
 
-/// A message to all. `options` say whether a queue has to take it.
+/// Builds a control message. With [`MANDATORY`] in `options`, a queue must take it.
 #[must_use]
 pub fn control_message(control: &Control, options: BasicPublishOptions) -> Message {
     let run = control.run();
@@ -24,30 +24,31 @@ pub fn control_message(control: &Control, options: BasicPublishOptions) -> Messa
         routing_key: run.as_str().to_owned(),
         options,
         properties: properties("control", run, unix_time().as_secs()),
-        // Plain data: it always has a JSON form.
+        // Serialising plain data cannot fail.
         body: Arc::new(serde_json::to_vec(control).unwrap_or_default()),
     }
 }
 
-/// Publishes a message to all, and waits until the broker has it.
+/// Publishes a control message and waits for its confirm.
 ///
 /// # Errors
-/// The channel is closed, or no queue takes the message.
+/// The channel is closed, or the broker did not take the message.
 pub async fn publish_control(channel: &Channel, control: &Control) -> Result<(), BrokerError> {
     let message = control_message(control, MANDATORY);
     channel.send(message).await?.await
 }
 
 impl ControlReader {
-    /// Reads from the oldest message on that the broker has kept: seven days.
+    /// Subscribes from the oldest message that the broker still has; it keeps them for seven days.
     ///
     /// # Errors
-    /// There is no such stream, or this user may not read it.
+    /// The stream does not exist, or this user may not read it.
     pub async fn open(connection: &Connection) -> Result<Self, BrokerError> {
         Self::open_stream(connection, CONTROL_STREAM, "first", Control::decode).await
     }
 
-    /// The same where it is no error that the stream cannot be read: warns, and gives nothing.
+    /// Subscribes like [`ControlReader::open`], but on failure only logs a warning and returns
+    /// `None`.
     pub async fn open_or_warn(connection: &Connection) -> Option<Self> {
         Self::open(connection)
             .await

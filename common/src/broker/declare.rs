@@ -1,7 +1,7 @@
-//! Declares the exchanges and queues, and looks at them.
+//! Declares the exchanges and queues, and inspects them.
 //!
-//! Producer and consumer declare the same things, so that either may be the first. A user who may not declare (its broker was
-//! set up beforehand) only checks that they are there.
+//! Producer and consumer declare the same topology, so that either may start first. A user without
+//! the permission to declare (because the broker was set up beforehand) only checks that it exists.
 
 use std::time::Duration;
 
@@ -26,26 +26,28 @@ use crate::{
     },
 };
 
-/// How long and how much of [`CONTROL_STREAM`] is kept. It goes by whole segments.
+/// Retention of [`CONTROL_STREAM`] by age and size. The broker deletes whole segments.
 const CONTROL_AGE: &str = "7D";
 const CONTROL_BYTES: i64 = 8 << 20;
 const CONTROL_SEGMENT_BYTES: i64 = 1 << 20;
 
-/// How long and how much of [`NODES_STREAM`] is kept.
+/// Retention of [`NODES_STREAM`] by age and size.
 const NODES_AGE: &str = "1h";
 const NODES_BYTES: i64 = 4 << 20;
 const NODES_SEGMENT_BYTES: i64 = 1 << 20;
 
-/// A quorum queue is not relied on before it has this age: RabbitMQ 3.10 writes a new one to its directory with a delay of
-/// nearly a second, and if it is killed in that time the queue comes back empty and without a leader.
+/// Age from which a quorum queue is relied on. RabbitMQ 3.10 writes a new quorum queue to its
+/// directory with a delay of nearly a second; if the broker is killed in that time, the queue comes
+/// back empty and without a leader.
 const SETTLE: Duration = Duration::from_millis(1500);
-/// Longest time that the broker may take over a declaration.
+/// Longest time for a declaration.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Connects to publish: everything is declared, the channel confirms, and the log tells when the broker blocks it.
+/// Connects for publishing: declares the topology, opens a channel in confirm mode, and logs when
+/// the broker blocks the connection.
 ///
 /// # Errors
-/// The broker cannot be reached, or what [`declare`] says.
+/// The broker cannot be reached, or an error of [`declare`].
 pub async fn open_publisher(
     endpoint: &Endpoint,
     name: &str,
@@ -60,10 +62,11 @@ pub async fn open_publisher(
     Ok((connection, channel))
 }
 
-/// Declares everything that all runs share.
+/// Declares all exchanges and queues that the runs share.
 ///
 /// # Errors
-/// The broker has something of that name with other properties, or the user may not declare what is missing.
+/// An exchange or queue of the same name exists with different arguments, or one is missing and the
+/// user may not declare it.
 pub async fn declare(connection: &Connection) -> Result<(), BrokerError> {
     let is_new = declared(declare_shared(connection)).await?;
     if is_new {
@@ -72,7 +75,7 @@ pub async fn declare(connection: &Connection) -> Result<(), BrokerError> {
     Ok(())
 }
 
-/// Also says whether a queue was new.
+/// Returns whether a quorum queue was new.
 async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
     let mut declarer = Declarer::new(connection).await?;
     for name in [UNROUTED_EXCHANGE, DEAD_EXCHANGE, CONTROL_EXCHANGE] {
@@ -104,7 +107,8 @@ async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
         .queue(CONTROL_STREAM, control, (CONTROL_EXCHANGE, ""))
         .await?;
     declare_presence(connection).await?;
-    // The last one made stands for all: a queue that is there already has been there with those before it.
+    // The last queue declared stands for all: if it exists already, those declared before it do
+    // too.
     let mut is_new = false;
     for kind in JobKind::ALL {
         let name = jobs_queue(kind);
@@ -125,8 +129,8 @@ async fn declare_shared(connection: &Connection) -> Result<bool, BrokerError> {
     Ok(is_new)
 }
 
-/// Arguments of a stream that keeps messages up to an age such as `7D` and up to so many bytes, in
-/// segments of so many.
+/// Arguments of a stream that keeps messages up to an age such as `7D` and up to a total size of
+/// `bytes`, in segments of `segment_bytes`.
 fn stream_arguments(age: &str, bytes: i64, segment_bytes: i64) -> FieldTable {
     table([
         ("x-queue-type", text("stream")),
@@ -139,8 +143,8 @@ fn stream_arguments(age: &str, bytes: i64, segment_bytes: i64) -> FieldTable {
     ])
 }
 
-/// Declares what carries announcements. A pool works without it: brokers that were set up by an
-/// earlier version lack it, and a limit may forbid another queue.
+/// Declares the exchange and the stream of announcements. A pool also works without them: a broker
+/// that was set up by an earlier version lacks them, and a limit may forbid another queue.
 async fn declare_presence(connection: &Connection) -> Result<(), BrokerError> {
     let declared = async {
         let mut declarer = Declarer::new(connection).await?;
@@ -164,15 +168,16 @@ async fn declare_presence(connection: &Connection) -> Result<(), BrokerError> {
     }
 }
 
-/// Whether the queue of a run's answers is there. Its bindings are made sure of: whoever was to make it may have died in between.
+/// Whether the queue of a run's answers exists. Its binding is renewed, because the producer may
+/// have ended between declaring and binding the queue.
 ///
 /// # Errors
-/// The connection is lost, or the user may not.
+/// The connection is lost, or the user lacks the permission.
 pub async fn find_results(connection: &Connection, run: &RunId) -> Result<bool, BrokerError> {
     let name = results_queue(run);
     let bound = declared(async {
         let channel = connection.create_channel().await?;
-        // It does not make what has just gone, as a declaration would.
+        // Unlike a declaration, this does not create a queue that has just been deleted.
         channel
             .queue_bind(
                 name.as_str().into(),
@@ -196,7 +201,7 @@ pub async fn find_results(connection: &Connection, run: &RunId) -> Result<bool, 
 /// Declares the queue of a run's answers.
 ///
 /// # Errors
-/// The queue exists with other properties, or the user may not make it.
+/// The queue exists with different arguments, or the user may not declare it.
 pub async fn declare_results(connection: &Connection, run: &RunId) -> Result<(), BrokerError> {
     let name = results_queue(run);
     declared(async {
@@ -228,11 +233,11 @@ async fn declared<T>(
     in_time("a declaration", DECLARE_TIMEOUT, declaration).await?
 }
 
-/// The broker's answer to a request, if it comes within a time: one that is sent while the connection
-/// is lost may get none at all.
+/// Waits for the broker's reply to a request, at most `limit`: a request that is sent while the
+/// connection is being lost may never get a reply.
 ///
 /// # Errors
-/// [`BrokerError::Lost`] names the request.
+/// [`BrokerError::Lost`], with the name of the request, if there is no reply in time.
 pub async fn in_time<T>(
     request: &str,
     limit: Duration,
@@ -244,10 +249,10 @@ pub async fn in_time<T>(
     })
 }
 
-/// Deletes the queue of a run's answers, with what is in it.
+/// Deletes the queue of a run's answers, including its messages.
 ///
 /// # Errors
-/// The connection is lost, or the user may not.
+/// The connection is lost, or the user lacks the permission.
 pub async fn delete_results(connection: &Connection, run: &RunId) -> Result<(), BrokerError> {
     let channel = connection.create_channel().await?;
     channel
@@ -256,12 +261,12 @@ pub async fn delete_results(connection: &Connection, run: &RunId) -> Result<(), 
     Ok(())
 }
 
-/// Asks how long a queue is.
+/// The number of ready messages and of consumers of a queue.
 ///
 /// # Errors
-/// [`BrokerError::NotFound`] if there is no such queue, or the connection is lost.
+/// [`BrokerError::NotFound`] if the queue does not exist, or the connection is lost.
 pub async fn queue_state(connection: &Connection, queue: &str) -> Result<QueueState, BrokerError> {
-    // A passive declaration of a missing queue closes its channel: it gets one of its own.
+    // A passive declaration of a missing queue closes the channel, so it gets a channel of its own.
     let channel = connection.create_channel().await?;
     let declared = channel
         .queue_declare(queue.into(), PASSIVE_QUEUE, FieldTable::default())
@@ -282,7 +287,8 @@ const PASSIVE_QUEUE: QueueDeclareOptions = QueueDeclareOptions {
     nowait: false,
 };
 
-/// Declares on a channel of its own, which a refusal closes and which is then made anew.
+/// Declares exchanges and queues on its own channel. A refused declaration closes the channel; a
+/// new one is opened then.
 struct Declarer<'a> {
     connection: &'a Connection,
     channel: Channel,
@@ -324,7 +330,7 @@ impl<'a> Declarer<'a> {
             .map_err(|error| missing(&refusal, &error))
     }
 
-    /// Declares and binds.
+    /// Declares a durable queue and binds it.
     async fn queue(
         &mut self,
         name: &str,
@@ -341,7 +347,7 @@ impl<'a> Declarer<'a> {
             .await
         {
             self.after_refusal(&refusal).await?;
-            // Whoever made the queue for us has bound it too.
+            // The user that declared the queue in advance has also bound it.
             return self
                 .channel
                 .queue_declare(name.into(), PASSIVE_QUEUE, FieldTable::default())
@@ -361,7 +367,7 @@ impl<'a> Declarer<'a> {
         Ok(())
     }
 
-    /// Only "you may not declare" (403) is worth a look at what is there already.
+    /// Only after ACCESS_REFUSED (403) is it worth checking whether the object exists already.
     async fn after_refusal(&mut self, refusal: &lapin::Error) -> Result<(), BrokerError> {
         let not_permitted =
             matches!(refusal.kind(), ErrorKind::ProtocolError(amqp) if amqp.get_id() == 403);
@@ -373,13 +379,14 @@ impl<'a> Declarer<'a> {
     }
 
     async fn close(self) {
-        // Nothing depends on it: the channel ends with its connection at the latest.
+        // The result does not matter: the channel ends with its connection at the latest.
         let _ = self.channel.close(200, "declared".into()).await;
     }
 }
 
-/// What we may not declare could not be found either: that somebody has to make it, unless it is only away for now, as a queue is until
-/// its node has started.
+/// The error for an object that this user may not declare and that could not be found either. The
+/// refusal tells the operator to create it, unless the object is only unavailable for now, as a
+/// queue is until its node has started.
 fn missing(refusal: &lapin::Error, error: &lapin::Error) -> BrokerError {
     match BrokerError::from_session(error) {
         away @ BrokerError::Lost { .. } => away,

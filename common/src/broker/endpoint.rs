@@ -25,8 +25,8 @@ use crate::{
 #[derive(Clone, Args)]
 #[command(next_help_heading = "Broker")]
 pub struct BrokerArgs {
-    /// Address of the broker, as amqp://USER:PASSWORD@HOST:PORT/VHOST or amqps://…; a password is better kept in the
-    /// environment or a file than on the command line
+    /// Address of the broker, as amqp://USER:PASSWORD@HOST:PORT/VHOST or amqps://…; a password is
+    /// better kept in the environment or a file than on the command line
     #[arg(
         long,
         env = "PRIMEPOOL_AMQP_URL",
@@ -36,11 +36,13 @@ pub struct BrokerArgs {
     )]
     pub amqp_url: String,
 
-    /// File that holds the address of the broker; it goes before --amqp-url. - is the first line of standard input
+    /// File that holds the address of the broker; it goes before --amqp-url. - is the first line of
+    /// standard input
     #[arg(long, env = "PRIMEPOOL_AMQP_URL_FILE", value_name = "FILE")]
     pub amqp_url_file: Option<PathBuf>,
 
-    /// Certificates (PEM) of the authorities that may have signed the broker's, besides those of the system
+    /// Certificates (PEM) of the authorities that may have signed the broker's, besides those of
+    /// the system
     #[arg(long, env = "PRIMEPOOL_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
 
@@ -62,21 +64,22 @@ pub struct BrokerArgs {
     )]
     pub tls_key: Option<PathBuf>,
 
-    /// Address of the broker's management API, as http://HOST:15672: metrics then also have the unacknowledged messages and
-    /// the rates of the queues. User and password are those of the broker's address
+    /// Address of the broker's management API, as http://HOST:15672: metrics then also have the
+    /// unacknowledged messages and the rates of the queues. User and password are those of the
+    /// broker's address
     #[arg(long, env = "PRIMEPOOL_MANAGEMENT_URL", value_name = "URL")]
     pub management_url: Option<String>,
 }
 
 impl fmt::Debug for BrokerArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The address may hold a password.
+        // The URL may contain a password.
         f.debug_struct("BrokerArgs").finish_non_exhaustive()
     }
 }
 
 impl BrokerArgs {
-    /// Where the address comes from, for messages.
+    /// The option that the URL comes from, for messages.
     fn source(&self) -> String {
         match &self.amqp_url_file {
             Some(path) => format!("--amqp-url-file {}", path.display()),
@@ -84,10 +87,10 @@ impl BrokerArgs {
         }
     }
 
-    /// The address as it was given, which may hold a password.
+    /// The URL as given; it may contain a password.
     ///
     /// # Errors
-    /// The file that should hold it cannot be read.
+    /// The file with the URL cannot be read.
     pub fn address(&self) -> Result<String, String> {
         match &self.amqp_url_file {
             Some(path) if path == Path::new("-") => {
@@ -112,7 +115,8 @@ fn read_text(flag: &str, path: &Path) -> Result<String, String> {
         .map_err(|_| format!("{flag} {} is not a text", path.display()))
 }
 
-/// A PEM file that has to hold something with this word in its label; a wrong file would else show only when nobody trusts it.
+/// Reads a PEM file that must contain a block with `what` in its label. Otherwise a wrong file
+/// would only be noticed when the peer's certificate is not trusted.
 fn read_pem(flag: &str, path: &Path, what: &str) -> Result<String, String> {
     let text = read_text(flag, path)?;
     let found = text
@@ -128,19 +132,20 @@ fn read_pem(flag: &str, path: &Path, what: &str) -> Result<String, String> {
     ))
 }
 
-/// Seconds without a word from the peer after which a connection counts as dead. RabbitMQ's default of 60 would let a unit
-/// sit on a vanished machine for two minutes.
+/// AMQP heartbeat timeout, in seconds. With RabbitMQ's default of 60, a vanished machine could hold
+/// a unit for two minutes.
 const HEARTBEAT_S: u16 = 20;
 
-/// Bytes of a frame. lapin keeps buffers of 32 frames each way: 16 MB a process with RabbitMQ's 128 KiB, 2 MB with this;
-/// longer messages take several frames. primepool.conf tells the broker the same, so that no message gets in whose headers do
-/// not fit into one.
+/// Largest frame, in bytes. lapin keeps buffers of 32 frames per direction: 16 MB per process with
+/// RabbitMQ's default of 128 KiB, 2 MB with this value. Longer messages take several frames.
+/// primepool.conf sets the same limit in the broker, so that it accepts no message whose headers do
+/// not fit into one frame.
 const FRAME_MAX: u32 = 16 << 10;
 
-/// Longest time that making a connection may take.
+/// Longest time for a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A broker's address, read and checked; its `Display` leaves out the password.
+/// A broker's URL, parsed and validated. Its `Display` form omits the password.
 #[derive(Clone)]
 pub struct Endpoint {
     uri: AMQPUri,
@@ -152,7 +157,8 @@ impl Endpoint {
     /// Reads the options and the files that they name.
     ///
     /// # Errors
-    /// A file cannot be read or used, or the address is not one. The text never holds the address, which may hold a password.
+    /// A file cannot be read or used, or the URL is invalid. The error never contains the URL,
+    /// which may contain a password.
     pub fn from_args(args: &BrokerArgs) -> Result<Self, String> {
         let url = args.address()?;
         let url = url.trim_start_matches('\u{feff}').trim();
@@ -206,16 +212,16 @@ impl Endpoint {
         })
     }
 
-    /// The broker's management API, if its address was given.
+    /// The broker's management API, if its URL was given.
     #[must_use]
     pub fn management(&self) -> Option<&Management> {
         self.management.as_ref()
     }
 
-    /// Makes a connection that the broker's management pages show under `name`.
+    /// Opens a connection, which the broker's management pages show under `name`.
     ///
     /// # Errors
-    /// What stands in the way, told apart by what one would do about it.
+    /// The connection failed; the variant of the error tells what to do about it.
     pub async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let attempt = socket::connect(self.uri.clone(), self.tls.clone(), properties);
@@ -273,7 +279,8 @@ impl Endpoint {
     }
 }
 
-/// Reads an address. `AMQPUri` by itself takes an IPv6 address, and an address without an authority, for `localhost`.
+/// Parses an AMQP URL. `AMQPUri` alone would read an IPv6 address, or a URL without an authority,
+/// as `localhost`.
 fn parse(url: &str) -> Option<AMQPUri> {
     let (_, rest) = url.split_once(':')?;
     if !rest.starts_with("//") || has_late_at(url) {
@@ -282,13 +289,14 @@ fn parse(url: &str) -> Option<AMQPUri> {
     let mut uri: AMQPUri = url.parse().ok()?;
     let bracketed = Url::parse(url).ok()?;
     if let Some(address) = bracketed.host_str().and_then(|host| host.strip_prefix('[')) {
-        // Sockets and TLS want it without the brackets.
+        // Sockets and TLS expect the address without the brackets.
         uri.authority.host = address.trim_end_matches(']').to_owned();
     }
     Some(uri)
 }
 
-/// What a server does that cannot make sense of what it was told, or does not like the certificate that it was shown.
+/// Whether the peer reset the connection. Servers do so when they do not understand the protocol or
+/// reject the client certificate.
 fn is_reset(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -296,7 +304,8 @@ fn is_reset(error: &io::Error) -> bool {
     )
 }
 
-/// rustls reports what it dislikes, about the peer or about this system's certificates, as I/O errors of these kinds.
+/// Whether the error comes from rustls, which reports errors about the peer or about the system's
+/// certificates as I/O errors of these kinds.
 fn is_tls(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -307,7 +316,7 @@ fn is_tls(error: &io::Error) -> bool {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = &self.uri.authority;
-        // A host name has no colon.
+        // Only an IPv6 address contains a colon; a host name does not.
         let host = match authority.host.contains(':') {
             true => format!("[{}]", authority.host),
             false => authority.host.clone(),
@@ -330,8 +339,8 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// Tells the log when the broker blocks this connection (its memory or disk is short) and when it goes on: meanwhile
-/// whatever is published waits. Ends with the connection.
+/// Logs when the broker blocks this connection (because it is short of memory or disk space) and
+/// when it unblocks it. While it is blocked, published messages wait. Ends with the connection.
 pub fn warn_when_blocked(connection: &Connection) {
     let mut events = connection.events_listener();
     tokio::spawn(async move {
@@ -415,7 +424,7 @@ mod tests {
                 }
             }
         }
-        // The AMQP URI specification: a host that is left out is up to the client.
+        // The AMQP URI specification leaves the default of an omitted host to the client.
         let nowhere = endpoint("amqp:///v").unwrap();
         assert_eq!(nowhere.to_string(), "amqp://guest@localhost:5672/v");
     }

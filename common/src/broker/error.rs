@@ -1,54 +1,54 @@
 use lapin::ErrorKind;
 
-/// What the broker, or the way to it, said. Each text ends with what to do.
+/// An error of the broker or of the connection to it. Each message ends with what to do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BrokerError {
-    /// Nobody answers at the address.
+    /// Nothing answers at the address.
     #[error(
         "cannot reach the broker at {broker}: {reason}. Is RabbitMQ running there? Check --amqp-url (PRIMEPOOL_AMQP_URL)"
     )]
     Unreachable {
-        /// The address, without the password.
+        /// Address of the broker, without the password.
         broker: String,
-        /// What the system says.
+        /// Reason given by the operating system.
         reason: String,
     },
-    /// Something else than a broker answers at the address.
+    /// The server at the address does not speak AMQP.
     #[error(
         "what answers at {broker} does not speak AMQP. A port for TLS wants an address that starts with amqps://; else check host and port in --amqp-url (PRIMEPOOL_AMQP_URL)"
     )]
     NotAmqp {
-        /// The address, without the password.
+        /// Address of the broker, without the password.
         broker: String,
     },
-    /// No TLS session could be agreed on.
+    /// The TLS handshake failed.
     #[error(
         "no TLS session with the broker at {broker}: {reason}. Check the scheme (amqp:// or amqps://), --tls-ca, --tls-cert and --tls-key"
     )]
     Tls {
-        /// The address, without the password.
+        /// Address of the broker, without the password.
         broker: String,
-        /// What the TLS library says.
+        /// Reason given by the TLS library.
         reason: String,
     },
-    /// User name or password is wrong.
+    /// The user name or the password is wrong.
     #[error(
         "the broker at {broker} refused the login: wrong user name or password in --amqp-url (PRIMEPOOL_AMQP_URL)"
     )]
     LoginRefused {
-        /// The address, without the password.
+        /// Address of the broker, without the password.
         broker: String,
     },
-    /// The virtual host does not exist, or this user may not enter it.
+    /// The virtual host does not exist, or this user may not access it.
     #[error(
         "the broker at {broker} does not let this user into the virtual host {vhost:?}: {reason}. Make it (rabbitmqctl add_vhost) and give the user permissions (rabbitmqctl set_permissions), or name another one at the end of --amqp-url"
     )]
     Vhost {
-        /// The address, without the password.
+        /// Address of the broker, without the password.
         broker: String,
         /// Name of the virtual host.
         vhost: String,
-        /// What the broker says.
+        /// Reason given by the broker.
         reason: String,
     },
     /// The user lacks a permission in the virtual host.
@@ -56,49 +56,50 @@ pub enum BrokerError {
         "the broker's user lacks a permission: {reason}. Grant it (rabbitmqctl set_permissions) or use another user"
     )]
     NotPermitted {
-        /// What the broker says; it names the exchange or the queue.
+        /// Reason given by the broker; it names the exchange or the queue.
         reason: String,
     },
-    /// A queue or an exchange of our name exists with other properties.
+    /// A queue or an exchange of this name exists with different arguments.
     #[error(
         "the broker has it otherwise: {reason}. Delete that queue or exchange when it is empty (rabbitmqctl delete_queue NAME), or use another virtual host"
     )]
     OtherArguments {
-        /// What the broker says; it names the queue and the argument.
+        /// Reason given by the broker; it names the queue and the argument.
         reason: String,
     },
-    /// A limit of the broker or of the virtual host is reached. It may be free again later.
+    /// A limit of the broker or of the virtual host is reached. This may be temporary.
     #[error(
         "a limit of the broker is reached: {reason}. A producer and a consumer need two connections each, and each run a queue: raise the limit (rabbitmqctl set_vhost_limits, set_user_limits), or end other programs"
     )]
     Limit {
-        /// What the broker says; it names the limit.
+        /// Reason given by the broker; it names the limit.
         reason: String,
     },
-    /// A message is larger than the broker takes.
+    /// A message is larger than the broker accepts.
     #[error(
         "the broker refuses a message for its size: {reason}. Raise max_message_size in rabbitmq.conf, or make the units smaller (--unit-size)"
     )]
     MessageSize {
-        /// What the broker says; it names both sizes.
+        /// Reason given by the broker; it names both sizes.
         reason: String,
     },
-    /// A queue or an exchange that we need is not there.
+    /// A required queue or exchange does not exist.
     #[error("the broker lacks something: {reason}")]
     NotFound {
-        /// What the broker says.
+        /// Reason given by the broker.
         reason: String,
     },
-    /// The connection ended, or the broker broke off what we did.
+    /// The connection ended, or the broker aborted an operation.
     #[error("lost the broker: {reason}")]
     Lost {
-        /// What lapin says.
+        /// Reason given by lapin.
         reason: String,
     },
 }
 
 impl BrokerError {
-    /// Whether trying again cannot help until somebody changes the settings of this program or of the broker.
+    /// Whether a retry cannot succeed until the operator changes the settings of this program or of
+    /// the broker.
     #[must_use]
     pub fn needs_operator(&self) -> bool {
         match self {
@@ -116,7 +117,7 @@ impl BrokerError {
         }
     }
 
-    /// What an error of an open connection or channel means.
+    /// Classifies an error of an open connection or channel.
     #[must_use]
     pub fn from_session(error: &lapin::Error) -> Self {
         let reason = |text: String| text.trim_end_matches('.').to_owned();
@@ -126,7 +127,7 @@ impl BrokerError {
                 _ if is_limit(&text) => Self::Limit { reason: text },
                 406 if text.contains("message size") => Self::MessageSize { reason: text },
                 403 => Self::NotPermitted { reason: text },
-                // A classic queue whose node of a cluster does not run: it comes back with its messages.
+                // A classic queue whose cluster node is down: it comes back with its messages.
                 404 if text.contains("down or inaccessible") => Self::Lost { reason: text },
                 404 => Self::NotFound { reason: text },
                 406 if text.contains("timed out") => Self::Lost {
@@ -150,8 +151,8 @@ impl BrokerError {
     }
 }
 
-/// Whether a text of RabbitMQ names a limit of connections, channels or queues: `connection limit
-/// (1) is reached`, `queue limit in vhost 'x' (3) is reached`.
+/// Whether an error text of RabbitMQ names a limit of connections, channels or queues: `connection
+/// limit (1) is reached`, `queue limit in vhost 'x' (3) is reached`.
 pub(super) fn is_limit(text: &str) -> bool {
     text.contains("limit") && text.contains("is reached")
 }

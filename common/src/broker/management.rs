@@ -1,4 +1,4 @@
-//! What only the broker's management API knows of a queue.
+//! Figures about queues and nodes that only the broker's management API provides.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -19,31 +19,32 @@ use crate::{
     tls::TlsFiles,
 };
 
-/// Longest time that an answer may take.
+/// Longest time for a response.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest answer that is read, in bytes: the broker's own are some kilobytes.
+/// Longest response that is read, in bytes. Normal responses are a few kilobytes.
 const LONGEST_ANSWER: usize = 4 << 20;
 
-/// How often the broker renews its figures.
+/// Interval at which the broker updates its figures.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Figures of a queue that AMQP does not give.
+/// Figures of a queue that AMQP does not provide.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QueueFigures {
-    /// Messages handed out and not acknowledged.
+    /// Messages delivered and not yet acknowledged.
     pub unacked: u64,
-    /// Messages that come in, per second.
+    /// Messages published per second.
     pub publish_rate: f64,
-    /// Messages handed out, per second.
+    /// Messages delivered per second.
     pub deliver_rate: f64,
 }
 
 impl QueueFigures {
-    /// Reads the API's answer about a queue. What it does not say is 0: rates are missing while there are none.
+    /// Reads the API's response about a queue. A missing figure counts as 0: the API omits rates
+    /// that are zero.
     ///
     /// # Errors
-    /// It is something else, in short.
+    /// The response has another form; the error says why, in short.
     pub fn read(body: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Queue {
@@ -73,24 +74,24 @@ impl QueueFigures {
     }
 }
 
-/// A node of the broker, and which of its alarms are raised.
+/// A node of the broker and its active alarms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerNode {
-    /// Its name, such as `rabbit@head`.
+    /// Name of the node, such as `rabbit@head`.
     pub name: String,
-    /// Whether it runs.
+    /// Whether the node runs.
     pub is_running: bool,
-    /// Whether publishers are blocked because it is short of memory.
+    /// Whether publishers are blocked because the node is short of memory.
     pub has_memory_alarm: bool,
-    /// Whether publishers are blocked because it is short of disk space.
+    /// Whether publishers are blocked because the node is short of disk space.
     pub has_disk_alarm: bool,
 }
 
 impl BrokerNode {
-    /// Reads the API's answer about the broker's nodes.
+    /// Reads the API's response about the broker's nodes.
     ///
     /// # Errors
-    /// The answer is something else; the reason, in short.
+    /// The response has another form; the error says why, in short.
     pub fn read_all(body: &[u8]) -> Result<Vec<Self>, String> {
         #[derive(Deserialize)]
         struct Node {
@@ -123,11 +124,12 @@ pub struct Management {
     user: String,
     password: String,
     vhost: String,
-    /// The failure that was told last and is not over: all queues fail alike when the API is away.
+    /// The last failure that was logged, until it is over. While the API is down, the requests for
+    /// all queues fail alike.
     told: Arc<Mutex<Option<ManagementError>>>,
 }
 
-/// Why the management API did not answer, for people.
+/// An error of the management API.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the management API at {url}: {reason}")]
 pub struct ManagementError {
@@ -136,10 +138,12 @@ pub struct ManagementError {
 }
 
 impl Management {
-    /// Asks nothing yet. `url` is `http://HOST:PORT` or `https://…`, with a path where a proxy adds one.
+    /// Creates a client without sending a request. `url` is `http://HOST:PORT` or `https://…`, with
+    /// a path if a proxy adds one.
     ///
     /// # Errors
-    /// The address is not one, or holds a password; or `tls` cannot be used. The text never repeats the address.
+    /// The URL is invalid or contains a password, or `tls` cannot be used. The error never repeats
+    /// the URL.
     pub fn new(
         url: &str,
         user: &str,
@@ -180,13 +184,13 @@ impl Management {
     /// The figures of a queue.
     ///
     /// # Errors
-    /// The API cannot be reached, refuses, or has no such queue.
+    /// The API cannot be reached or refuses the request, or the queue does not exist.
     pub async fn queue(&self, queue: &str) -> Result<QueueFigures, ManagementError> {
         let body = self.get(&["queues", &self.vhost, queue]).await?;
         QueueFigures::read(&body).map_err(|reason| self.error(reason))
     }
 
-    /// The nodes of the broker, with their alarms.
+    /// The nodes of the broker and their alarms.
     ///
     /// # Errors
     /// The API cannot be reached, or the user lacks the tag `monitoring`.
@@ -202,7 +206,7 @@ impl Management {
         }
     }
 
-    /// The body of the answer to a request for this path below `/api`.
+    /// The body of the response to a request for this path below `/api`.
     async fn get(&self, path: &[&str]) -> Result<Vec<u8>, ManagementError> {
         let error = |reason: String| self.error(reason);
         let mut url = self.url.clone();
@@ -232,8 +236,9 @@ impl Management {
 }
 
 impl Management {
-    /// Asks for the figures of a queue as often as the broker renews them, as long as the receiver lives. Nothing while there
-    /// is no answer; the first failure of a row is told, once for all queues that are followed.
+    /// Requests the figures of a queue as often as the broker updates them, as long as the receiver
+    /// lives. The value is `None` while there is no response. The first of several failures in a
+    /// row is logged, once for all queues.
     #[must_use]
     pub fn follow(&self, queue: String) -> watch::Receiver<Option<QueueFigures>> {
         let (figures, receiver) = watch::channel(None);
@@ -260,7 +265,7 @@ impl Management {
         receiver
     }
 
-    /// Warns of a failure, unless the last one that was told is the same.
+    /// Logs a failure as a warning, unless it equals the last one that was logged.
     fn tell(&self, error: &ManagementError) {
         let mut told = self.told();
         if told.as_ref() != Some(error) {

@@ -1,7 +1,7 @@
-//! The way to the broker: where it is, how a connection is made, what its errors mean.
+//! Access to the broker: addresses, connections, publishing, errors.
 //!
-//! Connections are not repaired in place: whoever owns one ends its session on the first error and makes a new one after
-//! [`Backoff`]'s next delay.
+//! Connections are not repaired in place: the owner of a connection ends its session on the first
+//! error, and opens a new connection after the next delay of [`Backoff`].
 
 mod backoff;
 mod cancel;

@@ -2,11 +2,11 @@ use lapin::BasicProperties;
 
 use crate::message::{CONTENT_TYPE, RunId};
 
-/// Who has made a message: AMQP's `app_id`.
+/// AMQP `app_id` of the messages: the program and its version.
 pub const APP_ID: &str = concat!("primepool/", env!("CARGO_PKG_VERSION"));
 
-/// What every message of ours says of itself: JSON, to be kept on disk, by whom, of what kind, of which run, and when it was made,
-/// in seconds since 1970.
+/// Properties of every message: content type JSON, persistent, `app_id`, the kind as `type`, the
+/// run as `correlation_id`, and the time of creation in seconds since 1970.
 #[must_use]
 pub fn properties(kind: &str, run: &RunId, at_s: u64) -> BasicProperties {
     BasicProperties::default()
@@ -18,8 +18,9 @@ pub fn properties(kind: &str, run: &RunId, at_s: u64) -> BasicProperties {
         .with_timestamp(at_s)
 }
 
-/// Those properties of a message that only describe it, for a copy of it. With another user's id the
-/// broker refuses the copy, and with an expiration it would not stay where it is looked for.
+/// The descriptive properties of a message, for a copy of it. The others are left out: with the
+/// `user_id` of another user the broker refuses the copy, and with an expiration the copy would
+/// disappear from its queue.
 #[must_use]
 pub fn describing_properties(old: &BasicProperties) -> BasicProperties {
     let mut new = BasicProperties::default();

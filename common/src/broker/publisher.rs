@@ -1,4 +1,4 @@
-//! Publishing with publisher confirms: many messages may wait for theirs at once.
+//! Publishing with publisher confirms. Many messages may be unconfirmed at the same time.
 
 use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
@@ -9,31 +9,31 @@ use tracing::warn;
 
 use super::{BrokerError, refusal};
 
-/// How often the publisher looks whether its channel is still open.
+/// Interval at which the publisher checks that its channel is still open.
 const PULSE: Duration = Duration::from_secs(1);
 
-/// Pulses without a confirm after which the log says so.
+/// Number of pulses without a confirm after which a warning is logged.
 const COMPLAIN_EVERY: u32 = 30;
 
 /// A message to publish.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// The exchange.
+    /// Name of the exchange.
     pub exchange: &'static str,
-    /// The routing key.
+    /// Routing key for the exchange.
     pub routing_key: String,
-    /// [`MANDATORY`](super::MANDATORY) if a queue has to take it.
+    /// Publish options: [`MANDATORY`](super::MANDATORY) if a queue must take the message.
     pub options: BasicPublishOptions,
-    /// Its properties.
+    /// AMQP properties of the message.
     pub properties: BasicProperties,
-    /// Its body.
+    /// Body of the message.
     pub body: Arc<Vec<u8>>,
 }
 
-/// A publisher confirm that is waited for: whether the broker has the message.
+/// A pending publisher confirm; it resolves to an error if the broker did not take the message.
 pub type Confirm = Pin<Box<dyn Future<Output = Result<(), BrokerError>> + Send>>;
 
-/// What a [`ConfirmedPublisher`] needs of a channel in confirm mode.
+/// The operations that a [`ConfirmedPublisher`] needs from a channel in confirm mode.
 pub trait ConfirmChannel {
     /// Sends a message.
     ///
@@ -76,9 +76,10 @@ impl ConfirmChannel for Channel {
     }
 }
 
-/// Publishes messages and waits for their confirms. `T` is what the caller keeps of a message until
-/// then. It lives as long as its channel: after an error, [`ConfirmedPublisher::into_unconfirmed`]
-/// gives what is to be published again on the next one.
+/// Publishes messages and waits for their confirms. `T` is a value that the caller attaches to a
+/// message until it is confirmed. The publisher lives as long as its channel: after an error,
+/// [`ConfirmedPublisher::into_unconfirmed`] returns the values of the messages to publish again on
+/// the next channel.
 pub struct ConfirmedPublisher<T, C = Channel> {
     channel: C,
     window: usize,
@@ -89,11 +90,12 @@ pub struct ConfirmedPublisher<T, C = Channel> {
     quiet: u32,
 }
 
-/// The number of a message, and whether the broker has it.
+/// The number of a message, and its confirm.
 type Outcome = (u64, Result<(), BrokerError>);
 
 impl<T, C: ConfirmChannel> ConfirmedPublisher<T, C> {
-    /// A publisher on a channel in confirm mode. Up to `window` messages wait for their confirms.
+    /// Creates a publisher on a channel in confirm mode. At most `window` messages may be
+    /// unconfirmed.
     #[must_use]
     pub fn new(channel: C, window: usize) -> Self {
         Self {
@@ -119,7 +121,7 @@ impl<T, C: ConfirmChannel> ConfirmedPublisher<T, C> {
         self.unconfirmed.is_empty()
     }
 
-    /// Sends a message. It counts as unconfirmed even if that fails.
+    /// Sends a message. It counts as unconfirmed even if sending fails.
     ///
     /// # Errors
     /// The channel is closed.
@@ -133,11 +135,12 @@ impl<T, C: ConfirmChannel> ConfirmedPublisher<T, C> {
         Ok(())
     }
 
-    /// Waits for the next confirm; for ever, if none is outstanding and the channel stays open.
+    /// Waits for the next confirm and returns the value of its message. If no confirm is
+    /// outstanding and the channel stays open, it waits for ever.
     /// Cancel safe.
     ///
     /// # Errors
-    /// The broker did not take the message, which stays unconfirmed, or the channel is closed.
+    /// The broker did not take the message, which stays unconfirmed; or the channel is closed.
     pub async fn next(&mut self) -> Result<T, BrokerError> {
         loop {
             tokio::select! {
@@ -146,16 +149,16 @@ impl<T, C: ConfirmChannel> ConfirmedPublisher<T, C> {
                         return Ok(kept);
                     }
                 }
-                // A channel that is closed while nothing is sent is noticed here.
+                // This notices a closed channel even while nothing is sent.
                 _ = self.pulse.tick() => self.on_pulse()?,
             }
         }
     }
 
-    /// The next confirm, if it is there already.
+    /// Returns the next confirm if it has already arrived.
     ///
     /// # Errors
-    /// As [`ConfirmedPublisher::next`].
+    /// The same as for [`ConfirmedPublisher::next`].
     pub fn try_next(&mut self) -> Result<Option<T>, BrokerError> {
         while let Some(Some(outcome)) = self.confirms.next().now_or_never() {
             if let Some(kept) = self.settle(outcome)? {
@@ -165,7 +168,8 @@ impl<T, C: ConfirmChannel> ConfirmedPublisher<T, C> {
         Ok(None)
     }
 
-    /// What was kept of the messages without a confirm, oldest first. The broker may have them.
+    /// The values of the unconfirmed messages, oldest first. The broker may have taken some of
+    /// them.
     pub fn into_unconfirmed(self) -> impl DoubleEndedIterator<Item = T> {
         self.unconfirmed.into_values()
     }
@@ -205,17 +209,17 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of a message.
+    /// What the fake broker does with a message.
     #[derive(Debug, Clone, Copy)]
     enum Fate {
         Acked,
-        /// The broker confirms it after some time.
+        /// Acknowledged after some time.
         AckedAfter(Duration),
         /// Negatively acknowledged, or returned.
         Refused,
-        /// A broker that is blocked confirms nothing.
+        /// Never acknowledged, as by a blocked broker.
         Blocked,
-        /// The connection breaks while it is sent.
+        /// The connection breaks while the message is sent.
         Lost,
     }
 
@@ -261,7 +265,7 @@ mod tests {
         }
     }
 
-    /// A publisher that has published a message of each fate, numbered from 0.
+    /// A publisher that has published one message for each fate, numbered from 0.
     async fn published<'c>(
         channel: &'c FakeChannel,
         window: usize,

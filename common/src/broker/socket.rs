@@ -1,6 +1,7 @@
-//! The socket below lapin, with TLS or without.
+//! The socket below lapin, with or without TLS.
 //!
-//! lapin's own TLS brings readers of formats that nobody needs here (PKCS#12) with forty crates. This one is that of HTTP.
+//! lapin's own TLS support adds forty crates, among them parsers for unused formats (PKCS#12). This
+//! module uses the same TLS library as the HTTP client.
 
 use std::{
     fmt,
@@ -22,14 +23,14 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-/// What bytes are read from and written to.
+/// A bidirectional byte stream: TCP, or TLS over TCP.
 trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
 type Socket = Compat<Box<dyn Bytes>>;
 
-/// Connects to a broker, by TLS if there is a configuration for it.
+/// Connects to a broker, over TLS if a configuration is given.
 pub(super) async fn connect(
     uri: AMQPUri,
     tls: Option<Arc<ClientConfig>>,
@@ -68,7 +69,7 @@ fn boxed(stream: impl Bytes + 'static) -> Socket {
     Compat::new(Box::new(stream))
 }
 
-/// Tokio, with sockets that may have something between them and lapin.
+/// The Tokio runtime for lapin, with sockets that may have a TLS layer between them and lapin.
 #[derive(Clone)]
 struct Network(Tokio);
 

@@ -1,4 +1,5 @@
-//! Streams: each reader gets every message, also those from before it came.
+//! Readers of RabbitMQ streams. Each reader gets every message, including those published before it
+//! subscribed.
 
 use std::future::pending;
 
@@ -13,25 +14,25 @@ use tracing::debug;
 use super::BrokerError;
 use crate::message::DecodeError;
 
-/// Messages on their way at once.
+/// Most unacknowledged messages per reader.
 const PREFETCH: u16 = 100;
 
-/// A reader of a stream of `T`s, on a channel of its own, so that a user who may not read the stream
-/// can go on without it.
+/// A reader of a stream of `T`s. It has its own channel, so that a user without read permission for
+/// the stream can continue without it.
 #[derive(Debug)]
 pub struct StreamReader<T> {
     messages: Consumer,
     decode: fn(&[u8]) -> Result<T, DecodeError>,
-    /// A channel ends when its handle is dropped.
+    /// Kept because a channel closes when its handle is dropped.
     _channel: Channel,
 }
 
 impl<T> StreamReader<T> {
-    /// Reads `stream` from `offset` on: `first`, `next`, or the age of the oldest message, such as
-    /// `10s`.
+    /// Subscribes to `stream` from `offset` on: `first`, `next`, or the age of the oldest message,
+    /// such as `10s`.
     ///
     /// # Errors
-    /// There is no such stream, or this user may not read it.
+    /// The stream does not exist, or this user may not read it.
     pub(crate) async fn open_stream(
         connection: &Connection,
         stream: &str,
@@ -39,7 +40,7 @@ impl<T> StreamReader<T> {
         decode: fn(&[u8]) -> Result<T, DecodeError>,
     ) -> Result<Self, BrokerError> {
         let channel = connection.create_channel().await?;
-        // Streams are read with acknowledgements only, and within a limit.
+        // The broker requires acknowledgements and a prefetch limit for streams.
         channel
             .basic_qos(PREFETCH, BasicQosOptions::default())
             .await?;
@@ -61,14 +62,14 @@ impl<T> StreamReader<T> {
         })
     }
 
-    /// The next message, where there is a reader; never where there is none, or none any more. Cancel
-    /// safe.
+    /// Waits for the next message. Without a reader, or after its subscription has ended, it waits
+    /// for ever. Cancel safe.
     pub async fn next_of(reader: &mut Option<Self>) -> T {
         loop {
             match reader {
                 Some(open) => match open.next().await {
                     Some(message) => return message,
-                    // The end of the connection is told by those who work with it.
+                    // The loss of the connection is reported by the code that works with it.
                     None => *reader = None,
                 },
                 None => pending().await,
@@ -76,15 +77,16 @@ impl<T> StreamReader<T> {
         }
     }
 
-    /// The next message; nothing any more when the subscription has ended. Cancel safe.
+    /// The next message; `None` when the subscription has ended. Cancel safe.
     async fn next(&mut self) -> Option<T> {
         while let Some(delivery) = self.messages.next().await {
             let delivery = delivery
                 .inspect_err(|error| debug!(%error, "cannot read a stream"))
                 .ok()?;
             let message = (self.decode)(&delivery.data);
-            // Credit for the next ones: a stream keeps its messages. Not waited for, or a message
-            // could be lost when the caller drops this future.
+            // The acknowledgement gives credit for more messages; the stream keeps this one. It is
+            // not awaited here: if the caller dropped this future meanwhile, the message would be
+            // lost.
             tokio::spawn(async move {
                 let _ = delivery.acker.ack(BasicAckOptions::default()).await;
             });

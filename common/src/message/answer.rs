@@ -10,31 +10,31 @@ use crate::{
     wire::{HexInteger, bounded},
 };
 
-/// How one job ended.
+/// The outcome of one job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobOutcome {
-    /// Done.
+    /// The job succeeded.
     Ok {
-        /// What was found; nothing for a `noop`.
+        /// The integer that was found; `None` for a `noop` job.
         value: Option<HexInteger>,
     },
-    /// A `factor` job: the factors, all or some of them.
+    /// The factors of a `factor` job, all or some of them.
     Factored(Box<Factorization>),
-    /// A share of the sieve: relations.
+    /// The relations of a share of the sieve.
     Relations(Packet),
-    /// The engine could not do it.
+    /// The engine could not finish the job.
     Failed {
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
     },
     /// The job is invalid.
     Rejected {
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
     },
 }
 
-/// Relations of the sieve, a packet of [`primepool_factor::quadratic_sieve`]; base64 in JSON.
+/// Relations of the sieve: a packet of [`primepool_factor::quadratic_sieve`], base64 in JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet(pub Vec<u8>);
 
@@ -53,22 +53,23 @@ impl<'de> Deserialize<'de> for Packet {
     }
 }
 
-/// The answer to one job, and what it cost.
+/// The answer to one job, and its cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobAnswer {
-    /// How it ended.
+    /// Outcome of the job.
     pub outcome: JobOutcome,
-    /// Microseconds of one worker's time. Jobs that are worked on side by side share theirs.
+    /// Time of one worker in microseconds. Jobs that are processed side by side share it.
     pub compute_us: u64,
-    /// Numbers that were put to a probable-prime test.
+    /// Number of integers that were given a probable-prime test; for shares, the number of curves
+    /// or families done.
     pub candidates: u64,
-    /// Proves the primes of the outcome that need it, or some of them; none if nobody has asked
-    /// for it.
+    /// Certificate for the primes of the outcome that need one, or for some of them; `None` if the
+    /// unit did not ask for certificates.
     pub certificate: Option<Certificate>,
 }
 
 impl JobAnswer {
-    /// What was found.
+    /// The integer that was found.
     #[must_use]
     pub fn value(&self) -> Option<&HexInteger> {
         match &self.outcome {
@@ -80,7 +81,7 @@ impl JobAnswer {
         }
     }
 
-    /// The factors that were found.
+    /// The factorisation that was found.
     #[must_use]
     pub fn factorization(&self) -> Option<&Factorization> {
         match &self.outcome {
@@ -90,38 +91,40 @@ impl JobAnswer {
     }
 }
 
-/// One message of a results queue: the answers to one work unit.
+/// A message in a results queue: the answers to one work unit.
 ///
-/// The answers travel by columns, since a message may hold thousands of them: `values`, `compute_us` and `candidates` have an
-/// entry for each job of the unit, in order, and so has `factorizations` if they are `factor` jobs, and `certificates` if the
-/// unit asks for them; `relations` are those of the one job
-/// that is a share of the sieve; `problems` names those that have not ended well, whose value is `null`.
+/// The JSON form is by columns, because a message may hold thousands of answers. `values`,
+/// `compute_us` and `candidates` have one entry per job of the unit, in order. So has
+/// `factorizations` for `factor` jobs, and `certificates` if the unit asks for them. `relations`
+/// belongs to the only job of a unit that is a share of the sieve. `problems` lists the jobs that
+/// failed or were rejected; their value is `null`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "Columns")]
 pub struct UnitAnswer {
     /// Format of this message, see [`super::VERSION`].
     pub version: u32,
-    /// The run that it belongs to.
+    /// Run that the unit belongs to.
     pub run: RunId,
-    /// The unit that it answers.
+    /// Number of the unit in its run.
     pub unit: u64,
-    /// The unit's `published_ns`, as it was received; 0 where it could not be read.
+    /// The `published_ns` of the unit as received; 0 if it could not be read.
     pub published_ns: u64,
-    /// Whether the broker had handed the unit out before.
+    /// The redelivered flag of the unit: the broker had delivered it before.
     pub redelivered: bool,
-    /// Name of the node that did the work.
+    /// Name of the node that processed the unit.
     pub node: String,
     /// Number of the worker thread on that node.
     pub worker: u32,
-    /// Why the unit was refused as a whole.
+    /// The reason why the whole unit was rejected.
     pub rejected: Option<String>,
-    /// Why the consumer leaves the unit to others. There are no jobs then.
+    /// The reason why the consumer leaves the unit to others. `jobs` is empty then.
     pub handed_back: Option<String>,
-    /// State of the node: the first answer of a run brings two, from before and after its work, later ones at most one.
+    /// State of the node. The first answer of a run has two samples, from before and after the
+    /// work; later answers have at most one.
     pub samples: Vec<NodeSample>,
-    /// Index in the run of the first job.
+    /// Index of the first job in the run.
     pub first: u64,
-    /// The answers to the jobs from `first` on; in a unit that was refused as a whole there are none.
+    /// Answers to the jobs from `first` on; empty if the whole unit was rejected.
     pub jobs: Vec<JobAnswer>,
 }
 
@@ -133,7 +136,7 @@ struct Problem {
     reason: String,
 }
 
-/// Most jobs of an answer.
+/// Most jobs in an answer.
 const MOST: usize = MAX_UNIT_JOBS as usize;
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -143,7 +146,7 @@ enum Verdict {
     Rejected,
 }
 
-/// A [`UnitAnswer`] as it comes.
+/// The JSON form of a [`UnitAnswer`].
 #[derive(Deserialize)]
 struct Columns {
     version: u32,
@@ -248,11 +251,13 @@ impl UnitAnswer {
             Some(Problem {
                 job,
                 outcome,
-                // As much as the reader keeps, so that no answer is larger than the reader takes.
+                // Shortened to the length that a reader keeps, so that no answer exceeds the
+                // reader's size limit.
                 reason: reason(why),
             })
         };
-        // The jobs come first: the numbers do not go on beyond the last of them, which may be the largest.
+        // The jobs come first in the zip: the range must not count beyond the last job, whose index
+        // may be `u64::MAX`.
         self.jobs
             .iter()
             .zip(self.first..)
@@ -261,7 +266,7 @@ impl UnitAnswer {
     }
 }
 
-/// The columns of an answer do not fit together.
+/// The columns of an answer contradict each other.
 #[derive(Debug, thiserror::Error)]
 enum BadColumns {
     #[error(

@@ -2,28 +2,28 @@ use serde::{Deserialize, Serialize};
 
 use super::{DecodeError, MAX_CONTROL_BYTES, RunId, VERSION, decode::text};
 
-/// A message to everybody who works on a run.
+/// A message to all consumers and producers of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Control {
     /// Format of this message, see [`VERSION`].
     pub version: u32,
-    /// What to do.
+    /// The instruction, with the run that it is about.
     #[serde(flatten)]
     pub instruction: Instruction,
 }
 
-/// What to do, and with which run.
+/// The instruction of a control message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Instruction {
-    /// Nobody wants this run any more.
+    /// The run is cancelled.
     Cancel(RunId),
-    /// The units of this batch of the run are not wanted any more, see [`super::UnitId`]; the run goes on.
+    /// The units of this batch of the run are cancelled, see [`super::UnitId`]; the run continues.
     CancelGroup(RunId, u32),
 }
 
 impl Control {
-    /// Cancels a run.
+    /// The message that cancels a run.
     #[must_use]
     pub fn cancel(run: RunId) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl Control {
         }
     }
 
-    /// Cancels a group of units.
+    /// The message that cancels a batch of units.
     #[must_use]
     pub fn cancel_group(run: RunId, group: u32) -> Self {
         Self {
@@ -41,7 +41,7 @@ impl Control {
         }
     }
 
-    /// The run that it is about.
+    /// The run that the message is about.
     #[must_use]
     pub fn run(&self) -> &RunId {
         match &self.instruction {
@@ -49,16 +49,16 @@ impl Control {
         }
     }
 
-    /// Whether it cancels this run.
+    /// Whether the message cancels this run.
     #[must_use]
     pub fn cancels(&self, run: &RunId) -> bool {
         matches!(&self.instruction, Instruction::Cancel(cancelled) if cancelled == run)
     }
 
-    /// Reads one.
+    /// Reads a control message.
     ///
     /// # Errors
-    /// What is wrong with the body.
+    /// The body is not a valid control message of this version.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         let body = text(body, MAX_CONTROL_BYTES)?;
         let control: Self =

@@ -3,19 +3,21 @@ use serde::Deserialize;
 use super::{MAX_BODY_BYTES, RunId, UnitAnswer, VERSION, WorkUnit};
 use crate::{jobs::JobKind, text::json_error, wire::bounded};
 
-/// Why a body is not a message of ours. The text is the reason that goes to `primepool.dead`; it is short whatever the body holds.
+/// Why a body is not a valid message. The error text is the reason in the message to
+/// `primepool.dead`; it is short whatever the body contains.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Larger than a message of its kind may be, which is the second number; it was not read.
+    /// The body is larger than the limit for its kind of message, the second number; it was not
+    /// read.
     #[error("oversized: {0} bytes, {1} at most")]
     Oversized(usize, usize),
-    /// Not JSON, or JSON of another shape.
+    /// The body is not JSON, or its fields are wrong.
     #[error("malformed: {0}")]
     Malformed(String),
-    /// Written by another version.
+    /// The message was written by another version.
     #[error("unknown version {0}: this build reads version {VERSION}")]
     UnknownVersion(u32),
-    /// A kind of job that this build does not know.
+    /// The kind of job is unknown to this build.
     #[error("unknown kind {0:?}")]
     UnknownKind(String),
 }
@@ -26,22 +28,23 @@ impl From<&serde_json::Error> for DecodeError {
     }
 }
 
-/// The fields that every version of a work unit has, so that even one that cannot be read can be answered.
+/// The fields that all versions of a work unit have. With them, even a unit that cannot be read can
+/// be answered.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Envelope {
-    /// Format of the message.
+    /// Version of the message format, see [`VERSION`].
     pub version: u32,
-    /// The run that it belongs to.
+    /// Run that the unit belongs to.
     pub run: RunId,
     /// Number of the unit in its run.
     pub unit: u64,
-    /// Kind of the jobs, or its start: no name of one is longer.
+    /// Name of the kind of jobs, cut off at the longest valid length.
     #[serde(deserialize_with = "bounded::start_of_name")]
     pub kind: String,
 }
 
-/// A body as the text that it has to be, all of it: serde does not look at the texts that it leaves out, and others who read the
-/// same message would refuse it.
+/// Checks the size of a body and that all of it is UTF-8. serde does not check the values of
+/// unknown fields, and other readers of the same message would refuse it.
 pub(super) fn text(body: &[u8], most: usize) -> Result<&str, DecodeError> {
     if body.len() > most {
         return Err(DecodeError::Oversized(body.len(), most));
@@ -54,7 +57,7 @@ pub(super) fn text(body: &[u8], most: usize) -> Result<&str, DecodeError> {
 /// Reads a work unit.
 ///
 /// # Errors
-/// What is wrong with the body, and its envelope if that much could be read.
+/// The reason why the body is not a valid unit, and its envelope if that could be read.
 pub fn decode_unit(body: &[u8]) -> Result<WorkUnit, (DecodeError, Option<Envelope>)> {
     let body = text(body, MAX_BODY_BYTES).map_err(|error| (error, None))?;
     let envelope: Envelope =
@@ -75,14 +78,14 @@ pub fn decode_unit(body: &[u8]) -> Result<WorkUnit, (DecodeError, Option<Envelop
 /// Reads an answer.
 ///
 /// # Errors
-/// What is wrong with the body.
+/// The body is not a valid answer of this version.
 pub fn decode_answer(body: &[u8]) -> Result<UnitAnswer, DecodeError> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
     }
     let body = text(body, MAX_BODY_BYTES)?;
-    // Read once where all is well: these are long, and many.
+    // Parsed only once if all is well: answers are long and frequent.
     let read = serde_json::from_str::<UnitAnswer>(body);
     let version = match &read {
         Ok(answer) => Ok(answer.version),
@@ -308,7 +311,7 @@ mod tests {
         assert!(!body.contains("relations"), "they are of one job: {body}");
     }
 
-    /// Units of sieves, from before they named the form of their relations on.
+    /// Units of a sieve, with and without the form of their relations.
     #[test]
     fn a_sieve_names_the_form_of_its_relations() {
         let unit = |share: &str| {
@@ -325,7 +328,7 @@ mod tests {
         let (own, share) = of_form(RELATIONS_FORM);
         let written = String::from_utf8(serde_json::to_vec(&own).unwrap()).unwrap();
         assert!(written.contains(&format!(r#""share":{share}"#)));
-        // A consumer hands back what it cannot do, and does not reject it.
+        // A consumer hands back a unit for another build; it does not reject it.
         let other_build = |unit: &WorkUnit| unit.work.jobs().needs_other_build();
         let reason = format!(
             "it asks for relations in form 1, and this version writes form {RELATIONS_FORM}"

@@ -1,8 +1,9 @@
-//! Messages: JSON bodies with a `version`, big integers as lower-case hexadecimal strings.
+//! Messages: JSON bodies with a `version`; big integers are lower-case hexadecimal strings.
 //!
-//! Unknown fields are ignored, so that a newer sender may add some; an unknown version or kind is refused.
+//! Unknown fields are ignored, so that a newer sender can add fields. An unknown version or kind is
+//! refused.
 //!
-//! What a message holds is bounded while it is read, see [`crate::wire`].
+//! The size of all values is limited while they are read, see [`crate::wire`].
 
 mod answer;
 mod control;
@@ -26,32 +27,32 @@ pub use crate::jobs::{
 };
 pub use crate::wire::{Hex, HexInteger, MAX_INTEGER_BITS, MAX_NAME_BYTES};
 
-/// Version of the message format that this build writes, and the only one it reads.
+/// Version of the message format that this build writes; it reads no other version.
 pub const VERSION: u32 = 1;
 
-/// Largest body in bytes that is decoded; anything above is refused unread. A unit of 10,000 primes of 1024 bits answers in 3 MB;
-/// RabbitMQ 4 takes up to 16 MiB.
+/// Largest body that is decoded, in bytes; a larger one is refused without being read. The answer
+/// to a unit of 10,000 primes of 1024 bits has 3 MB; RabbitMQ 4 accepts up to 16 MiB.
 pub const MAX_BODY_BYTES: usize = 12 << 20;
 
-/// Largest number of jobs in one unit.
+/// Most jobs in a unit.
 pub const MAX_UNIT_JOBS: u64 = 50_000;
 
-/// Largest body of a [`Control`] in bytes.
+/// Largest body of a [`Control`] message, in bytes.
 pub const MAX_CONTROL_BYTES: usize = 1 << 10;
 
-/// Most samples in an answer.
+/// Most node samples in an answer.
 pub const MAX_SAMPLES: usize = 2;
 
 /// Most nodes in a unit's `avoid`.
 pub const MAX_AVOIDED: usize = 16;
 
-/// Whether a text can be a node's name: 1 to 64 letters, digits, `-`, `_` or `.`, for it becomes a tag of metrics and part of
-/// tables.
+/// Whether a text is a valid node name: 1 to 64 letters, digits, `-`, `_` or `.`, because it
+/// becomes a tag of metrics and a cell of tables.
 #[must_use]
 pub fn is_node_name(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     (1..=MAX_NAME_BYTES).contains(&text.len()) && text.chars().all(fits)
 }
 
-/// `content_type` of every message.
+/// AMQP `content_type` of every message.
 pub const CONTENT_TYPE: &str = "application/json";

@@ -1,4 +1,4 @@
-//! What consumers and producers announce of themselves.
+//! Announcements of consumers and producers.
 
 use std::time::Duration;
 
@@ -7,38 +7,38 @@ use serde::{Deserialize, Serialize};
 use super::{DecodeError, NodeSample, RunId, VERSION, decode::text, is_node_name};
 use crate::{jobs::JobKind, wire::bounded};
 
-/// Largest body of a [`Presence`] in bytes.
+/// Largest body of a [`Presence`] message, in bytes.
 pub const MAX_PRESENCE_BYTES: usize = 4 << 10;
 
 /// Most kinds in a [`NodePresence`].
 const MOST_KINDS: usize = 32;
 
-/// An announcement. It is repeated; what is not repeated is gone.
+/// An announcement. Its sender repeats it; a subject whose announcements stop counts as gone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Presence {
     /// Format of this message, see [`VERSION`].
     pub version: u32,
-    /// Milliseconds until the next one, unless this is the last.
+    /// Milliseconds until the next announcement, unless this is the last.
     pub every_ms: u32,
-    /// Whether this is the last one: its sender goes.
+    /// Whether this is the last announcement, because its sender stops.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaves: bool,
-    /// Of whom.
+    /// The consumer or run that is announced.
     #[serde(flatten)]
     pub subject: Subject,
 }
 
-/// What is present.
+/// The subject of an announcement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
     /// A consumer.
     Node(Box<NodePresence>),
-    /// A run whose producer is at work.
+    /// A run whose producer works on it.
     Run(Box<RunPresence>),
 }
 
-/// A consumer.
+/// State of a consumer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodePresence {
     /// Name of the node.
@@ -47,21 +47,21 @@ pub struct NodePresence {
     /// Version of the program.
     #[serde(deserialize_with = "bounded::word")]
     pub program: String,
-    /// Kinds of jobs that it takes; kinds that this build does not know are left out.
+    /// Kinds of jobs that the consumer accepts; kinds unknown to this build are left out.
     #[serde(deserialize_with = "known_kinds")]
     pub kinds: Vec<JobKind>,
-    /// Bits of the largest numbers that it takes.
+    /// Bits of the largest numbers that the consumer accepts.
     pub max_bits: u32,
-    /// Its state.
+    /// Latest sample of the node's state.
     pub sample: NodeSample,
 }
 
-/// A run. The integers that it asks for are not told.
+/// State of a run. The integers of its jobs are not announced.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunPresence {
-    /// The run.
+    /// Name of the run.
     pub run: RunId,
-    /// What its jobs are, such as `primes of 1024 bits`.
+    /// Description of the jobs, such as `primes of 1024 bits`.
     #[serde(deserialize_with = "bounded::reason")]
     pub what: String,
     /// Number of jobs.
@@ -70,9 +70,9 @@ pub struct RunPresence {
     pub done: u64,
     /// Jobs that ended per second in this session.
     pub jobs_per_s: f64,
-    /// When the session began: nanoseconds since 1970 on the producer's clock.
+    /// Start of the session: nanoseconds since 1970 on the producer's clock.
     pub since_ns: u64,
-    /// `user@host` of the producer, if it tells.
+    /// `user@host` of the producer, if it is announced.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -81,12 +81,12 @@ pub struct RunPresence {
     pub by: Option<String>,
     /// Weight of the run among others (`--share`).
     pub share: u32,
-    /// Whether it would have more units outstanding if it had the pool for itself.
+    /// Whether the run would have more units outstanding if it had the pool for itself.
     pub wants_more: bool,
 }
 
 impl Presence {
-    /// The announcement of a subject, of which the next one follows after `every`.
+    /// The announcement of a subject; the next one follows after `every`.
     #[must_use]
     pub fn new(subject: Subject, every: Duration, leaves: bool) -> Self {
         Self {
@@ -97,10 +97,10 @@ impl Presence {
         }
     }
 
-    /// Reads one.
+    /// Reads an announcement.
     ///
     /// # Errors
-    /// What is wrong with the body.
+    /// The body is not a valid announcement of this version.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         let body = text(body, MAX_PRESENCE_BYTES)?;
         let presence: Self =
@@ -116,10 +116,10 @@ impl Presence {
         Ok(presence)
     }
 
-    /// Its body.
+    /// The JSON body of the announcement.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        // Plain data: it always has a JSON form.
+        // Serialising plain data cannot fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 }

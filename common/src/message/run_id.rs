@@ -7,14 +7,15 @@ use crate::{
     wire::{MAX_NAME_BYTES, bounded::Name},
 };
 
-/// Name of one run: what the jobs, the results queue and the run's folder are called by.
+/// Name of a run. Its results queue, its folder and its messages carry this name.
 ///
-/// Lower-case letters, digits and `-`, at most 64, so that it is safe in a queue name, a routing key and a path.
+/// Lower-case letters, digits and `-`, at most 64 characters, so that it is safe in a queue name, a
+/// routing key and a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "Name", into = "String")]
 pub struct RunId(String);
 
-/// The text is not the name of a run.
+/// The text is not a valid run name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a run id: use 1 to 64 lower-case letters, digits or '-'")]
 pub struct InvalidRunId(String);
@@ -23,7 +24,7 @@ impl RunId {
     /// A new name: the time in UTC and 32 random bits, such as `20261122-201530-9f3c01ab`.
     ///
     /// # Errors
-    /// The operating system gives no random bits.
+    /// The operating system provides no random bits.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let stamp: String = now
@@ -37,7 +38,7 @@ impl RunId {
         Ok(Self(format!("{stamp}-{:08x}", getrandom::u32()?)))
     }
 
-    /// The name as text.
+    /// The name as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -8,10 +8,11 @@ use crate::{
     wire::{HexInteger, bounded},
 };
 
-/// A unit of a run: its batch and its index in the batch. Messages carry both as one number.
+/// Number of a unit in its run, as a batch and an index in the batch. Messages carry both as one
+/// integer.
 ///
-/// Batch 0 is the units that a run has from its start. Each other batch is the units of one stage
-/// of a campaign, and can be cancelled alone.
+/// Batch 0 contains the units that a run has from its start. Every other batch contains the units
+/// of one stage of a campaign and can be cancelled separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UnitId {
     /// Number of the batch.
@@ -21,7 +22,7 @@ pub struct UnitId {
 }
 
 impl UnitId {
-    /// The unit with this number.
+    /// Splits the number of a message into batch and index.
     #[must_use]
     pub fn of(number: u64) -> Self {
         Self {
@@ -30,53 +31,57 @@ impl UnitId {
         }
     }
 
-    /// Its number in messages: `batch · 2^32 + index`.
+    /// The number in messages: `batch · 2^32 + index`.
     #[must_use]
     pub fn number(self) -> u64 {
         (u64::from(self.batch) << 32) | u64::from(self.index)
     }
 
-    /// Whether it is a unit of a campaign.
+    /// Whether the unit belongs to a campaign.
     #[must_use]
     pub fn is_of_campaign(self) -> bool {
         self.batch > 0
     }
 }
 
-/// One message of a job queue: jobs that one worker does in one go.
+/// A message in a job queue: jobs that one worker processes together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Fields")]
 pub struct WorkUnit {
     /// Format of this message, see [`VERSION`].
     pub version: u32,
-    /// The run that it belongs to; also the routing key of its answer.
+    /// Run that the unit belongs to; also the routing key of its answer.
     pub run: RunId,
     /// Number of this unit in its run.
     pub unit: u64,
-    /// Index in the run of this unit's first job; the others follow it.
+    /// Index of the unit's first job in the run; the other jobs follow it.
     pub first: u64,
-    /// When the producer published it: nanoseconds since 1970 on the producer's clock. Comes back in the answer.
+    /// Time of publication: nanoseconds since 1970 on the producer's clock. It is copied into the
+    /// answer.
     pub published_ns: u64,
-    /// Seed of the run: job `i` draws from the stream (seed, i). Without one the operating system is asked.
+    /// Seed of the run: job `i` draws from the stream (seed, i). Without a seed, the operating
+    /// system provides the randomness.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Nodes that must leave it to others: their results for it were wrong.
+    /// Nodes that must leave the unit to others, because their results for it were wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub avoid: Vec<String>,
-    /// Milliseconds of a worker's time that each job may take. The jobs of a unit share theirs.
+    /// Time limit per job in milliseconds of a worker's time. The jobs of a unit share the sum.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
-    /// Whether a consumer that must not do it answers with [`super::UnitAnswer::handed_back`]. Other
-    /// consumers put it back into the queue after a pause.
+    /// Whether a consumer that must not process the unit answers with
+    /// [`super::UnitAnswer::handed_back`]. Otherwise, and by consumers that do not know this field,
+    /// the unit is requeued after a pause.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub hand_back: bool,
-    /// What to do.
+    /// The jobs of the unit.
     #[serde(flatten)]
     pub work: Work,
 }
 
-/// A [`WorkUnit`] as it comes: one flat object. With the kinds told apart by serde (`flatten`, `tag`), all of it would be kept
-/// before anything is read, unknown fields too, at ten times its length and more.
+/// The JSON form of a [`WorkUnit`]: one flat object. If serde distinguished the kinds (`flatten`,
+/// `tag`), it would buffer the whole object first, including unknown fields, in more than ten times
+/// its length.
 #[derive(Deserialize)]
 struct Fields {
     version: u32,
@@ -155,23 +160,23 @@ impl WorkUnit {
         format!("{}/{}", self.run, self.unit)
     }
 
-    /// The unit's batch, see [`UnitId`].
+    /// Number of the unit's batch, see [`UnitId`].
     #[must_use]
     pub fn batch(&self) -> u32 {
         UnitId::of(self.unit).batch
     }
 
-    /// How long a worker may work on the unit, if there is a limit.
+    /// Longest time that a worker may spend on the unit, if there is a limit.
     #[must_use]
     pub fn time_limit(&self) -> Option<Duration> {
         let all = self.deadline_ms?.saturating_mul(self.work.count());
         Some(Duration::from_millis(all))
     }
 
-    /// Whether the unit can be worked on by a consumer that takes numbers of up to `max_bits`.
+    /// Checks that a consumer which accepts numbers of up to `max_bits` bits can process the unit.
     ///
     /// # Errors
-    /// The reason to answer with, for people.
+    /// The reason for the rejection, for people.
     pub fn validate(&self, max_bits: u32) -> Result<(), String> {
         debug_assert_eq!(self.version, VERSION);
         let (count, bits) = (self.work.count(), self.work.bits());
