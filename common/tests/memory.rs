@@ -1,4 +1,4 @@
-//! What others send takes no more memory while it is read than a few times its length, and much less where it is refused.
+//! Decoding a message takes only a few times its length in memory, and much less if it is refused.
 #![allow(clippy::unwrap_used)]
 
 mod counting;
@@ -7,12 +7,12 @@ use primepool_common::message::{
     MAX_AVOIDED, MAX_BODY_BYTES, MAX_UNIT_JOBS, decode_answer, decode_unit,
 };
 
-/// The most bytes that the work took at one time.
+/// Peak memory of `work`, in bytes.
 fn memory(work: impl FnOnce()) -> usize {
     counting::measure(work).1
 }
 
-/// `head`, as many of `item` as a message may hold, `tail`.
+/// A body of the largest size: `head`, as many `item`s as fit, and `tail`.
 fn filled(head: &str, item: &str, tail: &str) -> Vec<u8> {
     let count = (MAX_BODY_BYTES - head.len() - tail.len()) / (item.len() + 1);
     let mut body = Vec::with_capacity(MAX_BODY_BYTES);

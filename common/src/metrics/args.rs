@@ -9,14 +9,15 @@ use reqwest::{
 use super::{MetricsError, MetricsWriter, Source, WriterOptions};
 use crate::{cli::size, http, text::has_late_at, tls::TlsFiles};
 
-/// Which InfluxDB metrics go to, and what is kept for it while it is away. Its token comes from the environment or a file
-/// only.
+/// Which InfluxDB metrics go to, and what is kept for it while it is away. Its token comes from the
+/// environment or a file only.
 #[derive(Clone, Args)]
 #[command(next_help_heading = "Metrics")]
 pub struct InfluxArgs {
-    /// Address of an InfluxDB (1.x, 2 or 3) or of a server that speaks its protocol, as http://HOST:PORT, https://… or
-    /// http://HOST/PREFIX behind a proxy; without it no metrics are sent. Its token comes from the variable INFLUX_TOKEN or
-    /// from --influx-token-file; for InfluxDB 1.x it is USER:PASSWORD
+    /// Address of an InfluxDB (1.x, 2 or 3) or of a server that speaks its protocol, as
+    /// http://HOST:PORT, https://… or http://HOST/PREFIX behind a proxy; without it no metrics are
+    /// sent. Its token comes from the variable INFLUX_TOKEN or from --influx-token-file; for
+    /// InfluxDB 1.x it is USER:PASSWORD
     #[arg(long, env = "INFLUX_HOST", hide_env_values = true, value_name = "URL")]
     pub influx_host: Option<String>,
 
@@ -30,8 +31,8 @@ pub struct InfluxArgs {
     )]
     pub influx_org: String,
 
-    /// Bucket that the metrics go to; for InfluxDB 1.x the database, as DATABASE or DATABASE/RETENTION-POLICY. It is made if
-    /// it is missing and the token allows that
+    /// Bucket that the metrics go to; for InfluxDB 1.x the database, as DATABASE or
+    /// DATABASE/RETENTION-POLICY. It is made if it is missing and the token allows that
     #[arg(
         long,
         env = "INFLUX_BUCKET",
@@ -44,8 +45,8 @@ pub struct InfluxArgs {
     #[arg(long, env = "INFLUX_TOKEN_FILE", value_name = "FILE")]
     pub influx_token_file: Option<PathBuf>,
 
-    /// Folder that keeps metrics while InfluxDB is away or refuses them; they are sent when it is back, also by the next
-    /// process that uses the folder
+    /// Folder that keeps metrics while InfluxDB is away or refuses them; they are sent when it is
+    /// back, also by the next process that uses the folder
     #[arg(long, env = "PRIMEPOOL_METRICS_SPOOL", value_name = "FOLDER")]
     pub metrics_spool: Option<PathBuf>,
 
@@ -62,7 +63,7 @@ pub struct InfluxArgs {
 
 impl fmt::Debug for InfluxArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Somebody may have put a password into the address.
+        // The user may have put a password into the URL.
         f.debug_struct("InfluxArgs")
             .field("influx_org", &self.influx_org)
             .field("influx_bucket", &self.influx_bucket)
@@ -71,10 +72,12 @@ impl fmt::Debug for InfluxArgs {
 }
 
 impl InfluxArgs {
-    /// Reads the options, the token's file and the variable `INFLUX_TOKEN`. Nothing if no host is given, or an empty one.
+    /// Reads the options, the token file and the variable `INFLUX_TOKEN`. Returns `None` if no host
+    /// is given or the host is empty.
     ///
     /// # Errors
-    /// The address is not one, or the token's file cannot be read. The text never holds either.
+    /// The URL is invalid, or the token file cannot be read. The error contains neither the URL nor
+    /// the token.
     pub fn target(&self) -> Result<Option<InfluxTarget>, MetricsError> {
         self.target_with(env::var("INFLUX_TOKEN").ok())
     }
@@ -101,11 +104,12 @@ impl InfluxArgs {
         Ok(Some(target))
     }
 
-    /// A writer to the server that the options name, or one that does nothing if they name none. `spool` is the folder for
-    /// what cannot be sent, unless --metrics-spool names one.
+    /// A writer to the server that the options name; a disabled writer if they name none. `spool`
+    /// is the default of --metrics-spool, the folder for lines that cannot be sent.
     ///
     /// # Errors
-    /// Those of [`InfluxArgs::target`] and [`MetricsWriter::start`]. That the server cannot be reached is none.
+    /// The errors of [`InfluxArgs::target`] and [`MetricsWriter::start`]. An unreachable server is
+    /// not an error.
     pub fn writer(
         &self,
         source: Source,
@@ -122,7 +126,8 @@ impl InfluxArgs {
     }
 }
 
-/// An InfluxDB's address, read and checked. Neither `Display` nor `Debug` shows the token.
+/// A validated InfluxDB URL, with organisation, bucket and token. Neither `Display` nor `Debug`
+/// shows the token.
 #[derive(Clone)]
 pub struct InfluxTarget {
     pub(super) url: Url,
@@ -132,12 +137,13 @@ pub struct InfluxTarget {
 }
 
 impl InfluxTarget {
-    /// A server at `http://HOST:PORT` or `https://…`, with a path before those of its own where a
-    /// proxy wants one, and a bucket of it: for InfluxDB 1.x a database and a token of the form
-    /// `USER:PASSWORD`. An empty token means none.
+    /// A server at `http://HOST:PORT` or `https://…`, with a path prefix if a proxy needs one, and
+    /// one of its buckets. For InfluxDB 1.x, the bucket is a database and the token has the form
+    /// `USER:PASSWORD`. An empty token means no token.
     ///
     /// # Errors
-    /// The address is not one; the text never repeats it.
+    /// The URL, the bucket or the token is invalid; the error repeats neither the URL nor the
+    /// token.
     pub fn new(host: &str, org: &str, bucket: &str, token: &str) -> Result<Self, MetricsError> {
         let wrong = |reason| Err(MetricsError::Address { reason });
         let Ok(url) = Url::parse(host.trim()) else {
@@ -146,7 +152,7 @@ impl InfluxTarget {
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return wrong("it does not start with http:// or https://");
         }
-        // The password may hold a / that was not percent-encoded: what follows is no path.
+        // A `/` in the password may not be percent-encoded; the text after it is not a path then.
         if has_late_at(host) || !url.username().is_empty() || url.password().is_some() {
             return wrong("it holds a user or a password, which belong into INFLUX_TOKEN");
         }
@@ -169,7 +175,7 @@ impl InfluxTarget {
         })
     }
 
-    /// A request with the token as InfluxDB 2 and 3 want it.
+    /// Adds the token to a request, in the form of InfluxDB 2 and 3.
     pub(super) fn with_token(&self, request: RequestBuilder) -> RequestBuilder {
         if self.token.is_empty() {
             return request;
@@ -179,18 +185,18 @@ impl InfluxTarget {
                 token.set_sensitive(true);
                 request.header(AUTHORIZATION, token)
             }
-            Err(_) => request, // cannot be: `new` refuses such a token
+            Err(_) => request, // unreachable: `new` refuses such a token
         }
     }
 
-    /// The address of a path of the server.
+    /// The URL of a path on the server.
     pub(super) fn address(&self, path: &str) -> Url {
         let mut url = self.url.clone();
         url.set_path(&format!("{}{path}", self.url.path().trim_end_matches('/')));
         url
     }
 
-    /// A client for the server; it trusts the system's authorities.
+    /// A client for the server, which trusts the system's certificate authorities.
     pub(super) fn client(&self, timeout: Duration) -> Result<Client, MetricsError> {
         http::client(&self.url, timeout, &TlsFiles::default()).map_err(MetricsError::Client)
     }

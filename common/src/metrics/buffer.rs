@@ -1,4 +1,4 @@
-//! The lines that wait for the sending thread, and what the writer and that thread tell each other.
+//! The buffer of lines and the state that the writer and the sender thread share.
 
 use std::{
     sync::{
@@ -10,30 +10,30 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// Most lines of a segment, which is what is sent in one go.
+/// Most lines of a segment; one request sends one segment.
 pub(super) const BATCH_LINES: u64 = 5000;
 
-/// What became of the points, counted since the start; also a metric: measurement `metrics`, tags `source` and `node`, the same
-/// names for the fields with `points_` before the first four.
+/// Counts of points since the start. They are also written as metrics: measurement `metrics`, tags
+/// `source` and `node`. The fields have the same names, with `points_` before the first four.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
-    /// Points that the server has, also from a spool that was left behind.
+    /// Points that the server stored, including those of a spool left by another process.
     pub written: u64,
-    /// Points that are on disk now, for want of a server that takes them.
+    /// Points that are on disk now and wait for the server.
     pub spooled: u64,
-    /// Points that were lost: the spool was full, or could not be written to.
+    /// Points that were lost because the spool was full or could not be written.
     pub dropped: u64,
-    /// Points that the server cannot take, now or ever (answer 400).
+    /// Points that the server will never accept (status 400).
     pub refused: u64,
-    /// Deliveries that failed, however many points each had.
+    /// Number of failed deliveries, whatever the number of their points.
     pub write_errors: u64,
 }
 
-/// What the writer and its thread share.
+/// State that the writer and its thread share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) buffer: Mutex<Buffer>,
-    /// There is a batch, or the end is near.
+    /// Notified when there is a batch, or when the writer closes.
     pub(super) wake: Notify,
     pub(super) counts: Counts,
     pub(super) close_by: Mutex<Option<Instant>>,
@@ -44,13 +44,13 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     pub(super) lines: String,
-    /// Lines among them.
+    /// Number of lines in `lines`.
     pub(super) count: u64,
-    /// Takes no more.
+    /// Whether the buffer accepts no more lines.
     pub(super) closed: bool,
 }
 
-/// See [`Stats`].
+/// The counters behind [`Stats`].
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) written: AtomicU64,
@@ -72,13 +72,14 @@ impl Counts {
     }
 }
 
-/// A panic elsewhere leaves what these locks protect as it should be.
+/// Locks a mutex, even if a thread has panicked while holding it: the protected values are always
+/// consistent.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
-    /// Puts the lines that came since the last time in the place of `lines`, whose room the next ones get: nothing is
+    /// Swaps the buffered lines into `lines`, whose capacity the buffer uses next. Nothing is
     /// allocated while the lock is held.
     pub(super) fn take(&self, lines: &mut String) {
         lines.clear();
@@ -87,12 +88,12 @@ impl Shared {
         buffer.count = 0;
     }
 
-    /// Takes no more lines.
+    /// Stops accepting lines.
     pub(super) fn shut(&self) {
         lock(&self.buffer).closed = true;
     }
 
-    /// When everything has to be over, once that is known.
+    /// The time by which the thread must end, once the writer is closing.
     pub(super) fn close_by(&self) -> Option<Instant> {
         *lock(&self.close_by)
     }

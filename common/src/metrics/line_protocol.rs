@@ -7,15 +7,15 @@ use std::{
 
 use super::{FieldValue, Point};
 
-/// Writes a point as a line of InfluxDB's line protocol, newline included, at the end of `line`. A point without a field that
-/// can be written is left out: the protocol has no such line.
+/// Appends a point to `line` in InfluxDB's line protocol, including the newline. A point without a
+/// valid field is left out: the protocol requires at least one field.
 ///
 /// Format: <https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/>
 pub fn encode(point: &Point<'_>, line: &mut String) {
     let start = line.len();
     escape(point.measurement, &[',', ' '], line);
     for (key, value) in &point.tags {
-        // An empty tag value is a syntax error; the tag says nothing then anyway.
+        // An empty tag value is a syntax error, so the tag is left out.
         if value.is_empty() {
             continue;
         }
@@ -51,8 +51,8 @@ pub fn encode(point: &Point<'_>, line: &mut String) {
     let _ = writeln!(line, " {}", point.at_ns);
 }
 
-/// A backslash before each of `special`. The protocol cannot escape a backslash before a separator at the end of a value nor
-/// a line break, so both become `_`.
+/// Puts a backslash before each character of `special`. The protocol can escape neither a line
+/// break nor a backslash before a separator at the end of a value, so these become `_`.
 fn escape(text: &str, special: &[char], line: &mut String) {
     for c in text.chars() {
         match c {
@@ -66,10 +66,11 @@ fn escape(text: &str, special: &[char], line: &mut String) {
     }
 }
 
-/// Longest text, in bytes before its quotes and backslashes are escaped.
+/// Longest string field, in bytes before quotes and backslashes are escaped.
 const LONGEST_TEXT: usize = 60_000;
 
-/// A text in quotes. The protocol allows line breaks in it; here a point is one line, which spool and files count on.
+/// Appends a string field in quotes. The protocol allows line breaks in it, but the spool and files
+/// expect one line per point.
 fn quote(text: &str, line: &mut String) {
     line.push('"');
     for c in text[..text.floor_char_boundary(LONGEST_TEXT)].chars() {
@@ -85,7 +86,7 @@ fn quote(text: &str, line: &mut String) {
     line.push('"');
 }
 
-/// A file of line protocol (`metrics.lp`), which any InfluxDB can import.
+/// A file in line protocol (`metrics.lp`), which any InfluxDB can import.
 #[derive(Debug)]
 pub struct LineProtocolFile {
     file: BufWriter<File>,
@@ -93,10 +94,10 @@ pub struct LineProtocolFile {
 }
 
 impl LineProtocolFile {
-    /// Opens the file to write at its end; makes it if it is not there.
+    /// Opens the file for appending, and creates it if it does not exist.
     ///
     /// # Errors
-    /// The system's.
+    /// The file cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         Ok(Self {
@@ -105,20 +106,20 @@ impl LineProtocolFile {
         })
     }
 
-    /// Adds a point.
+    /// Appends a point.
     ///
     /// # Errors
-    /// The system's.
+    /// The file cannot be written.
     pub fn write(&mut self, point: &Point<'_>) -> io::Result<()> {
         self.line.clear();
         encode(point, &mut self.line);
         self.file.write_all(self.line.as_bytes())
     }
 
-    /// Hands what was written to the operating system.
+    /// Flushes the buffered points to the operating system.
     ///
     /// # Errors
-    /// The system's.
+    /// The file cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
@@ -131,7 +132,8 @@ mod tests {
 
     use super::*;
 
-    /// Splits at every `separator` that no backslash precedes and that is not in quotes, as InfluxDB reads the fields.
+    /// Splits at every `separator` that is neither escaped by a backslash nor in quotes, as
+    /// InfluxDB reads fields.
     fn split_fields(text: &str, separator: char) -> Vec<String> {
         let mut parts = vec![String::new()];
         let (mut escaped, mut quoted) = (false, false);
@@ -148,7 +150,7 @@ mod tests {
         parts
     }
 
-    /// What a text in quotes says.
+    /// The content of a quoted string, without escapes.
     fn unquote(text: &str) -> String {
         let inner = text.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
         let mut plain = String::new();
@@ -163,7 +165,7 @@ mod tests {
         plain
     }
 
-    /// Splits at every `separator` that no backslash precedes.
+    /// Splits at every `separator` that is not escaped by a backslash.
     fn split(text: &str, separator: char) -> Vec<String> {
         let mut parts = vec![String::new()];
         let mut escaped = false;

@@ -1,8 +1,9 @@
-//! Metrics: points, the line protocol in which InfluxDB takes them, and the two places that they go to.
+//! Metrics: points, their encoding in InfluxDB's line protocol, and their two destinations.
 //!
-//! [`LineProtocolFile`] is the file of a run. [`MetricsWriter`] sends to a server: [`MetricsWriter::write`] leaves a line in a
-//! buffer and returns; a thread of its own (`sender`) makes batches of them, sends them (`server`) and keeps on disk (`spool`)
-//! what the server does not take.
+//! [`LineProtocolFile`] is the metrics file of a run. [`MetricsWriter`] sends points to a server:
+//! [`MetricsWriter::write`] appends a line to a buffer and returns at once. A separate thread
+//! (`sender`) forms batches, sends them (`server`), and keeps on disk (`spool`) the lines that the
+//! server does not accept.
 
 mod args;
 mod buffer;

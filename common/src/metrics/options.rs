@@ -1,20 +1,20 @@
-//! How a writer works.
+//! Options of a metrics writer.
 
 use std::{path::PathBuf, time::Duration};
 
-/// Which program writes the metrics.
+/// The program that writes the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// `producer`
+    /// The producer.
     Producer,
-    /// `consumer`
+    /// The consumer.
     Consumer,
-    /// `experiment`
+    /// The experiment program.
     Experiment,
 }
 
 impl Source {
-    /// As the tag `source` says it.
+    /// The value of the tag `source`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -25,28 +25,28 @@ impl Source {
     }
 }
 
-/// How a [`MetricsWriter`](super::MetricsWriter) works; [`WriterOptions::new`] has the usual values.
+/// Options of a [`MetricsWriter`](super::MetricsWriter); [`WriterOptions::new`] sets the defaults.
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
     /// Tag `source` of the writer's own metrics.
     pub source: Source,
     /// Tag `node` of the writer's own metrics.
     pub node: String,
-    /// Folder for lines that cannot be sent, made if it is missing; several processes may share it.
-    /// Without one, or if it cannot be used, they wait in memory.
+    /// Folder for lines that cannot be sent; created if missing, and may be shared by several
+    /// processes. If it is `None` or unusable, the lines wait in memory.
     pub spool: Option<PathBuf>,
-    /// Most bytes of such lines; then the oldest are dropped. 256 MiB.
+    /// Size limit of the spool in bytes; above it, the oldest lines are dropped. Default: 256 MiB.
     pub spool_limit: u64,
-    /// Longest time that a line waits for others. 1 s.
+    /// Longest time that a line waits to be batched with others. Default: 1 s.
     pub interval: Duration,
-    /// Time between two points of the writer's own metrics. 10 s.
+    /// Interval between two points of the writer's own metrics. Default: 10 s.
     pub health_interval: Duration,
-    /// Longest time that the server may take to answer. 15 s, so that one that needs 10 s is served nevertheless.
+    /// Longest time for a response. Default: 15 s, so that a server that needs 10 s still works.
     pub timeout: Duration,
 }
 
 impl WriterOptions {
-    /// The usual values.
+    /// Creates options with the default values.
     #[must_use]
     pub fn new(source: Source, node: &str, spool: impl Into<Option<PathBuf>>) -> Self {
         Self {

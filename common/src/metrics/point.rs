@@ -1,16 +1,16 @@
 use std::borrow::Cow;
 
-/// One value of a field.
+/// The value of a field.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FieldValue {
-    /// A 64-bit float; infinities and NaN are left out, InfluxDB has no place for them.
+    /// A 64-bit float. Infinities and NaN are left out, because InfluxDB cannot store them.
     Float(f64),
-    /// A 64-bit integer.
+    /// A signed 64-bit integer.
     Integer(i64),
-    /// True or false.
+    /// A boolean.
     Boolean(bool),
-    /// A text, for annotations. Line breaks become spaces, and what is beyond some 60,000 bytes is left out (InfluxDB takes
-    /// 64 KiB).
+    /// A string, for annotations. Line breaks become spaces, and text beyond about 60,000 bytes is
+    /// cut off (InfluxDB accepts 64 KiB).
     Text(Cow<'static, str>),
 }
 
@@ -50,7 +50,7 @@ impl From<String> for FieldValue {
     }
 }
 
-/// One point of a measurement: what was seen, of whom, when.
+/// One point of a measurement: tags, fields and a time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point<'a> {
     pub(super) measurement: &'static str,
@@ -60,7 +60,7 @@ pub struct Point<'a> {
 }
 
 impl<'a> Point<'a> {
-    /// A point without tags and fields, at a time in nanoseconds since 1970.
+    /// A point without tags and fields. `at_ns` is its time in nanoseconds since 1970.
     #[must_use]
     pub fn new(measurement: &'static str, at_ns: u64) -> Self {
         Self {
@@ -71,7 +71,8 @@ impl<'a> Point<'a> {
         }
     }
 
-    /// Adds a tag. Every value of a tag makes a series: never a job, a unit or a connection.
+    /// Adds a tag. Every value of a tag creates a series, so a tag must never name a job, a unit or
+    /// a connection.
     #[must_use]
     pub fn tag(mut self, key: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
         self.tags.push((key, value.into()));

@@ -1,11 +1,11 @@
-//! The points that more than one program writes, see `docs/METRICS.md`.
+//! Points that several programs write, see `docs/METRICS.md`.
 
 use super::Point;
 use crate::{
     broker::QueueFigures, clock::unix_ns, message::NodeSample, pool::Census, topology::QueueState,
 };
 
-/// `node`: a sample of a consumer; `run` where it is seen from a run.
+/// Point `node`: a sample of a consumer, with a tag `run` if a run observed it.
 #[must_use]
 pub fn node<'a>(node: &'a str, run: Option<&'a str>, sample: &'a NodeSample) -> Point<'a> {
     let could_s = sample.alive_s * f64::from(sample.workers);
@@ -34,7 +34,7 @@ pub fn node<'a>(node: &'a str, run: Option<&'a str>, sample: &'a NodeSample) -> 
         .field("in_flight", sample.in_flight)
 }
 
-/// `pool`: who is in the pool right now, as a run sees it.
+/// Point `pool`: the current members of the pool, as a run sees them.
 #[must_use]
 pub fn pool<'a>(run: &'a str, census: &Census) -> Point<'a> {
     Point::new("pool", unix_ns())
@@ -45,8 +45,8 @@ pub fn pool<'a>(run: &'a str, census: &Census) -> Point<'a> {
         .field("runs", census.runs)
 }
 
-/// `queue`: the state of a queue right now, as the broker tells anyone who may use it, and what only its management API knows;
-/// `run` where it is seen from a run.
+/// Point `queue`: the current state of a queue, with a tag `run` if a run observed it. `figures`
+/// are those that only the management API provides.
 #[must_use]
 pub fn queue<'a>(
     queue: &'a str,

@@ -1,5 +1,5 @@
-//! Reading back what a server holds, in InfluxQL, which InfluxDB 1, 2 and 3 all speak (2 wants a DBRP mapping for a bucket
-//! that was not made through its 1.x API).
+//! Queries in InfluxQL, which InfluxDB 1, 2 and 3 all support. InfluxDB 2 needs a DBRP mapping for
+//! a bucket that was not created through its 1.x API.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,34 +13,34 @@ use crate::{
     text::{MAX_REASON_BYTES, reason},
 };
 
-/// Longest time that an answer may take.
+/// Longest time for a response.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Longest answer that is read, in bytes: a series of all points of a long sweep fits.
+/// Longest response that is read, in bytes. A series with all points of a long sweep fits.
 const LONGEST_ANSWER: usize = 64 << 20;
 
-/// Reads from the database that an [`InfluxTarget`] names.
+/// Runs queries on the database that an [`InfluxTarget`] names.
 pub struct MetricsReader {
     target: InfluxTarget,
     http: Client,
 }
 
-/// One series of an answer.
+/// One series of a response.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct Series {
-    /// The measurement.
+    /// Name of the measurement.
     pub name: String,
-    /// The tags that the query groups by.
+    /// Tags that the query groups by.
     pub tags: BTreeMap<String, String>,
     /// Names of the columns; the first one is `time`, in nanoseconds since 1970.
     pub columns: Vec<String>,
-    /// Rows of as many values.
+    /// Rows, each with one value per column.
     pub values: Vec<Vec<Value>>,
 }
 
 impl Series {
-    /// The number in a column of the first row.
+    /// The number in the given column of the first row; `None` if there is none.
     #[must_use]
     pub fn number(&self, column: &str) -> Option<f64> {
         let place = self.columns.iter().position(|name| name == column)?;
@@ -48,7 +48,7 @@ impl Series {
     }
 }
 
-/// Why a query has no answer, for people.
+/// A failed query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{target} does not answer queries: {reason}")]
 pub struct ReadError {
@@ -71,19 +71,19 @@ struct Statement {
 }
 
 impl MetricsReader {
-    /// Asks nothing yet.
+    /// Creates a reader without sending a request.
     ///
     /// # Errors
-    /// There is no HTTP client for it.
+    /// The HTTP client cannot be created.
     pub fn new(target: InfluxTarget) -> Result<Self, MetricsError> {
         let http = target.client(TIMEOUT)?;
         Ok(Self { target, http })
     }
 
-    /// The series that a query of one statement gives; none where there is no data.
+    /// The series that a query of one statement returns; empty if there is no data.
     ///
     /// # Errors
-    /// The server cannot be reached, refuses, or does not understand the query.
+    /// The server cannot be reached, refuses the request, or rejects the query.
     pub async fn query(&self, influxql: &str) -> Result<Vec<Series>, ReadError> {
         self.ask(influxql).await.map_err(|reason| ReadError {
             target: self.target.to_string(),
@@ -100,13 +100,13 @@ impl MetricsReader {
         let mut request = self.http.get(url).query(&[
             ("db", database),
             ("q", influxql),
-            // Times as numbers.
+            // Times as integers, in nanoseconds.
             ("epoch", "ns"),
         ]);
         if let Some(policy) = policy {
             request = request.query(&[("rp", policy)]);
         }
-        // Only the credentials of InfluxDB 1.x have a colon.
+        // Only the credentials of InfluxDB 1.x contain a colon.
         request = match self.target.token.split_once(':') {
             Some((user, password)) => request.basic_auth(user, Some(password)),
             None => self.target.with_token(request),
@@ -127,10 +127,10 @@ impl MetricsReader {
 }
 
 impl Series {
-    /// Reads the answer to a query of one statement; nothing if it is none.
+    /// Reads the response to a query of one statement; `None` if the body has another form.
     ///
     /// # Errors
-    /// What the server says is wrong with the query, in short.
+    /// The server's error message about the query, in short.
     #[must_use]
     pub fn read(body: &[u8]) -> Option<Result<Vec<Self>, String>> {
         let answer: Answer = serde_json::from_slice(body).ok()?;
@@ -148,7 +148,7 @@ impl Series {
     }
 }
 
-/// A text as InfluxQL writes it, quotes included.
+/// Quotes a text as an InfluxQL string.
 #[must_use]
 pub fn influxql_string(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))

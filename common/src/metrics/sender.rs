@@ -1,8 +1,10 @@
-//! The thread behind a [`super::MetricsWriter`]: what goes to the server, what to the disk, and when.
+//! The thread behind a [`super::MetricsWriter`]. It decides which lines go to the server, which go
+//! to disk, and when.
 //!
-//! Everything that waits stands in one queue of segments, oldest first, each in memory or on disk. Only the first is ever sent,
-//! so the order is kept. While all is well, segments go from memory to the server. As soon as something is wrong they go to
-//! disk, and new lines behind them, until the queue is empty again.
+//! All waiting lines are in one queue of segments, oldest first; each segment is in memory or on
+//! disk. Only the first segment is ever sent, so the order is kept. Normally, segments go from
+//! memory to the server. After a failure they go to disk, and new lines are queued on disk behind
+//! them until the queue is empty again.
 
 use std::{
     collections::VecDeque,
@@ -25,27 +27,29 @@ use super::{
 };
 use crate::{broker::Backoff, clock};
 
-/// Most bytes of a segment.
+/// Size limit of a segment, in bytes.
 const BATCH_BYTES: u64 = 1_000_000;
 
-/// A request that takes longer than this is trouble on the way: what waits behind it goes to disk.
+/// A request that takes longer than this counts as a failure: segments that wait behind it go to
+/// disk.
 const SLOW: Duration = Duration::from_secs(3);
-/// Bytes that wait in memory while all is well; more goes to disk.
+/// Most bytes that wait in memory in normal operation; more goes to disk.
 const MEMORY_BYTES: u64 = 4 << 20;
-/// Bytes that wait in memory when the disk cannot be written to; more is dropped.
+/// Most bytes that wait in memory when the disk cannot be written; more is dropped.
 const MEMORY_BYTES_WITHOUT_DISK: u64 = 16 << 20;
 
-/// How often a server that is away is tried at the end, which takes a second or so where nobody answers.
+/// Number of attempts, when the writer closes, to reach a server that is away. If nothing answers,
+/// they take about a second.
 const LAST_TRIES: u32 = 3;
 
 struct Segment {
-    /// Grows from segment to segment: nanoseconds since 1970.
+    /// Increases from segment to segment: nanoseconds since 1970.
     id: u64,
     lines: u64,
     bytes: u64,
-    /// Nothing: on disk.
+    /// The lines; `None` if they are on disk.
     memory: Option<Vec<u8>>,
-    /// Takes no more lines.
+    /// Whether the segment accepts no more lines.
     sealed: bool,
 }
 
@@ -59,25 +63,25 @@ enum Trouble {
 type Sending = Pin<Box<dyn Future<Output = Delivery> + Send>>;
 
 pub(super) struct Sender {
-    /// The server, for the log.
+    /// Name of the server, for the log.
     name: String,
     server: Arc<Server>,
     spool: Spool,
     options: WriterOptions,
     shared: Arc<Shared>,
     queue: VecDeque<Segment>,
-    /// Room for the lines that are taken next.
+    /// Buffer for the next lines to collect, kept for its capacity.
     lines: String,
     last_id: u64,
-    /// Since when the first segment has been on its way.
+    /// When the request for the first segment was started; `None` if none is in flight.
     sent_at: Option<Instant>,
-    /// From the first failure until the queue is empty again.
+    /// Set from the first failure until the queue is empty again.
     trouble: Option<Trouble>,
     backoff: Backoff,
-    /// Not before.
+    /// Earliest time of the next request.
     next_try: Instant,
     next_health: Instant,
-    /// What the log has been told about this trouble.
+    /// Whether the log has already reported this condition; one flag for each.
     said_full: bool,
     said_disk: bool,
     said_refused: bool,
@@ -107,13 +111,13 @@ impl Sender {
             backoff: Backoff::new(),
             next_try: Instant::now(),
             said_full: false,
-            // Its user was told at the start that there is none.
+            // Without a spool, the user was already warned at the start.
             said_disk: !has_spool,
             said_refused: false,
         }
     }
 
-    /// Works until the writer is closed.
+    /// Runs until the writer is closed.
     pub(super) async fn run(mut self) {
         self.find_leftovers();
         let mut tick = interval(self.options.interval.max(Duration::from_millis(1)));
@@ -139,7 +143,8 @@ impl Sender {
             let waits = sending.is_none() && !self.queue.is_empty();
             if let Some(by) = close_by {
                 let paused = waits && self.next_try > Instant::now();
-                // Somebody waits for us: no more than a few tries, and only where they may help.
+                // The program waits for this thread to end: only a few more attempts, and only if
+                // they may help.
                 let hopeless = self.trouble != Some(Trouble::Away) || last_tries == Some(0);
                 let done = sending.is_none() && !waits;
                 if Instant::now() >= by || (paused && hopeless) || done {
@@ -174,7 +179,7 @@ impl Sender {
                         lines: each.lines,
                         bytes: each.bytes,
                         memory: None,
-                        sealed: true, // may end with half a line
+                        sealed: true, // its last line may be incomplete
                     });
                 }
             }
@@ -191,9 +196,9 @@ impl Sender {
         }
     }
 
-    // --- towards the queue --------------------------------------------------------------------------------------------
+    // --- queue ---
 
-    /// Takes what was written since the last time.
+    /// Queues the lines that were written since the last call.
     fn collect(&mut self, closing: bool) {
         let mut lines = std::mem::take(&mut self.lines);
         self.shared.take(&mut lines);
@@ -215,12 +220,12 @@ impl Sender {
             self.enqueue(&lines.as_bytes()[start..end], count);
         }
         lines.clear();
-        lines.shrink_to(BATCH_BYTES as usize); // after a flood
+        lines.shrink_to(BATCH_BYTES as usize); // release the memory after a burst
         self.lines = lines;
         self.arrange();
     }
 
-    /// The writer's own metrics.
+    /// Appends a point with the writer's own metrics.
     fn add_health(&self, lines: &mut String) {
         let stats = self.shared.counts.stats();
         let point = Point::new("metrics", clock::unix_ns())
@@ -234,12 +239,14 @@ impl Sender {
         encode(&point, lines);
     }
 
-    /// Segments are much smaller than the spool, of which one at a time is dropped.
+    /// Size limit of a segment. It is much smaller than the spool, because the spool drops whole
+    /// segments.
     fn batch_bytes(&self) -> u64 {
         BATCH_BYTES.min(self.options.spool_limit / 8)
     }
 
-    /// Adds lines to the last segment if it is in memory and has room, or makes one.
+    /// Appends lines to the last segment if it is in memory and has room; otherwise starts a new
+    /// segment.
     fn enqueue(&mut self, lines: &[u8], count: u64) {
         let (bytes, most) = (lines.len() as u64, self.batch_bytes());
         let last_is_sent = self.sent_at.is_some() && self.queue.len() == 1;
@@ -265,20 +272,20 @@ impl Sender {
         });
     }
 
-    /// Puts on disk what should not wait in memory, and drops what is too much.
+    /// Moves to disk what should not wait in memory, and drops what exceeds the limits.
     fn arrange(&mut self) {
         let slow = self.sent_at.is_some_and(|at| at.elapsed() > SLOW);
         if self.trouble.is_some() || slow || self.waiting_in_memory() > MEMORY_BYTES {
             self.spill();
         }
-        self.drop_oldest(false); // what was found may be more than this process may keep
+        self.drop_oldest(false); // leftovers may exceed the limit
         self.drop_oldest(true);
         let spooled = self.queue.iter().filter(|segment| segment.memory.is_none());
         let spooled = spooled.map(|segment| segment.lines).sum();
         self.shared.counts.spooled.store(spooled, Relaxed);
     }
 
-    /// Segments at the front that must stay as they are: the one that is being sent.
+    /// Number of segments at the front that must not change: 1 while the first one is being sent.
     fn on_the_way(&self) -> usize {
         usize::from(self.sent_at.is_some()).min(self.queue.len())
     }
@@ -291,7 +298,8 @@ impl Sender {
             .sum()
     }
 
-    /// Puts segments on disk, small ones together. Those for which that fails stay in memory.
+    /// Writes segments to disk and joins small ones. Segments that cannot be written stay in
+    /// memory.
     fn spill(&mut self) {
         let from = self.on_the_way();
         while let Some(index) =
@@ -305,7 +313,8 @@ impl Sender {
         }
     }
 
-    /// Puts one segment on disk, at the end of the one before if that may and has room.
+    /// Writes one segment to disk. It is appended to the previous segment if `may_join` is set and
+    /// that one has room.
     fn spill_one(&mut self, index: usize, may_join: bool) -> io::Result<()> {
         let most = self.batch_bytes();
         let segment = &self.queue[index];
@@ -346,7 +355,7 @@ impl Sender {
         }
     }
 
-    /// Drops the oldest segments on disk or in memory until there is room for one more.
+    /// Drops the oldest segments, on disk or in memory, until there is room for one more.
     fn drop_oldest(&mut self, in_memory: bool) {
         let limit = if in_memory {
             MEMORY_BYTES_WITHOUT_DISK
@@ -389,9 +398,9 @@ impl Sender {
         }
     }
 
-    // --- towards the server -------------------------------------------------------------------------------------------
+    // --- server ---
 
-    /// Begins to send the first segment.
+    /// Starts a request for the first segment.
     fn send(&mut self) -> Option<Sending> {
         loop {
             let segment = self.queue.front()?;
@@ -456,7 +465,7 @@ impl Sender {
         self.arrange();
     }
 
-    /// What is left of the first segment when a part of it is delivered.
+    /// Keeps the rest of the first segment after a part of it was delivered.
     fn keep_rest(&mut self, rest: Vec<u8>) {
         let Some(segment) = self.queue.front_mut() else {
             return;
@@ -466,7 +475,7 @@ impl Sender {
         }
         segment.lines = line_count(&rest);
         segment.bytes = rest.len() as u64;
-        // Should this fail, lines are sent twice, which does no harm.
+        // If this fails, lines are sent twice, which is harmless.
         if segment.memory.is_some() {
             segment.memory = Some(rest);
         } else if let Err(error) = self.spool.rewrite(segment.id, &rest) {
@@ -509,7 +518,7 @@ impl Sender {
         self.trouble = Some(now);
     }
 
-    /// Everything that waited has been sent.
+    /// Called when all waiting lines have been sent.
     fn recovered(&mut self) {
         if self.trouble.take().is_some() {
             let stats = self.shared.counts.stats();
@@ -524,12 +533,12 @@ impl Sender {
         self.said_disk = !self.spool.is_there();
     }
 
-    /// Puts what is left on disk.
+    /// Writes the remaining lines to disk.
     fn finish(&mut self) {
         self.sent_at = None;
         self.spill();
         self.arrange();
-        // What could not be put on disk.
+        // Lines that could not be written to disk.
         let lost = self.queue.iter().filter(|segment| segment.memory.is_some());
         let lost: u64 = lost.map(|segment| segment.lines).sum();
         let counts = &self.shared.counts;
@@ -549,7 +558,7 @@ impl Sender {
     }
 }
 
-/// The end of a delivery; never, if none is on its way. Cancel safe.
+/// Waits for the end of the request in flight; for ever, if there is none. Cancel safe.
 async fn finished(sending: &mut Option<Sending>) -> Delivery {
     match sending {
         Some(sending) => sending.await,

@@ -1,15 +1,17 @@
-//! One server: which protocol it speaks, and what its answers mean.
+//! One server: the protocol that it speaks, and the meaning of its responses.
 //!
-//! Over plain HTTP, `influxdb2`'s client writes to servers with the `/api/v2/write` endpoint (InfluxDB 2 and 3,
-//! VictoriaMetrics). Two things it does not offer are done around it:
+//! Over plain HTTP, the client of `influxdb2` writes to servers with the endpoint `/api/v2/write`
+//! (InfluxDB 2 and 3, VictoriaMetrics). It lacks two features, which this module adds:
 //!
-//! - It compresses only points of its own encoding, not line protocol. So there are two clients, one of which says
-//!   `Content-Encoding: gzip` with each request; the compression is ours.
-//! - It drops the answer's headers, and with them `Retry-After`. After a 429 or 503 our own client sends an empty write to the
-//!   same address: whatever limits the one limits the other.
+//! - It compresses only points that it encoded itself, not line protocol. This module compresses
+//!   the body, and a second client adds `Content-Encoding: gzip` to every request.
+//! - It discards the response headers, and with them `Retry-After`. After a 429 or 503, this
+//!   module's own client sends an empty write to the same URL, which the same rate limit applies
+//!   to.
 //!
-//! Our own client (`http`) sends everything else: every request over HTTPS, questions, and all requests to InfluxDB 1.x, which
-//! has another address, other credentials, and databases instead of buckets.
+//! The own client (`http`) sends everything else: all requests over HTTPS, all queries, and all
+//! requests to InfluxDB 1.x, which has another URL, other credentials, and databases instead of
+//! buckets.
 
 use std::{
     collections::HashSet,
@@ -30,21 +32,21 @@ use serde_json::{Value, json};
 use super::{InfluxTarget, MetricsError};
 use crate::http;
 
-/// Bodies shorter than this are not worth compressing: they fit a packet or two.
+/// Shorter bodies are not compressed, in bytes: they fit into one or two packets.
 const GZIP_FROM: usize = 2048;
 
-/// Longest wait that `Retry-After` can ask for; a clock that is wrong must not silence the metrics for good.
+/// Longest pause that `Retry-After` can request. A wrong clock must not stop the metrics for good.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// Longest answer that is read, in bytes; what a longer one says is left out.
+/// Longest response that is read, in bytes; a longer one counts as empty.
 const LONGEST_ANSWER: usize = 1 << 20;
 
-/// The only status of a write whose lines are stored: InfluxDB 1, 2 and 3 document it, VictoriaMetrics sends it. A proxy's login
-/// page comes with 200.
+/// The only status that means stored lines: InfluxDB 1, 2 and 3 document it, and VictoriaMetrics
+/// sends it. The login page of a proxy has status 200.
 const STORED: u16 = 204;
 
-/// Requests that looking for the bad lines of one batch may take: enough for some 80 of them. After that, parts that are
-/// refused are dropped whole.
+/// Most requests for finding the bad lines of one batch, enough for about 80 of them. After that,
+/// refused parts are dropped as a whole.
 const SEARCH_REQUESTS: u32 = 1000;
 
 /// The protocol that a server speaks.
@@ -56,37 +58,38 @@ enum Kind {
     V2,
 }
 
-/// Why lines are still to be sent.
+/// Why lines could not be delivered and must be sent again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// No answer, or an error inside the server.
+    /// No response, or an internal error of the server.
     Away(String),
-    /// It asks for a pause.
+    /// The server asks for a pause.
     Busy {
-        /// How long, if it says.
+        /// Length of the pause, if the server names one.
         wait: Option<Duration>,
         reason: String,
     },
-    /// It will not take them until somebody changes something: credentials, permissions, names.
+    /// The server refuses the lines until the operator changes something: credentials, permissions,
+    /// names.
     Refused(String),
 }
 
-/// What became of a batch.
+/// The result of sending a batch.
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
-    /// Lines that the server has.
+    /// Number of lines that the server stored.
     pub(super) written: u64,
-    /// Lines that the server will never take.
+    /// Number of lines that the server will never accept.
     pub(super) refused: u64,
-    /// What it said about them, once each.
+    /// The server's messages about these lines, each once.
     pub(super) refusals: Vec<String>,
-    /// Lines that are still to be sent; only with `failure`.
+    /// Lines that must be sent again; empty without a `failure`.
     pub(super) rest: Vec<u8>,
-    /// What stopped it.
+    /// The failure that stopped the delivery.
     pub(super) failure: Option<Failure>,
 }
 
-/// An answer to one request.
+/// The response to one request.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -109,18 +112,19 @@ impl Answer {
     }
 }
 
-/// The server that an [`InfluxTarget`] names.
+/// The server of an [`InfluxTarget`].
 pub(super) struct Server {
     target: InfluxTarget,
     http: Client,
-    /// Only for plain HTTP without a prefix: the client for bodies as they are, and the one for compressed bodies.
+    /// Clients for uncompressed and for compressed bodies; only for plain HTTP and a URL without a
+    /// path.
     influxdb2: Option<[influxdb2::Client; 2]>,
     kind: Mutex<Option<Kind>>,
 }
 
 impl Server {
     pub(super) fn new(target: InfluxTarget, timeout: Duration) -> Result<Self, MetricsError> {
-        // Its client leaves out the path of an address.
+        // The client of `influxdb2` ignores the path of a URL.
         let influxdb2 = if target.url.scheme() == "http" && target.url.path() == "/" {
             let gzip = (
                 reqwest_0_11::header::CONTENT_ENCODING,
@@ -141,11 +145,12 @@ impl Server {
         })
     }
 
-    /// Sends a batch. Lines that the server refuses are looked for and left out; the rest is delivered in order, up to the
-    /// first failure. Cancel safe: to send a line twice does no harm, a point is its series and its time.
+    /// Sends a batch. Lines that the server refuses are searched and left out; the others are
+    /// delivered in order, up to the first failure. Cancel safe: sending a line twice is harmless,
+    /// because series and time identify a point.
     pub(super) async fn deliver(&self, lines: Vec<u8>) -> Delivery {
         let mut delivery = Delivery::default();
-        let mut to_do = vec![lines]; // the last comes first
+        let mut to_do = vec![lines]; // a stack: the last part is sent first
         let failure = match self.kind().await {
             Ok(kind) => self.deliver_all(kind, &mut to_do, &mut delivery).await,
             Err(failure) => Some(failure),
@@ -181,7 +186,7 @@ impl Server {
             };
             match answer.status {
                 STORED => delivery.written += count,
-                // 422 is InfluxDB 2's word for a field of another type than before.
+                // InfluxDB 2 responds with 422 if the type of a field has changed.
                 400 | 422 if answer.says("partial write") => {
                     let dropped = partly_refused(&answer.text).clamp(1, count);
                     delivery.refused += dropped;
@@ -211,7 +216,7 @@ impl Server {
                 }
                 status => {
                     if matches!(status, 200..=399 | 404 | 405) {
-                        self.forget_kind(); // another server may have taken its place
+                        self.forget_kind(); // another server may have replaced it
                     }
                     return Some(failure(&answer));
                 }
@@ -250,7 +255,7 @@ impl Server {
         body: Vec<u8>,
     ) -> Result<Answer, String> {
         let InfluxTarget { org, bucket, .. } = &self.target;
-        // Nanoseconds are its default.
+        // The default precision is nanoseconds.
         let written = client.write_line_protocol(org, bucket, body).await;
         let mut written = influxdb2_answer(written)?;
         if matches!(written.status, 429 | 503) {
@@ -260,9 +265,9 @@ impl Server {
         Ok(written)
     }
 
-    // --- which kind of server -----------------------------------------------------------------------------------------
+    // --- detection of the protocol ---
 
-    /// Asks the server what it is, the first time and after it was away.
+    /// The protocol of the server. The server is asked for it the first time and after it was away.
     async fn kind(&self) -> Result<Kind, Failure> {
         let known = self.kind.lock().map_or(None, |kind| *kind);
         if let Some(kind) = known {
@@ -286,7 +291,7 @@ impl Server {
         let ping = ping.map_err(|error| Failure::Away(http::describe(error)))?;
         if let Some(version) = ping.headers().get("x-influxdb-version") {
             let version = version.to_str().unwrap_or_default();
-            // 1.8 has a v2 endpoint as well, but cannot make a missing database through it.
+            // 1.8 also has a v2 endpoint, but cannot create a missing database through it.
             if version.trim_start_matches('v').starts_with("1.") {
                 return Ok(Kind::V1);
             }
@@ -294,7 +299,8 @@ impl Server {
         // An empty write changes nothing.
         let answer = answer(self.v2_write()).await.map_err(Failure::Away)?;
         match answer.status {
-            // A server without the endpoint says so in a page of text; one without the bucket says so in JSON.
+            // A server without the endpoint responds with plain text; a server without the bucket,
+            // with JSON.
             404 | 405 if !answer.says("\"code\"") => Ok(Kind::V1),
             400 if answer.says("orgid") => Err(Failure::Refused(format!(
                 "{}: name the organisation with --influx-org (INFLUX_ORG)",
@@ -305,7 +311,7 @@ impl Server {
         }
     }
 
-    // --- what is missing ----------------------------------------------------------------------------------------------
+    // --- creation of a missing database or bucket ---
 
     async fn make_bucket(&self, kind: Kind, missing: &Answer) -> Result<(), Failure> {
         let made = match kind {
@@ -328,7 +334,7 @@ impl Server {
         let name = self.database().0.replace('\\', "\\\\").replace('"', "\\\"");
         let statement = format!("CREATE DATABASE \"{name}\"");
         let mut made = answer(self.v1("/query").form(&[("q", statement)])).await?;
-        // Errors of a statement come with status 200.
+        // Errors of a statement have status 200.
         if made.status == 200 && made.says("\"error\"") {
             made.status = 403;
         }
@@ -350,22 +356,22 @@ impl Server {
                 retry_after: None,
             });
         };
-        // Without a rule, points are kept for ever.
+        // Without a retention rule, points are kept for ever.
         let bucket = json!({ "orgID": id, "name": bucket, "retentionRules": [] });
         let request = self.v2(Method::POST, "/api/v2/buckets");
         let request = request.header(CONTENT_TYPE, "application/json");
         answer(request.body(bucket.to_string())).await
     }
 
-    // --- requests -----------------------------------------------------------------------------------------------------
+    // --- requests ---
 
-    /// A request with credentials as InfluxDB 2 wants them.
+    /// A request with credentials in the form of InfluxDB 2.
     fn v2(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, self.target.address(path));
         self.target.with_token(request)
     }
 
-    /// A write without lines.
+    /// An empty write.
     fn v2_write(&self) -> RequestBuilder {
         let InfluxTarget { org, bucket, .. } = &self.target;
         let query = [("bucket", bucket), ("org", org)];
@@ -380,7 +386,7 @@ impl Server {
         self.v1("/write").query(&query)
     }
 
-    /// A request with credentials as InfluxDB 1.x wants them.
+    /// A request with credentials in the form of InfluxDB 1.x.
     fn v1(&self, path: &str) -> RequestBuilder {
         let request = self.http.post(self.target.address(path));
         match self.target.token.split_once(':') {
@@ -390,7 +396,7 @@ impl Server {
         }
     }
 
-    /// Database and retention policy of InfluxDB 1.x.
+    /// The database and the retention policy of InfluxDB 1.x.
     fn database(&self) -> (&str, Option<&str>) {
         match self.target.bucket.split_once('/') {
             Some((database, policy)) => (database, Some(policy)),
@@ -399,8 +405,8 @@ impl Server {
     }
 }
 
-/// A client of `influxdb2` that sends these headers with each request. It is built on reqwest 0.11 without TLS, whose HTTP/2 has
-/// a known hole (deny.toml): HTTP/1 only.
+/// A client of `influxdb2` that adds these headers to each request. It uses reqwest 0.11 without
+/// TLS and only HTTP/1, because its HTTP/2 has a known vulnerability (deny.toml).
 fn influxdb2_client(
     target: &InfluxTarget,
     timeout: Duration,
@@ -408,7 +414,7 @@ fn influxdb2_client(
 ) -> Result<influxdb2::Client, MetricsError> {
     let mut builder = reqwest_0_11::ClientBuilder::new()
         .timeout(timeout)
-        // A redirected POST would become a GET, or hand the token to another server.
+        // A redirected POST would become a GET, or send the token to another server.
         .redirect(reqwest_0_11::redirect::Policy::none())
         .user_agent(http::USER_AGENT)
         .http1_only()
@@ -458,7 +464,7 @@ fn retry_after(response: &Response) -> Option<Duration> {
     parse_retry_after(text, SystemTime::now())
 }
 
-/// Seconds, or the time of day.
+/// Parses `Retry-After`: a number of seconds, or a date.
 fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     let wait = match text.parse() {
@@ -471,7 +477,7 @@ fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     Some(wait.min(LONGEST_WAIT))
 }
 
-/// What an answer means that is neither success nor about single lines.
+/// Classifies a response that is neither a success nor about single lines.
 fn failure(answer: &Answer) -> Failure {
     let reason = answer.short();
     match answer.status {
@@ -479,7 +485,7 @@ fn failure(answer: &Answer) -> Failure {
             wait: answer.retry_after,
             reason,
         },
-        // InfluxDB 1.x calls this an internal error.
+        // InfluxDB 1.x reports this as an internal error.
         500 if answer.says("retention policy not found") => Failure::Refused(format!(
             "{reason}. Make it, or name another with --influx-bucket (INFLUX_BUCKET)"
         )),
@@ -498,7 +504,7 @@ fn failure(answer: &Answer) -> Failure {
     }
 }
 
-/// Whether a 404 is about the database or bucket, which can be made.
+/// Whether a 404 means that the database or bucket is missing, so that it can be created.
 fn no_bucket(kind: Kind, answer: &Answer) -> bool {
     match kind {
         Kind::V1 => answer.says("database not found"),
@@ -506,8 +512,8 @@ fn no_bucket(kind: Kind, answer: &Answer) -> bool {
     }
 }
 
-/// Lines that InfluxDB did not take when it took the others: it gives a number for those that do not fit, and names those
-/// that it cannot read.
+/// Number of lines that InfluxDB refused while it stored the others. It gives a count for lines
+/// that do not fit the schema, and lists the lines that it cannot parse.
 fn partly_refused(text: &str) -> u64 {
     let dropped = text
         .rsplit_once("dropped=")
@@ -528,7 +534,7 @@ fn note(answer: &Answer, seen: &mut HashSet<String>, delivery: &mut Delivery) {
     }
 }
 
-/// The start of a server's text, for the log.
+/// The start of a server's message, on one line, for the log.
 fn one_line(text: &str) -> String {
     let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let end = line.floor_char_boundary(300);
@@ -543,7 +549,7 @@ pub(super) fn line_count(lines: &[u8]) -> u64 {
     lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// Two or more lines, in two parts of about as many.
+/// Splits two or more lines into two parts with about the same number of lines.
 fn halves(lines: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let half = usize::try_from(line_count(lines) / 2).unwrap_or(1).max(1);
     let at = lines
@@ -557,6 +563,6 @@ fn halves(lines: &[u8]) -> (Vec<u8>, Vec<u8>) {
 
 fn gzip(lines: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(lines.len() / 4), Compression::fast());
-    encoder.write_all(lines).ok()?; // into memory: does not fail
+    encoder.write_all(lines).ok()?; // writing to memory cannot fail
     encoder.finish().ok()
 }

@@ -1,10 +1,12 @@
-//! Batches on disk, while the server does not take them.
+//! Batches of lines on disk, for times when the server does not accept them.
 //!
-//! The folder that the caller names holds a folder for each process that uses it, `p0`, `p1`, …, taken by a lock on the file
-//! `lock` in it. Batches ("segments") are files of line protocol there, named by a number that grows with time. Whoever takes
-//! a folder goes on with what it finds, and moves over what other folders hold that nobody has locked.
+//! The folder that the caller names contains one folder per process, `p0`, `p1`, …; a process owns
+//! its folder by a lock on the file `lock` in it. Batches ("segments") are files of line protocol,
+//! named by a number that increases with time. A process that takes a folder continues with the
+//! segments in it, and moves the segments of unlocked folders into its own.
 //!
-//! Nothing is synced: a segment survives the end of the process, but perhaps not that of the machine.
+//! Files are not synced: a segment survives the end of the process, but perhaps not a crash of the
+//! machine.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -15,7 +17,7 @@ use std::{
 
 use super::server::line_count;
 
-/// A segment that was there before.
+/// A segment of an earlier process.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) id: u64,
@@ -23,17 +25,17 @@ pub(super) struct Found {
     pub(super) bytes: u64,
 }
 
-/// The folder of this process.
+/// The spool folder of this process.
 #[derive(Debug)]
 pub(super) struct Spool {
     root: PathBuf,
     dir: PathBuf,
-    /// Nothing where there is no folder.
+    /// The lock of the folder; `None` without a folder.
     lock: Option<File>,
 }
 
 impl Spool {
-    /// No folder: nothing can be kept on disk.
+    /// A spool without a folder: it keeps nothing on disk.
     pub(super) fn none() -> Self {
         Self {
             root: PathBuf::new(),
@@ -42,12 +44,12 @@ impl Spool {
         }
     }
 
-    /// Whether there is a folder.
+    /// Whether this spool has a folder.
     pub(super) fn is_there(&self) -> bool {
         self.lock.is_some()
     }
 
-    /// Takes a folder below `root`, which is made if it is missing.
+    /// Takes a folder below `root`. Missing folders are created.
     pub(super) fn open(root: &Path) -> io::Result<Self> {
         for number in 0..1000 {
             let dir = root.join(format!("p{number}"));
@@ -62,7 +64,7 @@ impl Spool {
         Err(io::Error::other("a thousand processes use it"))
     }
 
-    /// What was left behind here and by others, oldest first.
+    /// The segments left behind by this and other processes, oldest first.
     pub(super) fn find(&self) -> io::Result<Vec<Found>> {
         if !self.is_there() {
             return Ok(Vec::new());
@@ -73,7 +75,7 @@ impl Spool {
             let path = entry?.path();
             let Some(id) = segment_id(&path) else {
                 if path.extension().is_some_and(|extension| extension == "new") {
-                    let _ = fs::remove_file(&path); // half of a rewrite
+                    let _ = fs::remove_file(&path); // from an interrupted rewrite
                 }
                 continue;
             };
@@ -88,7 +90,8 @@ impl Spool {
         Ok(found)
     }
 
-    /// Moves the segments of processes that are gone into this folder. What cannot be moved stays for the next one.
+    /// Moves the segments of ended processes into this folder. Segments that cannot be moved stay
+    /// for another process.
     fn adopt(&self) {
         let Ok(folders) = fs::read_dir(&self.root) else {
             return;
@@ -121,7 +124,7 @@ impl Spool {
         self.dir.join(format!("{id:020}.lp"))
     }
 
-    /// Adds whole lines to a segment; makes it if it is not there.
+    /// Appends whole lines to a segment, which is created if it does not exist.
     pub(super) fn append(&self, id: u64, lines: &[u8]) -> io::Result<()> {
         if !self.is_there() {
             return Err(io::Error::other("there is no spool"));
@@ -130,7 +133,7 @@ impl Spool {
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
         let before = file.metadata()?.len();
         file.write_all(lines).inspect_err(|_| {
-            // The disk is full: no half lines, and the room for others.
+            // The disk is full: remove the incomplete line, and release the space.
             let _ = file.set_len(before);
             if before == 0 {
                 let _ = fs::remove_file(&path);
@@ -138,14 +141,14 @@ impl Spool {
         })
     }
 
-    /// Puts other lines in the place of a segment's.
+    /// Replaces the lines of a segment.
     pub(super) fn rewrite(&self, id: u64, lines: &[u8]) -> io::Result<()> {
         let new = self.path(id).with_extension("new");
         fs::write(&new, lines)?;
         fs::rename(&new, self.path(id))
     }
 
-    /// The whole lines of a segment; the last may be half one where a process was killed.
+    /// The complete lines of a segment. The last line may be incomplete if a process was killed.
     pub(super) fn read(&self, id: u64) -> io::Result<Vec<u8>> {
         let mut lines = fs::read(self.path(id))?;
         let end = lines.iter().rposition(|byte| *byte == b'\n');
@@ -157,7 +160,7 @@ impl Spool {
         fs::remove_file(self.path(id))
     }
 
-    /// Where the segments are.
+    /// The folder with the segments.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
@@ -167,12 +170,12 @@ impl Drop for Spool {
     fn drop(&mut self) {
         let Some(lock) = &self.lock else { return };
         remove_if_empty(&self.dir);
-        let _ = fs::remove_dir(&self.root); // unless something is in it
+        let _ = fs::remove_dir(&self.root); // fails if it is not empty
         let _ = lock.unlock();
     }
 }
 
-/// Locks the folder of a process; nothing if another one has it.
+/// Locks the folder of a process; `None` if another process holds the lock.
 fn take(dir: &Path, make: bool) -> io::Result<Option<File>> {
     let path = dir.join("lock");
     for _ in 0..100 {
@@ -181,7 +184,7 @@ fn take(dir: &Path, make: bool) -> io::Result<Option<File>> {
         }
         let file = match OpenOptions::new().create(true).append(true).open(&path) {
             Ok(file) => file,
-            // The process that had it is removing it this moment.
+            // The process that held the lock is removing the folder right now.
             Err(error) if make && error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
@@ -190,7 +193,7 @@ fn take(dir: &Path, make: bool) -> io::Result<Option<File>> {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        // A lock on a file that was removed since it was opened is worth nothing.
+        // A lock on a file that was removed after it was opened is worthless.
         let (ours, there) = (file.metadata()?, fs::metadata(&path));
         if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
             return Ok(Some(file));
@@ -199,7 +202,7 @@ fn take(dir: &Path, make: bool) -> io::Result<Option<File>> {
     Ok(None)
 }
 
-/// Removes a folder that holds nothing but its lock, which the caller has.
+/// Removes a folder that contains nothing but the lock file, which the caller holds.
 fn remove_if_empty(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else {
         return;

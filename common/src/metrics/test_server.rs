@@ -1,4 +1,4 @@
-//! A server that answers as a test wants it to.
+//! An InfluxDB server for tests, with configurable responses.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -19,35 +19,35 @@ use serde_json::{Value, json};
 
 use crate::metrics::InfluxTarget;
 
-/// What the server does with writes.
+/// How the server responds to writes.
 #[derive(Debug, Clone)]
 pub(super) enum Mode {
-    /// Takes them.
+    /// Accepts them.
     Well,
-    /// Takes them after a while.
+    /// Accepts them after a delay.
     Slow(Duration),
-    /// Does not answer to anything.
+    /// Never responds.
     Silent,
     /// Closes every connection at once.
     Away,
-    /// Says this status, text and `Retry-After`.
+    /// Responds with this status, text and `Retry-After`.
     Says(u16, &'static str, Option<String>),
-    /// Answers every request with a page, as a proxy does that wants a login.
+    /// Responds to every request with an HTML page, like a proxy that requires a login.
     LoginPage,
-    /// Refuses a write that has a line with `bad`, and takes nothing of it.
+    /// Refuses a write that contains a line with `bad`, and stores none of its lines.
     RefusesAll,
-    /// The same, but takes the other lines, as InfluxDB 1.x does.
+    /// Refuses lines with `bad` and stores the others, as InfluxDB 1.x does.
     RefusesLines,
-    /// Bodies of this many bytes at most.
+    /// Refuses bodies of more than this many bytes.
     AtMost(usize),
 }
 
-/// Which protocol it speaks.
+/// The protocol that the server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Speaks {
     V1,
     V2,
-    /// As the documentation of InfluxDB 3 Core describes it: docs/METRICS.md has links.
+    /// According to the documentation of InfluxDB 3 Core, which docs/METRICS.md links to.
     V3,
 }
 
@@ -70,7 +70,7 @@ struct State {
     mode: Mutex<Mode>,
     lines: Mutex<Vec<String>>,
     requests: Mutex<Vec<Request>>,
-    /// Databases or buckets.
+    /// Names of the existing databases or buckets.
     buckets: Mutex<Vec<String>>,
     may_create: Mutex<bool>,
     ended: Mutex<bool>,
@@ -83,12 +83,12 @@ pub(super) struct TestServer {
 }
 
 impl TestServer {
-    /// One that has the bucket `b`.
+    /// Starts a server that has the bucket `b`.
     pub(super) fn start(speaks: Speaks, mode: Mode) -> Self {
         Self::start_with(speaks, mode, None)
     }
 
-    /// The same with TLS and a certificate for `name`; the certificate (PEM).
+    /// Starts a server with TLS and a certificate for `name`. Also returns the certificate (PEM).
     pub(super) fn start_tls(speaks: Speaks, name: &str) -> (Self, String) {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -153,7 +153,7 @@ impl TestServer {
         *self.state.may_create.lock().unwrap() = false;
     }
 
-    /// Lines that it took, but for the writer's own metrics.
+    /// The lines that the server stored, without the writer's own metrics.
     pub(super) fn lines(&self) -> Vec<String> {
         let lines = self.state.lines.lock().unwrap();
         let own = |line: &&String| !line.starts_with("metrics,");
@@ -171,7 +171,7 @@ impl TestServer {
         self.state.requests.lock().unwrap().clone()
     }
 
-    /// Requests that carried lines.
+    /// The requests that contained lines.
     pub(super) fn writes(&self) -> Vec<Request> {
         let mut requests = self.requests();
         requests.retain(|request| request.path.contains("/write?") && !request.body.is_empty());
@@ -219,7 +219,7 @@ impl State {
         let none = String::new;
         let text_of = |status, text: &str| (status, none(), text.to_owned());
         let path = request.path.split('?').next().unwrap();
-        // As a proxy hands it on.
+        // A proxy would remove this path prefix.
         let path = path.strip_prefix("/influx").unwrap_or(path);
         if matches!(mode, Mode::LoginPage) {
             let page = "<html><title>Please log in</title></html>";
@@ -281,7 +281,7 @@ impl State {
         };
         let bucket = request.path.split(name).nth(1).unwrap();
         let bucket = bucket.split('&').next().unwrap().to_owned();
-        // InfluxDB 3 makes what is missing.
+        // InfluxDB 3 creates a missing database.
         if self.speaks != Speaks::V3 && !self.buckets.lock().unwrap().contains(&bucket) {
             return match self.speaks {
                 Speaks::V1 => text_of(404, r#"{"error":"database not found: \"x\""}"#),

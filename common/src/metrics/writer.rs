@@ -15,40 +15,43 @@ use super::{
     spool::Spool,
 };
 
-/// Bytes of lines that may wait for the sending thread, which takes them every second and as soon as there is a batch. More
-/// than this waits only when the disk under the spool hangs.
+/// Capacity in bytes of the buffer in front of the sender thread, which empties it every second and
+/// as soon as it holds a batch. It only fills up if the disk of the spool hangs.
 const BUFFER_BYTES: usize = 8 << 20;
 
-/// Time that the sending thread gets, beyond what [`MetricsWriter::close`] allows, to put the rest on disk.
+/// Extra time for the sender thread, beyond the limit of [`MetricsWriter::close`], to write the
+/// rest to disk.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Sends points to a server, from a thread of its own.
+/// Sends points to a server from a separate thread.
 ///
-/// Points go in batches of up to 5,000 lines or 1 MB, at least one a second. While the server is away, refuses (401, 403, 404),
-/// is slow or asks for a pause (429 and 503, with `Retry-After`), they wait on disk, and are sent in order when it is back, by
-/// this process or the next one that uses the folder. A point that the server cannot read is dropped and counted. The log says
-/// when any of this begins and ends, not each time that it happens.
+/// Points are sent in batches of up to 5,000 lines or 1 MB, at least one batch per second. While
+/// the server is unreachable, slow, refuses the points (401, 403, 404) or asks for a pause (429 and
+/// 503, with `Retry-After`), they wait on disk. They are sent in order when the server is back, by
+/// this process or the next one that uses the folder. A point that the server cannot parse is
+/// dropped and counted. The log reports the beginning and the end of each of these conditions, not
+/// every occurrence.
 ///
-/// What is lost: points that the spool had no room for (counted, the oldest first); and those of the last seconds, if the
-/// process is killed.
+/// Points are lost in two cases: the spool has no room for them (counted, the oldest first), or the
+/// process is killed (those of the last seconds).
 #[derive(Debug)]
 pub struct MetricsWriter {
-    /// Nothing without a server.
+    /// `None` without a server.
     shared: Option<Arc<Shared>>,
 }
 
 impl MetricsWriter {
-    /// A writer that forgets what it is given: no server was named.
+    /// A writer that discards all points, because no server is configured.
     #[must_use]
     pub fn disabled() -> Self {
         Self { shared: None }
     }
 
-    /// Starts the thread and takes the spool. Whether the server answers is not asked yet. A spool
-    /// that cannot be used is warned of: metrics keep no work from starting.
+    /// Starts the thread and opens the spool. It does not contact the server yet. An unusable spool
+    /// only causes a warning, because metrics must not prevent the work.
     ///
     /// # Errors
-    /// There is no HTTP client or thread for it.
+    /// The HTTP client or the thread cannot be created.
     pub fn start(target: &InfluxTarget, options: WriterOptions) -> Result<Self, MetricsError> {
         if options.spool.is_none() {
             warn!("no folder for a metrics spool: points wait in memory (see --metrics-spool)");
@@ -66,10 +69,10 @@ impl MetricsWriter {
         let shared = Arc::new(Shared::default());
         let name = target.to_string();
         let of_thread = Arc::clone(&shared);
-        // Whoever has a log of its own in this thread has it in the new one.
+        // A thread-local log subscriber also receives the events of the new thread.
         let log = tracing::dispatcher::get_default(Clone::clone);
         let span = tracing::Span::current();
-        // The runtime is made by the thread that owns it, but whether there is one is known here.
+        // The new thread creates and owns the runtime, but a failure is returned from here.
         let (started, start) = mpsc::sync_channel(1);
         thread::Builder::new()
             .name("metrics".to_owned())
@@ -84,7 +87,7 @@ impl MetricsWriter {
                         let _ = started.send(Ok(()));
                         let shared = Arc::clone(&of_thread);
                         runtime.block_on(Sender::new(name, server, spool, options, shared).run());
-                        // A look-up of a name may hang; it is not waited for.
+                        // A DNS lookup may hang; it is not waited for.
                         runtime.shutdown_background();
                     }
                     Err(error) => {
@@ -103,13 +106,14 @@ impl MetricsWriter {
         }
     }
 
-    /// Whether there is a server.
+    /// Whether a server is configured.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.shared.is_some()
     }
 
-    /// Hands over a point. Takes about a microsecond and never waits for anything: what finds no room is dropped and counted.
+    /// Queues a point. Takes about a microsecond and never blocks; a point that finds the buffer
+    /// full is dropped and counted.
     pub fn write(&self, point: &Point<'_>) {
         let Some(shared) = &self.shared else {
             return;
@@ -134,16 +138,16 @@ impl MetricsWriter {
         }
     }
 
-    /// What became of the points so far.
+    /// The counts of points so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let shared = self.shared.as_ref();
         shared.map_or_else(Stats::default, |shared| shared.counts.stats())
     }
 
-    /// Sends what is left, for as long as `limit`, puts the rest on disk, and ends the thread. Returns when that is done, a
-    /// second after the limit at the latest. Points that are written after it are dropped. Blocks: in async code, call it from
-    /// `spawn_blocking`.
+    /// Sends the remaining points for up to `limit`, writes the rest to disk, and ends the thread.
+    /// Returns at most a second after the limit. Points written later are dropped. This blocks:
+    /// async code must call it from `spawn_blocking`.
     pub fn close(&self, limit: Duration) -> Stats {
         let Some(shared) = &self.shared else {
             return Stats::default();

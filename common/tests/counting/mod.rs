@@ -1,6 +1,7 @@
-//! An allocator that counts what a thread has taken: for the tests of memory, and for the fuzz targets.
+//! An allocator that counts the memory of each thread, for the memory tests and the fuzz targets.
 //!
-//! Only what goes through Rust's allocator is counted: the words of integers, which are GMP's, are bounded by the digits.
+//! Only Rust's allocator is counted. The words of integers are allocated by GMP; the number of
+//! digits bounds them.
 
 #![allow(unsafe_code)]
 
@@ -17,7 +18,7 @@ thread_local! {
 struct Counting;
 
 fn change(more: usize, less: usize) {
-    // Fails only while the thread ends.
+    // This fails only while the thread ends.
     let _ = NOW.try_with(|now| {
         let bytes = now.get().wrapping_add(more);
         let _ = MOST.try_with(|most| most.set(most.get().max(bytes)));
@@ -25,25 +26,27 @@ fn change(more: usize, less: usize) {
     });
 }
 
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract; counting does not
-// allocate, as the counters are initialised at compile time and need no destructor.
+// SAFETY: every call is passed on unchanged to the system allocator, which upholds the contract.
+// Counting does not allocate: the counters are initialised at compile time and need no destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         change(layout.size(), 0);
-        // SAFETY: the caller keeps the contract of `alloc`.
+        // SAFETY: the caller upholds the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         change(0, layout.size());
-        // SAFETY: the caller keeps the contract of `dealloc`, and the memory is from the same allocator.
+        // SAFETY: the caller upholds the contract of `dealloc`, and the memory is from the same
+        // allocator.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both are there while the contents move.
+        // Both blocks exist while the contents are moved.
         change(size, layout.size());
-        // SAFETY: the caller keeps the contract of `realloc`, and the memory is from the same allocator.
+        // SAFETY: the caller upholds the contract of `realloc`, and the memory is from the same
+        // allocator.
         unsafe { System.realloc(memory, layout, size) }
     }
 }
@@ -51,7 +54,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The most bytes that were there at one time during the work, beyond those before.
+/// Runs `work` and returns its result and its peak memory, in bytes beyond those allocated before.
 pub(crate) fn measure<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = NOW.get();
     MOST.set(before);

@@ -1,11 +1,11 @@
-//! HTTPS: certificates, and a bucket that is missing.
+//! HTTPS: certificates, and a missing bucket.
 
 use super::*;
 
-/// Address of the server that [`writes_3000_lines_in_a_process_of_its_own`] writes to.
+/// URL of the server that [`writes_3000_lines_in_a_process_of_its_own`] writes to.
 const HOST: &str = "PRIMEPOOL_TEST_HTTPS_HOST";
 
-/// The part of the tests of HTTPS that needs an environment of its own.
+/// The part of the HTTPS tests that needs its own environment.
 #[test]
 #[ignore = "only for the tests of HTTPS, which start it with a server and SSL_CERT_FILE"]
 #[allow(clippy::print_stdout, reason = "the test that starts it reads it")]
@@ -19,7 +19,8 @@ fn writes_3000_lines_in_a_process_of_its_own() {
     println!("{}{} points written", log.text(), stats.written);
 }
 
-/// Has a process write to `https://localhost`, where it trusts this authority (PEM) only; its log.
+/// Starts a process that writes to `https://localhost` and trusts only this authority (PEM).
+/// Returns its log.
 fn write_by_https(server: &TestServer, authority: &str) -> String {
     let dir = tempdir().unwrap();
     let file = dir.path().join("ca.pem");
@@ -66,7 +67,7 @@ fn points_arrive_by_https_and_a_missing_bucket_is_made() {
 fn a_server_with_a_wrong_certificate_gets_nothing_and_the_log_says_why() {
     let (stranger, _) = TestServer::start_tls(Speaks::V2, "localhost");
     let (other, certificate) = TestServer::start_tls(Speaks::V2, "db.example");
-    // The stranger's certificate has the same names and another key.
+    // The other server's certificate has the same names but another key.
     for (server, reason) in [(stranger, "BadSignature"), (other, "db.example")] {
         let log = write_by_https(&server, &certificate);
         assert!(log.contains("0 points written"), "{log}");

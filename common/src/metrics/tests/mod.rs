@@ -1,4 +1,4 @@
-//! The writer against a server that misbehaves.
+//! Tests of the writer against a server that fails in various ways.
 #![allow(clippy::unwrap_used)]
 
 mod https;
@@ -44,7 +44,7 @@ fn write(writer: &MetricsWriter, numbers: std::ops::Range<u64>) {
     }
 }
 
-/// The lines that [`write()`] makes.
+/// The lines that [`write()`] writes.
 fn expected(numbers: std::ops::Range<u64>) -> Vec<String> {
     let line = |number| format!("p n={number}i {}", number + 1);
     numbers.map(line).collect()
@@ -58,7 +58,7 @@ fn wait_for(what: &str, mut look: impl FnMut() -> bool) {
     }
 }
 
-/// A segment as an earlier process leaves it; the folder that it is in.
+/// Creates a segment as left by an earlier process; returns its folder.
 fn leave_behind(dir: &TempDir, lines: &str) -> PathBuf {
     let folder = dir.path().join("spool/p0");
     fs::create_dir_all(&folder).unwrap();
@@ -79,7 +79,7 @@ fn segments(dir: &TempDir) -> Vec<PathBuf> {
     files
 }
 
-/// The log of one test.
+/// The log output of one test.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

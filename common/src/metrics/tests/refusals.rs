@@ -1,4 +1,4 @@
-//! Points that a server refuses, in part or as a whole.
+//! Points that a server refuses, in part or completely.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn a_batch_of_bad_lines_does_not_take_for_ever() {
         TestServer::start(Speaks::V2, Mode::RefusesAll),
         tempdir().unwrap(),
     );
-    // What waits from before is one batch, however the threads are scheduled.
+    // A left-behind segment is one batch, however the threads are scheduled.
     let lines: String = (0..4000)
         .map(|n| format!("bad n={n}i {}\n", n + 1))
         .collect();
@@ -63,7 +63,8 @@ fn a_partial_write_counts_what_the_server_left_out() {
     assert_eq!(server.lines().len(), 990);
 }
 
-/// What is expected of InfluxDB 3 Core, which is not at hand.
+/// The behaviour that the documentation of InfluxDB 3 Core describes; no real server is available
+/// to the tests.
 #[tokio::test]
 async fn influxdb_3_takes_points_names_the_bad_ones_and_answers_queries() {
     let (server, dir) = (
@@ -109,7 +110,7 @@ fn a_batch_that_is_too_large_is_divided() {
     );
 }
 
-/// Times between the first answer with a `Retry-After` and the next write.
+/// Time between the first response with a `Retry-After` and the next write.
 fn pause(speaks: Speaks, status: u16, retry_after: String) -> Duration {
     let busy = Mode::Says(status, "too much", Some(retry_after));
     let (server, dir) = (TestServer::start(speaks, Mode::Well), tempdir().unwrap());
@@ -225,7 +226,7 @@ fn a_login_page_takes_no_points_whenever_it_comes() {
         assert!(log.text().contains("Please log in"), "{}", log.text());
         server.set(Mode::Well);
         wait_for("all points", || server.lines().len() == 100);
-        // It comes back when the kind of server is known.
+        // The login page reappears after the kind of server has been detected.
         server.set(Mode::LoginPage);
         write(&writer, 100..200);
         wait_for("a spool", || writer.stats().spooled >= 100);

@@ -1,4 +1,4 @@
-//! Batches, both protocols, slow servers, the end.
+//! Batches, both protocols, slow servers, and closing.
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn points_arrive_in_batches_by_the_v2_protocol() {
         assert!(request.body.lines().count() <= 5000);
     }
     assert!(!writes[0].gzip && writes.iter().any(|request| request.gzip));
-    // The last point tells what had been written before it.
+    // The last point contains the counts from before it was written.
     let health = server.health();
     assert_eq!(health.len(), 1);
     assert!(health[0].starts_with("metrics,source=consumer,node=n1 points_written="));
@@ -81,7 +81,7 @@ fn the_writer_reports_on_itself() {
     wait_for("reports", || {
         let health = server.health();
         health.len() >= 3
-            && health[2].contains("points_written=1") // 10 and the reports before
+            && health[2].contains("points_written=1") // 10 points and the earlier reports
             && health[2].contains("points_refused=1i")
     });
     writer.close(LONG);
@@ -136,7 +136,7 @@ fn a_missing_bucket_is_made_or_the_points_wait() {
     let writer = to("other").unwrap();
     write(&writer, 10..20);
     let stats = writer.close(LONG);
-    assert_eq!((stats.spooled, stats.dropped), (11, 0)); // and the writer's own
+    assert_eq!((stats.spooled, stats.dropped), (11, 0)); // one is the writer's own
     assert_eq!(
         log.lines("cannot be made with this token"),
         1,
@@ -162,7 +162,8 @@ fn a_server_that_hangs_slows_nobody_and_close_keeps_its_limit() {
     }
     let mean = began.elapsed() / u32::try_from(count).unwrap();
     assert!(mean < Duration::from_micros(100), "{mean:?}");
-    // Other processes may take the core away for a while; who waits for the server waits for 15 s.
+    // Other processes may occupy the core for a while, but a write that waited for the server would
+    // take 15 s.
     assert!(longest < Duration::from_secs(2), "{longest:?}");
     let began = Instant::now();
     let stats = writer.close(Duration::from_millis(500));

@@ -1,4 +1,4 @@
-//! Points that wait on disk.
+//! Points that wait in the spool.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn what_waits_is_sent_in_order_when_the_server_is_back() {
         "small ones are put together: {files}"
     );
     server.set(Mode::Well);
-    // New points do not overtake.
+    // New points must not overtake the waiting ones.
     for part in 21..=30 {
         write(&writer, part * 1000..(part + 1) * 1000);
         thread::sleep(Duration::from_millis(25));
@@ -78,7 +78,7 @@ fn the_spool_is_bounded_and_the_oldest_go_first() {
     wait_for("the end of the spool", || writer.stats().spooled == 0);
     let lines = server.lines();
     assert_eq!(lines.len() as u64, count - stats.dropped);
-    // The one that was being tried when others were dropped may be older.
+    // The segment in flight was not dropped and may therefore be older.
     let newest = &lines[lines.len() / 2..];
     assert_eq!(newest, expected(count - newest.len() as u64..count));
     writer.close(LONG);
@@ -123,7 +123,7 @@ fn processes_that_share_a_folder_do_not_mix() {
     wait_for("two spools", || {
         one.stats().spooled + two.stats().spooled == 200
     });
-    // While both live, a third gets neither's.
+    // While both live, a third process gets the segments of neither.
     let third = writer(&server, &dir);
     thread::sleep(Duration::from_millis(100));
     assert_eq!(third.stats().spooled, 0);
