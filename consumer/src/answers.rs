@@ -1,5 +1,6 @@
-//! The publishing side: sends answers and dead letters, waits for the broker's confirmations, and only then acknowledges the
-//! units. Many confirmations are outstanding at once. What was not confirmed when a connection broke is sent again.
+//! The publishing side: publishes answers and dead letters, waits for their publisher confirms, and
+//! only then acknowledges the units. Many confirms may be outstanding. Messages that were not
+//! confirmed when a connection broke are published again.
 
 use std::{
     collections::VecDeque,
@@ -34,37 +35,38 @@ use crate::{
     node::Node,
 };
 
-/// Most messages that wait for a confirmation at once.
+/// Most unconfirmed messages.
 const WINDOW: usize = 512;
 
-/// Samples of the node go along with answers at most this often.
+/// Shortest interval between two samples of the node in answers of the same run.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
-/// Runs whose first sample is remembered.
+/// Most runs for which the time of the last sample is remembered.
 const RUNS_REMEMBERED: usize = 64;
 
-/// Something for the publishing side.
+/// Input of the publishing side.
 #[derive(Debug)]
 pub enum Outgoing {
-    /// Units of a run begin: the moment for its first sample.
+    /// A run's first unit is about to begin: take the run's first sample.
     FirstSight(RunId),
     /// The answer to a unit in the ledger.
     Answer(Box<UnitAnswer>),
-    /// A message that nobody can work on.
+    /// A message that no consumer can process.
     Dead(Box<DeadLetter>),
 }
 
-/// What a consumer announces.
+/// Data for the announcements of this consumer.
 #[derive(Debug, Default)]
 struct Announcements {
-    /// Kinds of jobs that it takes, and bits of the largest numbers.
+    /// Kinds of jobs that the consumer accepts; `max_bits` limits the size of the numbers.
     kinds: Vec<JobKind>,
     max_bits: u32,
     announcer: Announcer,
 }
 
 impl Outgoing {
-    /// Answers a whole unit without working on it: `rejected` because it is invalid, else failed.
+    /// An answer to a whole unit without processing it: rejected if the unit is invalid, otherwise
+    /// failed.
     #[must_use]
     pub fn refusal(
         node: &str,
@@ -90,7 +92,7 @@ impl Outgoing {
         Self::Answer(Box::new(answer))
     }
 
-    /// Leaves a whole unit to other consumers.
+    /// An answer that leaves a whole unit to other consumers.
     #[must_use]
     pub(crate) fn hand_back(node: &str, unit: &WorkUnit, redelivered: bool, reason: &str) -> Self {
         let mut answer = refused_unit(node, unit.run.clone(), unit.unit, redelivered);
@@ -117,12 +119,13 @@ fn refused_unit(node: &str, run: RunId, unit: u64, redelivered: bool) -> UnitAns
     }
 }
 
-/// Most headers of others that a dead letter keeps, and the most bytes of each: beside ours they have to fit into one frame, or
-/// the broker would end the connection over each attempt.
+/// Most foreign headers that a dead letter keeps, and the most bytes of each. Together with the
+/// added headers they must fit into one frame; otherwise the broker would close the connection at
+/// every attempt.
 const KEPT_HEADERS: usize = 16;
 const KEPT_HEADER_BYTES: usize = 255;
 
-/// Those headers of a message that can be kept.
+/// The headers of a message that are short enough to be kept.
 fn short_headers(properties: &BasicProperties) -> FieldTable {
     let headers = properties.headers().iter().flat_map(FieldTable::inner);
     let short = headers.filter(|(_, value)| match value {
@@ -138,7 +141,7 @@ fn short_headers(properties: &BasicProperties) -> FieldTable {
     kept
 }
 
-/// A message on its way to `primepool.dead`.
+/// A message to be moved to `primepool.dead`.
 #[derive(Debug)]
 pub struct DeadLetter {
     delivery: Delivery,
@@ -147,7 +150,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// `envelope`: what could be read of it, so that its run can be told.
+    /// `envelope` holds the fields that could be read. If there is one, the run receives an answer.
     #[must_use]
     pub fn new(delivery: Delivery, reason: String, envelope: Option<Envelope>) -> Self {
         Self {
@@ -158,24 +161,24 @@ impl DeadLetter {
     }
 }
 
-/// What the publishing side works with.
+/// The publishing side and its state.
 #[derive(Debug)]
 pub struct Answers {
-    /// The broker.
+    /// Address of the broker.
     pub endpoint: Endpoint,
-    /// This node's counters.
+    /// Counters of this node.
     pub node: Arc<Node>,
-    /// What to acknowledge.
+    /// Deliveries to acknowledge.
     pub ledger: Ledger,
-    /// What to send.
+    /// Messages to send.
     pub outgoing: UnboundedReceiver<Outgoing>,
-    /// What is to be sent before anything of `outgoing`.
+    /// Letters to publish before anything from `outgoing`.
     waiting: VecDeque<Letter>,
     samples: Samples,
     announcements: Option<Announcements>,
 }
 
-/// One message to publish, and what to do once it is confirmed.
+/// A message to publish, and the action after its confirm.
 #[derive(Debug)]
 struct Letter {
     message: Message,
@@ -184,16 +187,16 @@ struct Letter {
 
 #[derive(Debug)]
 enum Then {
-    /// Acknowledge the unit.
+    /// Acknowledge the deliveries of the unit.
     Settle(UnitKey),
-    /// Acknowledge the message that was no unit.
+    /// Acknowledge a message that was not a unit.
     Ack(lapin::Acker),
-    /// Nothing: something else is acknowledged.
+    /// No action, because another letter acknowledges the delivery.
     Nothing,
 }
 
 impl Answers {
-    /// Nothing sent yet.
+    /// The publishing side before its first connection.
     #[must_use]
     pub fn new(
         endpoint: Endpoint,
@@ -212,8 +215,8 @@ impl Answers {
         }
     }
 
-    /// Announces this consumer, which takes these kinds of jobs with numbers of up to `max_bits`, to
-    /// the pool.
+    /// Also announces this consumer to the pool, with the kinds of jobs that it accepts and the
+    /// largest numbers in bits.
     #[must_use]
     pub(crate) fn announcing(mut self, kinds: Vec<JobKind>, max_bits: u32) -> Self {
         self.announcements = Some(Announcements {
@@ -233,7 +236,7 @@ impl Answers {
         else {
             return;
         };
-        // One that takes no units has no workers for others to count on.
+        // While it is not consuming, other members of the pool must not count on its workers.
         let is_consuming = self.node.consuming.load(Relaxed);
         let node = NodePresence {
             name: self.node.name.clone(),
@@ -251,7 +254,7 @@ impl Answers {
         announcer.announce(&presence).await;
     }
 
-    /// Publishes until the senders are gone and everything is confirmed.
+    /// Publishes until all senders are dropped and all messages are confirmed.
     pub async fn run(mut self) {
         let mut backoff = Backoff::new();
         loop {
@@ -280,7 +283,7 @@ impl Answers {
         Ok(())
     }
 
-    /// Publishes and waits for confirms, until nothing is left to send or an error.
+    /// Publishes and waits for confirms, until nothing is left to send or an error occurs.
     async fn publish(
         &mut self,
         publisher: &mut ConfirmedPublisher<(Letter, Moment)>,
@@ -312,7 +315,7 @@ impl Answers {
                 confirmed = publisher.next() => {
                     let (letter, sent) = confirmed?;
                     self.confirmed(letter, sent).await;
-                    // Only this shows that the broker takes messages.
+                    // Only a confirm shows that the broker accepts messages.
                     backoff.reset();
                 }
                 outgoing = self.outgoing.recv(), if !is_over && publisher.has_room() => {
@@ -344,7 +347,7 @@ impl Answers {
         );
     }
 
-    /// Turns what is to be sent into letters.
+    /// Turns an input into letters.
     fn prepare(&mut self, outgoing: Outgoing) {
         match outgoing {
             Outgoing::FirstSight(run) => self.samples.first_sight(&run, &self.node),
@@ -392,7 +395,7 @@ impl Answers {
             .with_app_id(APP_ID.into());
         let message = Message {
             exchange: topology::DEAD_EXCHANGE,
-            // Its fanout does not look at it.
+            // A fanout exchange ignores the routing key.
             routing_key: topology::DEAD_QUEUE.to_owned(),
             options: MANDATORY,
             properties,
@@ -403,7 +406,7 @@ impl Answers {
     }
 
     fn push_answer(&mut self, answer: &UnitAnswer, then: Then) {
-        // Plain data: it always has a JSON form.
+        // Serialising plain data cannot fail.
         let body = serde_json::to_vec(answer).unwrap_or_default();
         let properties = properties("answer", &answer.run, unix_time().as_secs())
             .with_message_id(format!("{}/{}", answer.run, answer.unit).into());
@@ -418,7 +421,7 @@ impl Answers {
     }
 }
 
-/// Which runs have had a sample of this node, and when.
+/// The runs that received samples of this node, and when.
 #[derive(Debug, Default)]
 struct Samples {
     runs: VecDeque<(RunId, Seen)>,
@@ -426,7 +429,7 @@ struct Samples {
 
 #[derive(Debug)]
 struct Seen {
-    /// Taken when the run's first unit came, for its first answer.
+    /// Taken when the run's first unit arrived; sent with its first answer.
     first: Option<NodeSample>,
     last: Instant,
 }

@@ -1,35 +1,37 @@
-//! The CPU limit of the control group that this process runs in, as containers have one.
+//! The CPU limit of this process's control group, as set for containers.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// A group with a limit: how much CPU it may use, and where it says how much it has used.
+/// A control group with a CPU limit, and the file with its CPU usage.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CpuLimit {
-    /// Cores' worth of time that the group may use; less than 1 is possible.
+    /// CPU time per second that the group may use, in cores; may be below 1.
     pub cores: f64,
     usage: Usage,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum Usage {
-    /// Version 2: `cpu.stat`, in µs.
+    /// Version 2: the file `cpu.stat`, in µs.
     Stat(PathBuf),
-    /// Version 1: `cpuacct.usage`, in ns.
+    /// Version 1: the file `cpuacct.usage`, in ns.
     Account(PathBuf),
 }
 
 impl CpuLimit {
-    /// The nearest limit above this process; nothing where there is none, or no control groups.
+    /// The nearest limit in the hierarchy above this process; `None` without a limit or without
+    /// control groups.
     #[must_use]
     pub(crate) fn find() -> Option<Self> {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
         Self::find_below(Path::new("/sys/fs/cgroup"), &groups)
     }
 
-    /// `groups`: the text of `/proc/self/cgroup`, lines of `id:controllers:path`; `mount`: where the groups are mounted.
+    /// `groups` is the text of `/proc/self/cgroup`, lines of the form `id:controllers:path`;
+    /// `mount` is the mount point of the control groups.
     fn find_below(mount: &Path, groups: &str) -> Option<Self> {
         for line in groups.lines() {
             let mut parts = line.splitn(3, ':');
@@ -43,11 +45,13 @@ impl CpuLimit {
             };
             let root = match controllers {
                 "" => mount.to_owned(),
-                // Mounted under the names of all its controllers, mostly with a link for each; cpu's is the likelier.
+                // Version 1 is mounted under the names of all its controllers, usually with a link
+                // for each; the link `cpu` is more likely to exist.
                 _ if mount.join("cpu").is_dir() => mount.join("cpu"),
                 _ => mount.join(controllers),
             };
-            // In a container the mount may show the group itself while its path is still that of the host.
+            // In a container, the mount may show the group itself while the path is still that of
+            // the host.
             let own = root.join(path.trim_start_matches('/'));
             let mut above = own.ancestors().take_while(|group| group.starts_with(&root));
             if let Some(limit) = above.find_map(read) {
@@ -70,14 +74,14 @@ impl CpuLimit {
         Self::new(quota.trim(), period.trim(), usage)
     }
 
-    /// No limit is written `max` or `-1`.
+    /// `max` or `-1` means that there is no limit.
     fn new(quota: &str, period: &str, usage: Usage) -> Option<Self> {
         let cores = quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?;
         (cores > 0.0).then_some(Self { cores, usage })
     }
 
-    /// CPU seconds that the group has used since it was made; nothing where it keeps no account, as in version 1 if cpu and
-    /// cpuacct are mounted apart.
+    /// CPU time that the group has used since it was created, in seconds. `None` without
+    /// accounting, as in version 1 if cpu and cpuacct are mounted separately.
     #[must_use]
     pub(crate) fn used_s(&self) -> Option<f64> {
         match &self.usage {

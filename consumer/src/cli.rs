@@ -44,8 +44,8 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_CONCURRENCY", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_WORKERS)))]
     concurrency: Option<u32>,
 
-    /// Units of each kind that the broker hands over before the first of them is acknowledged [default: twice
-    /// --concurrency, and more of short ones: as many as a worker does in 100 ms]
+    /// Units of each kind that the broker hands over before the first of them is acknowledged
+    /// [default: twice --concurrency, and more of short ones: as many as a worker does in 100 ms]
     #[arg(long, env = "PRIMEPOOL_PREFETCH", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     prefetch: Option<u16>,
 
@@ -67,8 +67,8 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
     drain_timeout: Duration,
 
-    /// End as by SIGTERM when standard input ends: for a consumer that another machine starts through ssh, and that has to go
-    /// when the connection does
+    /// End as by SIGTERM when standard input ends: for a consumer that another machine starts
+    /// through ssh, and that has to go when the connection does
     #[arg(long, env = "PRIMEPOOL_END_WITH_STDIN")]
     end_with_stdin: bool,
 
@@ -101,7 +101,8 @@ pub struct Cli {
 /// What `consumer` does besides consuming.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Tell whether the consumer that writes FILE is well: exit status 0 if it lives and is connected
+    /// Tell whether the consumer that writes FILE is well: exit status 0 if it lives and is
+    /// connected
     Health(HealthArgs),
 }
 
@@ -113,36 +114,36 @@ pub struct HealthArgs {
     pub health_file: PathBuf,
 }
 
-/// What a consumer needs to know, defaults filled in.
+/// Settings of a consumer, with defaults filled in.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Compute threads.
+    /// Number of worker threads.
     pub concurrency: u32,
-    /// Unacknowledged units of each kind, if they do not follow the length of units.
+    /// Fixed prefetch per kind of job; `None` to follow the length of units.
     pub prefetch: Option<u16>,
-    /// Kinds of jobs to take.
+    /// Kinds of jobs to accept.
     pub kinds: Vec<JobKind>,
     /// Name of this node.
     pub node: String,
-    /// Time for the units at hand after a request to stop.
+    /// Time limit for finishing the units at hand after a request to stop.
     pub drain_timeout: Duration,
-    /// Whether to end when standard input does.
+    /// Whether to stop when standard input ends.
     pub end_with_stdin: bool,
-    /// Largest numbers to take, in bits.
+    /// Size of the largest numbers to accept, in bits.
     pub max_bits: u32,
-    /// Arithmetic to compute with.
+    /// Kernel of the engine.
     pub kernel: Kernel,
-    /// File of the state of health.
+    /// Path of the health file.
     pub health_file: Option<PathBuf>,
-    /// Time between two points of metrics.
+    /// Interval between two points of the node's metrics.
     pub metrics_interval: Duration,
 }
 
 impl Cli {
-    /// Whether the options go together.
+    /// Checks that the options are compatible.
     ///
     /// # Errors
-    /// Why they do not, for people.
+    /// The reason why they are not, for people.
     pub fn check(&self) -> Result<(), String> {
         self.settings().map(drop)
     }
@@ -150,7 +151,7 @@ impl Cli {
     /// Fills in the defaults.
     ///
     /// # Errors
-    /// A default cannot be found out; says which option to give.
+    /// A default cannot be determined; the error says which option to give.
     pub(crate) fn settings(&self) -> Result<Settings, String> {
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
         let concurrency = self
@@ -177,7 +178,7 @@ impl Cli {
         let node = match &self.node {
             Some(name) => name.clone(),
             None => {
-                // sysinfo fails for a name of the greatest length.
+                // sysinfo fails for a host name of the maximum length.
                 let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
                 let name = name.trim();
                 node_name(name).map_err(|error| {
@@ -202,7 +203,8 @@ impl Cli {
     }
 }
 
-/// Often enough for a curve, and not so often that the samples cost anything.
+/// Reads an interval that is short enough for a curve and long enough that the samples cost
+/// nothing.
 fn interval(text: &str) -> Result<Duration, String> {
     let allowed = Duration::from_millis(100)..=Duration::from_secs(3600);
     duration_within(text, allowed, "give a time from 100ms to 1h")

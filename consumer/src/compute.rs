@@ -1,4 +1,4 @@
-//! From a work unit to its answers: the one place where a kind of job meets the engine.
+//! Computes the answers to a work unit: the only module that maps kinds of jobs to the engine.
 
 use std::{
     any::Any,
@@ -16,13 +16,13 @@ use tracing::error;
 
 use crate::factor;
 
-/// How a job ended, and what it took.
+/// The outcome of a job and its cost.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub outcome: JobOutcome,
-    /// Numbers that were put to a probable-prime test.
+    /// Number of integers that were given a probable-prime test.
     pub candidates: u64,
-    /// What proves the primes, where that is asked for.
+    /// Certificate of the primes, if the unit asks for one.
     pub certificate: Option<Certificate>,
 }
 
@@ -37,7 +37,7 @@ impl From<JobOutcome> for Done {
 }
 
 impl Done {
-    /// A prime, as the engine gives it.
+    /// A prime as returned by the engine.
     fn prime(found: Found, certificate: Option<primepool_engine::Certificate>) -> Self {
         Self {
             outcome: JobOutcome::Ok {
@@ -48,7 +48,7 @@ impl Done {
         }
     }
 
-    /// Answers the job.
+    /// The answer to the job.
     fn answer(self, compute_us: u64) -> JobAnswer {
         JobAnswer {
             outcome: self.outcome,
@@ -59,12 +59,13 @@ impl Done {
     }
 }
 
-/// Works on the jobs of a unit; a compute thread has one.
+/// Processes the jobs of units; each worker thread has its own.
 pub(crate) trait Compute {
-    /// Works on jobs `first..first + count` of `unit` and hands out each answer with its job.
+    /// Processes jobs `first..first + count` of `unit`, and passes each result with the number of
+    /// its job to `answer`.
     ///
     /// # Errors
-    /// [`Error::Cancelled`], or why the jobs that were not answered cannot be.
+    /// [`Error::Cancelled`], or the reason why the remaining jobs cannot be processed.
     fn run(
         &mut self,
         unit: &WorkUnit,
@@ -73,11 +74,12 @@ pub(crate) trait Compute {
         answer: &mut dyn FnMut(u64, Done),
     ) -> Result<(), Error>;
 
-    /// Works on all jobs of units of one run that search for primes of the same size by the same method, and hands out
-    /// each answer with its place among the jobs of all of them.
+    /// Processes all jobs of several units of one run that search for primes of the same size by
+    /// the same method. Passes each result, with its position among the jobs of all units, to
+    /// `answer`.
     ///
     /// # Errors
-    /// As [`Compute::run`].
+    /// The same as for [`Compute::run`].
     fn search_together(
         &mut self,
         units: &[&WorkUnit],
@@ -85,31 +87,31 @@ pub(crate) trait Compute {
         answer: &mut dyn FnMut(usize, Done),
     ) -> Result<(), Error>;
 
-    /// Starts afresh after a panic.
+    /// Resets the state after a panic.
     fn renew(&mut self);
 }
 
 /// A range of a unit's jobs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Jobs {
-    /// Place of the first one in the unit.
+    /// Position of the first job in the unit.
     pub offset: u64,
     pub count: u64,
 }
 
-/// The engine.
+/// The implementation with the prime search engine and the factoring engine.
 pub(crate) struct EngineCompute {
     engine: Engine,
     factorizer: Factorizer,
-    /// For the next share of the same sieve.
+    /// Kept for the next share of the same sieve.
     families: Option<Families>,
 }
 
 impl EngineCompute {
-    /// An engine with this kernel.
+    /// Creates the engines with this kernel.
     ///
     /// # Errors
-    /// This processor does not have the kernel.
+    /// This processor does not support the kernel.
     pub(crate) fn new(kernel: Kernel) -> Result<Self, Error> {
         Ok(Self {
             engine: Engine::with_kernel(kernel)?,
@@ -118,7 +120,8 @@ impl EngineCompute {
         })
     }
 
-    /// Searches for a prime of each stream, and hands out each with its place.
+    /// Searches a prime in each stream, and passes each prime with the position of its stream to
+    /// `answer`.
     fn primes(
         &mut self,
         (form, bits, method): Search,
@@ -143,8 +146,8 @@ impl EngineCompute {
         }
     }
 
-    /// Certifies the primes of an answer, as far as that is possible. A cancel leaves the answer
-    /// without a certificate.
+    /// Certifies the primes of a result, as far as possible. If it is cancelled, the certificate is
+    /// empty.
     fn certify(&mut self, mut done: Done, cancel: &Cancel) -> Result<Done, Error> {
         let primes: Vec<Integer> = match &done.outcome {
             JobOutcome::Ok { value: Some(value) } => vec![value.0.clone()],
@@ -155,7 +158,7 @@ impl EngineCompute {
             _ => return Ok(done),
         };
         let certificate = match self.factorizer.certify(&primes, cancel) {
-            // What follows sees the flag too.
+            // The caller's next step also sees the cancel flag.
             Err(Error::Cancelled) => primepool_engine::Certificate::default(),
             certificate => certificate?,
         };
@@ -164,10 +167,10 @@ impl EngineCompute {
     }
 }
 
-/// What primes are searched for, and how: the engine searches for all that have it in common side by side.
+/// The form, size and method of a prime search. The engine runs equal searches side by side.
 pub(crate) type Search = (Form, u32, Method);
 
-/// The search of a unit's jobs, if they are one.
+/// The search that the jobs of a unit need; `None` if they are not searches for random primes.
 pub(crate) fn search(work: &Work) -> Option<Search> {
     match work {
         Work::Prime(work) => Some((Form::Prime, work.bits, work.method)),
@@ -176,7 +179,7 @@ pub(crate) fn search(work: &Work) -> Option<Search> {
     }
 }
 
-/// Where the candidates of a job come from.
+/// The random stream that the candidates of a job are drawn from.
 fn stream(unit: &WorkUnit, job: u64) -> Stream {
     unit.seed
         .map_or_else(Stream::os, |seed| Stream::seeded(seed, job))
@@ -200,7 +203,7 @@ impl Compute for EngineCompute {
     }
 
     fn renew(&mut self) {
-        // The processor had the kernel before.
+        // This cannot fail: the processor supported the kernel before.
         if let Ok(new) = Self::new(self.engine.kernel()) {
             *self = new;
         }
@@ -221,7 +224,7 @@ impl Compute for EngineCompute {
         }
         let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
         match &unit.work {
-            // Searched for above.
+            // Already handled above.
             Work::Prime(_) | Work::SafePrime(_) => Ok(()),
             Work::NextPrime(work) => {
                 for (n, job) in work.after.listed()[range].iter().zip(first..) {
@@ -295,8 +298,8 @@ impl Compute for EngineCompute {
     }
 }
 
-/// Works on units that go together, and answers the jobs of each in order. Nothing if that did not come to its end: each has
-/// to be done alone then. One unit is always done alone.
+/// Processes several units together, and returns the answers of each, in order. Returns `None` if
+/// that fails or there are fewer than two units; each unit must then be processed alone.
 pub(crate) fn run_together<C: Compute>(
     compute: &mut C,
     units: &[&WorkUnit],
@@ -311,7 +314,7 @@ pub(crate) fn run_together<C: Compute>(
     let mut answers = Answers(vec![None; count as usize]);
     let mut answer = |place: usize, done: Done| answers.0[place] = Some(done.answer(0));
     let run = || compute.search_together(units, cancel, &mut answer);
-    // Unwind safe: after a panic `compute` is replaced, and the answers are dropped.
+    // Unwind safe: after a panic, `compute` is renewed and the answers are dropped.
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return None,
@@ -327,11 +330,11 @@ pub(crate) fn run_together<C: Compute>(
     Some(each.collect())
 }
 
-/// Works on a whole unit and answers its jobs in order. A panic is the failure of the job that panics: the unit's other jobs
-/// are then done one at a time, each with a renewed `Compute`.
+/// Processes a whole unit and answers its jobs in order. If a job panics, only that job fails: the
+/// remaining jobs of the unit are then processed one at a time, each with a renewed `Compute`.
 ///
 /// # Errors
-/// Cancelled before the end: what there is.
+/// The work was cancelled; the error contains the answers so far.
 pub(crate) fn run_unit<C: Compute>(
     compute: &mut C,
     unit: &WorkUnit,
@@ -372,12 +375,12 @@ pub(crate) fn run_unit<C: Compute>(
     Ok(answers.finish())
 }
 
-/// The answers to the jobs of a unit, as far as there are any.
+/// The answers to the jobs of a unit; `None` for jobs without an answer yet.
 #[derive(Debug)]
 struct Answers(Vec<Option<JobAnswer>>);
 
 impl Answers {
-    /// Gives `outcome` to every one of `jobs` that has no answer yet.
+    /// Gives `outcome` to each of `jobs` that has no answer yet.
     fn answer_rest(&mut self, jobs: Jobs, outcome: &JobOutcome) {
         let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
         for answer in &mut self.0[range] {
@@ -390,7 +393,7 @@ impl Answers {
         }
     }
 
-    /// An engine that says it is done and has left jobs out would be a fault of ours: they have failed.
+    /// All answers. Jobs without an answer have failed; an engine that omits an answer has a bug.
     fn finish(mut self) -> Vec<JobAnswer> {
         let count = self.0.len() as u64;
         let outcome = JobOutcome::Failed {
@@ -400,8 +403,8 @@ impl Answers {
         self.0.into_iter().flatten().collect()
     }
 
-    /// Shares the time that some of the jobs took side by side out among them, by the candidates that
-    /// each took.
+    /// Distributes `us` microseconds over the jobs that were processed side by side, in proportion
+    /// to the candidates of each.
     fn share_time(&mut self, jobs: Jobs, shares: impl Fn(u64) -> bool, us: f64) {
         let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
         let answers = self.0[range].iter_mut().zip(jobs.offset..);
@@ -413,7 +416,7 @@ impl Answers {
         let whole: f64 = answers.iter().map(|answer| weight(answer)).sum();
         let mut passed = 0.0;
         for answer in &mut answers {
-            // Rounded so that the sum is that of the unit.
+            // Rounded so that the sum equals the total time.
             let until = passed + us * weight(answer) / whole;
             answer.compute_us = (until.round() - passed.round()) as u64;
             passed = until;
@@ -421,7 +424,7 @@ impl Answers {
     }
 }
 
-/// The work was broken off.
+/// The work was cancelled before its end.
 #[derive(Debug)]
 pub(crate) struct Cancelled {
     answers: Answers,
@@ -429,8 +432,8 @@ pub(crate) struct Cancelled {
 }
 
 impl Cancelled {
-    /// The answers for somebody who does not try again: what is not done has failed for this reason. The time is shared out
-    /// among all.
+    /// The final answers if the unit is not tried again. Unfinished jobs have failed for this
+    /// reason, and the time is distributed over all jobs.
     #[must_use]
     pub(crate) fn fail(self, reason: String) -> Vec<JobAnswer> {
         let Self { mut answers, start } = self;
@@ -476,7 +479,8 @@ fn attempt(
         answers.0[(job - unit.first) as usize] = Some(done.answer(compute_us));
     };
     let run = || compute.run(unit, jobs, cancel, &mut answer);
-    // Unwind safe: after a panic `compute` is replaced, and `answers` only ever gets whole answers.
+    // Unwind safe: after a panic, `compute` is renewed, and `answers` only ever receives complete
+    // answers.
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => {
             answers.share_time(jobs, shares_time, since.elapsed().as_secs_f64() * 1e6);
@@ -620,7 +624,7 @@ mod tests {
         );
     }
 
-    /// Panics on one job, and on everything after a panic until it is renewed.
+    /// Panics on one job, and then on every job until it is renewed.
     struct Fragile {
         bad: u64,
         broken: bool,

@@ -1,4 +1,4 @@
-//! Factoring: what the engine finds, as an answer, with what each stage cost.
+//! Factoring: converts the factoring engine's results to answers, with the cost of each stage.
 
 use std::{cell::RefCell, mem, time::Instant};
 
@@ -10,9 +10,9 @@ use primepool_factor::{
     quadratic_sieve::Families, spread,
 };
 
-/// Factors integers side by side and tells `found` each outcome with its place. What each stage
-/// cost stands with the first outcome, for all of them: a share of it would be less than a
-/// microsecond.
+/// Factors integers side by side, and passes each outcome with its position to `found`. The cost of
+/// the stages is attached to the first outcome, for all of them: the share of one integer would be
+/// less than a microsecond.
 ///
 /// # Errors
 /// [`Error::Cancelled`] and [`Error::Randomness`].
@@ -47,8 +47,9 @@ fn limits(leave_above: Option<u32>) -> Limits {
     leave_above.map_or_else(Limits::default, Limits::before_spreading)
 }
 
-/// Factors `n`: the outcome, and whether a cancel ended it early. What is wrong with this number
-/// alone is its outcome, since the other numbers of a unit have their own.
+/// Factors `n`. Returns the outcome, and whether a cancel ended it early. An error that concerns
+/// only this number becomes its outcome, because the other numbers of the unit have their own
+/// outcomes.
 ///
 /// # Errors
 /// [`Error::Randomness`].
@@ -67,7 +68,7 @@ pub(crate) fn outcome(
     }
 }
 
-/// The outcome of an integer with which something is wrong.
+/// The outcome for an integer that cannot be factored because of an error.
 fn unfactored(error: Error) -> JobOutcome {
     match error {
         Error::Invalid { reason } => JobOutcome::Rejected { reason },
@@ -77,11 +78,12 @@ fn unfactored(error: Error) -> JobOutcome {
     }
 }
 
-/// Factors `n`. What a cancel leaves is an answer too, without a reason: whoever cancelled knows it. Also says whether that happened.
-/// Composites of more than `leave_above` bits are left without a reason as well.
+/// Factors `n`. Returns the result, and whether it was cancelled. The composites that remain after
+/// a cancel have no reason, because the caller knows why it cancelled. Composites of more than
+/// `leave_above` bits have no reason either.
 ///
 /// # Errors
-/// What [`Factorizer::factor`] says.
+/// The errors of [`Factorizer::factor`].
 fn factor(
     factorizer: &mut Factorizer,
     n: &Integer,
@@ -97,7 +99,7 @@ fn factor(
     Ok((factorization(found, costs.stages, leave_above), cancelled))
 }
 
-/// What was found, as it is told.
+/// Converts a factorisation to its form in messages.
 fn factorization(
     found: primepool_factor::Factorization,
     stages: Vec<StageCost>,
@@ -136,11 +138,11 @@ fn why_left(left: &Composite) -> String {
     }
 }
 
-/// Does a share of the work on `n`; `families` keeps the sieve of one composite for the next share. Also gives the curves or families
-/// that it was.
+/// Processes a share of the work on `n`. Returns the outcome and the number of curves or families
+/// done. `families` keeps the sieve of a composite for the next share.
 ///
 /// # Errors
-/// [`Error::Cancelled`], or what [`spread`] says.
+/// [`Error::Cancelled`], or the errors of [`spread`].
 pub(crate) fn share(
     factorizer: &mut Factorizer,
     families: &mut Option<Families>,
@@ -164,7 +166,7 @@ pub(crate) fn share(
             let value = divisor.map(HexInteger);
             Ok((JobOutcome::Ok { value }, done))
         }
-        // Units for another form of relations are handed back.
+        // Units for another form of relations have been handed back before.
         Share::Sieve { first, count, .. } => {
             let mut sieve = match families.take().filter(|sieve| sieve.number() == n) {
                 Some(sieve) => sieve,
@@ -178,7 +180,7 @@ pub(crate) fn share(
     }
 }
 
-/// Time and work of each stage, in the order of their first beginning.
+/// Time and work of each stage, in the order in which they first began.
 #[derive(Default)]
 struct Costs {
     stages: Vec<StageCost>,

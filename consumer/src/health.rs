@@ -1,5 +1,5 @@
-//! The answer to "is this consumer well?": a file that the consumer renews every second and when its connection comes
-//! or goes, and the check that reads it.
+//! The health file, which the consumer writes every second and whenever its connection changes, and
+//! the check that reads it.
 
 use std::{
     fs, io,
@@ -12,33 +12,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::HealthArgs;
 
-/// A consumer that has not renewed its file for this long hangs or is gone.
+/// Age of the file after which the consumer counts as hung or gone.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// What a health file says.
+/// Contents of a health file.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Health {
-    /// The consumer's process.
+    /// Process ID of the consumer.
     pub pid: u32,
     /// Whether it is subscribed to its queues and can publish.
     pub connected: bool,
-    /// When this was written.
+    /// Time of writing.
     pub at: SystemTime,
 }
 
 impl Health {
-    /// Reads what a file says.
+    /// Parses a health file.
     ///
     /// # Errors
-    /// It is none of this kind.
+    /// The text is not a health file.
     pub fn read(body: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(body).map_err(|error| json_error(&error))
     }
 
-    /// Puts this in place of what the file said, in one step.
+    /// Replaces the file atomically.
     ///
     /// # Errors
-    /// The system's.
+    /// The file cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let new = path.with_extension(format!("{}.new", self.pid));
         fs::write(&new, serde_json::to_vec(self)?)?;
@@ -46,10 +46,10 @@ impl Health {
     }
 }
 
-/// `consumer health`: says what it found on standard output, if that can be written.
+/// Runs `consumer health` and prints the result to standard output.
 ///
 /// # Errors
-/// Why the consumer is not well.
+/// The reason why the consumer is not healthy.
 pub fn check(args: &HealthArgs) -> Result<Exit, String> {
     let path = args.health_file.display();
     let body = fs::read(&args.health_file)
@@ -70,7 +70,7 @@ pub fn check(args: &HealthArgs) -> Result<Exit, String> {
             health.pid
         ));
     }
-    // The exit status is the answer; a probe must not fail because its output goes nowhere.
+    // The exit status is the result; a probe must not fail because its output cannot be written.
     let _ = print(&format!("consumer {} is connected", health.pid));
     Ok(Exit::Ok)
 }

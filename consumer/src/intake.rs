@@ -1,5 +1,5 @@
-//! The consuming side: subscribes to the queues, reads the units, hands them to the workers, and does so again whenever
-//! the connection or a subscription ends.
+//! The consuming side: subscribes to the queues, decodes the units, and hands them to the workers.
+//! It reconnects whenever the connection or a subscription ends.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -38,39 +38,39 @@ use crate::{
     tasks::{Task, Tasks},
 };
 
-/// What the intake works with.
+/// The consuming side and its state.
 #[derive(Debug)]
 pub(crate) struct Intake {
     pub endpoint: Endpoint,
     pub settings: Settings,
     pub node: Arc<Node>,
-    /// Where the units go.
+    /// Queue of units for the workers.
     pub tasks: Tasks,
     pub outgoing: UnboundedSender<Outgoing>,
     pub ledger: Ledger,
     pub prefetch: Prefetch,
-    /// What is at work.
+    /// Units that the workers are processing.
     pub running: Running,
-    /// Whose length is told to the metrics.
+    /// Queues whose length is written to the metrics.
     pub queues: Queues,
-    /// Becomes true when no more units are to be taken.
+    /// Becomes true when the consumer must stop taking units.
     pub stop: watch::Receiver<bool>,
 }
 
-/// First pause before a unit that this node must not work on is given back.
+/// First pause before this node requeues a unit that it must not process.
 const LEAVE_FIRST: Duration = Duration::from_millis(300);
 
-/// How often that pause is doubled.
+/// Number of times that this pause doubles.
 const LEAVE_DOUBLINGS: u32 = 9;
 
-/// Time between two looks at the length of units.
+/// Interval between two checks of how long units take.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Longest time that the broker may take over the subscriptions.
+/// Longest time for the subscriptions.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the units came by. It has to be kept until they are acknowledged: a channel ends when its handle is dropped, and the
-/// broker then takes back what was not.
+/// The session that delivered the units. It must be kept until they are acknowledged: a channel
+/// closes when its handle is dropped, and the broker then requeues the unacknowledged units.
 #[derive(Debug)]
 pub(crate) struct Session {
     connection: Connection,
@@ -78,16 +78,18 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Says goodbye to the broker.
+    /// Closes the connection.
     pub(crate) async fn close(self) {
         let _ = self.connection.close(200, "drained".into()).await;
     }
 }
 
-/// What comes of the subscriptions: for each the generation that it is of, and a delivery or its end.
+/// The merged output of all subscriptions: the generation of a subscription, and a delivery or
+/// `None` for its end.
 type Deliveries = SelectAll<BoxStream<'static, (u32, Option<lapin::Result<Delivery>>)>>;
 
-/// Subscriptions to the queues of all kinds. Another prefetch takes others: it is that of a subscription.
+/// The subscriptions to the queues of all kinds. A subscription keeps its prefetch, so another
+/// prefetch needs new subscriptions.
 #[derive(Default)]
 struct Subscriptions {
     deliveries: Deliveries,
@@ -96,10 +98,11 @@ struct Subscriptions {
 }
 
 impl Intake {
-    /// Takes units until told to stop; gives the session that they came by.
+    /// Takes units until told to stop. Returns the session that delivered them.
     ///
     /// # Errors
-    /// The first connection failed in a way that only an operator can mend. Later ones are tried again for ever.
+    /// The first connection failed in a way that only the operator can fix. Later connections are
+    /// retried without limit.
     pub(crate) async fn run(mut self) -> Result<Option<Session>, BrokerError> {
         let mut backoff = Backoff::new();
         let mut was_connected = false;
@@ -120,7 +123,7 @@ impl Intake {
         }
     }
 
-    /// From connecting to the request to stop, or to the first error.
+    /// Runs one session: from connecting to the request to stop, or to the first error.
     async fn session(
         &mut self,
         backoff: &mut Backoff,
@@ -129,7 +132,7 @@ impl Intake {
         let name = format!("primepool consumer {} (consuming)", self.settings.node);
         let connection = self.endpoint.connect(&name).await?;
         declare(&connection).await?;
-        // Before the first unit comes: it may be one of a run that was cancelled.
+        // Opened before the first unit arrives, because that unit may belong to a cancelled run.
         let mut control = ControlReader::open_or_warn(&connection).await;
         let channel = connection.create_channel().await?;
         let mut subscriptions = Subscriptions::default();
@@ -152,10 +155,10 @@ impl Intake {
                 next = subscriptions.deliveries.next() => match next {
                     Some((_, Some(Ok(delivery)))) => self.receive(delivery),
                     Some((_, Some(Err(error)))) => return Err(error.into()),
-                    // Another one has taken its place.
+                    // A newer subscription has replaced this one.
                     Some((generation, None)) if generation != subscriptions.generation => {}
-                    // The broker cancelled the subscription: its queue is gone, or a unit outlasted the broker's
-                    // acknowledgement timeout.
+                    // The broker cancelled the subscription: its queue is gone, or a unit exceeded
+                    // the broker's acknowledgement timeout.
                     Some((_, None)) | None => return Err(BrokerError::Lost {
                         reason: "a subscription ended".to_owned(),
                     }),
@@ -167,7 +170,8 @@ impl Intake {
                         self.subscribe(&channel, &mut subscriptions).await?;
                     }
                 }
-                // What it gives must not be held while the queues are looked at.
+                // The guard that `wait_for` returns must not be held while the queues are
+                // inspected.
                 _ = async { stop.wait_for(|stop| *stop).await.is_ok() } => break,
                 () = self.queues.due() => self.queues.look(&connection).await,
             }
@@ -179,8 +183,8 @@ impl Intake {
         })
     }
 
-    /// Subscribes with the prefetch of now, and ends the subscriptions before: what these have brought is
-    /// still received.
+    /// Subscribes with the current prefetch and cancels the previous subscriptions, whose
+    /// outstanding deliveries are still received.
     async fn subscribe(
         &self,
         channel: &Channel,
@@ -220,7 +224,7 @@ impl Intake {
                 FieldTable::default(),
             )
             .await?;
-        // The end of one of several streams would not be seen.
+        // Marks the end of this stream, which `SelectAll` would otherwise drop silently.
         let end = stream::once(async { None });
         let deliveries = consumer.map(Some).chain(end);
         let marked = deliveries.map(move |delivery| (generation, delivery));
@@ -229,7 +233,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Ends the subscriptions and gives back what they had brought but nobody had read.
+    /// Cancels the subscriptions and requeues deliveries that were not read yet.
     async fn unsubscribe(&self, channel: &Channel, subscriptions: Subscriptions) {
         cancel(channel, &subscriptions.tags).await;
         let mut deliveries = subscriptions.deliveries;
@@ -241,7 +245,7 @@ impl Intake {
         }
     }
 
-    /// Why this node must leave a unit to others.
+    /// The reason why this node must leave a unit to others; `None` if it may process it.
     fn bar(&self, unit: &WorkUnit) -> Option<String> {
         if unit.avoid.contains(&self.node.name) {
             let nodes = unit.avoid.join(", ");
@@ -263,7 +267,7 @@ impl Intake {
         let key = (unit.run.clone(), unit.unit);
         let refusal = unit.validate(self.settings.max_bits).err();
         let tried = returns(&delivery);
-        // Not below the level of any event in it, so that a filter leaves it to them.
+        // An error span, so that a log filter never drops the span and keeps its events.
         let span = error_span!("unit", run = %unit.run, unit = unit.unit, kind = %unit.work.kind());
         let _in_unit = span.enter();
         debug!(
@@ -279,7 +283,7 @@ impl Intake {
         if self.running.is_cancelled(&unit) {
             debug!("dropped: its run was cancelled");
             tokio::spawn(async move {
-                // Without a connection the unit comes back, and is dropped then.
+                // Without a connection the unit is redelivered, and dropped then.
                 let _ = delivery.acker.ack(BasicAckOptions::default()).await;
             });
             return;
@@ -342,7 +346,7 @@ impl Intake {
             Instruction::CancelGroup(run, group) => (run, Some(*group)),
         };
         if self.running.cancel(run, group) {
-            // Most are old ones that a new connection reads again.
+            // Most of these are old messages, which every new connection reads again.
             debug!(%run, batch = group, "cancelled");
             if group.is_none() && self.ledger.holds(run) {
                 info!(%run, "the run was cancelled: its units are dropped");
@@ -351,12 +355,12 @@ impl Intake {
     }
 
     fn send(&self, outgoing: Outgoing) {
-        // The receiver lives until the drain is over.
+        // The receiver lives until the drain has ended.
         let _ = self.outgoing.send(outgoing);
     }
 }
 
-/// Ends these subscriptions.
+/// Cancels these subscriptions.
 async fn cancel(channel: &Channel, tags: &[String]) {
     for tag in tags {
         let cancelled = channel
@@ -368,8 +372,9 @@ async fn cancel(channel: &Channel, tags: &[String]) {
     }
 }
 
-/// Gives a unit of a producer before 0.2 back that this node must not work on, after a pause that is longer each time: others have to find room for it,
-/// and nobody gains by its going to and fro. All pauses together are five minutes.
+/// Requeues a unit that this node must not process, from a producer before 0.2. The pause before it
+/// doubles with each delivery, because other nodes need time to find room for the unit, and passing
+/// it to and fro helps nobody. All pauses together take five minutes.
 fn leave_to_others(acker: Acker, tried: i64) {
     let doublings = u32::try_from(tried).unwrap_or(0).min(LEAVE_DOUBLINGS);
     tokio::spawn(async move {
@@ -378,14 +383,14 @@ fn leave_to_others(acker: Acker, tried: i64) {
     });
 }
 
-/// Whether the message says itself that it is none of ours.
+/// The reason, if the message's own properties say that it is not a Primepool message.
 fn foreign(delivery: &Delivery) -> Option<String> {
     let content_type = delivery.properties.content_type().as_ref()?;
     (content_type.as_str() != CONTENT_TYPE)
         .then(|| format!("foreign: content type {content_type:?} is not {CONTENT_TYPE}"))
 }
 
-/// How often a quorum queue has handed this message out before (its header `x-delivery-count`).
+/// Number of earlier deliveries of this message by a quorum queue (its header `x-delivery-count`).
 fn returns(delivery: &Delivery) -> i64 {
     let headers = delivery.properties.headers();
     let count = headers

@@ -1,11 +1,13 @@
-//! What this process has received and not acknowledged.
+//! The deliveries that this process has received and not yet acknowledged.
 //!
-//! A broker that lost our connection hands our units out again, often to us. Such a redelivery is the same work: its
-//! acknowledgement is added to the entry, and whoever finishes the unit settles all of them. So a broken connection costs
-//! no work that this process still has.
+//! When a connection is lost, the broker redelivers its units, often to this process. A redelivery
+//! does not repeat the work: it is added to the entry of the unit, and the answer to the unit
+//! settles all of its deliveries. A broken connection therefore costs no work that this process
+//! still holds.
 //!
-//! An answer settles what came before it was sent, no more. A unit that comes later may be one whose answer the broker has lost, and
-//! that its producer has published anew: the answer that is under way may be the very one that was lost.
+//! An answer settles only the deliveries that arrived before it was sent. A unit that arrives later
+//! may have been published again because the broker lost its answer, and that answer may be the one
+//! that is still in flight.
 
 use std::{
     collections::HashMap,
@@ -19,14 +21,14 @@ use lapin::{
 use primepool_common::message::RunId;
 use tokio::sync::Notify;
 
-/// A work unit's name: its run and its number there.
+/// Identifies a work unit: its run and its number in the run.
 pub(crate) type UnitKey = (RunId, u64);
 
-/// The ledger; clones share it.
+/// The ledger. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger(Arc<Shared>);
 
-/// A moment between two deliveries.
+/// A point in the order of deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
 
@@ -39,25 +41,27 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Held {
     units: HashMap<UnitKey, Vec<Entry>>,
-    /// Deliveries entered so far.
+    /// Number of deliveries entered so far.
     entered: u64,
 }
 
-/// A delivery.
+/// A delivery of a unit.
 #[derive(Debug)]
 struct Entry {
     acker: Acker,
-    /// Just before it was entered.
+    /// The moment just before the delivery was entered.
     after: Moment,
 }
 
 impl Ledger {
     fn held(&self) -> MutexGuard<'_, Held> {
-        // Every critical section leaves the map whole, whatever thread panics elsewhere.
+        // The map is consistent after every critical section, so a panic in another thread does no
+        // harm.
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a delivery. `true` if the unit is new and has to be worked on; otherwise somebody already does.
+    /// Enters a delivery. Returns `true` if the unit is new and must be processed, `false` if it is
+    /// already being processed.
     #[must_use]
     pub fn enter(&self, key: UnitKey, acker: Acker) -> bool {
         let mut held = self.held();
@@ -70,8 +74,8 @@ impl Ledger {
         is_new
     }
 
-    /// To be asked before the work on a unit starts: `false` if its connection is gone, so that the broker hands it to
-    /// somebody anyway; it is forgotten then.
+    /// Call this before processing a unit. Returns `false` and forgets the unit if the connections
+    /// of all its deliveries are gone: the broker redelivers it anyway.
     #[must_use]
     pub fn claim(&self, key: &UnitKey) -> bool {
         let mut held = self.held();
@@ -86,44 +90,45 @@ impl Ledger {
         wanted
     }
 
-    /// Whether units of this run are held.
+    /// Whether the ledger holds units of this run.
     #[must_use]
     pub fn holds(&self, run: &RunId) -> bool {
         self.held().units.keys().any(|(held, _)| held == run)
     }
 
-    /// Units that are held.
+    /// Number of units held.
     #[must_use]
     pub fn len(&self) -> usize {
         self.held().units.len()
     }
 
-    /// Whether nothing is held.
+    /// Whether no unit is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.held().units.is_empty()
     }
 
-    /// What was entered so far comes before this moment, everything else after it.
+    /// The moment after all deliveries entered so far.
     #[must_use]
     pub fn now(&self) -> Moment {
         Moment(self.held().entered)
     }
 
-    /// The unit's answer, sent at that moment, is safe with the broker: acknowledges the deliveries that came before. `true` if
-    /// there are others: the answer has to be sent again for them.
+    /// Call this when the broker has confirmed the unit's answer, which was sent at `sent`.
+    /// Acknowledges the deliveries that arrived before. Returns `true` if there are later ones, for
+    /// which the answer must be sent again.
     pub async fn confirm(&self, key: &UnitKey, sent: Moment) -> bool {
         let (before, again) = self.take_before(key, sent);
         for entry in before {
-            // A connection that is gone takes no acknowledgement; the broker hands the unit out again, and the producer drops
-            // the second answer.
+            // An acknowledgement on a lost connection fails. The broker then redelivers the unit,
+            // and the producer drops the second answer.
             let _ = entry.acker.ack(BasicAckOptions::default()).await;
         }
         self.0.settled.notify_waiters();
         again
     }
 
-    /// Nobody wants the unit: acknowledges every delivery of it.
+    /// Acknowledges every delivery of a unit that is no longer wanted.
     pub async fn discard(&self, key: &UnitKey) {
         for entry in self.remove(key) {
             let _ = entry.acker.ack(BasicAckOptions::default()).await;
@@ -131,7 +136,7 @@ impl Ledger {
         self.0.settled.notify_waiters();
     }
 
-    /// Gives every delivery of the unit back to its queue.
+    /// Requeues every delivery of the unit.
     pub async fn hand_back(&self, key: &UnitKey) {
         for entry in self.remove(key) {
             hand_back(&entry.acker).await;
@@ -143,7 +148,8 @@ impl Ledger {
         self.held().units.remove(key).unwrap_or_default()
     }
 
-    /// Takes out the deliveries that came before a moment; also says whether any are left that can be acknowledged.
+    /// Removes the deliveries before a moment. Also returns whether any remain that can be
+    /// acknowledged.
     fn take_before(&self, key: &UnitKey, moment: Moment) -> (Vec<Entry>, bool) {
         let mut held = self.held();
         let Some(entries) = held.units.get_mut(key) else {
@@ -160,7 +166,7 @@ impl Ledger {
         (before, are_left)
     }
 
-    /// Waits until nothing is held.
+    /// Waits until no unit is held.
     pub async fn settled(&self) {
         loop {
             let settled = self.0.settled.notified();
@@ -172,13 +178,13 @@ impl Ledger {
     }
 }
 
-/// Gives one delivery back to its queue so that the broker counts it as a try, which a negative acknowledgement is not on
-/// RabbitMQ 4.3.
+/// Requeues a delivery by `basic.reject`, which the broker counts as a delivery attempt; RabbitMQ
+/// 4.3 does not count `basic.nack`.
 pub(crate) async fn pass_on(acker: &Acker) {
     let _ = acker.reject(BasicRejectOptions { requeue: true }).await;
 }
 
-/// Gives one delivery back to its queue.
+/// Requeues a delivery by `basic.nack`.
 pub(crate) async fn hand_back(acker: &Acker) {
     let requeue = BasicNackOptions {
         requeue: true,
@@ -198,7 +204,7 @@ mod tests {
         ("r".parse().unwrap(), 7)
     }
 
-    /// Enters a delivery; whether it is still to be acknowledged is told by what this gives.
+    /// Enters a delivery. The returned acker tells whether it still has to be acknowledged.
     fn enter(ledger: &Ledger, is_new: bool) -> Acker {
         let acker = Delivery::mock(1, "".into(), "".into(), false, vec![]).acker;
         assert_eq!(ledger.enter(key(), acker.clone()), is_new);
@@ -228,7 +234,7 @@ mod tests {
         let _first = enter(&ledger, true);
         let sent = ledger.now();
         let later = enter(&ledger, false);
-        // Used elsewhere, it is as useless here as one whose connection has ended.
+        // An acker that was already used behaves like one whose connection has ended.
         later.ack(BasicAckOptions::default()).await.unwrap();
         assert!(!ledger.confirm(&key(), sent).await);
         assert!(ledger.is_empty());

@@ -1,14 +1,16 @@
-//! The consumer: pulls work units from the broker, computes, answers, acknowledges.
+//! The consumer: receives work units from the broker, processes, answers and acknowledges them.
 //!
 //! ```text
-//!   broker ──delivery──▶ intake ──task──▶ workers (one OS thread each) ──finished──▶ answers ──result──▶ broker
-//!     ▲                    │                                                           │
-//!     └────────────────────┴────────── acknowledgement, once the result is confirmed ──┘
+//! broker ─delivery─▶ intake ─task─▶ workers (OS threads) ─finished─▶ answers ─answer─▶ broker
+//!   ▲                  │                                                │
+//!   └──────────────────┴──── acknowledgement, once the answer ──────────┘
+//!                            is confirmed
 //! ```
 //!
-//! `service` puts the parts together and drains them; `intake` and `answers` own a connection each, because lapin stops
-//! every write, acknowledgements too, on a connection that the broker blocks; `ledger` knows what this process has received
-//! and not yet acknowledged, `running` what its threads work on and how to stop them.
+//! `service` connects the parts and drains them at the end. `intake` and `answers` each own a
+//! connection, because lapin stops all writes, including acknowledgements, on a connection that the
+//! broker blocks. `ledger` holds the deliveries that are not yet acknowledged; `running` holds the
+//! units that the threads process, and stops them.
 
 pub mod answers;
 mod cgroup;
@@ -32,10 +34,10 @@ use tracing::error_span;
 
 use cli::{Cli, Command};
 
-/// Runs what the command line asks for.
+/// Runs the command of the command line.
 ///
 /// # Errors
-/// What went wrong, for people, and the exit status that says so.
+/// The error, for people, and the matching exit status.
 pub fn main(cli: Cli) -> Result<Exit, (Exit, anyhow::Error)> {
     if let Some(Command::Health(args)) = &cli.command {
         return health::check(args)
@@ -44,13 +46,14 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, anyhow::Error)> {
     let usage = |error: String| (Exit::Usage, anyhow::Error::msg(error));
     let endpoint = Endpoint::from_args(&cli.broker).map_err(usage)?;
     let settings = cli.settings().map_err(usage)?;
-    // The tasks of the runtime are polled on this thread, inside of the span.
+    // The runtime polls its tasks on this thread, inside this span.
     let _on_node = error_span!("consumer", node = %settings.node).entered();
     let writer = cli
         .influx
         .writer(Source::Consumer, &settings.node, metrics::default_spool())
         .map_err(|error| usage(error.to_string()))?;
-    // The runtime has this thread to itself, so that heartbeats are answered whatever the compute threads do.
+    // The runtime has its own thread, so that heartbeats are answered however busy the worker
+    // threads are.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,4 +1,4 @@
-//! What the machine and this process use of CPU and memory: of the container where it has limits, else of the machine.
+//! CPU and memory usage of this process and of its machine, or of its container if that has limits.
 
 use std::{num::NonZero, thread, time::Instant};
 
@@ -6,10 +6,10 @@ use sysinfo::{MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, Sys
 
 use crate::cgroup::CpuLimit;
 
-/// Asks the system.
+/// Source of the usage figures.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    /// Nothing where the system cannot be asked; its figures are 0 then.
+    /// `None` if the system cannot be queried; its figures are 0 then.
     system: Option<System>,
     pid: Option<Pid>,
     limit: Option<CpuLimit>,
@@ -18,18 +18,18 @@ pub(crate) struct Machine {
     pool_cpu_pct: f64,
 }
 
-/// What was seen when the figures that need two looks were renewed.
+/// Measurements at the last refresh, for figures that need two of them.
 #[derive(Debug)]
 struct Look {
     at: Instant,
-    /// CPU seconds of this process.
+    /// CPU time of this process, in seconds.
     process_s: f64,
-    /// CPU seconds of the container, where it has a limit.
+    /// CPU time of the container in seconds, if it has a limit.
     container_s: Option<f64>,
 }
 
 impl Machine {
-    /// Nothing measured yet.
+    /// Creates the source; the first refresh provides the first figures.
     #[must_use]
     pub(crate) fn new() -> Self {
         Self {
@@ -42,7 +42,8 @@ impl Machine {
         }
     }
 
-    /// Cores' worth of time that this process may use: its affinity, and its container's limit, which may be below 1.
+    /// CPU time per second that this process may use, in cores: its affinity, or its container's
+    /// limit if that is lower. May be below 1.
     #[must_use]
     pub(crate) fn cores(&self) -> f64 {
         let affinity = thread::available_parallelism().map_or(1, NonZero::get) as f64;
@@ -52,7 +53,7 @@ impl Machine {
         }
     }
 
-    /// Renews the figures that need some time between two looks.
+    /// Updates the figures that need two measurements some time apart.
     pub(crate) fn refresh(&mut self) {
         let look = Look {
             at: Instant::now(),
@@ -69,26 +70,28 @@ impl Machine {
             if let (Some(now), Some(before)) = (look.container_s, last.container_s) {
                 self.cpu_pct = 100.0 * (now - before) / could;
             } else if self.limit.is_some() {
-                // Of the others in the group nothing is known.
+                // The usage of other processes in the group is unknown.
                 self.cpu_pct = self.pool_cpu_pct;
             }
         }
         self.last = Some(look);
     }
 
-    /// CPU use by anyone between the last two looks, per cent of all cores, or of the container's limit.
+    /// CPU usage by all processes between the last two refreshes, in per cent of all cores or of
+    /// the container's limit.
     #[must_use]
     pub(crate) fn cpu_pct(&self) -> f64 {
         self.cpu_pct
     }
 
-    /// CPU use by this process between the last two looks, per cent of [`cores`](Self::cores).
+    /// CPU usage by this process between the last two refreshes, in per cent of
+    /// [`cores`](Self::cores).
     #[must_use]
     pub(crate) fn pool_cpu_pct(&self) -> f64 {
         self.pool_cpu_pct
     }
 
-    /// CPU seconds and resident bytes of this process.
+    /// CPU time in seconds and resident memory in bytes of this process.
     pub(crate) fn process(&mut self) -> (f64, u64) {
         let (Some(pid), Some(system)) = (self.pid, &mut self.system) else {
             return (0.0, 0);
@@ -103,7 +106,7 @@ impl Machine {
         })
     }
 
-    /// Bytes in use and in all.
+    /// Used and total memory, in bytes.
     pub(crate) fn memory(&mut self) -> (u64, u64) {
         let Some(system) = &mut self.system else {
             return (0, 0);

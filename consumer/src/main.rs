@@ -1,4 +1,4 @@
-//! `consumer`: see `consumer --help`.
+//! The `consumer` program; see `consumer --help`.
 
 use std::process::ExitCode;
 

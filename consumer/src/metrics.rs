@@ -1,4 +1,4 @@
-//! The node's points: its own state, and the length of the queues that it takes from.
+//! The node's points: its own state, and the length of the queues that it consumes from.
 
 use std::{
     env,
@@ -23,21 +23,23 @@ use tokio::{
 
 use crate::node::Node;
 
-/// Time between two looks at the queues. A producer looks more often at the queue of its run.
+/// Interval between two inspections of the queues. A producer inspects the queue of its run more
+/// often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// The same for each consumer that there is: a thousand that look every five seconds cost the broker half a core.
+/// Interval per consumer, in a large pool: a thousand consumers that inspect the queues every five
+/// seconds would cost the broker half a core.
 const LOOK_EACH: Duration = Duration::from_millis(50);
 
-/// Longest time between two looks.
+/// Longest interval between two inspections.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(60);
 
-/// Longest time that the broker may take to tell the length of a queue: the intake waits meanwhile.
+/// Longest time for the broker's reply about a queue; the intake waits meanwhile.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The folder for points that cannot be sent, unless --metrics-spool names one: below
-/// XDG_STATE_HOME, or the user's home. Without both, a folder in the temporary one that belongs to
-/// this user alone; nothing if another user has put something there.
+/// The default folder for points that cannot be sent: below XDG_STATE_HOME, or else below the
+/// user's home. Without both, a folder in the temporary directory that belongs to this user alone;
+/// `None` if another user has created something there.
 pub(crate) fn default_spool() -> Option<PathBuf> {
     let home = |variable, below: &str| {
         let path = PathBuf::from(env::var_os(variable)?);
@@ -49,9 +51,9 @@ pub(crate) fn default_spool() -> Option<PathBuf> {
         .or_else(|| own_dir(&env::temp_dir()))
 }
 
-/// A folder below `parent` that belongs to this user and that no other can enter.
+/// A folder below `parent` that belongs to this user and that no other user can enter.
 fn own_dir(parent: &Path) -> Option<PathBuf> {
-    // This process's own entry belongs to its user.
+    // The `/proc` entry of this process belongs to its user.
     let user = fs::metadata("/proc/self").ok()?.uid();
     let dir = parent.join(format!("primepool-{user}"));
     let _ = DirBuilder::new().mode(0o700).create(&dir);
@@ -60,7 +62,7 @@ fn own_dir(parent: &Path) -> Option<PathBuf> {
     is_ours.then(|| dir.join("metrics-spool"))
 }
 
-/// Writes a point of the node every so often; ends when it is aborted.
+/// Writes a point of the node in each interval, until the task is aborted.
 pub(crate) async fn report_node(node: Arc<Node>, writer: Arc<MetricsWriter>, every: Duration) {
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -70,12 +72,12 @@ pub(crate) async fn report_node(node: Arc<Node>, writer: Arc<MetricsWriter>, eve
     }
 }
 
-/// Writes a point of the node.
+/// Writes a point with the current state of the node.
 pub(crate) fn write_node(node: &Node, writer: &MetricsWriter) {
     writer.write(&points::node(&node.name, None, &node.sample()));
 }
 
-/// Looks at the queues that this consumer takes from.
+/// Inspects the queues that this consumer consumes from.
 #[derive(Debug)]
 pub(crate) struct Queues {
     writer: Arc<MetricsWriter>,
@@ -84,12 +86,12 @@ pub(crate) struct Queues {
 }
 
 impl Queues {
-    /// The queues of these kinds; those of kinds for measuring only are left out.
+    /// The queues of these kinds, except those that only serve measurements.
     #[must_use]
     pub(crate) fn new(endpoint: &Endpoint, kinds: &[JobKind], writer: Arc<MetricsWriter>) -> Self {
         let kinds = kinds.iter().filter(|kind| **kind != JobKind::Noop);
         let follow = |queue: String| {
-            // Nobody would read the figures.
+            // Without a writer, the figures would not be used.
             let management = endpoint.management().filter(|_| writer.is_enabled());
             let figures = management.map(|api| api.follow(queue.clone()));
             (queue, figures)
@@ -103,7 +105,7 @@ impl Queues {
         }
     }
 
-    /// Waits until it is time for a look; for ever if nobody wants to know.
+    /// Waits until the next inspection; for ever if metrics are disabled.
     pub(crate) async fn due(&mut self) {
         if !self.writer.is_enabled() {
             std::future::pending::<()>().await;
@@ -111,7 +113,8 @@ impl Queues {
         sleep_until(self.next).await;
     }
 
-    /// Writes a point of each queue, of those that the broker tells about in time. The more consumers look, the less often each does.
+    /// Writes a point for each queue, until a reply of the broker fails or is late. The more
+    /// consumers inspect the queues, the less often each one does.
     pub(crate) async fn look(&mut self, connection: &Connection) {
         let began = Instant::now();
         self.next = began + LOOK_EVERY;

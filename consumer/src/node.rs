@@ -1,4 +1,5 @@
-//! What this node is doing: counters that the compute threads keep, and samples of the process and the machine.
+//! The activity of this node: counters that the worker threads update, and samples of the process
+//! and the machine.
 
 use std::{
     sync::{
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::machine::Machine;
 
-/// Counters of this process. The compute threads only touch atomics.
+/// Counters of this process. The worker threads update only atomics.
 #[derive(Debug)]
 pub struct Node {
     /// Name of the node.
@@ -23,37 +24,37 @@ pub struct Node {
     started: Instant,
     instance: u64,
     workers: Vec<Worker>,
-    /// Jobs that ended well.
+    /// Number of jobs that succeeded.
     pub jobs_ok: AtomicU64,
-    /// Jobs that failed or were rejected.
+    /// Number of jobs that failed or were rejected.
     pub jobs_failed: AtomicU64,
-    /// Units that workers are done with.
+    /// Number of units that workers have finished.
     pub(crate) units_done: AtomicU64,
-    /// Whether the subscriptions stand.
+    /// Whether the subscriptions are active.
     pub consuming: AtomicBool,
     /// Whether answers can be published.
     pub publishing: AtomicBool,
-    /// Consumers of this broker, as far as is known.
+    /// Number of consumers of this broker, as last observed.
     pub(crate) pool_consumers: AtomicU32,
-    /// Notified when `consuming` or `publishing` changes; one task listens.
+    /// Notified when `consuming` or `publishing` changes. One task waits for it.
     pub(crate) connection_changed: Notify,
-    /// Notified when `consuming` changes; the task that announces it listens.
+    /// Notified when `consuming` changes. The task that announces it waits for it.
     pub(crate) consuming_changed: Notify,
-    /// Units received and not acknowledged.
+    /// Number of units received and not yet acknowledged.
     pub in_flight: AtomicU32,
     machine: Mutex<Machine>,
 }
 
-/// Time that one worker has been busy, in nanoseconds since the node's start.
+/// Busy time of one worker. Times are nanoseconds since the node's start.
 #[derive(Debug, Default)]
 struct Worker {
     done_ns: AtomicU64,
-    /// When the unit at hand was begun; 0 when there is none.
+    /// When the current unit began; 0 while the worker is idle.
     since_ns: AtomicU64,
 }
 
 impl Node {
-    /// Counters at zero for so many compute threads.
+    /// Counters at zero, for `workers` worker threads.
     #[must_use]
     pub fn new(name: String, workers: u32, kernel: Kernel) -> Self {
         Self {
@@ -75,26 +76,26 @@ impl Node {
         }
     }
 
-    /// Whether this consumer can do its work.
+    /// Whether this consumer is subscribed and can publish.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.consuming.load(Relaxed) && self.publishing.load(Relaxed)
     }
 
-    /// Notes whether the subscriptions stand.
+    /// Records whether the subscriptions are active.
     pub(crate) fn set_consuming(&self, consuming: bool) {
         self.consuming.store(consuming, Relaxed);
         self.consuming_changed.notify_one();
         self.connection_changed.notify_one();
     }
 
-    /// Notes whether answers can be published.
+    /// Records whether answers can be published.
     pub(crate) fn set_publishing(&self, publishing: bool) {
         self.publishing.store(publishing, Relaxed);
         self.connection_changed.notify_one();
     }
 
-    /// A worker starts on a unit; it is busy until the guard is dropped.
+    /// Marks a worker as busy until the returned guard is dropped.
     #[must_use]
     pub fn busy(&self, worker: usize) -> BusyGuard<'_> {
         let worker = &self.workers[worker];
@@ -102,12 +103,12 @@ impl Node {
         BusyGuard { node: self, worker }
     }
 
-    /// Renews the figures that need some time between two looks (CPU use of the machine).
+    /// Updates the figures that need two measurements some time apart (CPU usage of the machine).
     pub fn refresh_machine(&self) {
         self.machine().refresh();
     }
 
-    /// Nanoseconds that workers have been busy until `now`, and how many are.
+    /// Total busy time of all workers until `now`, in nanoseconds, and the number of busy workers.
     fn work(&self, now: u64) -> (u64, u32) {
         let (mut busy_ns, mut busy_workers) = (0, 0);
         for worker in &self.workers {
@@ -121,14 +122,14 @@ impl Node {
         (busy_ns, busy_workers)
     }
 
-    /// Time that workers have been busy, and the units that they have done in it.
+    /// Total busy time of all workers, and the number of units that they finished.
     pub(crate) fn work_done(&self) -> (Duration, u64) {
         let (busy_ns, _) = self.work(self.now_ns());
         let units = self.units_done.load(Relaxed);
         (Duration::from_nanos(busy_ns), units)
     }
 
-    /// The state right now. Takes some 50 µs.
+    /// The current state. Takes about 50 µs.
     #[must_use]
     pub fn sample(&self) -> NodeSample {
         let now = self.now_ns();
@@ -157,7 +158,7 @@ impl Node {
         }
     }
 
-    /// Never 0, which means "not busy".
+    /// Nanoseconds since the node's start. Never 0, because 0 means "not busy".
     fn now_ns(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos())
             .unwrap_or(u64::MAX)
@@ -169,7 +170,7 @@ impl Node {
     }
 }
 
-/// Keeps a worker busy.
+/// Marks a worker as busy while it lives.
 #[derive(Debug)]
 pub struct BusyGuard<'a> {
     node: &'a Node,

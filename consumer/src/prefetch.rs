@@ -1,31 +1,33 @@
-//! How many units of each kind the broker hands over before the first of them is acknowledged.
+//! The prefetch: how many units of each kind the broker delivers before the first of them is
+//! acknowledged.
 //!
-//! Long units: two a worker, so that no node has some waiting while others are idle. Short ones: so many more
-//! that none waits for the network, and a worker has enough at hand to take several together.
+//! For long units it is two per worker, so that no node has waiting units while others are idle.
+//! For short units it is larger, so that no worker waits for the network, and a worker has enough
+//! units at hand to take several together.
 
 use std::time::Duration;
 
 use primepool_common::pool::units_a_worker;
 
-/// Most units: they wait in this process's memory.
+/// Largest prefetch. The units wait in this process's memory.
 const MOST: f64 = 1000.0;
 
-/// Units after which a mean says something.
+/// Number of units that make a mean reliable.
 const ENOUGH: u64 = 8;
 
-/// The prefetch, which follows the length of units unless the user has said what it is to be.
+/// The prefetch. It follows the length of units unless the user has set it.
 #[derive(Debug)]
 pub(crate) struct Prefetch {
     workers: u32,
     least: u16,
     now: u16,
     follows: bool,
-    /// When it was looked at last: time that workers had been busy, and units done.
+    /// State at the last check: total busy time of the workers, and units done.
     seen: (Duration, u64),
 }
 
 impl Prefetch {
-    /// As the user says, or two units a worker at first.
+    /// The fixed prefetch if given, otherwise two units per worker at first.
     pub(crate) fn new(workers: u32, fixed: Option<u16>) -> Self {
         let least = u16::try_from(workers.saturating_mul(2)).unwrap_or(u16::MAX);
         Self {
@@ -37,20 +39,21 @@ impl Prefetch {
         }
     }
 
-    /// Units of each kind.
+    /// The current prefetch: units of each kind.
     pub(crate) fn units(&self) -> u16 {
         self.now
     }
 
-    /// Looks at what workers have done since the start, all of them together. `true` if the prefetch is another
-    /// one now: twice as large or more, or half as large or less.
+    /// Checks the total work of all workers since the start. Returns `true` if the prefetch has
+    /// changed, which happens only by a factor of two or more.
     pub(crate) fn look(&mut self, busy: Duration, units_done: u64) -> bool {
         let (busy_before, done_before) = self.seen;
         let done = units_done - done_before;
         let unit = busy.saturating_sub(busy_before).div_f64(done.max(1) as f64);
         let wanted = (f64::from(self.workers) * units_a_worker(unit)).min(MOST) as u16;
         let wanted = wanted.max(self.least);
-        // One unit that is under way for long tells enough; to be fast takes several.
+        // One unit that has been running for long is evidence enough for long units; short units
+        // need several.
         let shrinks = busy > busy_before && wanted <= self.now / 2;
         let grows = done >= ENOUGH && wanted >= self.now.saturating_mul(2);
         if done >= ENOUGH || shrinks {
@@ -75,7 +78,7 @@ mod tests {
         let mut prefetch = Prefetch::new(2, None);
         assert_eq!(prefetch.units(), 4);
         assert!(!prefetch.look(Duration::from_millis(20), 4), "too few");
-        // 5 ms each: 22 a worker.
+        // 5 ms each: 22 per worker.
         assert!(prefetch.look(Duration::from_millis(100), 20));
         assert_eq!(prefetch.units(), 44);
         assert!(!prefetch.look(Duration::from_millis(300), 60), "as before");

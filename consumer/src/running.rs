@@ -1,5 +1,5 @@
-//! What the compute threads are working on, and the ways to stop them: the deadline of a unit, the end of a run, the end of
-//! this process.
+//! The units that the worker threads process, and the ways to stop them: the deadline of a unit,
+//! the cancellation of a run, the end of this process.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -11,46 +11,46 @@ use primepool_common::message::{RunId, WorkUnit};
 use primepool_engine::Cancel;
 use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
 
-/// A run, or only one group of its units.
+/// A cancelled run, or one batch of its units.
 type Cancelled = (RunId, Option<u32>);
 
-/// Cancelled runs and groups that are remembered; the broker forgets them as well.
+/// Most cancelled runs and batches that are remembered. The broker forgets old ones too.
 const RUNS_REMEMBERED: usize = 100_000;
 
-/// Why the work on a unit was broken off.
+/// Why the work on a unit was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// Its time is over.
+    /// Its deadline has passed.
     Deadline,
-    /// Nobody wants its run any more.
+    /// Its run or its batch was cancelled.
     RunCancelled,
     /// This process ends.
     Shutdown,
 }
 
-/// The units at work; clones share them.
+/// The units being processed. Clones share their state.
 #[derive(Debug, Clone)]
 pub(crate) struct Running {
     shared: Arc<Mutex<Shared>>,
-    /// Where the clocks of deadlines run.
+    /// Runtime of the deadline timers.
     runtime: Handle,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// By number of the worker.
+    /// The current unit of each worker, by the worker's number.
     units: HashMap<u32, Unit>,
     cancelled: HashSet<Cancelled>,
-    /// In the order in which they were cancelled.
+    /// In order of cancellation.
     order: VecDeque<Cancelled>,
     ends: bool,
-    /// Units begun so far.
+    /// Number of units begun so far.
     begun: u64,
 }
 
 #[derive(Debug)]
 struct Unit {
-    /// Which one it is of those that were begun.
+    /// Sequence number among the units begun.
     number: u64,
     run: RunId,
     group: u32,
@@ -67,7 +67,7 @@ impl Shared {
 }
 
 impl Unit {
-    /// The first reason counts.
+    /// Stops the unit. Only the first reason is kept.
     fn stop(&mut self, why: Stop) {
         self.stop.get_or_insert(why);
         self.cancel.cancel();
@@ -75,7 +75,7 @@ impl Unit {
 }
 
 impl Running {
-    /// Nothing yet; to be called within the runtime.
+    /// An empty table. Must be called within the runtime.
     #[must_use]
     pub(crate) fn new() -> Self {
         Self {
@@ -85,11 +85,12 @@ impl Running {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        // Every critical section leaves the table whole, whatever thread panics elsewhere.
+        // The table is consistent after every critical section, so a panic in another thread does
+        // no harm.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A worker begins a unit: the flag that tells it to stop.
+    /// Registers the unit that a worker begins. Returns the flag that tells the worker to stop.
     #[must_use]
     pub(crate) fn begin(&self, worker: u32, unit: &WorkUnit) -> Cancel {
         let cancel = Cancel::new();
@@ -118,7 +119,7 @@ impl Running {
         let running = self.clone();
         let clock = async move {
             sleep(limit).await;
-            // The worker may just have gone on to its next unit.
+            // The worker may already process its next unit.
             if let Some(unit) = running.lock().units.get_mut(&worker)
                 && unit.number == number
             {
@@ -128,7 +129,7 @@ impl Running {
         self.runtime.spawn(clock).abort_handle()
     }
 
-    /// The worker is done with its unit: why it was to stop, if it was.
+    /// Removes the worker's unit. Returns the reason why it was stopped, if it was.
     pub(crate) fn end(&self, worker: u32) -> Option<Stop> {
         let unit = self.lock().units.remove(&worker)?;
         if let Some(clock) = unit.clock {
@@ -137,7 +138,7 @@ impl Running {
         unit.stop
     }
 
-    /// Nobody wants this run any more, or only this group of its units. `true` if that is news.
+    /// Cancels a run, or only one batch of its units. Returns `false` if it was already cancelled.
     pub(crate) fn cancel(&self, run: &RunId, group: Option<u32>) -> bool {
         let mut shared = self.lock();
         let cancelled = (run.clone(), group);
@@ -157,13 +158,13 @@ impl Running {
         true
     }
 
-    /// Whether the unit's run was cancelled, or its group.
+    /// Whether the unit's run or batch is cancelled.
     #[must_use]
     pub(crate) fn is_cancelled(&self, unit: &WorkUnit) -> bool {
         self.lock().is_cancelled(unit)
     }
 
-    /// This process ends: everything stops, and nothing is begun.
+    /// Called when this process ends: stops all units, including those that begin later.
     pub(crate) fn stop_all(&self) {
         let mut shared = self.lock();
         shared.ends = true;
@@ -211,7 +212,7 @@ mod tests {
         sleep(Duration::from_millis(150)).await;
         assert!(late.is_cancelled() && !endless.is_cancelled());
         assert_eq!(running.end(0), Some(Stop::Deadline));
-        // A clock that is not needed any more does nothing to the next unit.
+        // The timer of a finished unit must not stop the next unit.
         let _ = running.begin(0, &unit("r", Some(100)));
         assert_eq!(running.end(0), None);
         let next = running.begin(0, &unit("r", None));
@@ -229,7 +230,7 @@ mod tests {
         assert!(one.is_cancelled() && !other.is_cancelled());
         assert_eq!(running.end(0), Some(Stop::RunCancelled));
         assert!(running.begin(0, &unit("r", None)).is_cancelled());
-        // A group of another run, and a group that the unit does not belong to.
+        // A batch of another run, and a batch that the unit does not belong to.
         assert!(running.cancel(&"t".parse().unwrap(), Some(0)));
         assert!(running.cancel(&"s".parse().unwrap(), Some(1)));
         assert!(!other.is_cancelled() && !running.is_cancelled(&unit("s", None)));

@@ -1,4 +1,4 @@
-//! Puts the parts together, and takes them apart again when asked to stop.
+//! Connects the parts of the consumer, and drains them when asked to stop.
 
 use std::{
     io, process,
@@ -36,16 +36,18 @@ use crate::{
     workers::{self, Finished},
 };
 
-/// After the drain time is over: how long to wait for the units to be given back and the connections to be closed.
+/// Extra time after the drain timeout for requeueing units and closing connections.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long to wait for the metrics server at the end; what it does not take by then stays on disk.
+/// Time limit for the last metrics at the end; metrics that the server does not accept by then stay
+/// on disk.
 const CLOSE_METRICS: Duration = Duration::from_secs(3);
 
-/// Consumes until a signal asks to stop.
+/// Consumes until a signal asks the process to stop.
 ///
 /// # Errors
-/// The broker refuses us in a way that only an operator can mend, or the system refuses threads or signals.
+/// The broker refuses the connection in a way that only the operator can fix, or the system cannot
+/// provide threads or signal handlers.
 pub(crate) async fn run(
     endpoint: Endpoint,
     settings: Settings,
@@ -109,7 +111,7 @@ pub(crate) async fn run(
     let signal = tokio::select! {
         signal = signals.next() => signal,
         () = end_of_stdin(), if settings.end_with_stdin => "standard input has ended",
-        // The intake ends by itself only if the broker refuses us.
+        // The intake ends by itself only if the broker refuses the connection.
         ended = &mut intake => return Err(refused(ended)),
     };
     info!(
@@ -123,7 +125,7 @@ pub(crate) async fn run(
             signal,
             "ending at once: the broker hands the units at hand to other consumers"
         );
-        // The process is told to end now: nothing that is left could need a destructor.
+        // The process must end now: nothing that remains needs a destructor.
         process::exit(i32::from(Exit::Interrupted.code()));
     });
 
@@ -157,10 +159,10 @@ pub(crate) async fn run(
     Ok(Exit::Ok)
 }
 
-/// Waits until whoever holds the other end of standard input has closed it.
+/// Waits until standard input is closed.
 async fn end_of_stdin() {
     let (ended, end) = oneshot::channel();
-    // A thread of its own: a blocked read would hold up the end of the runtime.
+    // It needs its own thread, because a blocked read would delay the end of the runtime.
     let reader = move || {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         let _ = ended.send(());
@@ -170,7 +172,7 @@ async fn end_of_stdin() {
     }
 }
 
-/// The last point tells all that this process has done.
+/// Writes a last point, which covers all work of this process, and closes the writer.
 async fn close_metrics(node: &Node, writer: Arc<MetricsWriter>) {
     write_node(node, &writer);
     let _ = tokio::task::spawn_blocking(move || writer.close(CLOSE_METRICS)).await;
@@ -189,7 +191,7 @@ fn refused(
     }
 }
 
-/// Passes on what the workers have done.
+/// Passes on the results of the workers.
 async fn forward(
     mut done: UnboundedReceiver<Finished>,
     outgoing: UnboundedSender<Outgoing>,
@@ -206,7 +208,8 @@ async fn forward(
     }
 }
 
-/// Gives back what no worker has begun, waits for the rest until the deadline, then cancels it.
+/// Requeues the units that no worker has begun, waits for the others until the deadline, then
+/// cancels them.
 async fn drain(ledger: &Ledger, tasks: &Tasks, running: &Running, deadline: Instant) {
     let mut returned = 0;
     while let Some(task) = tasks.take_back() {
@@ -226,7 +229,8 @@ async fn drain(ledger: &Ledger, tasks: &Tasks, running: &Running, deadline: Inst
     }
 }
 
-/// Keeps the machine's figures fresh, and the health file: every second, and when the connection comes or goes.
+/// Refreshes the machine's figures every second, and writes the health file every second and
+/// whenever the connection changes.
 async fn report_health(node: Arc<Node>, settings: Settings) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut complained = false;

@@ -1,7 +1,7 @@
 //! The units that wait for a worker.
 //!
-//! A worker takes several together where the engine can do with them what it does with the jobs of one
-//! unit: search for their primes side by side, with a number in each lane.
+//! A worker takes several units together if the engine can process their jobs like those of one
+//! unit: it searches for their primes side by side, one number in each vector lane.
 
 use std::{
     collections::VecDeque,
@@ -12,29 +12,29 @@ use primepool_common::message::WorkUnit;
 
 use crate::{compute::search, ledger::UnitKey};
 
-/// Jobs that are worth being done together: more of them fill no further lanes.
+/// Most jobs that are processed together: more would not fill further lanes.
 const MOST_JOBS: u64 = 32;
 
-/// Waiting units that are looked at for some that go together.
+/// Most waiting units that are examined for units that go together.
 const LOOKED_AT: usize = 256;
 
-/// A unit for the workers.
+/// A unit to be processed by a worker.
 #[derive(Debug)]
 pub(crate) struct Task {
     pub unit: WorkUnit,
-    /// Whether the broker had handed it out before.
+    /// The redelivered flag of the unit: the broker had delivered it before.
     pub redelivered: bool,
 }
 
 impl Task {
-    /// The unit's name in the ledger.
+    /// The key of the unit in the ledger.
     #[must_use]
     pub(crate) fn key(&self) -> UnitKey {
         (self.unit.run.clone(), self.unit.unit)
     }
 }
 
-/// The units that wait; clones share them. Bounded by what the broker hands out unacknowledged.
+/// The waiting units. Clones share their state. The prefetch bounds their number.
 #[derive(Debug, Clone)]
 pub(crate) struct Tasks(Arc<Shared>);
 
@@ -52,7 +52,7 @@ struct Waiting {
 }
 
 impl Tasks {
-    /// None yet, for so many workers.
+    /// An empty queue for `workers` workers.
     #[must_use]
     pub(crate) fn new(workers: u32) -> Self {
         Self(Arc::new(Shared {
@@ -63,19 +63,19 @@ impl Tasks {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // Every critical section leaves it whole.
+        // The queue is consistent after every critical section.
         let waiting = self.0.waiting.lock();
         waiting.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds one.
+    /// Adds a unit.
     pub(crate) fn push(&self, task: Task) {
         self.waiting().tasks.push_back(task);
         self.0.changed.notify_one();
     }
 
-    /// Waits for the next one, and takes those along that go with it, but for the part of the other
-    /// workers. Nothing once there are none and there will be none.
+    /// Waits for the next unit, and takes further units that go with it, up to an equal share for
+    /// each worker. Returns `None` when the queue is empty and closed.
     pub(crate) fn take(&self) -> Option<Vec<Task>> {
         let mut waiting = self.waiting();
         loop {
@@ -90,12 +90,12 @@ impl Tasks {
         }
     }
 
-    /// Takes one that no worker is to have any more.
+    /// Removes a unit that no worker has begun.
     pub(crate) fn take_back(&self) -> Option<Task> {
         self.waiting().tasks.pop_front()
     }
 
-    /// There will be no more.
+    /// Closes the queue: no further units will be added.
     pub(crate) fn close(&self) {
         self.waiting().is_closed = true;
         self.0.changed.notify_all();
@@ -123,7 +123,8 @@ impl Waiting {
     }
 }
 
-/// Whether the engine can do the jobs of both side by side, and whatever stops one of them stops both.
+/// Whether the engine can process the jobs of both units side by side, and whatever stops one unit
+/// also stops the other.
 fn go_together(one: &WorkUnit, other: &WorkUnit) -> bool {
     let same_owner = one.run == other.run && one.batch() == other.batch();
     let wanted = search(&one.work);

@@ -1,5 +1,5 @@
-//! The compute threads. They do nothing but number theory: units come in by one channel, what became of them goes out by
-//! another.
+//! The worker threads. They do nothing but number theory: units come in by one channel, and results
+//! go out by another.
 
 use std::{io, sync::Arc, sync::atomic::Ordering::Relaxed, thread};
 
@@ -16,21 +16,21 @@ use crate::{
     tasks::{Task, Tasks},
 };
 
-/// What became of a task.
+/// The result of a task.
 #[derive(Debug)]
 pub(crate) enum Finished {
-    /// It was worked on.
+    /// The unit was processed.
     Answered(UnitAnswer),
-    /// It was broken off since this process ends: others are to do it.
+    /// The unit was interrupted because this process ends: other consumers must process it.
     HandBack(UnitKey),
-    /// Nobody wants it.
+    /// The unit is no longer wanted.
     Drop(UnitKey),
 }
 
-/// Starts `count` threads that take from `tasks` until there will be none.
+/// Starts `count` threads that process `tasks` until the queue is closed.
 ///
 /// # Errors
-/// The system gives no more threads, or the processor does not have the kernel.
+/// The system cannot start another thread, or the processor does not support the kernel.
 pub(crate) fn start(
     node: &Arc<Node>,
     count: u32,
@@ -84,7 +84,7 @@ impl Worker {
         }
     }
 
-    /// Works on units that go together.
+    /// Processes one unit, or several that go together.
     fn work(&self, compute: &mut EngineCompute, tasks: Vec<Task>) -> Vec<Finished> {
         let Some(first) = tasks.first() else {
             return Vec::new();
@@ -156,7 +156,7 @@ fn count_outcomes(node: &Node, answer: &UnitAnswer) {
         .iter()
         .filter(|job| match &job.outcome {
             JobOutcome::Ok { .. } | JobOutcome::Relations(_) => true,
-            // What was left to others is no failure.
+            // Composites that are left to others do not count as a failure.
             JobOutcome::Factored(found) => found.reason.is_none(),
             JobOutcome::Failed { .. } | JobOutcome::Rejected { .. } => false,
         })
