@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-/// Longest foreign text that an error or a reason repeats, in bytes.
+/// Longest text from outside that an error or a reason repeats, in bytes.
 pub const MAX_REASON_BYTES: usize = 300;
 
 /// Longest error that a program prints at its end, in bytes.
 const MAX_ERROR_BYTES: usize = 8 << 10;
 
-/// Number of bytes after the end of a shortened text in which the end of a password is searched.
+/// Number of bytes after the end of a shortened text that are searched for the end of a password.
 const LONGEST_PASSWORD: usize = 4 << 10;
 
 /// The first `most` bytes of a text that came from outside. Control characters are replaced,

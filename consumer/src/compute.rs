@@ -61,8 +61,8 @@ impl Done {
 
 /// Processes the jobs of units; each worker thread has its own.
 pub(crate) trait Compute {
-    /// Processes jobs `first..first + count` of `unit`, and passes each result with the number of
-    /// its job to `answer`.
+    /// Processes these jobs of `unit`, and passes each result to `answer`, with the index of its
+    /// job in the run.
     ///
     /// # Errors
     /// [`Error::Cancelled`], or the reason why the remaining jobs cannot be processed.
@@ -75,8 +75,8 @@ pub(crate) trait Compute {
     ) -> Result<(), Error>;
 
     /// Processes all jobs of several units of one run that search for primes of the same size by
-    /// the same method. Passes each result, with its position among the jobs of all units, to
-    /// `answer`.
+    /// the same method. Passes each result to `answer`, with its position among the jobs of all
+    /// units.
     ///
     /// # Errors
     /// The same as for [`Compute::run`].
@@ -120,8 +120,8 @@ impl EngineCompute {
         })
     }
 
-    /// Searches a prime in each stream, and passes each prime with the position of its stream to
-    /// `answer`.
+    /// Searches for a prime in each stream, and passes each prime with the position of its stream
+    /// to `answer`.
     fn primes(
         &mut self,
         (form, bits, method): Search,
@@ -158,7 +158,7 @@ impl EngineCompute {
             _ => return Ok(done),
         };
         let certificate = match self.factorizer.certify(&primes, cancel) {
-            // The caller's next step also sees the cancel flag.
+            // The code that follows also checks the cancel flag.
             Err(Error::Cancelled) => primepool_engine::Certificate::default(),
             certificate => certificate?,
         };

@@ -267,7 +267,7 @@ impl Intake {
         let key = (unit.run.clone(), unit.unit);
         let refusal = unit.validate(self.settings.max_bits).err();
         let tried = returns(&delivery);
-        // An error span, so that a log filter never drops the span and keeps its events.
+        // A span of level error, so that no log filter keeps an event but drops its span.
         let span = error_span!("unit", run = %unit.run, unit = unit.unit, kind = %unit.work.kind());
         let _in_unit = span.enter();
         debug!(

@@ -136,8 +136,7 @@ impl<T, C: ConfirmChannel> ConfirmedPublisher<T, C> {
     }
 
     /// Waits for the next confirm and returns the value of its message. If no confirm is
-    /// outstanding and the channel stays open, it waits for ever.
-    /// Cancel safe.
+    /// outstanding and the channel stays open, it waits for ever. Cancel safe.
     ///
     /// # Errors
     /// The broker did not take the message, which stays unconfirmed; or the channel is closed.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::wire::HexInteger;
 
-/// Jobs that search the next prime: for each integer, the least prime above it.
+/// Jobs that search for the next prime: for each integer, the least prime above it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextPrimeJobs {
     /// The integers to search above, one per job.

@@ -152,7 +152,8 @@ impl InfluxTarget {
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return wrong("it does not start with http:// or https://");
         }
-        // A `/` in the password may not be percent-encoded; the text after it is not a path then.
+        // If a password contains a `/` that is not percent-encoded, the text after it is not a
+        // path.
         if has_late_at(host) || !url.username().is_empty() || url.password().is_some() {
             return wrong("it holds a user or a password, which belong into INFLUX_TOKEN");
         }

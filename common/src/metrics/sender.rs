@@ -30,8 +30,7 @@ use crate::{broker::Backoff, clock};
 /// Size limit of a segment, in bytes.
 const BATCH_BYTES: u64 = 1_000_000;
 
-/// A request that takes longer than this counts as a failure: segments that wait behind it go to
-/// disk.
+/// Time after which a request counts as slow: segments that wait behind it go to disk.
 const SLOW: Duration = Duration::from_secs(3);
 /// Most bytes that wait in memory in normal operation; more goes to disk.
 const MEMORY_BYTES: u64 = 4 << 20;

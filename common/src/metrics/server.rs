@@ -6,12 +6,11 @@
 //! - It compresses only points that it encoded itself, not line protocol. This module compresses
 //!   the body, and a second client adds `Content-Encoding: gzip` to every request.
 //! - It discards the response headers, and with them `Retry-After`. After a 429 or 503, this
-//!   module's own client sends an empty write to the same URL, which the same rate limit applies
-//!   to.
+//!   module's own client sends an empty write to the same URL, to which the same rate limit applies
 //!
-//! The own client (`http`) sends everything else: all requests over HTTPS, all queries, and all
-//! requests to InfluxDB 1.x, which has another URL, other credentials, and databases instead of
-//! buckets.
+//! The module's own client (`http`) sends everything else: all requests over HTTPS, all queries,
+//! and all requests to InfluxDB 1.x, which has another URL, other credentials, and databases
+//! instead of buckets.
 
 use std::{
     collections::HashSet,
@@ -32,7 +31,7 @@ use serde_json::{Value, json};
 use super::{InfluxTarget, MetricsError};
 use crate::http;
 
-/// Shorter bodies are not compressed, in bytes: they fit into one or two packets.
+/// Least size of a body that is compressed, in bytes: a shorter one fits into one or two packets.
 const GZIP_FROM: usize = 2048;
 
 /// Longest pause that `Retry-After` can request. A wrong clock must not stop the metrics for good.
@@ -145,7 +144,7 @@ impl Server {
         })
     }
 
-    /// Sends a batch. Lines that the server refuses are searched and left out; the others are
+    /// Sends a batch. Lines that the server refuses are searched for and left out; the others are
     /// delivered in order, up to the first failure. Cancel safe: sending a line twice is harmless,
     /// because series and time identify a point.
     pub(super) async fn deliver(&self, lines: Vec<u8>) -> Delivery {
