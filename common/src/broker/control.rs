@@ -47,8 +47,7 @@ impl ControlReader {
         Self::open_stream(connection, CONTROL_STREAM, "first", Control::decode).await
     }
 
-    /// Subscribes like [`ControlReader::open`], but on failure only logs a warning and returns
-    /// `None`.
+    /// Subscribes like [`open`](Self::open), but on failure only logs a warning and returns `None`.
     pub async fn open_or_warn(connection: &Connection) -> Option<Self> {
         Self::open(connection)
             .await

@@ -6,7 +6,7 @@
 //! - It compresses only points that it encoded itself, not line protocol. This module compresses
 //!   the body, and a second client adds `Content-Encoding: gzip` to every request.
 //! - It discards the response headers, and with them `Retry-After`. After a 429 or 503, this
-//!   module's own client sends an empty write to the same URL, to which the same rate limit applies
+//!   module's own client sends an empty write to the same URL, where the same limit applies.
 //!
 //! The module's own client (`http`) sends everything else: all requests over HTTPS, all queries,
 //! and all requests to InfluxDB 1.x, which has another URL, other credentials, and databases
