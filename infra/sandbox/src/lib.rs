@@ -1,9 +1,39 @@
 //! Private servers for runs, tests and benchmarks: RabbitMQ, alone or as a cluster, InfluxDB 1.x
-//! and 2, VictoriaMetrics and a Docker engine. Each has ports, credentials and data of its own, all
-//! on 127.0.0.1 and in one folder; none of a server of the system is touched.
+//! and 2, VictoriaMetrics and a Docker engine. Each has its own ports, credentials and data, on
+//! 127.0.0.1 and in one folder. A server that the system runs already is never touched.
 //!
-//! A keeper process holds the ports of a folder's servers, starts and ends them, and ends them when
-//! their owner dies ([`Lifetime`]). Should the keeper be killed, the kernel ends its children.
+//! `make run`, `make test` and the program `sandbox` use this crate.
+//!
+//! # The keeper
+//!
+//! A keeper process starts and ends the servers of a folder. Clients reach it through a socket in
+//! the folder. It watches the owner of the servers by a pidfd: when the owner ends, however it
+//! ends, the servers end and the folder is deleted ([`Lifetime`]). Each server asks the kernel for
+//! a SIGKILL at the death of the keeper, and the keeper adopts the orphans of its servers. So a
+//! `kill -9` of any of these processes leaves nothing behind.
+//!
+//! # Ports
+//!
+//! Ports come from the system. The keeper holds each by a socket that is bound but does not
+//! listen: the server may listen on it any number of times, and the system gives the port to no
+//! program that asks for any port. A port that another program took by its number is replaced at
+//! the next start.
+//!
+//! # RabbitMQ
+//!
+//! - A broker loads `infra/rabbitmq`. Consumers and producer log in as the users defined there.
+//! - A broker has its own epmd; the nodes of a cluster share one. Node name, cookie and passwords
+//!   are made for each broker. No `RABBITMQ_…` variable of the caller reaches it.
+//! - Idle schedulers do not spin and are not bound to cores. Units may take a day.
+//!
+//! # InfluxDB, Docker
+//!
+//! - InfluxDB requires a login. Its administrator is created at the first start, with the password
+//!   in the file `influx-token`. It reports nothing to its maker.
+//! - The Docker engine runs in namespaces of its own for network, mounts and processes.
+//!
+//! Files are readable by their owner only. Programs get addresses by the environment, never on a
+//! command line.
 
 mod broker;
 mod broker_node;
