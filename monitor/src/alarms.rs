@@ -1,13 +1,13 @@
-//! What in a report needs the operator, with what to do.
+//! The conditions in a report that need the operator, each with what to do.
 
 use primepool_common::broker::BrokerNode;
 
 use crate::report::{NodeLine, Report};
 
-/// Silent nodes and runs that alarms name; further ones are counted.
+/// Most silent nodes or runs that an alarm names; the others are only counted.
 const NAMED: usize = 3;
 
-/// The alarms of a report. `broker`: the nodes of the broker, as far as they are known.
+/// The alarms of a report. `broker`: state of the broker's nodes, empty if it is not known.
 pub(crate) fn alarms(report: &Report, broker: &[BrokerNode]) -> Vec<String> {
     let mut alarms = broker_alarms(broker);
     for queue in &report.queues {

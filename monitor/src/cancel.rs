@@ -1,4 +1,4 @@
-//! `primepool cancel`: stops a run for good, wherever its producer is.
+//! `primepool cancel`: stops a run for good, on whichever machine its producer runs.
 
 use std::path::Path;
 
@@ -13,12 +13,13 @@ use primepool_common::{
 
 use crate::Failure;
 
-/// Cancels the run that `given` means: its name, the start of the name of a run in `runs_dir`, or the
-/// path of its folder. A folder that is on this machine is marked too, so that the run is not resumed.
+/// Cancels the run `given`: the name of a run, the start of the name of one in `runs_dir`, or the
+/// path of a run folder. If the folder is on this machine, it is marked, so that the run cannot be
+/// resumed.
 ///
 /// # Errors
-/// `given` is no run or the start of several; the broker cannot be reached or refuses; or the folder
-/// cannot be written.
+/// `given` is not the name of a run, or is the start of several names; the broker cannot be reached
+/// or refuses; or the folder cannot be written.
 pub(crate) async fn run(endpoint: Endpoint, given: &str, runs_dir: &Path) -> Result<Exit, Failure> {
     let found = find_run(runs_dir, Some(given))
         .map_err(|error| (Exit::Usage, anyhow::Error::msg(error)))?;

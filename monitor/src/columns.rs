@@ -1,15 +1,14 @@
-//! Tables of text.
+//! Plain-text tables, and short forms of values.
 
 use std::fmt::Write;
 
-/// How a column is aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// A table: its title and the titles of its columns in the first line, two spaces between columns.
+/// A table: the first line holds the column titles; two spaces separate the columns.
 #[derive(Debug)]
 pub(crate) struct Table {
     columns: Vec<(&'static str, Align)>,
@@ -28,7 +27,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The lines of the table, each with its end.
+    /// The table as text; each line ends with a newline.
     pub(crate) fn render(&self) -> String {
         let width = |column: usize, title: &str| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
@@ -64,7 +63,7 @@ impl Table {
     }
 }
 
-/// The start of a text, with `…` where it was cut.
+/// `text`, truncated to `most` characters; `…` marks the cut.
 pub(crate) fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
@@ -78,12 +77,12 @@ pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// How long nothing has been heard.
+/// Text for the time since the last announcement.
 pub(crate) fn silent_for(seconds: u64) -> String {
     format!("silent for {seconds} s")
 }
 
-/// A time, with no more digits than a look needs: `12 s`, `3 min`, `2 h 05 min`, `4 d`.
+/// Short form of a duration: `12 s`, `3 min`, `2 h 05 min`, `4 d`.
 pub(crate) fn about(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round();
     if seconds < 120.0 {

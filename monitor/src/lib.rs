@@ -1,19 +1,20 @@
-//! The operator's program: what is in the pool, and what to do about it.
+//! The operator's program `primepool`: shows the state of the pool, and handles what needs an
+//! operator.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`cli`] | the command line |
-//! | `observer` | the way to the broker: follows the announcements and looks at the queues |
-//! | `report` | what an observer knows of the pool at one moment, bounded and in order |
-//! | `alarms` | what in a report needs the operator |
+//! | `observer` | the connection to the broker: follows the announcements and polls the queues |
+//! | `report` | the state of the pool at one moment: bounded, sorted |
+//! | `alarms` | the conditions in a report that need the operator |
 //! | `status` | `primepool status`: a report as text or JSON |
-//! | `pace` | jobs per second, from what consumers count |
-//! | `top` | `primepool top`: the same live, with keys |
-//! | `dashboard` | `primepool dashboard`: the same as a web page, with the last hour |
-//! | `dead` | `primepool dead`: the letters of `primepool.dead` |
-//! | `check` | `primepool check`: whether a file of results holds |
-//! | `cancel` | `primepool cancel` |
-//! | `runs` | `primepool runs`: folders of runs on this machine |
+//! | `pace` | the throughput in jobs per second, from the counters of the consumers |
+//! | `top` | `primepool top`: a live view in the terminal, with keys |
+//! | `dashboard` | `primepool dashboard`: a live web page, with the last hour |
+//! | `dead` | `primepool dead`: the dead letters in `primepool.dead` |
+//! | `check` | `primepool check`: verifies a file of results |
+//! | `cancel` | `primepool cancel`: stops a run for good |
+//! | `runs` | `primepool runs`: lists the run folders on this machine |
 
 mod alarms;
 mod cancel;
@@ -36,17 +37,17 @@ use primepool_common::{
 
 use cli::{Cli, Command};
 
-/// How a command fails: the exit status, and the error.
+/// The exit status of a failed command, and its error.
 type Failure = (Exit, anyhow::Error);
 
 fn unreachable(error: BrokerError) -> Failure {
     (Exit::Unreachable, error.into())
 }
 
-/// Does what the command line asks for.
+/// Runs the command of the command line.
 ///
 /// # Errors
-/// What went wrong, for people, and the exit status that says so.
+/// The error of the command, with the exit status for it.
 pub fn main(cli: Cli) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -76,7 +77,7 @@ pub fn main(cli: Cli) -> Result<Exit, Failure> {
         Command::Check(args) => check::run(&args),
         Command::Runs(args) => runs::run(&args),
     };
-    // What still waits for the broker is not waited for.
+    // Do not wait for requests to the broker that are still pending.
     runtime.shutdown_background();
     done
 }

@@ -1,4 +1,4 @@
-//! The way to the broker: follows the announcements, and looks at the queues.
+//! The connection to the broker: follows the announcements and polls the queues.
 
 use std::{
     collections::VecDeque,
@@ -22,22 +22,23 @@ use crate::{
     report::{QueueLine, Report, RunLine, node_lines, run_line, run_lines},
 };
 
-/// How long the first announcement is waited for: the broker has those of the last seconds.
+/// Longest wait for the first announcement. The stream holds those of the last seconds, so that one
+/// arrives at once unless the pool is empty.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// Pause after which all announcements that the broker has kept have arrived.
+/// Pause after which the announcements held by the stream count as read.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// Longest time for all of that; a flood has no pause.
+/// Longest time for reading them all: a flood of announcements has no pause.
 const ALL: Duration = Duration::from_secs(3);
 
-/// Departed runs that are remembered until they are asked for.
+/// Most departed runs that are kept until `take_departed` is called.
 const MOST_DEPARTED: usize = 100;
 
-/// Dead letters whose reasons are counted.
+/// Most dead letters that are read to count their reasons.
 const LOOKED_AT: usize = 100;
 
-/// A connection, and what was seen of the pool so far.
+/// A connection to the broker, and the state of the pool as seen so far.
 #[derive(Debug)]
 pub(crate) struct Observer {
     endpoint: Endpoint,
@@ -45,12 +46,12 @@ pub(crate) struct Observer {
     reader: Option<PresenceReader>,
     view: PoolView,
     dead: DeadLook,
-    /// Runs that have taken their leave, as they were at their end.
+    /// Runs that announced their end, with their last figures.
     departed: VecDeque<RunLine>,
 }
 
 impl Observer {
-    /// Connects.
+    /// Connects to the broker.
     ///
     /// # Errors
     /// The broker cannot be reached or refuses.
@@ -66,7 +67,7 @@ impl Observer {
         })
     }
 
-    /// Connects anew, and keeps what was seen.
+    /// Opens a new connection; the state of the pool seen so far is kept.
     ///
     /// # Errors
     /// The broker cannot be reached or refuses.
@@ -76,11 +77,11 @@ impl Observer {
         Ok(())
     }
 
-    /// Waits until it is time, and looks at the pool; with a new connection where the old one is lost. `tell` hears of every
-    /// error.
+    /// Waits for the next tick, listens to announcements meanwhile, and polls the pool. Reconnects
+    /// when the connection is lost; `tell` is called with each error.
     ///
     /// # Errors
-    /// Trying again cannot help.
+    /// The broker refuses for a reason that no retry can change ([`BrokerError::needs_operator`]).
     pub(crate) async fn next_report(
         &mut self,
         tick: &mut Interval,
@@ -99,7 +100,7 @@ impl Observer {
         }
     }
 
-    /// Connects anew as often as it takes.
+    /// Reconnects, with back-off, until it succeeds or `error` needs the operator.
     async fn persist(
         &mut self,
         mut error: BrokerError,
@@ -119,10 +120,11 @@ impl Observer {
         }
     }
 
-    /// Takes the announcements that the broker has kept, and what follows them without a pause.
+    /// Reads the announcements that the stream holds, up to the first pause. Does nothing if they
+    /// have been read on this connection.
     ///
     /// # Errors
-    /// What stands in the way of reading them.
+    /// The stream of announcements cannot be read.
     pub(crate) async fn catch_up(&mut self) -> Result<(), BrokerError> {
         if self.reader.is_some() {
             return Ok(());
@@ -138,12 +140,12 @@ impl Observer {
         Ok(())
     }
 
-    /// Runs that have taken their leave since this was asked last, as they were at their end.
+    /// Removes and returns the runs that ended since the last call, with their last figures.
     pub(crate) fn take_departed(&mut self) -> VecDeque<RunLine> {
         std::mem::take(&mut self.departed)
     }
 
-    /// Takes announcements for ever. Cancel safe.
+    /// Reads announcements for ever. Cancel safe.
     pub(crate) async fn listen(&mut self) {
         loop {
             self.listen_once().await;
@@ -161,7 +163,7 @@ impl Observer {
         self.view.note(presence, Instant::now());
     }
 
-    /// Looks at the pool.
+    /// Polls the pool.
     ///
     /// # Errors
     /// The connection is lost.
@@ -213,7 +215,7 @@ impl Observer {
         Ok(report)
     }
 
-    /// The nodes of the broker, and the management API if it answers.
+    /// State of the broker's nodes, and the management API if it answers.
     async fn ask_management(
         &self,
         unknown: &mut Vec<String>,
@@ -232,7 +234,7 @@ impl Observer {
         }
     }
 
-    /// The figures of a queue; nothing if there is no such queue.
+    /// The figures of a queue; `None` if there is no such queue.
     async fn queue(
         &self,
         name: &str,
@@ -259,7 +261,8 @@ impl Observer {
     }
 }
 
-/// Notes why something is not known, where the connection is not lost for it.
+/// Adds the cause of a missing part to `unknown`. A lost connection is returned as the error
+/// instead.
 fn note_unknown(
     unknown: &mut Vec<String>,
     what: &str,

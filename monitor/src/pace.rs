@@ -1,4 +1,4 @@
-//! How many jobs end per second, from what consumers count.
+//! Throughput of the pool in jobs per second, from the job counters of the consumers.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,16 +7,16 @@ use std::{
 
 use crate::report::NodeLine;
 
-/// Rates that are kept: ten minutes at the default interval.
+/// Rates in the history: ten minutes at the default interval.
 const KEPT: usize = 300;
 
-/// Time without a new count after which a consumer counts as idle.
+/// Time without progress of a job counter after which the rate of a consumer is 0.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// Highest rate of a consumer that is believed.
+/// Highest rate of a consumer, in jobs per second; a higher one is clamped to it.
 const MOST: f64 = 1e12;
 
-/// The pace of a pool over the last minutes.
+/// Throughput of the pool over the last minutes.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     nodes: HashMap<(String, u64), NodePace>,
@@ -25,14 +25,14 @@ pub(crate) struct Pace {
 
 #[derive(Debug)]
 struct NodePace {
-    /// Jobs so far, and when that number was new.
+    /// Jobs done so far, and when this number last changed.
     jobs_ok: u64,
     changed: Instant,
     rate: f64,
 }
 
 impl Pace {
-    /// Takes what the consumers have counted by `now`.
+    /// Adds the counters in `nodes`, as read at `now`.
     pub(crate) fn note(&mut self, nodes: &[NodeLine], now: Instant) {
         let mut before = std::mem::take(&mut self.nodes);
         for node in nodes.iter().filter(|node| node.silent_s.is_none()) {
@@ -54,12 +54,12 @@ impl Pace {
         self.history.push_back(sum);
     }
 
-    /// Jobs per second of the whole pool at each look, oldest first.
+    /// Jobs per second of the whole pool at each poll, oldest first.
     pub(crate) fn history(&self) -> impl DoubleEndedIterator<Item = f64> + ExactSizeIterator {
         self.history.iter().copied()
     }
 
-    /// Jobs per second now.
+    /// Jobs per second at the last poll.
     pub(crate) fn now(&self) -> f64 {
         self.history.back().copied().unwrap_or(0.0)
     }
@@ -69,7 +69,8 @@ impl NodePace {
     fn after(self, jobs_ok: u64, now: Instant) -> Self {
         let elapsed = now.saturating_duration_since(self.changed);
         if jobs_ok == self.jobs_ok {
-            // Announcements come more seldom than looks: the last rate holds for a while.
+            // The pool may be polled more often than a consumer announces: keep the last rate for a
+            // while.
             let rate = if elapsed > IDLE { 0.0 } else { self.rate };
             return Self { rate, ..self };
         }
@@ -109,7 +110,7 @@ mod tests {
         assert_eq!(pace.now(), 15.0);
         pace.note(&[node("a", 1, 120), node("b", 1, 20)], at(4));
         assert_eq!(pace.now(), 15.0, "a has announced nothing new");
-        // A consumer that was started again counts from 0.
+        // A restarted consumer counts from 0.
         pace.note(&[node("a", 2, 5)], at(6));
         assert_eq!(pace.now(), 0.0);
         pace.note(&[node("a", 2, 25)], at(8));

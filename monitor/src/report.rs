@@ -1,4 +1,4 @@
-//! What an observer knows of the pool at one moment, bounded and in order.
+//! The state of the pool at one moment: bounded, sorted, and safe to print.
 
 use std::time::{Duration, Instant};
 
@@ -9,49 +9,49 @@ use primepool_common::{
 };
 use serde::Serialize;
 
-/// Longest time left that is believed; a slower run has no estimate.
+/// Longest time left that is shown, in seconds; a slower run has no estimate.
 const LONGEST_LEFT_S: f64 = 10.0 * 365.0 * 24.0 * 3600.0;
 
-/// Highest rate of a run that is shown; of an announcement that says more, as much is believed.
+/// Highest rate of a run that is shown; a higher announced rate is clamped to it.
 const MOST_JOBS_PER_S: f64 = 1e12;
 
-/// The pool at one moment.
+/// Report on the pool at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Report {
     /// Address of the broker, without the password.
     pub(crate) broker: String,
-    /// Consumers, by name.
+    /// Consumers, sorted by name.
     pub(crate) nodes: Vec<NodeLine>,
-    /// Runs whose producers are at work, by name.
+    /// Runs whose producers are at work, sorted by name.
     pub(crate) runs: Vec<RunLine>,
     /// The queues that all runs share.
     pub(crate) queues: Vec<QueueLine>,
-    /// What is in `primepool.dead`.
+    /// Number of messages in `primepool.dead`, and their reasons.
     pub(crate) dead: DeadLetters,
-    /// What needs the operator.
+    /// Conditions that need the operator.
     pub(crate) alarms: Vec<String>,
-    /// What this report lacks, and why.
+    /// Parts that are missing from this report, each with the cause.
     pub(crate) unknown: Vec<String>,
 }
 
-/// A consumer, by its last announcement.
+/// A consumer, from its last announcement.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct NodeLine {
     pub(crate) node: String,
-    /// Tells this process from an earlier one of the same name.
+    /// Distinguishes this process from an earlier one with the same name.
     pub(crate) instance: u64,
     /// Version of the program.
     pub(crate) program: String,
-    /// What the prime search runs on.
+    /// Arithmetic kernel of the prime search.
     pub(crate) kernel: String,
     pub(crate) kinds: Vec<JobKind>,
     pub(crate) workers: u32,
     pub(crate) busy_workers: u32,
-    /// Units that it holds.
+    /// Units that the consumer holds.
     pub(crate) in_flight: u32,
-    /// Use of its CPUs by all processes, per cent.
+    /// CPU use of the machine by all processes, in per cent.
     pub(crate) cpu_pct: f64,
-    /// Use of its memory by all processes, per cent.
+    /// Memory use of the machine by all processes, in per cent.
     pub(crate) mem_pct: f64,
     pub(crate) jobs_ok: u64,
     pub(crate) jobs_failed: u64,
@@ -59,18 +59,18 @@ pub(crate) struct NodeLine {
     pub(crate) silent_s: Option<u64>,
 }
 
-/// A run, by its last announcement.
+/// A run, from its last announcement.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct RunLine {
     pub(crate) run: RunId,
-    /// What its jobs are.
+    /// Description of its jobs, such as `primes of 1024 bits`.
     pub(crate) what: String,
-    /// `user@host` of the producer, if it tells.
+    /// `user@host` of the producer, if it announces that.
     pub(crate) by: Option<String>,
     pub(crate) jobs: u64,
     pub(crate) done: u64,
     pub(crate) jobs_per_s: f64,
-    /// Seconds until its end at this rate.
+    /// Estimated seconds until the end, at the current rate.
     pub(crate) left_s: Option<f64>,
     /// Weight among the runs that share the pool.
     pub(crate) share: u32,
@@ -78,46 +78,46 @@ pub(crate) struct RunLine {
     pub(crate) silent_s: Option<u64>,
 }
 
-/// A queue.
+/// A queue and its message counts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct QueueLine {
     pub(crate) queue: String,
-    /// The kind of its jobs, if it is a queue of work units.
+    /// Kind of the jobs, if this is a queue of work units.
     pub(crate) kind: Option<JobKind>,
-    /// Messages that wait.
+    /// Messages ready for delivery.
     pub(crate) ready: u64,
     pub(crate) consumers: u32,
-    /// Messages handed out and not acknowledged.
+    /// Messages delivered and not yet acknowledged.
     pub(crate) unacked: Option<u64>,
-    /// Messages that come in, per second.
+    /// Messages published to the queue, per second.
     pub(crate) publish_rate: Option<f64>,
-    /// Messages handed out, per second.
+    /// Messages delivered, per second.
     pub(crate) deliver_rate: Option<f64>,
 }
 
-/// What is in `primepool.dead`.
+/// Number of messages in `primepool.dead`, and their reasons.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct DeadLetters {
     pub(crate) letters: u64,
-    /// Reasons of those that were looked at, most frequent first.
+    /// Reasons of the letters that were read, most frequent first.
     pub(crate) reasons: Vec<ReasonCount>,
 }
 
-/// How many letters have a reason.
+/// Number of dead letters with the same reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ReasonCount {
     pub(crate) reason: String,
     pub(crate) letters: u64,
 }
 
-/// The consumers of a view, by name.
+/// The consumers in `view`, sorted by name.
 pub(crate) fn node_lines(view: &PoolView, now: Instant) -> Vec<NodeLine> {
     let mut lines: Vec<_> = view.nodes().map(|node| node_line(node, now)).collect();
     lines.sort_by(|a, b| (&a.node, a.silent_s).cmp(&(&b.node, b.silent_s)));
     lines
 }
 
-/// The runs of a view, by name.
+/// The runs in `view`, sorted by name.
 pub(crate) fn run_lines(view: &PoolView, now: Instant) -> Vec<RunLine> {
     let line = |run: &SeenRun| {
         let silent_s = silent_s(run.is_silent(now), run.age(now));
@@ -150,7 +150,7 @@ fn node_line(node: &SeenNode, now: Instant) -> NodeLine {
     }
 }
 
-/// What a run has announced, and for how long it has been silent.
+/// The line for a run. `silent_s`: seconds since its last announcement, if several are missing.
 pub(crate) fn run_line(presence: &RunPresence, silent_s: Option<u64>) -> RunLine {
     let done = presence.done.min(presence.jobs);
     let jobs_per_s = within(presence.jobs_per_s, MOST_JOBS_PER_S);
@@ -162,14 +162,14 @@ pub(crate) fn run_line(presence: &RunPresence, silent_s: Option<u64>) -> RunLine
         jobs: presence.jobs,
         done,
         jobs_per_s,
-        // A rate of 0 gives infinity, or no number at the end.
+        // With a rate of 0 this is infinity or NaN: neither passes the comparison.
         left_s: (silent_s.is_none() && left_s <= LONGEST_LEFT_S).then_some(left_s),
         share: presence.share.clamp(1, primepool_common::pool::MOST_SHARE),
         silent_s,
     }
 }
 
-/// A text of another program, fit for a terminal.
+/// Text from another program, made safe for a terminal.
 fn plain(text: &str) -> String {
     primepool_common::text::reason(text)
 }
@@ -178,7 +178,7 @@ fn silent_s(is_silent: bool, age: Duration) -> Option<u64> {
     is_silent.then_some(age.as_secs())
 }
 
-/// A number from 0 to `most`; 0 for what is no number.
+/// `number` clamped to 0 to `most`; 0 for NaN.
 fn within(number: f64, most: f64) -> f64 {
     if number.is_nan() {
         0.0
@@ -187,7 +187,7 @@ fn within(number: f64, most: f64) -> f64 {
     }
 }
 
-/// Counts reasons, most frequent first, equally frequent ones by their text.
+/// Counts the reasons: most frequent first, ties in alphabetical order.
 pub(crate) fn count_reasons<'r>(reasons: impl Iterator<Item = &'r str>) -> Vec<ReasonCount> {
     let mut counts = std::collections::BTreeMap::<&str, u64>::new();
     for reason in reasons {
@@ -211,7 +211,8 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The announcement of a run, as another program may have written it.
+    /// The announcement of a run; `fields` are further JSON fields, with values that may be
+    /// invalid.
     pub(crate) fn run_presence(run: &str, fields: &str) -> Presence {
         let body = format!(
             r#"{{"version":1,"every_ms":2000,"run":{{"run":"{run}","since_ns":0,"share":1,"wants_more":true,{fields}}}}}"#
@@ -219,7 +220,7 @@ pub(crate) mod tests {
         Presence::decode(body.as_bytes()).unwrap()
     }
 
-    /// The announcement of a consumer of two workers for primes, one of which is busy.
+    /// The announcement of a consumer with two workers for primes, one of them busy.
     pub(crate) fn node_presence(name: &str) -> Presence {
         node_presence_with(name, r#""workers":2,"busy_workers":1"#)
     }
@@ -231,7 +232,8 @@ pub(crate) mod tests {
         Presence::decode(body.as_bytes()).unwrap()
     }
 
-    /// A report with a node and these runs, each with its jobs per second, ten of which are done of 100.
+    /// A report with one node and these runs (name, jobs per second); 10 of 100 jobs of each are
+    /// done.
     pub(crate) fn report(runs: &[(&str, f64)]) -> Report {
         let (mut view, now) = (PoolView::default(), Instant::now());
         view.note(node_presence("n1"), now);

@@ -1,4 +1,4 @@
-//! `primepool runs`: the runs of a folder, and how to go on with those that are not done.
+//! `primepool runs`: lists the runs of a folder, with the command that resumes each unfinished one.
 
 use std::path::Path;
 
@@ -20,12 +20,12 @@ use crate::{
     },
 };
 
-/// A run with the command that goes on with it.
+/// A run and how to resume it.
 #[derive(Debug, Serialize)]
 struct Line {
     #[serde(flatten)]
     progress: RunProgress,
-    /// The command that goes on with the run, if it can be resumed.
+    /// The command that resumes the run, if it can be resumed.
     resume: Option<String>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &RunsArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// The command that goes on with a run.
+/// The command that resumes a run; `None` if it cannot be resumed.
 fn resume(progress: &RunProgress, runs_dir: &Path) -> Option<String> {
     let is_default = runs_dir == Path::new("runs");
     match progress.state {
@@ -81,7 +81,7 @@ fn resume(progress: &RunProgress, runs_dir: &Path) -> Option<String> {
     }
 }
 
-/// A word for a shell.
+/// Quotes a word for a POSIX shell, if it needs quotes.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
     if word.chars().all(is_plain) {

@@ -1,4 +1,4 @@
-//! What one line of a results file shows: decisions without input or output.
+//! The verdict on one line of a results file: pure decisions, no input or output.
 
 use std::{borrow::Cow, mem};
 
@@ -13,7 +13,8 @@ use primepool_engine::{
 };
 use serde::Deserialize;
 
-/// What is read of a line. Files of other programs need `prime`, or `n` and `factors`, alone.
+/// The fields of a line that are checked. Files of other programs need only `prime`, or `n` and
+/// `factors`.
 #[derive(Debug, Deserialize)]
 struct Line<'a> {
     #[serde(default, borrow)]
@@ -34,31 +35,31 @@ struct Line<'a> {
     certificate: Option<FiledCertificate>,
 }
 
-/// What a line shows.
+/// The verdict on a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Every prime of the result is proven.
     Proven,
-    /// All primes have passed the tests, and some are not proven.
+    /// All primes have passed the primality tests, but some are not proven.
     Probable,
-    /// A job without a result, or with a part of one that holds.
+    /// The job has no result, or only a valid part of one.
     Incomplete,
-    /// What is wrong with it.
+    /// The line is wrong, for this reason.
     Wrong(String),
 }
 
-/// A result whose form is right, and what is left to be shown.
+/// A well-formed result, and what remains to be verified.
 struct Claimed {
     claims: Claims,
     certificate: Certificate,
     is_complete: bool,
 }
 
-/// Judges lines; one for each thread.
+/// Judges lines; each thread has its own.
 pub(crate) struct Judge {
     engine: Engine,
     tester: Tester,
-    /// Whether (p − 1)/2 has to be prime too for each prime p.
+    /// Whether (p − 1)/2 must be prime too for each prime p.
     are_safe: bool,
 }
 
@@ -71,10 +72,10 @@ impl Judge {
         }
     }
 
-    /// Judges some lines: a verdict for each, in order.
+    /// Judges lines: one verdict for each, in order.
     ///
     /// # Errors
-    /// The operating system gives no random bits.
+    /// The operating system provides no random bits.
     pub(crate) fn judge(&mut self, lines: &[&[u8]]) -> Result<Vec<Verdict>, Error> {
         let mut verdicts = Vec::with_capacity(lines.len());
         let mut certified = Vec::new();
@@ -112,7 +113,7 @@ impl Judge {
         Ok(verdicts)
     }
 
-    /// Reads a line. Nothing if the job has no result.
+    /// Reads a line; `None` if the job has no result.
     fn read(&self, line: &[u8]) -> Result<Option<Claimed>, String> {
         let line: Line<'_> = serde_json::from_slice(line).map_err(|error| json_error(&error))?;
         if matches!(line.outcome.as_deref(), Some("failed" | "rejected")) {
@@ -162,7 +163,7 @@ impl Judge {
         }
     }
 
-    /// Tests what no certificate is there for.
+    /// Tests the numbers that no certificate covers.
     fn test(&mut self, result: &Claimed) -> Result<Verdict, Error> {
         let claims = &result.claims;
         let composite = |n: &dyn std::fmt::Display| Ok(Verdict::Wrong(format!("{n} is not prime")));
@@ -305,7 +306,7 @@ mod tests {
             r#"{{"n":"0x3fffffffffffffffffffffe","factors":[["2",1],["{M89}",1]],"certificate":{certificate}}}"#
         );
         assert_eq!(judge(&factored, false), Verdict::Proven);
-        // A certificate of another number does not spoil the result, but is wrong itself.
+        // A certificate for another number makes the line wrong, although the number is prime.
         let other = format!(r#"{{"prime":"{M107}","certificate":{certificate}}}"#);
         assert!(matches!(judge(&other, false), Verdict::Wrong(_)));
         for (true_part, forged) in [

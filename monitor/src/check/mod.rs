@@ -1,4 +1,4 @@
-//! `primepool check`: whether a file of results holds.
+//! `primepool check`: verifies a file of results.
 
 mod judge;
 
@@ -18,26 +18,26 @@ use serde::Serialize;
 use crate::{Failure, cli::CheckArgs};
 use judge::{Judge, Verdict};
 
-/// The longest line that is read; more of one is passed over.
+/// Longest line that is read, in bytes; the rest of a longer one is skipped.
 const MOST_BYTES: u64 = 12 << 20;
 
-/// Lines that a thread judges side by side, and the bytes after which they are enough.
+/// A batch for one thread ends after this many lines or bytes, whichever comes first.
 const LINES: usize = 256;
 const BYTES: usize = 4 << 20;
 
-/// Lines that are named as wrong; the others are counted.
+/// Most wrong lines that are reported one by one; the others are only counted.
 const MOST_TOLD: u64 = 20;
 
-/// The figures of a file.
+/// Number of lines by verdict.
 #[derive(Debug, Default, Serialize, PartialEq, Eq)]
 struct Figures {
     /// Results whose primes are all proven.
     proven: u64,
-    /// Results some of whose primes are only probable.
+    /// Results with primes that are only probable.
     probable: u64,
-    /// Jobs without a result, or with a part of one.
+    /// Jobs without a result, or with only a valid part of one.
     incomplete: u64,
-    /// Lines that do not hold.
+    /// Lines that are wrong.
     wrong: u64,
 }
 
@@ -51,7 +51,7 @@ impl Figures {
         } += 1;
     }
 
-    /// Whether that is what was asked for.
+    /// The exit status: whether the file is good enough for the command.
     fn exit(&self, is_proof_needed: bool) -> Exit {
         let is_enough = self.wrong == 0 && (self.probable == 0 || !is_proof_needed);
         if is_enough {
@@ -62,10 +62,10 @@ impl Figures {
     }
 }
 
-/// Checks a file.
+/// Checks a file of results.
 ///
 /// # Errors
-/// It cannot be read, or standard output cannot be written.
+/// The file cannot be read, or standard output cannot be written.
 pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let unreadable = |error: io::Error| {
         let error = anyhow!("cannot read {}: {error}", args.file.display());
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         let verdicts = judge(&mut judges, &lines).map_err(|error| incomplete(error.into()))?;
         for verdict in verdicts {
             line += 1;
-            // An empty line has none.
+            // An empty line has no verdict.
             let Some(verdict) = verdict else {
                 continue;
             };
@@ -130,8 +130,8 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     Ok(Box::new(BufReader::new(File::open(file)?)))
 }
 
-/// The next lines without their ends, as many as so many threads judge at once; none at the end of
-/// the file. One that is too long is cut, and is no JSON then.
+/// Reads the next lines, without line ends: a batch for each of `threads` threads. Empty at the end
+/// of the file. A line that is too long is truncated and therefore is not valid JSON.
 fn read_lines(reader: &mut impl BufRead, threads: usize) -> io::Result<Vec<Vec<u8>>> {
     let (mut lines, mut bytes) = (Vec::new(), 0);
     while lines.len() < LINES * threads && bytes < BYTES * threads {
@@ -155,7 +155,7 @@ fn read_lines(reader: &mut impl BufRead, threads: usize) -> io::Result<Vec<Vec<u
     Ok(lines)
 }
 
-/// Judges lines on all threads: a verdict for each but empty ones, in order.
+/// Judges lines on all threads, in order: one verdict for each line, `None` for an empty one.
 fn judge(judges: &mut [Judge], lines: &[Vec<u8>]) -> Result<Vec<Option<Verdict>>, Error> {
     let share = lines.len().div_ceil(judges.len());
     let judge_share = |judge: &mut Judge, lines: &[Vec<u8>]| {
