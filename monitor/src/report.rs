@@ -49,9 +49,9 @@ pub(crate) struct NodeLine {
     pub(crate) busy_workers: u32,
     /// Units that the consumer holds.
     pub(crate) in_flight: u32,
-    /// CPU use of the machine by all processes, in per cent.
+    /// CPU use by all processes, in per cent of the machine's cores or of the container's limit.
     pub(crate) cpu_pct: f64,
-    /// Memory use of the machine by all processes, in per cent.
+    /// Memory use by all processes, in per cent of the machine's or of the container's limit.
     pub(crate) mem_pct: f64,
     pub(crate) jobs_ok: u64,
     pub(crate) jobs_failed: u64,

@@ -1,8 +1,9 @@
-//! Who may see the dashboard.
+//! Access control of the dashboard.
 //!
-//! It shows names of users and machines, so beyond this machine it wants a token. A page of another
-//! site must not read it through the browser of somebody who may (DNS rebinding): requests by a name
-//! that is not known to be ours are refused, and so are all that do not only read.
+//! The dashboard shows names of users and machines, so a listener that other machines can reach
+//! needs a token. A page of another site must not read the dashboard through the browser of an
+//! authorised user (DNS rebinding): requests with an unknown `Host` name are refused, and so are
+//! all methods but GET and HEAD.
 
 use std::{fmt, fs, net::SocketAddr, path::Path};
 
@@ -17,7 +18,7 @@ const COOKIE_NAME: &str = "primepool";
 /// Fewest characters of a token.
 const SHORTEST: usize = 16;
 
-/// A secret that whoever wants to see the dashboard has to know.
+/// The secret that a browser must present to see the dashboard.
 #[derive(Clone)]
 pub(super) struct Token(String);
 
@@ -28,10 +29,12 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    /// Reads one: from the file, or else from what the environment gives. An empty one is none.
+    /// Reads the token from `file`, or without a file from the value of the environment variable.
+    /// `None` if there is no file and the variable is unset or empty.
     ///
     /// # Errors
-    /// The file cannot be read, or it is no token. The text never holds it.
+    /// The file cannot be read, or the text is not a valid token. The message never contains the
+    /// text.
     pub(super) fn read(
         file: Option<&Path>,
         variable: Option<&str>,
@@ -55,7 +58,7 @@ impl Token {
         Ok(Some(Self(text.to_owned())))
     }
 
-    /// Takes the same time for each wrong one of the same length.
+    /// Takes the same time for all wrong tokens of the same length.
     fn is(&self, other: &str) -> bool {
         let (own, other) = (self.0.as_bytes(), other.as_bytes());
         let differs = own.iter().zip(other).fold(0, |bits, (a, b)| bits | (a ^ b));
@@ -63,33 +66,34 @@ impl Token {
     }
 }
 
-/// What becomes of a request.
+/// The response to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Decision {
     Serve,
-    /// The token was in the address, where it would be seen: it goes into this cookie, and the browser to the page.
+    /// The token was in the query, where it would stay visible: set this cookie and redirect to
+    /// `/`.
     SetCookie(String),
-    /// It does more than read.
+    /// The method is neither GET nor HEAD.
     WrongMethod,
-    /// It was sent to a name that is not known to be ours.
+    /// The `Host` header is not a known name of the dashboard.
     WrongHost,
-    /// It lacks the token.
+    /// The request carries no valid token.
     NoToken,
 }
 
-/// Who may see it.
+/// The rules for access.
 #[derive(Debug, Clone)]
 pub(super) struct Access {
-    /// Names by which it may be asked, besides addresses and `localhost`.
+    /// Names accepted in `Host` besides addresses and `localhost`, in lower case.
     hosts: Vec<String>,
     token: Option<Token>,
 }
 
 impl Access {
-    /// Who may see a dashboard that listens there.
+    /// Rules for a dashboard that listens on `listen`.
     ///
     /// # Errors
-    /// Other machines could see it without a token.
+    /// Other machines could see the dashboard without a token.
     pub(super) fn new(
         listen: SocketAddr,
         hosts: &[String],
@@ -105,7 +109,7 @@ impl Access {
         Ok(Self { hosts, token })
     }
 
-    /// What becomes of a request with this method, these headers and this query.
+    /// Decides on a request by its method, headers and query.
     pub(super) fn decide(&self, method: &Method, headers: &HeaderMap, query: &str) -> Decision {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Decision::WrongMethod;
@@ -133,7 +137,8 @@ impl Access {
         }
     }
 
-    /// An address cannot be made to mean another machine, as a name can.
+    /// Whether `host` is a name of the dashboard. Any address is: unlike a name, it cannot be
+    /// rebound to another machine.
     fn is_ours(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let name = match host.rsplit_once(':') {
@@ -151,7 +156,7 @@ impl Access {
     }
 }
 
-/// A parameter of a query, as it is written there.
+/// The value of a query parameter, not percent-decoded.
 pub(super) fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)

@@ -1,4 +1,4 @@
-//! What the dashboard remembers: the pool and its runs over the last hour.
+//! The history that the dashboard keeps: the pool and its runs over the last hour.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,28 +10,28 @@ use serde::Serialize;
 
 use crate::report::{Report, RunLine};
 
-/// How long it is remembered.
+/// Time span of the history.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// Runs that are remembered; further ones are shown while they are there, without a past.
+/// Most runs with a history; further runs are shown only while they are live.
 const MOST_RUNS: usize = 200;
 
-/// The pool at a look.
+/// The pool at one poll.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct PoolSample {
-    /// Milliseconds since 1970 on this machine's clock.
+    /// Unix time in milliseconds, by this machine's clock.
     pub(super) at_ms: u64,
     pub(super) jobs_per_s: f64,
     pub(super) workers: u64,
     pub(super) busy_workers: u64,
-    /// Units that wait in the queues of all kinds.
+    /// Units ready in the queues of all kinds.
     pub(super) ready: u64,
 }
 
-/// A run at a look.
+/// A run at one poll.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct RunSample {
-    /// Milliseconds since 1970 on this machine's clock.
+    /// Unix time in milliseconds, by this machine's clock.
     pub(super) at_ms: u64,
     pub(super) done: u64,
     pub(super) jobs_per_s: f64,
@@ -40,24 +40,24 @@ pub(super) struct RunSample {
 /// A run of the last hour.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct RunHistory {
-    /// As it was announced last.
+    /// The last announcement.
     pub(super) line: RunLine,
-    /// Whether it is announced no more: its producer has ended.
+    /// Whether the run is no longer announced, because its producer has ended.
     pub(super) ended: bool,
     samples: VecDeque<RunSample>,
 }
 
-/// The last hour.
+/// The pool and its runs over the last hour.
 #[derive(Debug)]
 pub(super) struct History {
-    /// Looks that are kept.
+    /// Most samples of the pool and of each run.
     kept: usize,
     samples: VecDeque<PoolSample>,
     runs: HashMap<RunId, RunHistory>,
 }
 
 impl History {
-    /// Nothing yet; there will be a look `every` so often.
+    /// An empty history of a pool that is polled at the interval `every`.
     pub(super) fn new(every: Duration) -> Self {
         let kept = REMEMBERED.as_millis() / every.as_millis().max(1);
         Self {
@@ -67,7 +67,7 @@ impl History {
         }
     }
 
-    /// Takes a look at the pool, and the runs that have taken their leave since the one before.
+    /// Adds a report, and the runs that ended since the report before.
     pub(super) fn note(
         &mut self,
         report: &Report,
@@ -127,18 +127,18 @@ impl History {
         }
     }
 
-    /// The looks after a time, oldest first.
+    /// Samples newer than `at_ms` (Unix time in milliseconds), oldest first.
     pub(super) fn since(&self, at_ms: u64) -> Vec<&PoolSample> {
         let newer = self.samples.iter().filter(|sample| sample.at_ms > at_ms);
         newer.collect()
     }
 
-    /// A run of the last hour.
+    /// The history of a run, if it has one.
     pub(super) fn run(&self, run: &RunId) -> Option<&RunHistory> {
         self.runs.get(run)
     }
 
-    /// Runs of the last hour that are announced no more, the last one first.
+    /// Runs of the last hour that are no longer announced, most recent first.
     pub(super) fn ended(&self) -> Vec<&RunLine> {
         let mut ended: Vec<_> = self.runs.values().filter(|run| run.ended).collect();
         let last = |run: &RunHistory| run.samples.back().map_or(0, |sample| sample.at_ms);

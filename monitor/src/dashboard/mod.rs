@@ -1,4 +1,4 @@
-//! `primepool dashboard`: the pool live as a web page, which only shows.
+//! `primepool dashboard`: the live pool as a read-only web page.
 
 mod access;
 mod history;
@@ -29,11 +29,11 @@ use self::{
 };
 use crate::{Failure, cli::DashboardArgs, observer::Observer, pace::Pace, unreachable};
 
-/// Serves the page until a signal ends it.
+/// Serves the page until a signal stops the program.
 ///
 /// # Errors
-/// Other machines could see it without a token, the address cannot be listened on, or the broker cannot be reached at the start or
-/// refuses.
+/// Other machines could see the page without a token, the address cannot be bound, or the broker
+/// cannot be reached at the start or refuses.
 pub(crate) async fn run(endpoint: Endpoint, args: &DashboardArgs) -> Result<Exit, Failure> {
     let usage = |text: String| (Exit::Usage, anyhow!(text));
     let incomplete = |error: std::io::Error| (Exit::Incomplete, anyhow!(error));
@@ -70,7 +70,7 @@ pub(crate) async fn run(endpoint: Endpoint, args: &DashboardArgs) -> Result<Exit
     }
 }
 
-/// Looks at the pool for ever.
+/// Polls the pool for ever.
 async fn look(observer: &mut Observer, server: &Server, every: Duration) -> Result<Exit, Failure> {
     let mut pace = Pace::default();
     let mut tick = interval(every);

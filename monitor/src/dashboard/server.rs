@@ -32,42 +32,43 @@ use super::{
 };
 use crate::report::{Report, RunLine};
 
-/// Connections that are answered at a time; further ones wait.
+/// Most connections that are served at a time; further ones wait.
 const MOST_CONNECTIONS: usize = 64;
 
-/// Time that a browser has for the head of a request, and between two.
+/// Longest wait for the head of a request, also between two requests on one connection.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Pause after a connection that could not be taken: there are too many open files.
+/// Pause after a failed `accept`, which usually means too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Nothing but what this server has is run, shown or asked, and no other site may frame it.
+/// Content security policy: the page loads scripts, styles, images and data only from this server,
+/// and no other site may frame it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// What is shown.
+/// The state that the page shows.
 #[derive(Debug)]
 pub(super) struct Shown {
-    /// The last look; nothing before the first.
+    /// The last report; `None` before the first.
     pub(super) report: Option<Report>,
     pub(super) history: History,
-    /// Why there is no new look.
+    /// Why there is no newer report.
     pub(super) trouble: Option<String>,
 }
 
-/// The same for a page.
+/// Body of `/pool.json`.
 #[derive(Debug, Serialize)]
 struct Pool<'a> {
     report: Option<&'a Report>,
     trouble: Option<&'a str>,
-    /// Looks after the one that the page has.
+    /// Samples that the page does not have yet.
     samples: Vec<&'a PoolSample>,
     /// Runs of the last hour that have ended.
     ended: Vec<&'a RunLine>,
-    /// The run that the page is about.
+    /// The run that the page shows in detail.
     run: Option<&'a RunHistory>,
 }
 
@@ -79,12 +80,12 @@ fn answer(status: StatusCode, kind: &'static str, text: Bytes) -> Answer {
     answer
 }
 
-/// A line for people.
+/// An answer of one line of plain text.
 fn tell(status: StatusCode, text: &str) -> Answer {
     answer(status, TEXT, format!("{text}\n").into())
 }
 
-/// The server; clones share what is shown.
+/// The web server; clones share its state.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
     access: Arc<Access>,
@@ -101,13 +102,13 @@ impl Server {
         }
     }
 
-    /// What is shown, to be changed.
+    /// Locks the state that the page shows.
     pub(super) fn shown(&self) -> MutexGuard<'_, Shown> {
-        // Every change leaves it whole.
+        // Every change leaves the state consistent, so a poisoned lock is usable.
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers for ever.
+    /// Accepts connections for ever.
     pub(super) async fn serve(self, listener: TcpListener) -> Infallible {
         let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         loop {
@@ -154,7 +155,7 @@ impl Server {
                 answer
                     .headers_mut()
                     .insert(LOCATION, HeaderValue::from_static("/"));
-                // A token has only characters that a header may have.
+                // A token has only characters that are valid in a header.
                 if let Ok(cookie) = HeaderValue::try_from(cookie) {
                     answer.headers_mut().insert(SET_COOKIE, cookie);
                 }
@@ -306,7 +307,7 @@ mod tests {
                 }
             }
         }
-        // The policy forbids both.
+        // The content security policy forbids both.
         assert!(!page.contains("style=") && !page.contains("<script>"));
         assert_eq!(get(&server, "/none").0, StatusCode::NOT_FOUND);
     }

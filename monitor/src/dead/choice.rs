@@ -1,4 +1,4 @@
-//! Which dead letters a command is about.
+//! Selection of dead letters for a command.
 
 use std::collections::BTreeSet;
 
@@ -6,33 +6,32 @@ use primepool_common::message::RunId;
 
 use super::letter::DeadLetter;
 
-/// Which dead letters a command is about.
+/// Selects dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// Those whose ids start so.
+    /// Letters whose ids start with one of these texts.
     Ids(Vec<String>),
-    /// Those of a run.
+    /// Letters with units of this run.
     Run(RunId),
-    /// All of them.
     All,
 }
 
-/// An id that does not name one letter.
+/// The start of an id does not select exactly one letter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ChoiceError {
-    /// No letter has it.
+    /// No letter has such an id.
     #[error(
         "no dead letter has an id that starts with {0}: `primepool dead list --limit 0` lists all. \
          Letters that another program looks at are missing for that moment"
     )]
     Unknown(String),
-    /// Several letters have it.
+    /// Several letters have such an id.
     #[error("{0} is the start of {1} ids: write more digits")]
     Ambiguous(String, usize),
 }
 
 impl Choice {
-    /// Whether it is about this letter.
+    /// Whether the letter is selected.
     pub(crate) fn takes(&self, letter: &DeadLetter) -> bool {
         match self {
             Self::Ids(ids) => ids
@@ -43,7 +42,8 @@ impl Choice {
         }
     }
 
-    /// Whether each id names one of the letters that were taken; copies of a letter have one id.
+    /// Checks that the start of each id matches exactly one of the selected letters. Copies of a
+    /// letter have the same id.
     pub(crate) fn check<'l>(
         &self,
         taken: impl Iterator<Item = &'l DeadLetter>,
@@ -63,10 +63,10 @@ impl Choice {
     }
 }
 
-/// Reads an id or the start of one.
+/// Parses an id or the start of one.
 ///
 /// # Errors
-/// Says what an id is.
+/// The text is not 1 to 16 hexadecimal digits in lower case.
 pub(crate) fn letter_id(text: &str) -> Result<String, String> {
     let is_digit = |c: char| c.is_ascii_digit() || matches!(c, 'a'..='f');
     if (1..=16).contains(&text.len()) && text.chars().all(is_digit) {

@@ -29,21 +29,22 @@ use super::{
 };
 use crate::{Failure, cli::DeadCommand};
 
-/// Name of the connection on the broker's management pages.
+/// Name of the connection, shown in RabbitMQ's management interface.
 const CONNECTION: &str = "primepool dead";
 
-/// What becomes of a letter.
+/// What to do with the selected letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     Requeue,
     Drop,
 }
 
-/// How many letters of a choice were done, and how many stay.
+/// Number of selected letters by outcome.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Tally {
     done: u64,
-    /// No consumer of this version could read them either.
+    /// Letters left in the queue because this version cannot decode the unit: a consumer could not
+    /// either.
     unreadable: u64,
 }
 
@@ -79,7 +80,7 @@ impl From<DeadError> for Failure {
     }
 }
 
-/// Does what the command asks for.
+/// Runs `primepool dead`.
 ///
 /// # Errors
 /// The broker cannot be reached or refuses, an id names no letter or several, or standard output
@@ -145,7 +146,7 @@ fn list(shown: &[DeadLetter], letters: u64, json: bool) -> Result<Exit, OutputEr
     Ok(Exit::Ok)
 }
 
-/// The letter of a choice, which is put back.
+/// Finds the letter that `choice` selects; it stays in the queue.
 async fn find(
     connection: &Connection,
     choice: &Choice,
@@ -157,13 +158,14 @@ async fn find(
         .filter(|letter| choice.takes(letter))
         .collect();
     choice.check(taken.iter())?;
-    // One at least: the choice is of ids.
+    // Not empty: `check` has found a letter for each id.
     taken
         .pop()
         .ok_or_else(|| ChoiceError::Unknown(String::new()).into())
 }
 
-/// Does this with the letters of a choice, among the first `letters`: what is requeued may come back.
+/// Requeues or drops the selected letters among the first `letters` of the queue. The limit ends
+/// the loop: a requeued unit may be dead-lettered again in the meantime.
 async fn act(
     connection: &Connection,
     choice: &Choice,
@@ -185,7 +187,7 @@ async fn act(
             continue;
         }
         match choice {
-            // Nothing is done before each id is known to name one letter.
+            // Nothing is done before each id is known to match exactly one letter.
             Choice::Ids(_) => named.push((letter, message)),
             Choice::Run(_) | Choice::All => {
                 settle(&publisher, what, &letter, &message, &mut tally).await?;
@@ -221,8 +223,8 @@ async fn settle(
     Ok(())
 }
 
-/// The unit as its producer published it, for the queue of its kind: without what it was marked with
-/// on its way.
+/// The unit as its producer published it, for the queue of its kind: without the headers that were
+/// added on its way.
 fn unit_again(kind: JobKind, message: &BasicGetMessage) -> Message {
     let old = &message.delivery.properties;
     let mut properties = describing_properties(old).with_delivery_mode(2);

@@ -1,4 +1,4 @@
-//! A dead letter, as far as it is shown.
+//! What is shown of a dead letter.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -14,49 +14,48 @@ use primepool_common::{
 };
 use serde::Serialize;
 
-/// Header in which a quorum queue counts how often it handed a message out before.
+/// Header in which a quorum queue counts earlier deliveries of a message.
 const DELIVERY_COUNT_HEADER: &str = "x-delivery-count";
 
-/// Header in which the broker notes from which queue it moved a message, and why.
+/// Header in which RabbitMQ records the queues that dead-lettered a message, and why.
 const DEATH_HEADER: &str = "x-death";
 
-/// Longest name of a queue that is shown, in bytes.
+/// Longest queue or node name that is shown, in bytes.
 const NAME_BYTES: usize = 80;
 
-/// A dead letter without its body: of the unit in it only what describes it, never the integers that
-/// it asks for.
+/// A dead letter without its body. Of the unit in it only the description is kept, never the
+/// integers of its jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct DeadLetter {
-    /// 16 hexadecimal digits that follow from the content: the same letter has the same id at each
-    /// look.
+    /// Hash of the content, 16 hexadecimal digits: a letter has the same id whenever it is read.
     pub(crate) id: String,
-    /// Why it is there.
+    /// Why the message was dead-lettered.
     pub(crate) reason: String,
-    /// The node that put it there; `None` if it was the broker.
+    /// The node that dead-lettered it; `None` if the broker did.
     pub(crate) node: Option<String>,
-    /// The queue that it was taken from.
+    /// The queue that it comes from.
     pub(crate) queue: Option<String>,
-    /// The run of the unit in it.
+    /// The run that the unit belongs to.
     pub(crate) run: Option<RunId>,
-    /// The unit in it, if this version can read it: then it can be requeued.
+    /// The unit, if this version can decode it; only then can it be requeued.
     pub(crate) unit: Option<UnitInLetter>,
-    /// What is wrong with the body, if this version cannot read it.
+    /// What is wrong with the body, if this version cannot decode it.
     pub(crate) error: Option<String>,
-    /// When the unit was published, in seconds since 1970 on the producer's clock.
+    /// When the unit was published: Unix time in seconds, by the producer's clock.
     pub(crate) published_s: Option<u64>,
     /// Size of the body.
     pub(crate) bytes: usize,
-    /// How often it was taken out of `primepool.dead` and put back.
+    /// How often the letter was taken out of `primepool.dead` and put back.
     pub(crate) looks: u64,
 }
 
-/// What describes a work unit.
+/// Description of a work unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct UnitInLetter {
     pub(crate) kind: JobKind,
     /// Number of the unit in its run.
     pub(crate) unit: u64,
-    /// What its jobs are, such as `primes of 1024 bits`.
+    /// Description of its jobs, such as `primes of 1024 bits`.
     pub(crate) what: String,
     /// Index of its first job in the run.
     pub(crate) first_job: u64,
@@ -114,7 +113,8 @@ impl DeadLetter {
     }
 }
 
-/// Of what the broker notes itself nothing counts that changes from look to look.
+/// Hash of the content. Headers that change with each delivery, such as `x-delivery-count`, are
+/// left out.
 fn id_of(properties: &BasicProperties, reason: &str, node: Option<&str>, body: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     let message_id = properties.message_id().as_ref();
@@ -123,7 +123,7 @@ fn id_of(properties: &BasicProperties, reason: &str, node: Option<&str>, body: &
     format!("{:016x}", hasher.finish())
 }
 
-/// What the broker says in its own words, and what they mean.
+/// The broker's reason for a dead letter, with an explanation.
 fn reason_of_broker(death: &FieldTable) -> String {
     let reason = field(death, "reason").unwrap_or_default();
     let meaning = match reason.as_str() {

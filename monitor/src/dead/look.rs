@@ -1,19 +1,19 @@
-//! When the reasons of dead letters are looked at again.
+//! Decides when the reasons of dead letters are read again.
 
 use std::time::{Duration, Instant};
 
 use super::letter::DeadLetter;
 use crate::report::{DeadLetters, count_reasons};
 
-/// Shortest time between two looks.
+/// Shortest time between two reads.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Looks after which a letter is left alone: without the policy `primepool-kept` of infra/rabbitmq,
-/// RabbitMQ 4 deletes a message that was put back 20 times.
+/// Reads after which a letter is left alone. Without the policy `primepool-kept` of infra/rabbitmq,
+/// RabbitMQ 4 deletes a message that was requeued 20 times.
 pub(crate) const WORN_OUT: u64 = 10;
 
-/// The reasons that were seen last, and when. Looking takes letters out of their queue and puts them
-/// back, so it is done only when their number has changed.
+/// The reasons read last, and when. A read takes the letters out of their queue and puts them back;
+/// therefore it happens only when their number has changed.
 #[derive(Debug, Default)]
 pub(crate) struct DeadLook {
     last: Option<(u64, Instant)>,
@@ -22,7 +22,7 @@ pub(crate) struct DeadLook {
 }
 
 impl DeadLook {
-    /// Whether to look at the letters, now that there are so many.
+    /// Whether to read the letters; `letters`: their number now.
     pub(crate) fn is_due(&self, letters: u64, now: Instant) -> bool {
         if letters == 0 || self.is_worn_out {
             return false;
@@ -33,19 +33,19 @@ impl DeadLook {
         }
     }
 
-    /// Whether the letters are left alone from now on.
+    /// Whether the letters are left alone from now on, because one was read [`WORN_OUT`] times.
     pub(crate) fn is_worn_out(&self) -> bool {
         self.is_worn_out
     }
 
-    /// Notes what a look has shown when there were so many.
+    /// Records the letters that were read; `letters`: the number in the queue at that time.
     pub(crate) fn note(&mut self, letters: u64, shown: &[DeadLetter], now: Instant) {
         self.last = Some((letters, now));
         self.is_worn_out = shown.iter().any(|letter| letter.looks >= WORN_OUT);
         self.seen.reasons = count_reasons(shown.iter().map(|letter| &*letter.reason));
     }
 
-    /// What is known, now that there are so many.
+    /// The known reasons; `letters`: the number in the queue now.
     pub(crate) fn known(&mut self, letters: u64) -> DeadLetters {
         self.seen.letters = letters;
         if letters == 0 {

@@ -1,5 +1,5 @@
-//! The way to `primepool.dead`. A letter that is taken out is put back unless it is acknowledged: by
-//! [`DeadQueue::put_back`], or by the end of the channel.
+//! Access to `primepool.dead`. A letter that is taken out and not acknowledged returns to the queue
+//! with [`DeadQueue::put_back`], or when the channel ends.
 
 use lapin::{
     Channel, Connection,
@@ -10,14 +10,14 @@ use primepool_common::{broker::BrokerError, topology::DEAD_QUEUE};
 
 use super::letter::DeadLetter;
 
-/// The queue, on a channel of its own.
+/// The queue `primepool.dead`, on a channel of its own.
 #[derive(Debug)]
 pub(crate) struct DeadQueue {
     channel: Channel,
 }
 
 impl DeadQueue {
-    /// Opens it.
+    /// Opens a channel.
     ///
     /// # Errors
     /// The connection is lost.
@@ -27,7 +27,7 @@ impl DeadQueue {
         })
     }
 
-    /// Takes the next letter out.
+    /// Takes the next letter out; `None` if the queue is empty.
     ///
     /// # Errors
     /// There is no such queue, or this user may not read it.
@@ -36,24 +36,24 @@ impl DeadQueue {
         Ok(self.channel.basic_get(DEAD_QUEUE.into(), keep).await?)
     }
 
-    /// Puts all letters back that were taken out and not acknowledged.
+    /// Requeues all letters that were taken out and not acknowledged.
     ///
     /// # Errors
-    /// The connection is lost; the broker puts them back then.
+    /// The connection is lost; the broker then requeues the letters itself.
     pub(crate) async fn put_back(self) -> Result<(), BrokerError> {
         let all = BasicNackOptions {
             multiple: true,
             requeue: true,
         };
-        // Tag 0 stands for all that were delivered, also if there are none.
+        // Delivery tag 0 means all unacknowledged deliveries, and is valid even if there are none.
         self.channel.basic_nack(0, all).await?;
-        // The broker answers after it has put them back.
+        // The broker confirms the close after it has requeued them.
         self.channel.close(200, "done".into()).await?;
         Ok(())
     }
 }
 
-/// Looks at the first `most` letters and leaves them where they are.
+/// Reads the first `most` letters and requeues them.
 ///
 /// # Errors
 /// There is no such queue, this user may not read it, or the connection is lost.

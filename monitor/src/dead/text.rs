@@ -11,7 +11,7 @@ use crate::columns::{
 /// Most characters of a reason in a list.
 const WIDEST_REASON: usize = 80;
 
-/// A line for each letter. `now_s`: seconds since 1970.
+/// A table with one line for each letter. `now_s`: Unix time in seconds.
 pub(super) fn list(letters: &[DeadLetter], now_s: u64) -> String {
     let mut table = Table::new(&[
         ("ID", Left),
@@ -37,7 +37,7 @@ pub(super) fn list(letters: &[DeadLetter], now_s: u64) -> String {
     table.render()
 }
 
-/// All that is known of a letter.
+/// All known fields of a letter. `now_s`: Unix time in seconds.
 pub(super) fn letter(letter: &DeadLetter, now_s: u64) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
@@ -67,7 +67,7 @@ pub(super) fn letter(letter: &DeadLetter, now_s: u64) -> String {
     text
 }
 
-/// A number of letters.
+/// A number of letters as text, with the right plural.
 pub(super) fn letters(count: u64) -> String {
     match count {
         1 => "1 letter".to_owned(),

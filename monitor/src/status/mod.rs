@@ -1,4 +1,4 @@
-//! `primepool status`: what is in the pool.
+//! `primepool status`: prints the state of the pool.
 
 mod text;
 
@@ -18,7 +18,7 @@ use crate::{Failure, cli::StatusArgs, observer::Observer, report::Report, unreac
 /// Moves the cursor to the upper left corner and clears the terminal.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
-/// Shows the pool, once or again and again.
+/// Prints the state of the pool, once or until a signal.
 ///
 /// # Errors
 /// The broker cannot be reached or refuses, or standard output cannot be written.
@@ -51,7 +51,7 @@ async fn watch(observer: &mut Observer, args: &StatusArgs) -> Result<Exit, Failu
     }
 }
 
-/// Prints a report; whether it could be read.
+/// Prints a report. Returns `false` if nothing reads standard output any more.
 fn show(report: &Report, args: &StatusArgs) -> Result<bool, OutputError> {
     // Plain data: it always has a JSON form.
     let text = match (args.json, args.watch) {

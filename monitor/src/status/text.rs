@@ -7,19 +7,19 @@ use crate::{
     report::{NodeLine, QueueLine, Report, RunLine},
 };
 
-/// Most lines for nodes, and for runs.
+/// Most lines of the nodes, and of the runs.
 const ROWS: usize = 20;
 
-/// Most lines for reasons of dead letters.
+/// Most lines of the reasons of dead letters.
 const REASONS: usize = 5;
 
-/// Most characters of what a run's jobs are, and of whose it is.
+/// Most characters of a run's description, and of its user.
 const WIDEST: usize = 28;
 
 /// Most characters of a reason.
 const WIDEST_REASON: usize = 90;
 
-/// The report: sections with a line between them.
+/// The whole report: sections separated by empty lines.
 pub(super) fn screen(report: &Report) -> String {
     let mut text = format!("{}\n", report.broker);
     for section in [

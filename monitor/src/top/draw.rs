@@ -1,4 +1,4 @@
-//! Draws the screen.
+//! Draws the screen of `primepool top`.
 
 use ratatui::{
     Frame,
@@ -14,19 +14,19 @@ use crate::{
     report::{NodeLine, Report, RunLine},
 };
 
-/// Characters of the bar of a run.
+/// Width of the progress bar of a run, in characters.
 const BAR: usize = 20;
 
-/// Most characters of what a run's jobs are.
+/// Most characters of a run's description.
 const WIDEST: usize = 24;
 
-/// Lines for the throughput.
+/// Lines of the throughput chart, borders included.
 const PACE_LINES: u16 = 6;
 
 /// Most lines for alarms.
 const MOST_ALARMS: u16 = 4;
 
-/// Draws all of it.
+/// Draws the whole screen.
 pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen) {
     let Some(report) = &screen.report else {
         let text = screen.news.as_deref().unwrap_or("looking at the pool …");
@@ -96,7 +96,7 @@ fn draw_pace(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
     let width = usize::from(block.inner(area).width);
     let history = screen.pace.history();
     let skipped = history.len().saturating_sub(width);
-    // A tenth of a job per second is the least that shows.
+    // The chart takes integers: one step is 0.1 jobs per second.
     let bars: Vec<u64> = history
         .skip(skipped)
         .map(|rate| (10.0 * rate).round() as u64)
@@ -195,7 +195,7 @@ fn table<'r, const N: usize>(
     Table::new(rows, widths).header(Row::new(titles.map(Cell::from)).style(bold))
 }
 
-/// A bar of so many characters.
+/// A bar of `width` characters.
 fn bar(part: u64, whole: u64, width: usize) -> String {
     let share = part.min(whole) as f64 / whole.max(1) as f64;
     let full = (share * width as f64).round() as usize;
@@ -242,7 +242,7 @@ mod tests {
         }
         screen.on_key(KeyEvent::from(KeyCode::Char('c')));
         assert!(drawn(&screen, 130, 40).contains("cancel run r1 for good?"));
-        // A terminal that is too small for all of it.
+        // A terminal that is too small for the whole screen.
         for (width, height) in [(1, 1), (20, 5), (300, 3)] {
             drawn(&screen, width, height);
         }

@@ -1,4 +1,4 @@
-//! What the screen shows, and what keys do: a state machine without a terminal.
+//! The state of the screen, and the effect of keys: a state machine without a terminal.
 
 use std::{cmp::Ordering, time::Instant};
 
@@ -10,7 +10,7 @@ use crate::{
     report::{Report, RunLine},
 };
 
-/// How runs are sorted.
+/// The order of the runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Sort {
     /// Oldest first.
@@ -31,7 +31,7 @@ impl Sort {
         }
     }
 
-    /// What it sorts by, for people.
+    /// Name of the order, shown in the footer.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Name => "name",
@@ -51,7 +51,7 @@ impl Sort {
     }
 }
 
-/// What a key asks the program to do.
+/// An action that a key requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
     Quit,
@@ -61,20 +61,20 @@ pub(super) enum Command {
 /// The state of the screen.
 #[derive(Debug, Default)]
 pub(super) struct Screen {
-    /// The last report; nothing before the first.
+    /// The last report; `None` before the first.
     pub(super) report: Option<Report>,
     pub(super) pace: Pace,
     pub(super) sort: Sort,
-    /// The run that keys are about.
+    /// The run that is highlighted; keys apply to it.
     pub(super) selected: Option<RunId>,
-    /// The run that is cancelled when the user says yes.
+    /// The run that is cancelled if the user confirms with `y`.
     pub(super) asked: Option<RunId>,
-    /// What happened last: a cancelled run, or why there is no new report.
+    /// The last event: a cancelled run, or why there is no newer report.
     pub(super) news: Option<String>,
 }
 
 impl Screen {
-    /// Takes a new report.
+    /// Shows a new report.
     pub(super) fn take(&mut self, mut report: Report, now: Instant) {
         self.pace.note(&report.nodes, now);
         report.runs.sort_by(|a, b| self.sort.compare(a, b));
@@ -82,7 +82,7 @@ impl Screen {
         self.keep_selection();
     }
 
-    /// Runs in the order that is shown.
+    /// Runs in the order of the screen.
     pub(super) fn runs(&self) -> &[RunLine] {
         self.report.as_ref().map_or(&[], |report| &report.runs)
     }
@@ -93,7 +93,7 @@ impl Screen {
         self.runs().iter().position(|run| run.run == *selected)
     }
 
-    /// Takes a key.
+    /// Handles a key.
     pub(super) fn on_key(&mut self, key: KeyEvent) -> Option<Command> {
         if key.kind == KeyEventKind::Release {
             return None;
@@ -102,7 +102,7 @@ impl Screen {
             return (key.code == KeyCode::Char('c')).then_some(Command::Quit);
         }
         if let Some(run) = self.asked.take() {
-            // Only a clear yes cancels.
+            // Only `y` cancels; any other key answers no.
             return (key.code == KeyCode::Char('y')).then_some(Command::Cancel(run));
         }
         match key.code {
@@ -129,7 +129,7 @@ impl Screen {
         self.selected = self.runs().get(index).map(|run| run.run.clone());
     }
 
-    /// A run that has gone is neither selected nor asked about any more.
+    /// Selects the first run if the selected one has gone; drops a question about a run that has.
     fn keep_selection(&mut self) {
         if self.selected_index().is_none() {
             self.selected = self.runs().first().map(|run| run.run.clone());
@@ -213,7 +213,7 @@ mod tests {
         press(&mut screen, KeyCode::Char('c'));
         let done = press(&mut screen, KeyCode::Char('y'));
         assert_eq!(done, "r2".parse().ok().map(Command::Cancel));
-        // Not another one that has taken its place in the meantime.
+        // If the run in question has gone, `y` does not cancel the run that is now selected.
         press(&mut screen, KeyCode::Char('c'));
         screen.take(report(&[("r1", 1.0)]), Instant::now());
         assert_eq!(press(&mut screen, KeyCode::Char('y')), None);

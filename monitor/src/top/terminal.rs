@@ -1,4 +1,4 @@
-//! The terminal: reads keys, draws, and looks at the pool in between.
+//! The event loop of `primepool top`: keys, drawing, and polling the pool.
 
 use std::{
     io::{IsTerminal, stdin, stdout},
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{Failure, observer::Observer, unreachable};
 
-/// How often the thread that reads keys looks whether the program still runs.
+/// How often the thread that reads keys checks whether the program still runs.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Shows the pool until the user quits.
@@ -64,7 +64,8 @@ pub(crate) async fn run(endpoint: Endpoint, every: Duration) -> Result<Exit, Fai
     ended
 }
 
-/// Reads keys in a thread of its own: a terminal cannot be waited for together with a broker.
+/// Reads keys in a thread of its own, because the terminal's blocking reads do not fit into
+/// `select!`.
 fn read_keys() -> UnboundedReceiver<Event> {
     let (sender, events) = unbounded_channel();
     thread::spawn(move || {
@@ -74,7 +75,7 @@ fn read_keys() -> UnboundedReceiver<Event> {
                 Ok(true) => event::read(),
                 Err(error) => Err(error),
             };
-            // Without a terminal there are no keys any more: the end of the channel is that of the program.
+            // The terminal is gone: closing the channel ends the program.
             let Ok(event) = event else { return };
             if sender.send(event).is_err() {
                 return;
@@ -145,7 +146,7 @@ impl Top {
         self.screen.news = Some(news);
     }
 
-    /// Tries until there is a connection again; gives the exit status if the user quits meanwhile.
+    /// Reconnects until it succeeds; returns the exit status if the user quits meanwhile.
     async fn reconnect(
         &mut self,
         mut error: BrokerError,
