@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# The pool of docker-compose.yml, by its short names.
-#   compose.sh up [SERVICE…]      passwords, image, these services and what they need (all), the producer's run; then where everything is
+# Starts and stops the pool of docker-compose.yml.
+#   compose.sh up [SERVICE…]      make the passwords and the image, start these services (default:
+#                                 all) and what they need, follow the producer's run, and print the
+#                                 addresses
 #   compose.sh down               stop and remove the containers; volumes stay
 #   compose.sh logs [SERVICE…]    follow the logs
 set -euo pipefail
@@ -9,7 +11,7 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/lib.sh"
 cd "$PRIMEPOOL_ROOT"
 
-# Compose reads nothing of the file without knowing where they are, also where they do not matter.
+# Compose cannot read the file without this variable, even for commands that need no secrets.
 grep -qs '^PRIMEPOOL_SECRETS=' .env || export PRIMEPOOL_SECRETS=${PRIMEPOOL_SECRETS:-./infra/compose/secrets}
 
 PORT_TAKEN="Is a port taken? PRIMEPOOL_AMQP_PORT and others in docker-compose.yml choose another"
@@ -29,7 +31,7 @@ address() { # SERVICE PORT → REPLY
 	REPLY=${REPLY:-"(not running)"}
 }
 
-# A database keeps the password that it was begun with.
+# A database keeps the passwords of its first start.
 look_for_old_volumes() {
 	local volume project=${COMPOSE_PROJECT_NAME:-primepool}
 	[[ ! -s infra/compose/secrets/influxdb-token ]] || return 0
@@ -44,7 +46,8 @@ ask_influxdb() { # TOKEN PATH [JSON] → its answer; no command line shows the t
 		docker compose exec -T influxdb curl -fsS -H @- ${3:+-d "$3"} "http://localhost:8086/api/v2/$2" 2>&1
 }
 
-# It makes tokens itself, each for what its holder does and no more. One that it does not know (its data is new) is replaced.
+# InfluxDB creates the tokens itself, each with only the permissions that its holder needs. A token
+# that InfluxDB does not know, because its data is new, is replaced.
 make_influxdb_tokens() {
 	local action actions answer file holder operator org resource bucket='buckets?name=primepool'
 	docker compose up -d --wait influxdb || die 3 "InfluxDB did not start: see above; $PORT_TAKEN"
@@ -98,15 +101,16 @@ up() {
 	need_compose
 	look_for_old_volumes
 	infra/compose/secrets.sh
-	# The containers' users read these; a clone made with a strict umask would keep them out.
+	# The users of the containers read these files; a clone made with a strict umask would
+	# deny it.
 	chmod -R a+rX infra/rabbitmq/primepool.conf infra/compose/rabbitmq.conf grafana/provisioning grafana/dashboards
-	# The image is made from the sources as they are; what has not changed comes from Docker's cache.
+	# The image is built from the current sources; unchanged layers come from Docker's cache.
 	build_image
 	make_influxdb_tokens
 	docker compose up -d "$@" || die 3 "not everything started: see above; docker compose logs SERVICE says more. $PORT_TAKEN"
 	producer=$(docker compose ps --all --quiet producer)
 	if [[ $producer ]]; then
-		# Without the runs before: the container is started again by each `up`.
+		# Skip the logs of earlier runs: each `up` starts the same container again.
 		docker logs --follow --since "$(docker inspect --format '{{.State.StartedAt}}' "$producer")" "$producer" || true
 		status=$(docker inspect --format '{{.State.ExitCode}}' "$producer") || status=1
 	fi

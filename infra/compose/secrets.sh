@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes the passwords of docker-compose.yml where there are none yet: infra/compose/secrets/, runs/compose/, and what docker compose
-# needs to know of them in .env. What is there stays as it is.
+# Makes the missing passwords of docker-compose.yml in infra/compose/secrets/, the folder
+# runs/compose/, and the variables in .env that tell docker compose about them. Whatever exists
+# already is kept.
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
@@ -12,8 +13,8 @@ runs=runs/compose
 users=(consumer producer operator)
 needed=(rabbitmq-definitions "${users[@]/%/-amqp-url}" monitoring-password influxdb-password influxdb-token grafana-password dashboard-token)
 
-# Nobody else on this machine gets into the folder. The files themselves can be read by anyone who gets them mounted: the programs in
-# the containers run as users of their own, and Compose gives them files as they are here.
+# No other user of this machine can enter the folder. The files themselves can be read by all users:
+# Compose mounts them as they are, and the programs in the containers run as users of their own.
 umask 077
 mkdir -p "$secrets"
 chmod 700 "$secrets"
@@ -23,7 +24,7 @@ for name in "${needed[@]}"; do
 	[[ -s $secrets/$name ]] || missing+=("$name")
 done
 
-write() { # NAME: standard input, without a line's end, which some of the servers would take as part of it
+write() { # NAME: standard input, without the final newline, which some servers would take as a part
 	local text
 	text=$(cat)
 	printf %s "$text" >"$secrets/.new"
@@ -31,8 +32,9 @@ write() { # NAME: standard input, without a line's end, which some of the server
 	mv -f -- "$secrets/.new" "$secrets/$1"
 }
 
-# The broker's definitions hold hashes of the passwords that the others hold, so they are made together. A password that is there
-# stays, so that a user of a later version is added while the others work.
+# The broker's definitions contain hashes of the passwords in the other files, so they are made
+# together. An existing password is kept, so that adding a user of a later version does not change
+# the others.
 make_broker_secrets() {
 	local user password passwords=()
 	for user in "${users[@]}"; do
@@ -59,16 +61,16 @@ for name in ${missing[@]+"${missing[@]}"}; do
 done
 ((${#missing[@]} == 0)) || say "passwords made in $secrets: ${missing[*]}"
 
-# The producer writes the results as whoever calls this; where that is root, as the image's own user.
+# The producer writes its results as the user who runs this script; for root, as the image's user.
 user=$(id -u):$(id -g)
 [[ $user != 0:* ]] || user=10001:10001
 umask 022
 mkdir -p "$runs"
 [[ $user != 10001:10001 ]] || chown "$user" "$runs"
 
-set_variable() { # NAME VALUE: in .env, unless it is there
+set_variable() { # NAME VALUE: adds it to .env unless it is set there
 	[[ ! -f .env ]] || ! grep -q "^$1=" .env || return 0
-	# A last line without an end would swallow ours.
+	# If the last line had no newline, ours would be appended to it.
 	[[ ! -s .env || ! $(tail -c 1 .env) ]] || printf '\n' >>.env
 	printf '%s=%s\n' "$1" "$2" >>.env
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs during which everything goes wrong that may, each fault alone and then all together: chaos.sh [ARGUMENTS OF chaos…]
-# Private brokers and databases, some ten minutes; root for the disk that is full. Leaves runs/chaos/ if a promise was broken.
+# Runs under faults, each fault alone and then all together: chaos.sh [ARGUMENTS OF chaos…]
+# Takes some ten minutes, with private brokers and databases. The fault "disk full" needs root.
+# Leaves runs/chaos/ if a promise was broken.
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh

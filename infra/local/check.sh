@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# Formatting, lints, the rules for dependencies (deny.toml), and whether the dashboards are what their code makes. Needs
-# `setup.sh --dev`.
+# Checks formatting, lints, the rules for dependencies (deny.toml), and whether the generated
+# dashboards match their code. Runs `setup.sh --dev` first.
 #
-# PRIMEPOOL_ADVISORY_DB names a clone of https://github.com/RustSec/advisory-db (branch main) to use instead of the network.
+# PRIMEPOOL_ADVISORY_DB names a clone of https://github.com/RustSec/advisory-db (branch main) to use
+# instead of the network.
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-# Fetches RustSec's advisory database for cargo-deny. Where neither the network nor a clone has it, it says so and fails.
+# Fetches RustSec's advisory database for cargo-deny. Fails with a message if neither the network
+# nor a clone provides it.
 fetch_advisories() {
 	local url=https://github.com/RustSec/advisory-db
 	local clone=${PRIMEPOOL_ADVISORY_DB:-} settings=(GIT_TERMINAL_PROMPT=0)
 	if [[ $clone ]]; then
-		# cargo-deny takes no local path; git takes one in place of the address.
+		# cargo-deny does not accept a local path; git substitutes the path for the address.
 		settings+=(GIT_CONFIG_COUNT=1 GIT_CONFIG_VALUE_0="$url")
 		settings+=(GIT_CONFIG_KEY_0="url.file://$(realpath -- "$clone").insteadOf")
 	fi
@@ -32,9 +34,10 @@ cd "$PRIMEPOOL_ROOT"
 ensure_cargo_on_path
 cargo fmt --all --check
 cargo fmt --manifest-path fuzz/Cargo.toml --check
-# The release profile, as everywhere: one build of GMP serves all.
+# Use the release profile, like all other builds, so that GMP is built only once.
 cargo clippy --release --workspace --all-targets -- -D warnings
-# cargo-deny reads the manifests of all dependencies, also of those that other systems need and no build here fetched.
+# cargo-deny reads the manifests of all dependencies, including those for other systems, which no
+# build here has fetched.
 cargo fetch --locked --offline >/dev/null 2>&1 || cargo fetch --locked
 deny_checks=(licenses bans sources)
 if fetch_advisories; then

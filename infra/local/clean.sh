@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Deletes what was built and the state of private servers that no longer run. Results in runs/ stay.
+# Deletes build results, and the state of private servers that no longer run. Results in runs/ stay.
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
@@ -9,7 +9,7 @@ for file in "$PRIMEPOOL_STATE"/*/pid "$PRIMEPOOL_STATE"/*/*/pid; do
 	[[ ! -f $file || ! -d /proc/$(<"$file") ]] ||
 		die 1 "a private server runs in ${file%/pid}: end what uses it, or stop it with target/release/sandbox"
 done
-# By name: the folder may have been set to one that holds other things.
+# Delete by name: PRIMEPOOL_STATE may be a folder that also holds other things.
 rm -rf -- "$PRIMEPOOL_STATE"/run-* "$PRIMEPOOL_STATE"/{fuzz,logs,setup.log}
 [[ ! -d $PRIMEPOOL_STATE ]] || rmdir --ignore-fail-on-non-empty -- "$PRIMEPOOL_STATE"
 ensure_cargo_on_path

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes the JSON of Grafana's dashboards and alert rules from the code in grafana/. Installs what that needs.
-#   dashboards.sh            write it
-#   dashboards.sh --check    fail when what is there is not what the code makes
+# Generates the JSON of Grafana's dashboards and alert rules from the code in grafana/. Installs the
+# Python packages that this needs.
+#   dashboards.sh            write the JSON
+#   dashboards.sh --check    fail if the JSON differs from the output of the code
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
@@ -13,7 +14,7 @@ parts=(dashboards provisioning/alerting)
 generate() { # FOLDER
 	local REPLY
 	python_of grafana
-	# -B: no compiled files in the repository.
+	# -B: write no compiled files into the repository.
 	"$REPLY" -B "$grafana/generate.py" "$1"
 }
 

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Experiments on a private broker, and their reports:
-#   experiment.sh run [ARGUMENT…]       a sweep on this machine; without arguments a small one of five minutes: nodes of a quarter core each
-#   experiment.sh compare [ARGUMENT…]   beside Ray, Celery and Dask, six minutes; table, pictures and page in runs/compare-<time>/
-#   experiment.sh report ARGUMENT…      the report of an experiment again: of its folder, or by its name from InfluxDB (NAME --influx)
+#   experiment.sh run [ARGUMENT…]       a sweep on this machine; without arguments a small one of
+#                                       five minutes, with nodes of a quarter core each
+#   experiment.sh compare [ARGUMENT…]   the pool beside Ray, Celery and Dask, six minutes; table,
+#                                       pictures and page in runs/compare-<time>/
+#   experiment.sh report ARGUMENT…      make the report of an experiment again, from its folder, or
+#                                       from InfluxDB by its name (NAME --influx)
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
@@ -12,7 +15,7 @@ cd "$PRIMEPOOL_ROOT"
 python_of experiment/report
 report=("$REPLY" -B "$PRIMEPOOL_ROOT/experiment/report")
 
-measure() { # ARGUMENT…: → FOLDER and the exit status, when something was measured
+measure() { # ARGUMENT… → folder and status; exits if nothing was measured
 	local log
 	log=$(mktemp)
 	"$PRIMEPOOL_RELEASE/sandbox" with "$PRIMEPOOL_RELEASE/experiment" "$@" | tee "$log" || status=$?
@@ -31,7 +34,7 @@ compare)
 	infra/local/setup.sh --peers
 	python_of experiment/peers
 	export PRIMEPOOL_PEERS_PYTHON=$REPLY
-	forget INFLUX_ # the others send metrics nowhere
+	forget INFLUX_ # the other systems send no metrics
 	build --workspace --bins
 	measure "$@"
 	"${report[@]}" comparison "$folder"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Coverage-guided fuzzing of what reads input (fuzz/targets), on all cores. It starts from the inputs
-# in fuzz/corpus and those that earlier runs on this machine found, which stay in .primepool/fuzz.
+# Coverage-guided fuzzing of all code that parses input (fuzz/targets), on all cores. Starts from
+# the inputs in fuzz/corpus, and from those that earlier runs on this machine left in
+# .primepool/fuzz.
 #   fuzz.sh [SECONDS [TARGET…]]    each target for this time, 60 s by default; 0: these inputs once
 #   fuzz.sh --short [TARGET…]      fuzz/corpus and thousands of further inputs, the same every time
 set -euo pipefail
@@ -24,7 +25,7 @@ fuzz() { # TARGET: in an empty folder and environment
 	*_line) options+=("-dict=$root/fuzz/lines.dict") ;;
 	unit | answer | certificate | control | presence | folder | replies) options+=("-dict=$root/fuzz/json.dict") ;;
 	esac
-	# These take a millisecond for each input, and have few paths to find.
+	# These targets take a millisecond for each input, and have few paths to find.
 	[[ $1 != @(*_line|line_protocol|primality|certificate) ]] || further=2000
 	case $mode in
 	--short) found=$work/$1/new options+=(-seed=1 "-runs=$further") ;;

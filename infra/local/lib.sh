@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2034
-# What the scripts share: folders, messages, finding programs. Sourced, never run. Private servers are in infra/sandbox.
+# Shared by the scripts: folders, messages, and how to find programs. It is sourced, never run. The
+# code for private servers is in infra/sandbox.
 
 PRIMEPOOL_ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 
@@ -7,19 +8,20 @@ PRIMEPOOL_ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 PRIMEPOOL_STATE=${PRIMEPOOL_STATE:-$PRIMEPOOL_ROOT/.primepool}
 [[ $PRIMEPOOL_STATE == /* ]] || PRIMEPOOL_STATE=$PWD/$PRIMEPOOL_STATE
 
-# Results that a user keeps, one folder a run. No script deletes them.
+# Results that a user keeps, one folder per run. No script deletes them.
 PRIMEPOOL_RUNS_DIR=${PRIMEPOOL_RUNS_DIR:-$PRIMEPOOL_ROOT/runs}
 
-# Developer tools. Outside the repository, so that a fresh clone does not make them again.
+# Developer tools. They are outside the repository, so that a fresh clone does not build them again.
 PRIMEPOOL_TOOLS=${PRIMEPOOL_TOOLS:-${XDG_CACHE_HOME:-${HOME:-$PRIMEPOOL_STATE}/.cache}/primepool/tools}
 
-# Where the built programs are.
+# Folder of the built programs.
 PRIMEPOOL_RELEASE=${CARGO_TARGET_DIR:-$PRIMEPOOL_ROOT/target}/release
 
 PRIMEPOOL_CARGO_DENY_VERSION=0.20.2
 PRIMEPOOL_CARGO_DENY=$PRIMEPOOL_TOOLS/cargo-deny-$PRIMEPOOL_CARGO_DENY_VERSION
 
-# Configuration of Docker's client for private engines, with Compose and Buildx where the system has none.
+# Docker client configuration for private engines. It holds Compose and Buildx where the system has
+# neither.
 PRIMEPOOL_DOCKER_CONFIG=$PRIMEPOOL_TOOLS/docker
 
 say() { printf 'primepool: %s\n' "$*" >&2 || true; } # a closed terminal must not stop a clean-up
@@ -45,8 +47,9 @@ build() { # CARGO ARGUMENT…
 	cargo build --release "$@" || die 1 "the build failed: see above"
 }
 
-# Variables of the user's own pool would be flags of the programs under test, and of private servers.
-forget() { # PREFIX [PATTERN]: exports no variable of that prefix but those whose names fit the pattern
+# Variables for the user's own pool would act as flags of the programs under test, and of private
+# servers.
+forget() { # PREFIX [PATTERN]: unexports variables with this prefix, except names that match PATTERN
 	local name
 	for name in $(compgen -e "$1"); do
 		# shellcheck disable=SC2053 # a pattern
@@ -67,19 +70,20 @@ has_influxd() { # InfluxDB 1.x, as infra/sandbox finds it
 	return 1
 }
 
-python_of() { # FOLDER → REPLY, the Python that has what FOLDER/requirements.txt pins
+python_of() { # FOLDER → REPLY, the Python with the packages pinned in FOLDER/requirements.txt
 	local sum
 	sum=$(sha256sum "$PRIMEPOOL_ROOT/$1/requirements.txt")
 	REPLY=$PRIMEPOOL_TOOLS/python-${sum:0:12}/bin/python
 }
 
-# Compose and Buildx: the system's, or those that setup.sh --docker fetched. The user's own configuration stays out.
+# Compose and Buildx may be the system's, or those that setup.sh --docker has fetched. The user's
+# own Docker configuration is not used.
 docker_plugin() { # NAME
 	DOCKER_CONFIG=$PRIMEPOOL_DOCKER_CONFIG docker "$1" version >/dev/null 2>&1
 }
 
 # shellcheck disable=SC2016 # apt-get fills it in
-debian_mirror() { # → REPLY, where this machine has its Debian packages from
+debian_mirror() { # → REPLY, the Debian mirror that this machine uses
 	REPLY=
 	! command -v apt-get >/dev/null ||
 		REPLY=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' 2>/dev/null |
@@ -87,7 +91,7 @@ debian_mirror() { # → REPLY, where this machine has its Debian packages from
 	REPLY=${REPLY:-http://deb.debian.org/debian/}
 }
 
-# Signatures are checked; the system's own lists and packages are not touched.
+# apt checks the signatures. The system's own package lists and packages are not touched.
 fetch_debian_packages() { # FOLDER SUITE PACKAGE…: leaves FOLDER/*.deb
 	local folder=$1 suite=$2 REPLY
 	shift 2

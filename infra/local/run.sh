@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# One run on this machine, from nothing to results: packages, build, and what `sandbox run` does (infra/sandbox/src/run.rs): a private
-# broker, a private InfluxDB, consumers, the producer, clean-up.
+# One run on this machine, from nothing to results: installs packages, builds the programs, and
+# calls `sandbox run` (infra/sandbox/src/run.rs), which starts a private broker, a private InfluxDB,
+# consumers and the producer, and cleans up.
 #   run.sh [PRODUCER ARGUMENT…]       default: --count 100 --bits 1024
-# Variables: CONSUMERS, CONCURRENCY, RESUME, METRICS, DASHBOARD (README); PRIMEPOOL_BIN: folder of programs to use; without it they are built.
-# The exit status is the producer's.
+# Variables: CONSUMERS, CONCURRENCY, RESUME, METRICS, DASHBOARD (see README). PRIMEPOOL_BIN names a
+# folder of programs to use; without it the programs are built. The exit status is the producer's.
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-# Under make, the run ends with it, however that ends.
+# Under make, the run ends when make ends, for whatever reason.
 owner=()
 [[ ! ${MAKELEVEL-} ]] || owner=(--owner "$PPID")
 cd "$PRIMEPOOL_ROOT"

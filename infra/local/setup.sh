@@ -1,18 +1,23 @@
 #!/usr/bin/env bash
-# Installs what is missing from the distribution's packages. Silent when nothing is.
-#   setup.sh                what a run without metrics needs
-#   setup.sh --metrics      also a database for them, if the distribution has it
-#   setup.sh --test         also what the tests need: that database, a second kind of it, an SSH server, and what --docker, --factor and --peers say
+# Installs missing packages of the distribution. Prints nothing if none is missing.
+#   setup.sh                for a run without metrics
+#   setup.sh --metrics      also a database for metrics, if the distribution has it
+#   setup.sh --test         also for the tests: that database, a second one with InfluxDB 2's
+#                           protocol, an SSH server, and all of --docker, --factor and --peers
 #   setup.sh --test-all     the same, and a browser
-#   setup.sh --factor       also what factoring is checked against and compared with: gp, PARI's calculator
-#   setup.sh --ecm          the same, and GMP-ECM, which curves are compared with
-#   setup.sh --report       also what makes reports of experiments and pictures: matplotlib and SciPy, in a Python of their own
-#   setup.sh --peers        the same, and the pools that ours is compared with: Ray, Celery and Dask, in a Python of their own
-#   setup.sh --influxdb2    also InfluxDB 2 (--influxdb1: a newer 1.x), made with Go, for the tests of metrics: some ten minutes
-#   setup.sh --dashboards   also what makes the dashboards: Grafana's SDK
-#   setup.sh --docker       also what runs the containers without a Docker of one's own: an engine, Compose, Buildx
-#   setup.sh --fuzz         also what builds the fuzz targets: a C++ compiler
-#   setup.sh --dev          also what the checks need: a pinned cargo-deny, Grafana's SDK, and the types of Kubernetes
+#   setup.sh --factor       also gp, PARI's calculator, which factoring is checked against
+#   setup.sh --ecm          the same, and GMP-ECM, which the elliptic curves are compared with
+#   setup.sh --report       also for reports of experiments and pictures: matplotlib and SciPy, in a
+#                           Python environment
+#   setup.sh --peers        the same, and the systems that the pool is compared with: Ray, Celery
+#                           and Dask, in a Python environment
+#   setup.sh --influxdb2    also InfluxDB 2 (--influxdb1: a newer 1.x), built with Go, for the tests
+#                           of metrics: some ten minutes
+#   setup.sh --dashboards   also Grafana's SDK, which generates the dashboards
+#   setup.sh --docker       also a private Docker engine, Compose and Buildx
+#   setup.sh --fuzz         also a C++ compiler, which builds the fuzz targets
+#   setup.sh --dev          also for the checks: a pinned cargo-deny, Grafana's SDK, and the types
+#                           of Kubernetes
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
@@ -36,7 +41,7 @@ case ${1-} in
 *) die 2 "usage: infra/local/setup.sh [--metrics | --test | --test-all | --factor | --ecm | --report | --peers | --influxdb1 | --influxdb2 | --dashboards | --docker | --fuzz | --dev]" ;;
 esac
 
-# --- what is missing --------------------------------------------------------------------------------------------------
+# --- missing packages ---------------------------------------------------------------------------
 
 missing=() # packages
 reasons=()
@@ -49,8 +54,9 @@ need() { # PACKAGE REASON COMMAND…: succeeds silently when COMMAND does
 	reasons+=("$package: $reason")
 }
 
-# Which package brings the client, Compose 2 and Buildx differs: Debian from 13 on and Ubuntu have them, under names of their own.
-# Debian 12 has the client in docker.io, and of the other two nothing that can be used.
+# The packages with the Docker client, Compose 2 and Buildx differ. Debian 13 and later and Ubuntu
+# have them under various names. Debian 12 has the client in docker.io, and no usable version of the
+# other two.
 look_for_docker() {
 	local package version
 	need docker.io "a container engine; a private one is started, the system's is left off" command -v dockerd
@@ -123,7 +129,7 @@ look() {
 	[[ ! $docker ]] || look_for_docker
 }
 
-# --- installing -------------------------------------------------------------------------------------------------------
+# --- installation -------------------------------------------------------------------------------
 
 as_root=()
 
@@ -132,12 +138,12 @@ may_install() {
 	command -v sudo >/dev/null || return 1
 	as_root=(sudo)
 	sudo -n true 2>/dev/null && return 0
-	[[ -t 0 ]] || return 1 # nobody there to type a password
+	[[ -t 0 ]] || return 1 # no user to type a password
 	announce
 	sudo -v 2>/dev/null
 }
 
-# Whether apt-get could install a package; yes where that shows only after an update of its lists.
+# Whether apt-get can install a package. Also succeeds if the package lists must be updated to know.
 offered() { # PACKAGE
 	command -v apt-cache >/dev/null || return 1
 	compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || return 0
@@ -155,8 +161,9 @@ announce() {
 	done
 }
 
-# The packages start and enable servers of their own, which nobody asked for. policy-rc.d is Debian's way to say no.
-# Ours says no only while its apt-get lives, so that one left by a kill does no harm; the next set-up removes it.
+# Packages start and enable servers, which nobody wants here. A file policy-rc.d is Debian's way to
+# prevent the start. This one forbids it only while its apt-get process lives, so that a file left
+# behind by a kill does no harm; the next set-up removes it.
 policy=/usr/sbin/policy-rc.d
 policy_mark="# made by primepool's setup.sh for one installation, process"
 
@@ -185,14 +192,14 @@ services_again() {
 
 units=(rabbitmq-server.service epmd.service epmd.socket influxdb.service victoria-metrics.service ssh.service ssh.socket
 	docker.service docker.socket containerd.service)
-known_units() { # → REPLY: the units that are there already, which may be the user's and are not touched
+known_units() { # → REPLY: the units that exist already; they may be the user's and are not touched
 	local unit
 	REPLY=' '
 	for unit in "${units[@]}"; do
 		[[ ! -e /lib/systemd/system/$unit && ! -e /etc/systemd/system/$unit ]] || REPLY+="$unit "
 	done
 }
-disable_new_units() { # UNITS THAT WERE THERE
+disable_new_units() { # EXISTING UNITS
 	local unit now=()
 	[[ ! -d /run/systemd/system ]] || now=(--now)
 	for unit in "${units[@]}"; do
@@ -210,7 +217,8 @@ install() {
 	mkdir -p "$PRIMEPOOL_STATE"
 	log=$PRIMEPOOL_STATE/setup.log
 	: >"$log"
-	# InfluxDB 2 as its maker packages it cannot be there together with Debian's InfluxDB: it stays, and we say so.
+	# The vendor's package of InfluxDB 2 conflicts with Debian's InfluxDB: --no-remove keeps it, and
+	# apt-get then fails with a message.
 	local install=(install --no-install-recommends --no-remove "${missing[@]}")
 	known_units
 	before=$REPLY
@@ -218,7 +226,7 @@ install() {
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 	if ! compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || ! apt "${install[@]}"; then
-		# No package lists, or outdated ones that name files which are gone.
+		# There are no package lists, or they are outdated and name files that no longer exist.
 		if ! apt update || ! apt "${install[@]}"; then
 			tail -n 15 "$log" >&2
 			die 2 "apt-get could not install ${missing[*]}; all of its output: $log"
@@ -235,9 +243,9 @@ install() {
 
 rust_version() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$PRIMEPOOL_ROOT/Cargo.toml"; }
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --- main ---------------------------------------------------------------------------------------
 
-((EUID != 0)) || services_again # what a killed one left
+((EUID != 0)) || services_again # left by a killed set-up
 ensure_cargo_on_path
 command -v cargo >/dev/null ||
 	die 2 "cargo is missing: install a Rust toolchain, $(rust_version) or newer, from rustup.rs, and have its cargo on the PATH"
@@ -257,8 +265,8 @@ if ((${#missing[@]})); then
 	install
 fi
 
-# Tools are made in a folder of their own and moved when complete: two of these at a time, or one that is killed, leave nothing
-# half done.
+# Tools are built in a temporary folder and moved when complete. Neither two concurrent set-ups nor
+# a killed one can leave a half-built tool.
 building=''
 trap '[[ ! $building ]] || rm -rf -- "$building"' EXIT
 
@@ -270,7 +278,7 @@ if [[ $dev && ! -x $PRIMEPOOL_CARGO_DENY/bin/cargo-deny ]]; then
 	say "building cargo-deny $PRIMEPOOL_CARGO_DENY_VERSION for the checks, once: one to three minutes on two cores"
 	mkdir -p "$PRIMEPOOL_TOOLS"
 	building=$(mktemp -d "$PRIMEPOOL_TOOLS/building.XXXXXX")
-	# It has little to compute: to optimise it takes three times as long as all else.
+	# cargo-deny computes little; optimising it would take three times as long as all else.
 	CARGO_TARGET_DIR=$building/target CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
 		CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo install --locked --quiet --root "$building/root" \
 		--version "=$PRIMEPOOL_CARGO_DENY_VERSION" cargo-deny </dev/null >&2 ||
@@ -279,8 +287,8 @@ if [[ $dev && ! -x $PRIMEPOOL_CARGO_DENY/bin/cargo-deny ]]; then
 	rm -rf -- "$building"
 fi
 
-# A Python with what FOLDER/requirements.txt pins, unless it is there. It finds what belongs to it also after the move; the other programs in
-# there would not, and are not used.
+# Makes a Python environment with the packages pinned in FOLDER/requirements.txt, unless it exists.
+# Its python works after the move too; its other programs would not, and are not used.
 python_environment() { # FOLDER WHAT [HINT]
 	local REPLY
 	python_of "$1"
@@ -292,7 +300,7 @@ python_environment() { # FOLDER WHAT [HINT]
 	"$building/root/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
 		--require-hashes --requirement "$PRIMEPOOL_ROOT/$1/requirements.txt" </dev/null >&2 ||
 		die 2 "$2 could not be installed: see above${3:+; $3}"
-	rm -rf -- "${REPLY%/bin/python}" # one whose Python is gone
+	rm -rf -- "${REPLY%/bin/python}" # an environment whose Python is gone
 	keep "$building/root" "${REPLY%/bin/python}" bin/python
 	rm -rf -- "$building"
 }
@@ -300,11 +308,13 @@ python_environment() { # FOLDER WHAT [HINT]
 [[ ! $dashboards ]] || python_environment grafana "Grafana's SDK for the dashboards"
 [[ ! $dev ]] || python_environment infra/kubernetes "the types of Kubernetes and KEDA to check the manifests"
 [[ ! $report ]] || python_environment experiment/report "matplotlib and SciPy for reports and pictures" "they have wheels for Python 3.11 and newer"
-# One file for all of them: what has no wheel for this Python cannot be installed.
+# One requirements file for all of them: without a wheel of each for this Python, nothing is
+# installed.
 [[ ! $peers ]] || python_environment experiment/peers "Ray, Celery and Dask for the comparison (100 MB)" \
 	"they have wheels for Python 3.11 to 3.14 on x86-64 and aarch64; python3 is $(python3 -c 'import platform; print(platform.python_version())')"
 
-# Debian 12: from the packages of Debian 13, unpacked, not installed; the programs need nothing but a C library.
+# For Debian 12: unpack the packages of Debian 13 without installing them; the programs need only a
+# C library.
 if [[ $docker ]] && ! { docker_plugin compose && docker_plugin buildx; }; then
 	say "fetching Compose 2 and Buildx from the packages of Debian 13, once"
 	mkdir -p "$PRIMEPOOL_TOOLS"

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# The tests, with one private broker for all of them; goes on after a failure and ends with the list of what failed.
-#   test.sh [CARGO TEST ARGUMENT…]         what a change can break
-#   test.sh --all [CARGO TEST ARGUMENT…]   also what is long by nature, and all cases of what tries a sample otherwise
-#   test.sh --compose                      only docker-compose.yml on a private Docker engine, with an image of the built programs; root.
-#                                          With PRIMEPOOL_TEST_ENGINE_DIR the engine is in that folder and stays, for work on this test;
+# Runs the tests, with one private broker for all of them. Continues after a failure, and ends with
+# a list of the failures.
+#   test.sh [CARGO TEST ARGUMENT…]         tests that a change can break
+#   test.sh --all [CARGO TEST ARGUMENT…]   also long tests, and all cases of those tests that
+#                                          otherwise try a sample
+#   test.sh --compose                      only docker-compose.yml on a private Docker engine, with
+#                                          an image of the built programs; needs root. With
+#                                          PRIMEPOOL_TEST_ENGINE_DIR the engine is in that folder
+#                                          and keeps running, for work on this test;
 #                                          target/release/sandbox docker remove FOLDER ends it
 set -euo pipefail
 
@@ -28,7 +32,7 @@ infra/local/setup.sh $needs
 build --workspace --bins --tests
 forget PRIMEPOOL_ 'PRIMEPOOL_@(STATE|TOOLS|TEST_*)'
 forget INFLUX_
-# They wait for processes and for time more than they compute.
+# The tests wait for processes and time more than they compute.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
 [[ ! $all ]] || export PRIMEPOOL_TEST_FULL=1
 
@@ -43,7 +47,8 @@ tests() { # CARGO TEST ARGUMENT…
 if (($#)); then
 	tests --workspace "$@"
 else
-	# The groups are modules: see tests/tests/e2e/main.rs. One package alone would be built with other features.
+	# The groups are modules: see tests/tests/e2e/main.rs. Building one package alone would select
+	# other features.
 	tests --workspace --tests -- --skip alone:: --skip long::
 	RUST_TEST_THREADS=1 tests --workspace --test e2e -- alone::
 	[[ ! $all ]] || RUST_TEST_THREADS=1 tests --workspace --test e2e -- long::

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Prints definitions.json with the hashes of passwords, ready for RabbitMQ (load_definitions, rabbitmqctl import_definitions).
+# Prints definitions.json with the hashes of passwords, ready for RabbitMQ (load_definitions,
+# rabbitmqctl import_definitions).
 #   definitions.sh [--administrator NAME] <PASSWORDS
-# Standard input has lines "USER PASSWORD" for consumer, producer, operator, monitoring; a user without one cannot log in. --administrator adds a
-# user, with a password there too, who may do everything in the pool's virtual host and in RabbitMQ's default one.
+# Standard input has lines "USER PASSWORD" for consumer, producer, operator and monitoring; a user
+# without a line cannot log in. --administrator adds a user, with a password line of its own, who
+# has all permissions in the pool's virtual host and in RabbitMQ's default one.
 set -euo pipefail
 
 # shellcheck source=infra/local/lib.sh
@@ -26,7 +28,7 @@ bytes() { # HEX
 	printf '%b' "$(sed 's/../\\x&/g' <<<"$1")"
 }
 
-# RabbitMQ's way: four bytes of salt, then SHA-256 of salt and password, in base64.
+# RabbitMQ's password hash: four bytes of salt, then SHA-256 of salt and password, in base64.
 hash_of() { # PASSWORD → REPLY
 	local salt digest
 	salt=$(random_hex 4)
@@ -42,7 +44,8 @@ permission_line() { # NAME VHOST
 	printf '    {"user": "%s", "vhost": "%s", "configure": ".*", "write": ".*", "read": ".*"},' "$@"
 }
 
-# A script for sed, not arguments: these every user of the machine can read, and a hash is something to guess at.
+# A script for sed, not arguments: every user of the machine can read a command line, and a password
+# can be guessed from its hash.
 edits=()
 # shellcheck disable=SC1003 # the text of sed's command "a" begins after a backslash
 while read -r name password; do

@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Makes a worker of this machine: program, service and settings. Needs nothing of the repository but this folder and the program.
-#   install.sh [--program FILE] [--root DIR]    install or upgrade; settings and secrets that are there already stay as they are.
-#                                               FILE is the consumer (default: consumer beside this script, or target/release/consumer
-#                                               of the repository); DIR stands for /, to prepare the image of a machine
-#   install.sh --remove [--root DIR]            stop the service, take it and the program away; settings and secrets stay
-# Exit status: 2 usage, or something is missing that has to be there.
+# Makes this machine a worker: installs program, service and settings. Of the repository it needs
+# only this folder and the program.
+#   install.sh [--program FILE] [--root DIR]    install or upgrade; keep existing settings and
+#                                               secrets. FILE is the consumer (default: consumer
+#                                               beside this script, or target/release/consumer of the
+#                                               repository); DIR stands for /, to prepare the image
+#                                               of a machine
+#   install.sh --remove [--root DIR]            stop the service, and remove it and the program;
+#                                               settings and secrets are kept
+# Exit status: 2 for wrong usage, or if something required is missing.
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
@@ -45,7 +49,7 @@ unit=$root/etc/systemd/system/$service
 settings=$root/etc/primepool
 installed=$root/usr/local/bin/consumer
 
-# Of the running system only, and only where it is systemd's.
+# Act on the running system only, and only if it runs systemd.
 systemd() {
 	[[ $root || ! -d /run/systemd/system ]] || systemctl "$@"
 }
@@ -67,7 +71,7 @@ fi
 "$program" --version >/dev/null 2>&1 ||
 	die "$program does not run here: was it built for this processor, and on a machine whose C library is no newer than this one's?"
 
-# A program that runs cannot be written to, but another can take its place.
+# A running program cannot be overwritten, but it can be replaced.
 install -D -m 755 -- "$program" "$installed.new"
 mv -f -- "$installed.new" "$installed"
 install -D -m 644 -- "$here/$service" "$unit"
