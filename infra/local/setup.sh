@@ -161,7 +161,7 @@ announce() {
 	done
 }
 
-# Packages start and enable servers, which nobody wants here. A file policy-rc.d is Debian's way to
+# Packages start and enable servers, which is not wanted here. A file policy-rc.d is Debian's way to
 # prevent the start. This one forbids it only while its apt-get process lives, so that a file left
 # behind by a kill does no harm; the next set-up removes it.
 policy=/usr/sbin/policy-rc.d
@@ -217,8 +217,8 @@ install() {
 	mkdir -p "$PRIMEPOOL_STATE"
 	log=$PRIMEPOOL_STATE/setup.log
 	: >"$log"
-	# The vendor's package of InfluxDB 2 conflicts with Debian's InfluxDB: --no-remove keeps it, and
-	# apt-get then fails with a message.
+	# The vendor's package of InfluxDB 2 conflicts with Debian's InfluxDB. If it is installed,
+	# --no-remove keeps it, and this script reports that the installation failed.
 	local install=(install --no-install-recommends --no-remove "${missing[@]}")
 	known_units
 	before=$REPLY
