@@ -1,4 +1,4 @@
-//! A private RabbitMQ: node name, credentials, cookie, epmd, ports and data of its own.
+//! A private RabbitMQ with its own node name, credentials, Erlang cookie, epmd, ports and data.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,23 +15,24 @@ use crate::{
     settings::Kind,
 };
 
-/// Patterns of the names that a user may configure, write to and read from.
+/// Patterns for the names of queues and exchanges that a user may configure, write to and read
+/// from.
 #[derive(Debug, Clone, Copy)]
 pub struct Permissions<'a> {
-    /// `configure`
+    /// Pattern for `configure`: declare and delete.
     pub configure: &'a str,
-    /// `write`
+    /// Pattern for `write`: publish, and bind queues.
     pub write: &'a str,
-    /// `read`
+    /// Pattern for `read`: consume, and bind to exchanges.
     pub read: &'a str,
 }
 
-/// A private RabbitMQ, one node or one of a cluster.
+/// A private RabbitMQ: one node, alone or in a cluster.
 ///
-/// Its folder holds these addresses (mode 600): `amqp-url` of a user who may do everything, in the
-/// default virtual host;
-/// `consumer-url`, `producer-url`, `operator-url` and `monitoring-url` of the pool's users
-/// (`infra/rabbitmq/definitions.json`), in the virtual host `primepool`; `management-url` and `tls-port` where there are such.
+/// Its folder holds these addresses (mode 600): `amqp-url` of the administrator, in the default
+/// virtual host; `consumer-url`, `producer-url`, `operator-url` and `monitoring-url` of the pool's
+/// users (`infra/rabbitmq/definitions.json`), in the virtual host `primepool`; and, if enabled,
+/// `management-url` and `tls-port`.
 #[derive(Debug)]
 pub struct Broker {
     pub(crate) servers: Servers,
@@ -39,11 +40,11 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts a broker with its data in a folder, or again on the same data with the credentials
-    /// and options that it had.
+    /// Starts a broker with its data in `dir`. If `dir` holds a broker already, starts it again
+    /// with its data, credentials and options; `options` is then ignored.
     ///
     /// # Errors
-    /// RabbitMQ is not installed or does not start; the folder holds something else.
+    /// RabbitMQ is not installed or does not start, or the folder holds something else.
     pub fn start(dir: &Path, options: BrokerOptions, lifetime: &Lifetime) -> Result<Self> {
         let make = || Ok(Kind::Broker(Settings::new(options, 1)?));
         let servers = Servers::keep(dir, make, lifetime)?;
@@ -51,16 +52,16 @@ impl Broker {
         Ok(Self { servers, node: 1 })
     }
 
-    /// A broker that was started before.
+    /// The broker in `dir`, which was started before.
     ///
     /// # Errors
-    /// There is none in that folder.
+    /// There is no broker in that folder.
     pub fn at(dir: &Path) -> Result<Self> {
         let servers = Servers::at(dir)?;
         Ok(Self { servers, node: 1 })
     }
 
-    /// The folder with its addresses.
+    /// The folder that holds the addresses of this node.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
         match crate::settings::Settings::read(self.servers.dir()) {
@@ -69,8 +70,8 @@ impl Broker {
         }
     }
 
-    /// The address for one of the users: `amqp`, who may do everything, `consumer`, `producer`,
-    /// `operator`, `monitoring`.
+    /// The AMQP address for a user: `amqp` (the administrator), `consumer`, `producer`, `operator`
+    /// or `monitoring`.
     ///
     /// # Errors
     /// There is no such user.
@@ -78,40 +79,40 @@ impl Broker {
         self.read(&format!("{user}-url"))
     }
 
-    /// The address of the management API, if it has one.
+    /// The address of the management API.
     ///
     /// # Errors
-    /// It has none.
+    /// The broker was started without the management API.
     pub fn management_url(&self) -> Result<String> {
         self.read("management-url")
     }
 
-    /// The port for AMQP with TLS.
+    /// The port for AMQP over TLS.
     ///
     /// # Errors
-    /// It has none.
+    /// The broker was started without TLS.
     pub fn tls_port(&self) -> Result<u16> {
         self.read("tls-port")?.parse().map_err(failed)
     }
 
-    /// The number of the server's process.
+    /// The process id of the server.
     ///
     /// # Errors
-    /// It does not run.
+    /// The server does not run.
     pub fn pid(&self) -> Result<u32> {
         self.read("pid")?.parse().map_err(failed)
     }
 
-    /// The server's log.
+    /// The path of the server's log.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.dir().join("log/broker.log")
     }
 
-    /// Ends the server with SIGKILL. Its ports stay held.
+    /// Kills the server with SIGKILL. Its ports stay reserved.
     ///
     /// # Errors
-    /// Nothing runs in its folder.
+    /// No keeper runs for the folder.
     pub fn kill(&self) -> Result<()> {
         self.servers.kill(self.node)
     }
@@ -119,31 +120,32 @@ impl Broker {
     /// Starts the server again after [`Broker::kill`].
     ///
     /// # Errors
-    /// It does not start.
+    /// The server does not start.
     pub fn restart(&self) -> Result<()> {
         self.servers.start(self.node)
     }
 
-    /// Stops the broker, with all nodes of its cluster; keeps the data.
+    /// Stops the broker and all nodes of its cluster; keeps the data.
     ///
     /// # Errors
-    /// Its keeper does not answer.
+    /// The keeper does not answer.
     pub fn stop(&self) -> Result<()> {
         self.servers.stop()
     }
 
-    /// It goes on when its owner dies.
+    /// Detaches the broker from its owner: it keeps running when the owner dies.
     ///
     /// # Errors
-    /// Its keeper does not answer.
+    /// The keeper does not answer.
     pub fn release(&self) -> Result<()> {
         self.servers.release()
     }
 
-    /// Makes a virtual host if it is not there; the address for the user who may do everything.
+    /// Creates a virtual host unless it exists, and returns the administrator's address in it.
     ///
     /// # Errors
-    /// The name is none, or the broker does not answer.
+    /// The name has other characters than letters, digits, dot, dash and underscore, or the broker
+    /// does not answer.
     pub fn vhost(&self, name: &str) -> Result<String> {
         check_name("virtual host", name)?;
         self.evaluate(&format!(
@@ -156,11 +158,11 @@ impl Broker {
         Ok(format!("{address}/{name}"))
     }
 
-    /// Makes a user, or changes its password and permissions; its address.
+    /// Creates a user, or changes its password and permissions, and returns the user's address.
     ///
     /// # Errors
-    /// A name, the password or a pattern has other characters than letters, digits, dot, dash and
-    /// underscore (a pattern: quotes or backslashes); the broker does not answer.
+    /// A name or the password has other characters than letters, digits, dot, dash and underscore;
+    /// a pattern has quotes or backslashes; or the broker does not answer.
     pub fn user(
         &self,
         name: &str,
@@ -202,10 +204,10 @@ impl Broker {
         Ok(url(name, password, port, vhost))
     }
 
-    /// Runs rabbitmqctl; what it prints.
+    /// Runs rabbitmqctl, and returns its standard output.
     ///
     /// # Errors
-    /// It fails.
+    /// rabbitmqctl is not installed or fails.
     pub fn ctl(&self, arguments: &[&str]) -> Result<String> {
         let output = self.ctl_command()?.args(arguments).output();
         let output = output.map_err(file_error("start", "rabbitmqctl"))?;
@@ -218,7 +220,7 @@ impl Broker {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// rabbitmqctl, set to this broker.
+    /// A rabbitmqctl command for this broker.
     ///
     /// # Errors
     /// RabbitMQ is not installed.
@@ -244,9 +246,9 @@ impl Broker {
         Ok(command)
     }
 
-    /// Evaluates Erlang, which ends with ok. rabbitmqctl takes more than a second to load;
-    /// erl_call, part of Erlang, milliseconds. The expression comes by standard input, so that no
-    /// password is on a command line.
+    /// Evaluates an Erlang expression that must return `ok`. This uses erl_call, a part of Erlang
+    /// that answers within milliseconds; rabbitmqctl takes more than a second to load. The
+    /// expression is passed on standard input, so that no password appears on a command line.
     pub(crate) fn evaluate(&self, erlang: &str) -> Result<()> {
         let answer = self.ask_erlang(erlang)?;
         if ["{ok, ok}", "ok"].contains(&answer.as_str()) {
@@ -261,8 +263,8 @@ impl Broker {
 
     pub(crate) fn ask_erlang(&self, erlang: &str) -> Result<String> {
         let node = self.node_name();
-        // Two calls at the same moment may take the same name for themselves; the node turns one
-        // away.
+        // Two simultaneous calls may choose the same name for themselves; the broker then rejects
+        // one of them.
         let answer = wait_for(Duration::from_secs(10), || {
             let mut command = self.client(Path::new("erl_call"))?;
             command.args(["-r", "-sname", &node, "-e"]);
@@ -287,8 +289,8 @@ impl Broker {
     }
 }
 
-/// Names that go into an expression and into addresses unquoted. The text of a password is not
-/// repeated.
+/// Checks a name that is inserted unquoted into an Erlang expression and into addresses. The error
+/// does not show a password.
 fn check_name(what: &str, name: &str) -> Result<()> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if !name.is_empty() && name.chars().all(allowed) {

@@ -1,4 +1,4 @@
-//! What the keeper of a broker's nodes does: configuration, addresses, environment.
+//! The nodes of a private broker, for their keeper: configuration, addresses, environment.
 
 use std::{
     collections::BTreeMap,
@@ -20,33 +20,33 @@ use crate::{
     random::random_hex,
 };
 
-/// The user who may do everything.
+/// The user with all permissions.
 pub(crate) const ADMINISTRATOR: &str = "primepool";
-/// The users of `infra/rabbitmq/definitions.json`.
+/// The users in `infra/rabbitmq/definitions.json`.
 const POOL_USERS: [&str; 4] = ["consumer", "producer", "operator", "monitoring"];
-/// More Erlang schedulers bring nothing to one queue and take memory; the cores are for the
-/// workers.
+/// Most Erlang schedulers: more do not speed up a single queue, but use memory and cores that the
+/// workers need.
 const MOST_SCHEDULERS: usize = 4;
 
-/// What a broker has beyond AMQP.
+/// Optional features of a broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokerOptions {
-    /// The management API.
+    /// Enables the management API.
     pub management: bool,
-    /// TLS for AMQP and the management API, with the certificates in this folder: `ca.pem`,
+    /// Enables TLS for AMQP and the management API. The folder holds the certificates: `ca.pem`,
     /// `head.pem`, `head.key`.
     pub tls: Option<PathBuf>,
-    /// With TLS: clients show a certificate too, which is enough to log in.
+    /// Mutual TLS: clients present a certificate, which is enough to log in. Requires `tls`.
     pub mutual: bool,
 }
 
-/// What a broker is, for the keeper of its nodes.
+/// Settings of a broker and all its nodes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {
     options: BrokerOptions,
     nodes: usize,
     cookie: String,
-    /// By user.
+    /// Passwords by user.
     passwords: BTreeMap<String, String>,
 }
 
@@ -104,7 +104,7 @@ impl Settings {
         kinds.iter().map(|kind| format!("{kind}-{node}")).collect()
     }
 
-    /// Nodes of a cluster find each other by one epmd.
+    /// The epmd of the broker; the nodes of a cluster find each other through it.
     pub(crate) fn epmd(&self, dir: &Path, ports: &Ports) -> Launch {
         Launch::new("epmd", dir.join("log/epmd")).arguments([
             "-address",
@@ -119,7 +119,7 @@ impl Settings {
             return Ok(None);
         }
         let folder = self.folder(dir, node);
-        // One log a start: what is shown of a failure is not from the start before.
+        // One log per start, so that an error message never shows lines of an earlier start.
         let log = folder.join("log/broker.log");
         let _ = fs::rename(&log, log.with_added_extension("before"));
         let _ = fs::remove_file(folder.join("log/console"));
@@ -132,8 +132,8 @@ impl Settings {
         TcpStream::connect((Ipv4Addr::LOCALHOST, ports[&format!("amqp-{node}")])).is_ok()
     }
 
-    /// Nothing of the caller's environment gets in: a `RABBITMQ_…` variable there could point at
-    /// another broker.
+    /// The complete environment of a node. Nothing of the caller's environment is inherited: a
+    /// `RABBITMQ_…` variable there could point at another broker.
     pub(crate) fn environment(
         &self,
         dir: &Path,
@@ -147,7 +147,7 @@ impl Settings {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let schedulers = cores.min(MOST_SCHEDULERS);
         let variables: Vec<(&str, OsString)> = vec![
-            ("HOME", path("home")), // with the cookie
+            ("HOME", path("home")), // holds the Erlang cookie
             ("ERL_EPMD_PORT", ports["epmd"].to_string().into()),
             ("ERL_EPMD_ADDRESS", "127.0.0.1".into()),
             ("ERL_CRASH_DUMP_SECONDS", "0".into()),
@@ -162,7 +162,7 @@ impl Settings {
                 format!("{loopback} -start_epmd false +sbwt none +S {schedulers}:{schedulers}")
                     .into(),
             ),
-            // rabbitmqctl listens too, on any port.
+            // rabbitmqctl listens too: let it use any free port.
             (
                 "RABBITMQ_CTL_ERL_ARGS",
                 format!("{loopback} -start_epmd false").into(),
@@ -179,7 +179,7 @@ impl Settings {
             ("RABBITMQ_PID_FILE", path("data/node.pid")),
             ("RABBITMQ_LOG_BASE", path("log")),
             ("RABBITMQ_LOGS", path("log/broker.log")),
-            // The start script becomes the Erlang VM instead of waiting beside it.
+            // Makes the start script execute the Erlang VM instead of waiting for it as a child.
             ("RUNNING_UNDER_SYSTEMD", "true".into()),
         ];
         let variables = variables.into_iter();
@@ -255,7 +255,7 @@ impl Settings {
         String::from_utf8(output.stdout).map_err(failed)
     }
 
-    /// That of every pool's broker, and what is the private one's own.
+    /// `rabbitmq.conf`: the configuration of every pool, with the additions of a private broker.
     fn configuration(&self, folder: &Path, ports: &Ports, node: usize) -> Result<String> {
         let mut text = configuration_of_pools("primepool.conf")?;
         text += &format!(
@@ -281,7 +281,7 @@ impl Settings {
                     text += &format!("{line}\n");
                 }
             }
-            // A node that joins looks for those before it.
+            // A node that joins looks for the nodes started before it.
             for number in 1..=node {
                 let name = node_name(number);
                 text += &format!("cluster_formation.classic_config.nodes.{number} = {name}\n");
@@ -306,7 +306,7 @@ impl Settings {
         Ok(text)
     }
 
-    /// As `infra/rabbitmq/tls.conf` has it, but for the addresses.
+    /// `infra/rabbitmq/tls.conf` with the addresses and paths of this broker.
     fn tls_configuration(&self, certificates: &Path, port: u16) -> Result<String> {
         let mut text = String::new();
         for line in configuration_of_pools("tls.conf")?.lines() {
@@ -324,7 +324,7 @@ impl Settings {
                 _ => line.to_owned(),
             };
             text += &format!("{line}\n");
-            // The management API has the same options under a name of its own.
+            // The management API has the same options under its own prefix.
             if let (true, Some(option)) =
                 (self.options.management, line.strip_prefix("ssl_options."))
             {
@@ -339,7 +339,7 @@ impl Settings {
     }
 }
 
-/// Part of the data of a node, so it does not change with the ports.
+/// The name of a node. It is part of the node's data, so it does not depend on the ports.
 pub(crate) fn node_name(node: usize) -> String {
     format!("primepool{node}@localhost")
 }
@@ -354,7 +354,7 @@ fn configuration_of_pools(file: &str) -> Result<String> {
     fs::read_to_string(&path).map_err(file_error("read", &path))
 }
 
-/// RabbitMQ's own scripts: the wrappers in `/usr/sbin` switch to another user.
+/// The folder of RabbitMQ's own scripts. The wrappers in `/usr/sbin` would switch to another user.
 pub(crate) fn rabbitmq_scripts() -> Result<PathBuf> {
     if let Some(home) = std::env::var_os("RABBITMQ_HOME") {
         return Ok(Path::new(&home).join("sbin"));

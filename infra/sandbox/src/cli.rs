@@ -241,7 +241,7 @@ enum DockerVerb {
     },
 }
 
-/// The program `sandbox`.
+/// Runs the program `sandbox`.
 #[must_use]
 pub fn main() -> ExitCode {
     match Cli::parse().command.act() {
@@ -261,7 +261,8 @@ impl Until {
                 owner,
                 remove: remove.map_err(file_error("find", dir))?,
             },
-            // Until it is there, it is this command's: a Ctrl-C leaves nothing.
+            // This command owns the server until it is ready, so that Ctrl-C leaves no process
+            // behind.
             None => Lifetime::Process {
                 owner: ProcessId::this(),
                 remove: None,
@@ -269,7 +270,7 @@ impl Until {
         })
     }
 
-    /// A server that is there goes on without this command, unless it has another owner.
+    /// Detaches a ready server from this command, unless another owner was given.
     fn begin(&self, release: impl FnOnce() -> Result<()>) -> Result<()> {
         if self.owner.is_none() {
             release()
@@ -456,12 +457,12 @@ impl DockerVerb {
     }
 }
 
-/// Makes a program, and prints where it is.
+/// Builds a program, and prints its path.
 fn make(release: influxdb_program::Release) -> Result<()> {
     print(&release.make()?.display().to_string())
 }
 
-/// Prints what a database answered.
+/// Prints the answer of a database.
 fn show(reply: Reply) -> Result<()> {
     match reply.status {
         200 => print(reply.body.trim_end()),
@@ -472,7 +473,7 @@ fn show(reply: Reply) -> Result<()> {
     }
 }
 
-/// Stopping a server that was never started is no error.
+/// Stops a server. A server that was never started is no error.
 fn stop(dir: &Path, act: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if crate::settings::Settings::exists(dir) {
         act(dir)
@@ -483,7 +484,7 @@ fn stop(dir: &Path, act: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
 
 fn print(text: &str) -> Result<()> {
     match writeln!(std::io::stdout(), "{text}") {
-        // Its reader has all it wanted.
+        // The reader has closed standard output: it needs no more.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(file_error("write to", "standard output")),
     }
@@ -497,7 +498,7 @@ fn become_command(command: &mut Command) -> Result<()> {
     )))
 }
 
-/// Runs a command with a broker that ends with it.
+/// Runs a command with a private broker that ends with the command.
 fn with_broker(command: &[OsString]) -> Result<u8> {
     let [program, arguments @ ..] = command else {
         return Err(usage("no command"));

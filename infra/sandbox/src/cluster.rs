@@ -14,33 +14,31 @@ use crate::{
     settings::Kind,
 };
 
-/// Nodes of a cluster.
+/// Number of nodes in a cluster.
 const NODES: usize = 3;
-/// Time that nodes have to find each other.
+/// Longest time for the nodes to form the cluster.
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
 
-/// Three RabbitMQ nodes in the folders `1`, `2` and `3` of one folder, with the same users and
-/// passwords.
+/// Three RabbitMQ nodes in the subfolders `1`, `2` and `3`, with the same users and passwords.
 #[derive(Debug)]
 pub struct BrokerCluster {
     nodes: Vec<Broker>,
 }
 
 impl BrokerCluster {
-    /// Starts the nodes, or starts them again on the same data, and waits until they are one
-    /// cluster.
+    /// Starts the nodes, or starts them again on their data, and waits until they form a cluster.
     ///
     /// # Errors
-    /// RabbitMQ is not installed; a node does not start or does not join.
+    /// RabbitMQ is not installed, or a node does not start or does not join.
     pub fn start(dir: &Path, options: BrokerOptions, lifetime: &Lifetime) -> Result<Self> {
         let fresh = !crate::settings::Settings::exists(dir);
         let make = || Ok(Kind::Broker(Settings::new(options, NODES)?));
         let servers = Servers::keep(dir, make, lifetime)?;
         for node in 1..=NODES {
             if fresh {
-                servers.start(node)?; // each finds those before it
+                servers.start(node)?; // each joins the nodes before it
             } else {
-                servers.start_only(node)?; // none may be able to go on without the others
+                servers.start_only(node)?; // a node may need the others to start
             }
         }
         let this = Self::of(&servers);
@@ -61,10 +59,10 @@ impl BrokerCluster {
         Ok(this)
     }
 
-    /// A cluster that was started before.
+    /// The cluster in `dir`, which was started before.
     ///
     /// # Errors
-    /// There is none in that folder.
+    /// There is no server in that folder.
     pub fn at(dir: &Path) -> Result<Self> {
         Ok(Self::of(&Servers::at(dir)?))
     }
@@ -79,13 +77,13 @@ impl BrokerCluster {
         }
     }
 
-    /// A node, from 1 on; the last one for a larger number.
+    /// A node by its number from 1; a number that is too large means the last node.
     #[must_use]
     pub fn node(&self, number: usize) -> &Broker {
         &self.nodes[number.clamp(1, NODES) - 1]
     }
 
-    /// The folder of all nodes.
+    /// The folder that holds the folders of the nodes.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
         self.nodes[0].servers.dir().to_owned()

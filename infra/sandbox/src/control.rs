@@ -1,5 +1,5 @@
-//! The protocol between the keeper of a folder and its clients: requests, states of servers and the
-//! path of the control socket.
+//! The protocol between the keeper of a folder and its clients: requests, states of servers, and
+//! the path of the control socket.
 
 use std::{
     fs,
@@ -9,18 +9,18 @@ use std::{
 
 use crate::error::{Result, file_error};
 
-/// A request of a client to the keeper: one line of text.
+/// A client's request to the keeper: one line of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// Start a server (from 1 on) that does not run.
+    /// Start a server (numbered from 1) unless it runs.
     Start(usize),
     /// Reply with the [`State`] of a server.
     State(usize),
-    /// End a server with SIGKILL.
+    /// Kill a server with SIGKILL.
     Kill(usize),
-    /// End everything, the keeper too.
+    /// End all servers and the keeper.
     Stop,
-    /// Go on without an owner.
+    /// Keep running without an owner.
     Release,
 }
 
@@ -53,13 +53,13 @@ impl Request {
 /// The state of a server, as the keeper reports it in one line of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It was not started, or was killed on request.
+    /// The server was not started, or was killed on request.
     Down,
-    /// It does not answer yet.
+    /// The server runs but does not answer yet.
     Starting,
-    /// It answers.
+    /// The server answers.
     Ready,
-    /// It ended by itself, in this way.
+    /// The server ended by itself, with this exit status or signal.
     Ended(String),
 }
 

@@ -1,10 +1,10 @@
-//! A private Docker engine in namespaces of its own: it has its own network (bridges, firewall
-//! rules, ports), mounts and processes, so that it cannot meet an engine of the system, and the
-//! kernel removes all of it when the engine ends.
+//! A private Docker engine in its own namespaces: network (bridges, firewall rules, ports), mounts
+//! and processes. It cannot interfere with the system's engine, and the kernel removes everything
+//! when the engine ends.
 //!
-//! The keeper's child is the host: it starts the engine in new namespaces and a network stack
-//! beside it (slirp4netns, which changes no rule, no route and no setting of this machine). In the
-//! namespaces the first process is ours too.
+//! The keeper starts the host process, which starts the engine in new namespaces and a user-mode
+//! network stack for it (slirp4netns, which changes no firewall rule, route or setting of this
+//! machine). The first process in the namespaces is this program too.
 
 use std::{
     fs,
@@ -29,10 +29,10 @@ use crate::{
     tools::tools,
 };
 
-/// A socket's address has room for 107 bytes.
+/// Longest path of the folder, in bytes: the address of a Unix socket has room for 107.
 const LONGEST_DIR: usize = 90;
 const CGROUP: &str = "primepool-engine-";
-/// Where programs are that a user's PATH may lack.
+/// Folders of programs that a user's `PATH` may lack.
 const SYSTEM: &str = "/usr/sbin:/sbin";
 
 /// A private Docker engine at `unix://DIR/docker.sock`. Needs root.
@@ -44,13 +44,14 @@ pub struct DockerEngine {
 life_of_one!(DockerEngine);
 
 impl DockerEngine {
-    /// Where processes and containers in the engine's network find this machine's 127.0.0.1.
+    /// The address of this machine's 127.0.0.1 for processes and containers in the engine's
+    /// network.
     pub const HOST: &str = "10.0.2.2";
 
-    /// Starts an engine with its data in a folder, or again on the same data.
+    /// Starts an engine with its data in `dir`, or starts the engine in `dir` again on its data.
     ///
     /// # Errors
-    /// The user is not root; a program is missing; the engine does not start; the folder holds
+    /// The user is not root, a program is missing, the engine does not start, or the folder holds
     /// something else.
     pub fn start(dir: &Path, lifetime: &Lifetime) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
@@ -90,21 +91,21 @@ impl DockerEngine {
         Ok(Self { servers })
     }
 
-    /// An engine that was started before.
+    /// The engine in `dir`, which was started before.
     ///
     /// # Errors
-    /// There is none in that folder.
+    /// There is no server in that folder.
     pub fn at(dir: &Path) -> Result<Self> {
         Servers::at(dir).map(|servers| Self { servers })
     }
 
-    /// Its folder.
+    /// The folder of the engine.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.servers.dir()
     }
 
-    /// The number of the first process in its namespaces.
+    /// The process id of the first process in the engine's namespaces.
     ///
     /// # Errors
     /// The engine does not run.
@@ -112,8 +113,8 @@ impl DockerEngine {
         read(&self.dir().join("init"))?.parse().map_err(failed)
     }
 
-    /// A command in the engine's network, with `docker` set to the engine: ports that containers
-    /// publish on 127.0.0.1 are there, and not on this machine's 127.0.0.1.
+    /// A command in the engine's network, with `docker` configured for the engine. It reaches ports
+    /// that containers publish on 127.0.0.1, but not this machine's 127.0.0.1.
     ///
     /// # Errors
     /// The engine does not run.
@@ -138,21 +139,22 @@ impl DockerEngine {
     /// Stops the engine and deletes its folder.
     ///
     /// # Errors
-    /// Its keeper does not answer, or the folder cannot be deleted.
+    /// The keeper does not answer, or the folder cannot be deleted.
     pub fn remove(&self) -> Result<()> {
         self.stop()?;
         fs::remove_dir_all(self.dir()).map_err(file_error("delete", self.dir()))
     }
 }
 
-/// Docker's client: a configuration of our own, with what `setup.sh` fetched of Compose and Buildx.
+/// Folder with the private configuration of the Docker client, and with Compose and Buildx if
+/// `setup.sh` has fetched them.
 fn configuration() -> PathBuf {
     tools().join("docker")
 }
 
 pub(crate) fn launch(dir: &Path) -> Result<Launch> {
     let path = std::env::var("PATH").unwrap_or_default();
-    // Its data in `data`, so that a folder with settings but without data is a fresh one.
+    // The engine's data has its own folder, so that a folder with only settings counts as new.
     let data = dir.join("data");
     fs::create_dir_all(&data).map_err(file_error("make", &data))?;
     Ok(Launch::new("/proc/self/exe", dir.join("log/engine"))
@@ -172,8 +174,8 @@ pub(crate) fn is_ready(dir: &Path) -> bool {
     ask().is_ok_and(|answer| answer.starts_with("HTTP/1.") && answer.contains(" 200 "))
 }
 
-/// Deletes what a killed engine leaves outside of its namespaces: control groups, which belong to
-/// none, and files.
+/// Deletes what a killed engine leaves outside of its namespaces: files, and control groups, which
+/// belong to no namespace.
 pub(crate) fn clean_up(dir: &Path) {
     if let Ok(name) = read(&dir.join("cgroup"))
         && name.starts_with(CGROUP)
@@ -194,7 +196,8 @@ pub(crate) fn clean_up(dir: &Path) {
     }
 }
 
-/// Removes empty control groups, the inner ones first; whether nothing is left.
+/// Removes a control group and the groups in it, inner ones first; all must be empty. Returns
+/// whether the group is gone.
 fn remove_group(group: &Path) -> bool {
     for inner in folders(group) {
         remove_group(&inner);
@@ -210,15 +213,15 @@ fn folders(of: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The host: what the keeper starts.
+/// The host process, which the keeper starts.
 pub(crate) fn host(dir: &Path) -> Result<()> {
-    clean_up(dir); // after one that was killed
+    clean_up(dir); // left by an engine that was killed
     let cgroup = format!("{CGROUP}{}", std::process::id());
     let write = |name: &str, text: &str| {
         fs::write(dir.join(name), text).map_err(file_error("write", dir.join(name)))
     };
     write("cgroup", &cgroup)?;
-    // A SIGTERM is for the first process in the namespaces; the host ends when the engine has
+    // Pass SIGTERM on to the first process in the namespaces; the host ends when the engine has
     // ended.
     let inner = std::sync::Arc::new(AtomicU32::new(0));
     on_terminate({
@@ -229,7 +232,8 @@ pub(crate) fn host(dir: &Path) -> Result<()> {
         }
     })?;
     let this = std::env::current_exe().map_err(failed)?;
-    // Mounts of this machine get in (slave), those of the engine not out.
+    // Propagation `slave`: mounts of this machine appear inside, mounts of the engine do not appear
+    // outside.
     let mut unshare = tied_by("/proc/self/exe".into(), "unshare", Signal::KILL)
         .args([
             "--mount",
@@ -280,12 +284,13 @@ pub(crate) fn host(dir: &Path) -> Result<()> {
     }
 }
 
-/// The child that unshare has in the new namespaces, once it is this program.
+/// The child of unshare, which is the first process in the namespaces, once it has executed this
+/// program.
 fn first_inside(unshare: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).ok();
     let pid = match children {
         Some(text) => text.split_whitespace().next()?.parse().ok()?,
-        // A kernel without that file.
+        // This kernel has no file `children`.
         None => descendants().into_iter().find(|pid| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&line).contains("engine-init")
@@ -296,7 +301,7 @@ fn first_inside(unshare: u32) -> Option<u32> {
     (is_ours && ProcessId::of(pid).is_some()).then_some(pid)
 }
 
-/// Does something at each SIGTERM, in a thread of its own.
+/// Calls `act` at each SIGTERM, in a thread of its own.
 fn on_terminate(mut act: impl FnMut() + Send + 'static) -> Result<()> {
     let runtime = process::runtime()?;
     let mut terminate = {
@@ -313,12 +318,12 @@ fn on_terminate(mut act: impl FnMut() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-/// The first process in the namespaces: makes them a machine for the engine, and stays until the
-/// engine ends. At its end the kernel ends all others in there.
+/// The first process in the namespaces: sets up mounts and the network for the engine, starts it,
+/// and waits until it ends. When this process ends, the kernel kills all others in the namespace.
 pub(crate) fn init(dir: &Path, cgroup: &str) -> Result<()> {
     let scratch = dir.join("data/.private");
     run("mount", &["-t", "proc", "proc", "/proc"])?;
-    // What the engine and its helpers write to /run and /etc goes to memory.
+    // Keep in memory what the engine and its helpers write to /run and /etc.
     fs::create_dir_all(&scratch).map_err(file_error("make", &scratch))?;
     let path = |name: &str| scratch.join(name).display().to_string();
     run(
@@ -339,7 +344,7 @@ pub(crate) fn init(dir: &Path, cgroup: &str) -> Result<()> {
         &["-t", "overlay", "-o", &overlay, "overlay", "/etc"],
     )?;
     let _ = fs::remove_file("/etc/resolv.conf"); // may be a link into /run
-    // slirp4netns, which asks the servers that this machine asks.
+    // The DNS forwarder of slirp4netns, which asks the name servers of this machine.
     fs::write("/etc/resolv.conf", "nameserver 10.0.2.3\n")
         .map_err(file_error("write", "/etc/resolv.conf"))?;
     run("mount", &["-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"])?;
@@ -361,7 +366,7 @@ pub(crate) fn init(dir: &Path, cgroup: &str) -> Result<()> {
     let engine = start_engine(dir, cgroup)?;
     let pid = engine.id();
     on_terminate(move || process::signal(pid, Signal::TERM))?;
-    // As the first process this one also reaps what has lost its parent.
+    // As the first process of the namespace, this one also reaps orphans.
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((ended, status))) if u32::try_from(ended.as_raw_nonzero().get()) == Ok(pid) => {

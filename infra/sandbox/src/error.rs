@@ -1,21 +1,21 @@
 use std::{fmt::Display, path::Path};
 
-/// Why something could not be started, asked or stopped.
+/// Why a server could not be started, queried or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The request cannot be carried out as it is.
+    /// The request is wrong.
     #[error("{0}")]
     Usage(String),
-    /// A program or a server did not do what it was asked.
+    /// A program or a server failed.
     #[error("{0}")]
     Failed(String),
 }
 
-/// The result of everything in this crate that can fail.
+/// Result with the error type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// The exit status for it: 2 for a wrong request, 3 for a server that fails.
+    /// The exit status for the error: 2 for a wrong request, 3 for a failed program or server.
     #[must_use]
     pub fn status(&self) -> u8 {
         match self {
@@ -33,7 +33,7 @@ pub(crate) fn failed(text: impl Display) -> Error {
     Error::Failed(text.to_string())
 }
 
-/// For `map_err`: an action on a file failed.
+/// For `map_err`: describes the failed action on a file.
 pub(crate) fn file_error(
     action: &str,
     path: impl AsRef<Path>,

@@ -1,5 +1,5 @@
-//! Access to files and folders: the folder of the repository, files and folders that only their
-//! user may read, and the text of a file.
+//! Files and folders: the root of the repository, private files and folders, and the text of a
+//! file.
 
 use std::{
     fs,
@@ -10,22 +10,22 @@ use std::{
 
 use crate::error::{Result, file_error};
 
-/// The folder of the repository.
+/// The root folder of the repository.
 #[must_use]
 pub fn repository() -> PathBuf {
     let this = Path::new(env!("CARGO_MANIFEST_DIR"));
     this.ancestors().nth(2).unwrap_or(this).to_owned()
 }
 
-/// Makes a folder that only its user may enter.
+/// Creates a folder that only its owner can enter (mode 700).
 pub(crate) fn make_private_dir(dir: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder.create(dir).map_err(file_error("make", dir))
 }
 
-/// Writes a file that only its user may read. The write is atomic: a reader finds the old text or
-/// the new one, never a part.
+/// Writes a file that only its owner can read (mode 600). The write is atomic: a reader finds the
+/// old text or the new one, never a part.
 pub(crate) fn write_private(path: &Path, text: &[u8]) -> Result<()> {
     let new = path.with_added_extension("new");
     let mut options = fs::OpenOptions::new();
@@ -37,7 +37,7 @@ pub(crate) fn write_private(path: &Path, text: &[u8]) -> Result<()> {
     written.map_err(file_error("write", path))
 }
 
-/// The text of a file, without white space around it.
+/// The text of a file, trimmed.
 pub(crate) fn read(path: &Path) -> Result<String> {
     let text = fs::read_to_string(path).map_err(file_error("read", path))?;
     Ok(text.trim().to_owned())

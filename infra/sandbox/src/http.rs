@@ -1,4 +1,4 @@
-//! Requests to servers on this machine.
+//! HTTP requests to servers on this machine.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use ureq::http::Request;
 
 use crate::error::{Result, failed};
 
-/// What a server answered.
+/// The answer of a server.
 #[derive(Debug)]
 pub struct Reply {
     /// The status code.
@@ -16,7 +16,7 @@ pub struct Reply {
     pub body: String,
 }
 
-/// What a request shows of its sender.
+/// Credentials of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Credentials<'a> {
     /// `USER:PASSWORD`
@@ -25,15 +25,16 @@ pub(crate) enum Credentials<'a> {
     Token(&'a str),
 }
 
-/// Sends a request, with the login `USER:PASSWORD` if there is one, and waits a minute at most.
+/// Sends a request, with basic authentication if `login` (`USER:PASSWORD`) is given. Times out
+/// after one minute.
 ///
 /// # Errors
-/// The server does not answer, or not in HTTP. A status code is never an error.
+/// The server does not answer, or not in HTTP. An HTTP error status is not an error here.
 pub fn http(method: &str, url: &str, login: Option<&str>, body: &str) -> Result<Reply> {
     http_with(method, url, login.map(Credentials::Login), body)
 }
 
-/// The same with credentials of any kind.
+/// Like [`http`], with credentials of any kind.
 pub(crate) fn http_with(
     method: &str,
     url: &str,

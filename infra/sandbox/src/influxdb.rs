@@ -1,4 +1,4 @@
-//! A private InfluxDB 1.x: ports, configuration, administrator and data of its own.
+//! A private InfluxDB 1.x with its own ports, configuration, administrator and data.
 
 use std::{
     env, fs,
@@ -20,8 +20,8 @@ use crate::{
 
 const USER: &str = "primepool";
 
-/// A private InfluxDB 1.x. Its folder holds `influx-url` and `influx-token` (`USER:PASSWORD` of its
-/// administrator), both of mode 600.
+/// A private InfluxDB 1.x. Its folder holds `influx-url` and `influx-token` (`USER:PASSWORD` of the
+/// administrator), both with mode 600.
 #[derive(Debug)]
 pub struct InfluxDb {
     servers: Servers,
@@ -30,15 +30,15 @@ pub struct InfluxDb {
 life_of_one!(InfluxDb);
 
 impl InfluxDb {
-    /// Starts a server with its data in a folder, or again on the same data with the credentials
-    /// that it had.
+    /// Starts a server with its data in `dir`, or starts the server in `dir` again with its data
+    /// and credentials.
     ///
     /// # Errors
-    /// InfluxDB 1.x is not installed or does not start; the folder holds something else.
+    /// InfluxDB 1.x is not installed or does not start, or the folder holds something else.
     pub fn start(dir: &Path, lifetime: &Lifetime) -> Result<Self> {
         if !Settings::exists(dir) && dir.join("influx-token").exists() && dir.join("data").is_dir()
         {
-            // The run's folder of an earlier version, which had no settings there.
+            // The database of a run of an earlier version, which wrote no settings.
             let (server, ports) = (Kind::InfluxDb, Ports::new());
             Settings { server, ports }.write(dir)?;
         }
@@ -52,10 +52,10 @@ impl InfluxDb {
         Ok(this)
     }
 
-    /// A server that was started before.
+    /// The server in `dir`, which was started before.
     ///
     /// # Errors
-    /// There is none in that folder.
+    /// There is no server in that folder.
     pub fn at(dir: &Path) -> Result<Self> {
         Servers::at(dir).map(|servers| Self { servers })
     }
@@ -66,15 +66,15 @@ impl InfluxDb {
         find().is_ok()
     }
 
-    /// A newer program than distributions have, if it was made: `sandbox influxdb make`. The variable
-    /// `PRIMEPOOL_INFLUXD` makes servers of it.
+    /// The path of an InfluxDB 1.x newer than those of distributions, if it was built with `sandbox
+    /// influxdb make`. Set the variable `PRIMEPOOL_INFLUXD` to this path to start servers of it.
     #[must_use]
     pub fn newer() -> Option<PathBuf> {
         ONE.program()
     }
 
-    /// Only the first user can be made without one. Should another user of this machine have been
-    /// quicker, this fails.
+    /// Creates the administrator. InfluxDB requires no login only for the first user: this fails if
+    /// another process on this machine was faster.
     fn make_administrator(&self) -> Result<()> {
         let password = random_hex(20)?;
         let create = format!("CREATE USER {USER} WITH PASSWORD '{password}' WITH ALL PRIVILEGES");
@@ -101,7 +101,7 @@ impl InfluxDb {
         self.servers.read("influx-url")
     }
 
-    /// `USER:PASSWORD` of its administrator.
+    /// `USER:PASSWORD` of the administrator.
     ///
     /// # Errors
     /// The folder is gone.
@@ -109,19 +109,19 @@ impl InfluxDb {
         self.servers.read("influx-token")
     }
 
-    /// The file that holds the token.
+    /// The path of the file that holds the token.
     #[must_use]
     pub fn token_file(&self) -> PathBuf {
         self.servers.dir().join("influx-token")
     }
 
-    /// Its folder.
+    /// The folder of the server.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.servers.dir()
     }
 
-    /// Runs a query on a database, which may be empty where the query needs none.
+    /// Runs an InfluxQL query on a database; the name may be empty if the query needs none.
     ///
     /// # Errors
     /// The server does not answer.
@@ -138,8 +138,8 @@ impl InfluxDb {
         )
     }
 
-    /// Writes line protocol with times in nanoseconds to a database, which is made if it is not
-    /// there.
+    /// Writes line protocol, with timestamps in nanoseconds, to a database, which is created if
+    /// necessary.
     ///
     /// # Errors
     /// The server does not answer, or refuses the lines.
@@ -169,11 +169,11 @@ impl InfluxDb {
 }
 
 fn post_form(url: &str, login: Option<&str>, form: &str) -> Result<Reply> {
-    // Servers read a form from the query as well.
+    // The server also reads form fields from the query string.
     http("POST", &format!("{url}?{form}"), login, "")
 }
 
-/// InfluxDB 1.x: its database is made without the set-up that 2 and 3 ask for.
+/// Finds a program `influxd` 1.x. Versions 2 and 3 are passed over: they need a set-up first.
 fn find() -> Result<PathBuf> {
     let named = env::var_os("PRIMEPOOL_INFLUXD").map(PathBuf::from);
     let paths = env::var_os("PATH").unwrap_or_default();
@@ -196,7 +196,7 @@ pub(crate) fn port_names() -> Vec<String> {
 pub(crate) fn write_files(dir: &Path, ports: &Ports) -> Result<()> {
     let url = format!("http://127.0.0.1:{}\n", ports["http"]);
     write_private(&dir.join("influx-url"), url.as_bytes())?;
-    // JSON's way to quote is TOML's too.
+    // A JSON string is also a TOML string.
     let quoted = |folder: &str| {
         serde_json::to_string(&dir.join("data").join(folder))
             .map_err(|error| usage(format!("the path {} is not UTF-8: {error}", dir.display())))

@@ -1,4 +1,4 @@
-//! A private InfluxDB 2: ports, set-up, tokens and data of its own.
+//! A private InfluxDB 2 with its own port, set-up, tokens and data.
 
 use std::{
     env,
@@ -19,20 +19,20 @@ use crate::{
     settings::Kind,
 };
 
-/// Organisation and bucket, as the programs name them where nothing else is said. A bucket is a
-/// database of that name for InfluxQL.
+/// Organisation and bucket: the default names in all programs of the pool. For InfluxQL the bucket
+/// is a database of the same name.
 const NAME: &str = "primepool";
 
-/// Whose token it is.
+/// The role that a token is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// May do everything.
+    /// All permissions.
     Operator,
-    /// May write to the bucket.
+    /// Writes to the bucket.
     Writer,
-    /// May read from it.
+    /// Reads from the bucket.
     Reader,
-    /// May do both: a producer reads back what was written of its run.
+    /// Reads and writes: a producer reads back the metrics of its run.
     Producer,
 }
 
@@ -48,7 +48,7 @@ impl Role {
 }
 
 /// A private InfluxDB 2 with the organisation, the bucket and the database `primepool`. Its folder
-/// holds `influx-url`, and a token for each [`Role`], all of mode 600.
+/// holds `influx-url` and a token for each [`Role`], all with mode 600.
 #[derive(Debug)]
 pub struct InfluxDb2 {
     servers: Servers,
@@ -57,11 +57,11 @@ pub struct InfluxDb2 {
 life_of_one!(InfluxDb2);
 
 impl InfluxDb2 {
-    /// Starts a server with its data in a folder, or again on the same data with the tokens that it
-    /// had.
+    /// Starts a server with its data in `dir`, or starts the server in `dir` again with its data
+    /// and tokens.
     ///
     /// # Errors
-    /// InfluxDB 2 was not made or does not start; the folder holds something else.
+    /// InfluxDB 2 was not built or does not start, or the folder holds something else.
     pub fn start(dir: &Path, lifetime: &Lifetime) -> Result<Self> {
         let make = || program().map(|_| Kind::InfluxDb2);
         let servers = Servers::keep(dir, make, lifetime)?;
@@ -73,21 +73,23 @@ impl InfluxDb2 {
         Ok(this)
     }
 
-    /// A server that was started before.
+    /// The server in `dir`, which was started before.
     ///
     /// # Errors
-    /// There is none in that folder.
+    /// There is no server in that folder.
     pub fn at(dir: &Path) -> Result<Self> {
         Servers::at(dir).map(|servers| Self { servers })
     }
 
-    /// Its program, if there is one: `sandbox influxdb2 make`.
+    /// The path of the program, if it was built with `sandbox influxdb2 make` or is named by
+    /// `PRIMEPOOL_INFLUXD_2`.
     #[must_use]
     pub fn program() -> Option<PathBuf> {
         program().ok()
     }
 
-    /// The first set-up, which only the first one to ask for it can do, and a token for each role.
+    /// Performs the initial set-up, which InfluxDB allows only once, and creates a token for each
+    /// role.
     fn set_up(&self) -> Result<()> {
         let operator = random_hex(20)?;
         let set_up = json!({
@@ -120,10 +122,10 @@ impl InfluxDb2 {
         write_private(&self.token_file(role), format!("{token}\n").as_bytes())
     }
 
-    /// Asks its API with the token of a role.
+    /// Sends a request to the API with the token of a role.
     ///
     /// # Errors
-    /// The server does not answer. A status code is never an error.
+    /// The server does not answer. An HTTP error status is not an error here.
     pub fn ask(&self, role: Role, method: &str, path: &str, body: &str) -> Result<Reply> {
         let url = format!("{}{path}", self.url()?);
         http_with(
@@ -150,13 +152,13 @@ impl InfluxDb2 {
         self.servers.read(role.file())
     }
 
-    /// The file that holds it.
+    /// The path of the file that holds the token of a role.
     #[must_use]
     pub fn token_file(&self, role: Role) -> PathBuf {
         self.servers.dir().join(role.file())
     }
 
-    /// Runs a query in InfluxQL with the reader's token; the answer is JSON.
+    /// Runs an InfluxQL query with the reader's token; the answer is JSON.
     ///
     /// # Errors
     /// The server does not answer.
@@ -165,7 +167,7 @@ impl InfluxDb2 {
         self.ask(Role::Reader, "POST", &path, "")
     }
 
-    /// Runs a query in Flux with the reader's token; the answer is CSV.
+    /// Runs a Flux query with the reader's token; the answer is CSV.
     ///
     /// # Errors
     /// The server does not answer.
@@ -175,7 +177,7 @@ impl InfluxDb2 {
         self.ask(Role::Reader, "POST", &path, &body)
     }
 
-    /// Writes line protocol with times in nanoseconds, with the writer's token.
+    /// Writes line protocol, with timestamps in nanoseconds, with the writer's token.
     ///
     /// # Errors
     /// The server does not answer, or refuses the lines.
@@ -192,7 +194,8 @@ impl InfluxDb2 {
     }
 }
 
-/// The program: the one that the variable `PRIMEPOOL_INFLUXD_2` names, or the one that was made.
+/// The path of the program: from the variable `PRIMEPOOL_INFLUXD_2`, or else of the program that
+/// was built.
 fn program() -> Result<PathBuf> {
     let named = env::var_os("PRIMEPOOL_INFLUXD_2").map(PathBuf::from);
     let path = named
@@ -203,7 +206,7 @@ fn program() -> Result<PathBuf> {
     })
 }
 
-/// What a server made, as JSON.
+/// The JSON object in the reply to a request that creates something (status 201).
 fn json_of(reply: Reply) -> Result<Value> {
     let refused = |body: &str| failed(format!("InfluxDB 2 cannot be set up: {body}"));
     if reply.status != 201 {
@@ -234,7 +237,7 @@ pub(crate) fn launch(dir: &Path, ports: &Ports) -> Result<Launch> {
         .arguments(["--bolt-path".into(), data("influxd.bolt")])
         .arguments(["--sqlite-path".into(), data("influxd.sqlite")])
         .arguments(["--engine-path".into(), data("engine")])
-        // Nothing is read from the user's own configuration.
+        // Keep the program away from the user's own configuration.
         .environment([("HOME", dir)]))
 }
 

@@ -1,5 +1,5 @@
-//! Programs of InfluxDB that no distribution has: where they are, and how Go makes them from their
-//! published modules. Neither their sources nor the programs are part of the repository.
+//! InfluxDB programs that no distribution packages: their location, and how to build them from
+//! their published Go modules. Neither the sources nor the programs are part of the repository.
 
 use std::{
     fs,
@@ -23,20 +23,19 @@ pub(crate) struct Release {
     version: &'static str,
 }
 
-/// InfluxDB 2.
 pub(crate) const TWO: Release = Release {
     module: "github.com/influxdata/influxdb/v2",
     version: "2.7.12",
 };
 
-/// A newer InfluxDB 1.x than distributions have.
+/// An InfluxDB 1.x newer than those of distributions.
 pub(crate) const ONE: Release = Release {
     module: "github.com/influxdata/influxdb",
     version: "1.13.2",
 };
 
-/// The library for Flux is in Rust, denies warnings, and so does not compile with later compilers
-/// than its own. This is what its build calls in place of cargo.
+/// Wrapper that InfluxDB's build calls instead of cargo. The Rust library for Flux denies warnings,
+/// and therefore does not compile with newer compilers; these flags turn that off.
 const LENIENT_CARGO: &str =
     "#!/bin/sh\nexec cargo \"$@\" --no-default-features --features flux/cffi\n";
 
@@ -45,17 +44,17 @@ impl Release {
         tools().join(format!("influxdb-{}", self.version))
     }
 
-    /// The program, if it was made.
+    /// The path of the program, if it was built.
     pub(crate) fn program(self) -> Option<PathBuf> {
         let program = self.folder().join("influxd");
         program.is_file().then_some(program)
     }
 
-    /// Makes the program, unless it is there: some ten minutes, and some gigabytes meanwhile, all in
-    /// the folder of tools.
+    /// Builds the program unless it exists. This takes about ten minutes, and temporarily some
+    /// gigabytes in the folder of tools.
     ///
     /// # Errors
-    /// Go is missing or too old, a module cannot be had, or the build fails.
+    /// Go is missing or too old, a module cannot be downloaded, or the build fails.
     pub(crate) fn make(self) -> Result<PathBuf> {
         if let Some(program) = self.program() {
             return Ok(program);
@@ -70,13 +69,13 @@ impl Release {
         let helper = "github.com/influxdata/pkg-config";
         build.go(&source, &["build", "-o", "../tools/pkg-config", helper])?;
         build.lenient_cargo()?;
-        // The version is what it says of itself.
+        // The version that the program reports.
         let flags = format!("-ldflags=-s -w -X main.version=v{}", self.version);
         build.go(
             &source,
             &["build", &flags, "-o", "../made/influxd", "./cmd/influxd"],
         )?;
-        // Complete or not there: another one may have made it meanwhile.
+        // The rename is atomic; another process may have finished the same build first.
         let made = fs::rename(work.path().join("made"), self.folder());
         match self.program() {
             Some(program) => Ok(program),
@@ -88,11 +87,11 @@ impl Release {
     }
 }
 
-/// A build in a folder, which also has Go's caches.
+/// A build in a temporary folder, which also holds Go's caches.
 struct Build<'a>(&'a Path);
 
 impl Build<'_> {
-    /// Go in some folder, with caches and helpers of the build.
+    /// A `go` command in `dir`, with the caches and helpers of the build.
     fn command(&self, dir: &Path, arguments: &[&str]) -> Command {
         let cache = |name: &str| self.0.join(name);
         let mut command = Command::new("go");
@@ -106,15 +105,16 @@ impl Build<'_> {
             .env("PKG_CONFIG", cache("tools").join("pkg-config"))
             .env("CARGO", cache("tools").join("cargo"))
             .env_remove("CARGO_TARGET_DIR");
-        // Else the library's own folder would name one that is not installed.
+        // Otherwise the toolchain file of the Flux library would select a toolchain that may be
+        // missing.
         if let Some(toolchain) = toolchain() {
             command.env("RUSTUP_TOOLCHAIN", toolchain);
         }
         command
     }
 
-    /// Downloads the module; where a copy is that may be written to, which makes it the main
-    /// module, so that its replacements of others hold.
+    /// Downloads the module and moves it to a writable folder. There it is the main module, so that
+    /// its `replace` directives apply.
     fn download(&self, Release { module, version }: Release) -> Result<PathBuf> {
         let module = format!("{module}@v{version}");
         let output = self
@@ -158,7 +158,7 @@ impl Build<'_> {
     }
 }
 
-/// The toolchain of rustup that is in use here, if there is a rustup.
+/// The active toolchain of rustup, if rustup is installed.
 fn toolchain() -> Option<String> {
     let output = Command::new("rustup")
         .args(["show", "active-toolchain"])

@@ -1,6 +1,6 @@
-//! The keeper: a process that holds the ports of the servers in one folder, starts and ends them as
-//! it is asked to, and ends them when their owner dies. Should it be killed itself, the kernel
-//! kills them.
+//! The keeper: a process that supervises the servers in one folder. It holds their ports, starts
+//! and ends them on request, and ends them when their owner dies. If the keeper itself is killed,
+//! the kernel kills the servers.
 
 use std::{
     fs,
@@ -35,26 +35,26 @@ use crate::{
     settings::Settings,
 };
 
-/// Time that a server has to end in good order.
+/// Time for a server to shut down after SIGTERM.
 const GRACE: Duration = Duration::from_secs(45);
-/// Time that a client has to say what it wants.
+/// Longest time for a client to send its request, or to take the reply.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How a keeper is started.
+/// Command-line options of a keeper.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) dir: PathBuf,
-    /// The servers end with this process.
+    /// The process that the servers end with.
     pub(crate) owner: Option<ProcessId>,
-    /// A folder that is deleted when the owner has died.
+    /// The folder to delete when the owner has died.
     pub(crate) remove: Option<PathBuf>,
 }
 
 /// Runs the keeper of a folder until it is stopped or its owner dies.
 pub(crate) fn keep(options: &Options) -> Result<()> {
-    // Away from the terminal: its Ctrl-C is not for servers.
+    // Leave the terminal's session: Ctrl-C is not for the servers.
     let _ = rustix::process::setsid();
-    // What loses its parent becomes a child of this process, so that it is found at the end.
+    // Orphaned descendants become children of this process, so that `Keeper::end` finds them.
     rustix::process::set_child_subreaper(rustix::process::getpid().into())
         .map_err(|error| failed(format!("cannot become a subreaper: {error}")))?;
     let lock = options.dir.join("lock");
@@ -67,13 +67,13 @@ pub(crate) fn keep(options: &Options) -> Result<()> {
         .map_err(file_error("open", &lock))?;
     file.try_lock()
         .map_err(|_| failed(format!("{} has a keeper already", options.dir.display())))?;
-    // Held until the kernel closes it: who finds it free finds no process either.
+    // Keep the lock until this process has ended: a free lock means that no keeper runs.
     std::mem::forget(file);
     let runtime = process::runtime()?;
     runtime.block_on(Keeper::run(options))
 }
 
-/// A server's process.
+/// A server that was started, killed or has ended.
 enum Server {
     Down,
     Started(Child),
@@ -85,7 +85,7 @@ struct Keeper {
     settings: Settings,
     ports: HeldPorts,
     helpers: Vec<Child>,
-    /// By number, from 1 on.
+    /// Servers in the order of their numbers, which begin with 1.
     servers: Vec<Server>,
 }
 
@@ -241,7 +241,7 @@ impl Keeper {
         }
     }
 
-    /// Notes servers that have ended.
+    /// Records which servers have ended.
     fn look(&mut self) {
         for index in 0..self.servers.len() {
             if let Server::Started(child) = &mut self.servers[index]
@@ -257,7 +257,7 @@ impl Keeper {
         self.settings.folder(&self.dir, number).join("pid")
     }
 
-    /// Ends everything that this process has started.
+    /// Ends all processes that the keeper has started.
     async fn end(mut self, grace: Duration) {
         self.look();
         let mut children: Vec<Child> = Vec::new();
@@ -281,7 +281,7 @@ impl Keeper {
         for child in children.iter_mut().chain(&mut self.helpers) {
             let _ = child.kill().await;
         }
-        // Their children, which are this process's now.
+        // Kill their descendants, which are now children of this process.
         for _ in 0..100 {
             let left = descendants();
             if left.is_empty() {
@@ -292,7 +292,7 @@ impl Keeper {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        // The first process of a container may not do it.
+        // Reap what is left: the first process of a container may not reap orphans.
         while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
         kinds::clean_up(&self.settings, &self.dir);
     }
@@ -318,11 +318,11 @@ impl Client {
 
 fn listen(dir: &Path) -> Result<UnixListener> {
     let (_folder, path) = control_path(dir)?;
-    let _ = fs::remove_file(&path); // of a keeper that was killed
+    let _ = fs::remove_file(&path); // left by a keeper that was killed
     UnixListener::bind(&path).map_err(file_error("listen on", dir.join("control")))
 }
 
-/// Ends when the process dies.
+/// Returns a receiver that resolves when the process dies.
 fn watch(owner: ProcessId) -> Result<oneshot::Receiver<()>> {
     let gone = || failed(format!("process {} is gone", owner.pid()));
     let pid = i32::try_from(owner.pid())
@@ -330,7 +330,7 @@ fn watch(owner: ProcessId) -> Result<oneshot::Receiver<()>> {
         .and_then(rustix::process::Pid::from_raw)
         .ok_or_else(gone)?;
     let descriptor = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
-    // The number may have been used again before.
+    // The process id may have been reused before the pidfd was opened.
     if !owner.is_alive() {
         return Err(gone());
     }
@@ -367,14 +367,15 @@ fn spawn(launch: &Launch) -> Result<Child> {
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(log_of_errors);
-    // Signals of a terminal do not reach it, nor does the keeper's own end but by the kernel.
+    // In its own process group the server receives no signals from a terminal. Only the kernel's
+    // parent-death signal ends it together with the keeper.
     Command::from(command)
         .process_group(0)
         .spawn()
         .map_err(file_error("start", Path::new(&launch.program)))
 }
 
-/// Deletes a folder in which another keeper may still be at work.
+/// Deletes a folder; retries for ten seconds, because another keeper may still write to it.
 fn remove(folder: &Path) {
     for _ in 0..100 {
         if fs::remove_dir_all(folder).is_ok() || !folder.exists() {

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-/// A process to be started.
+/// A process that the keeper can start.
 #[derive(Debug)]
 pub(crate) struct Launch {
     pub(crate) program: OsString,

@@ -1,5 +1,5 @@
-//! Ports of servers on 127.0.0.1. They come from the system and stay held while a server does not
-//! run.
+//! Ports of servers on 127.0.0.1. The system assigns them, and they stay reserved while a server
+//! does not run.
 
 use std::{
     collections::BTreeMap,
@@ -15,9 +15,9 @@ use crate::error::{Result, failed};
 /// Ports by name.
 pub(crate) type Ports = BTreeMap<String, u16>;
 
-/// Sockets that are bound but do not listen. Linux gives their ports to no program that asks for
-/// any port, neither to listen on nor to connect from; a server that names the port and sets
-/// `SO_REUSEADDR`, as servers do, may listen on it.
+/// Sockets that are bound but do not listen. Linux never assigns their ports to a program that asks
+/// for any free port, for listening or connecting. A server that names the port and sets
+/// `SO_REUSEADDR`, as servers do, can still listen on it.
 #[derive(Debug, Default)]
 pub(crate) struct HeldPorts(BTreeMap<String, Held>);
 
@@ -28,7 +28,7 @@ struct Held {
 }
 
 impl HeldPorts {
-    /// Holds a port for each name: the one it had before, if it is free, or any other.
+    /// Reserves a port for each name: the port in `before` if it is free, otherwise any free one.
     pub(crate) fn hold(names: &[String], before: &Ports) -> Result<Self> {
         let mut held = Self::default();
         for name in names {
@@ -41,8 +41,8 @@ impl HeldPorts {
         Ok(held)
     }
 
-    /// Replaces the ports among these on which another program listens; whether there were any. The
-    /// servers of these ports must not run.
+    /// Replaces those of the named ports on which another program listens; returns whether there
+    /// were any. The servers of these ports must not run.
     pub(crate) fn replace_taken(&mut self, names: &[String]) -> Result<bool> {
         let mut replaced = false;
         for name in names {
@@ -56,7 +56,7 @@ impl HeldPorts {
         Ok(replaced)
     }
 
-    /// The numbers.
+    /// The port numbers by name.
     pub(crate) fn numbers(&self) -> Ports {
         self.0
             .iter()
@@ -101,8 +101,8 @@ mod tests {
         ["a", "b"].map(str::to_owned).into()
     }
 
-    /// The standard library sets `SO_REUSEADDR`. A process that another test is starting may still have the last listener,
-    /// until it executes its program.
+    /// The standard library sets `SO_REUSEADDR`. The previous listener may live on for a moment in
+    /// a child process that another test has just forked, until that executes its program.
     fn listen(port: u16) -> TcpListener {
         let start = Instant::now();
         loop {

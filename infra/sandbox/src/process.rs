@@ -1,4 +1,4 @@
-//! Processes: which one a number means, and how one ends together with another.
+//! Processes: their identity, and how to end one together with another.
 
 use std::{
     collections::BTreeMap,
@@ -16,20 +16,20 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use crate::error::{Result, failed, file_error};
 
-/// Open files that a server may have: a container without a limit makes the Erlang VM reserve
-/// memory for a thousand million.
+/// Limit of open files for a server. Without a limit, as in some containers, the Erlang VM would
+/// reserve memory for a thousand million files.
 const OPEN_FILES: u64 = 65_536;
 
-/// A process. Its start time tells it from a later one with the same number.
+/// Identity of a process. The start time distinguishes it from a later process with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessId {
     pid: u32,
-    /// Clock ticks after boot.
+    /// Start time in clock ticks after boot.
     started: u64,
 }
 
 impl ProcessId {
-    /// The process with this number, if it lives.
+    /// The process with this id, if it is alive.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         let stat = Stat::of(pid)?;
@@ -42,31 +42,31 @@ impl ProcessId {
     /// This process.
     #[must_use]
     pub fn this() -> Self {
-        // A process that asks for itself is there.
+        // `/proc` always lists the process that reads it.
         Self::of(std::process::id()).unwrap_or_else(|| unreachable!())
     }
 
-    /// Its number.
+    /// The process id.
     #[must_use]
     pub fn pid(self) -> u32 {
         self.pid
     }
 
-    /// Whether it lives.
+    /// Whether the process is alive.
     #[must_use]
     pub fn is_alive(self) -> bool {
         Self::of(self.pid) == Some(self)
     }
 }
 
-/// `PID:START`, for a command line.
+/// Writes `PID:START`, for a command line.
 impl fmt::Display for ProcessId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.pid, self.started)
     }
 }
 
-/// A process number, or what `Display` writes.
+/// Parses a process id, or the form that `Display` writes.
 impl FromStr for ProcessId {
     type Err = String;
 
@@ -84,7 +84,7 @@ impl FromStr for ProcessId {
     }
 }
 
-/// What `/proc/PID/stat` says.
+/// The fields of `/proc/PID/stat` that are used here.
 struct Stat {
     is_dead: bool,
     parent: u32,
@@ -94,7 +94,7 @@ struct Stat {
 impl Stat {
     fn of(pid: u32) -> Option<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name, in brackets, may contain anything.
+        // The name, in parentheses, may contain any character.
         let (_, fields) = text.rsplit_once(')')?;
         let fields: Vec<&str> = fields.split_whitespace().collect();
         Some(Self {
@@ -105,7 +105,7 @@ impl Stat {
     }
 }
 
-/// The processes of this machine that descend from this one.
+/// All descendants of this process that are alive.
 pub(crate) fn descendants() -> Vec<u32> {
     let mut parents = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -132,19 +132,20 @@ pub(crate) fn descendants() -> Vec<u32> {
         .collect()
 }
 
-/// Sends a signal to a process that is not waited for here.
+/// Sends a signal to a process; errors are ignored.
 pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, signal);
     }
 }
 
-/// A command that ends with the process that starts it, however that ends: the program `sandbox`
-/// asks the kernel for a signal at the death of its parent and then becomes the command. The signal
-/// comes when the thread that started it ends.
+/// A command that receives the signal `at_death` when the process that starts it ends, for whatever
+/// reason. The program `sandbox` requests the signal from the kernel (parent-death signal), and
+/// then executes the command. The kernel sends it as soon as the thread that started the command
+/// ends.
 ///
 /// # Errors
-/// The program `sandbox` is not beside this one.
+/// The program `sandbox` is not in the folder of this program.
 pub fn tied(program: impl Into<OsString>, at_death: Signal) -> Result<Command> {
     Ok(tied_by(this_program()?, program, at_death))
 }
@@ -159,10 +160,10 @@ pub(crate) fn tied_by(sandbox: PathBuf, program: impl Into<OsString>, at_death: 
     command
 }
 
-/// The program `sandbox`: this one, or the one that was built beside it.
+/// The path of the program `sandbox`: this program, or the one built next to it.
 ///
 /// # Errors
-/// It is not there.
+/// The program is missing.
 pub fn this_program() -> Result<PathBuf> {
     let this = std::env::current_exe()
         .map_err(|error| failed(format!("the path of this program is unknown: {error}")))?;
@@ -171,9 +172,9 @@ pub fn this_program() -> Result<PathBuf> {
         .is_some_and(|name| name.to_string_lossy().starts_with("sandbox"))
         && this.parent().is_none_or(|folder| !folder.ends_with("deps"))
     {
-        return Ok("/proc/self/exe".into()); // also when another build has replaced the file
+        return Ok("/proc/self/exe".into()); // valid even if a build has replaced the file
     }
-    // target/release/deps/TEST, target/release/PROGRAM
+    // This is target/release/deps/TEST or target/release/PROGRAM.
     let mut folders = this
         .ancestors()
         .skip(1)
@@ -187,7 +188,8 @@ pub fn this_program() -> Result<PathBuf> {
     })
 }
 
-/// Becomes a command that the kernel signals when `parent` dies. Returns only if that fails.
+/// Executes a command that receives the signal `at_death` when `parent` dies. Returns only on
+/// failure.
 pub(crate) fn exec(parent: u32, at_death: i32, command: &[OsString]) -> io::Error {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let files = limit
@@ -206,7 +208,7 @@ pub(crate) fn exec(parent: u32, at_death: i32, command: &[OsString]) -> io::Erro
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(at_death)) {
         return error.into();
     }
-    // It may have died before the kernel was asked.
+    // The parent may have died before the signal was requested.
     if rustix::process::getppid()
         .map(Pid::as_raw_nonzero)
         .map(|pid| pid.get())
@@ -220,7 +222,7 @@ pub(crate) fn exec(parent: u32, at_death: i32, command: &[OsString]) -> io::Erro
     }
 }
 
-/// A runtime whose tasks run on the thread that calls it.
+/// A Tokio runtime whose tasks run on the calling thread.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -228,7 +230,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
         .map_err(failed)
 }
 
-/// The exit status of a process as a shell tells it: 128 and the signal if one ended it.
+/// The exit status as a shell reports it: 128 plus the signal number if a signal ended the process.
 pub(crate) fn exit_status(status: ExitStatus) -> u8 {
     let code = status
         .code()
@@ -236,7 +238,7 @@ pub(crate) fn exit_status(status: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(1)
 }
 
-/// Looks until `look` finds something, or the time is over.
+/// Calls `look` until it returns a value; returns `None` after `limit`.
 pub(crate) fn wait_for<T>(
     limit: Duration,
     mut look: impl FnMut() -> Result<Option<T>>,
@@ -264,13 +266,13 @@ pub(crate) fn with_input(mut command: Command, input: &str) -> Result<Output> {
         .spawn()
         .map_err(trouble())?;
     if let Some(mut stdin) = child.stdin.take() {
-        // If the command ended without reading its input, its output says why.
+        // If the command ended without reading its input, its output explains why.
         let _ = stdin.write_all(input.as_bytes());
     }
     child.wait_with_output().map_err(trouble())
 }
 
-/// Standard output and standard error of a command, without white space around them.
+/// Standard output and standard error of a command, trimmed.
 pub(crate) fn text_of(output: &Output) -> String {
     let text = [&output.stdout[..], &output.stderr[..]].concat();
     String::from_utf8_lossy(&text).trim().to_owned()

@@ -1,4 +1,4 @@
-//! `make run`: one run on this machine, on a private broker and a private InfluxDB.
+//! `make run`: one run on this machine, with a private broker and a private InfluxDB.
 
 use std::{
     env, fs,
@@ -27,23 +27,23 @@ use crate::{
     server::Lifetime,
 };
 
-/// Time that consumers have until they are connected.
+/// Longest time until the consumers are connected.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
-/// Time that consumers have to end in good order; less after a signal, when no producer waits for
+/// Time for the consumers to drain. After a signal it is shorter, because no producer waits for
 /// their results.
 const DRAIN: Duration = Duration::from_secs(10);
 const SHORT_DRAIN: Duration = Duration::from_secs(3);
 
-/// Sent to standard error, whatever becomes of it.
+/// Prints a message to standard error; a write error is ignored.
 fn say(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "primepool: {text}");
 }
 
-/// Runs the producer with these arguments; its exit status.
+/// Runs the producer with these arguments, and returns its exit status.
 ///
 /// # Errors
-/// A variable or an argument is refused; a server or a consumer does not start.
+/// A variable or an argument is invalid; or a server or a consumer does not start.
 pub(crate) fn run(arguments: &[String], owner: Option<ProcessId>) -> Result<u8> {
     let root = repository();
     let state = env::var_os("PRIMEPOOL_STATE").map_or(root.join(".primepool"), PathBuf::from);
@@ -53,7 +53,8 @@ pub(crate) fn run(arguments: &[String], owner: Option<ProcessId>) -> Result<u8> 
     let programs = programs(variables.dashboard)?;
     env::set_current_dir(&root).map_err(file_error("enter", &root))?;
     let runtime = process::runtime()?;
-    // Programs get their signal at the death of the thread that starts them: the main one.
+    // The kernel sends the parent-death signal when the thread that started a program ends. Here
+    // that is the main thread: the runtime has no other.
     runtime.block_on(async {
         if let Some(status) = rehearse(&programs, &order).await? {
             return Ok(status);
@@ -61,7 +62,7 @@ pub(crate) fn run(arguments: &[String], owner: Option<ProcessId>) -> Result<u8> 
         make_private_dir(&state)?;
         sweep(&state);
         let work = state.join(format!("run-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&work); // of an earlier process with this number
+        let _ = fs::remove_dir_all(&work); // left by an earlier process with this id
         let mut session = Session {
             variables,
             order,
@@ -83,7 +84,8 @@ pub(crate) fn run(arguments: &[String], owner: Option<ProcessId>) -> Result<u8> 
     })
 }
 
-/// Deletes the folders of processes that were killed before a keeper could look after them.
+/// Deletes the folders of `sandbox run` processes that were killed before a keeper could delete
+/// them.
 fn sweep(state: &Path) {
     for entry in fs::read_dir(state).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -96,8 +98,8 @@ fn sweep(state: &Path) {
     }
 }
 
-/// The folder of producer and consumer, and of primepool for a dashboard: `PRIMEPOOL_BIN`, or that of
-/// this program.
+/// The folder of the programs producer and consumer, and primepool if a dashboard is wanted:
+/// `PRIMEPOOL_BIN`, or the folder of this program.
 fn programs(dashboard: bool) -> Result<PathBuf> {
     let this = env::current_exe().map_err(failed)?;
     let beside = this.parent().unwrap_or(Path::new("/")).to_owned();
@@ -114,7 +116,7 @@ fn programs(dashboard: bool) -> Result<PathBuf> {
     }
 }
 
-/// Variables that would be flags of the programs.
+/// Removes variables that the programs would read as flags.
 fn forget_own(command: &mut Command) {
     for name in [
         "PRIMEPOOL_AMQP_URL",
@@ -125,8 +127,9 @@ fn forget_own(command: &mut Command) {
     }
 }
 
-/// The producer reads its arguments before it looks for a broker: what is wrong with them shows
-/// before one is started.
+/// Runs the producer with an address at which no broker listens. It parses its arguments before it
+/// connects: `--help` (exit status 0) and wrong arguments (2) take effect before a broker is
+/// started.
 async fn rehearse(programs: &Path, order: &Order) -> Result<Option<u8>> {
     let mut command = Command::from(tied_by(
         this_program()?,
@@ -143,7 +146,7 @@ async fn rehearse(programs: &Path, order: &Order) -> Result<Option<u8>> {
         .map_err(file_error("start", programs.join("producer")))?;
     match output.status.code() {
         Some(status @ (0 | 2)) => {
-            use std::io::Write; // --help, or what is wrong
+            use std::io::Write; // the help text, or the usage error
             let _ = std::io::stdout().write_all(&output.stdout);
             let _ = std::io::stderr().write_all(&output.stderr);
             Ok(u8::try_from(status).ok())
@@ -157,22 +160,22 @@ struct Session {
     order: Order,
     programs: PathBuf,
     state: PathBuf,
-    /// Folder of everything that ends with this session.
+    /// Folder of all files that end with this session.
     work: PathBuf,
     broker: Option<Broker>,
     influxdb: Option<InfluxDb>,
-    /// Where the data of the database is already, in the folder of a run that goes on.
+    /// Folder of the resumed run that holds the data of the database already.
     kept_influxdb: Option<PathBuf>,
     consumers: Vec<Child>,
     dashboard: Option<Child>,
-    /// What producer and consumers are told of the database.
+    /// Variables with the settings of the database, for producer and consumers.
     environment: Vec<(&'static str, String)>,
-    /// Whether logs of the consumers may be wanted.
+    /// Whether to keep the logs of the consumers.
     trouble: bool,
     owner: Option<ProcessId>,
 }
 
-/// Signals that end a run, with the exit status for each.
+/// Signals that end a run, each with its exit status.
 const ENDING: [(SignalKind, u8); 3] = [
     (SignalKind::interrupt(), 130),
     (SignalKind::terminate(), 143),
@@ -229,7 +232,7 @@ impl Session {
             .map(|run| self.order.runs_dir.join(run).join("influxdb"));
         let kept = kept.filter(|folder| folder.is_dir());
         let lifetime = match (&kept, lifetime) {
-            // Its data stays.
+            // The data of the resumed run stays.
             (Some(_), Lifetime::Process { owner, .. }) => Lifetime::Process {
                 owner: *owner,
                 remove: None,
@@ -256,7 +259,7 @@ impl Session {
         Ok(())
     }
 
-    /// A program of ours, which ends with this process.
+    /// A command for one of the pool's programs; it ends with this process.
     fn program(&self, name: &str, at_death: Signal) -> Result<Command> {
         let mut command =
             Command::from(tied_by(this_program()?, self.programs.join(name), at_death));
@@ -290,8 +293,8 @@ impl Session {
     }
 
     async fn start_consumers(&mut self) -> Result<()> {
-        // With no more rights than a consumer needs. By the environment: every user can read a
-        // command line.
+        // The consumer's user has no more rights than a consumer needs. The address is passed in
+        // the environment, because every user of the machine can read a command line.
         let url = self.broker_url("consumer")?;
         for number in 1..=self.variables.consumers {
             let log = self.log_of(number);
@@ -304,7 +307,7 @@ impl Session {
                 .arg("--health-file")
                 .arg(self.health_file(number))
                 .env("PRIMEPOOL_AMQP_URL", &url)
-                // The terminal's Ctrl-C is for the producer, which ends first.
+                // Ctrl-C in the terminal is for the producer, which ends first.
                 .process_group(0)
                 .stdin(Stdio::null())
                 .stdout(file)
@@ -333,7 +336,7 @@ impl Session {
         Ok(())
     }
 
-    /// Starts `primepool dashboard` at any free port, and tells its address.
+    /// Starts `primepool dashboard` on any free port, and prints its address.
     async fn start_dashboard(&mut self) -> Result<()> {
         let mut command = self.program("primepool", Signal::KILL)?;
         command
@@ -385,7 +388,7 @@ impl Session {
         self.work.join(format!("consumer-{number}.health"))
     }
 
-    /// What happened to a consumer, with the end of its log.
+    /// A message about a consumer, with the end of its log.
     fn consumer_trouble(&mut self, number: u32, problem: &str) -> String {
         self.trouble = true;
         let mut text = String::new();
@@ -416,8 +419,8 @@ impl Session {
         let status = loop {
             tokio::select! {
                 status = producer.wait() => break status.map_err(failed)?,
-                // The terminal has sent it to the producer too, and a second one would mean more
-                // than the first.
+                // The terminal has sent SIGINT to the producer too. Do not send a second one: it
+                // has a stronger effect than the first.
                 _ = interrupt.recv() => signalled = Some(130),
                 _ = terminate.recv() => {
                     signalled = Some(143);
@@ -496,9 +499,9 @@ impl Session {
         let _ = fs::remove_dir(&self.state); // if nothing else is there
     }
 
-    /// Stops the database and puts its data into the run's folder.
+    /// Stops the database and moves its data to the folder of the run.
     fn keep_metrics(&self, influxdb: &InfluxDb) {
-        // It knows this run only.
+        // The database contains only this run.
         let query = "SHOW TAG VALUES FROM \"run\" WITH KEY = \"run\"";
         let reply = influxdb.query("primepool", query).ok();
         let answer =
@@ -544,7 +547,7 @@ impl Session {
     }
 }
 
-/// Moves a folder, also to another file system.
+/// Moves a folder, even to another file system.
 fn move_folder(from: &Path, to: &Path) -> bool {
     let copy = || {
         let copied = std::process::Command::new("cp")

@@ -1,10 +1,10 @@
-//! What `make run` is asked for, by variables and by the producer's arguments.
+//! The request to `make run`: its variables, and the arguments for the producer.
 
 use std::{env, path::PathBuf};
 
 use crate::error::{Result, usage};
 
-/// What the variables of `make run` say.
+/// The variables of `make run`.
 #[derive(Debug)]
 pub(crate) struct Variables {
     pub(crate) consumers: u32,
@@ -47,7 +47,7 @@ impl Variables {
     }
 }
 
-/// What the producer is asked to do.
+/// The command for the producer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) arguments: Vec<String>,
@@ -56,7 +56,7 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// From the arguments for the producer, and the run that the variable RESUME names.
+    /// Builds the command from the arguments, and from the run that the variable RESUME names.
     pub(crate) fn new(given: &[String], resume: Option<String>, runs_dir: PathBuf) -> Result<Self> {
         let mut order = Self {
             arguments: Vec::new(),
@@ -64,7 +64,7 @@ impl Order {
             resume,
         };
         let mut rest = given;
-        // As the producer has it.
+        // `resume RUN` as an argument means the same as RESUME=RUN.
         if order.resume.is_none()
             && let [verb, run, options @ ..] = given
             && verb == "resume"
@@ -96,7 +96,7 @@ impl Order {
         }
         if let Some(run) = &order.resume {
             order.arguments = vec!["resume".to_owned(), run.clone()];
-            // The broker that knew the run is gone.
+            // The units must be published again: the broker of the earlier session is gone.
             if !rest.iter().any(|argument| argument == "--republish") {
                 order.arguments.push("--republish".to_owned());
             }

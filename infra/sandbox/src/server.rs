@@ -1,4 +1,4 @@
-//! The servers of a folder as their clients see them.
+//! Client side of the servers in a folder: starts the keeper, and sends it requests.
 
 use std::{
     fs,
@@ -17,9 +17,9 @@ use crate::{
     settings::{Kind, Settings},
 };
 
-/// Time that a server has to answer after its start; a log that has to be replayed takes its time.
+/// Longest time from the start of a server until it answers: replaying a log can take long.
 const START_LIMIT: Duration = Duration::from_secs(120);
-/// Lines of a log that a message shows.
+/// Lines of a log that an error message shows.
 const SHOWN_LINES: usize = 6;
 
 /// How long servers run.
@@ -27,17 +27,17 @@ const SHOWN_LINES: usize = 6;
 pub enum Lifetime {
     /// Until they are stopped.
     Detached,
-    /// As long as a process lives; its folder is then deleted, if one is named.
+    /// Until a process ends, for whatever reason; then a folder is deleted, if one is named.
     Process {
-        /// The process.
+        /// The process that the servers end with.
         owner: ProcessId,
-        /// What is deleted when it has died, however it died.
+        /// The folder to delete when the owner has died.
         remove: Option<PathBuf>,
     },
 }
 
 impl Lifetime {
-    /// As long as this process lives, which then leaves nothing of this folder.
+    /// Until this process ends; then `remove` is deleted.
     #[must_use]
     pub fn with_this_process(remove: &Path) -> Self {
         Self::Process {
@@ -47,7 +47,7 @@ impl Lifetime {
     }
 }
 
-/// The servers in a folder, which a keeper looks after.
+/// The servers in a folder, supervised by a keeper.
 #[derive(Debug, Clone)]
 pub(crate) struct Servers {
     dir: PathBuf,
@@ -61,8 +61,7 @@ impl Servers {
         Ok(Self { dir })
     }
 
-    /// Makes the folder if it is new, and starts a keeper if there is none. No server runs yet that
-    /// did not before.
+    /// Creates the folder if it is new, and starts a keeper if none runs. Starts no server.
     pub(crate) fn keep(
         dir: &Path,
         make: impl FnOnce() -> Result<Kind>,
@@ -107,7 +106,7 @@ impl Servers {
             let _ = BufReader::new(output).read_line(&mut line);
         }
         if line.trim() == "ok" {
-            // Reaps it when it ends.
+            // Reap the keeper when it ends.
             std::thread::spawn(move || keeper.wait());
             return Ok(());
         }
@@ -120,27 +119,27 @@ impl Servers {
         )))
     }
 
-    /// Starts a server (from 1 on) if it does not run, and waits until it answers.
+    /// Starts a server (numbered from 1) unless it runs, and waits until it answers.
     pub(crate) fn start(&self, number: usize) -> Result<()> {
         let mut tries = 3;
         loop {
             self.ask(Request::Start(number))?;
             match self.await_ready(number)? {
                 None => return Ok(()),
-                // Another program may have taken one of its ports at this very moment; the next try
-                // finds that.
+                // Another program may have taken one of the ports at this very moment; the next
+                // attempt replaces that port.
                 Some(_) if self.port_was_taken(number) && tries > 0 => tries -= 1,
                 Some(how) => return Err(self.trouble(number, &format!("did not start ({how})"))),
             }
         }
     }
 
-    /// Starts a server if it does not run, without waiting for it.
+    /// Starts a server unless it runs; does not wait for it.
     pub(crate) fn start_only(&self, number: usize) -> Result<()> {
         self.ask(Request::Start(number)).map(drop)
     }
 
-    /// Waits until a server answers; how it ended if it did.
+    /// Waits until a server answers; returns how it ended if it did.
     pub(crate) fn await_ready(&self, number: usize) -> Result<Option<String>> {
         let found = wait_for(START_LIMIT, || {
             Ok(match self.state(number)? {
@@ -163,18 +162,18 @@ impl Servers {
         State::parse(&line).ok_or_else(|| failed(format!("the keeper says '{line}'")))
     }
 
-    /// Ends a server with SIGKILL.
+    /// Kills a server with SIGKILL.
     pub(crate) fn kill(&self, number: usize) -> Result<()> {
         self.ask(Request::Kill(number)).map(drop)
     }
 
-    /// Ends everything. Nothing happens if nothing runs.
+    /// Ends the servers and the keeper. Does nothing if no keeper runs.
     pub(crate) fn stop(&self) -> Result<()> {
         match self.ask(Request::Stop) {
             Err(_) if UnixStream::connect(self.dir.join("control")).is_err() => return Ok(()),
             result => result.map(drop)?,
         }
-        // The keeper holds the lock until its very end.
+        // The keeper holds the lock until it ends.
         wait_for(Duration::from_secs(10), || {
             let lock = fs::File::open(self.dir.join("lock"));
             Ok(lock
@@ -184,7 +183,7 @@ impl Servers {
         Ok(())
     }
 
-    /// They go on when their owner dies.
+    /// Detaches the servers from their owner: they keep running when it dies.
     pub(crate) fn release(&self) -> Result<()> {
         self.ask(Request::Release).map(drop)
     }
@@ -193,7 +192,7 @@ impl Servers {
         &self.dir
     }
 
-    /// The text of a file in the folder, without white space around it.
+    /// The text of a file in the folder, trimmed.
     pub(crate) fn read(&self, name: &str) -> Result<String> {
         read(&self.dir.join(name))
     }
@@ -239,7 +238,7 @@ impl Servers {
         texts.collect()
     }
 
-    /// An error with what the logs say: lines that name an error, and the end.
+    /// An error with an excerpt of the logs: lines that name an error, and the last lines.
     fn trouble(&self, number: usize, what: &str) -> Error {
         let mut shown = Vec::new();
         for log in self.logs(number) {
@@ -267,22 +266,23 @@ impl Servers {
     }
 }
 
-/// Defines the life of a kind of server that is alone in its folder, for a type with `servers`.
+/// Defines `kill`, `restart`, `stop` and `release` for a server that is alone in its folder. The
+/// type has a field `servers`.
 macro_rules! life_of_one {
     ($server:ident) => {
         impl $server {
-            /// Ends the server with SIGKILL; keeps the data. Its ports stay held.
+            /// Kills the server with SIGKILL; keeps the data. Its ports stay reserved.
             ///
             /// # Errors
-            /// Nothing runs in its folder.
+            /// No keeper runs for the folder.
             pub fn kill(&self) -> Result<()> {
                 self.servers.kill(1)
             }
 
-            /// Starts the server again after a kill.
+            /// Starts the server again after [`Self::kill`].
             ///
             /// # Errors
-            /// It does not start.
+            /// The server does not start.
             pub fn restart(&self) -> Result<()> {
                 self.servers.start(1)
             }
@@ -290,15 +290,15 @@ macro_rules! life_of_one {
             /// Stops the server; keeps the data.
             ///
             /// # Errors
-            /// Its keeper does not answer.
+            /// The keeper does not answer.
             pub fn stop(&self) -> Result<()> {
                 self.servers.stop()
             }
 
-            /// It goes on when its owner dies.
+            /// Detaches the server from its owner: it keeps running when the owner dies.
             ///
             /// # Errors
-            /// Its keeper does not answer.
+            /// The keeper does not answer.
             pub fn release(&self) -> Result<()> {
                 self.servers.release()
             }

@@ -1,5 +1,5 @@
-//! What a server's folder says about it. The folder holds `settings.json` (mode 600), and for the
-//! server's clients the addresses that its kind writes, `pid` while it runs, and logs in `log/`.
+//! Settings of the servers in a folder, in `settings.json` (mode 600). The folder also holds the
+//! addresses for clients, `pid` while a server runs, and logs in `log/`.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::{
 
 const FILE: &str = "settings.json";
 
-/// A server of one kind, and the ports that it had last.
+/// The kind of the servers in a folder, and their last ports.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) server: Kind,
@@ -51,7 +51,7 @@ impl Settings {
         write_private(&dir.join(FILE), &text)
     }
 
-    /// The folder for a new server: it is made, or is empty.
+    /// Creates the folder for a new server; an existing folder must be empty.
     pub(crate) fn make_dir(dir: &Path) -> Result<()> {
         if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(usage(format!(
@@ -67,7 +67,7 @@ impl Settings {
         dir.join(FILE).exists()
     }
 
-    /// The folder with pid and logs of a server.
+    /// The folder with the pid file and logs of a server.
     pub(crate) fn folder(&self, dir: &Path, number: usize) -> PathBuf {
         match &self.server {
             Kind::Broker(settings) => settings.folder(dir, number),

@@ -1,9 +1,9 @@
-//! The folder of programs that are made once for all clones: `PRIMEPOOL_TOOLS`, as in
+//! The folder of programs that are built once and shared by all clones: `PRIMEPOOL_TOOLS`, as in
 //! `infra/local/lib.sh`.
 
 use std::{env, path::PathBuf};
 
-/// The folder, which need not be there.
+/// The path of the folder, which may not exist yet.
 pub(crate) fn tools() -> PathBuf {
     let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
     variable("PRIMEPOOL_TOOLS")

@@ -1,4 +1,4 @@
-//! A private VictoriaMetrics, which speaks the write protocol of InfluxDB 2.
+//! A private VictoriaMetrics, which accepts the write protocol of InfluxDB 2.
 
 use std::{ffi::OsString, path::Path};
 
@@ -21,10 +21,10 @@ pub struct VictoriaMetrics {
 life_of_one!(VictoriaMetrics);
 
 impl VictoriaMetrics {
-    /// Starts a server with its data in a folder, or again on the same data.
+    /// Starts a server with its data in `dir`, or starts the server in `dir` again on its data.
     ///
     /// # Errors
-    /// VictoriaMetrics is not installed or does not start; the folder holds something else.
+    /// VictoriaMetrics is not installed or does not start, or the folder holds something else.
     pub fn start(dir: &Path, lifetime: &Lifetime) -> Result<Self> {
         let servers = Servers::keep(dir, || Ok(Kind::VictoriaMetrics), lifetime)?;
         servers.start(1)?;
@@ -39,10 +39,10 @@ impl VictoriaMetrics {
         self.servers.read("url")
     }
 
-    /// Everything of the series whose names begin so: a line of JSON for each series.
+    /// Exports all series whose names begin with `prefix`: one line of JSON for each.
     ///
     /// # Errors
-    /// The server does not answer.
+    /// The server does not answer, or reports an error.
     pub fn export(&self, prefix: &str) -> Result<String> {
         let url = self.url()?;
         let matching = format!("match[]={{__name__=~%22{prefix}.*%22}}");

@@ -1,4 +1,4 @@
-//! What the servers promise: they end with their owner, keep their ports, and leave nothing.
+//! Private servers end with their owner, keep their ports, and leave nothing behind.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
@@ -22,7 +22,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The processes of this machine that name a folder in their environment or on their command line.
+/// The processes of this machine with the path of a folder in their environment or command line.
 fn processes_of(folder: &Path) -> Vec<u32> {
     let name = folder.to_str().unwrap();
     let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -44,7 +44,7 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
 
-/// A process that does nothing, as the owner of servers.
+/// An idle process that owns servers.
 fn owner() -> Child {
     Command::new("sleep").arg("600").spawn().unwrap()
 }
@@ -61,7 +61,7 @@ fn kill(mut child: Child) {
     child.wait().unwrap();
 }
 
-/// A broker that ends with this process, in a folder that goes before.
+/// A broker that ends with this process, and its temporary folder.
 fn broker() -> (TempDir, Broker) {
     let dir = tempdir().unwrap();
     let lifetime = Lifetime::with_this_process(dir.path());
@@ -113,7 +113,7 @@ fn the_kernel_ends_servers_whose_keeper_is_killed() {
         processes_of(&folder).is_empty()
     });
     assert!(is_free(amqp));
-    // It can be started again, with what it had.
+    // The broker can be started again with its data and ports.
     let again = Broker::start(
         &folder,
         BrokerOptions::default(),
@@ -129,7 +129,7 @@ fn a_killed_server_keeps_its_port_and_data() {
     let url = broker.vhost("here").unwrap();
     broker.kill().unwrap();
     assert!(TcpStream::connect(("127.0.0.1", port(&url))).is_err());
-    // What asks the system for a port is not given this one.
+    // The system does not assign this port to a program that asks for any free port.
     assert!((0..500).all(|_| {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         other.local_addr().unwrap().port() != port(&url)
@@ -174,7 +174,7 @@ fn stopped_data_is_served_again_from_other_ports_where_its_own_are_taken() {
         "{answer:?}"
     );
     influxdb.stop().unwrap();
-    // The run's folder of an earlier version has no settings.
+    // The database of a run of an earlier version has no settings.
     fs::remove_file(folder.join("settings.json")).unwrap();
     let influxdb = InfluxDb::start(&folder, &lifetime).unwrap();
     let answer = influxdb.query("there", "SELECT * FROM m").unwrap();
@@ -212,7 +212,7 @@ fn a_private_influxdb_is_private() {
     let line = listening.next().unwrap();
     assert!(line.contains(&format!(" 0100007F:{port:04X} ")), "{line}");
     assert!(listening.next().is_none());
-    // The second start finds it there; queries need the password.
+    // The second start finds the running server; queries need the password.
     let again = InfluxDb::start(&folder, &Lifetime::Detached).unwrap();
     assert_eq!(again.url().unwrap(), influxdb.url().unwrap());
     let url = format!("{}/query?q=SHOW+DATABASES", influxdb.url().unwrap());
