@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes dashboards/*.json and provisioning/alerting/primepool.json: from code in primepool_grafana, or `make dashboards`.
+"""Generates dashboards/*.json and provisioning/alerting/primepool.json from the code in
+primepool_grafana. `make dashboards` runs this file.
 
 usage: generate.py [FOLDER]     default: the folder of this file
 """
@@ -24,7 +25,8 @@ def main() -> None:
     panel_ids = {}
     for module in (overview, nodes, run, experiments):
         dashboard = module.build().build()
-        # Grafana numbers panels only when it saves a dashboard, which it never does with these.
+        # Grafana numbers panels only when it saves a dashboard, which does not happen with
+        # provisioned ones.
         for number, panel in enumerate(dashboard.panels, start=1):
             panel.id_val = number
             panel_ids[dashboard.uid, panel.title] = number

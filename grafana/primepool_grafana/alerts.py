@@ -8,12 +8,12 @@ from .influx import DATASOURCE_UID, JOB_QUEUES, Query, error_rate, series
 
 EXPRESSION = dashboard_models.DataSourceRef(type_val="__expr__", uid="__expr__")
 
-# Beware of `$` in the texts below: provisioning would take it for a variable of the environment. Hence {{ .Labels.x }}.
-# In queries it is left alone.
+# Avoid `$` in the texts below, hence {{ .Labels.x }}: provisioning would expand it as an
+# environment variable. In queries it is left alone.
 
 
 class _Rule:
-    """A rule: queries, then expressions, the last of which is the condition."""
+    """An alert rule: queries, then expressions; the last expression is the condition."""
 
     def __init__(self, uid: str, title: str, pending: str, panel: tuple[str, str], summary: str, description: str) -> None:
         self.uid = uid
@@ -57,7 +57,7 @@ class _Rule:
             "data": self.data,
             "dashboardUid": dashboard,
             "panelId": panel_ids[self.panel],
-            # No data: nothing runs. Errors of the data source are told as such.
+            # "No data" means that nothing runs. Errors of the data source are reported as errors.
             "noDataState": "OK",
             "execErrState": "Error",
             "for": self.pending,
@@ -115,7 +115,7 @@ def _rules() -> list[_Rule]:
             "say that InfluxDB refuses its points (then it works, unseen)?",
         )
         .query(
-            # Over two minutes, as the last one has not ended yet.
+            # A range of two minutes, because the last interval has not ended yet.
             series(
                 'SELECT MOVING_AVERAGE(COUNT("alive_s"), 2) AS "reports" FROM "node" WHERE $timeFilter '
                 'GROUP BY time(1m), "node" fill(0)',
@@ -153,7 +153,8 @@ def _rules() -> list[_Rule]:
 
 
 def provisioning(panel_ids: dict[tuple[str, str], int]) -> dict[str, object]:
-    """The file for Grafana's folder `provisioning/alerting`. `panel_ids` is by dashboard and title."""
+    """The content of the file in Grafana's folder `provisioning/alerting`. The keys of `panel_ids`
+    are (dashboard, panel title)."""
     return {
         "apiVersion": 1,
         "groups": [

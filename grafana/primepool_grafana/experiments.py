@@ -1,4 +1,4 @@
-"""How the pool scales: figures of whole runs against the number of workers and of nodes."""
+"""The dashboard of experiments: figures of whole runs against the number of workers and nodes."""
 
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import dashboard as models

@@ -1,4 +1,5 @@
-"""What the SDK lacks: queries, variables and annotations of Grafana's InfluxDB data source, in InfluxQL."""
+"""Queries, variables and annotations of Grafana's InfluxDB data source, in InfluxQL. The SDK does
+not have them."""
 
 from typing import Any
 
@@ -7,7 +8,7 @@ from grafana_foundation_sdk.cog import builder as cogbuilder
 from grafana_foundation_sdk.cog import variants as cogvariants
 from grafana_foundation_sdk.models import dashboard as models
 
-# As in provisioning/datasources/influxdb.yaml.
+# The same as in provisioning/datasources/influxdb.yaml.
 DATASOURCE_UID = "primepool-influxdb"
 DATASOURCE = models.DataSourceRef(type_val="influxdb", uid=DATASOURCE_UID)
 
@@ -40,7 +41,7 @@ class Query(cogvariants.Dataquery):
 
 
 class QueryBuilder(cogbuilder.Builder[Query]):
-    """A query that is built already."""
+    """Wraps a finished query for the interfaces of the SDK that expect a builder."""
 
     def __init__(self, query: Query) -> None:
         self.query = query
@@ -50,24 +51,25 @@ class QueryBuilder(cogbuilder.Builder[Query]):
 
 
 def series(influxql: str, alias: str) -> Query:
-    """Time series. In aliases, [[tag_x]] is the value of tag x and [[col]] the name of the column."""
+    """A query for time series. In `alias`, [[tag_x]] is the value of tag x, [[col]] the column's
+    name."""
     return Query(influxql, alias=alias)
 
 
 def table(influxql: str) -> Query:
-    """Rows, with a column for each tag that is grouped by."""
+    """A query for rows, with a column for each tag of the GROUP BY clause."""
     return Query(influxql, table=True)
 
 
 def values_of(tag: str, measurement: str, field: str, condition: str = "") -> str:
-    """The values that a tag has in the time range. SHOW TAG VALUES would list those of all times (or, in InfluxDB 3, of the
-    last day), among them nodes and runs long gone."""
+    """A query for the values of a tag in the time range. SHOW TAG VALUES would also list nodes and
+    runs of earlier times (in InfluxDB 3: of the last day)."""
     where = f"{condition} AND $timeFilter" if condition else "$timeFilter"
     return f'SELECT DISTINCT("{tag}") AS "{tag}" FROM (SELECT LAST("{field}") FROM "{measurement}" WHERE {where} GROUP BY "{tag}")'
 
 
 def variable(name: str, label: str, influxql: str, sort: models.VariableSort, multi: bool = False) -> builders.QueryVariable:
-    """A choice at the top of a dashboard; with `multi` of several values or all."""
+    """A variable with a drop-down list in a dashboard; `multi` allows several values, or all."""
     built = (
         builders.QueryVariable(name)
         .label(label)
@@ -85,7 +87,8 @@ def variable(name: str, label: str, influxql: str, sort: models.VariableSort, mu
 
 
 class Annotation(cogbuilder.Builder[models.AnnotationQuery]):
-    """Markers at the times of points. The query has the columns `text` and `kind` (shown as a tag)."""
+    """Markers at the times of points. The query returns the columns `text` and `kind` (shown as
+    tag)."""
 
     def __init__(self, name: str, color: str, influxql: str) -> None:
         self.built = _AnnotationQuery(name=name, datasource=DATASOURCE, enable=True, icon_color=color, hide=None, built_in=None)
@@ -115,19 +118,21 @@ class _AnnotationQuery(models.AnnotationQuery):
         return payload
 
 
-# Parts of queries ------------------------------------------------------------------------------------------------------
+# Parts of queries ---------------------------------------------------------------------------------
 
 
 def efficiency_by_node(condition: str = "") -> str:
-    """Busy time / (alive time × workers) between two readings of the cumulative counters; a restart, where they fall, is left
-    out. The product comes first: it is made of fields of one point, so that a missing reading cannot tear it apart."""
+    """Busy time / (alive time × workers) between two readings of the cumulative counters. Intervals
+    with a restart, where the counters fall, are left out. The product is computed first, from
+    fields of the same point, so that a missing reading cannot distort it."""
     return f"""
         SELECT NON_NEGATIVE_DIFFERENCE(LAST("busy_s")) / NON_NEGATIVE_DIFFERENCE(LAST("capacity_s")) AS "efficiency"
         FROM ({_capacity(condition)}) WHERE $timeFilter GROUP BY time($__interval), "node" fill(none)"""
 
 
 def efficiency_of_all(condition: str = "", over_time: bool = True) -> str:
-    """The same of all nodes: sums before the division, as an average of ratios would misweight the nodes."""
+    """The same for all nodes together: sums first, then divides, because an average of the ratios
+    would give all nodes the same weight."""
     grouped = "GROUP BY time($__interval) fill(none)" if over_time else ""
     return f"""
         SELECT SUM("busy") / SUM("capacity") AS "efficiency"
@@ -142,8 +147,9 @@ def _capacity(condition: str) -> str:
 
 
 def error_rate(condition: str = "", over_time: bool = True) -> str:
-    """Jobs that did not end well / jobs. Each job counts for "bad" with 0 first, so that there is a sum without any failure; the
-    middle SELECT is there because InfluxDB 1.x sums only one of the fields of two sources."""
+    """Jobs that did not succeed / all jobs. Each job also adds 0 to "bad", so that the sum exists
+    without any failure. The middle SELECT is needed because InfluxDB 1.x otherwise sums only one of
+    the fields of two sources."""
     where = f"{condition} AND $timeFilter" if condition else "$timeFilter"
     grouped = "GROUP BY time($__interval) fill(null)" if over_time else ""
     return f"""
@@ -155,8 +161,8 @@ def error_rate(condition: str = "", over_time: bool = True) -> str:
 
 
 def queue_length() -> str:
-    """Ready + unacknowledged, over all job queues. A sum over two sources, as without the management API there is no second
-    number to add."""
+    """Ready + unacknowledged units of all job queues. The sum is over two sources, because without
+    the management API the second number does not exist."""
     sources = ", ".join(
         f'''(SELECT MEAN("{field}") AS "length" FROM "queue" WHERE {JOB_QUEUES} AND $timeFilter
              GROUP BY time($__interval), "queue" fill(none))'''
@@ -166,7 +172,8 @@ def queue_length() -> str:
 
 
 def mean_over_jobs(field: str, condition: str, group: str) -> str:
-    """The mean of a time over jobs: a point stands for as many as its field `jobs` says."""
+    """The mean of a time per job. Each point is weighted with its field `jobs`, a number of
+    jobs."""
     return f"""
         SELECT SUM("sum") / SUM("jobs") AS "{field}"
         FROM (SELECT "{field}" * "jobs" AS "sum", "jobs" FROM "job" WHERE {condition} AND $timeFilter)

@@ -1,4 +1,4 @@
-"""The nodes by use, saturation and errors."""
+"""The dashboard of nodes: utilisation, saturation and errors."""
 
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import dashboard as models
@@ -17,7 +17,8 @@ def _by_node(select: str, fill: str = "null"):
 
 
 def _change(field: str, divisor: str | None = None):
-    """What a cumulative field grew by, or that by what another one grew by; nothing across the restart of a consumer."""
+    """The increase of a cumulative field, optionally divided by the increase of another one.
+    Intervals with a restart of the consumer have no value."""
     select = f'NON_NEGATIVE_DIFFERENCE(LAST("{field}"))'
     if divisor:
         select += f' / NON_NEGATIVE_DIFFERENCE(LAST("{divisor}"))'

@@ -1,4 +1,4 @@
-"""Is the pool well? Rate, errors and duration of the jobs; what waits; who works."""
+"""The overview of the pool: rate, errors and duration of jobs, queues, and nodes."""
 
 from grafana_foundation_sdk.builders import dashboard as builders
 
@@ -16,7 +16,7 @@ from .influx import (
 
 PER_SECOND = "* 1000.0 / $__interval_ms"
 
-# Twice as long as the longest time between two points of a node.
+# Twice the longest time between two points of a node.
 ALIVE_INTERVAL = "15s"
 
 

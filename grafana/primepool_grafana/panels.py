@@ -1,4 +1,4 @@
-"""The look that all dashboards share: sizes, colours, units, legends."""
+"""Building blocks of all dashboards: panels with common sizes, colours, units and legends."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from .influx import DATASOURCE, Annotation, Query, QueryBuilder
 
 TAG = "primepool"
 
-# One meaning, one colour, on every dashboard.
+# Each meaning has one colour, the same on all dashboards.
 COLORS = {
     "ok": "green",
     "failed": "red",
@@ -57,7 +57,7 @@ COLORS = {
     "at most": "text",
 }
 
-# Thresholds: a list of (value, colour), the first value None.
+# Thresholds: a list of (lower limit, colour); the first limit is None.
 Steps = Sequence[tuple[float | None, str]]
 
 GOOD_HIGH: Steps = [(None, "red"), (0.5, "orange"), (0.8, "green")]
@@ -84,17 +84,17 @@ def _property(name: str, value: object) -> models.DynamicConfigValue:
 
 
 def color(name: str) -> models.DynamicConfigValue:
-    """The colour of a meaning, for overrides."""
+    """The colour of a meaning, as a property for overrides."""
     return _property("color", {"mode": "fixed", "fixedColor": COLORS[name]})
 
 
 def on_the_right(label: str) -> list[models.DynamicConfigValue]:
-    """An axis of its own, for overrides of a series of another magnitude."""
+    """A second axis, as properties for overrides of a series with another magnitude."""
     return [_property("custom.axisPlacement", "right"), _property("custom.axisLabel", label), _property("custom.fillOpacity", 0)]
 
 
 def _base(panel, title: str, description: str, queries: Sequence[Query], width: int, height: int):
-    """What every panel has."""
+    """Sets the properties that all panels have."""
     for number, query in enumerate(queries):
         query.ref_id = chr(ord("A") + number)
         panel = panel.with_target(QueryBuilder(query))
@@ -140,8 +140,8 @@ def lines(
     decimals: float | None = None,
     limits: Steps | None = None,
 ) -> timeseries.Panel:
-    """Something over time. `names` are the series that have a colour of their own; others, such as nodes, get one by their name
-    and so have the same on every panel."""
+    """A chart over time. Series in `names` have fixed colours. Grafana chooses the colour of
+    others, such as nodes, from their name, so that it is the same on all panels."""
     panel = (
         _base(timeseries.Panel(), title, description, queries, width, height)
         .unit(unit)
@@ -152,7 +152,7 @@ def lines(
         .fill_opacity(60 if bars else 30 if stacked else 8)
         .line_interpolation(common.LineInterpolation.STEP_AFTER if steps else common.LineInterpolation.LINEAR)
         .show_points(common.VisibilityMode.AUTO)
-        # Bridges intervals without a point, but not times when nothing ran. In ms.
+        # Bridges intervals without a point, but not times when nothing ran. In milliseconds.
         .span_nulls(60_000)
         .color_scheme(builders.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
     )
@@ -188,7 +188,7 @@ def number(
     time_from: str | None = None,
     no_value: str = "no data",
 ) -> stat.Panel:
-    """One big number, over a spark line if the query gives several."""
+    """One big number, with a sparkline if the query returns several values."""
     panel = (
         _base(stat.Panel(), title, description, [query], width, 4)
         .unit(unit)
@@ -220,7 +220,7 @@ def numbers(
     width: int = 24,
     no_value: str = "no data",
 ) -> stat.Panel:
-    """A number for each column of a one-row table."""
+    """One number for each column of a one-row table."""
     panel = (
         _base(stat.Panel(), title, description, [query], width, 4)
         .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
@@ -254,7 +254,7 @@ def rows(
     width: int = 24,
     height: int = 8,
 ) -> table.Panel:
-    """A table. `links` are addresses behind the cells of a column."""
+    """A table. `links` are the link addresses of the cells of a column."""
     panel = (
         _base(table.Panel(), title, description, queries, width, height)
         .show_header(True)
@@ -290,7 +290,7 @@ def against(
     width: int = 12,
     maximum: float | None = None,
 ) -> trend.Panel:
-    """Something against a number that is a tag, such as `workers`."""
+    """A chart against a number that is stored as a tag, such as `workers`."""
     panel = (
         _base(trend.Panel(), title, description, [query], width, 8)
         .x_field(x)
@@ -314,7 +314,7 @@ def against(
 
 
 def scatter(title: str, description: str, query: Query, x: str, y: str, unit: str, *, width: int = 12) -> xychart.Panel:
-    """A point for each row: column `y` against column `x`."""
+    """A scatter chart: for each row a point, column `y` against column `x`."""
     one = xychart_models.XYSeriesConfig(
         frame=xychart_models.XychartXYSeriesConfigFrame(xychart_models.MatcherConfig("byIndex", 0)),
         x=xychart_models.XychartXYSeriesConfigX(xychart_models.MatcherConfig("byName", x)),
@@ -345,7 +345,7 @@ class _Built(cogbuilder.Builder[xychart_models.XYSeriesConfig]):
 
 
 def by_number(tag: str) -> list[models.DataTransformerConfig]:
-    """Tags are texts: makes one a number, and sorts by it."""
+    """Converts a tag, which is text, to a number, and sorts by it."""
     return [
         models.DataTransformerConfig(
             id_val="convertFieldType",
@@ -357,7 +357,7 @@ def by_number(tag: str) -> list[models.DataTransformerConfig]:
 
 
 def calculated(left: str, operator: str, right: str, alias: str) -> models.DataTransformerConfig:
-    """A column made of two others."""
+    """Adds a column computed from two others."""
     return models.DataTransformerConfig(
         id_val="calculateField",
         options={
@@ -370,12 +370,12 @@ def calculated(left: str, operator: str, right: str, alias: str) -> models.DataT
 
 
 def without(*columns: str) -> models.DataTransformerConfig:
-    """Leaves columns out."""
+    """Hides columns."""
     return models.DataTransformerConfig(id_val="organize", options={"excludeByName": dict.fromkeys(columns, True)})
 
 
 def row(title: str) -> builders.Row:
-    """A heading."""
+    """A row with a heading."""
     return builders.Row(title)
 
 
@@ -384,7 +384,7 @@ RUN_ENDS = 'SELECT "text", "kind" FROM "run" WHERE "event" = \'end\' AND {condit
 
 
 def dashboard(uid: str, title: str, description: str, *, since: str, refresh: str, condition: str = "") -> builders.Dashboard:
-    """An empty dashboard, with links to the others and markers where runs start and end."""
+    """An empty dashboard, with links to the others and markers for the start and end of runs."""
     return (
         builders.Dashboard(title)
         .uid(uid)

@@ -1,4 +1,4 @@
-"""One run, from its start to its end."""
+"""The dashboard of one run, from its start to its end."""
 
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import dashboard as models
@@ -9,7 +9,7 @@ from .overview import PER_SECOND
 
 RUN = "\"run\" = '$run'"
 
-# The stages of factoring that are counted.
+# The stages of factoring that have counters.
 CURVES = f"{RUN} AND \"stage\" = 'ecm' AND $timeFilter"
 RELATIONS = f"{RUN} AND \"stage\" = 'sieve' AND $timeFilter"
 LATEST = "ORDER BY time DESC LIMIT 1"
@@ -20,7 +20,7 @@ def over_time(figure: str, condition: str, source: str = '"factor"') -> str:
 
 
 def time_left(done: str, condition: str) -> str:
-    """Seconds until all that is expected is done, at the pace of the last half minute."""
+    """Estimated seconds until the expected number is done, at the rate of the last half minute."""
     left = f'SELECT ("expected" - "{done}") / "rate" AS "left" FROM "factor" WHERE {condition} AND "rate" > 0'
     return over_time('LAST("left")', "$timeFilter", f"({left})")
 
@@ -36,7 +36,7 @@ def build() -> builders.Dashboard:
             condition=f"{RUN} AND",
         )
         .with_variable(
-            # Names of runs begin with the time of their start: the latest comes first.
+            # Names of runs begin with their start time: the latest comes first.
             variable("run", "Run", values_of("run", "job", "jobs"), models.VariableSort.ALPHABETICAL_DESC)
         )
         .with_panel(
@@ -219,7 +219,7 @@ def build() -> builders.Dashboard:
                 descending=True,
             )
         )
-        # Last, as it is empty unless the pool works at one integer.
+        # This panel is last, because it is empty unless the pool works on a single integer.
         .with_row(panels.row("Factoring of integers of more than 200 bits"))
         .with_panel(
             panels.numbers(

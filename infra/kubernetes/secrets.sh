@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Prints the secrets of a pool on Kubernetes, with new passwords, for kubectl; nothing is kept on this machine.
-#   secrets.sh [--influx-token-file FILE] | kubectl create -f -     once, before the rest; fails where there are secrets already
-#   secrets.sh [--influx-token-file FILE] | kubectl replace -f -    new passwords; then the broker's and the consumers' pods have to be
-#                                                                   started anew (docs/OPERATIONS.md)
+# Prints the secrets of a pool on Kubernetes, with new passwords, as input for kubectl. This machine
+# keeps no copy.
+#   secrets.sh [--influx-token-file FILE] | kubectl create -f -     once, before everything else;
+#                                                                   fails if secrets exist
+#   secrets.sh [--influx-token-file FILE] | kubectl replace -f -    new passwords; then restart the
+#                                                                   pods of broker and consumers
+#                                                                   (docs/OPERATIONS.md)
 # FILE holds the token of the InfluxDB that consumers and producers write to.
 set -euo pipefail
 
@@ -20,7 +23,7 @@ case $#:${1-} in
 esac
 [[ ! -t 1 ]] || die 2 "this prints passwords: pipe it into kubectl create -f -"
 
-# Host names and users as they are in this folder and in infra/rabbitmq.
+# The same host names and users as in this folder and in infra/rabbitmq.
 namespace=primepool broker=primepool-broker vhost=primepool
 
 secret() { # NAME, then lines "KEY BASE64" on standard input
@@ -55,7 +58,8 @@ for user in consumer producer; do
 	} | secret "primepool-$user"
 done
 amqp_url operator | secret primepool-operator
-# KEDA asks the management API from its own namespace. The password serves for the management pages too.
+# KEDA reads the management API from its own namespace. The password is also valid for the
+# management interface.
 {
 	printf 'http://monitoring:%s@%s.%s.svc:15672/' "${password[monitoring]}" "$broker" "$namespace" | entry host
 	printf '%s' "${password[monitoring]}" | entry password

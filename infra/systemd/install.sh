@@ -3,9 +3,9 @@
 # only this folder and the program.
 #   install.sh [--program FILE] [--root DIR]    install or upgrade; keep existing settings and
 #                                               secrets. FILE is the consumer (default: consumer
-#                                               beside this script, or target/release/consumer of the
-#                                               repository); DIR stands for /, to prepare the image
-#                                               of a machine
+#                                               beside this script, or target/release/consumer of
+#                                               the repository); DIR stands for /, to prepare the
+#                                               image of a machine
 #   install.sh --remove [--root DIR]            stop the service, and remove it and the program;
 #                                               settings and secrets are kept
 # Exit status: 2 for wrong usage, or if something required is missing.
