@@ -1,4 +1,4 @@
-//! How likely curves are to find a factor.
+//! The probability that curves find a factor.
 
 use std::f64::consts::LN_10;
 
@@ -6,23 +6,23 @@ use primepool_curves::plan::Bounds;
 
 use crate::levels::Level;
 
-/// Steps of the table of Dickman's function between two integers.
+/// Entries of the table of Dickman's function between two integers.
 const STEPS: usize = 256;
 
-/// Dickman's function ρ: the share of the numbers near x that have no prime factor above x^(1/u)
-/// is ρ(u) (Dickman, *On the frequency of numbers containing prime factors of a certain relative
-/// magnitude*, 1930). It is 1 up to u = 1, and beyond u times it is the integral from u − 1 to u.
+/// Dickman's function ρ: the share of the numbers near x that have no prime factor above x^(1/u) is
+/// ρ(u) (Dickman, *On the frequency of numbers containing prime factors of a certain relative
+/// magnitude*, 1930). ρ(u) = 1 up to u = 1. Beyond, u · ρ(u) is the integral of ρ from u − 1 to u.
 struct Dickman(Vec<f64>);
 
 impl Dickman {
-    /// A table up to `most`.
+    /// The table for u from 0 to `most`.
     fn up_to(most: f64) -> Self {
         let places = STEPS * most.max(1.0).ceil() as usize + 2;
         let mut values = vec![1.0; STEPS + 1];
-        // Of the last places, as many as there are steps.
+        // The sum of the last `STEPS` values.
         let mut sum = STEPS as f64;
         for place in STEPS + 1..places {
-            // The trapezoidal rule, in which the value itself has a half.
+            // The trapezoidal rule, in which the new value itself has half the weight.
             let value = (sum - values[place - STEPS] / 2.0) / (place as f64 - 0.5);
             sum += value - values[place - STEPS];
             values.push(value);
@@ -30,7 +30,7 @@ impl Dickman {
         Self(values)
     }
 
-    /// ρ(u), from 0 to the end of the table.
+    /// ρ(u) for u from 0 to the end of the table, interpolated linearly.
     fn at(&self, u: f64) -> f64 {
         let place = u.max(0.0) * STEPS as f64;
         let below = (place as usize).min(self.0.len() - 2);
@@ -39,14 +39,14 @@ impl Dickman {
     }
 }
 
-/// The order of a curve has factors as often as a number that is smaller than the prime by this: 12
-/// divides it, and more powers of 2 and 3 do on average. Measured with random primes of 15 to 30
-/// digits.
+/// The order of a curve is smooth as often as a number that is smaller than the prime by this
+/// factor: 12 divides the order, and higher powers of 2 and 3 do on average. Measured with random
+/// primes of 15 to 30 digits.
 const SMALLER: f64 = 23.0;
 
-/// Probability that a curve with this bound finds a large prime factor of so many digits, near 10 to
-/// that power: that the order is smooth to B1, but for one prime up to B2 (Brent, *Some integer factorization algorithms using
-/// elliptic curves*, 1986).
+/// Probability that one curve with bound `b1` finds a prime factor near 10^`digits`: that the
+/// curve's order is smooth to B1 except for one prime up to B2 (Brent, *Some integer factorization
+/// algorithms using elliptic curves*, 1986).
 fn of_curve(digits: u32, b1: u32) -> f64 {
     let bounds = Bounds::new(b1);
     let (ln_b1, ln_b2) = (f64::from(bounds.b1).ln(), f64::from(bounds.b2).ln());
@@ -62,8 +62,8 @@ fn of_curve(digits: u32, b1: u32) -> f64 {
     (rho.at(alpha) + second).clamp(0.0, 1.0)
 }
 
-/// Probability that the curves of some levels miss a prime factor of so many digits. What p ± 1 finds
-/// is not counted.
+/// Probability that the curves of these levels miss a prime factor near 10^`digits`. The
+/// contribution of p ± 1 is ignored.
 pub(crate) fn missed(digits: u32, levels: &[Level]) -> f64 {
     let each = levels.iter().map(|level| {
         let curves = i32::try_from(level.curves).unwrap_or(i32::MAX);
@@ -116,8 +116,8 @@ mod tests {
         assert!((missed(20, &[]) - 1.0).abs() < 1e-9);
     }
 
-    /// How many of some primes just below a power of 10 the curves of a level find, and how many they
-    /// should.
+    /// For primes just below a power of 10: how many the curves of a level find, and the expected
+    /// number.
     fn found_and_expected(digits: u32, primes: u32) -> (f64, f64) {
         let level = levels::up_to(digits).pop().unwrap();
         let mut ecm = Ecm::new(Kernel::fastest());
@@ -136,7 +136,7 @@ mod tests {
         (found, f64::from(primes) * (1.0 - missed(digits, &[level])))
     }
 
-    /// A fault in a stage of the curves would not give wrong divisors, but fewer.
+    /// A fault in a stage of the curves would not give wrong divisors, but fewer divisors.
     #[test]
     fn curves_find_as_many_factors_as_they_should() {
         let mut cases = vec![(15, 400), (20, 100)];

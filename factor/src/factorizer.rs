@@ -1,4 +1,4 @@
-//! The stages of a factorization, one after the other.
+//! The stages of the factorization of one integer.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -16,7 +16,7 @@ use crate::{
     rho,
 };
 
-/// Takes integers apart; keeps tables and memory from one to the next.
+/// Factors integers; reuses tables and memory from one integer to the next.
 pub struct Factorizer {
     kernel: SieveKernel,
     pub(crate) ecm: Ecm,
@@ -26,14 +26,14 @@ pub struct Factorizer {
 }
 
 impl Factorizer {
-    /// One with the fastest kernel that this processor has, and empty tables, which the first call
-    /// fills.
+    /// Creates a factorizer with the fastest kernel that this processor has. Its tables are empty;
+    /// the first call fills them.
     #[must_use]
     pub fn new() -> Self {
         Self::with_kernel(Kernel::fastest())
     }
 
-    /// One with the vectors of a kernel, which this processor has.
+    /// Creates a factorizer with the vectors of a kernel, which this processor must have.
     #[must_use]
     pub fn with_kernel(kernel: Kernel) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl Factorizer {
         }
     }
 
-    /// Its curves, for shares of a composite.
+    /// The elliptic-curve method of this factorizer, for work on a shared composite.
     pub fn ecm(&mut self) -> &mut Ecm {
         &mut self.ecm
     }
@@ -58,16 +58,16 @@ impl Factorizer {
 
     /// Factors an integer.
     ///
-    /// `observer` is told of stages, so that the caller can time them, count what they cost and show how far they are. What is
-    /// found depends on the number and the limits alone.
+    /// `observer` receives the progress of the stages, so that the caller can time them, count
+    /// their cost and show how far they are. The result depends on the number and the limits alone.
     ///
-    /// A set [`Cancel`] flag ends the work, within about 100 ms for numbers of up to
-    /// [`MAX_SIEVE_BITS`] bits, and is no error: what was found is in the result, with the rest as
-    /// [`Factorization::composites`].
+    /// A set [`Cancel`] flag ends the work within about 100 ms for numbers of up to
+    /// [`MAX_SIEVE_BITS`] bits. This is not an error: the result contains the factors found so far,
+    /// and the rest as [`Factorization::composites`].
     ///
     /// # Errors
     ///
-    /// - [`Error::Invalid`] for 0, of which every prime is a divisor, and for more than
+    /// - [`Error::Invalid`] for 0, which every prime divides, and for numbers of more than
     ///   [`MAX_BITS`] bits;
     /// - [`Error::Randomness`] if the operating system's generator failed;
     /// - [`Error::Fault`] if a result turned out to be wrong.
@@ -115,28 +115,28 @@ impl Default for Factorizer {
     }
 }
 
-/// A divisor that is still to be taken apart.
+/// A divisor that is still to be factored.
 struct Part {
     value: Integer,
     exponent: u32,
-    /// Where curves go on: those before have been tried.
+    /// The next curve to run; all curves before it have been tried.
     next: Curves,
 }
 
-/// A place in the sequence of curves.
+/// A position in the sequence of curves.
 #[derive(Clone, Copy, Default)]
 struct Curves {
     level: usize,
     done: u32,
 }
 
-/// What was found out about a part.
+/// The result of an attempt to split a part.
 enum Split {
-    /// It is the product of these.
+    /// The part is the product of these divisors.
     Into(Vec<Integer>),
-    /// It is this to the power.
+    /// The part is this root to this power.
     Power(Integer, u32),
-    /// It stays.
+    /// The part was not split.
     No(Reason),
 }
 
@@ -176,7 +176,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Trial division.
+    /// Divides `rest` by small primes and records them.
     fn divide(&mut self, rest: &mut Integer, primes: &mut Primes) -> Result<(), Error> {
         let mut found = Vec::new();
         let divided = self.stage(Stage::TrialDivision, &rest.clone(), |search, done| {
@@ -190,14 +190,14 @@ impl Search<'_> {
             )?;
             Ok(())
         });
-        // Also those before a cancellation.
+        // Also record the primes found before a cancellation.
         for (prime, exponent) in found {
             self.record(prime, exponent);
         }
         divided
     }
 
-    /// Tells the observer of the stage that `work` is, and what it has done.
+    /// Runs `work` and reports it to the observer as a stage, with the amount of work done.
     fn stage<T>(
         &mut self,
         stage: Stage,
@@ -221,7 +221,7 @@ impl Search<'_> {
         }
     }
 
-    /// Adds a prime factor, and takes it out of all that is left.
+    /// Records a prime factor, and divides it out of all pending parts and composites.
     fn record(&mut self, prime: Integer, exponent: u32) {
         let mut exponent = exponent;
         for part in &mut self.pending {
@@ -244,8 +244,8 @@ impl Search<'_> {
         self.factors.insert(prime, exponent);
     }
 
-    /// One step with a part that is out of `pending`: to record it, to leave it, or to replace it
-    /// by its divisors.
+    /// Processes one part that was removed from `pending`: records it, leaves it, or replaces it by
+    /// its divisors.
     fn take_apart(&mut self, part: &Part) -> Result<(), Error> {
         if self.tester.is_probable_prime(&part.value, self.cancel)? {
             self.record(part.value.clone(), part.exponent);
@@ -268,10 +268,10 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// After a cancellation: what is left stays as it is. That part of it which is quickly tested
-    /// is.
+    /// After a cancellation, leaves the remaining parts unsplit. Small parts are still tested for
+    /// primality, which is quick.
     fn give_up(&mut self) -> Result<(), Error> {
-        /// A test takes a millisecond at this size.
+        /// Size of a number whose test takes about a millisecond.
         const QUICKLY_TESTED_BITS: u32 = 1024;
         while let Some(part) = self.pending.pop() {
             let mut reason = Reason::Untested;
@@ -292,7 +292,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Divisors of a composite that no prime below [`trial_division::BOUND`] divides.
+    /// Tries to split a composite that no prime below [`trial_division::BOUND`] divides.
     fn split(&mut self, n: &Integer, next: &mut Curves) -> Result<Split, Error> {
         let bits = n.significant_bits();
         let power = self.stage(Stage::PerfectPower, n, |search, done| {
@@ -304,7 +304,7 @@ impl Search<'_> {
         if let Some((root, exponent)) = power {
             return Ok(Split::Power(root, exponent));
         }
-        // In a machine word curves and rho are quicker.
+        // For a machine word, curves and rho are faster.
         if n.to_u64().is_none() {
             let divisor = self.stage(Stage::Fermat, n, |search, done| {
                 let (divisor, tried) = fermat::split(n, fermat::STEPS, search.cancel)?;
@@ -373,7 +373,7 @@ impl Search<'_> {
         })
     }
 
-    /// p ± 1 and curves from `next` on, which is moved on.
+    /// Runs p ± 1 and curves from `next` on, and advances `next`.
     fn curves(
         &mut self,
         n: &Integer,
@@ -448,8 +448,8 @@ impl Search<'_> {
     }
 }
 
-/// A composite as the product of a divisor and its cofactor, and what they have in common once
-/// more.
+/// A composite as the product of a divisor and its cofactor. A common divisor of the two is taken
+/// out of both and added twice.
 fn pair(n: &Integer, divisor: Integer) -> Split {
     let cofactor = Integer::from(n.div_exact_ref(&divisor));
     let common = Integer::from(divisor.gcd_ref(&cofactor));
@@ -465,6 +465,6 @@ fn pair(n: &Integer, divisor: Integer) -> Split {
     })
 }
 
-/// Iterations of rho on a composite that there are no curves for: it finds half of the primes of 20
-/// to 24 bits.
+/// Iterations of rho on a composite too large for curves: they find half of the primes of 20 to 24
+/// bits.
 const RHO_ITERATIONS: u64 = 1 << 12;

@@ -1,15 +1,15 @@
-//! Fermat's method: products of two close factors.
+//! Fermat's method, for products of two close factors.
 
 use rug::Integer;
 
 use crate::{Cancel, Error};
 
-/// How many squares are tried. Factors p and q of n are found if (p − q)² ≤ 8 · [`STEPS`] · √n.
+/// Number of squares tried. Factors p and q of n are found if (p − q)² ≤ 8 · [`STEPS`] · √n.
 pub(super) const STEPS: u64 = 256;
 
-/// A proper divisor of an odd composite `n` that is no square, if for one of the first `steps`
-/// integers a above √n the difference a² − n is a square b²; then n = (a − b)(a + b). Also how many
-/// were tried.
+/// A proper divisor of an odd composite `n` that is not a square, and the number of integers tried.
+/// The divisor is found if the difference a² − n is a square b² for one of the first `steps`
+/// integers a above √n; then n = (a − b)(a + b).
 pub(super) fn split(
     n: &Integer,
     steps: u64,
@@ -21,7 +21,7 @@ pub(super) fn split(
     while tried < steps {
         tried += 1;
         cancel.check()?;
-        // By its residues most numbers are found not to be a square without a root.
+        // Most numbers are recognised as non-squares by their residues, without a square root.
         if difference.is_perfect_square() {
             let divisor = a - difference.sqrt();
             return Ok(((divisor > 1).then_some(divisor), tried));
@@ -44,7 +44,7 @@ mod tests {
         let never = Cancel::new();
         for bits in [40_u32, 330, 2000] {
             let p = (Integer::from(1) << bits).next_prime();
-            // As far apart as the square root allows at the first step.
+            // As far apart as possible for the first step to find them.
             let q = (Integer::from(&p) + (Integer::from(1) << (bits / 2))).next_prime();
             let n = Integer::from(&p * &q);
             let (divisor, step) = split(&n, STEPS, &never).unwrap();

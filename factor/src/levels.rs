@@ -1,25 +1,25 @@
-//! How much of p ± 1 and curves is worth while.
+//! Levels of p ± 1 and curves, and how many of them are worthwhile.
 
 use crate::many::{self, MOST_CURVES};
 
-/// p ± 1, and curves with one bound.
+/// p ± 1, then curves with one bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
-    /// Decimal digits of the factors that all the curves together find with probability 1 − 1/e.
+    /// Decimal digits of the factors that all curves of the level find with probability 1 − 1/e.
     pub digits: u32,
-    /// Bound of p ± 1; 0 for none.
+    /// Bound B1 of p ± 1; 0 if the level has no p ± 1.
     pub p_minus_1: u32,
-    /// Bound of the curves.
+    /// Bound B1 of the curves.
     pub b1: u32,
-    /// How many.
+    /// Number of curves.
     pub curves: u32,
 }
 
-/// Curves that p ± 1 takes as long as.
+/// Number of curves that take as long as p ± 1.
 const PLUS_MINUS_CURVES: u32 = 8;
 
 impl Level {
-    /// How many curves it takes as long as.
+    /// Number of curves that take as long as the whole level.
     pub(crate) fn runs(&self) -> u32 {
         let plus_minus = if self.p_minus_1 == 0 {
             0
@@ -39,10 +39,11 @@ const fn level(digits: u32, p_minus_1: u32, b1: u32, curves: u32) -> Level {
     }
 }
 
-/// The curves are those that find a factor of so many digits with probability 1 − 1/e: one in so
-/// many found random primes of 15 to 30 digits; beyond, what Dickman's function says of numbers of
-/// a 23rd of their size, and a fifth more, as is needed to 30 digits. p ± 1 with five times the
-/// bound of the curves costs as much as eight of them.
+/// The curves of a level find a factor of its number of digits with probability 1 − 1/e. Up to 30
+/// digits, the number of curves follows from the share of curves that found random primes of 15 to
+/// 30 digits. Beyond, it follows from Dickman's function for numbers 23 times smaller than the
+/// prime, plus a fifth, which was needed up to 30 digits. p ± 1 with five times the bound of the
+/// curves costs as much as eight of them.
 const LEVELS: [Level; 7] = [
     level(10, 0, 200, 10),
     level(15, 10_000, 2_000, 30),
@@ -56,7 +57,7 @@ const LEVELS: [Level; 7] = [
 /// From this many bits on the sieve is faster than the curves that find a factor of half the bits.
 const SIEVE_FROM_BITS: u32 = 119;
 
-/// Milliseconds that the sieve takes for so many bits, linear algebra included: measured up to 256
+/// Size in bits, and milliseconds that the sieve takes, linear algebra included: measured up to 256
 /// bits on one core of an Intel Xeon (Sapphire Rapids) with AVX-512, estimated above.
 const SIEVE_MS: [(u32, u64); 15] = [
     (112, 7),
@@ -76,15 +77,15 @@ const SIEVE_MS: [(u32, u64); 15] = [
     (400, 300_000_000),
 ];
 
-/// The share of the sieve's time that p − 1 and curves may take before it: a sixteenth. A composite
-/// of two factors of equal size loses that; one with a small factor, as a random number has, gains
-/// most of the sieve's time.
+/// Before the sieve, p ± 1 and curves may take one part in `SHARE` of the sieve's time. A composite
+/// of two factors of equal size loses that time; one with a small factor, as a random number has,
+/// gains most of the sieve's time.
 const SHARE: u64 = 16;
 
-/// Microseconds that a call costs beside its curves.
+/// Microseconds that a call costs in addition to its curves.
 const CALL_US: u64 = 30;
 
-/// What is tried before the sieve on a composite of so many bits.
+/// The levels to try before the sieve on a composite of this many bits.
 pub(crate) fn before_sieve(bits: u32) -> Vec<Level> {
     if bits < SIEVE_FROM_BITS {
         // Enough to find the smaller factor.
@@ -103,7 +104,7 @@ pub(crate) fn before_sieve(bits: u32) -> Vec<Level> {
         } else {
             2 * CALL_US + u64::from(PLUS_MINUS_CURVES) * curve
         };
-        // At most the number of curves of the level, so it fits.
+        // At most the number of curves of the level, so it fits `u32`.
         let curves = budget.saturating_sub(fixed) / curve;
         level.curves = curves.min(level.curves.into()) as u32;
         if level.curves == 0 {
@@ -115,12 +116,12 @@ pub(crate) fn before_sieve(bits: u32) -> Vec<Level> {
     levels
 }
 
-/// The number of a level's first curve: other levels have other curves.
+/// The number of a level's first curve: each level has curves of its own.
 pub(crate) fn first_curve(b1: u32) -> u64 {
     (b1 / 4).into()
 }
 
-/// Everything up to factors of so many digits.
+/// All levels up to factors of this many decimal digits.
 pub(crate) fn up_to(digits: u32) -> Vec<Level> {
     LEVELS
         .into_iter()
@@ -128,8 +129,8 @@ pub(crate) fn up_to(digits: u32) -> Vec<Level> {
         .collect()
 }
 
-/// Microseconds that a product of two primes of equal size takes among many, below
-/// [`SIEVE_FROM_BITS`].
+/// Size in bits, and microseconds for a product of two primes of equal size that is factored side
+/// by side with others, below [`SIEVE_FROM_BITS`].
 const MANY_US: [(u32, u64); 8] = [
     (16, 1),
     (40, 2),
@@ -141,7 +142,7 @@ const MANY_US: [(u32, u64); 8] = [
     (118, 5_000),
 ];
 
-/// Expected seconds for a product of two primes of equal size.
+/// Expected seconds to factor a product of two primes of equal size with this many bits.
 #[must_use]
 pub fn expected_seconds(bits: u32) -> f64 {
     if bits < SIEVE_FROM_BITS {
@@ -151,7 +152,7 @@ pub fn expected_seconds(bits: u32) -> f64 {
     }
 }
 
-/// See [`SIEVE_MS`], with a straight line between neighbours.
+/// Milliseconds that the sieve takes: [`SIEVE_MS`], interpolated linearly.
 pub(crate) fn sieve_ms(bits: u32) -> u64 {
     between(&SIEVE_MS, bits)
 }
@@ -167,8 +168,8 @@ fn between(table: &[(u32, u64)], bits: u32) -> u64 {
     }
 }
 
-/// Microseconds that a curve takes, one of eight in a kernel's lanes: measured from 166 to 512 bits
-/// on one core of an Intel Xeon (Sapphire Rapids) with AVX-512 IFMA.
+/// Microseconds per curve if a kernel runs eight of them in its lanes: measured from 166 to 512
+/// bits on one core of an Intel Xeon (Sapphire Rapids) with AVX-512 IFMA.
 pub(crate) fn curve_us(b1: u32, bits: u32) -> u64 {
     let digits = u64::from(bits.div_ceil(52));
     2 + u64::from(b1) * (3 * digits * digits + 2) / 1000
@@ -185,8 +186,8 @@ mod tests {
             let cost = |level: &Level| curve_us(level.b1, bits) * u64::from(level.runs());
             let cost: u64 = curves.iter().map(cost).sum();
             assert!(cost <= 1000 * sieve_ms(bits) / SHARE, "{bits}");
-            // And there is something worth while from the size on where it takes more than an
-            // instant, unless that is all there is.
+            // From 128 bits on, the curves take at least a hundredth of the sieve's time, unless
+            // all levels are in use.
             let is_worth_while = cost >= 1000 * sieve_ms(bits) / 100;
             assert!(bits < 128 || is_worth_while || curves == LEVELS, "{bits}");
         }

@@ -1,29 +1,31 @@
-//! Factoring.
+//! Factoring of integers.
 //!
-//! [`Factorizer::factor`] takes an integer apart as far as [`Limits`] say, one stage after the other,
-//! each on what the stages before have left; [`Factorizer::factor_many`] takes many small ones. A hard composite can be shared among many machines:
-//! curves by [`spread`], the quadratic sieve by [`quadratic_sieve`].
+//! [`Factorizer::factor`] factors one integer within the given [`Limits`]. Each stage works on the
+//! cofactors that the stages before it have left. [`Factorizer::factor_many`] factors many small
+//! integers side by side. A hard composite can be shared among many machines: its curves through
+//! [`spread`], its quadratic sieve through [`quadratic_sieve`].
 //!
 //! The crate does arithmetic and nothing else: no input or output, no clock, no asynchrony, no
 //! global state.
 //!
 //! # Stages
 //!
-//! | stage | of a composite without smaller factors | finds |
+//! | stage | composites without smaller factors | finds |
 //! |---|---|---|
 //! | trial division | any number | primes below 2^16 |
 //! | perfect power | all | roots; later stages do not split powers of primes |
 //! | Fermat | above 2^64 | factors that are close to each other |
-//! | curves | up to 118 bits | everything |
-//! | p ± 1, curves | from 119 bits up to the sieve's limit: a sixteenth of the sieve's time | see below |
-//! | | beyond the sieve, up to [`MAX_CURVE_BITS`]: all levels up to [`Limits::curve_digits`] | factors of so many digits |
+//! | curves | up to 118 bits | all factors |
+//! | p ± 1, curves | from 119 bits up to the sieve's limit | depends on the time, see below |
+//! | | beyond the sieve, up to [`MAX_CURVE_BITS`] | factors of [`Limits::curve_digits`] digits |
 //! | rho | beyond curves, 4,096 iterations | half of the primes of 20 to 24 bits |
-//! | quadratic sieve | up to [`Limits::sieve_bits`] | everything |
+//! | quadratic sieve | up to [`Limits::sieve_bits`] | all factors |
 //!
-//! p ± 1 and curves before the sieve, as many as fit into a sixteenth of its time, from the
-//! smallest bound on:
+//! Before the sieve, p ± 1 and curves run in levels with ascending bounds, as many as fit into a
+//! sixteenth of the sieve's time. Below the bounds of a level (of p ± 1, if any, and B1 of the
+//! curves), the table has its number of curves:
 //!
-//! | bits | sieve, s | B1 = 200 | p ± 1 to 10^4, B1 = 2,000 | p ± 1 to 7.5·10^4, B1 = 15,000 | p ± 1 to 5·10^5, B1 = 10^5 |
+//! | bits | sieve, s | B1 = 200 | 10^4, 2,000 | 7.5·10^4, 15,000 | 5·10^5, 10^5 |
 //! |---|---|---|---|---|---|
 //! | 128 | 0.013 | 10 | 2 | | |
 //! | 160 | 0.072 | 10 | 30 | | |
@@ -31,35 +33,36 @@
 //! | 224 | 3.0 | 10 | 30 | 65 | 4 |
 //! | 256 | 28 | 10 | 30 | 65 | 164 |
 //!
-//! The thresholds are measured, on one core of an Intel Xeon (Sapphire Rapids). A composite of two
-//! factors of equal size loses a sixteenth of the sieve's time at most. A random number gains more
-//! than that: its chance to have a prime factor between 2^a and 2^b is about 1 − a/b.
+//! The thresholds were measured on one core of an Intel Xeon (Sapphire Rapids). A composite of two
+//! factors of equal size loses at most a sixteenth of the sieve's time. A random number gains more
+//! than that: it has a prime factor between 2^a and 2^b with a probability of about 1 − a/b.
 //!
 //! # Many numbers
 //!
-//! [`Factorizer::factor_many`] factors numbers of up to [`MANY_BITS`] bits side by side, with another
-//! number in each lane of the vectors: division by a few small primes, then tests of primality and
-//! curves, in turns until nothing is left. Numbers of 64 bits are words from beginning to end.
+//! [`Factorizer::factor_many`] factors numbers of up to [`MANY_BITS`] bits side by side, with a
+//! different number in each lane of the vectors: trial division by a few small primes, then tests
+//! of primality and curves in turn until no composite is left. Numbers of 64 bits stay machine
+//! words throughout.
 //!
 //! # Sources
 //!
 //! Pollard, *Theorems on factorization and primality testing*, 1974 (p − 1), and *A Monte Carlo
 //! method for factorization*, 1975 (rho); Brent, *An improved Monte Carlo factorization algorithm*,
-//! 1980. The sources of the sieve stand in [`quadratic_sieve`], those of p ± 1 and curves in the
-//! crate `primepool-curves`.
+//! 1980. [`quadratic_sieve`] lists the sources of the sieve, the crate `primepool-curves` those of
+//! p ± 1 and curves.
 //!
 //! # What is proven
 //!
-//! The factors are multiplied and compared with the number before they are returned. A factor below
+//! The product of the factors is compared with the number before they are returned. A factor below
 //! 2^64 is proven to be prime. A larger one is a probable prime by
 //! [`is_probable_prime`](primepool_engine::primality::is_probable_prime): no composite is known
-//! that passes. Divisors are never taken on trust: each has to divide, is tested, and is taken
-//! apart in turn.
+//! that passes. Divisors are never trusted: each must divide the number, is tested, and is factored
+//! in turn.
 //!
 //! # Cancellation
 //!
-//! Every stage polls the flag at least every 100 ms for numbers of up to [`MAX_SIEVE_BITS`] bits,
-//! the sieve's linear algebra included.
+//! Every stage, including the sieve's linear algebra, polls the [`Cancel`] flag at least every 100
+//! ms for numbers of up to [`MAX_SIEVE_BITS`] bits.
 
 mod chance;
 mod factorization;
@@ -87,8 +90,8 @@ pub use self::many::MANY_BITS;
 pub use self::progress::{Progress, Stage};
 pub use self::proof::PROOF_SIEVE_BITS;
 
-/// The greatest number of bits of a composite that the sieve takes.
+/// Largest size in bits of a composite that the sieve accepts.
 pub const MAX_SIEVE_BITS: u32 = quadratic_sieve::MAX_BITS;
 
-/// The greatest number of bits of a composite that p ± 1 and curves are tried on.
+/// Largest size in bits of a composite that p ± 1 and curves are tried on.
 pub const MAX_CURVE_BITS: u32 = primepool_curves::MAX_BITS;

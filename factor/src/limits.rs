@@ -2,22 +2,20 @@
 
 use crate::{MAX_SIEVE_BITS, spread};
 
-/// How far a factorization goes.
+/// Limits of the work on one integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// The sieve is put to composites of at most so many bits; 0 for none. At most
-    /// [`MAX_SIEVE_BITS`] count.
+    /// Composites of up to this many bits are sieved; 0 for no sieve. Values above
+    /// [`MAX_SIEVE_BITS`] count as [`MAX_SIEVE_BITS`].
     pub sieve_bits: u32,
-    /// On composites that the sieve is not put to, curves go on until a prime factor of so many
-    /// decimal digits would have been found with probability 1 − 1/e: 10, 15, 20, 25, 30, 35 or
-    /// 40; 0
-    /// for no curves.
+    /// Composites that are not sieved get as many curves as find a prime factor of this many
+    /// decimal digits with probability 1 − 1/e: 10, 15, 20, 25, 30, 35 or 40; 0 for no curves.
     pub curve_digits: u32,
 }
 
 impl Limits {
-    /// For who leaves composites above so many bits to several workers ([`spread`]): what one
-    /// worker should try first.
+    /// The limits of one worker that leaves composites above `sieve_bits` bits to several workers
+    /// ([`spread`]).
     #[must_use]
     pub fn before_spreading(sieve_bits: u32) -> Self {
         Self {
@@ -28,7 +26,8 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// Everything up to [`MAX_SIEVE_BITS`], and factors of 30 digits of what is larger.
+    /// The sieve up to [`MAX_SIEVE_BITS`], and curves for factors of 30 digits of larger
+    /// composites.
     fn default() -> Self {
         Self {
             sieve_bits: MAX_SIEVE_BITS,

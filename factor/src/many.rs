@@ -1,7 +1,7 @@
-//! Many numbers side by side: curves with a number in each lane.
+//! Factors many numbers side by side: curves with a different number in each lane.
 //!
-//! Numbers of 64 bits are words from beginning to end. Composites go through classes of size, from
-//! the greatest on, so that what is split off a number joins the class of its own size.
+//! Numbers of 64 bits stay machine words throughout. Composites are processed in classes of size,
+//! from the largest on, so that a divisor split off a number joins the class of its own size.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,12 @@ use crate::factorizer::Factorizer;
 use crate::trial_division;
 use crate::{Cancel, Error, Factor, Factorization, Limits, Progress, Stage, rho};
 
-/// Numbers of up to so many bits are worth being factored side by side.
+/// Largest size in bits of a number that is worth factoring side by side with others.
 pub const MANY_BITS: u32 = 120;
 
-/// The greatest composites of a class in bits, and the bound of its curves. Measured on one core of
-/// an Intel Xeon (Sapphire Rapids); 30 % more or less of a bound cost some percents.
+/// Largest size in bits of the composites of each class, and the bound of their curves. Measured on
+/// one core of an Intel Xeon (Sapphire Rapids); a bound that is 30 % larger or smaller costs some
+/// percent.
 const CLASSES: [(u32, u32); 11] = [
     (40, 30),
     (48, 50),
@@ -32,35 +33,35 @@ const CLASSES: [(u32, u32); 11] = [
     (MANY_BITS, 9_000),
 ];
 
-/// The bound of curves for composites of so many bits, up to [`MANY_BITS`].
+/// The bound of curves for composites of this many bits, up to [`MANY_BITS`].
 pub(crate) fn bound(bits: u32) -> u32 {
     let class = CLASSES.iter().find(|&&(most, _)| bits <= most);
     class.unwrap_or(&CLASSES[CLASSES.len() - 1]).1
 }
 
-/// The most curves on a composite: some twenty find a factor of half the bits, so hardly any is
-/// left.
+/// Most curves on one composite. About twenty find a factor of half the bits, so hardly any
+/// composite is left.
 pub(crate) const MOST_CURVES: u32 = 200;
 
-/// Composites below this go to rho: curves find both of two small factors at once.
+/// Composites below this are split by rho: curves would find both of two small factors at once.
 pub(crate) const CURVES_FROM: u64 = 1 << 32;
 
 /// Numbers above 64 bits are divided by the primes below this.
 const TRIAL_BOUND: u32 = 1 << 12;
 
-/// Primes that words are divided by.
+/// Odd primes for the trial division of words.
 const TRIAL_PRIMES: [u64; 53] = [
     3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
     101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193,
     197, 199, 211, 223, 227, 229, 233, 239, 241, 251,
 ];
 
-/// The square of the least prime that words are not divided by.
+/// The square of the least odd prime not in [`TRIAL_PRIMES`].
 const PRIME_BELOW: u64 = 257 * 257;
 
-/// What is multiplied and compared with to see whether a number is divisible by a prime: the
-/// inverse modulo 2^64, and the greatest quotient (Granlund & Montgomery, *Division by invariant
-/// integers using multiplication*, 1994).
+/// Constants of the divisibility test for each trial prime: its inverse modulo 2^64, and the
+/// greatest quotient (Granlund & Montgomery, *Division by invariant integers using multiplication*,
+/// 1994).
 const DIVISORS: [(u64, u64); TRIAL_PRIMES.len()] = {
     let mut divisors = [(0, 0); TRIAL_PRIMES.len()];
     let mut i = 0;
@@ -71,22 +72,22 @@ const DIVISORS: [(u64, u64); TRIAL_PRIMES.len()] = {
     divisors
 };
 
-/// Numbers that are taken apart, and what is known of each.
+/// The prime factors and composite divisors of all numbers, each with the index of its number.
 #[derive(Default)]
 struct Numbers {
-    /// The prime factors, each with the place of its number.
+    /// Prime factors found.
     small_primes: Vec<(usize, u64)>,
     large_primes: Vec<(usize, Integer)>,
     /// Composites that are still to be split, by class.
     words: [Vec<(usize, u64)>; CLASSES.len()],
     large: [Vec<(usize, Integer)>; CLASSES.len()],
     tiny: Vec<(usize, u64)>,
-    /// Words of which it is not known whether they are prime.
+    /// Words not yet tested for primality.
     untested: Vec<(usize, u64)>,
 }
 
 impl Numbers {
-    /// A divisor without prime factors that are divided by.
+    /// Adds a divisor without prime factors in [`TRIAL_PRIMES`].
     fn add_word(&mut self, place: usize, n: u64) {
         if n == 1 {
         } else if n < PRIME_BELOW {
@@ -96,7 +97,7 @@ impl Numbers {
         }
     }
 
-    /// Tests the words that are not tested yet.
+    /// Tests the untested words and moves each to the primes or to a class of composites.
     fn test_words(&mut self, primality: &WordPrimality) {
         let untested = std::mem::take(&mut self.untested);
         let words: Vec<u64> = untested.iter().map(|&(_, n)| n).collect();
@@ -121,18 +122,18 @@ fn class(bits: u32) -> usize {
 }
 
 impl Factorizer {
-    /// Factors integers of up to [`MANY_BITS`] bits side by side, and tells `found` the place and
-    /// the factorization of each; larger ones, one after the other. What is found depends on the
-    /// numbers alone.
+    /// Factors integers of up to [`MANY_BITS`] bits side by side, and larger ones one after the
+    /// other. `found` receives the index and the factorization of each. The factorizations depend
+    /// on the numbers and the limits alone.
     ///
-    /// `observer` is told of the stages; the number of a stage is the first of those that it is put
-    /// to.
+    /// `observer` receives the stages. The number of a stage is the first of the numbers that the
+    /// stage works on.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`], within about 100 ms, and [`Error::Randomness`]; numbers of which
-    /// `found` was not told have no result then. The errors of a single number are those of
-    /// [`Factorizer::factor`], and told to `found`.
+    /// [`Error::Cancelled`], within about 100 ms, and [`Error::Randomness`]; numbers that were not
+    /// passed to `found` before have no result then. `found` also receives the errors of single
+    /// numbers, which are those of [`Factorizer::factor`].
     pub fn factor_many(
         &mut self,
         numbers: &[Integer],
@@ -174,7 +175,7 @@ impl Factorizer {
         for (place, prime) in parts.large_primes {
             add(&mut all[place], prime, false);
         }
-        // Hardly ever.
+        // Curves hardly ever leave a composite.
         let mut failed = BTreeMap::new();
         for (place, composite) in left {
             let rest = match self.factor(&composite, limits, cancel, observer) {
@@ -221,8 +222,8 @@ impl Factorizer {
         Ok(())
     }
 
-    /// Divides the small ones of some numbers by small primes, and puts what is left into its class.
-    /// Returns how many primes they were divided by.
+    /// Divides the small ones of the numbers by small primes, and puts each cofactor into its
+    /// class. Returns the number of trial divisions.
     fn divide_many(
         &mut self,
         numbers: &[Integer],
@@ -275,8 +276,8 @@ impl Factorizer {
         Ok(())
     }
 
-    /// Splits the composites of a class, and those of it that these are split into. What resists is
-    /// added to `left`.
+    /// Splits the composites of a class, including divisors that fall into the same class.
+    /// Composites that resist are added to `left`.
     fn split_class(
         &mut self,
         class: usize,
@@ -315,7 +316,7 @@ impl Factorizer {
         Ok(())
     }
 
-    /// Some composites of a class, with a divisor of each that curves find one of.
+    /// Runs curves on the composites of a class and returns each with a divisor, if one was found.
     fn split_all<N: Number + Clone>(
         &mut self,
         class: usize,
@@ -347,12 +348,13 @@ impl Factorizer {
     }
 }
 
-/// Takes the small primes out of a word, which is not 0.
+/// Divides the small primes out of a word, which is not 0, passes them to `found`, and returns the
+/// rest.
 fn divide_word(mut n: u64, found: &mut dyn FnMut(u64)) -> u64 {
     let twos = n.trailing_zeros();
     n >>= twos;
     (0..twos).for_each(|_| found(2));
-    // All divisions first: nearly all of them fail.
+    // Test all primes before dividing: nearly all of the tests fail.
     let mut hits = 0_u64;
     for (i, &(inverse, most)) in DIVISORS.iter().enumerate() {
         hits |= u64::from(n.wrapping_mul(inverse) <= most) << i;
@@ -383,7 +385,7 @@ fn split_tiny(
     });
     let mut done = 0;
     for (place, n) in std::mem::take(&mut parts.tiny) {
-        // The square of a prime, of which rho sees nothing.
+        // Rho cannot split the square of a prime.
         let root = n.isqrt();
         let divisor = if root * root == n {
             root
@@ -399,7 +401,8 @@ fn split_tiny(
     Ok(())
 }
 
-/// Whether the factors multiply to the number; words without the arithmetic of large numbers.
+/// Whether the product of the factors is the number. Words are multiplied without the arithmetic of
+/// large integers.
 fn is_product(factorization: &Factorization, n: &Integer) -> bool {
     let factors = factorization.factors.iter();
     let word = factors.rev().try_fold(1_u64, |product, factor| {
@@ -412,7 +415,7 @@ fn is_product(factorization: &Factorization, n: &Integer) -> bool {
     }
 }
 
-/// Adds a prime factor once.
+/// Adds a prime factor, or increments its exponent.
 fn add(factorization: &mut Factorization, prime: Integer, proven: bool) {
     let mut factors = factorization.factors.iter_mut();
     match factors.find(|factor| factor.prime == prime) {

@@ -4,9 +4,9 @@ use rug::{Assign, Integer};
 
 use crate::{Cancel, Error};
 
-/// The root and the prime exponent if an odd `n` above 1 without prime factors below
-/// 2^`factor_bits` is a perfect power, and how many exponents were tried. The root may be a power
-/// again.
+/// The root and the prime exponent if `n` is a perfect power, and the number of exponents tried.
+/// `n` is odd, above 1, and has no prime factor below 2^`factor_bits`. The root may be a perfect
+/// power again.
 pub(super) fn root(
     n: &Integer,
     factor_bits: u32,
@@ -21,7 +21,7 @@ pub(super) fn root(
         cancel.check()?;
         tried += 1;
         if exponent == 2 {
-            // By its residues most numbers are found not to be a square without a root.
+            // Most numbers are recognised as non-squares by their residues, without a square root.
             if n.is_perfect_square() {
                 root.assign(n.sqrt_ref());
                 return Ok((Some((root, 2)), tried));

@@ -1,26 +1,26 @@
-//! What an observer of a factorization is told.
+//! Progress reports of a factorization to its observer.
 
 use rug::Integer;
 
 /// A stage of a factorization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// Division by small primes; counts these.
+    /// Trial division; counts primes.
     TrialDivision,
-    /// Whether it is a perfect power; counts exponents.
+    /// Test for perfect powers; counts exponents.
     PerfectPower,
     /// Fermat's method, for close factors; counts squares.
     Fermat,
     /// Pollard's rho method; counts iterations.
     Rho,
-    /// Pollard's p − 1 method and Williams' p + 1, at once; counts runs.
+    /// Pollard's p − 1 method and Williams' p + 1 method in one; counts runs.
     PMinus1 {
-        /// Bound of the first phase.
+        /// Bound of the first stage of the method.
         b1: u32,
     },
     /// The elliptic-curve method; counts curves.
     Ecm {
-        /// Bound of the first phase.
+        /// Bound of the first stage of the method.
         b1: u32,
     },
     /// The quadratic sieve; counts relations.
@@ -28,7 +28,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// A short name, stable.
+    /// A short and stable name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl Stage {
         }
     }
 
-    /// What it counts.
+    /// The unit that the stage counts in.
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
@@ -57,35 +57,36 @@ impl Stage {
     }
 }
 
-/// What an observer of a factorization is told.
+/// A progress report of a factorization to its observer.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
     /// A stage begins on a number.
     Begun {
-        /// The stage.
+        /// The stage that begins.
         stage: Stage,
-        /// What it is to take apart.
+        /// The number that the stage is to factor.
         number: &'a Integer,
     },
-    /// So much of the stage that began last is done: curves and relations.
+    /// Progress of the stage that began last; only curves and the sieve report it.
     Advanced {
-        /// The stage.
+        /// The stage in progress.
         stage: Stage,
-        /// In the stage's unit.
+        /// Work done so far, in the stage's unit.
         done: u64,
-        /// When the stage will end at the latest (curves), or about (relations: those needed).
+        /// The whole work in the same unit: for curves an upper bound, for the sieve about the
+        /// number of relations needed.
         expected: u64,
     },
-    /// The stage that began last has ended, whether it found something or not, or was cancelled.
+    /// The stage that began last has ended: with or without a result, or cancelled.
     Ended {
-        /// The stage.
+        /// The stage that has ended.
         stage: Stage,
-        /// What it did, in its unit.
+        /// Work done, in the stage's unit.
         done: u64,
     },
-    /// A prime factor is known, with its final exponent.
+    /// A prime factor was found. Its exponent is final.
     Found {
-        /// The prime.
+        /// The prime factor.
         prime: &'a Integer,
         /// How often it divides the number.
         exponent: u32,

@@ -1,4 +1,4 @@
-//! Certificates of primes by the factors of n − 1.
+//! Primality certificates from the factors of n − 1.
 
 use primepool_engine::Certificate;
 use primepool_engine::certificate::{MAX_RELATIVE_BITS, MAX_STEPS, Step, Sufficiency};
@@ -6,17 +6,17 @@ use rug::Integer;
 
 use crate::{Cancel, Error, Factorizer, Limits};
 
-/// To prove a prime n, composites of up to so many bits in n − 1 are sieved: about a second of one
-/// core. In larger ones only factors of up to [`PROOF_CURVE_DIGITS`] digits are looked for.
+/// To prove a prime n, composite divisors of n − 1 of up to this many bits are sieved, which takes
+/// about a second of one core. In larger ones, only factors of up to 10 digits are searched for.
 pub const PROOF_SIEVE_BITS: u32 = 200;
 
-/// See [`PROOF_SIEVE_BITS`].
+/// Decimal digits of the factors searched for in composites above [`PROOF_SIEVE_BITS`].
 const PROOF_CURVE_DIGITS: u32 = 10;
 
 impl Factorizer {
-    /// A certificate of as many of some probable primes as can be proven from the factors of n − 1;
-    /// see [`primepool_engine::certificate`]. Those that are left out are too large, or n − 1
-    /// resists. Primes below 2^64 need no proof.
+    /// Certifies as many of the probable primes as the factors of n − 1 can prove; see
+    /// [`primepool_engine::certificate`]. A prime is left out if it is too large or if n − 1 cannot
+    /// be factored far enough. Primes below 2^64 need no proof.
     ///
     /// # Errors
     ///
@@ -30,7 +30,7 @@ impl Factorizer {
             if !self.add_steps(prime, &proven, &mut steps, cancel)? {
                 continue;
             }
-            // What a reader refuses is left out.
+            // A verifier rejects certificates beyond these limits.
             let all = proven.iter().chain(&steps);
             let needed: u64 = all.map(|step| bits(&step.n)).sum();
             let is_small = needed <= MAX_RELATIVE_BITS * (proven_bits + bits(prime));
@@ -39,12 +39,13 @@ impl Factorizer {
                 proven_bits += bits(prime);
             }
         }
-        // A factor of n − 1 is below n.
+        // Descending: the factors of n − 1, which are less than n, come after n.
         proven.sort_unstable_by(|a, b| b.n.cmp(&a.n));
         Ok(Certificate { steps: proven })
     }
 
-    /// Adds the steps that prove n, beyond those that there are. Returns whether n is proven.
+    /// Appends to `steps` the steps that prove n, except those already in `proven` or `steps`.
+    /// Returns whether n is proven.
     fn add_steps(
         &mut self,
         n: &Integer,
@@ -61,14 +62,14 @@ impl Factorizer {
         };
         let minus_one = Integer::from(n - 1_u32);
         let found = match self.factor(&minus_one, &limits, cancel, &mut |_| {}) {
-            // A fault of one number is no reason to lose what was found before.
+            // A fault in one number must not discard the proofs found before.
             Err(Error::Fault { .. } | Error::Invalid { .. }) => return Ok(false),
             found => found?,
         };
         if found.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        // The largest first: few are needed then.
+        // Largest first: fewer factors are needed then.
         let mut factors: Vec<Integer> = Vec::new();
         for factor in found.factors.into_iter().rev() {
             let before = steps.len();
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn what_resists_is_left_out() {
         let mut factorizer = Factorizer::new();
-        // Its predecessor has two large factors.
+        // The predecessor of this prime has two large factors.
         let hard = prime(700, 1);
         let easy = prime(100, 2);
         let certificate = factorizer

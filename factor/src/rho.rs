@@ -1,4 +1,4 @@
-//! Pollard's rho method with Brent's way to find the cycle.
+//! Pollard's rho method with Brent's cycle detection.
 
 use primepool_curves::gcd;
 use primepool_engine::small::Montgomery;
@@ -6,13 +6,13 @@ use rug::{Assign, Integer};
 
 use crate::{Cancel, Error};
 
-/// Differences that are multiplied before their common divisor with the number is taken.
+/// Number of differences that are multiplied before one greatest common divisor is computed.
 const BATCH: u64 = 128;
 
-/// A proper divisor of an odd composite below 2^64 that is no square of a prime, and how many
-/// iterations it took.
+/// A proper divisor of an odd composite below 2^64 that is not the square of a prime, and the
+/// number of iterations.
 ///
-/// It always ends: the sequences from different constants are tried until one does it.
+/// It always ends: it tries one constant after the other until a sequence gives a divisor.
 pub(super) fn split_word(n: u64, cancel: &Cancel) -> Result<(u64, u64), Error> {
     let field = Montgomery::new(n);
     let mut iterations = 0;
@@ -25,8 +25,8 @@ pub(super) fn split_word(n: u64, cancel: &Cancel) -> Result<(u64, u64), Error> {
     Err(Error::fault("rho has not split a composite below 2^64"))
 }
 
-/// The walk y ↦ y² + c in Montgomery's form until a common divisor shows, which may be all of the
-/// number.
+/// Walks y ↦ y² + c in Montgomery form until a common divisor with `n` appears; `None` if that is
+/// `n` itself.
 fn walk_word(n: u64, field: &Montgomery, constant: u64, iterations: &mut u64) -> Option<u64> {
     let step = |y: u64| {
         let (sum, carry) = field.multiply(y, y).overflowing_add(constant);
@@ -55,8 +55,8 @@ fn walk_word(n: u64, field: &Montgomery, constant: u64, iterations: &mut u64) ->
             *iterations += batch;
             let mut divisor = gcd(product, n);
             if divisor == n {
-                // Several factors at once, or the same: step by step. The cycle modulo n ends it at
-                // the latest.
+                // The batch has found all factors: repeat it step by step. The cycle modulo n ends
+                // the loop at the latest.
                 y = start;
                 divisor = 1;
                 while divisor == 1 {
@@ -75,8 +75,8 @@ fn walk_word(n: u64, field: &Montgomery, constant: u64, iterations: &mut u64) ->
     }
 }
 
-/// A proper divisor of an odd composite if one is found in about so many iterations, and how many
-/// it took.
+/// A proper divisor of an odd composite, if about `limit` iterations find one, and the number of
+/// iterations.
 pub(super) fn split(
     n: &Integer,
     limit: u64,

@@ -1,10 +1,11 @@
-//! Work on one hard composite for many machines: batches of curves, and what they and the sieve's
-//! families are expected to take.
+//! Work on one hard composite for many machines: batches of curves, and the expected time of curves
+//! and of the sieve's families.
 //!
-//! The coordinator makes the batches and keeps a [`Collector`](crate::quadratic_sieve::Collector);
-//! workers call [`curves`] or hold [`Families`](crate::quadratic_sieve::Families). Nothing passes
-//! between them but the composite, ranges of numbers, and packets of relations: any batch is as
-//! good as any other, so one that is lost is replaced by another, and none has to be waited for.
+//! The coordinator creates the batches and keeps a
+//! [`Collector`](crate::quadratic_sieve::Collector); workers call [`curves`] or hold
+//! [`Families`](crate::quadratic_sieve::Families). They exchange only the composite, ranges of
+//! numbers, and packets of relations. Any batch is as good as any other, so that a lost one is
+//! replaced by another and none has to be waited for.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -16,10 +17,10 @@ use crate::{Cancel, Error, MAX_CURVE_BITS, MAX_SIEVE_BITS};
 pub use crate::levels::Level;
 pub use primepool_curves::Ecm;
 
-/// What is worth trying on a composite of so many bits, of whose factors nothing is known, before
-/// the sieve is put to it; or instead of the sieve, if it is too large for that: everything up to
-/// factors of `effort` digits then. Nothing beyond [`MAX_CURVE_BITS`]. What a worker has tried first
-/// is left out.
+/// The levels that are worth trying before the sieve on a composite of this many bits whose factors
+/// are unknown. For a composite too large for the sieve, these are all levels up to factors of
+/// `effort` digits; beyond [`MAX_CURVE_BITS`], there are none. The level that one worker tries
+/// first is left out; see [`Limits::before_spreading`](crate::Limits::before_spreading).
 #[must_use]
 pub fn levels(bits: u32, effort: u32) -> Vec<Level> {
     let mut levels = all_levels(bits, effort);
@@ -27,7 +28,7 @@ pub fn levels(bits: u32, effort: u32) -> Vec<Level> {
     levels
 }
 
-/// The same with what a worker has tried first.
+/// The same, including the level that one worker tries first.
 fn all_levels(bits: u32, effort: u32) -> Vec<Level> {
     if bits <= MAX_SIEVE_BITS {
         crate::levels::before_sieve(bits)
@@ -38,7 +39,7 @@ fn all_levels(bits: u32, effort: u32) -> Vec<Level> {
     }
 }
 
-/// Expected seconds of one worker for the curves and p ± 1 of [`levels`].
+/// Expected seconds that one worker needs for p ± 1 and the curves of [`levels`].
 #[must_use]
 pub fn levels_seconds(bits: u32, effort: u32) -> f64 {
     let all = levels(bits, effort).into_iter();
@@ -46,15 +47,16 @@ pub fn levels_seconds(bits: u32, effort: u32) -> f64 {
     each.sum()
 }
 
-/// Probability that a prime factor of so many digits is missed by what is tried on a composite of so
-/// many bits.
+/// Probability that all levels tried on a composite of `bits` bits miss a prime factor of `digits`
+/// digits.
 #[must_use]
 pub fn missed(digits: u32, bits: u32, effort: u32) -> f64 {
     crate::chance::missed(digits, &all_levels(bits, effort))
 }
 
-/// The level for factors of so many digits, with as many curves as [`levels`] has for a composite
-/// of so many bits: none, if it has no such level.
+/// The level for factors of `digits` digits, with the number of curves that [`levels`] has for a
+/// composite of `bits` bits: 0 if it has no such level. `None` if there is no level for that number
+/// of digits.
 #[must_use]
 pub fn level(bits: u32, effort: u32, digits: u32) -> Option<Level> {
     let without_curves = |level| Level { curves: 0, ..level };
@@ -63,38 +65,38 @@ pub fn level(bits: u32, effort: u32, digits: u32) -> Option<Level> {
     all.find(|level| level.digits == digits)
 }
 
-/// Curves that a worker does at once: ranges are multiples of it.
+/// Number of curves that a worker runs at once; ranges of curves are multiples of it.
 pub const CURVES_AT_ONCE: u32 = 8;
 
-/// Digits of the factors that are looked for in what the sieve does not take, unless more or fewer
-/// are asked for: some minutes of one core at 400 bits, half an hour at 1024.
+/// Default number of digits of the factors searched for in composites too large for the sieve:
+/// takes some minutes of one core at 400 bits, half an hour at 1024 bits.
 pub const DEFAULT_EFFORT: u32 = 30;
 
-/// The fewest and the most digits that can be asked for.
+/// The efforts that a user can ask for, in decimal digits.
 pub const EFFORTS: RangeInclusive<u32> = 15..=40;
 
 /// Digits between two levels.
 const DIGITS_APART: u32 = 5;
 
-/// Factors of so many digits have been looked for by whoever left the composite; see
-/// [`Limits::before_spreading`].
+/// One worker has searched for factors of up to this many digits before the composite is shared;
+/// see [`Limits::before_spreading`].
 ///
 /// [`Limits::before_spreading`]: crate::Limits::before_spreading
 pub(super) const TRIED_DIGITS: u32 = 10;
 
-/// Expected seconds of a curve with this bound.
+/// Expected seconds of one curve with bound `b1` on a composite of `bits` bits.
 #[must_use]
 pub fn curve_seconds(b1: u32, bits: u32) -> f64 {
     crate::levels::curve_us(b1, bits) as f64 / 1e6
 }
 
-/// Expected seconds of the whole sieve: measured up to 256 bits.
+/// Expected seconds of the whole sieve on one core: measured up to 256 bits, estimated above.
 #[must_use]
 pub fn sieve_seconds(bits: u32) -> f64 {
     crate::levels::sieve_ms(bits) as f64 / 1e3
 }
 
-/// Expected seconds of a family of polynomials: measured at 192 to 330 bits.
+/// Expected seconds of one family of polynomials: measured from 192 to 330 bits.
 #[must_use]
 pub fn family_seconds(bits: u32) -> f64 {
     match bits {
@@ -108,13 +110,13 @@ pub fn family_seconds(bits: u32) -> f64 {
     }
 }
 
-/// A proper divisor of a composite by curves `range` of a level, if one of them finds it; before
-/// the first curve also by p ± 1 with bound `p_minus_1`, unless that is 0. `done` is told the
-/// curves done.
+/// A proper divisor of a composite, if one of the curves `range` of a level finds it. A range that
+/// begins with the first curve also runs p ± 1 with bound `p_minus_1` before it, unless that is 0.
+/// `done` receives the number of curves finished.
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`], and [`Error::Fault`] if a divisor is none.
+/// [`Error::Cancelled`].
 pub fn curves(
     ecm: &mut Ecm,
     n: &Integer,

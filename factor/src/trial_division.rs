@@ -8,15 +8,15 @@ use crate::{Cancel, Error};
 /// All primes below this number are divided out.
 pub(super) const BOUND: u32 = 1 << 16;
 
-/// The primes below [`BOUND`], and what is needed to divide by them.
+/// The primes below [`BOUND`], and memory for the residues of a number modulo each.
 #[derive(Default)]
 pub(super) struct Primes {
     table: Table,
     residues: Vec<u32>,
 }
 
-/// Takes the primes below `bound` (and [`BOUND`]) out of a positive number and gives them to
-/// `found` with their exponents. Returns how many primes it was divided by.
+/// Removes the prime factors below `bound` (and [`BOUND`]) from a positive number and passes them
+/// to `found` with their exponents. Returns the number of primes tried.
 pub(super) fn divide_out(
     n: &mut Integer,
     bound: u32,
