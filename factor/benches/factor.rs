@@ -1,17 +1,18 @@
-//! One worker's time to factor balanced semiprimes beside PARI's `factorint`, and to find a factor of
-//! 20 and of 25 digits beside GMP-ECM, by CPU time on one core.
+//! Measures the CPU time of one worker on one core: to factor balanced semiprimes, compared with
+//! PARI's `factorint`, and to find factors of 20 and 25 digits, compared with GMP-ECM.
 //!
 //! ```text
 //! cargo bench -p primepool-factor --bench factor -- [BITS...] [ecm]
 //! ```
 //!
-//! `gp` and some kernels that this processor has factor the same numbers in turn, a batch at a time
-//! (small numbers are too quick for the clock of `gp`), side by side up to the size where that pays. `gp`
-//! tells its own CPU time, without its start; ours is that of the process, whose only work it is.
-//! The share of each stage with the first kernel stands below the table.
+//! `gp` and some kernels that this processor has factor the same numbers in turn, one batch at a
+//! time, because small numbers are too quick for the clock of `gp`. The kernels factor small
+//! numbers side by side. `gp` reports its own CPU time, without its start-up; ours is that of this
+//! process, which does nothing else meanwhile. The share of each stage with the first kernel is
+//! printed below the table.
 //!
-//! GMP-ECM runs curves with the bound that its manual gives for the digits until a factor is found;
-//! so do we, with ours. Its CPU time is that of the processes.
+//! GMP-ECM runs curves with the bound that its manual recommends for the digits until a factor is
+//! found; we do the same with our bound. Its CPU time is that of its processes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -28,10 +29,10 @@ mod shared;
 
 use shared::{children, now, prime, semiprime};
 
-/// Batches of a size, and numbers in each.
+/// Number of batches for a size, and of numbers in each batch.
 fn batches(bits: u32) -> (u64, u64) {
     match bits {
-        // As many as in a unit of the pool, give or take.
+        // About as many as in a unit of the pool.
         0..56 => (7, 20_000),
         56..72 => (7, 2000),
         72..100 => (7, 200),
@@ -111,7 +112,7 @@ fn median(values: &[f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// A time with three digits.
+/// Formats a time with three significant digits.
 fn written(seconds: f64) -> String {
     let (number, unit) = match seconds {
         0.0..1e-3 => (seconds * 1e6, "µs"),
@@ -122,15 +123,16 @@ fn written(seconds: f64) -> String {
     format!("{number:.decimals$} {unit}")
 }
 
-/// Factors of so many digits in numbers of 332 bits, and how many numbers.
+/// Digits of the factors searched for in numbers of 332 bits, and the number of numbers.
 const SEARCHES: [(u32, usize); 2] = [(20, 100), (25, 20)];
 
-/// The bound for factors of so many digits: GMP-ECM's.
+/// GMP-ECM's bound for factors of this many digits.
 fn their_bound(digits: u32) -> u32 {
     if digits == 20 { 11_000 } else { 50_000 }
 }
 
-/// Ours with the vectors of some kernels: in machine words it takes ten times as long.
+/// Compares GMP-ECM with our curves in the vectors of the kernels; in machine words our curves take
+/// ten times as long.
 fn curves(kernels: &[Kernel]) {
     let vectors = kernels
         .iter()
@@ -148,7 +150,7 @@ fn curves(kernels: &[Kernel]) {
     let mut engine = Engine::new();
     for (digits, count) in SEARCHES {
         let mut stream = Stream::seeded(90, digits.into());
-        // A factor of so many digits: between 10^(digits − 1) and 10^digits.
+        // A factor of this many digits: between 10^(digits − 1) and 10^digits.
         let bits = (f64::from(digits) - 0.5) * 10_f64.log2();
         let (bits, cofactor_bits) = (bits as u32 + 1, 332 - bits as u32 - 1);
         let numbers: Vec<(Integer, Integer)> = (0..count)
@@ -188,7 +190,7 @@ fn curves(kernels: &[Kernel]) {
 }
 
 fn main() {
-    // Cargo adds `--bench`.
+    // Cargo adds `--bench`, which is no size.
     let mut sizes: Vec<u32> = env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let kernels = [Kernel::Ifma512, Kernel::Fma256, Kernel::Gmp].into_iter();
     let kernels: Vec<Kernel> = kernels.filter(|kernel| kernel.is_available()).collect();
@@ -215,14 +217,14 @@ fn main() {
         let mut their = Vec::new();
         let mut our = vec![Vec::new(); kernels.len()];
         let mut stages = BTreeMap::new();
-        // As a worker has them: what they keep is made once.
+        // Built once per size, as in a worker.
         let of_kernel = |kernel: &Kernel| Factorizer::with_kernel(*kernel);
         let mut factorizers: Vec<Factorizer> = kernels.iter().map(of_kernel).collect();
         for batch in 0..count {
             let numbers: Vec<Integer> = (0..size)
                 .map(|_| semiprime(&mut engine, bits, &mut streams))
                 .collect();
-            // In one batch before the others, in the next after them.
+            // PARI runs after the kernels in one batch, and before them in the next.
             let mut expected = (batch % 2 == 1).then(|| theirs(&numbers));
             for (i, (factorizer, our)) in factorizers.iter_mut().zip(&mut our).enumerate() {
                 let mut others = BTreeMap::new();

@@ -1,13 +1,13 @@
-//! What each parameter of the quadratic sieve is worth on this machine: `make tune-factor`.
+//! Measures how each parameter of the quadratic sieve performs on this machine: `make tune-factor`.
 //!
 //! ```text
 //! cargo bench -p primepool-factor --bench tune -- [KERNEL] [BITS...]
 //! ```
 //!
-//! For each size the sieve factors the same semiprimes with the parameters of the table in
-//! `quadratic_sieve/parameters.rs`, and with one of them changed at a time, in turn. What is
-//! printed is the CPU time as a multiple of that with the table's parameters in the same round:
-//! below 1 the change is better here.
+//! For each size, the sieve factors the same semiprimes with the parameters of the table in
+//! `quadratic_sieve/parameters.rs`, and with one of them changed at a time, in turn. The output is
+//! the CPU time as a multiple of that with the table's parameters in the same round: below 1, the
+//! change is better on this machine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -22,7 +22,7 @@ mod shared;
 
 use shared::{now, semiprime};
 
-/// Parameters by what is changed.
+/// A name for the change, and the change of the parameters.
 type Variant = (&'static str, fn(&mut Parameters));
 
 const VARIANTS: [Variant; 13] = [
@@ -45,7 +45,7 @@ const VARIANTS: [Variant; 13] = [
     ("lacking bits + 3", |p| p.lacking_bits += 3),
 ];
 
-/// Seconds that a round takes at least.
+/// Minimum duration of a round in seconds.
 const ROUND: f64 = 1.0;
 
 const ROUNDS: usize = 5;
@@ -61,7 +61,7 @@ fn semiprimes(bits: u32, count: usize) -> Vec<Integer> {
     numbers.collect()
 }
 
-/// Seconds that the sieve of all numbers takes.
+/// CPU seconds that the sieve takes for all numbers.
 fn seconds(numbers: &[Integer], variant: Variant, kernel: SieveKernel) -> f64 {
     let start = now();
     for number in numbers {

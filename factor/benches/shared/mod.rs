@@ -1,4 +1,4 @@
-//! Clock and numbers of the benchmarks.
+//! The clock and the random numbers of the benchmarks.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub(crate) fn now() -> f64 {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32).as_secs_f64()
 }
 
-/// CPU time of the processes that this one has waited for, in seconds.
+/// CPU time in seconds of the child processes that this process has waited for.
 #[allow(dead_code)]
 pub(crate) fn children() -> f64 {
     let mut usage = Duration::ZERO;
@@ -24,7 +24,7 @@ pub(crate) fn children() -> f64 {
     usage.as_secs_f64()
 }
 
-/// A prime with so many bits.
+/// A random prime of this many bits.
 pub(crate) fn prime(engine: &mut Engine, bits: u32, stream: &mut Stream) -> Integer {
     let mut prime = Integer::new();
     let mut found = |_, found: Found| prime = found.prime;
