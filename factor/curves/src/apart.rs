@@ -1,10 +1,10 @@
-//! A field for what is done seldom.
+//! A field for operations that are rarely needed.
 
 use super::field::{Field, Task};
 
-/// A field whose operations are functions that are called, unless it is small. In line, those that
-/// are done once a curve would be most of the code of a size of numbers, and of the time to compile
-/// it.
+/// A field whose operations are called instead of inlined, unless the field is small. If operations
+/// needed once per curve were inlined, they would be most of the code of each size of numbers, and
+/// of its compile time.
 pub(crate) struct Apart<'a, F>(pub(crate) &'a F);
 
 #[inline(always)]
@@ -21,7 +21,7 @@ fn called<F: Field, T: Task<F>>(f: &F, task: T) -> T::Output {
     f.call(task)
 }
 
-/// Operations: the task that does one, its name, what it takes and what it gives.
+/// Defines operations by task type, method name, operands and result.
 macro_rules! operations {
     ($($task:ident: $name:ident($($arg:ident: $type:ident),*) -> $out:ident;)*) => {
         $(

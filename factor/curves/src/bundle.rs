@@ -11,18 +11,18 @@ use crate::{Cancel, Error, gcd};
 
 /// Curves side by side, one in each lane, each modulo a number of its own.
 ///
-/// Where the curves begin is up to [`OfMany`] and [`OfOne`]: what a size of numbers has no use for
-/// is not compiled.
+/// [`OfMany`] and [`OfOne`] set the starting points of the curves. The traits are separate so that
+/// code that a size of numbers does not need is not compiled.
 pub trait Curves {
     /// The number of lanes.
     fn lanes(&self) -> usize;
 
-    /// Sets the number of a lane, odd and above 1.
+    /// Sets the number of a lane, which is odd and above 1.
     fn set(&mut self, lane: usize, n: &Integer);
     /// The same for a number of 64 bits.
     fn set_word(&mut self, lane: usize, n: u64);
 
-    /// Runs the curves.
+    /// Runs both stages of the curves.
     fn run(&mut self, plan: &Plan, cancel: &Cancel) -> Result<(), Error>;
 
     /// A proper divisor of the number `n` of a lane, if the last run has found one.
@@ -31,29 +31,31 @@ pub trait Curves {
     fn divisor_word(&self, lane: usize, n: u64) -> Option<u64>;
 }
 
-/// Curves of many numbers, one after the other.
+/// Curves on many numbers: each lane goes through the sequence of curves.
 pub(crate) trait OfMany: Curves {
-    /// Goes to the first curve in the lanes whose bits are set.
+    /// Resets the lanes whose bits are set to the first curve.
     fn restart(&mut self, lanes: u32);
-    /// Goes to the next curve in the lanes whose bits are set.
+    /// Advances the lanes whose bits are set to the next curve.
     fn advance(&mut self, lanes: u32);
 }
 
-/// Curves of one number, and p ± 1.
+/// Curves on one number, and p ± 1.
 pub(crate) trait OfOne: Curves {
-    /// Goes to the curve of a lane that the parameter (x, y), modulo its number, gives.
+    /// Sets the curve of a lane to the one given by the parameter (x, y) modulo the lane's number.
     fn place(&mut self, lane: usize, x: &Integer, y: &Integer);
-    /// Runs p ± 1, in each lane from another start, of which `first` is that of the first lane.
+    /// Runs p ± 1 with a different start in each lane; `first` is the index of the first lane's
+    /// start.
     fn plus_minus(&mut self, plan: &Plan, first: usize, cancel: &Cancel) -> Result<(), Error>;
 }
 
-/// The curves of some moduli.
+/// Curves modulo the numbers in `moduli`.
 pub(crate) struct Bundle<M: Moduli> {
     moduli: M,
-    /// Words of x, y and z of the parameters.
+    /// The x, y and z of the parameters, as words.
     parameters: [Vec<u64>; 3],
     next: [Vec<u64>; 3],
-    /// What has the divisors: of both stages, and of the first.
+    /// Results whose common divisors with the numbers are looked for: of both stages, and of the
+    /// first one alone.
     both: Vec<u64>,
     first: Vec<u64>,
     work: Work<M::Field>,
@@ -81,7 +83,7 @@ impl<M: Moduli + 'static> Bundle<M> {
         Box::new(Self::new(moduli))
     }
 
-    /// Takes the parameters in some lanes from `next`.
+    /// Copies the parameters of some lanes from `next`.
     fn take_next(&mut self, lanes: u32) {
         let lanes = (0..M::LANES).filter(|lane| lanes >> lane & 1 == 1);
         for lane in lanes {
@@ -174,11 +176,11 @@ impl<M: Moduli + 'static> OfOne for Bundle<M> {
     }
 }
 
-/// V_1 of p ± 1 in the lanes. V_1² − 4 is a number's square, or none, modulo a prime: the primes of
-/// these are different ones.
+/// The starts V_1 of p ± 1. V_1² − 4 is a square modulo some primes and a non-square modulo others;
+/// the starts differ in which primes these are.
 const STARTS: [u32; 8] = [3, 5, 6, 9, 10, 11, 13, 15];
 
-/// Parameters of the first curve.
+/// Computes the parameters of the first curve.
 struct First<'a> {
     to: &'a mut [Vec<u64>; 3],
 }
@@ -193,7 +195,7 @@ impl<F: Field> Task<F> for First<'_> {
     }
 }
 
-/// Parameters of the next curve.
+/// Computes the parameters of the next curve.
 struct Next<'a> {
     from: &'a [Vec<u64>; 3],
     to: &'a mut [Vec<u64>; 3],
@@ -209,7 +211,7 @@ impl<F: Field> Task<F> for Next<'_> {
     }
 }
 
-/// Both stages of the curves.
+/// Runs both stages of the curves.
 struct Both<'a, F: Field> {
     plan: &'a Plan,
     parameters: &'a [Vec<u64>; 3],
@@ -234,7 +236,7 @@ impl<F: Field> Task<F> for Both<'_, F> {
     }
 }
 
-/// Both stages of p ± 1.
+/// Runs both stages of p ± 1.
 struct PlusMinus<'a, F: Field> {
     plan: &'a Plan,
     start: &'a [u64],

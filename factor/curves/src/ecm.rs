@@ -11,25 +11,25 @@ use super::plan::{Bounds, Plan};
 use super::{one, sizes};
 use crate::{Cancel, Error};
 
-/// Curves and p ± 1 with a kernel. Keeps the plans of small bounds, and of the last large one.
+/// Curves and p ± 1 with a kernel. Caches the plans of small bounds, and of the last large one.
 pub struct Ecm {
     kernel: Kernel,
     plans: Vec<Arc<Plan>>,
     large: Option<Arc<Plan>>,
 }
 
-/// The greatest number of bits of a composite: beyond, a curve would not notice a cancellation in
-/// time, and have little hope.
+/// Largest size of a composite in bits: with more bits, a curve would notice a cancellation too
+/// late, and would have little chance of success.
 pub const MAX_BITS: u32 = 2048;
 
-/// Up to this bound of the first stage a plan takes less than a megabyte.
+/// Plans with a first-stage bound of up to this take less than a megabyte each; they are cached.
 const MOST_KEPT: u32 = 20_000;
 
-/// Plans of small bounds that are kept: more than there are levels and classes of size.
+/// Most plans of small bounds in the cache: more than there are levels and classes of size.
 const MOST_PLANS: usize = 30;
 
 impl Ecm {
-    /// With a kernel that this processor has; else the arithmetic is that of machine words.
+    /// Uses `kernel` if this processor has it, and machine words otherwise.
     #[must_use]
     pub fn new(kernel: Kernel) -> Self {
         Self {
@@ -59,8 +59,8 @@ impl Ecm {
         Ok(plan)
     }
 
-    /// A proper divisor of a composite by curves with these numbers, if one of them finds it.
-    /// `done` is told how many are done. Nothing beyond [`MAX_BITS`].
+    /// A proper divisor of a composite, if one of the curves with these numbers finds it. `done`
+    /// receives the number of curves finished. The result is `None` beyond [`MAX_BITS`].
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Ecm {
         one::split(&mut *curves, &plan, n, range, cancel, done)
     }
 
-    /// A proper divisor of a composite by p ± 1, if they find it. Nothing beyond
+    /// A proper divisor of a composite, if p ± 1 finds it. The result is `None` beyond
     /// [`MAX_BITS`].
     ///
     /// # Errors
@@ -105,13 +105,13 @@ impl Ecm {
         one::plus_minus(&mut *curves, &plan, n, cancel)
     }
 
-    /// Splits odd composites of up to so many bits, at most 128, as far as `most` curves on each
-    /// do it, and tells `found` their places and a proper divisor. Returns how many curves were
-    /// run.
+    /// Splits odd composites of up to `bits` bits, at most 128, with at most `most` curves on each.
+    /// `found` receives the index and a proper divisor of each composite that is split. Returns the
+    /// number of curves run.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`]. What was told until then holds.
+    /// [`Error::Cancelled`]. Divisors passed to `found` before are valid.
     pub fn split_many<N: Number>(
         &mut self,
         numbers: &[N],
@@ -136,7 +136,7 @@ impl Ecm {
     }
 }
 
-/// The answer for what there is no field of: numbers that are even or below 3, or too large.
+/// The answer for numbers without a field: even ones, those below 3, and those that are too large.
 fn trivial(n: &Integer) -> Option<Option<Integer>> {
     if n.significant_bits() > MAX_BITS || *n < 3 {
         return Some(None);

@@ -1,26 +1,26 @@
-//! What curves are computed with: arithmetic modulo a number, or modulo several at once.
+//! Arithmetic for curves: modulo one number, or modulo several numbers at once.
 
 use rug::Integer;
 
-/// Arithmetic modulo a number, or modulo several, one in each lane.
+/// Arithmetic modulo one number, or modulo several numbers, one in each lane.
 ///
-/// What a multiplication gives need not be reduced: it is less than twice the modulus in size, and
-/// has to become a [`Field::Factor`] before it is multiplied again. Sums and differences are taken
-/// of such products, three of them at the most, and are factors.
+/// The result of a multiplication need not be reduced. Its absolute value is less than twice the
+/// modulus, and it must become a [`Field::Factor`] before it is multiplied again. Sums and
+/// differences of at most three such products are factors.
 pub(crate) trait Field {
-    /// What can be multiplied.
+    /// An operand of a multiplication.
     type Factor: Copy + Send;
-    /// What a multiplication gives.
+    /// The result of a multiplication.
     type Product: Copy + Send;
 
-    /// Whether curves are so short that calls of operations would count.
+    /// Whether curves are so short that the cost of calls would matter.
     const IS_SMALL: bool;
 
     /// a · b.
     fn multiply(&self, a: &Self::Factor, b: &Self::Factor) -> Self::Product;
     /// a².
     fn square(&self, a: &Self::Factor) -> Self::Product;
-    /// The same number.
+    /// Converts a product to a factor without changing the number.
     fn factor(&self, a: &Self::Product) -> Self::Factor;
     /// a + b.
     fn add(&self, a: &Self::Product, b: &Self::Product) -> Self::Factor;
@@ -40,39 +40,37 @@ pub(crate) trait Field {
         b: &Self::Product,
         c: &Self::Product,
     ) -> Self::Factor;
-    /// One.
     fn one(&self) -> Self::Factor;
-    /// Zero.
     fn zero(&self) -> Self::Product;
-    /// A small integer.
+    /// The element that stands for a small integer.
     fn integer(&self, integer: i32) -> Self::Product;
 
-    /// The same number, as if it were the result of a multiplication.
+    /// Converts a factor to a product without changing the number.
     #[inline(always)]
     fn product(&self, a: &Self::Factor) -> Self::Product {
         self.multiply(a, &self.one())
     }
 
-    /// Does something in a function of its own, compiled for the field's instructions: the
-    /// compiler could not cope with all the steps of a curve in one.
+    /// Runs a task in a function of its own that is compiled for the field's instructions: the
+    /// compiler could not cope with all steps of a curve in one function.
     fn call<T: Task<Self>>(&self, task: T) -> T::Output
     where
         Self: Sized;
 
-    /// A product from words of a [`Moduli`].
+    /// Reads a product from the words of a [`Moduli`].
     fn load(&self, words: &[u64]) -> Self::Product;
-    /// A product as words of a [`Moduli`].
+    /// Writes a product as the words of a [`Moduli`].
     fn store(&self, product: &Self::Product, words: &mut [u64]);
 }
 
-/// Moduli, one in each lane, and the field of them.
+/// Moduli, one in each lane, and their field.
 pub(crate) trait Moduli: Send {
-    /// The field.
+    /// The field of these moduli.
     type Field: Field;
 
     /// The number of lanes.
     const LANES: usize;
-    /// The greatest modulus, in bits.
+    /// Largest size of a modulus in bits.
     const BITS: u32;
 
     /// Sets the modulus of a lane, which is odd and above 1.
@@ -80,27 +78,27 @@ pub(crate) trait Moduli: Send {
     /// The same for a modulus of 64 bits.
     fn set_word(&mut self, lane: usize, n: u64);
 
-    /// Does something with the field.
+    /// Runs a task with the field.
     fn with<T: Task<Self::Field>>(&self, task: T) -> T::Output;
 
-    /// Words of a product in all lanes.
+    /// Number of words that hold a product in all lanes.
     fn words(&self) -> usize;
-    /// The places of the words of a lane, the least significant first.
+    /// Indices of the words of a lane, the least significant first.
     fn places(lane: usize) -> impl Iterator<Item = usize>;
-    /// Sets the number of a lane to an integer from 0 on that is less than the modulus.
+    /// Sets the number of a lane to an integer that is at least 0 and less than the modulus.
     fn put(&self, lane: usize, integer: &Integer, words: &mut [u64]);
-    /// A multiple of the number of a lane by a unit, not reduced.
+    /// The number of a lane times a unit, not reduced.
     fn value(&self, lane: usize, words: &[u64]) -> Integer;
     /// The same for a modulus `n` of 64 bits, reduced.
     fn value_word(&self, lane: usize, n: u64, words: &[u64]) -> u64;
 }
 
-/// Something to be done with a field. What it calls with it is `#[inline(always)]`, so that it is
-/// compiled for the field's instructions.
+/// A computation with a field. The functions that it calls with the field are `#[inline(always)]`,
+/// so that they are compiled for the field's instructions.
 pub(crate) trait Task<F> {
-    /// What it gives.
+    /// The result of the computation.
     type Output;
 
-    /// Does it.
+    /// Runs the computation.
     fn run(self, field: &F) -> Self::Output;
 }

@@ -1,7 +1,7 @@
-//! Common divisors of words.
+//! The greatest common divisor of words.
 
-/// The greatest common divisor with an odd number, without divisions; that with 0 is the other
-/// number. Stein, *Computational problems associated with Racah algebra*, 1967.
+/// The greatest common divisor of `a` and an odd number `b`, without divisions; `b` if `a` is 0.
+/// Stein, *Computational problems associated with Racah algebra*, 1967.
 #[must_use]
 pub fn gcd(mut a: u64, mut b: u64) -> u64 {
     if a == 0 {

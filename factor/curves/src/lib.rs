@@ -1,12 +1,12 @@
-//! Elliptic curves (Lenstra, *Factoring integers with elliptic curves*, 1987), and p ± 1 in the
-//! same lanes.
+//! The elliptic-curve method (Lenstra, *Factoring integers with elliptic curves*, 1987), and p ± 1
+//! in the same lanes.
 //!
-//! The arithmetic of curves is written once (`edwards`, `stages`), for any `field`: of one number
-//! in machine words (`words`), or of several in the vectors of a kernel of the engine (`vectors`).
-//! The steps depend on the bounds alone (`plan`), so that all lanes take the same ones. `many` has
-//! a number in each lane, `one` a curve.
+//! The arithmetic of curves is written once (`edwards`, `stages`) for any `field`: that of one
+//! number in machine words (`words`), or that of several numbers in the vectors of an engine kernel
+//! (`vectors`). The steps depend on the bounds alone (`plan`), so that all lanes take the same
+//! steps. `many` runs a different number in each lane, `one` a different curve of one number.
 //!
-//! The crate is one of its own because its fields, of a dozen sizes for each kernel, take longer to
+//! This is a separate crate because its fields, of a dozen sizes for each kernel, take longer to
 //! compile than the rest of factoring.
 
 mod apart;

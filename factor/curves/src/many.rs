@@ -12,7 +12,7 @@ mod sealed {
     impl Sealed for rug::Integer {}
 }
 
-/// A number that may be in a lane: of 64 bits, or of any length.
+/// A number that can be set in a lane: a word of 64 bits, or an integer of any length.
 pub trait Number: Sized + sealed::Sealed {
     #[doc(hidden)]
     fn set(&self, curves: &mut dyn Curves, lane: usize);
@@ -40,22 +40,22 @@ impl Number for Integer {
     }
 }
 
-/// Odd composites that curves are run on.
+/// Odd composites to be split by curves.
 pub(crate) struct Batch<'a, N> {
     pub(crate) curves: &'a mut dyn OfMany,
     pub(crate) plan: &'a Plan,
     pub(crate) numbers: &'a [N],
-    /// The most curves on each number.
+    /// Largest number of curves on each number.
     pub(crate) most: u32,
     pub(crate) cancel: &'a Cancel,
 }
 
 impl<N: Number> Batch<'_, N> {
-    /// Runs curves until each number is split or has had the most curves, and tells `found` the
-    /// place and a proper divisor of those that are. Returns how many curves were run.
+    /// Runs curves until each number is split or has had `most` curves. `found` receives the index
+    /// and a proper divisor of each number that is split. Returns the number of curves run.
     ///
-    /// As long as there are numbers enough, each lane has one, and the next when that is split. At
-    /// the end each number has several lanes.
+    /// While there are enough numbers, each lane has a number of its own, and takes the next one
+    /// when that is split. At the end, each number has several lanes.
     pub(crate) fn split(mut self, found: &mut dyn FnMut(usize, N)) -> Result<u64, Error> {
         let lanes = self.curves.lanes();
         let (mut at, mut tried) = (vec![None; lanes], vec![0; lanes]);
@@ -99,8 +99,8 @@ impl<N: Number> Batch<'_, N> {
         }
     }
 
-    /// The same for some of the numbers, at most half as many as there are lanes, on each of which
-    /// up to `tried` curves were run.
+    /// The same for some of the numbers, at most half as many as there are lanes. Up to `tried`
+    /// curves have been run on each of them.
     fn split_few(
         &mut self,
         mut left: Vec<usize>,
@@ -116,7 +116,7 @@ impl<N: Number> Batch<'_, N> {
                     self.numbers[place].set(self.curves, lane);
                 }
             }
-            // Copy c begins with curve `tried` + c.
+            // Copy c of a number begins with curve `tried` + c.
             self.curves.restart(u32::MAX);
             for step in 1..tried + copies as u32 {
                 let is_behind = |lane: &usize| tried + (lane % copies) as u32 >= step;

@@ -1,4 +1,4 @@
-//! One number, with a curve in each lane.
+//! One number, with a different curve in each lane.
 
 use std::ops::Range;
 
@@ -9,18 +9,20 @@ use super::edwards::{COEFFICIENT, FIRST, GENERATOR};
 use super::plan::Plan;
 use crate::{Cancel, Error};
 
-/// The parameters of a number's curves: the multiples of a point, from the second one on.
+/// A position in the sequence of parameters of a number's curves: the multiples of the generator,
+/// from the double on.
 struct Parameters<'a> {
     n: &'a Integer,
     x: Integer,
     y: Integer,
 }
 
-/// Why there is no further parameter: the number and a denominator have a common divisor.
+/// The reason why there is no next parameter: the number and a denominator have this common
+/// divisor.
 struct Common(Integer);
 
 impl<'a> Parameters<'a> {
-    /// That of a curve.
+    /// The parameter of a curve.
     fn of(n: &'a Integer, curve: u64) -> Result<Self, Common> {
         let multiple = curve + 2;
         let mut parameter = Self {
@@ -43,7 +45,7 @@ impl<'a> Parameters<'a> {
         Ok(parameter)
     }
 
-    /// Goes to the next multiple.
+    /// Advances to the next multiple.
     fn step(&mut self) -> Result<(), Common> {
         let (x, y) = GENERATOR;
         let slope = self.quotient(y - Integer::from(&self.y), x - Integer::from(&self.x))?;
@@ -51,7 +53,7 @@ impl<'a> Parameters<'a> {
         Ok(())
     }
 
-    /// Goes to the double.
+    /// Advances to the double of this multiple.
     fn double(&mut self) -> Result<(), Common> {
         // The derivative of (x + 80)(x + 144)(x + 60) is 3 x² + 568 x + 24960.
         let square = Integer::from(self.x.square_ref());
@@ -69,7 +71,8 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// To the third point, negated, of a line through this one and one with `other` as its x.
+    /// Moves to the negated third intersection of the curve with a line: the line through this
+    /// point and a point whose x is `other`.
     fn go(&mut self, slope: &Integer, other: &Integer) {
         let x = Integer::from(slope.square_ref()) - COEFFICIENT - other - &self.x;
         let x = x.modulo(self.n);
@@ -78,8 +81,8 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// A proper divisor of an odd composite, if one of these curves finds it. `done` is told how many
-/// are done.
+/// A proper divisor of an odd composite, if one of these curves finds it. `done` receives the
+/// number of curves finished.
 pub(crate) fn split(
     curves: &mut dyn OfOne,
     plan: &Plan,
@@ -105,7 +108,8 @@ pub(crate) fn split(
             }
         }
         curves.run(plan, cancel)?;
-        // Which curves are looked at does not depend on the lanes.
+        // Lanes beyond the end of the range are ignored, so that the result does not depend on the
+        // number of lanes.
         let end = range.end.min(first + lanes as u64);
         done(end - range.start);
         let mut lanes = 0..(end - first) as usize;
@@ -117,8 +121,8 @@ pub(crate) fn split(
     Ok(None)
 }
 
-/// Starts of p ± 1 that are tried: that all of them stand for the same one of p − 1 and p + 1 has
-/// a chance of one in eight, and less where there are more lanes.
+/// Number of starts of p ± 1 that are tried. The probability that all of them stand for the same
+/// one of p − 1 and p + 1 is 1/8, and less if there are more lanes.
 const STARTS: usize = 4;
 
 /// A proper divisor of an odd composite, if p ± 1 finds it.
@@ -131,7 +135,7 @@ pub(crate) fn plus_minus(
     for lane in 0..curves.lanes() {
         curves.set(lane, n);
     }
-    // Each start stands for p − 1 or for p + 1, with equal chances.
+    // Each start stands for p − 1 or for p + 1, with equal probability.
     for first in (0..STARTS).step_by(curves.lanes()) {
         curves.plus_minus(plan, first, cancel)?;
         let divisor = (0..curves.lanes()).find_map(|lane| curves.divisor(lane, n));

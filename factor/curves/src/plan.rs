@@ -1,4 +1,4 @@
-//! What a curve with given bounds does: the same steps for every number.
+//! The plan of curves with given bounds: the steps, which are the same for every number.
 
 use rug::Integer;
 
@@ -7,19 +7,20 @@ use crate::{Cancel, Error, gcd};
 /// Bounds of the two stages, and how the primes of the second are paired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// The first stage multiplies by all powers of primes up to this.
+    /// The first stage multiplies by all powers of primes up to this bound.
     pub b1: u32,
-    /// The second one finds a further prime up to this.
+    /// The second stage finds one further prime up to this bound.
     pub b2: u32,
-    /// A giant step of the second stage: a multiple of 6.
+    /// Length of a giant step of the second stage: a multiple of 6.
     pub step: u32,
-    /// Baby steps reach this many half giant steps.
+    /// Largest baby step, in half giant steps.
     pub width: u32,
 }
 
 impl Bounds {
-    /// Those for a bound of the first stage. Chosen by the time that curves take to find a factor
-    /// of the size that the bound is for; 30 % more or less of any cost some percents.
+    /// The bounds for a given bound of the first stage. They were chosen by the time that curves
+    /// take to find a factor of the size that the bound is for; 30 % more or less of any of them
+    /// costs some percent.
     pub fn new(b1: u32) -> Self {
         let (ratio, step, width) = match b1 {
             0..40 => (30, 60, 1),
@@ -42,7 +43,7 @@ impl Bounds {
         }
     }
 
-    /// Those of p ± 1, which takes as long as curves with a fifth of the bound.
+    /// The bounds of p ± 1, which takes as long as curves with a fifth of the bound.
     pub fn of_plus_minus(b1: u32) -> Self {
         let curves = Self::new((b1 / 5).max(1));
         Self {
@@ -53,49 +54,50 @@ impl Bounds {
     }
 }
 
-/// The greatest bound of the second stage: its plan takes some 200 MB while it is made.
+/// Largest bound of the second stage: its plan takes about 200 MB while it is built.
 const MAX_B2: u32 = 1 << 29;
 
-/// Numbers that are looked at for primes between two looks at the flag.
+/// Numbers tested for pairs between two polls of the cancellation flag.
 const NUMBERS_BETWEEN_LOOKS: usize = 1 << 18;
 
-/// Doublings, and what is added or subtracted after them.
+/// Doublings of a point, and the multiple that is added or subtracted after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// At least 1.
+    /// Number of doublings, at least 1.
     pub doublings: u32,
-    /// An odd multiple of the point, or 0 for none, as at the end.
+    /// The odd multiple of the point that is added; subtracted if negative, none if 0, as at the
+    /// end.
     pub digit: i32,
 }
 
-/// A plan.
+/// The steps of both stages for given bounds.
 ///
-/// In the second stage a point Q of a prime order up to B2 is found: a prime q = i·D ± j is one for
-/// which the multiples i·D·Q, a giant step, and ±j·Q, a baby step, have the same y (Montgomery,
-/// *Speeding the Pollard and elliptic curve methods of factorization*, 1987). One pair of them
-/// serves two primes that lie symmetric about i·D.
+/// The second stage finds a point Q of a prime order q up to B2. If q = i·D ± j, the multiples
+/// i·D·Q, a giant step, and ±j·Q, a baby step, have the same y (Montgomery, *Speeding the Pollard
+/// and elliptic curve methods of factorization*, 1987). One pair of steps serves two primes that
+/// lie symmetric about i·D.
 pub struct Plan {
     pub bounds: Bounds,
-    /// The product of all powers of primes up to B1; those of 2 and 3 are larger, since orders of
-    /// curves have them more often.
+    /// The product of all powers of primes up to B1. The powers of 2 and 3 are larger, because they
+    /// divide the orders of curves more often.
     pub exponent: Integer,
-    /// The highest digit of the exponent, odd, and what follows.
+    /// The leading digit of the exponent, which is odd; `windows` has the others.
     pub highest: i32,
     pub windows: Vec<Window>,
-    /// Odd multiples of the point that are needed: 1, 3, …
+    /// Number of odd multiples 1, 3, … of the point that are needed.
     pub odd_multiples: usize,
-    /// The baby steps, ascending: all numbers prime to D up to width · D/2.
+    /// The baby steps, ascending: all numbers coprime to D up to width · D/2.
     pub babies: Vec<u32>,
     /// The first giant step, in units of D.
     pub first_giant: u32,
-    /// For each giant step, where its pairs end.
+    /// For each giant step, the index after its last pair.
     pub ends: Vec<u32>,
-    /// The places of the baby steps of all pairs.
+    /// For each pair, the index of its baby step.
     pub pairs: Vec<u16>,
 }
 
 impl Plan {
-    /// The plan for some bounds. Large ones take seconds.
+    /// Builds the plan for some bounds. Large bounds take seconds.
     ///
     /// # Errors
     ///
@@ -122,8 +124,8 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Pairs the primes between the bounds: each, from the smallest one on, with one that lies
-    /// symmetric about a giant step not too far off, if there is one that is not paired yet.
+    /// Pairs the primes between the bounds. Each prime, from the smallest one on, is paired with an
+    /// unpaired one that lies symmetric about a giant step not too far off, if there is one.
     fn pair(&mut self, mut open: Primes, cancel: &Cancel) -> Result<(), Error> {
         let Bounds {
             b1,
@@ -134,7 +136,7 @@ impl Plan {
         let reach = width * step / 2;
         let (step, reach) = (step as usize, reach as usize);
         let mut place = vec![0_u16; reach + 1];
-        // The step is even, so they are odd.
+        // The step is even, so numbers coprime to it are odd.
         let odd = (1..=reach).step_by(2);
         for baby in odd.filter(|&baby| gcd(step as u64, baby as u64) == 1) {
             place[baby] = self.babies.len() as u16;
@@ -173,7 +175,7 @@ impl Plan {
     }
 }
 
-/// The primes up to a bound, a bit for each odd number.
+/// The primes up to a bound: one bit for each odd number.
 struct Primes(Vec<u64>);
 
 impl Primes {
@@ -228,7 +230,8 @@ fn exponent(b1: u32, primes: &Primes) -> Integer {
     factors.pop().unwrap_or_else(|| Integer::from(1))
 }
 
-/// Bits of a digit that need the fewest products for an exponent of so many bits.
+/// Size of the digits in bits that needs the fewest multiplications for an exponent of this many
+/// bits.
 fn window_bits(bits: u32) -> u32 {
     match bits {
         0..=60 => 3,
@@ -242,7 +245,8 @@ fn window_bits(bits: u32) -> u32 {
     }
 }
 
-/// An exponent in signed odd digits of so many bits: the highest one, and what follows.
+/// Recodes an exponent of `bits` bits in signed odd digits of `window` bits: the leading digit, and
+/// the windows after it.
 fn recode(exponent: &Integer, bits: u32, window: u32) -> (i32, Vec<Window>) {
     let (mut digits, mut at, mut carry) = (Vec::new(), 0, 0);
     while at < bits || carry != 0 {

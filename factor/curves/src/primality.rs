@@ -10,32 +10,32 @@ use primepool_engine::{
 use super::field::Moduli;
 use super::{sizes, strong};
 
-/// Exact tests of primality of numbers of 64 bits, with a number in each lane.
+/// Exact primality tests of numbers of 64 bits, with a number in each lane.
 pub struct WordPrimality {
     kernel: Kernel,
 }
 
-/// Numbers below this are left to trial division.
+/// Numbers below this are tested by trial division.
 const LANES_FROM: u64 = 41 * 41;
 
-/// Numbers below this are looked up, where there are many of them.
+/// Numbers below this are looked up in a table, if there are many of them.
 const LOOKED_UP_BELOW: u64 = 1 << 24;
 
-/// From so many numbers on the table of small primes is worth being made.
+/// From this many numbers on, it is worthwhile to build the table of small primes.
 const MANY: usize = 20_000;
 
-/// Which odd numbers below [`LOOKED_UP_BELOW`] are prime, a bit each: a megabyte, made in some
-/// milliseconds when it is first needed.
+/// Whether each odd number below [`LOOKED_UP_BELOW`] is prime, one bit each: a megabyte, built
+/// within some milliseconds when it is first needed.
 static SMALL_PRIMES: OnceLock<Vec<u64>> = OnceLock::new();
 
 impl WordPrimality {
-    /// With a kernel that this processor has; else the arithmetic is that of machine words.
+    /// Uses `kernel` if this processor has it, and machine words otherwise.
     #[must_use]
     pub fn new(kernel: Kernel) -> Self {
         Self { kernel }
     }
 
-    /// Which of some numbers are prime.
+    /// Whether each of the numbers is prime.
     #[must_use]
     pub fn are_prime(&self, numbers: &[u64]) -> Vec<bool> {
         let mut are_prime = vec![false; numbers.len()];
@@ -44,7 +44,7 @@ impl WordPrimality {
         } else {
             Some(SMALL_PRIMES.get_or_init(small_primes))
         };
-        // Those with the same bases are of similar size.
+        // Numbers that are tested with the same bases are of similar size.
         let mut groups: [Vec<(u64, usize)>; STRONG_BASES.len()] = Default::default();
         for (place, &n) in numbers.iter().enumerate() {
             if n.is_multiple_of(2) || n < LANES_FROM {
@@ -73,7 +73,7 @@ impl WordPrimality {
     }
 }
 
-/// The table of primes, by the sieve of Eratosthenes.
+/// Builds the table of primes with the sieve of Eratosthenes.
 fn small_primes() -> Vec<u64> {
     let mut table = vec![u64::MAX; (LOOKED_UP_BELOW / 128) as usize];
     table[0] &= !1;
@@ -87,7 +87,7 @@ fn small_primes() -> Vec<u64> {
     table
 }
 
-/// Tests numbers with their places, and notes which are prime.
+/// Tests numbers, each with its index in `are_prime`, and notes there whether it is prime.
 fn test(tests: &mut dyn Tests, bases: &[u64], numbers: &[(u64, usize)], are_prime: &mut [bool]) {
     let mut words = Vec::with_capacity(tests.lanes());
     for some in numbers.chunks(tests.lanes()) {
@@ -100,17 +100,17 @@ fn test(tests: &mut dyn Tests, bases: &[u64], numbers: &[(u64, usize)], are_prim
     }
 }
 
-/// Tests of primality in the lanes of a field.
+/// Primality tests in the lanes of a field.
 pub(crate) trait Tests {
     /// The number of lanes.
     fn lanes(&self) -> usize;
 
-    /// Which of some numbers, as many as there are lanes at most, odd and above the bases, are strong
-    /// probable primes to all of these: bit l is the number in place l.
+    /// Tests odd numbers above the bases, at most one for each lane. Bit l of the result says
+    /// whether number l is a strong probable prime to all of the bases.
     fn pass_all(&mut self, numbers: &[u64], bases: &[u64]) -> u32;
 }
 
-/// The tests of some moduli.
+/// Primality tests modulo the numbers in `moduli`.
 pub(crate) struct ModuliTests<M> {
     moduli: M,
     memory: strong::Memory,

@@ -1,4 +1,4 @@
-//! Which fields there are.
+//! The sizes of fields, and the choice of the smallest one for a number.
 
 use primepool_engine::Kernel;
 use primepool_engine::vectors::{Arithmetic, Visitor, visit};
@@ -9,7 +9,7 @@ use super::primality::{ModuliTests, Tests};
 use super::vectors::VectorModuli;
 use super::words::Words;
 
-/// What is made of the least field for numbers of so many bits, if there is one.
+/// Builds a value with the smallest field for numbers of this many bits, if there is one.
 macro_rules! least {
     ($bits:expr, $made:ident::$new:ident, $($moduli:ty => $value:expr),* $(,)?) => {
         match $bits {
@@ -19,7 +19,7 @@ macro_rules! least {
     };
 }
 
-/// Curves modulo many numbers of up to so many bits, at most 128.
+/// Curves modulo many numbers of up to this many bits, at most 128.
 pub(crate) fn of_many(kernel: Kernel, bits: u32) -> Option<Box<dyn OfMany>> {
     let vectors = visit(kernel, SizesOfMany { bits }).flatten();
     vectors.or_else(|| {
@@ -45,7 +45,7 @@ impl Visitor for SizesOfMany {
     }
 }
 
-/// Curves modulo a number of so many bits, at most [`MAX_BITS`](crate::MAX_BITS), and p ± 1.
+/// Curves and p ± 1 modulo one number of this many bits, at most [`MAX_BITS`](crate::MAX_BITS).
 pub(crate) fn of_one(kernel: Kernel, bits: u32) -> Option<Box<dyn OfOne>> {
     let vectors = visit(kernel, SizesOfOne { bits }).flatten();
     vectors.or_else(|| {
@@ -64,7 +64,8 @@ struct SizesOfOne {
 impl Visitor for SizesOfOne {
     type Output = Option<Box<dyn OfOne>>;
 
-    /// With eight lanes there are 32 registers, for the columns of ten digits; with four, 16.
+    /// Kernels with eight lanes have 32 registers, enough for the columns of ten digits; those with
+    /// four lanes have 16.
     fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
         macro_rules! sizes {
             ($($k:literal x $b:literal),* $(,)?) => {
@@ -81,7 +82,7 @@ impl Visitor for SizesOfOne {
     }
 }
 
-/// Tests of primality of numbers of up to so many bits, at most 64.
+/// Primality tests of numbers of up to this many bits, at most 64.
 pub(crate) fn tests(kernel: Kernel, bits: u32) -> Option<Box<dyn Tests>> {
     let vectors = visit(kernel, WordSizes { bits }).flatten();
     vectors.or_else(

@@ -8,26 +8,27 @@ use super::field::{Field, Task};
 use super::plan::{Bounds, Plan};
 use crate::{Cancel, Error};
 
-/// Steps of the first stage between two looks at the flag. A step is at most some ten doublings.
+/// Steps of the first stage between two polls of the cancellation flag. A step is at most about ten
+/// doublings.
 const STEPS_BETWEEN_LOOKS: usize = 64;
 
-/// Products of the second stage between two looks.
+/// Multiplications of the second stage between two polls.
 const PRODUCTS_BETWEEN_LOOKS: usize = 4096;
 
-/// Memory of the stages, for one curve after the other.
+/// Memory of the stages, reused by one curve after the other.
 pub(crate) struct Work<F: Field> {
     odd_multiples: Vec<Addend<F>>,
     gaps: Vec<Addend<F>>,
     steps: Steps<F>,
 }
 
-/// Baby steps, then giant steps: numerators and denominators of y, and what is made of them.
+/// Baby steps, then giant steps: numerators and denominators of y, and values computed from them.
 struct Steps<F: Field> {
     above: Vec<F::Factor>,
     below: Vec<F::Factor>,
-    /// The products of all denominators before.
+    /// For each step, the product of all denominators before it.
     before: Vec<F::Factor>,
-    /// With the same denominator.
+    /// For each step, y times the product of all denominators.
     values: Vec<F::Product>,
 }
 
@@ -54,7 +55,7 @@ impl<F: Field> Steps<F> {
         self.values.clear();
     }
 
-    /// Adds a step; `all` is the product of all denominators.
+    /// Adds a step. `all` is the product of all denominators so far.
     #[inline(always)]
     fn push(&mut self, f: &F, all: &mut F::Factor, above: F::Factor, below: F::Factor) {
         f.call(Push {
@@ -65,7 +66,7 @@ impl<F: Field> Steps<F> {
         });
     }
 
-    /// Brings all to the same denominator, with 4 products for each and without an inversion.
+    /// Brings all steps to the same denominator, with 4 multiplications for each and no inversion.
     #[inline(always)]
     fn unify(&mut self, f: &F) {
         let mut after = f.one();
@@ -98,7 +99,7 @@ impl<F: Field> Task<F> for Push<'_, F> {
 }
 
 /// The point times the plan's exponent, with T. It is the identity, with X = 0, modulo each prime
-/// factor for which the exponent is a multiple of its order.
+/// factor for which the order of the point divides the exponent.
 #[inline(always)]
 pub(crate) fn stage_1<F: Field>(
     f: &F,
@@ -136,8 +137,8 @@ pub(crate) fn stage_1<F: Field>(
     Ok(q)
 }
 
-/// The product of all differences of y of giant and baby steps, times a unit; 0 modulo each prime
-/// factor for which a prime of the second stage makes up the order of Q, or Q is the identity.
+/// The product of all differences between the y of giant and baby steps, times a unit. It is 0
+/// modulo each prime factor for which the order of Q is a prime of the second stage, or 1.
 #[inline(always)]
 pub(crate) fn stage_2<F: Field>(
     f: &F,
@@ -164,7 +165,7 @@ pub(crate) fn stage_2<F: Field>(
     })
 }
 
-/// Puts down the baby steps, and returns D/2 · Q.
+/// Computes the baby steps, and returns D/2 · Q.
 #[inline(always)]
 fn babies<F: Field>(
     f: &F,
@@ -200,13 +201,13 @@ fn babies<F: Field>(
         }
         steps.push(f, all, apart.factor(&at.y), apart.factor(&at.z));
     }
-    // D/2 is odd and no baby step for half of the Ds, and even for the others.
+    // For half of the values of D, D/2 is odd and not a baby step; for the others it is even.
     let (below, baby) = below_half;
     let rest = if step / 2 - baby == 1 { &one } else { &gaps[0] };
     add::<F, true>(f, &below, rest, false)
 }
 
-/// Puts down the giant steps: two on the Edwards curve, the others by differential additions in
+/// Computes the giant steps: two on the Edwards curve, the others by differential additions in
 /// Montgomery's coordinates (Z + Y : Z − Y).
 #[inline(always)]
 fn giants<F: Field>(
@@ -270,7 +271,7 @@ fn giants<F: Field>(
     Ok(())
 }
 
-/// The product of the differences of all pairs.
+/// Computes the product of the differences of all pairs.
 struct Differences<'a, F: Field> {
     plan: &'a Plan,
     babies: &'a [F::Product],
@@ -281,7 +282,8 @@ struct Differences<'a, F: Field> {
 impl<F: Field> Task<F> for Differences<'_, F> {
     type Output = Result<F::Product, Error>;
 
-    /// Four products are built at a time: one waits for the one before.
+    /// Builds four products at a time, because each multiplication waits for the one before it in
+    /// its product.
     #[inline(always)]
     fn run(self, f: &F) -> Self::Output {
         let plan = self.plan;
@@ -308,15 +310,15 @@ impl<F: Field> Task<F> for Differences<'_, F> {
     }
 }
 
-/// What p ± 1 gives.
+/// The results of p ± 1.
 pub(crate) struct PlusMinus<F: Field> {
-    /// V_E − 2, 0 modulo each prime factor p for which the exponent E is a multiple of the order.
+    /// V_E − 2: 0 modulo each prime factor p for which the order divides the exponent E.
     pub(crate) first: F::Product,
-    /// That times the differences of the second stage.
+    /// `first` times the differences of the second stage.
     pub(crate) both: F::Product,
 }
 
-/// The terms V_k and V_k+1 of the Lucas sequence with parameters V_1 and 1.
+/// The terms V_k and V_(k + 1) of the Lucas sequence with parameters V_1 and 1.
 #[inline(always)]
 fn ladder<F: Field>(
     f: &F,
@@ -359,9 +361,9 @@ impl<F: Field> Task<F> for Ladder<'_, F> {
 }
 
 /// Both stages of p ± 1 from V_1, by the Lucas sequence V_k = a^k + a^−k, where a is a root of x² −
-/// V_1 x + 1: the order of a divides p − 1 if the root is a number modulo p, else p + 1 (Williams,
-/// *A p + 1 method of factoring*, 1982). q is the order of a^E if V_q = 2, and V_(iD ± j) is 2
-/// exactly if V_iD = V_j.
+/// V_1 x + 1. The order of a divides p − 1 if the root is a number modulo p, and p + 1 otherwise
+/// (Williams, *A p + 1 method of factoring*, 1982). In the sequence of a^E, V_q = 2 if q is the
+/// order of a^E, and V_(iD ± j) = 2 for one of the signs exactly if V_iD = V_j.
 #[inline(always)]
 pub(crate) fn plus_minus<F: Field>(
     f: &F,

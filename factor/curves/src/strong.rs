@@ -1,27 +1,27 @@
-//! Strong tests of primality, with a number in each lane.
+//! Strong probable-prime tests, with a number in each lane.
 
 use std::marker::PhantomData;
 
 use super::field::{Field, Moduli, Task};
 
-/// Bits of the exponents that are taken at a time.
+/// Bits of the exponents that are processed at a time.
 const WINDOW: u32 = 4;
 
-/// Powers of the base in the table.
+/// Number of powers of the base in the table.
 const POWERS: usize = 1 << WINDOW;
 
-/// Memory of the tests.
+/// Memory of the tests, reused.
 #[derive(Default)]
 pub(crate) struct Memory {
-    /// Words of the powers of the base, the first of which is one.
+    /// The powers of the base as words; the first power is one.
     table: Vec<u64>,
-    /// Words of what is multiplied by, one power a lane.
+    /// The factors of the next multiplication as words: one power for each lane.
     chosen: Vec<u64>,
     power: Vec<u64>,
 }
 
-/// Which of the numbers in the first lanes, odd and above the bases, are strong probable primes to all
-/// of these: bit l is lane l.
+/// Tests the numbers in the first lanes, which are odd and above the bases. Bit l of the result
+/// says whether the number in lane l is a strong probable prime to all of the bases.
 pub(crate) fn pass_all<M: Moduli>(
     moduli: &M,
     numbers: &[u64],
@@ -37,7 +37,7 @@ pub(crate) fn pass_all<M: Moduli>(
     pass_all
 }
 
-/// The lanes with strong probable primes to a base.
+/// The lanes whose numbers are strong probable primes to a base, as bits.
 fn pass<M: Moduli>(moduli: &M, numbers: &[u64], base: i32, memory: &mut Memory) -> u32 {
     let words = moduli.words();
     memory.table.resize(POWERS * words, 0);
@@ -82,7 +82,7 @@ fn pass<M: Moduli>(moduli: &M, numbers: &[u64], base: i32, memory: &mut Memory) 
     pass
 }
 
-/// A base to the power of the odd part of n − 1 in each lane.
+/// Computes a base to the power of the odd part of n − 1 in each lane.
 struct Power<'a, M> {
     numbers: &'a [u64],
     base: i32,
@@ -128,7 +128,7 @@ impl<M: Moduli> Task<M::Field> for Power<'_, M> {
     }
 }
 
-/// The square of the numbers in the lanes.
+/// Squares the numbers in the lanes.
 struct Square<'a> {
     number: &'a mut [u64],
 }

@@ -2,14 +2,14 @@
 //!
 //! # Bounds
 //!
-//! With R = 2^(52 L) for L digits, a modulus N is below R/64. Products are below 2N in size, so
-//! what is made of them is below 8N, and the reduction of a product of two such factors is below
-//! 64 N²/R + N < 2N again. With one digit N is below R/16: there what may be above 4N is reduced to
-//! that, and 16 N²/R + N < 2N.
+//! With R = 2^(52 L) for L digits, a modulus N is below R/64. The absolute value of a product is
+//! below 2N, so that of a factor made of products is below 8N, and the reduced product of two such
+//! factors is below 64 N²/R + N < 2N again. With one digit, N is below R/16: there, values that may
+//! exceed 4N are reduced below 4N, and 16 N²/R + N < 2N.
 //!
-//! Products are columns, that is, sums of halves of products from which no carry has gone up yet;
-//! factors are digits. Columns of factors are made from at most four of products, and a multiple of
-//! N that keeps their sum positive.
+//! Products are columns: sums of halves of products from which no carry has been propagated yet.
+//! Factors are digits. The columns of a factor are those of at most four products, plus a multiple
+//! of N that keeps their sum positive.
 
 use primepool_engine::small;
 use primepool_engine::vectors::{
@@ -23,7 +23,7 @@ use super::field::{Field, Moduli, Task};
 /// B blocks of K digits of the numbers in the lanes of G registers.
 type Digits<A, const K: usize, const B: usize, const G: usize> = [[Block<A, K>; B]; G];
 
-/// The field.
+/// The field of the numbers in the lanes.
 pub(crate) struct Vectors<A: Arithmetic, const K: usize, const B: usize, const G: usize> {
     arithmetic: A,
     n: Digits<A, K, B, G>,
@@ -76,8 +76,8 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Vectors<A, K
     ) -> Digits<A, K, B, G> {
         let mut out = Self::zeros(self.arithmetic);
         for group in 0..G {
-            // A function of its own: the compiler simplifies it once, and then puts a small one in
-            // line.
+            // A separate function: the compiler simplifies it once, and then inlines it if it is
+            // small.
             self.arithmetic.run(GroupProduct::<A, K, B, G, SQUARE> {
                 field: self,
                 group,
@@ -102,7 +102,7 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Vectors<A, K
     }
 }
 
-// What is made of columns a, b and c.
+// The forms of a `Combination` of columns a, b and c.
 /// a.
 const SAME: u8 = 0;
 /// a + b.
@@ -114,7 +114,7 @@ const DIFFERENCE_OF_BOTH: u8 = 3;
 /// a − b + 2c.
 const DIFFERENCE_AND_TWICE: u8 = 4;
 
-/// Digits of what is made of columns.
+/// Computes the digits of a combination of columns.
 struct Combination<
     'a,
     A: Arithmetic,
@@ -154,7 +154,8 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FORM: 
                         DIFFERENCE_OF_BOTH => s.add(s.subtract(x, s.add(y, z)), four_times),
                         _ => s.add(s.add(s.subtract(x, y), twice), s.add(z, z)),
                     };
-                    // What may be above four times the modulus, where there is little room.
+                    // Reduces values that may exceed four times the modulus if there is little
+                    // room.
                     if K * B == 1 && FORM >= DIFFERENCE_OF_BOTH {
                         column = s.subtract_once(column, four_times);
                     }
@@ -274,7 +275,7 @@ fn load<A: Arithmetic, const K: usize, const B: usize, const G: usize>(
     digits
 }
 
-/// A product of the numbers in a group of lanes.
+/// Computes a product of the numbers in a group of lanes.
 struct GroupProduct<
     'a,
     A: Arithmetic,
@@ -302,7 +303,7 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const SQUARE
     }
 }
 
-/// A task with the field.
+/// Runs a task with the field.
 struct Call<'a, F, T> {
     field: &'a F,
     task: T,
@@ -326,13 +327,13 @@ pub(crate) struct VectorModuli<A: Arithmetic, const K: usize, const B: usize, co
     four_times: Vec<u64>,
     one: Vec<u64>,
     square_of_radix: Vec<u64>,
-    // One a lane.
+    // One per lane.
     inverse: Vec<u64>,
     second: Vec<u64>,
     bias: [[[u64; K]; B]; 2],
 }
 
-/// The digits of a number of 52 bits each.
+/// The digits of a number, 52 bits each.
 fn digits_of<const K: usize, const B: usize>(n: &Integer) -> [[u64; K]; B] {
     let mut digits = [[0; K]; B];
     for (j, digit) in digits.as_flattened_mut().iter_mut().enumerate() {
@@ -372,7 +373,7 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> VectorModuli
         moduli
     }
 
-    /// Sets a lane to a modulus, R and R² modulo that, all as digits.
+    /// Sets the modulus of a lane, and R and R² modulo it, all as digits.
     fn set_digits(
         &mut self,
         lane: usize,
@@ -401,7 +402,7 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> VectorModuli
     }
 }
 
-/// Writes digits from 0 to 2^52 − 1 as those of a factor.
+/// Writes digits from 0 to 2^52 − 1 in the form of a factor.
 #[inline(always)]
 fn put<A: Arithmetic>(places: impl Iterator<Item = usize>, digits: &[u64], words: &mut [u64]) {
     let mut carry = 0;
@@ -498,7 +499,7 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Moduli
         for (j, place) in Self::places(lane).enumerate() {
             value += i128::from(words[place].cast_signed()) << (DIGIT_BITS * j as u32);
         }
-        // It is less than twice the modulus in size.
+        // The absolute value is less than twice the modulus.
         let n = i128::from(n);
         while value < 0 {
             value += n;
@@ -510,7 +511,7 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Moduli
     }
 }
 
-/// A task with the field of some moduli.
+/// Runs a task with the field of some moduli.
 struct With<'a, A: Arithmetic, const K: usize, const B: usize, const G: usize, T> {
     moduli: &'a VectorModuli<A, K, B, G>,
     task: T,

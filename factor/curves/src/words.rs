@@ -5,8 +5,8 @@ use rug::{Integer, integer::Order};
 
 use super::field::{Field, Moduli, Task};
 
-/// Arithmetic modulo an odd number of W words in Montgomery's form, R = 2^(64 W). All numbers are
-/// fully reduced. A number of more than one word leaves the highest bit free.
+/// Arithmetic modulo an odd number of W words in Montgomery form, R = 2^(64 W). All numbers are
+/// fully reduced. The highest bit of a modulus of more than one word is 0.
 #[derive(Clone, Copy)]
 pub(crate) struct Words<const W: usize> {
     n: [u64; W],
@@ -22,7 +22,7 @@ fn wide(a: u64, b: u64) -> u128 {
     u128::from(a) * u128::from(b)
 }
 
-/// The words, or zero. No branch: nobody could predict it.
+/// The words, or zero, without a branch: it would be unpredictable.
 #[inline(always)]
 fn masked<const W: usize>(words: &[u64; W], is_kept: bool) -> [u64; W] {
     let mask = u64::from(is_kept).wrapping_neg();
@@ -45,7 +45,7 @@ impl<const W: usize> Words<W> {
         field
     }
 
-    /// a − b modulo 2^(64 W), and whether it is negative.
+    /// a − b modulo 2^(64 W), and whether the difference is negative.
     #[inline(always)]
     fn difference(a: &[u64; W], b: &[u64; W]) -> ([u64; W], bool) {
         let (mut difference, mut borrow) = ([0; W], false);
@@ -79,7 +79,7 @@ impl<const W: usize> Words<W> {
         self.minus(a, &Self::difference(&self.n, b).0)
     }
 
-    /// In one word, where the highest bit may be set.
+    /// Multiplies in one word; the highest bit of the modulus may be set.
     #[inline(always)]
     fn times_word(&self, a: u64, b: u64) -> u64 {
         let product = wide(a, b);
@@ -89,7 +89,7 @@ impl<const W: usize> Words<W> {
         rest.wrapping_add(masked(&self.n, is_negative)[0])
     }
 
-    /// Word by word: a row of the product, then a step of the reduction.
+    /// Multiplies word by word: a row of the product, then a step of the reduction.
     #[inline(always)]
     fn times(&self, a: &[u64; W], b: &[u64; W]) -> [u64; W] {
         let mut product = [0; W];
@@ -117,7 +117,7 @@ impl<const W: usize> Words<W> {
 }
 
 impl<const W: usize> Words<W> {
-    /// The product, out of line if it is of many words.
+    /// The product, not inlined if it has many words.
     #[inline(always)]
     fn product_of(&self, a: &[u64; W], b: &[u64; W]) -> [u64; W] {
         if W <= 2 {
@@ -188,7 +188,7 @@ impl<const W: usize> Field for Words<W> {
     fn integer(&self, integer: i32) -> [u64; W] {
         let mut words = [0; W];
         words[0] = integer.unsigned_abs().into();
-        // A factor may be greater than a modulus of one word, as long as it fits one.
+        // With one word, a factor may exceed the modulus.
         let product = self.product_of(&words, &self.square_of_radix);
         if integer < 0 {
             self.minus(&[0; W], &product)

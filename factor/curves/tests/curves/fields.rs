@@ -1,4 +1,4 @@
-//! The fields of all kernels and sizes.
+//! Tests of the fields of all kernels and sizes.
 
 use primepool_curves::{Cancel, Ecm, Error, Integer, Kernel, WordPrimality};
 use primepool_engine::{Engine, Form, Stream, small};
@@ -102,7 +102,7 @@ fn every_kernel_splits_many_numbers_of_any_length() {
 #[test]
 fn a_curve_is_the_same_on_every_kernel_and_at_every_length() {
     let mut primes = Primes::new(2);
-    // The smaller factor is found by one curve in ten or so.
+    // About one curve in ten finds the smaller factor.
     let p = primes.prime(36);
     let mut first = None;
     for bits in [60_u32, 110, 150, 200, 250, 300, 360, 450, 760, 1000, 1900] {
@@ -116,7 +116,7 @@ fn a_curve_is_the_same_on_every_kernel_and_at_every_length() {
             let found: Vec<bool> = found.collect();
             let hits = found.iter().filter(|&&found| found).count();
             assert!((2..30).contains(&hits), "{kernel}, {bits} bits: {hits}");
-            // A short cofactor may be found by the same curve.
+            // The same curve may find a short cofactor too.
             if bits >= 150 {
                 assert_eq!(
                     *first.get_or_insert(found.clone()),
@@ -128,14 +128,14 @@ fn a_curve_is_the_same_on_every_kernel_and_at_every_length() {
     }
 }
 
-/// A fault in the second stage, or in the points that curves start from, would show here.
+/// A fault in the second stage, or in the starting points of curves, would show here.
 #[test]
 fn curves_find_factors_as_often_as_theory_says() {
     let mut primes = Primes::new(3);
     // The order of a curve of Suyama's family is smooth about as often as a number of the size of
-    // p / 23 (Zimmermann & Dodson, *20 years of ECM*, ANTS-VII, 2006). The chances are those of
-    // random numbers of that size to be smooth with these bounds, but for one prime, counted in a
-    // sample.
+    // p/23 (Zimmermann & Dodson, *20 years of ECM*, ANTS-VII, 2006). The probabilities are those
+    // that a random number of that size is smooth with these bounds except for one prime, counted
+    // in a sample.
     let mut ecm = Ecm::new(Kernel::fastest());
     for (bits, all_bits, b1, count, chance) in [
         (48, 330, 2_000, 250, 0.0466_f64),
@@ -147,7 +147,7 @@ fn curves_find_factors_as_often_as_theory_says() {
             divisor.unwrap().is_some()
         };
         let hits = (0..count).filter(is_hit).count();
-        // That at least one of eight curves finds it.
+        // The probability that at least one of eight curves finds the factor.
         let chance = 1.0 - (1.0 - chance).powi(8);
         let expected = chance * f64::from(count);
         let deviation = (expected * (1.0 - chance)).sqrt();
@@ -159,13 +159,13 @@ fn curves_find_factors_as_often_as_theory_says() {
     }
 }
 
-/// A prime with so many bits next to a multiple of a smooth number.
+/// A prime p for which p − `sign` is 12 times a smooth number times one larger prime.
 fn beside_smooth(sign: i32) -> Integer {
     let smooth: Integer = [61_u32, 67, 101, 103, 107, 211, 307, 401, 503, 599, 701, 809]
         .into_iter()
         .map(Integer::from)
         .product();
-    // The last prime is left to the second stage.
+    // The second stage has to find the last prime.
     let primes = (1000..20_000).filter(|&p| small::is_prime(p));
     let candidates = primes.map(|p| Integer::from(&smooth * p) * 12 + sign);
     { candidates }
@@ -201,7 +201,7 @@ fn what_has_no_field_has_an_answer() {
     assert_eq!(curves(2.into()), None);
     assert_eq!(curves(Integer::from(1) << 3000), None);
     assert_eq!(curves(1000.into()), Some(2.into()));
-    // All factors at once, or a prime: nothing, and an end.
+    // Curves that find all factors at once, or run on a prime, must end.
     for n in [9, 15, 105, 1_000_003] {
         let divisor = curves(n.into());
         assert!(
@@ -230,7 +230,7 @@ fn a_cancellation_ends_curves_and_p_plus_minus_1() {
 
 #[test]
 fn every_kernel_tells_primes_from_composites() {
-    // Each size of a field, and each number of bases.
+    // Covers each size of a field, and each number of bases.
     let starts = [
         39,
         2_001,
@@ -265,11 +265,11 @@ fn every_kernel_tells_primes_from_composites() {
         }
         assert_eq!(tests.are_prime(&pseudoprimes), [false; 8], "{kernel}");
         assert_eq!(tests.are_prime(&[]), [false; 0]);
-        // So many that small ones are looked up.
+        // Enough numbers for the small ones to be looked up.
         let numbers: Vec<u64> = (0..30_000).map(|i: u64| i * 1117 + 1_000).collect();
         let expected: Vec<bool> = numbers.iter().map(|&n| small::is_prime(n)).collect();
         assert_eq!(tests.are_prime(&numbers), expected, "{kernel}");
-        // Of all sizes, in any order.
+        // Numbers of all sizes, in any order.
         let numbers: Vec<u64> = (0..500)
             .map(|i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (i % 64))
             .chain([u64::MAX - 58, u64::MAX, 0, 1, 2, 1681])

@@ -1,4 +1,5 @@
-//! Curves: all kernels alike, as successful as theory says, and the plans that they follow.
+//! Tests of curves: all kernels give the same results, curves succeed as often as theory says, and
+//! plans are complete.
 
 #![allow(clippy::unwrap_used)]
 

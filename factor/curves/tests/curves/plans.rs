@@ -1,4 +1,4 @@
-//! What a curve does.
+//! Tests of the plans of curves.
 
 use primepool_curves::plan::{Bounds, Plan};
 use primepool_curves::{Cancel, Error, Integer};
