@@ -1,6 +1,6 @@
 //! Vectors over GF(2) as bits of words.
 
-/// One bit.
+/// The bit of a column.
 pub(super) fn bit(row: &[u64], column: usize) -> bool {
     row[column / 64] >> (column % 64) & 1 == 1
 }
@@ -16,7 +16,7 @@ pub(super) fn ones(row: &[u64]) -> Vec<usize> {
         .collect()
 }
 
-/// Adds another vector.
+/// Adds `other` to `row`.
 pub(super) fn xor(row: &mut [u64], other: &[u64]) {
     for (word, other) in row.iter_mut().zip(other) {
         *word ^= other;

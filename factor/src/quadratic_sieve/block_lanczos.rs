@@ -2,8 +2,8 @@
 //!
 //! # Source
 //!
-//! Montgomery, *A block Lanczos algorithm for finding dependencies over GF(2)*, 1995, whose names
-//! are used here.
+//! Montgomery, *A block Lanczos algorithm for finding dependencies over GF(2)*, 1995. The code uses
+//! the names of this paper.
 
 use std::cmp::Reverse;
 use std::num::NonZero;
@@ -16,10 +16,10 @@ use super::bits::{bit, ones, xor};
 use super::parallel;
 use crate::{Cancel, Error};
 
-/// Vectors in a block: bits of a word.
+/// Number of vectors in a block: the bits of a word.
 const N: usize = 64;
 
-/// Rows that a thread takes at a time.
+/// Rows that a thread processes at a time.
 const ROWS_AT_A_TIME: usize = 2048;
 
 /// Bits of a word that index a table.
@@ -35,7 +35,7 @@ type Block = Vec<u64>;
 pub(super) struct Matrix {
     rows: Sparse,
     columns: Sparse,
-    /// By column, a bit for each of the 64 heaviest rows.
+    /// By column: one bit for each of the 64 heaviest rows.
     dense: Vec<u64>,
     threads: NonZero<usize>,
 }
@@ -130,7 +130,7 @@ impl Matrix {
         self.dense.len()
     }
 
-    /// B · x: sums of rows, and those of the dense rows.
+    /// B · x: the sums of the sparse rows, and those of the dense rows.
     fn times(&self, x: &[u64]) -> (Block, Square) {
         (self.rows.multiply(x, self.threads), inner(&self.dense, x))
     }
@@ -199,9 +199,9 @@ const IDENTITY: Square = {
 
 const ZERO: Square = [0; N];
 
-/// Montgomery's Winv, the inverse of a part of `t` that has one, and the columns of that part as
-/// bits. Columns that are not in `last`, the part chosen before, come first. `None` if some column
-/// is in neither part.
+/// Montgomery's Winv: the inverse of a part of `t` that has one, and the columns of that part as
+/// bits. Columns outside `last`, the part chosen before, are preferred. `None` if some column is in
+/// neither part.
 fn invert_part(t: &Square, last: u64) -> Option<(Square, u64)> {
     let (mut left, mut right) = (*t, IDENTITY);
     let order: Vec<usize> = (0..N)
@@ -257,7 +257,7 @@ impl Step {
 }
 
 /// Up to 64 random independent sets of columns whose sum is zero. `None` if the algorithm breaks
-/// down, which it need not do with another seed.
+/// down; it may succeed with another seed.
 pub(super) fn dependencies(
     matrix: &Matrix,
     seed: u64,
@@ -277,7 +277,7 @@ pub(super) fn dependencies(
     };
     let (mut before, mut last) = (nothing(), nothing());
     let mut v = first.clone();
-    // An iteration takes some 63 dimensions; many more iterations are a breakdown.
+    // An iteration covers about 63 dimensions; many more iterations are a breakdown.
     for _ in 0..n / 50 + 20 {
         cancel.check()?;
         let av = matrix.square_times(&v);
@@ -295,7 +295,7 @@ pub(super) fn dependencies(
             inverse,
             chosen,
         };
-        // `x` began with Y, so it is X − Y in the end.
+        // `x` began as Y, so that it is X − Y in the end.
         let onto = multiply(&step.inverse, &inner(&step.v, &first));
         add_product(&mut x, &step.v, &onto, matrix.threads);
 
@@ -332,7 +332,7 @@ fn combine(matrix: &Matrix, x: &[u64], v: &[u64]) -> Vec<Vec<usize>> {
     let product = 0..halves[0].len().div_ceil(N);
     let vector = product.end..rows[0].len();
     let nonzero = eliminate(&mut rows, product);
-    // The rest is in the nullspace. Independent ones of it are kept.
+    // The other rows are in the nullspace; independent ones are kept.
     let rows = &mut rows[nonzero..];
     let independent = eliminate(rows, vector.clone());
     let vectors = rows[..independent].iter();
@@ -347,8 +347,8 @@ fn column(block: &[u64], bit: usize) -> impl Iterator<Item = u64> {
     })
 }
 
-/// Brings rows to echelon form in some of their words. Gives the number of rows that are not zero
-/// there, which come first.
+/// Brings rows to echelon form in some of their words. Returns the number of rows that are not zero
+/// there; these come first.
 fn eliminate(rows: &mut [Vec<u64>], words: Range<usize>) -> usize {
     let first_one = |row: &Vec<u64>| {
         let word = words.clone().find(|&word| row[word] != 0)?;
@@ -374,7 +374,7 @@ pub(super) mod tests {
 
     const TWO: NonZero<usize> = NonZero::new(2).unwrap();
 
-    /// As in a sieve: row 0 in half of the columns, rarer the larger it is.
+    /// Random columns as in a sieve: row 0 is in half of the columns, later rows are in fewer.
     pub(in super::super) fn sieved(
         count: usize,
         rows: u32,

@@ -1,5 +1,5 @@
 //! The collector of relations. Each relation is checked before it counts, so that a wrong one
-//! cannot spoil the sieve; one that is known already is dropped.
+//! cannot spoil the sieve. A relation that is already known is dropped.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
@@ -15,25 +15,25 @@ use super::relation::{Reader, Relation, Writer, unpack};
 use super::wide::Wide;
 use crate::{Cancel, Error};
 
-/// The start of a sieve.
+/// The result of starting a sieve.
 #[derive(Debug)]
 pub enum Start {
     /// The collector is ready to accept relations.
     Ready(Box<Collector>),
-    /// A prime of the factor base divides the composite, which needs no sieve.
+    /// A prime of the factor base divides the composite: no sieve is needed.
     Divisor(Integer),
 }
 
-/// Relations of one composite, on their way to its factors.
+/// Collects the relations of one composite until they give its factors.
 pub struct Collector {
     number: Integer,
     checker: Checker,
-    /// Relations that hold, as in a packet.
+    /// Relations that hold, in the format of a packet.
     kept: Writer,
     cycles: Cycles,
-    /// Marks of the relations that are kept.
+    /// Marks of the relations in `kept`.
     seen: HashSet<u64>,
-    /// Additional relations needed after a linear algebra that found nothing.
+    /// Additional relations needed after linear algebra that found nothing.
     extra: u64,
 }
 
@@ -51,12 +51,12 @@ pub struct Added {
     pub new: u64,
     /// Relations that hold and were known.
     pub known: u64,
-    /// Relations that do not hold. Where the packet cannot be read any further, the rest of it
-    /// counts as one.
+    /// Relations that do not hold. If the packet cannot be read any further, the rest of it counts
+    /// as one.
     pub wrong: u64,
 }
 
-/// The data that relations are checked with.
+/// The data for checking relations.
 struct Checker {
     base: FactorBase,
     parameters: Parameters,
@@ -98,7 +98,7 @@ impl Checker {
         }
         let mut rest = magnitude.shift_right(magnitude.trailing_zeros());
         for &index in relation.primes {
-            // Every prime but 2, which is the first one.
+            // Any prime but 2, which has index 0.
             let prime = *self.base.primes.get(index as usize).filter(|_| index > 0)?;
             rest = rest.divide(prime, primepool_engine::small::inverse(prime.into()))?;
         }
@@ -106,8 +106,9 @@ impl Checker {
         (rest.to_word() == Some(a * b)).then_some(value)
     }
 
-    /// Which primes the product 4a·v has an odd number of times, rising: 0 for the sign, then those
-    /// of the base, then large ones by `number_of`.
+    /// The entries that are 1 in the relation's vector over GF(2), ascending: 0 if the value is
+    /// negative, then the primes of the base that divide 4a·v an odd number of times, then the
+    /// large primes by `number_of`.
     fn odd(&mut self, relation: &Relation<'_>, number_of: impl FnMut(u32) -> u32) -> Vec<u32> {
         let value = self.value(relation).value;
         let mut odd = Vec::with_capacity(relation.primes.len() + self.parameters.factors + 3);
@@ -136,7 +137,7 @@ fn large_primes(relation: &Relation<'_>) -> impl Iterator<Item = u32> {
     relation.large.into_iter().filter(|&large| large > 1)
 }
 
-/// Of sorted numbers, those that are there an odd number of times, once.
+/// Keeps each of the sorted numbers that occurs an odd number of times, once.
 fn keep_odd(numbers: &mut Vec<u32>) {
     let mut kept = 0;
     let mut i = 0;
@@ -156,12 +157,13 @@ fn keep_odd(numbers: &mut Vec<u32>) {
 }
 
 impl Collector {
-    /// Starts to collect relations of a composite. Takes a tenth of a second at 256 bits, some at
-    /// 400.
+    /// Starts to collect relations of a composite. Takes a tenth of a second at 256 bits, some
+    /// tenths at 400 bits.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for numbers that the sieve does not take, see [`MIN_BITS`](super::MIN_BITS).
+    /// [`Error::Invalid`] for numbers that the sieve does not accept; see
+    /// [`MIN_BITS`](super::MIN_BITS).
     pub fn start(number: &Integer) -> Result<Start, Error> {
         let parameters = Parameters::for_bits(number.significant_bits());
         Ok(
@@ -192,7 +194,8 @@ impl Collector {
     pub fn add(&mut self, packet: &[u8]) -> Added {
         let (relations, whole) = unpack(packet);
         let mut added = self.add_all(&relations);
-        added.wrong = added.wrong.max((!whole).into()); // half a relation at the end counts already
+        // A relation cut off at the end has already been counted.
+        added.wrong = added.wrong.max((!whole).into());
         added
     }
 
@@ -213,7 +216,7 @@ impl Collector {
         added
     }
 
-    /// Adds a relation if it holds, and says whether it is new.
+    /// Adds a relation and returns whether it is new; `None` if it does not hold.
     pub(super) fn add_one(&mut self, relation: &Relation<'_>) -> Option<bool> {
         let Value { root, .. } = self.checker.check(relation)?;
         let is_new = self.seen.insert(mark(root));
@@ -224,7 +227,7 @@ impl Collector {
         Some(is_new)
     }
 
-    /// Relations without large primes, found or combined.
+    /// Number of relations without large primes, found as such or combined from others.
     #[must_use]
     pub fn relations(&self) -> u64 {
         self.cycles.closed
@@ -233,12 +236,13 @@ impl Collector {
     /// Number of [`Collector::relations`] that are needed.
     #[must_use]
     pub fn needed(&self) -> u64 {
-        // One for each prime and one for the sign are enough for one dependency.
+        // A vector has an entry for each prime and one for the sign. If there are more relations
+        // than entries, there is a dependency.
         self.checker.base.primes.len() as u64 + 1 + SPARE + self.extra
     }
 
-    /// How much of the work of finding [`Collector::needed`] relations is done, as a part of it: an
-    /// estimate. Relations come the faster the more large primes there are to meet.
+    /// The share of the work of finding [`Collector::needed`] relations that is done, from 0 to 1:
+    /// an estimate. Relations arrive faster when more large primes are known.
     #[must_use]
     pub fn share_done(&self) -> f64 {
         let whole = self.cycles.whole as f64;
@@ -250,18 +254,18 @@ impl Collector {
         share_done(whole, combined, growth, self.needed() as f64)
     }
 
-    /// Whether there are enough.
+    /// Whether there are enough relations for [`Collector::solve`].
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.relations() >= self.needed()
     }
 
     /// A proper divisor of the composite by linear algebra on up to `threads` threads. `None` if
-    /// these relations give none, whereupon more are needed.
+    /// these relations give none; then more of them are needed.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`], and [`Error::Fault`] if a dependency is none.
+    /// [`Error::Cancelled`], and [`Error::Fault`] if a dependency turns out to be wrong.
     pub fn solve(
         &mut self,
         threads: NonZero<usize>,
@@ -321,19 +325,20 @@ impl Collector {
     }
 }
 
-/// The part of the relations that are combined from others in all, after a part of the work, where
-/// they have one large prime: pairs.
+/// The share of all combined relations that exist after a share of the work, if relations have at
+/// most one large prime. They combine in pairs.
 fn single_growth(share: f64) -> f64 {
     share.powi(2)
 }
 
-/// The same where they have two: pairs first, then longer cycles; measured at 288 bits.
+/// The same if relations have at most two large primes: pairs first, then longer cycles; measured
+/// at 288 bits.
 fn double_growth(share: f64) -> f64 {
     share.powi(2).mul_add(0.25, 0.75 * share.powi(3))
 }
 
-/// The part of the work after which there are so many relations, if at its end there are as many as
-/// are needed.
+/// The share of the work after which there are this many relations, if there are `needed` relations
+/// at its end.
 fn share_done(whole: f64, combined: f64, growth: fn(f64) -> f64, needed: f64) -> f64 {
     if whole + combined >= needed {
         return 1.0;
@@ -398,7 +403,7 @@ impl<'a> Product<'a> {
         }
     }
 
-    /// The greatest common divisor of the number and x − y, where x² ≡ y² are the sides of the
+    /// The greatest common divisor of the number and x − y, where x² ≡ y² are the two sides of the
     /// product.
     fn divisor(self) -> Result<Integer, Error> {
         let number = self.number;
@@ -433,14 +438,15 @@ impl<'a> Product<'a> {
     }
 }
 
-/// Dependencies that are looked at before more relations are asked for. They are sums at random of
-/// all that there are, so that each gives a proper divisor with a probability of a half at least.
+/// Dependencies that are tried before more relations are needed. They are random sums of all
+/// dependencies, so that each gives a proper divisor with a probability of at least 1/2.
 const MOST_TRIED: usize = 48;
 
-/// Relations that are collected beyond those without which there may be no dependency.
+/// Relations that are collected beyond the number of entries of their vectors: at least as many
+/// independent dependencies exist.
 const SPARE: u64 = 32;
 
-/// Relations to go on for when the linear algebra has found nothing.
+/// Relations to collect in addition when linear algebra has found nothing.
 const MORE: u64 = 256;
 
 #[cfg(test)]
@@ -485,7 +491,7 @@ mod tests {
             assert_eq!(done, 4);
             let added = collector.add(&packet);
             assert!(added.new > 0 && added.wrong == 0, "{added:?}");
-            // The same once more changes nothing.
+            // Adding the packet again changes nothing.
             let again = collector.add(&packet);
             assert_eq!((again.new, again.wrong), (0, 0));
             assert_eq!(again.known, added.new + added.known);
@@ -564,7 +570,7 @@ mod tests {
         for relation in bad {
             assert_eq!(collector.add_one(&relation), None, "{relation:?}");
         }
-        // What is left of a value is no large prime if it is too large for one.
+        // The cofactor of a value is not a large prime if it exceeds the bound.
         let all_large = good.primes.iter().fold(good.large[1], |product, &index| {
             product.saturating_mul(collector.checker.base.primes[index as usize])
         });
@@ -579,7 +585,7 @@ mod tests {
         assert_eq!(collector.relations(), 0);
         assert_eq!(collector.add_one(&good), Some(true));
         assert_eq!(collector.add_one(&good), Some(false));
-        // What comes before the end of a packet that was cut counts.
+        // The relations before the cut in a packet count.
         let mut collector = ready(&n);
         let all = collector.add(&packet).new;
         let mut collector = ready(&n);
@@ -606,7 +612,7 @@ mod tests {
             let share = |whole, combined| share_done(whole, combined, growth, 1000.0);
             assert!(share(0.0, 0.0) < 1e-9);
             assert!((share(250.0, 0.0) - 0.25).abs() < 1e-9);
-            // 400 and 600 at the end.
+            // At the end, 400 relations are whole and 600 combined.
             assert!((share(200.0, 600.0 * growth(0.5)) - 0.5).abs() < 1e-9);
             assert_eq!(share(400.0, 600.0), 1.0);
             assert_eq!(share(400.0, 700.0), 1.0);

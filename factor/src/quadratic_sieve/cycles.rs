@@ -1,6 +1,6 @@
-//! Cycles of relations with large primes, each of which combines to one without.
+//! Cycles of relations with large primes. Each cycle combines to a relation without large primes.
 //!
-//! As in Lenstra and Manasse, *Factoring with two large primes*, 1994.
+//! The method is that of Lenstra and Manasse, *Factoring with two large primes*, 1994.
 
 use std::collections::HashMap;
 
@@ -8,15 +8,15 @@ use super::nullspace;
 use super::parameters::RELATIONS_PER_POLL;
 use crate::{Cancel, Error};
 
-/// Count of the cycles in the graph whose vertices are the large primes and 1, and whose edges are
-/// the relations with one or two of them.
+/// Counts the cycles in the graph whose vertices are the large primes and 1, and whose edges are
+/// the relations with one or two large primes.
 pub(super) struct Cycles {
     vertices: HashMap<u32, u32>,
-    /// Of each vertex, one that is nearer to the root of its component, or itself.
+    /// For each vertex, a vertex nearer to the root of its component; for a root, itself.
     parents: Vec<u32>,
     /// Relations without large primes.
     pub(super) whole: u64,
-    /// These and the cycles.
+    /// Number of relations without large primes, plus number of cycles.
     pub(super) closed: u64,
 }
 
@@ -30,7 +30,7 @@ impl Cycles {
         }
     }
 
-    /// Adds a relation with these large primes; 1 for each that there is not.
+    /// Adds a relation with these large primes; 1 stands for a missing one.
     pub(super) fn add(&mut self, large: [u32; 2]) {
         self.whole += u64::from(large == [1, 1]);
         let [a, b] = large.map(|prime| self.root(prime));
@@ -41,7 +41,7 @@ impl Cycles {
         }
     }
 
-    /// Of the vertex of a prime, the root of its component.
+    /// The root of the component that has the vertex of a prime.
     fn root(&mut self, prime: u32) -> u32 {
         let next = self.parents.len() as u32;
         let mut vertex = *self.vertices.entry(prime).or_insert(next);
@@ -53,7 +53,7 @@ impl Cycles {
             if parent == vertex {
                 return vertex;
             }
-            // Paths get half as long each time that they are gone.
+            // Path halving: each walk makes the path half as long.
             let next = self.parents[parent as usize];
             self.parents[vertex as usize] = next;
             vertex = next;
@@ -61,8 +61,8 @@ impl Cycles {
     }
 }
 
-/// Which of the relations with these large primes (1 for each that there is not) may be part of a
-/// cycle: those that have no large prime that only one of them has.
+/// Whether each of the relations with these large primes (1 stands for a missing one) may be part
+/// of a cycle: relations with a large prime that no other one has are dropped repeatedly.
 ///
 /// # Errors
 ///
@@ -86,7 +86,7 @@ pub(super) fn in_cycles(large: &[[u32; 2]], cancel: &Cancel) -> Result<Vec<bool>
         }));
     }
     if let Some(&one) = numbers.get(&1) {
-        // No prime: it does not have to come twice.
+        // 1 is not a large prime: it does not have to occur twice.
         counts[one as usize] = u32::MAX;
     }
     drop(numbers);
@@ -106,11 +106,11 @@ mod tests {
         let edges = [
             ([1, 1], true),
             ([5, 5], true),
-            // A path that ends in the middle of nowhere.
+            // A path with a loose end.
             ([1, 7], false),
             ([7, 11], false),
             ([11, 13], false),
-            // A cycle, and one with 1.
+            // A cycle, and a cycle through 1.
             ([17, 19], true),
             ([19, 23], true),
             ([17, 23], true),

@@ -19,7 +19,6 @@ pub(super) struct FactorBase {
     pub(super) primes: Vec<u32>,
     /// A square root of the multiple modulo each prime; 0 where the prime divides the multiplier.
     pub(super) roots: Vec<u32>,
-    /// The multiplier.
     pub(super) multiplier: u32,
     /// The number times the multiplier, which is 1 modulo 8.
     pub(super) multiple: Integer,
@@ -33,7 +32,7 @@ pub(super) enum Base {
 }
 
 impl FactorBase {
-    /// For a number that the sieve takes.
+    /// Builds the factor base of a number.
     ///
     /// # Errors
     ///
@@ -45,8 +44,8 @@ impl FactorBase {
     ) -> Result<Base, Error> {
         check_size(number)?;
         let (mut table, mut residues) = (Table::default(), Vec::new());
-        // Half of the primes are in the base: the prime with that number, by the prime number
-        // theorem, and some more.
+        // Half of the primes are in the base. The bound is the prime with this index by the prime
+        // number theorem, with a margin.
         let index = 2.0 * parameters.base as f64 + 100.0;
         let mut bound = (index * (index.ln() + 2.0)) as u32;
         loop {
@@ -86,7 +85,7 @@ impl FactorBase {
     }
 }
 
-/// Whether the sieve takes numbers of this size, and of this sign.
+/// Checks that the sieve accepts numbers of this size and sign.
 fn check_size(number: &Integer) -> Result<(), Error> {
     let bits = number.significant_bits();
     if number.is_negative() || number.is_even() || !(MIN_BITS..=MAX_BITS).contains(&bits) {
@@ -115,8 +114,8 @@ fn square_root(n: u64, prime: u64) -> Option<u64> {
     let twos = (prime - 1).trailing_zeros();
     let odd = (prime - 1) >> twos;
     let non_residue = (2..).find(|&z| power(z, prime / 2, prime) == prime - 1)?;
-    // Invariant: root² = n · rest, and the order of rest divides 2^(order − 1), that of `generator`
-    // is 2^order.
+    // Invariant: root² = n · rest; the order of rest divides 2^(order − 1), and the order of
+    // `generator` is 2^order.
     let mut generator = power(non_residue, odd, prime);
     let mut order = twos;
     let half = power(n, odd / 2, prime);
@@ -167,7 +166,7 @@ mod tests {
                 }
             }
         }
-        // 2^31 − 2^27 + 1: many twos in p − 1.
+        // 2^31 − 2^27 + 1: a high power of 2 divides p − 1.
         let prime = 2_013_265_921;
         let root = square_root(1_234_567_891 * 1_234_567_891 % prime, prime).unwrap();
         assert!([1_234_567_891, prime - 1_234_567_891].contains(&root));

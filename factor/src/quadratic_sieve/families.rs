@@ -1,4 +1,4 @@
-//! The sieve of one composite on many machines, as a worker holds it.
+//! One worker's part in the sieve of a composite on many machines.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use super::relation::{FULL, Writer, pack};
 use super::siever::Siever;
 use crate::{Cancel, Error};
 
-/// The sieve of one composite, in parts for many machines.
+/// The sieve of one composite on a worker that sieves some of its families of polynomials.
 pub struct Families {
     number: Integer,
     siever: Siever,
@@ -24,12 +24,13 @@ impl std::fmt::Debug for Families {
 }
 
 impl Families {
-    /// Prepares the sieve: a tenth of a second at 256 bits.
+    /// Prepares the sieve, which takes a tenth of a second at 256 bits.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for numbers out of [`MIN_BITS`](super::MIN_BITS)`..=`[`MAX_BITS`](super::MAX_BITS),
-    /// and if a prime of the factor base divides the number.
+    /// [`Error::Invalid`] for numbers outside
+    /// [`MIN_BITS`](super::MIN_BITS)`..=`[`MAX_BITS`](super::MAX_BITS), and if a prime of the
+    /// factor base divides the number.
     pub fn new(number: &Integer, kernel: SieveKernel, cancel: &Cancel) -> Result<Self, Error> {
         let parameters = Parameters::for_bits(number.significant_bits());
         match FactorBase::build(number, &parameters, cancel)? {
@@ -43,18 +44,18 @@ impl Families {
         }
     }
 
-    /// The composite.
+    /// The composite that is sieved.
     #[must_use]
     pub fn number(&self) -> &Integer {
         &self.number
     }
 
-    /// The relations of these families, as a packet, and how many families that are: a range with
-    /// too many relations for one packet ends early.
+    /// Sieves these families. Returns their relations as a packet, and the number of families
+    /// sieved: a range with too many relations for one packet ends early.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`], and [`Error::Fault`] if the packet cannot be made.
+    /// [`Error::Cancelled`], and [`Error::Fault`] if the relations cannot be compressed.
     pub fn sieve(
         &mut self,
         families: Range<u64>,

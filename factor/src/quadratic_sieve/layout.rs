@@ -21,10 +21,10 @@ const LISTED_FROM: u32 = 4096;
 const POWERS_OF: u32 = 64;
 const POWERS_BELOW: u32 = 1024;
 
-/// Index of a padding entry.
+/// The index of the prime in a padding entry.
 pub(super) const NO_PRIME: u32 = u32::MAX;
 
-/// A place in a list beyond the block.
+/// A place behind the block, for entries that must not hit it.
 pub(super) const OUTSIDE: u16 = BLOCK as u16;
 
 /// A modulus, or padding.
@@ -39,13 +39,13 @@ struct Entry {
     log: u8,
 }
 
-/// The lines of a number.
+/// The factor base of one number in lines.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub(super) moduli: Moduli,
     pub(super) short: ShortModuli,
     pub(super) sections: Vec<Section>,
-    /// Of each entry.
+    /// For each entry, the index of its prime in the base.
     pub(super) primes: Vec<u32>,
     pub(super) logs: Vec<u8>,
     /// Places of large primes expected in the block of a polynomial.
@@ -55,7 +55,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// `scale` is the logarithm of 2 in a block's sums.
+    /// Lays out the factor base. `scale` is the logarithm of 2 in the sums of a block.
     pub(super) fn new(base: &FactorBase, parameters: &Parameters, scale: f64) -> Self {
         let mut sorted = entries(base, scale);
         sorted.sort_unstable();
@@ -78,7 +78,7 @@ impl Layout {
         let scored = class(parameters.scored_below, SHORTS, &|last| last);
         let direct = class(LISTED_FROM, SHORTS, &|last| last);
         let listed = class(BLOCK as u32, SHORTS, &|last| last);
-        // Never in the block.
+        // Padding with a modulus so large that it hardly ever has a place in the block.
         class(u32::MAX, WORDS, &|_| (1 << 31) - 1);
         let logs: Vec<u8> = all.iter().map(|entry| entry.log).collect();
         let expected = all[listed..].iter().filter(|entry| entry.prime != NO_PRIME);
@@ -97,7 +97,7 @@ impl Layout {
         }
     }
 
-    /// Number of entries with 16 bits.
+    /// Number of entries whose roots are kept in 16 bits.
     pub(super) fn shorts(&self) -> usize {
         self.short.modulus.len() * SHORTS
     }
@@ -135,7 +135,7 @@ fn entries(base: &FactorBase, scale: f64) -> Vec<Entry> {
         while power.modulus * prime < POWERS_BELOW {
             let modulus = power.modulus * prime;
             let square = base.multiple.mod_u(modulus);
-            // Hensel's lemma: one of these is a root again.
+            // By Hensel's lemma, one of these is a root again.
             let candidates = (power.root..modulus).step_by(power.modulus as usize);
             let Some(root) = { candidates }.find(|t| t * t % modulus == square) else {
                 break;
@@ -223,7 +223,7 @@ fn line_log(logs: &[u8]) -> u8 {
     logs[used.div_ceil(2)]
 }
 
-/// Runs of at most so many lines with the same logarithm.
+/// Runs of at most `most` lines with the same logarithm.
 fn by_log(logs: impl Iterator<Item = u8>, most: usize) -> Vec<Section> {
     let mut runs: Vec<Section> = Vec::new();
     let mut start = 0;

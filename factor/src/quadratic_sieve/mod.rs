@@ -1,18 +1,18 @@
 //! The self-initialising quadratic sieve.
 //!
-//! Values of many polynomials are sieved for those that factor over a base of small primes, but for
-//! one large prime, or two where numbers are large; enough of them multiply to a square, which gives
-//! a divisor. The design is made for a processor's first cache and its vectors:
+//! Values of many polynomials are sieved for those that factor over a base of small primes except
+//! for one large prime, or two if numbers are large. Enough of these values multiply to a square,
+//! which gives a divisor. The design is made for a processor's first-level cache and its vectors:
 //!
 //! - each polynomial is sieved over one block of 32 KiB only: values are small near the middle, and
 //!   polynomials are cheap;
 //! - primes above the block's length have at most one place in it for each root. 16 of them stay in
 //!   registers while their roots go through 32 polynomials; places in the block are appended to the
-//!   bucket of their polynomial without a branch ([`kernel`]);
+//!   bucket of their polynomial without a branch (`kernel`);
 //! - primes below about 1,300 are not sieved with. Each report of the others is scored again with
 //!   all of these at once, before its value is computed;
-//! - the step of a root from one polynomial to the next is B/a = γ/q modulo the prime, one product
-//!   of a table's entry ([`polynomials`]).
+//! - the step of a root from one polynomial to the next is B/a = γ/q modulo the prime: one
+//!   multiplication by an entry of a table (`polynomials`).
 //!
 //! The relations depend on the number and the indices of families only: they are the same on all
 //! machines and for all kernels.
@@ -47,13 +47,13 @@ pub use self::kernel::SieveKernel;
 pub use self::relation::form;
 pub(crate) use self::split::split;
 
-/// The least number of bits of a composite that the sieve takes.
+/// Smallest size in bits of a composite that the sieve accepts.
 pub const MIN_BITS: u32 = 64;
 
-/// The greatest number of bits of a composite that the sieve takes.
+/// Largest size in bits of a composite that the sieve accepts.
 pub const MAX_BITS: u32 = 400;
 
-/// Number of the form that relations have in packets. Packets of another form are for another
+/// Number of the packet format of relations. A packet with another number comes from another
 /// version of this crate.
 pub const RELATIONS_FORM: u32 = 3;
 
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::{Cancel, Error};
 
-    /// The product of the primes after two integers of so many bits.
+    /// A product of two primes, each the next one after an integer of half as many bits.
     fn semiprime(bits: u32, [p, q]: [u64; 2]) -> Integer {
         let prime = |bits: u32, word: u64| {
             let mut n: Integer = (Integer::from(word) << 136) >> (200 - bits);
@@ -151,7 +151,7 @@ mod tests {
             let number = semiprime(bits, words);
             let mut parameters = Parameters::for_bits(number.significant_bits());
             if has_double {
-                // As where numbers are large.
+                // As for large numbers.
                 parameters.double_bound = (parameters.large_bound as f64).powf(1.8) as u64;
             }
             let kernels = SieveKernel::available();

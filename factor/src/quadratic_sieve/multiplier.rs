@@ -1,11 +1,11 @@
-//! The multiplier: a small factor with which more small primes divide the values of polynomials.
+//! The multiplier: a small factor that makes more small primes divide the values of polynomials.
 
 use rug::Integer;
 
 /// Multipliers are below this.
 const BOUND: u32 = 200;
 
-/// Odd primes that a multiplier is judged by.
+/// Number of odd primes that rate a multiplier.
 const PRIMES: usize = 350;
 
 /// The best multiplier k with k · `n` ≡ 1 mod 8, by the measure of Silverman, *The multiple
@@ -36,13 +36,13 @@ pub(super) fn multiplier(n: &Integer, primes: &[u32]) -> u32 {
     (1..BOUND)
         .filter(|k| k * residue % 8 == 1)
         .filter(is_square_free)
-        // The first of those with the best score.
+        // The smallest of those with the best score.
         .max_by_key(|&k| (score(k), BOUND - k))
         .unwrap_or(1)
 }
 
-/// The natural logarithm in units of 2^-20, rounded: the same on all machines, whatever the last
-/// bit of theirs is.
+/// The natural logarithm in units of 2^-20. Rounding makes it the same on all machines, even if the
+/// last bits of their logarithms differ.
 fn log(n: u32) -> i64 {
     (f64::from(n).ln() * f64::from(1 << 20)).round() as i64
 }

@@ -1,10 +1,10 @@
 //! Linear algebra of the sieve: sets of sparse vectors over GF(2) whose sum is zero.
 //!
-//! First what is sparse: vectors with an entry that no other one has are dropped, and where only a
-//! few share an entry, the lightest of them is added to the others and dropped with the entry. What
-//! is left is much smaller. If it is small enough it is made dense, and taken to echelon form by
-//! the method of the four Russians; else it stays sparse, for the block Lanczos algorithm. Both use
-//! several cores.
+//! The system is made smaller while it is sparse: a vector with an entry that no other vector has
+//! is dropped, and if only a few vectors share an entry, the lightest of them is added to the
+//! others and dropped with the entry. If the rest is small enough, it is made dense and brought to
+//! echelon form by the method of the four Russians; otherwise it stays sparse, for the block
+//! Lanczos algorithm. Both use several cores.
 //!
 //! # Sources
 //!
@@ -24,36 +24,38 @@ use super::bits::{bit, ones, xor};
 use super::{block_lanczos, parallel};
 use crate::{Cancel, Error};
 
-/// Most vectors without singletons that are made dense. More of them stay sparse, for the block
-/// Lanczos algorithm.
+/// Largest number of vectors without singletons that are made dense. Larger systems stay sparse,
+/// for the block Lanczos algorithm.
 const DENSE: usize = 10_000;
 
-/// Attempts of the block Lanczos algorithm, each with other random numbers.
+/// Attempts of the block Lanczos algorithm, each with different random numbers.
 const ATTEMPTS: u64 = 5;
 
-/// An entry is added away if at most so many vectors have it: more would make the others heavy.
+/// An entry is eliminated if at most this many vectors have it: with more of them, the others would
+/// become heavy.
 const MAX_MERGED: usize = 10;
 
-/// Entries of more vectors are in a dense part of each from the start.
+/// An entry that more than this many vectors have is in their dense parts from the start.
 const MAX_LIGHT: u32 = 40;
 
 /// Rows in a table of the sums of all their subsets.
 const TABLE_BITS: usize = 7;
 
-/// Tables from which sums are added to the other rows at a time: these are in memory, and each pass
-/// over them takes its time.
+/// Tables whose sums are added to the other rows in one pass: the rows are in memory, and each pass
+/// over them takes time.
 const TABLES: usize = 4;
 
-/// Words to be added for a table that are worth a thread: some tenths of a millisecond.
+/// Words to be added for each table that make another thread worthwhile: some tenths of a
+/// millisecond.
 const WORDS_A_THREAD: usize = 1 << 19;
 
-/// Rows that a thread takes at a time.
+/// Rows that a thread processes at a time.
 const ROWS_AT_A_TIME: usize = 256;
 
-/// Sets of vectors, each given by the indices of its entries that are 1 (rising, below `entries`),
-/// whose sum is zero: ascending numbers of vectors. If there are no more than `most` of them that
-/// are independent, these; else so many sums of them at random, so that what all of them have in
-/// common but a few shows all the same.
+/// Sets of vectors whose sum is zero. Each vector is given by the indices of its entries that are
+/// 1, ascending and below `entries`. If there are at most `most` independent sets, these are
+/// returned; otherwise `most` random sums of them, so that a property that all sets but a few have
+/// in common does not hide those few. In a large system, the sets are up to 64 random ones.
 ///
 /// # Errors
 ///
@@ -78,7 +80,7 @@ pub(super) fn dependencies(
     merge.by_elimination(most, threads, cancel)
 }
 
-/// Sets of vectors, as sets of sums of them.
+/// Sets of vectors, stored as sets of sums of vectors.
 #[derive(Debug, Default)]
 pub(super) struct Dependencies {
     sums: Vec<Sum>,
@@ -102,7 +104,7 @@ impl Dependencies {
     }
 }
 
-/// The vectors without singletons, and the number of vectors that have each entry.
+/// The indices of the vectors without singletons, and the number of vectors that have each entry.
 ///
 /// # Errors
 ///
@@ -120,8 +122,9 @@ fn without_singletons(
     Ok((alive, weights))
 }
 
-/// Drops vectors with an entry that no other vector has, again and again: the numbers of those that
-/// stay, rising. `weights` is the number of vectors that have each entry, before and after.
+/// Drops vectors with an entry that no other vector has, repeatedly. Returns the indices of the
+/// remaining vectors, ascending. `weights` is the number of vectors that have each entry, before
+/// and after.
 ///
 /// # Errors
 ///
@@ -154,11 +157,11 @@ pub(super) fn drop_singletons<V: AsRef<[u32]>>(
 /// A sum of vectors.
 #[derive(Debug)]
 struct Sum {
-    /// Its light entries, rising.
+    /// Its light entries, ascending.
     light: Vec<u32>,
     /// Its other entries, as bits.
     heavy: Vec<u64>,
-    /// Of which vectors, rising.
+    /// The vectors that it is the sum of, ascending.
     parts: Vec<u32>,
 }
 
@@ -170,13 +173,13 @@ impl Sum {
     }
 }
 
-/// Vectors on their way to fewer.
+/// Sums of vectors that are merged into fewer and fewer.
 struct Merge {
-    /// `None`: dropped.
+    /// `None` for a sum that was dropped.
     sums: Vec<Option<Sum>>,
-    /// Of each light entry, the sums that have it.
+    /// For each light entry, the sums that have it.
     holders: Vec<Vec<u32>>,
-    /// How many these are, and the entry; also of times before.
+    /// Number of holders of an entry, and the entry. Outdated elements stay in the queue.
     queue: BinaryHeap<Reverse<(usize, u32)>>,
     heavy: usize,
 }
@@ -229,9 +232,9 @@ impl Merge {
         }
     }
 
-    /// Drops one sum after the other, with the entry that the fewest have. With `stays_sparse` only
-    /// where the others do not become heavier than they are on average, so that the product of
-    /// their number and their weight falls.
+    /// Drops one sum after the other, together with the entry that the fewest sums have. With
+    /// `stays_sparse`, a sum is only dropped if the total weight grows by at most the average
+    /// weight of a sum, so that the product of number and total weight falls.
     fn run(&mut self, stays_sparse: bool, cancel: &Cancel) -> Result<(), Error> {
         let mut left = self.sums.len();
         let mut total: usize = self.sums.iter().flatten().map(Sum::weight).sum();
@@ -298,8 +301,8 @@ impl Merge {
         xor(&mut sum.heavy, &added.heavy);
     }
 
-    /// A number for each entry that is left, from 0 on: first the heavy ones. And how many there
-    /// are.
+    /// Numbers the entries that are left, from 0 on and the heavy ones first. Also returns their
+    /// count.
     fn numbers(&self) -> (Vec<usize>, usize) {
         let mut count = self.heavy;
         let mut numbers = vec![0; self.holders.len()];
@@ -333,7 +336,7 @@ impl Merge {
         Ok(Dependencies { sums, sets })
     }
 
-    /// Up to 64 dependencies at random by the block Lanczos algorithm; `None` if it fails.
+    /// Up to 64 random dependencies by the block Lanczos algorithm; `None` if it fails.
     fn by_lanczos(
         self,
         threads: NonZero<usize>,
@@ -363,8 +366,8 @@ impl Merge {
     }
 }
 
-/// A dense matrix, and beside it which of the rows at first each row is the sum of: bits of a row
-/// from a whole word on.
+/// A dense matrix. Behind its columns, from a whole word on, each row has a bit for each original
+/// row that it is the sum of.
 struct Dense {
     rows: Vec<Vec<u64>>,
     columns: usize,
@@ -423,8 +426,8 @@ impl Dense {
         Ok((0..most).map(sum).collect())
     }
 
-    /// Brings up to [`TABLES`] · [`TABLE_BITS`] rows to the place `from`, each with a column that
-    /// the others of them do not have, and tells these. Goes on at `column`.
+    /// Brings up to [`TABLES`] · [`TABLE_BITS`] rows to the index `from`, each with a column in
+    /// which the others of them are 0, and returns these columns. Continues at `column`.
     fn pivots(&mut self, from: usize, column: &mut usize) -> Vec<usize> {
         let most = TABLES * TABLE_BITS;
         let mut pivots: Vec<usize> = Vec::with_capacity(most);
@@ -432,7 +435,7 @@ impl Dense {
             let at = *column;
             *column += 1;
             let (block, rest) = self.rows[from..].split_at_mut(pivots.len());
-            // Rows with 1 in this column once the pivots before are added to clear theirs.
+            // Rows with 1 in this column after the earlier pivots have cleared their columns.
             let selects: Vec<bool> = block.iter().map(|row| bit(row, at)).collect();
             let found = rest.iter().position(|row| {
                 let mut one = bit(row, at);
@@ -460,8 +463,7 @@ impl Dense {
     }
 }
 
-/// Clears the columns of pivots in all other rows; in words before `first` there is nothing to be
-/// added.
+/// Clears the columns of the pivots in all other rows. Words before `first` need no addition.
 fn clear(
     block: &[Vec<u64>],
     pivots: &[usize],
@@ -486,11 +488,11 @@ fn clear(
     });
 }
 
-/// The sums of all subsets of some rows, from a word on.
+/// The sums of all subsets of some rows, from a certain word on.
 struct Table<'a> {
     pivots: &'a [usize],
     width: usize,
-    /// By subset, of which bit i stands for row i.
+    /// By subset; bit i of a subset stands for row i.
     sums: Vec<u64>,
 }
 
@@ -526,7 +528,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The elements that are in exactly one of two rising sequences.
+/// The elements that are in exactly one of two ascending sequences.
 fn symmetric_difference(a: &[u32], b: &[u32]) -> Vec<u32> {
     let mut all = Vec::with_capacity(a.len() + b.len());
     let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
@@ -557,7 +559,7 @@ mod tests {
 
     const TWO: NonZero<usize> = NonZero::new(2).unwrap();
 
-    /// How many of the vectors are independent, by elimination as in any textbook.
+    /// The number of independent vectors, by textbook elimination.
     fn rank(vectors: &[Vec<u32>], entries: usize) -> usize {
         let mut basis: Vec<Option<Vec<bool>>> = vec![None; entries];
         let mut rank = 0;
@@ -602,7 +604,7 @@ mod tests {
         }
     }
 
-    /// As in a sieve: index 0 in half of the vectors, rarer the larger it is.
+    /// Random vectors as in a sieve: entry 0 is in half of them, later entries are in fewer.
     fn sieved(count: usize, entries: usize, mut random: impl FnMut() -> u32) -> Vec<Vec<u32>> {
         let vector = |_| {
             let entries = 0..entries as u32;

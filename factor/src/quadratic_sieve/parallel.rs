@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Runs `work` on chunks of so many items, with the index at which each begins.
+/// Runs `work` on chunks of `size` items, with the index of the first item of each chunk.
 pub(super) fn in_chunks<T: Send>(
     items: &mut [T],
     size: usize,
@@ -23,7 +23,7 @@ pub(super) fn in_chunks<T: Send>(
     };
     thread::scope(|scope| {
         for _ in 1..threads.get().min(count) {
-            // Where the system gives no thread, the others do its part.
+            // If the system provides no thread, the others do its part.
             let _ = thread::Builder::new().spawn_scoped(scope, work);
         }
         work();

@@ -1,7 +1,7 @@
 //! Parameters by size of the number.
 //!
-//! Factor base, large primes and factors of a polynomial's leading coefficient decide which
-//! relations a work index stands for, so all machines must agree on them: they are computed in
+//! Factor base, large primes and factors of a polynomial's leading coefficient determine which
+//! relations a family index stands for, so all machines must agree on them: they are computed with
 //! integers.
 
 /// Half the length of the interval that each polynomial is sieved over.
@@ -18,15 +18,15 @@ pub(super) const RELATIONS_PER_POLL: usize = 4096;
 pub struct Parameters {
     /// Number of primes in the factor base, 2 among them.
     pub base: usize,
-    /// A large prime is below this, which is 2^32 at most.
+    /// A large prime is below this, which is at most 2^32.
     pub large_bound: u64,
-    /// The product of two large primes is below this: 0 where only one is looked for.
+    /// The product of two large primes is below this; 0 if relations have at most one.
     pub double_bound: u64,
     /// Primes below this are not sieved with: reports are scored again with them.
     pub scored_below: u32,
     /// Number of prime factors of a polynomial's leading coefficient.
     pub factors: usize,
-    /// Number of primes that these are chosen from.
+    /// Number of primes that the factors are chosen from.
     pub pool: usize,
     /// Bits that a value may lack at the sieve's threshold. The primes that are not sieved with
     /// have to supply them.
@@ -64,11 +64,11 @@ const fn row(
 
 /// Each value was the best, or within the noise of the best, when one of them was changed at a
 /// time: `make tune-factor`, on an AMD EPYC (Zen 4) from 128 to 256 bits and on an Intel Xeon
-/// (Sapphire Rapids) from 96 to 208 bits, and the best of some at 272, 288 and 304 bits on an Intel
-/// Xeon (Emerald Rapids). Below and above they are estimates. The optimum is flat: a factor base
-/// that is a third larger or smaller costs some 3 %.
+/// (Sapphire Rapids) from 96 to 208 bits. At 272, 288 and 304 bits, they are the best of some that
+/// were tried on an Intel Xeon (Emerald Rapids). Below and above, they are estimates. The optimum
+/// is flat: a factor base that is a third larger or smaller costs some 3 %.
 ///
-/// Bases are smaller again where relations may have two large primes, from [`DOUBLE_FROM`] bits on.
+/// Bases are smaller again from [`DOUBLE_FROM`] bits on, where relations may have two large primes.
 const TABLE: [Row; 17] = [
     row(64, 50, 12 * 16, 100, 3, 12),
     row(80, 90, 13 * 16, 120, 3, 14),
@@ -89,15 +89,15 @@ const TABLE: [Row; 17] = [
     row(400, 500_000, 32 * 16, 1_300, 15, 37),
 ];
 
-/// From so many bits on relations may have two large primes.
+/// From this many bits on, relations may have two large primes.
 const DOUBLE_FROM: u32 = 272;
 
-/// The product of two large primes is below so many sixteenths of this power of their bound: a
-/// product near the bound's square hardly ever has both primes below it (yafu's choice is 1.8).
+/// The product of two large primes is below their bound to the power of this many sixteenths: if a
+/// product is near the bound's square, hardly ever are both primes below the bound (yafu uses 1.8).
 const DOUBLE_EXPONENT: u32 = 29;
 
 impl Parameters {
-    /// For a number of so many bits.
+    /// The parameters for a number of this many bits.
     #[must_use]
     pub fn for_bits(bits: u32) -> Self {
         let after = TABLE
@@ -106,10 +106,10 @@ impl Parameters {
         let (low, high) = (&TABLE[after - 1], &TABLE[after]);
         let span = high.bits - low.bits;
         let above = bits.clamp(low.bits, high.bits) - low.bits;
-        // On a straight line between the neighbours, to the nearest integer.
+        // Interpolated linearly between the neighbours, and rounded to the nearest integer.
         let between = |a: u32, b: u32| (a * (span - above) + b * above + span / 2) / span;
         let large = between(low.large, high.large);
-        // Straight from one power of 2 to the next.
+        // Linear from one power of 2 to the next.
         let power = |sixteenths: u32| u64::from(16 + sixteenths % 16) << (sixteenths / 16) >> 4;
         let factors = between(low.factors, high.factors) as usize;
         Self {
@@ -128,9 +128,9 @@ impl Parameters {
     }
 }
 
-/// Primes to choose `factors` of a leading coefficient from. Ten times as many, so that values of
-/// different polynomials rarely meet; fewer for large numbers, where that many tables of inverses
-/// would take much memory.
+/// Number of primes from which `factors` factors of a leading coefficient are chosen: ten times as
+/// many, so that different polynomials rarely have values in common. For large numbers it is less,
+/// because the tables of inverses would take too much memory.
 fn pool(bits: u32, factors: usize) -> usize {
     match bits {
         0..=256 => (10 * factors).max(24),
@@ -160,7 +160,7 @@ mod tests {
         for size in double {
             let square = u128::from(size.large_bound).pow(2);
             assert!(u128::from(size.double_bound) < square && size.large_bound <= 1 << 32);
-            // There is something between the square of the base's greatest prime and the bound.
+            // There is room between the square of the base's largest prime and the bound.
             let greatest = 30 * size.base as u64;
             assert!(size.double_bound > 16 * greatest.pow(2), "{size:?}");
         }

@@ -1,13 +1,13 @@
 //! Polynomials, in families that share their leading coefficient.
 //!
-//! With N the number times its multiplier, 1 modulo 8, and odd a and b with b² ≡ N modulo 4a, the
-//! values of y = 2ax + b are such that y² − N = 4a · v(x) with v(x) = ax² + bx + (b² − N)/4a. Of a
-//! = Π q, a product of primes of the base, there are 2^(s − 1) such b up to their sign: b = Σ ±B_i,
-//! with B_i² ≡ N modulo q_i and B_i ≡ 0 modulo the others (Contini, *Factoring integers with the
-//! self-initializing quadratic sieve*, 1997; the form 2ax + b from Silverman, 1987).
+//! Let N be the number times its multiplier, which is 1 modulo 8. For odd a and b with b² ≡ N
+//! modulo 4a, the values y = 2ax + b satisfy y² − N = 4a · v(x) with v(x) = ax² + bx + (b² − N)/4a.
+//! If a = Π q is a product of s primes of the base, there are 2^(s − 1) such b up to their sign: b
+//! = Σ ±B_i, with B_i² ≡ N modulo q_i and B_i ≡ 0 modulo the others (Contini, *Factoring integers
+//! with the self-initializing quadratic sieve*, 1997; the form 2ax + b is from Silverman, 1987).
 //!
 //! A family follows from the number and an index alone, on all machines, so that no machine has to
-//! tell another which ones it uses.
+//! tell another one which families it uses.
 
 use std::ops::Range;
 
@@ -17,10 +17,10 @@ use super::factor_base::{FactorBase, power};
 use super::parameters::{HALF, Parameters};
 use super::wide::Wide;
 
-/// Tries after which the best choice of a leading coefficient is taken.
+/// Number of attempts to choose a leading coefficient; the best one is taken.
 const TRIES: u32 = 8;
 
-/// A leading coefficient that is so near to the best one ends the search.
+/// The search ends at a leading coefficient that differs from the target by at most this factor.
 const NEAR: f64 = 1.015;
 
 /// All families of a number.
@@ -28,9 +28,9 @@ const NEAR: f64 = 1.015;
 pub(super) struct Polynomials {
     /// The number times its multiplier.
     pub(super) multiple: Wide,
-    /// The leading coefficient with the smallest values.
+    /// The leading coefficient that gives the smallest values.
     pub(super) target: Integer,
-    /// Where in the factor base the factors of leading coefficients are.
+    /// The indices in the factor base from which the factors of leading coefficients are chosen.
     pool: Range<usize>,
     factors: usize,
     /// Seed of the random choice of families.
@@ -42,7 +42,7 @@ pub(super) struct Polynomials {
 pub(super) struct Family {
     /// Indices of the prime factors q of the leading coefficient in the factor base, ascending.
     pub(super) factors: Vec<u32>,
-    /// Of each q, γ with B = (a/q) · γ, below q/2.
+    /// For each q, γ with B = (a/q) · γ, below q/2.
     pub(super) gammas: Vec<u32>,
     /// Whether a was added to the sum of all B to make the first b odd.
     pub(super) is_a_added: bool,
@@ -58,9 +58,9 @@ pub(super) struct Family {
 /// A value of a polynomial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Value {
-    /// 2ax + b: its square is 4a times the value modulo the number.
+    /// |2ax + b|: its square is 4a times the value modulo the number.
     pub(super) root: Wide,
-    /// With its sign.
+    /// The value, with its sign.
     pub(super) value: Wide,
 }
 
@@ -71,8 +71,8 @@ impl Polynomials {
             .to_u32()
             .unwrap_or(u32::MAX);
         let middle = base.primes.partition_point(|&prime| prime < typical);
-        // The smallest primes are worth more in values. Primes of the pool are below the block's
-        // length.
+        // The smallest primes are worth more as divisors of values. Primes of the pool are below
+        // the block's length.
         let least = base.primes.partition_point(|&prime| prime < LEAST_FACTOR);
         let most = base.primes.partition_point(|&prime| prime < 2 * HALF);
         let start = middle.saturating_sub(parameters.pool / 2).max(least);
@@ -126,8 +126,8 @@ impl Polynomials {
         }
     }
 
-    /// All factors but one at random, and the last one so that the product fits; the best of some
-    /// tries.
+    /// Chooses all factors but one at random, and the last one so that the product is near the
+    /// target. The best of several attempts is taken.
     fn choose(&self, base: &FactorBase, index: u64) -> Vec<u32> {
         let mut random = Random(self.seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let pool = &base.primes[self.pool.clone()];
@@ -173,12 +173,12 @@ impl Polynomials {
     }
 }
 
-/// The least factor of a leading coefficient.
+/// Smallest factor of a leading coefficient.
 const LEAST_FACTOR: u32 = 13;
 
 impl Family {
-    /// b of a polynomial: in the order of Gray's code, so that one sign changes from each to the
-    /// next.
+    /// The coefficient b of a polynomial. The polynomials are in the order of Gray code, so that
+    /// one sign changes from each to the next.
     pub(super) fn b(&self, polynomial: u32) -> Wide {
         let negative = polynomial ^ polynomial >> 1;
         let terms = self.terms.iter().enumerate();
@@ -203,7 +203,7 @@ impl Family {
         }
     }
 
-    /// How often 2 divides the value at a place, at most 62: from the low words alone.
+    /// The exponent of 2 in the value at a place, at most 62, from the low words alone.
     pub(super) fn twos(&self, multiple: Wide, b: Wide, place: u16) -> u32 {
         let x = i64::from(place) - i64::from(HALF);
         let root = (2 * x)
@@ -234,7 +234,8 @@ mod tests {
     use super::*;
     use crate::Cancel;
 
-    /// Base and polynomials of the product of the primes after two powers of 2.
+    /// Base and polynomials of a product of two primes, each the first one after 3 times a power of
+    /// 2.
     fn polynomials(bits: u32) -> (FactorBase, Polynomials) {
         let half = |bits: u32| (Integer::from(3) << (bits - 2)).next_prime();
         let number = half(bits / 2) * half(bits - bits / 2);
@@ -278,7 +279,7 @@ mod tests {
                         };
                         let y: Integer = Integer::from(&a * &x) * 2 + b;
                         assert_eq!(y.abs(), root.to_integer());
-                        // Values are not larger than they need be.
+                        // Values are not larger than necessary.
                         let most = Integer::from(n.sqrt_ref()) * HALF;
                         assert!(signed.abs() < most, "{bits} bits, family {index}");
                     }
@@ -299,7 +300,7 @@ mod tests {
                 .collect();
             all.sort();
             all.dedup();
-            // Small numbers have few.
+            // Small numbers have few families.
             assert!(all.len() > 60, "{bits} bits: {}", all.len());
             let again = polynomials.family(&base, 5).factors;
             assert!(all.contains(&again));

@@ -1,20 +1,21 @@
 //! Relations, and their form in packets.
 //!
 //! A relation is y² ≡ 4a·v modulo the number, with a value v of a polynomial that is a product of
-//! primes of the factor base and at most two large primes. Family, polynomial and place determine y,
-//! a and v, so these are not sent. The primes of v are sent: finding them again would take longer
-//! than finding the relation. A packet is a byte with the number of this form, [`RELATIONS_FORM`],
-//! and a sequence of relations, compressed as a stream of zlib (RFC 1950). Each relation:
+//! primes of the factor base and at most two large primes. Family, polynomial and place determine
+//! y, a and v, so these are not sent. The primes of v are sent: finding them again would take
+//! longer than finding the relation. A packet consists of one byte with the number of this form,
+//! [`RELATIONS_FORM`], and a sequence of relations, compressed as a zlib stream (RFC 1950). Each
+//! relation:
 //!
 //! | form | meaning |
 //! |---|---|
-//! | LEB128 | 4 · (number of primes of the base) + 2 · (1 if there are two large primes) + (1 if the family follows) |
-//! | LEB128 | the family, where it is not that of the relation before |
+//! | LEB128 | 4 · (number of base primes) + 2 · (1 if two large primes) + (1 if a family follows) |
+//! | LEB128 | the family, if it differs from that of the relation before |
 //! | LEB128 | the polynomial |
 //! | 2 bytes | the place in the block, least significant first |
-//! | LEB128 | the large prime, or 1; of two, the lesser one |
-//! | LEB128 | of two, the greater one |
-//! | LEB128 each | distance of the prime's index in the factor base from that of the one before, or from 0; 2 is left out |
+//! | LEB128 | the large prime, or 1; of two, the smaller one |
+//! | LEB128 | of two, the larger one |
+//! | LEB128 each | a prime's index in the factor base, minus the one before, or 0; 2 is left out |
 
 use std::io::{self, Read, Write};
 
@@ -22,28 +23,29 @@ use flate2::{Compression, bufread::ZlibDecoder, write::ZlibEncoder};
 
 use super::RELATIONS_FORM;
 
-/// Bytes of a packet's relations from which on no family is added.
+/// When a packet has this many bytes of uncompressed relations, no family is added.
 pub(super) const FULL: usize = 6 << 20;
 
-/// Bytes of a packet's relations that are looked at: [`FULL`], and more than any family has.
+/// Most bytes of uncompressed relations that are read from a packet: [`FULL`], and more than any
+/// family has.
 const MOST: u64 = 2 * FULL as u64;
 
-/// Most primes of a value below 2^256.
+/// Largest number of primes of a value below 2^256.
 const MOST_PRIMES: u64 = 256;
 
-/// A packet of these relations.
+/// Packs relations into a packet.
 ///
 /// # Errors
 ///
-/// None: memory is written to.
+/// None in practice: it writes to memory.
 pub(super) fn pack(relations: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = ZlibEncoder::new(vec![RELATIONS_FORM as u8], Compression::fast());
     encoder.write_all(relations)?;
     encoder.finish()
 }
 
-/// The form of the relations of a packet, see [`RELATIONS_FORM`]; `None` if it is no packet of any
-/// version.
+/// The form of the relations in a packet, see [`RELATIONS_FORM`]; `None` if it is not a packet of
+/// any version.
 #[must_use]
 pub fn form(packet: &[u8]) -> Option<u32> {
     match *packet.first()? {
@@ -52,14 +54,14 @@ pub fn form(packet: &[u8]) -> Option<u32> {
     }
 }
 
-/// The first form of packets that begin with its number.
+/// The first form whose packets begin with the number of the form.
 const FIRST_NUMBERED: u32 = 2;
 
-/// Header of zlib.
+/// The first byte of a zlib stream, with which packets of form 1 begin.
 const FIRST_OF_FORM_1: u8 = 0x78;
 
-/// The relations of a packet, and whether that is all of it: what cannot be read any further, or
-/// has more than a packet can have, ends early.
+/// The relations of a packet, and whether they are complete. They end early if the packet is
+/// damaged, or has more bytes than a packet can have.
 pub(super) fn unpack(packet: &[u8]) -> (Vec<u8>, bool) {
     let mut relations = Vec::new();
     if form(packet) != Some(RELATIONS_FORM) {
@@ -77,10 +79,10 @@ pub(super) struct Relation<'a> {
     pub(super) family: u64,
     pub(super) polynomial: u32,
     pub(super) place: u16,
-    /// Indices in the factor base of the odd primes of the value, rising; each as often as it
-    /// divides.
+    /// Indices in the factor base of the odd primes of the value, ascending; each as often as it
+    /// divides the value.
     pub(super) primes: &'a [u32],
-    /// The large primes, rising; 1 for each that there is not.
+    /// The large primes, ascending; 1 stands for a missing one.
     pub(super) large: [u32; 2],
 }
 
@@ -119,7 +121,7 @@ impl Writer {
     }
 }
 
-/// Reads what a [`Writer`] has written.
+/// Reads relations that a [`Writer`] has written.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -132,7 +134,7 @@ impl<'a> Reader<'a> {
         Self::at(bytes, None)
     }
 
-    /// In the midst of what was written, where this is the family of the relation before.
+    /// Begins between two written relations; `family` is that of the relation before.
     pub(super) fn at(rest: &'a [u8], family: Option<u64>) -> Self {
         Self {
             rest,
@@ -141,7 +143,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// How many bytes are left.
+    /// Number of bytes left.
     pub(super) fn left(&self) -> usize {
         self.rest.len()
     }
@@ -151,7 +153,7 @@ impl<'a> Reader<'a> {
         self.family
     }
 
-    /// The next relation; `None` at the end, and where there is none.
+    /// The next relation; `None` at the end, and if the bytes are not a relation.
     pub(super) fn next(&mut self) -> Option<Relation<'_>> {
         let rest = &mut self.rest;
         let head = pop_leb128(rest)?;
@@ -204,7 +206,7 @@ fn pop_leb128(bytes: &mut &[u8]) -> Option<u64> {
         let byte = *bytes.split_off_first()?;
         let bits = u64::from(byte & 0x7f);
         value |= bits << shift;
-        // No bits are lost.
+        // Bits must not be lost.
         if value >> shift != bits {
             return None;
         }
@@ -271,7 +273,7 @@ mod tests {
         assert_eq!(Reader::new(&writer.bytes).next(), None);
     }
 
-    /// None, one or two.
+    /// None, one or two large primes.
     fn large_primes() -> impl Strategy<Value = [u32; 2]> {
         (0..3, 2..=u32::MAX, 2..=u32::MAX).prop_map(|(count, a, b)| match count {
             0 => [1, 1],
@@ -322,7 +324,7 @@ mod tests {
             }
             let mut reader = Reader::new(&writer.bytes);
             for expected in &all {
-                // From any relation on, given the family before it.
+                // Reading can begin at any relation, given the family before it.
                 let mut other = Reader::at(reader.rest, reader.family());
                 let read = reader.next().unwrap();
                 prop_assert_eq!(other.next(), Some(read));

@@ -1,4 +1,4 @@
-//! The sieve of one number: relations of one family of polynomials after the other.
+//! The sieve of one number: finds the relations of one family of polynomials after the other.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -25,7 +25,7 @@ const SLACK: f64 = 2.0;
 /// Memory for tables of inverses, in words: 128 MiB.
 const INVERSES: usize = 1 << 25;
 
-/// Places that have the same bound for their values.
+/// Number of places that share one bound of their values.
 const PLACES: usize = 128;
 
 /// Sieves polynomials for relations. Holds all memory that this needs.
@@ -36,7 +36,7 @@ pub(super) struct Siever {
     parameters: Parameters,
     layout: Layout,
     scores: Scores,
-    /// By index in the base, inverses of factors of leading coefficients modulo all moduli.
+    /// By index in the base: the inverses of a factor of leading coefficients modulo all moduli.
     inverses: HashMap<u32, Vec<Words>>,
     short: Roots<Shorts>,
     long: Roots<Words>,
@@ -53,13 +53,13 @@ pub(super) struct Siever {
 
 /// Interpretation of the sums of logarithms.
 struct Scores {
-    /// The logarithm of 2 in sums.
+    /// The logarithm of 2 in the sums.
     scale: f64,
     /// Initial value of sums.
     initial: u8,
     /// By part of the block, log2 of the values in it.
     values: Vec<f64>,
-    /// Most bits of the cofactor that the factor base leaves of a value.
+    /// Most bits of the cofactor that the factor base may leave of a value.
     cofactor: f64,
     /// Bits of cofactors that are neither one large prime nor two.
     useless: Range<f64>,
@@ -71,10 +71,10 @@ impl Scores {
             .map(|bound| (bound.max(1) as f64).log2());
         let cofactor = single.max(double);
         let least_double = 2.0 * f64::from(base.largest()).log2();
-        // The largest values are M·√(N/2)/2 or so.
+        // The largest values are about M·√(N/2)/2.
         let typical =
             f64::from(HALF).log2() + f64::from(base.multiple.significant_bits()) / 2.0 - 1.75;
-        // The primes that are not sieved with supply the rest.
+        // The primes that are not sieved with have to supply the rest.
         let threshold = (typical - cofactor - f64::from(parameters.lacking_bits)).max(0.0);
         let scale = (118.0 / (threshold + 6.0))
             .min(2.0)
@@ -130,11 +130,11 @@ impl Siever {
         }
     }
 
-    /// Hands out the relations of a family.
+    /// Passes the relations of a family to `found`.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`]: some of the relations have been handed out then.
+    /// [`Error::Cancelled`]; `found` may have received some of the relations before.
     pub(super) fn sieve(
         &mut self,
         index: u64,
@@ -178,7 +178,7 @@ impl Siever {
             .split(index, self.parameters.large_bound, cancel, found)
     }
 
-    /// log2 of the polynomials in a batch.
+    /// log2 of the number of polynomials in a batch.
     fn batch_log2(&self) -> u32 {
         BATCH_LOG2.min(self.parameters.factors as u32 - 1)
     }
@@ -196,7 +196,7 @@ impl Siever {
         });
     }
 
-    /// Takes the short roots to this polynomial and reports places in its block.
+    /// Advances the short roots to this polynomial and reports places in its block.
     fn sieve_block(&mut self, polynomial: u32, in_batch: usize) {
         self.kernel.run(Sieve {
             moduli: &self.layout.short,
@@ -212,7 +212,7 @@ impl Siever {
         });
     }
 
-    /// Roots and steps of the first polynomial of a family.
+    /// Computes the roots and steps of the first polynomial of a family.
     fn start(&mut self, family: &Family, cancel: &Cancel) -> Result<(), Error> {
         let line_count = self.layout.moduli.modulus.len();
         if (self.inverses.len() + family.factors.len()) * line_count * WORDS > INVERSES {
@@ -239,7 +239,8 @@ impl Siever {
             short: &mut self.short,
             long: &mut self.long,
         });
-        // Entries of the family before are sieved with again. Only moduli of 16 bits are concerned.
+        // Sieve with the unused entries of the previous family again. Only moduli of 16 bits are
+        // concerned.
         let short = &mut self.layout.short;
         for i in self.unused.drain(..) {
             short.modulus[i / SHORTS].0[i % SHORTS] =
@@ -250,7 +251,7 @@ impl Siever {
         for &i in &self.unused {
             let (line, lane) = (i / SHORTS, i % SHORTS);
             let short = &mut self.layout.short;
-            // In a list its place is outside the block for ever. In the other classes it adds a
+            // In a list, its place stays outside the block. In the other classes, it adds a
             // logarithm of 0.
             let is_listed = line >= short.direct;
             if is_listed {
@@ -267,9 +268,9 @@ impl Siever {
         Ok(())
     }
 
-    /// Factors the value at a place over the base: gives the large prime, or 1, or what may be the
-    /// product of two large primes; and has the other primes but 2 in `primes`. `None` where more
-    /// is left.
+    /// Factors the value at a place over the base. Returns the large prime, or 1, or a cofactor
+    /// that may be the product of two large primes, and collects the other primes except 2 in
+    /// `primes`. `None` if the cofactor is too large.
     fn factor(&mut self, family: &Family, b: Wide, place: u16, in_batch: usize) -> Option<u64> {
         let Scores {
             scale,
@@ -280,7 +281,7 @@ impl Siever {
         let multiple = self.polynomials.multiple;
         let sieved = u32::from(self.block.at(place).wrapping_sub(initial));
         let most = cofactor + SLACK;
-        // First by the score of the primes that are not sieved with, and an upper bound of the
+        // First test the score of the primes that are not sieved with, and an upper bound of the
         // value.
         let score = self.kernel.run(Score {
             moduli: &self.layout.short,
@@ -292,7 +293,7 @@ impl Siever {
         if value_bits - f64::from(sieved + score) / scale - twos > most {
             return None;
         }
-        // Then by the value itself.
+        // Then test the value itself.
         let value = family.value(multiple, b, place).value.abs();
         if value.is_zero() {
             return None;
@@ -347,7 +348,7 @@ impl Siever {
         if rest >= large_bound && (rest >= double_bound || rest <= largest * largest) {
             return None;
         }
-        // A prime of the base whose place was left out of the buckets.
+        // A prime of the base whose place is missing in the buckets.
         if rest > 1
             && rest <= largest
             && let Ok(index) = self.base.primes.binary_search(&(rest as u32))
@@ -371,16 +372,16 @@ impl Siever {
     }
 }
 
-/// Values of one family of which two large primes may be left.
+/// Values of one family whose cofactor may be the product of two large primes.
 struct Candidates {
     primality: WordPrimality,
     ecm: Ecm,
     /// Polynomial and place of each.
     places: Vec<(u32, u16)>,
-    /// The primes of all of them, and where those of each end.
+    /// The primes of all values, and the index after those of each.
     primes: Vec<u32>,
     ends: Vec<usize>,
-    /// What the base leaves of each.
+    /// The cofactor that the base leaves of each value.
     rests: Vec<u64>,
 }
 
@@ -410,7 +411,7 @@ impl Candidates {
         self.rests.clear();
     }
 
-    /// Hands out the relations of those whose rest is the product of two primes below a bound.
+    /// Passes on the relations whose cofactor is the product of two primes below a bound.
     fn split(
         &mut self,
         family: u64,
@@ -469,7 +470,7 @@ mod tests {
         }
     }
 
-    /// Whether the modulus divides the value of each place of the block that has this root.
+    /// Checks that the modulus divides the values at places with this root.
     fn divides_at(siever: &Siever, family: &Family, b: Wide, root: u32, entry: usize) {
         let modulus = siever.layout.moduli.modulus[entry / WORDS].0[entry % WORDS];
         assert!(root < modulus);
@@ -503,7 +504,7 @@ mod tests {
                         }
                     }
                 }
-                // The long roots are at the batch's last polynomial.
+                // The long roots are those of the batch's last polynomial.
                 let b = family.b(last);
                 for entry in siever.layout.shorts()..siever.layout.primes.len() {
                     let long = entry - siever.layout.shorts();

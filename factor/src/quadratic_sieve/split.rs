@@ -11,11 +11,11 @@ use super::parameters::Parameters;
 use super::siever::Siever;
 use crate::{Cancel, Error};
 
-/// Families in a row without a new relation after which the sieve gives up.
+/// Number of families in a row without a new relation after which the sieve gives up.
 const BARREN: u32 = 256;
 
-/// A proper divisor of an odd composite that is no power of a prime. `None` if the sieve fails.
-/// `progress` is told the relations that there are and that are needed.
+/// A proper divisor of an odd composite that is not a power of a prime. `None` if the sieve fails.
+/// `progress` receives the number of relations found and the number needed.
 pub(crate) fn split(
     number: &Integer,
     kernel: SieveKernel,
@@ -30,7 +30,7 @@ pub(crate) fn split(
 ///
 /// # Errors
 ///
-/// Those of [`FactorBase::build`], and [`Error::Fault`] if a dependency is none.
+/// Those of [`FactorBase::build`], and [`Error::Fault`] if a dependency turns out to be wrong.
 pub fn split_with(
     number: &Integer,
     parameters: Parameters,

@@ -6,7 +6,7 @@ use rug::integer::Order;
 
 const WORDS: usize = 4;
 
-/// An integer modulo 2^256, in two's complement where it has a sign; least significant word first.
+/// An integer modulo 2^256, in two's complement if it has a sign; least significant word first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wide([u64; WORDS]);
 
@@ -37,7 +37,7 @@ impl Wide {
         [self.0[0], self.0[1]]
     }
 
-    /// The number, if it fits a word.
+    /// The number, if it fits in a word.
     pub(super) fn to_word(self) -> Option<u64> {
         (self.0[1..] == [0; WORDS - 1]).then_some(self.0[0])
     }
@@ -50,7 +50,7 @@ impl Wide {
         self.0[WORDS - 1] >> 63 == 1
     }
 
-    /// Number of significant bits of an integer without a sign.
+    /// Number of significant bits of an unsigned integer.
     pub(super) fn bits(self) -> u32 {
         let top = self.0.iter().rposition(|&word| word != 0);
         top.map_or(0, |top| {
@@ -117,13 +117,13 @@ impl Wide {
         if factor < 0 { product.neg() } else { product }
     }
 
-    /// Shifts the bits of an integer without a sign down, by less than 256.
+    /// Shifts an unsigned integer right by less than 256 bits.
     pub(super) fn shift_right(self, by: u32) -> Self {
         let (skipped, by) = ((by / u64::BITS) as usize, by % u64::BITS);
         let word = |i: usize| self.0.get(i).copied().unwrap_or(0);
         Self(std::array::from_fn(|i| {
             let i = i + skipped;
-            // In two steps, as a shift by all 64 bits is none.
+            // In two steps, because a shift by 64 bits is not allowed.
             word(i) >> by | word(i + 1) << 1 << (u64::BITS - 1 - by)
         }))
     }
@@ -145,7 +145,7 @@ impl Wide {
         inverse
     }
 
-    /// The quotient by an odd `divisor` with this inverse modulo 2^64, if an integer without a sign
+    /// The quotient of an unsigned integer by an odd `divisor` with this inverse modulo 2^64, if it
     /// is divisible (Jebelean, *An algorithm for exact division*, 1993).
     pub(super) fn divide(self, divisor: u32, inverse: u64) -> Option<Self> {
         let mut quotient = [0; WORDS];

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::vectors::{Shorts, Vectors, WORDS, Words, operations, run_with};
 
-/// A processor with AVX2.
+/// Proves that this processor has AVX2.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Avx2(());
 
@@ -59,7 +59,7 @@ static BYTES_OF: [[u8; 16]; 256] = {
     all
 };
 
-/// [`Vectors::montgomery`] in one register: even and odd words apart.
+/// [`Vectors::montgomery`] in one register: even and odd words are processed separately.
 ///
 /// # Safety
 ///
@@ -82,7 +82,7 @@ unsafe fn montgomery_half(a: __m256i, b: __m256i, modulus: __m256i, inverse: __m
     }
 }
 
-/// Odd words of 32 bits.
+/// Mask of the odd words of 32 bits.
 const ODD: i32 = 0xaa;
 
 /// The high bit of each of 32 words of 16 bits.
@@ -102,7 +102,7 @@ unsafe fn high_bits(a: Pair) -> u32 {
 
 // SAFETY: for every block without an argument of its own: a value of the type proves that the
 // processor has the instructions. Memory is read and written through references to lines of 64
-// bytes, which are aligned to as many, or to arrays of the size that is read or written.
+// bytes, which are aligned to 64 bytes, or to arrays of the size that is read or written.
 impl Vectors for Avx2 {
     type W = Pair;
     type S = Pair;

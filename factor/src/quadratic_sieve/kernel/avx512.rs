@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::vectors::{Shorts, Vectors, WORDS, Words, operations, run_with};
 
-/// A processor with AVX-512 F, BW, DQ, VL and VBMI2.
+/// Proves that this processor has AVX-512 F, BW, DQ, VL and VBMI2.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Avx512(());
 
@@ -35,12 +35,12 @@ unsafe fn store_all(words: __m512i, to: *mut u32) {
     unsafe { _mm512_storeu_si512(to.cast(), words) }
 }
 
-/// Odd words of 32 bits.
+/// Mask of the odd words of 32 bits.
 const ODD: __mmask16 = 0xaaaa;
 
 // SAFETY: for every block without an argument of its own: a value of the type proves that the
 // processor has the instructions. Memory is read and written through references to lines of 64
-// bytes, which are aligned to as many, or to arrays of the size that is read or written.
+// bytes, which are aligned to 64 bytes, or to arrays of the size that is read or written.
 impl Vectors for Avx512 {
     type W = __m512i;
     type S = __m512i;
@@ -64,7 +64,7 @@ impl Vectors for Avx512 {
             _mm512_srl_epi32(a, _mm_cvtsi32_si128(bits.cast_signed()))
         }
         montgomery(a: __m512i, b: __m512i, modulus: __m512i, inverse: __m512i) -> __m512i {
-            // Even and odd words apart.
+            // Even and odd words are processed separately.
             let even_product = _mm512_mul_epu32(a, b);
             let odd_product = _mm512_mul_epu32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b));
             let even_quotient = _mm512_mul_epu32(even_product, inverse);

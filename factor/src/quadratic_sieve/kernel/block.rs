@@ -15,7 +15,7 @@ pub(crate) struct Block([u8; BLOCK + OVERHANG]);
 /// is an index of the whole array.
 const OVERHANG: usize = 1 << 16;
 
-/// Bytes that are scanned together.
+/// Number of bytes that are scanned together.
 const SCANNED: usize = 128;
 
 impl Block {
@@ -23,7 +23,7 @@ impl Block {
         Box::new(Self([0; BLOCK + OVERHANG]))
     }
 
-    /// Adds a logarithm at places.
+    /// Adds a logarithm at each of the places.
     #[inline(always)]
     fn add(&mut self, places: impl Iterator<Item = u16>, log: u8) {
         for place in places {
@@ -39,16 +39,16 @@ impl Block {
 }
 
 /// Consecutive moduli of the second class with the same quotient of block length and modulus: each
-/// hits the block so many times or once more.
+/// hits the block `times` times or once more.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
-    /// Index after the last one.
+    /// Index after the last modulus.
     pub(crate) end: usize,
     pub(crate) times: usize,
 }
 
 /// Moduli of 16 bits in three classes of whole lines. The first class is not sieved with, only used
-/// to score reports; the second is added to the block one by one; the third by lists of places.
+/// to score reports. The second is added to the block directly, the third by lists of places.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ShortModuli {
     /// 0 for moduli of the third class that are not sieved with.
@@ -61,9 +61,9 @@ pub(crate) struct ShortModuli {
     pub(crate) scored: usize,
     /// Lines of the first and the second class.
     pub(crate) direct: usize,
-    /// The second class.
+    /// Runs of the second class.
     pub(crate) runs: Vec<Run>,
-    /// The third class, by lines from its first one.
+    /// Sections of the third class; lines are counted from its first one.
     pub(crate) listed: Vec<Section>,
     /// By line of the third class: least and greatest number of places of one of its roots in the
     /// block.
@@ -85,10 +85,10 @@ impl ShortModuli {
 pub(crate) struct Sieve<'a> {
     pub(crate) moduli: &'a ShortModuli,
     pub(crate) roots: &'a mut Roots<Shorts>,
-    /// The change from the polynomial before.
+    /// The change from the previous polynomial; `None` for the first one of a family.
     pub(crate) change: Option<Change>,
     pub(crate) buckets: &'a Buckets,
-    /// Sections of the buckets.
+    /// Sections of the buckets: lines with the same logarithm.
     pub(crate) sections: &'a [Section],
     /// Index of the polynomial in its batch.
     pub(crate) polynomial: usize,
@@ -120,7 +120,7 @@ impl Operation for Sieve<'_> {
     }
 }
 
-/// Adds the second class: each modulus once more than is certain to be in the block, so that no
+/// Adds the second class: each modulus once more than it is certain to be in the block, so that no
 /// branch depends on where it ends.
 #[inline(always)]
 fn add_directly(moduli: &ShortModuli, roots: &Roots<Shorts>, block: &mut Block) {
@@ -133,8 +133,9 @@ fn add_directly(moduli: &ShortModuli, roots: &Roots<Shorts>, block: &mut Block) 
             let log = moduli.log[line].0[lane] as u8;
             let mut places =
                 [&roots.first, &roots.second].map(|roots| usize::from(roots[line].0[lane]));
-            // SAFETY: of both calls: a place is a root of 16 bits and at most `times` moduli, which
-            // are at most the block's length: less than the block's length and its overhang.
+            // SAFETY: for both calls: a place is a root of 16 bits plus at most `times` moduli,
+            // which together are at most the block's length. It is less than the length of the
+            // block and its overhang.
             debug_assert!(run.times * modulus <= BLOCK);
             let mut left = run.times + 1;
             while left >= 4 {
@@ -160,10 +161,10 @@ fn add_directly(moduli: &ShortModuli, roots: &Roots<Shorts>, block: &mut Block) 
 ///
 /// # Safety
 ///
-/// The place may be written.
+/// The byte at the place may be written.
 #[inline(always)]
 unsafe fn add_log(start: *mut u8, place: usize, log: u8) {
-    // SAFETY: that of this function.
+    // SAFETY: the caller guarantees it.
     unsafe {
         let sum = start.add(place);
         *sum = (*sum).wrapping_add(log);
@@ -193,8 +194,8 @@ fn add_listed<V: Vectors>(
                 v.load_shorts(&roots.first[line]),
                 v.load_shorts(&roots.second[line]),
             ];
-            // SAFETY: of each line at most as many places are written as the list has room for, and
-            // a line after them.
+            // SAFETY: for each line, at most as many places are written as the list has room for,
+            // and a line after them.
             unsafe {
                 for _ in 0..least {
                     for place in &mut places {
@@ -216,7 +217,7 @@ fn add_listed<V: Vectors>(
     }
 }
 
-/// Places whose sum has its high bit set.
+/// Collects the places whose sum has its high bit set.
 #[inline(always)]
 fn report<V: Vectors>(v: V, block: &Block, reports: &mut Vec<u16>) {
     const HIGH_BITS: u64 = 0x8080_8080_8080_8080;

@@ -8,10 +8,10 @@ use super::roots::{Change, Moduli, Roots};
 use super::vectors::{Operation, Vectors, WORDS, Words};
 use crate::quadratic_sieve::parameters::BLOCK;
 
-/// log2 of the most polynomials in a batch.
+/// log2 of the largest number of polynomials in a batch.
 pub(crate) const BATCH_LOG2: u32 = 5;
 
-/// Most polynomials in a batch.
+/// Largest number of polynomials in a batch.
 const BATCH: usize = 1 << BATCH_LOG2;
 
 /// Lines of primes between two checks of the room in the buckets.
@@ -21,14 +21,14 @@ const CHUNK: usize = 64;
 /// them.
 const CHUNK_WORDS: usize = 2 * CHUNK * WORDS + WORDS;
 
-/// From this prime on, 8 of 16 primes or fewer have a place in the block, nearly always.
+/// From this prime on, nearly always at most 8 of 16 primes have a place in the block.
 const FEW_FROM: u32 = 4 * BLOCK as u32;
 
-/// From this prime on, both roots are in the block so rarely that one of them may be left out: the
-/// prime is found as the large prime of the value then.
+/// From this prime on, both roots are in the block so rarely that one of them may be left out. The
+/// prime is then found as the large prime of the value.
 const ONE_FROM: u32 = 14 * BLOCK as u32;
 
-/// Most lines of a section: the index of a prime in it has 16 bits.
+/// Largest number of lines in a section: the index of a prime in it has 16 bits.
 pub(crate) const SECTION_LINES: usize = (1 << 16) / WORDS;
 
 /// Lines of moduli with the same logarithm.
@@ -44,15 +44,15 @@ pub(crate) struct Section {
 #[derive(Clone, Debug)]
 pub(crate) struct Buckets {
     words: Vec<u32>,
-    /// Words of each polynomial.
+    /// Number of words reserved for each polynomial.
     capacity: usize,
-    /// By section and polynomial: words up to the end of the section.
+    /// By section and polynomial: number of words up to the end of the section.
     ends: Vec<[u32; BATCH]>,
 }
 
 impl Buckets {
-    /// Buckets for so many expected words of each polynomial. Places beyond their capacity are left
-    /// out.
+    /// Creates buckets for the expected number of words of each polynomial. Places beyond their
+    /// capacity are dropped.
     pub(crate) fn new(expected: f64, sections: usize) -> Self {
         let spread = 1.1 * expected + 8.0 * expected.sqrt();
         let capacity = (spread as usize).next_multiple_of(WORDS) + CHUNK_WORDS;
@@ -76,7 +76,7 @@ impl Buckets {
     }
 }
 
-/// Fills the buckets of a batch, and takes the roots to its last polynomial.
+/// Fills the buckets of a batch, and advances the roots to its last polynomial.
 pub(crate) struct Fill<'a> {
     pub(crate) moduli: &'a Moduli,
     pub(crate) roots: &'a mut Roots<Words>,
@@ -84,21 +84,21 @@ pub(crate) struct Fill<'a> {
     pub(crate) buckets: &'a mut Buckets,
     /// The first polynomial, a multiple of the batch's size.
     pub(crate) polynomial: u32,
-    /// log2 of the polynomials in the batch, at most [`BATCH_LOG2`].
+    /// log2 of the number of polynomials in the batch, at most [`BATCH_LOG2`].
     pub(crate) batch_log2: u32,
 }
 
-/// Room for all steps of a line: a power of 2, so that an index is quickly kept in it.
+/// Room for all steps of a line: a power of 2, so that the bounds check of an index is cheap.
 const STEPS: usize = (2 * BATCH_LOG2 as usize + 1).next_power_of_two();
 
 /// How the primes of a chunk are put into the buckets: both roots, of primes that are often in the
 /// block.
 const MANY: u8 = 0;
 
-/// Both roots, rarely in the block.
+/// Both roots, of primes that are rarely in the block.
 const FEW: u8 = 1;
 
-/// One root.
+/// One root, of primes that hardly ever have both roots in the block.
 const ONE: u8 = 2;
 
 impl Operation for Fill<'_> {
@@ -111,12 +111,12 @@ impl Operation for Fill<'_> {
         let capacity = self.buckets.capacity;
         assert!(batch <= BATCH && self.buckets.words.len() >= batch * capacity);
         let start = self.buckets.words.as_mut_ptr();
-        // SAFETY: the words have `capacity` of them for each polynomial.
+        // SAFETY: `words` has `capacity` words for each polynomial.
         let begins: [*mut u32; BATCH] =
             std::array::from_fn(|i| unsafe { start.add(i.min(batch - 1) * capacity) });
         let mut ends = begins;
         let lengths = |ends: &[*mut u32; BATCH]| {
-            // Each end is in the same part of the words as its beginning.
+            // Each end is in the same polynomial's words as its beginning.
             std::array::from_fn(|i| (ends[i].addr() - begins[i].addr()) as u32 / 4)
         };
         let changes = Changes {
@@ -161,11 +161,11 @@ impl Operation for Fill<'_> {
     }
 }
 
-/// The change to each polynomial of a batch.
+/// The changes to the polynomials of a batch.
 struct Changes {
-    /// The first may be of any term.
+    /// The change to the first polynomial, which may be of any term.
     first: Option<Change>,
-    /// Places among the steps of a line.
+    /// Indices of the other changes in the steps of a line.
     others: [u8; BATCH],
 }
 
@@ -199,7 +199,7 @@ impl Chunk<'_> {
             let modulus = v.load(modulus);
             let mut first = v.load(&roots.first[line]);
             let mut second = v.load(&roots.second[line]);
-            // The first step; then those of each term and their opposites.
+            // The first step has index 0; those of each term and their opposites follow.
             let mut steps = [v.splat(0); STEPS];
             for (pair, step) in steps[1..=2 * BATCH_LOG2 as usize]
                 .chunks_mut(2)
@@ -223,7 +223,7 @@ impl Chunk<'_> {
                 second = v.add(second, step);
                 first = v.min(first, v.sub(first, modulus));
                 second = v.min(second, v.sub(second, modulus));
-                // SAFETY: that of this function.
+                // SAFETY: the caller guarantees the room.
                 unsafe {
                     if DENSITY == ONE {
                         let least = v.min(first, second);

@@ -1,4 +1,4 @@
-//! Which moduli divide the value at a place: those with a root there.
+//! Finds the moduli that divide the value at a place: those with a root there.
 
 use super::block::ShortModuli;
 use super::buckets::{Buckets, Section};
@@ -31,7 +31,7 @@ pub(crate) struct Divisors<'a> {
     pub(crate) moduli: &'a ShortModuli,
     pub(crate) roots: &'a Roots<Shorts>,
     pub(crate) place: u16,
-    /// The lines to look at.
+    /// The lines to be searched.
     pub(crate) lines: std::ops::Range<usize>,
     pub(crate) found: &'a mut Vec<u32>,
 }
@@ -52,8 +52,8 @@ impl Operation for Divisors<'_> {
     }
 }
 
-/// Which moduli of a line have a root at a place. The quotient by the reciprocal is too small by
-/// one at most.
+/// The moduli of a line that have a root at a place. The quotient by the reciprocal is at most one
+/// too small.
 #[inline(always)]
 fn at_root<V: Vectors>(
     v: V,

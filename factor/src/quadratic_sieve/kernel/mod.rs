@@ -2,7 +2,7 @@
 //! relations.
 //!
 //! All `unsafe` code of the crate is in this module: in the implementations of vectors, and in
-//! loops that write without a check of the length each time.
+//! loops that write without a bounds check each time.
 
 #![allow(unsafe_code)]
 
@@ -60,13 +60,13 @@ impl SieveKernel {
         all.into_iter().map(Self).collect()
     }
 
-    /// The fastest one that this processor has.
+    /// The fastest kernel that this processor has.
     #[must_use]
     pub fn fastest() -> Self {
         Self::available().swap_remove(0)
     }
 
-    /// The fastest one that needs no more of a processor than this kernel of the engine.
+    /// The fastest kernel that needs no more processor features than `kernel` of the engine.
     #[must_use]
     pub fn like(kernel: Kernel) -> Self {
         let mut available = Self::available().into_iter();
@@ -74,7 +74,7 @@ impl SieveKernel {
         fitting.unwrap_or(Self(InstructionSet::Portable(Portable)))
     }
 
-    /// The fastest kernel of the engine that needs no more of a processor than this one.
+    /// The fastest kernel of the engine that needs no more processor features than this one.
     pub(super) fn of_engine(self) -> Kernel {
         let mut fitting = Kernel::ALL
             .into_iter()
@@ -93,7 +93,7 @@ impl SieveKernel {
         }
     }
 
-    /// `avx512` (F, BW, DQ, VL and VBMI2), `avx2` or `portable`.
+    /// The name of the kernel: `avx512` (F, BW, DQ, VL and VBMI2), `avx2` or `portable`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self.0 {

@@ -4,7 +4,7 @@ use std::array;
 
 use super::vectors::{Operation, SHORTS, Shorts, Vectors, WORDS, Words};
 
-/// Any processor.
+/// Needs no special instructions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Portable;
 

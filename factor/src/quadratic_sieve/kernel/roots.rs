@@ -1,10 +1,9 @@
-//! Roots of polynomials modulo all moduli: constants, what a family of polynomials begins with, and
+//! Roots of polynomials modulo all moduli: constants, the start of a family of polynomials, and
 //! steps from one polynomial to the next.
 
 use super::vectors::{Operation, SHORTS, Shorts, Vectors, WORDS, Words};
 
-/// Constants of the moduli, a line for 16 of them. A modulus is odd
-/// and below 2^31.
+/// Constants of the moduli, 16 in each line. A modulus is odd and below 2^31.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Moduli {
     pub(crate) modulus: Vec<Words>,
@@ -24,8 +23,8 @@ pub(crate) struct Moduli {
     pub(crate) short_lines: usize,
 }
 
-/// Places where the values of a polynomial are divisible, and the steps that a change of sign of
-/// one term of its coefficient b makes.
+/// Places where the values of a polynomial are divisible, and the steps by which they move when the
+/// sign of one term of the coefficient b changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Roots<L> {
     pub(crate) first: Vec<L>,
@@ -53,7 +52,7 @@ pub(crate) struct Change {
 
 impl Change {
     /// The change from polynomial `polynomial` − 1 of a family to `polynomial`, in the order of
-    /// Gray's code.
+    /// Gray code.
     pub(crate) fn to(polynomial: u32) -> Self {
         let term = polynomial.trailing_zeros();
         Self {
@@ -77,15 +76,15 @@ fn subtract<V: Vectors>(v: V, a: V::W, b: V::W, modulus: V::W) -> V::W {
     v.min(difference, v.add(difference, modulus))
 }
 
-/// Half of a residue: of an odd one, half of its sum with the modulus.
+/// Half of a residue; for an odd one, half of its sum with the modulus.
 #[inline(always)]
 fn halve<V: Vectors>(v: V, a: V::W, modulus: V::W) -> V::W {
     let odd = v.sub(v.splat(0), v.and(a, v.splat(1)));
     v.shift_right(v.add(a, v.and(odd, modulus)), 1)
 }
 
-/// The inverses of a number modulo all moduli, in Montgomery form: powers, by Euler's theorem.
-/// Entries whose modulus is not coprime to the number are meaningless.
+/// Computes the inverses of a number modulo all moduli, in Montgomery form: powers, by Euler's
+/// theorem. Entries whose modulus is not coprime to the number are meaningless.
 pub(crate) struct Inverses<'a> {
     pub(crate) moduli: &'a Moduli,
     pub(crate) number: u32,
@@ -121,13 +120,13 @@ impl Operation for Inverses<'_> {
     }
 }
 
-/// Roots and steps of the first polynomial of a family.
+/// Computes the roots and steps of the first polynomial of a family.
 ///
 /// With a = Π q, b = Σ B_i (+ a) and B_i = (a/q_i) γ_i, a change of the sign of B_i adds B_i/a =
-/// γ_i/q_i to the roots (±t − b)/2a: one product for each term.
+/// γ_i/q_i to the roots (±t − b)/2a: one multiplication for each term.
 pub(crate) struct Start<'a> {
     pub(crate) moduli: &'a Moduli,
-    /// Inverses of each q.
+    /// For each q, its inverses modulo all moduli.
     pub(crate) inverses: &'a [&'a [Words]],
     pub(crate) gammas: &'a [u32],
     /// Whether a is added to b.
@@ -186,7 +185,7 @@ impl Operation for Start<'_> {
     }
 }
 
-/// Takes the roots in 16 bits to the next polynomial.
+/// Advances the roots in 16 bits to the next polynomial.
 #[inline(always)]
 pub(super) fn change_short<V: Vectors>(
     v: V,

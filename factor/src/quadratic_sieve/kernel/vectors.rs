@@ -17,7 +17,7 @@ pub(crate) const SHORTS: usize = 32;
 /// A line in the registers of an instruction set, and its operations. A value of a type that
 /// implements this proves that the processor has the instructions.
 ///
-/// Words are below 2^31 in comparisons.
+/// Words must be below 2^31 to be compared.
 pub(crate) trait Vectors: Copy {
     /// 16 words of 32 bits.
     type W: Copy;
@@ -37,16 +37,17 @@ pub(crate) trait Vectors: Copy {
     fn and(self, a: Self::W, b: Self::W) -> Self::W;
     fn or(self, a: Self::W, b: Self::W) -> Self::W;
     fn xor(self, a: Self::W, b: Self::W) -> Self::W;
-    /// The lesser of two words without a sign.
+    /// The lesser of two unsigned words.
     fn min(self, a: Self::W, b: Self::W) -> Self::W;
     fn shift_right(self, a: Self::W, bits: u32) -> Self::W;
-    /// `a · b / 2^32` modulo odd `modulus` below 2^31, in [0, modulus) for a · b below modulus · 2^32; `inverse` is that of the modulus modulo 2^32.
+    /// `a · b / 2^32` modulo an odd `modulus` below 2^31, in [0, modulus) for a · b below modulus ·
+    /// 2^32. `inverse` is the inverse of the modulus modulo 2^32.
     fn montgomery(self, a: Self::W, b: Self::W, modulus: Self::W, inverse: Self::W) -> Self::W;
-    /// A bit for each word of `a` that is equal to that of `b`.
+    /// A bit for each word: whether the words of `a` and `b` are equal.
     fn equal(self, a: Self::W, b: Self::W) -> u32;
-    /// The low halves of 16 words.
+    /// Stores the low halves of 16 words.
     fn store_low_halves(self, vector: Self::W, to: &mut [u16; WORDS]);
-    /// Writes the words of `tagged` whose word of `vector` is below `bound`, and returns their
+    /// Writes the words of `tagged` where the word of `vector` is below `bound`, and returns their
     /// number. The rest of the line may be overwritten with anything.
     ///
     /// # Safety
@@ -59,7 +60,7 @@ pub(crate) trait Vectors: Copy {
         tagged: Self::W,
         to: *mut u32,
     ) -> usize;
-    /// The same, made for lines with at most 8 such words, most of the time.
+    /// The same, fastest if a line has at most 8 such words most of the time.
     ///
     /// # Safety
     ///
@@ -72,7 +73,7 @@ pub(crate) trait Vectors: Copy {
         tagged: Self::W,
         to: *mut u32,
     ) -> usize {
-        // SAFETY: that of this function.
+        // SAFETY: the caller guarantees the room.
         unsafe { self.append_below(vector, bound, tagged, to) }
     }
 
@@ -81,17 +82,17 @@ pub(crate) trait Vectors: Copy {
     fn store_shorts(self, vector: Self::S, line: &mut Shorts);
     fn add_shorts(self, a: Self::S, b: Self::S) -> Self::S;
     fn sub_shorts(self, a: Self::S, b: Self::S) -> Self::S;
-    /// The lesser of two words without a sign.
+    /// The lesser of two unsigned words.
     fn min_shorts(self, a: Self::S, b: Self::S) -> Self::S;
     /// The low halves of products.
     fn mul_shorts(self, a: Self::S, b: Self::S) -> Self::S;
-    /// The high halves of products without a sign.
+    /// The high halves of products of unsigned words.
     fn mul_high_shorts(self, a: Self::S, b: Self::S) -> Self::S;
-    /// Which words of `x` are equal to that of `a` or of `b`.
+    /// Whether each word of `x` is equal to that of `a` or of `b`.
     fn equal_either(self, x: Self::S, a: Self::S, b: Self::S) -> Self::M;
-    /// A bit for each word.
+    /// A bit for each word of a mask.
     fn bits(self, mask: Self::M) -> u32;
-    /// Adds the words of `b` that the mask has.
+    /// Adds the words of `b` that the mask selects.
     fn add_masked(self, a: Self::S, mask: Self::M, b: Self::S) -> Self::S;
     /// The sum of all words, each below 2^15.
     fn sum_shorts(self, a: Self::S) -> u32;
@@ -131,7 +132,7 @@ macro_rules! operations {
             #[inline(always)]
             #[allow(unused_unsafe)]
             fn $name(self, $($arg: $type),*) -> $out {
-                // SAFETY: that of the implementation.
+                // SAFETY: see the argument at the implementation of `Vectors`.
                 unsafe { $body }
             }
         )*
