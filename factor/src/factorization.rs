@@ -3,7 +3,7 @@
 use rug::Integer;
 use rug::ops::Pow;
 
-/// The prime factors of an integer, as far as they were found.
+/// The prime factors of an integer that were found, and the divisors that were not factored.
 ///
 /// The number is (−1 if `negative`) · Π prime^exponent · Π value^exponent; this has been checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -54,7 +54,7 @@ const LEVELS: [Level; 7] = [
     level(40, 30_000_000, 6_000_000, 3_100),
 ];
 
-/// From this many bits on the sieve is faster than the curves that find a factor of half the bits.
+/// From this many bits on, the sieve is faster than curves that find a factor of half the bits.
 const SIEVE_FROM_BITS: u32 = 119;
 
 /// Size in bits, and milliseconds that the sieve takes, linear algebra included: measured up to 256

@@ -371,7 +371,7 @@ fn divide_word(mut n: u64, found: &mut dyn FnMut(u64)) -> u64 {
     n
 }
 
-/// Splits composites of 32 bits.
+/// Splits composites of 32 bits by rho.
 fn split_tiny(
     first: &Integer,
     parts: &mut Numbers,

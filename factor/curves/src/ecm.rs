@@ -83,8 +83,7 @@ impl Ecm {
         one::split(&mut *curves, &plan, n, range, cancel, done)
     }
 
-    /// A proper divisor of a composite, if p ± 1 finds it. The result is `None` beyond
-    /// [`MAX_BITS`].
+    /// A proper divisor of a composite, if p ± 1 finds it. `None` beyond [`MAX_BITS`].
     ///
     /// # Errors
     ///

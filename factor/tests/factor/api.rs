@@ -1,4 +1,4 @@
-//! Factoring: complete, equal to PARI's, and what is left after a cancellation.
+//! Tests of factoring: results are complete and equal to PARI's, and valid after a cancellation.
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -17,7 +17,7 @@ use rug::ops::Pow;
 
 use crate::cases;
 
-/// Random numbers, the same in every run: ChaCha20's, by way of the streams of seeded jobs.
+/// Random numbers, the same in every run: from the ChaCha20 streams of seeded jobs.
 struct Random(Engine, Stream);
 
 impl Random {
@@ -25,7 +25,7 @@ impl Random {
         Self(Engine::new(), Stream::seeded(seed, 0))
     }
 
-    /// A random prime with so many bits.
+    /// A random prime of this many bits.
     fn prime(&mut self, bits: u32) -> Integer {
         let mut prime = None;
         let mut found = |_, found: primepool_engine::Found| prime = Some(found.prime);
@@ -48,7 +48,7 @@ impl Random {
     }
 }
 
-/// A number with so many bits: a word of SplitMix64 (Steele, Lea & Flood 2014) for each 64 of them.
+/// A number of this many bits: a SplitMix64 word (Steele, Lea & Flood 2014) for each 64 of them.
 fn number(bits: u32, state: &mut u64) -> Integer {
     let words: Vec<u64> = (0..bits.div_ceil(64))
         .map(|_| {
@@ -74,7 +74,7 @@ fn factor(n: &Integer) -> Factorization {
         .unwrap()
 }
 
-/// `p^e q^f …`, as the oracle's answer is written.
+/// The factorization as `p^e q^f …`, the format of the oracle's answers.
 fn line(found: &Factorization) -> String {
     let factors = found.factors.iter();
     let factors: Vec<String> = factors
@@ -83,7 +83,7 @@ fn line(found: &Factorization) -> String {
     factors.join(" ")
 }
 
-/// PARI's `gp` at work on all the numbers.
+/// PARI's `gp`, which factors all numbers.
 struct Oracle(Child, thread::JoinHandle<()>);
 
 impl Oracle {
@@ -112,7 +112,7 @@ impl Oracle {
     }
 }
 
-/// Factors all of them and compares with the oracle.
+/// Factors all numbers and compares the results with the oracle's.
 fn compare(numbers: &[Integer]) {
     compare_kernels(numbers, &[Kernel::fastest()]);
 }
@@ -135,7 +135,8 @@ fn compare_kernels(numbers: &[Integer], kernels: &[Kernel]) {
     }
 }
 
-/// What a kernel finds, as the oracle writes it; the same one by one and side by side.
+/// The results of a kernel in the oracle's format. They must be the same one by one and side by
+/// side.
 fn lines(numbers: &[Integer], kernel: Kernel) -> Vec<String> {
     let mut factorizer = Factorizer::with_kernel(kernel);
     let together = many(&mut factorizer, numbers);
@@ -154,8 +155,7 @@ fn lines(numbers: &[Integer], kernel: Kernel) -> Vec<String> {
     ours
 }
 
-/// The same for numbers side by side, which are all told once. Above [`MANY_BITS`], where there is
-/// no difference, only some.
+/// Factors numbers side by side, and checks that each result is reported once.
 fn many(factorizer: &mut Factorizer, numbers: &[Integer]) -> Vec<Factorization> {
     let mut all = vec![None; numbers.len()];
     factorizer
@@ -174,7 +174,7 @@ fn many(factorizer: &mut Factorizer, numbers: &[Integer]) -> Vec<Factorization> 
     all.into_iter().map(Option::unwrap).collect()
 }
 
-/// All below 10^5, and those below 10^7 where [`cases`] says so.
+/// All numbers below 10^5, or below 10^7 if [`cases`] says so.
 #[test]
 fn every_small_number_is_factored() {
     let numbers: Vec<Integer> = (1..cases(100_000_u32, 10_000_000))
@@ -192,8 +192,8 @@ fn every_small_number_is_factored() {
     }
 }
 
-/// A million up to 64 bits, a hundred thousand to 96 and ten thousand to 128 with every kernel where
-/// [`cases`] says so; else a sample.
+/// A million numbers of up to 64 bits, a hundred thousand of up to 96 bits and ten thousand of up
+/// to 128 bits with every kernel if [`cases`] says so; otherwise a sample.
 #[test]
 fn random_numbers_of_any_size_are_factored_side_by_side() {
     for (bits, count) in [
@@ -286,8 +286,8 @@ fn many_numbers_are_cancelled() {
     }
 }
 
-/// Of two thousand, every sixtieth or so; all of them where [`cases`] says so. One in twenty is
-/// above 160 bits.
+/// About every sixtieth of two thousand semiprimes, or all of them if [`cases`] says so. One in
+/// twenty is above 160 bits.
 #[test]
 fn semiprimes_are_factored_as_by_pari_with_every_kernel() {
     let mut random = Random::new(14);
@@ -302,11 +302,12 @@ fn semiprimes_are_factored_as_by_pari_with_every_kernel() {
     compare_kernels(&numbers, &kernels());
 }
 
-/// Of the thousand, which take two minutes, every tenth or so; all of them where [`cases`] says so.
+/// About every tenth of a thousand numbers, or all of them, which take two minutes, if [`cases`]
+/// says so.
 #[test]
 fn a_thousand_random_numbers_are_factored_as_by_pari() {
     let mut state = 8;
-    // Most of them small, as the time goes to the large ones.
+    // Most of them are small, because the large ones take most of the time.
     let sizes = (0..1000_u32).map(|i| match i % 20 {
         0 | 10 => 161 + i / 10 % 40,
         1..6 => 121 + i % 40,
@@ -318,8 +319,8 @@ fn a_thousand_random_numbers_are_factored_as_by_pari() {
         (numbers.len(), bits().min(), bits().max()),
         (1000, Some(20), Some(200))
     );
-    // No divisor of the period of the sizes, so that each of them comes up; the largest few take
-    // half of the time.
+    // The step does not divide the period of the sizes, so that each size occurs. The largest few
+    // numbers take half of the time.
     let (step, most) = cases((11, 180), (1, 200));
     let chosen = numbers.into_iter().step_by(step);
     let chosen: Vec<Integer> = chosen.filter(|n| n.significant_bits() <= most).collect();
@@ -331,7 +332,7 @@ fn a_thousand_random_numbers_are_factored_as_by_pari() {
 fn two_hundred_numbers_of_special_form_are_factored_as_by_pari() {
     let mut random = Random::new(8);
     let mut numbers = Vec::new();
-    // Squares of primes and of semiprimes, higher powers.
+    // Squares of primes and of semiprimes, and higher powers.
     for i in 0..15 {
         numbers.push(random.prime(10 + 5 * i).square());
         numbers.push(random.semiprime(20 + 6 * i).square());
@@ -349,7 +350,7 @@ fn two_hundred_numbers_of_special_form_are_factored_as_by_pari() {
         }
         k += 1;
     }
-    // p²q, where p is the smaller and where it is the larger one.
+    // p²q, where p is the smaller or the larger one.
     for i in 0..15 {
         numbers.push(random.prime(20 + 2 * i).square() * random.prime(30 + 5 * i));
         numbers.push(random.prime(25 + 3 * i).square() * random.prime(18 + i));
@@ -374,7 +375,7 @@ fn two_hundred_numbers_of_special_form_are_factored_as_by_pari() {
     // Repunits.
     numbers.extend((2..=40).map(|digits| (power(10, digits) - 1_u32) / 9_u32));
     assert!(numbers.len() >= 200, "{}", numbers.len());
-    // Of each sort some: they come in fours and twos.
+    // Takes some of each sort, which come in fours and twos.
     let chosen: Vec<Integer> = numbers.into_iter().step_by(cases(3, 1)).collect();
     compare(&chosen);
 }
@@ -444,8 +445,8 @@ fn what_is_beyond_reach_is_left_with_what_was_found() {
         (&hard, 1, Reason::TooLarge)
     );
 
-    // What the sieve may not do, which is how the pool leaves it to others, is left too, and what
-    // it may not do to a square, once.
+    // Composites above `sieve_bits`, which the pool leaves to several workers, are left too; the
+    // square of one is left once, with its exponent.
     let limits = Limits {
         sieve_bits: 100,
         curve_digits: 0,
@@ -472,7 +473,7 @@ fn numbers_beyond_the_sieve_lose_their_middling_factors_to_curves() {
     assert!(found.is_complete() && found.factors.len() == 3, "{found:?}");
 }
 
-/// Sets the flag when a stage begins and checks what is left.
+/// Cancels a factorization when a certain stage begins, and checks the result.
 fn cancelled_at(n: &Integer, at: fn(Stage) -> bool) {
     let (cancel, mut reached) = (Cancel::new(), false);
     let found = Factorizer::new()
@@ -501,7 +502,7 @@ fn every_stage_is_cancelled() {
     cancelled_at(&n, |stage| matches!(stage, Stage::PMinus1 { .. }));
     cancelled_at(&n, |stage| matches!(stage, Stage::Ecm { .. }));
     cancelled_at(&n, |stage| stage == Stage::Sieve);
-    // Below 2^64 too, and where there are no curves.
+    // Also below 2^64, and beyond curves.
     let word = Integer::from(1_000_003) * 1_000_033_u32;
     cancelled_at(&word, |stage| matches!(stage, Stage::Ecm { .. }));
     cancelled_at(&random.semiprime(2100), |stage| stage == Stage::Rho);
@@ -510,7 +511,7 @@ fn every_stage_is_cancelled() {
 #[test]
 fn a_cancellation_takes_effect_at_once() {
     let mut random = Random::new(12);
-    // Ten times what is promised: other tests have the processor too.
+    // Ten times the promised time, because other tests use the processor too.
     let soon = Duration::from_secs(1);
     for (n, wait) in [
         (random.semiprime(256), 100),
@@ -577,8 +578,8 @@ fn stages_are_reported_in_pairs_and_count_what_they_do() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// Whenever it is cancelled: what is there multiplies to the number, primes are primes, what is
-    /// left is none.
+    /// Whenever the factorization is cancelled, the result multiplies to the number, its primes are
+    /// prime, and its composites are not.
     #[test]
     fn a_cancelled_factorization_is_right_as_far_as_it_goes(
         seed: u64,
@@ -614,7 +615,7 @@ proptest! {
         prop_assert!(!found.is_cancelled() || cancel.is_cancelled());
     }
 
-    /// What is found does not depend on luck.
+    /// The result does not depend on chance.
     #[test]
     fn the_same_number_takes_the_same_way(bits in 66_u32..130, seed: u64) {
         let n = number(bits, &mut seed.clone());
@@ -633,7 +634,7 @@ proptest! {
 
 #[test]
 fn close_factors_of_any_size_are_found_before_curves() {
-    // Far beyond the sieve; 10^20 apart.
+    // Far beyond the sieve, with a difference of about 10^20.
     let p = (Integer::from(1) << 330u32).next_prime();
     let q = (Integer::from(&p) + Integer::from(Integer::u_pow_u(10, 20))).next_prime();
     let n = Integer::from(&p * &q);

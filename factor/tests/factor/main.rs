@@ -1,4 +1,4 @@
-//! Factoring through its public interface. One binary, so that it is linked once.
+//! Tests of factoring through its public interface, in one binary so that it is linked once.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod api;
