@@ -234,8 +234,7 @@ mod tests {
     use super::*;
     use crate::Cancel;
 
-    /// Base and polynomials of a product of two primes, each the first one after 3 times a power of
-    /// 2.
+    /// Base and polynomials of a product of two primes, each the first one after a number 3 · 2^k.
     fn polynomials(bits: u32) -> (FactorBase, Polynomials) {
         let half = |bits: u32| (Integer::from(3) << (bits - 2)).next_prime();
         let number = half(bits / 2) * half(bits - bits / 2);
