@@ -24,8 +24,6 @@ CHARACTER, DIGIT = 0.54, 0.64
 STEPS = [1, 2, 5, 10]
 STYLES = {
     "measured": {"linewidth": 2.4, "markersize": 10, "markeredgecolor": PAPER},
-    "line": {"linewidth": 2},
-    "thin": {"linewidth": 1.2, "alpha": 0.55},
     "ideal": {"linewidth": 1.8, "color": SOFT, "linestyle": (0, (4, 3))},
     "predicted": {"linewidth": 2.2, "linestyle": (0, (0.1, 2.3)), "dash_capstyle": "round"},
 }

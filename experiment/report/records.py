@@ -23,11 +23,10 @@ class Configuration:
 
     def __init__(self, nodes, workers, runs):
         self.nodes, self.workers, self.total_workers = nodes, workers, nodes * workers
-        self.runs = sorted(runs, key=lambda run: run.primes_per_s)
+        self.runs = sorted(runs, key=lambda run: run.jobs_per_s)
         self.median_run = self.runs[(len(runs) - 1) // 2]
-        self.throughput = self.interval("primes_per_s")
+        self.throughput = self.interval("jobs_per_s")
         self.name = f"{count(nodes, 'node')} × {count(workers, 'worker')}"
-        self.folder = f"runs/nodes_{nodes}_workers_{workers}"
 
     def interval(self, figure):
         """None if no run has the figure."""
@@ -46,11 +45,13 @@ class Ceiling:
             self.cpus_per_node = baseline["cores"] if baseline else math.inf
         self.is_baseline, self.per_core_together = baseline is not None and baseline["bits"] == settings["bits"], {}
         if self.is_baseline:
-            rates, cores, together = baseline["rates"], baseline["cores"], baseline["together"].items()
+            rates, cores, together = baseline["jobs_per_s"], baseline["cores"], baseline["together"].items()
             if not (rates and cores > 0 and statistics.median(rates) > 0):
-                raise ReportError("baseline.json holds no rate: run `experiment baseline` again, or remove the file")
+                raise ReportError("baseline.json holds no rate: delete the file and run `experiment run --resume`")
             self.per_core = statistics.median(rates) / cores
-            self.per_core_together = {n: statistics.median(each) / (n * cores) for n, each in together if each}
+            self.per_core_together = {
+                int(n): statistics.median(each) / (int(n) * cores) for n, each in together if each
+            }
             what = "the same jobs in a bare loop without the pool"
             why = f"median of {len(rates)} on {plain(cores)} cores"
         else:
@@ -89,7 +90,7 @@ class Scaling:
         self.members = [(one.nodes if workers else one.total_workers, one) for one in members]
         self.sizes = [size for size, _ in self.members]
         self.fastest = max(members, key=lambda one: one.throughput.median)
-        self.fit = law.fit([(size, run.primes_per_s) for size, one in self.members for run in one.runs])
+        self.fit = law.fit([(size, run.jobs_per_s) for size, one in self.members for run in one.runs])
         self.knee, ideal = None, members[0].throughput.median / self.sizes[0]
         for (at, before), (following, after) in zip(self.members, self.members[1:]):
             adds = (after.throughput.median - before.throughput.median) / (following - at)
@@ -123,9 +124,9 @@ class Study:
         self.runs = [run for one in self.configurations for run in one.runs]
         for one in self.configurations:
             for run in one.runs:
-                run.efficiency_pct = 100 * run.primes_per_s / ceiling.of(one)
+                run.efficiency_pct = 100 * run.jobs_per_s / ceiling.of(one)
                 run.usable_cpu_pct = 100 * run.consumer_cpu_s / (run.elapsed_s * ceiling.cores_of(one))
-                run.node_efficiency_pct, run.error_pct = 100 * run.node_efficiency, 100 * run.error_rate
+                run.node_efficiency_pct, run.error_pct = 100 * run.efficiency, 100 * run.error_rate
                 run.rss_mb, run.producer_cores = run.rss_bytes / 1e6, run.producer_cpu_s / run.elapsed_s
                 run.broker_cores = None if run.broker_cpu_s is None else run.broker_cpu_s / run.elapsed_s
         self.over_nodes = [Scaling(self.configurations, workers=n) for n in sorted({pair[1] for pair in pairs})]

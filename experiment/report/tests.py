@@ -14,7 +14,7 @@ import law
 from experiment import write_report
 from pictures import Chart, Line, in_page
 from records import Study
-from sources import RENAMED, Folder, Influx, Point, point_of_line, record_of_json
+from sources import Folder, Influx, record_of_json
 from text import ReportError, number, plain
 from words import find_bounds, paragraphs
 
@@ -23,18 +23,20 @@ MACHINE = {"processor": 'A <fast> & "new" one', "cores": 8, "memory_bytes": 16_0
 SETTINGS = {"nodes": [1, 2, 4], "workers": [1, 2], "bits": 1024, "count": 500, "repeat": 3, "seed": 7,
             "min_time_s": 5.0, "cpus_per_node": 2.0, "launcher": "process", "started_ms": 1_700_000_000_000,
             "machine": MACHINE, "kind": "prime"}
-BASELINE = {"bits": 1024, "cores": 2.0, "primes_per_s": [104.0, 103.5, 105.0], "together": {"2": [205.25, 204.0]}}
+BASELINE = {"bits": 1024, "cores": 2.0, "jobs_per_s": [104.0, 103.5, 105.0], "together": {"2": [205.25, 204.0]}}
 
 
 def record(nodes, workers, repeat, **changes):
     rate = 50 * workers * nodes / (1 + 0.04 * (nodes - 1) + 0.01 * nodes * (nodes - 1)) * (1 + 0.01 * repeat)
     times = {"p50": 100.0, "p95": 250.0, "p99": 400.0, "max": 900.0, "mean": 120.5}
-    jobs = [[f"n{node}", int(rate * 10) // nodes] for node in range(nodes)]
-    run = {"folder": f"runs/{nodes}{workers}{repeat}", "jobs": sum(n for _, n in jobs), "elapsed_s": 10.0,
-           "primes_per_s": rate, "latency_ms": times, "queue_wait_ms": times, "error_rate": 0.0,
-           "node_efficiency": 0.97, "cpu_pct": 48.0 * workers, "rss_bytes": 15e6 + repeat,
-           "consumer_cpu_s": 9.6 * nodes * workers, "producer_cpu_s": 0.5,
-           "broker_cpu_s": 2.0, "joined_s": 0.8, "jobs_by_node": jobs}
+    jobs = int(rate * 10) // nodes
+    run = {"folder": f"runs/{nodes}{workers}{repeat}", "jobs": jobs * nodes, "elapsed_s": 10.0, "jobs_per_s": rate,
+           **{f"{of}_{which}_ms": ms for of in ("latency", "queue_wait") for which, ms in times.items()},
+           "error_rate": 0.0, "efficiency": 0.97, "cpu_pct": 48.0 * workers, "rss_bytes": 15e6 + repeat,
+           "consumer_cpu_s": 9.6 * nodes * workers, "producer_cpu_s": 0.5, "broker_cpu_s": 2.0, "joined_s": 0.8,
+           "queue_length": 4.5,
+           "node_jobs_least": jobs, "node_jobs_median": jobs, "node_jobs_most": jobs, "node_jobs_deviation": 0.0,
+           "nodes_idle": 0}
     return {"nodes": nodes, "workers": workers, "repeat": repeat, "started_ms": 1, "measured": run | changes}
 
 
@@ -65,14 +67,6 @@ class Base(unittest.TestCase):
         (self.folder / "records.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records) + '{"cut sho')
         if baseline:
             (self.folder / "baseline.json").write_text(json.dumps(baseline))
-        for run in (one["measured"] for one in records if "measured" in one):
-            name = run["folder"].removeprefix("runs/")
-            (self.folder / run["folder"]).mkdir(parents=True)
-            (self.folder / run["folder"] / "metrics.lp").write_text("".join(
-                f"queue,queue=jobs,run={name} ready={9 - second}i {second}000000000\n"
-                f"node,node=a\\ <b>,run={name} pool_cpu_pct={90 + second} {second}000000001\n"
-                f"job,node=a\\ <b>,run={name} jobs=5i,latency_ms={80 + second}.5 {second}000000002\n"
-                for second in range(9)))
 
     def report(self, source, to="report", draw=fake_draw):
         with mock.patch.object(Chart, "draw", draw):
@@ -86,7 +80,7 @@ class Base(unittest.TestCase):
 
 class Records(Base):
     def test_medians_ranges_and_the_latest_record(self):
-        one = study([record(1, 1, 0, primes_per_s=9.0), *all_records()]).configurations[0]
+        one = study([record(1, 1, 0, jobs_per_s=9.0), *all_records()]).configurations[0]
         self.assertEqual(vars(one.throughput), {"median": 50.5, "least": 50.0, "most": 51.0})
         self.assertEqual(one.median_run.folder, "runs/111")
         self.assertEqual(study([record(1, 1, 0), record(1, 1, 1)]).best.throughput.median, 50.25)
@@ -96,10 +90,10 @@ class Records(Base):
             study([failed(1, 1, 0, "no broker")])
 
     def test_ceiling(self):
-        ceiling = study(all_records(), {"bits": 1024, "cores": 2.0, "rates": [104.0], "together": {2: [200.0]}}).ceiling
+        ceiling = study(all_records(), {"bits": 1024, "cores": 2.0, "jobs_per_s": [104.0], "together": {"2": [200.0]}}).ceiling
         self.assertEqual((ceiling.per_core, ceiling.per_core_beside(2), ceiling.per_core_beside(4)), (52.0, 50.0, 52.0))
         self.assertEqual((ceiling.cores(3, 1), ceiling.cores(3, 4), ceiling.cores(9, 4)), (3.0, 6.0, 8.0))
-        ceiling = study(all_records(), {"bits": 512, "cores": 2.0, "rates": [104.0], "together": {}}).ceiling
+        ceiling = study(all_records(), {"bits": 512, "cores": 2.0, "jobs_per_s": [104.0], "together": {}}).ceiling
         self.assertEqual((ceiling.per_core, ceiling.is_baseline), (50.5, False))
         self.assert_holds(ceiling.source, "the baseline is of 512 bits, the experiment of 1024")
         launcher = {"command": {"words": ["ssh", "{host}"], "hosts": ["a"]}}
@@ -115,8 +109,8 @@ class Records(Base):
         self.assertIsNone(law.fit([(1, 10.0), (1, 11.0), (2, 19.0)]))
 
     def test_what_bounds_it(self):
-        idle = {"consumer_cpu_s": 1.0, "cpu_pct": 10.0, "node_efficiency": 0.9}
-        uneven = {"jobs_by_node": [["a", 900], ["b", 100]], "jobs": 1000}
+        idle = {"consumer_cpu_s": 1.0, "cpu_pct": 10.0, "efficiency": 0.9}
+        uneven = {"node_jobs_least": 100, "node_jobs_most": 900, "jobs": 1000}
         for cause, changes in {
             "cpu": {}, "machine": {"producer_cpu_s": 74.0, "consumer_cpu_s": 0.0}, "unknown": idle,
             "broker": idle | {"broker_cpu_s": 9.0}, "producer": idle | {"producer_cpu_s": 9.0},
@@ -124,15 +118,8 @@ class Records(Base):
         }.items():
             (bound,) = find_bounds(study([record(2, 2, 0, **changes)]))
             self.assertEqual(bound["cause"], cause, bound["verdict"])
-        found = find_bounds(study([record(2, 2, 0), record(2, 6, 0, primes_per_s=90.0)], cpus_per_node=None))
+        found = find_bounds(study([record(2, 2, 0), record(2, 6, 0, jobs_per_s=90.0)], cpus_per_node=None))
         self.assertEqual([bound["cause"] for bound in found], ["cpu", "crowding"])
-
-    def test_line_protocol(self):
-        point = point_of_line(r'a\,b\ c,k\=1=v\ \,\=\x f\ 1="say \"a, b=c\" \\ \n",g=-1.5e3,h=2u,i=t 7')
-        fields = {"f 1": 'say "a, b=c" \\ \\n', "g": -1500.0, "h": 2, "i": True}
-        self.assertEqual(point, Point("a,b c", {"k=1": "v ,=\\x"}, fields, 7))
-        for line in (",a=b c=1 2", "m c= 2", "m", 'm c="open 2', "m c=NaN 2", "m c=1.5i 2", "m c=1"):
-            self.assertRaises((AttributeError, ValueError), point_of_line, line)
 
 
 class Reports(Base):
@@ -141,8 +128,8 @@ class Reports(Base):
         (self.folder / "report/cluster_size_9").mkdir(parents=True)
         page, words = self.report(Folder(self.folder))
         files = {path.stem for path in (self.folder / "report").rglob("*.svg")}
-        self.assertLessEqual({"queue_length_vs_cluster_size", "avg_cpu_vs_total_workers", "queue"}, files)
-        self.assertEqual(len(list((self.folder / "report").rglob("*.png"))), 2 + 5 * 7 + 6 * 3)
+        self.assertLessEqual({"queue_length_vs_cluster_size", "avg_cpu_vs_total_workers"}, files)
+        self.assertEqual(len(list((self.folder / "report").rglob("*.png"))), 2 + 5 * 7)
         self.assertFalse((self.folder / "report/cluster_size_9").exists())
         self.assert_holds(page, "the broker &lt;went&gt; away", "A &lt;fast&gt; &amp; &#34;new&#34; one")
         self.assert_holds(
@@ -156,11 +143,9 @@ class Reports(Base):
     def test_one_configuration_is_drawn(self):
         self.write([record(1, 1, 0)])
         page, words = self.report(Folder(self.folder), draw=Chart.draw)
-        self.assertEqual(page.count("<svg "), 2 + 2 * 7 + 3)
+        self.assertEqual(page.count("<svg "), 2 + 2 * 7)
         self.assertNotIn("http", page.replace("http://www.w3.org/", ""))
         self.assert_holds(words, "also the smallest", "No fit of the Universal", "no measurement failed")
-        (self.folder / "runs/110/metrics.lp").unlink()
-        self.assert_holds(self.report(Folder(self.folder))[0], "1 node × 1 worker: no charts of its run: there is no ")
 
     def test_factoring_and_numbers(self):
         found = study(all_records(), kind="factor")
@@ -178,20 +163,16 @@ class Reports(Base):
 
 
 def influx_points(folder):
-    """As the programs write them. Whole numbers are integers, as InfluxDB may return them."""
-    settings = SETTINGS | MACHINE | {"all_nodes": "1,2,4", "all_workers": "1,2", "seed": "7", "launcher": '"process"'}
-    baseline = {"bits": 1024, "seed": "7", "share_cores": 2, "rates": "104,103.5,105", "together": "2:205.25,204"}
-    yield Point("experiment", {"experiment": "one", "part": "record", "nodes": "9", "workers": "9"}, {}, 1)
-    yield Point("experiment", {"experiment": "one", "part": "settings"}, settings, 5)
-    yield Point("experiment", {"experiment": "one", "part": "baseline"}, baseline, 6)
-    names = {new: old for old, new in RENAMED.items()}
-    for at_ns, one in enumerate(Folder(folder).recorded()[1], 7):
-        tags = {"experiment": "one", "part": "record", "nodes": str(one.nodes), "workers": str(one.workers)}
-        fields = {"failed": one.run is None, "reason": one.reason, "repeat": one.repeat, "started_ms": one.started_ms}
+    """Tags and fields in the order of time. Whole numbers are integers, as InfluxDB may return them."""
+    tags = {"experiment": "one", "nodes": "9", "workers": "9", "part": "record"}
+    yield tags, {}  # of an earlier experiment of the same name
+    for part, document in (("settings", SETTINGS), ("baseline", BASELINE)):
+        yield {"experiment": "one", "part": part}, {"document": json.dumps(document)}
+    for one in Folder(folder).recorded()[1]:
+        fields = {"failed": one.reason, "repeat": one.repeat, "started_ms": one.started_ms}
         for key, value in vars(one.run).items() if one.run else ():
-            fields[names.get(key, key)] = int(value) if isinstance(value, float) and value.is_integer() else value
-        yield Point("experiment", tags, {key: value for key, value in fields.items() if value is not None}, at_ns)
-        yield from Folder(folder).points(one.run) if one.run else ()
+            fields[key] = int(value) if isinstance(value, float) and value.is_integer() else value
+        yield tags | {"nodes": str(one.nodes), "workers": str(one.workers)}, fields
 
 
 class FromInflux(Base):
@@ -203,10 +184,9 @@ class FromInflux(Base):
             def do_GET(self):
                 query = parse_qs(urlsplit(self.path).query)
                 seen.append((self.headers["Authorization"], query["db"], query["epoch"]))
-                _, measurement, _, tag, rest = query["q"][0].split('"')
-                found = [p for p in points if p.measurement == measurement and p.tags.get(tag) == rest.split("'")[1]]
-                series = [{"name": measurement, "tags": point.tags, "columns": ["time", "none", *point.fields],
-                           "values": [[point.at_ns, None, *point.fields.values()]]} for point in found]
+                is_known = "\"experiment\" = 'one'" in query["q"][0]
+                series = [{"tags": tags, "columns": ["time", "none", *fields], "values": [[at_ns, None, *fields.values()]]}
+                          for at_ns, (tags, fields) in enumerate(points * is_known)]
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(json.dumps({"results": [{"series": series} if series else {}]}).encode())
@@ -221,7 +201,7 @@ class FromInflux(Base):
         environment = {"INFLUX_HOST": f"http://127.0.0.1:{server.server_port}/", "INFLUX_TOKEN": "user:s3cr3t"}
         self.report(Folder(self.folder), "folder")
         self.report(Influx(environment, "one"), "influx")
-        for name in ("report.json", "measurements.csv", "configurations.csv", "report.html"):
+        for name in ("measurements.csv", "configurations.csv", "report.html"):
             self.assertEqual(*((self.folder / source / name).read_text() for source in ("folder", "influx")))
         self.assertEqual(seen[0], ("Basic dXNlcjpzM2NyM3Q=", ["primepool"], ["ns"]))
         with self.assertRaisesRegex(ReportError, "knows no experiment other"):

@@ -88,7 +88,7 @@ def figures_of_causes(study, one, run):
     )
     spread = (run.node_jobs_most - run.node_jobs_least) * one.nodes / max(1, run.jobs)
     # Workers that wait while the CPU has time left.
-    is_idle = run.node_efficiency < NEAR and run.node_efficiency_pct < run.cpu_pct
+    is_idle = run.efficiency < NEAR and run.node_efficiency_pct < run.cpu_pct
     yield "imbalance", spread > UNEVEN or is_idle, spread, (
         f"The nodes did {plain(run.node_jobs_least)} to {plain(run.node_jobs_most)} jobs each, a spread of "
         f"{100 * spread:.0f} % of their mean; the workers were busy {run.node_efficiency_pct:.0f} % of their time."

@@ -135,7 +135,7 @@ fn rate<W: FnMut(Range<u64>) -> Result<()>>(
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Measured {
     /// Jobs per second of all threads.
-    pub primes_per_s: f64,
+    pub jobs_per_s: f64,
     /// Threads that it had.
     pub threads: u32,
 }
@@ -151,7 +151,7 @@ pub(crate) fn measure(settings: &Settings, time: Duration) -> Result<Baseline> {
         seed: settings.seed,
         cores: 0.0,
         threads: 0,
-        primes_per_s: Vec::new(),
+        jobs_per_s: Vec::new(),
         together: BTreeMap::new(),
     };
     // Loops that crowd each other out are no ceiling.
@@ -166,12 +166,12 @@ pub(crate) fn measure(settings: &Settings, time: Duration) -> Result<Baseline> {
         let one = together(settings, 1, time)?;
         baseline.threads = one.threads;
         baseline.cores = settings.cpus_per_node.unwrap_or(f64::from(one.threads));
-        baseline.primes_per_s.push(one.primes_per_s);
+        baseline.jobs_per_s.push(one.jobs_per_s);
         let several = settings.nodes.iter().filter(|&&nodes| nodes > 1);
         for &nodes in several.filter(|&&nodes| is_apart(nodes)) {
             let all = together(settings, nodes, time)?;
             let rates = baseline.together.entry(nodes).or_default();
-            rates.push(all.primes_per_s);
+            rates.push(all.jobs_per_s);
         }
     }
     Ok(baseline)
@@ -215,7 +215,7 @@ fn together(settings: &Settings, loops: u32, time: Duration) -> Result<Measured>
         };
         match &mut all {
             None => all = Some(one),
-            Some(all) => all.primes_per_s += one.primes_per_s,
+            Some(all) => all.jobs_per_s += one.jobs_per_s,
         }
     }
     all.context("no loop was asked for")

@@ -20,7 +20,6 @@ Examples:
   experiment run --nodes 1..3 --hosts a,b,c --launcher 'ssh {host} consumer --amqp-url-file -'      machines of their own
   experiment run --resume runs/experiment-20261124-101500           go on with one that was interrupted
   experiment run --nodes 1 --workers 1,2 --kind factor --bits 128   the same for factoring
-  experiment baseline runs/experiment-20261124-101500               measure the ceiling again
   experiment compare --repeat 5                                     beside Ray, Celery and Dask, in one run
 
 The broker is that of PRIMEPOOL_AMQP_URL; make experiment starts one of its own, and makes the report afterwards, as
@@ -41,8 +40,6 @@ pub struct Cli {
 pub enum Command {
     /// Measure every pair of numbers of nodes and workers
     Run(Box<RunArgs>),
-    /// Measure the ceiling of an experiment again: the same jobs in a bare loop, without a broker
-    Baseline(BaselineArgs),
     /// Measure Primepool, Ray, Celery and Dask side by side, on the same work
     Compare(Box<CompareArgs>),
     /// The bare loop, in a process of its own
@@ -124,16 +121,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
-    /// Go on with the experiment in DIR, with its settings; measurements that failed are taken again
+    /// Go on with the experiment in DIR, with its settings; measurements that failed are taken again,
+    /// and the ceiling if baseline.json was deleted
     #[arg(long, value_name = "DIR", conflicts_with_all = ["dir", "nodes", "workers", "kind", "bits", "count", "repeat", "seed", "min_time", "cpus_per_node", "launcher", "hosts", "image", "docker_options"])]
     pub resume: Option<PathBuf>,
-}
-
-/// Options of `experiment baseline`.
-#[derive(Debug, Args)]
-pub struct BaselineArgs {
-    /// Folder of the experiment
-    pub dir: PathBuf,
 }
 
 const COMPARE_EXAMPLES: &str = "\

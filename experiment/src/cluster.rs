@@ -89,7 +89,7 @@ impl<'a> Cluster<'a> {
                 dir.join("node-*.log").display()
             ),
             joined if joined > nodes => bail!(
-                "{joined} consumers take jobs where {nodes} nodes were started: end those of somebody else"
+                "{joined} consumers take jobs where {nodes} nodes were started: end the others"
             ),
             _ => Ok(cluster),
         }
@@ -109,7 +109,6 @@ impl<'a> Cluster<'a> {
     }
 
     /// CPU seconds so far, if the nodes are processes of this machine.
-    #[must_use]
     pub(crate) fn cpu_s(&self) -> Option<f64> {
         if !self.plan.launcher.is_process() {
             return None;

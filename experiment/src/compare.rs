@@ -27,7 +27,7 @@ use primepool_common::{
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
 use self::{
-    figures::{Comparison, Figures, Outcome, Rate, Record, Settings},
+    figures::{Comparison, Figures, Rate, Record, Settings},
     processes::Watch,
 };
 use crate::{
@@ -35,7 +35,7 @@ use crate::{
     cli, machine,
     process::{Stop, programs},
     queue::JobsQueue,
-    record::{self, Kind},
+    record::{self, Kind, Outcome},
     share::Share,
     sweep::shuffle,
     terminal::{complain, new_folder},
@@ -100,10 +100,7 @@ fn systems(args: &cli::CompareArgs) -> Result<Vec<(System, u32)>> {
     let numbers = match &args.nodes {
         Some(numbers) => {
             if let Some(other) = systems.iter().find(|system| !on_nodes.contains(system)) {
-                bail!(
-                    "{} is not measured on nodes: leave it out of --systems",
-                    other.name()
-                );
+                bail!("{other:?} is not measured on nodes: leave it out of --systems");
             }
             numbers.0.clone()
         }
@@ -162,17 +159,14 @@ fn rounds(
             round,
             system,
             nodes,
-            outcome: match outcome {
-                Ok(figures) => Outcome::Measured(Box::new(figures)),
-                Err(error) => Outcome::Failed(format!("{error:#}")),
-            },
+            outcome: Outcome::of(outcome),
         };
         complain(&record.line());
         comparison.records.push(record);
     }
     record::write(dir, Comparison::FILE, &comparison)?;
     print(&format!("measured: {}", dir.display()))?;
-    let has_failed = |record: &Record| record.figures().is_none();
+    let has_failed = |record: &Record| record.outcome.has_failed();
     Ok(if comparison.records.iter().any(has_failed) {
         Exit::Incomplete
     } else {

@@ -137,13 +137,11 @@ impl Launcher {
     }
 
     /// Whether the nodes are processes of this machine whose CPU time the system tells.
-    #[must_use]
     pub(crate) fn is_process(&self) -> bool {
         *self == Self::Process
     }
 
     /// Whether the nodes have machines of their own.
-    #[must_use]
     pub(crate) fn is_elsewhere(&self) -> bool {
         matches!(self, Self::Command { .. })
     }

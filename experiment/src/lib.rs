@@ -50,13 +50,12 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, Error)> {
             let stop = stop_on_signals().map_err(failed)?;
             compare::compare(&args, &stop)
         }
-        Command::Baseline(args) => run::baseline(&args.dir).map_err(failed),
         Command::BareLoop(args) => {
             let threads = args.threads.unwrap_or_else(machine::cores);
-            let primes_per_s =
+            let jobs_per_s =
                 baseline::bare_loop(args.what, threads, args.min_time).map_err(failed)?;
             let measured = baseline::Measured {
-                primes_per_s,
+                jobs_per_s,
                 threads,
             };
             let text = serde_json::to_string(&measured).map_err(|error| failed(error.into()))?;

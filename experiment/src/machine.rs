@@ -10,7 +10,6 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use crate::record::Machine;
 
 /// Cores that this process may use.
-#[must_use]
 pub(crate) fn cores() -> u32 {
     thread::available_parallelism()
         .ok()
@@ -28,7 +27,6 @@ pub(crate) fn kernel() -> Result<Kernel> {
 }
 
 /// This machine.
-#[must_use]
 pub(crate) fn here() -> Machine {
     let what = RefreshKind::nothing()
         .with_cpu(CpuRefreshKind::nothing())

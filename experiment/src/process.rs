@@ -1,11 +1,10 @@
-//! What is needed to start programs and to know of them; and the producer of a run.
+//! Starts programs and waits for them; the producer of a run.
 
 use std::{
     env,
     fs::{self, File},
-    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -15,45 +14,42 @@ use anyhow::{Context, Result, bail};
 
 use crate::share::Share;
 
-/// Folder in the experiment's for metrics that InfluxDB has not taken, of all its programs on this machine.
+/// Folder below the experiment's for metrics that wait for InfluxDB.
 pub(crate) const SPOOL: &str = ".metrics-spool";
 
-/// Names another one.
+/// Variable that names another one.
 const SPOOL_VARIABLE: &str = "PRIMEPOOL_METRICS_SPOOL";
 
 /// Time between two looks at a process.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Time between two looks at whatever a run depends on.
+/// Time between two checks of what a run depends on.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// How long a producer may take to end when it is asked to.
+/// Time that a process has to end after a signal.
 const END: Duration = Duration::from_secs(20);
 
-/// Hundredths of a second, in which Linux counts CPU time for programs.
+/// Linux counts CPU time for programs in hundredths of a second.
 const TICKS: f64 = 100.0;
 
-/// Whether somebody has asked the experiment to stop.
+/// Tells all parts of the program that it was interrupted.
 #[derive(Debug, Default)]
 pub(crate) struct Stop(AtomicBool);
 
 impl Stop {
-    /// Asks.
     pub(crate) fn ask(&self) {
         self.0.store(true, Relaxed);
     }
 
-    /// Whether somebody has.
-    #[must_use]
     pub(crate) fn asked(&self) -> bool {
         self.0.load(Relaxed)
     }
 }
 
-/// Where the programs are: beside this one.
+/// Folder of the other programs: that of this one.
 ///
 /// # Errors
-/// They are not there.
+/// A program is missing.
 pub(crate) fn programs() -> Result<PathBuf> {
     let own = env::current_exe().context("cannot find out where this program is")?;
     let dir = own.parent().unwrap_or(Path::new("")).to_owned();
@@ -68,12 +64,12 @@ pub(crate) fn programs() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Runs a producer with its runs in `dir`, and waits for it; the CPU seconds that it used. The broker's address comes from the
-/// environment; metrics that cannot be sent wait in `spool`. It is stopped when `watch`, which is called every second, finds
-/// something wrong.
+/// Runs a producer, with its runs in `dir`, and returns the CPU seconds that it used. The broker's
+/// address comes from the environment; metrics that cannot be sent wait in `spool`. `watch` is
+/// called every second; its error stops the producer.
 ///
 /// # Errors
-/// It does not end well, with the end of what it said; or what `watch` has found.
+/// The producer fails (with the end of its log), or the error of `watch`.
 pub(crate) fn produce(
     programs: &Path,
     (dir, spool): (&Path, &Path),
@@ -93,45 +89,48 @@ pub(crate) fn produce(
         .stderr(file);
     own_settings(&mut command, spool);
     let mut child = command.spawn().context("cannot start the producer")?;
-    let (mut used, mut watched) = (0.0, Instant::now());
-    let (mut found, mut asked) = (Ok(()), None);
-    let status = loop {
-        // A process that has ended and was not waited for yet still tells.
-        used = cpu_s(child.id()).unwrap_or(used);
-        if is_zombie(child.id()) {
-            break child.wait()?;
-        }
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if asked.is_none() && watched.elapsed() >= WATCH {
+    let (mut found, mut watched) = (Ok(()), Instant::now());
+    let (status, cpu_s) = wait(&mut child, "INT", || {
+        if watched.elapsed() >= WATCH {
             found = watch();
             watched = Instant::now();
         }
-        match asked {
-            None if stop.asked() || found.is_err() => {
-                signal(&child, "INT");
-                asked = Some(Instant::now());
+        stop.asked() || found.is_err()
+    })?;
+    found?;
+    if !status.success() {
+        bail!("the producer ended with {status}: {}", last_lines(&log));
+    }
+    Ok(cpu_s)
+}
+
+/// Waits until `child` has ended; returns its status and the CPU seconds that it used. Once
+/// `is_over` is true, it gets the signal, and SIGKILL [`END`] later.
+pub(crate) fn wait(
+    child: &mut Child,
+    end: &str,
+    mut is_over: impl FnMut() -> bool,
+) -> Result<(ExitStatus, f64)> {
+    let mut signalled: Option<Instant> = None;
+    // A process that has ended has its figures until it is waited for.
+    while !stat(child.id()).is_some_and(|fields| fields.first().is_some_and(|state| state == "Z")) {
+        match signalled {
+            None if is_over() => {
+                signal(child.id(), end);
+                signalled = Some(Instant::now());
             }
             Some(since) if since.elapsed() > END => child.kill()?,
             _ => {}
         }
         thread::sleep(LOOK);
-    };
-    found?;
-    if !status.success() {
-        let how = match (status.code(), status.signal()) {
-            (Some(code), _) => format!("status {code}"),
-            (None, signal) => format!("signal {}", signal.unwrap_or_default()),
-        };
-        bail!("the producer ended with {how}: {}", last_lines(&log));
     }
-    Ok(used)
+    let used = cpu_s(child.id()).unwrap_or_default();
+    Ok((child.wait()?, used))
 }
 
-/// A command that ends with this process, in a share of its own from its first instruction on.
+/// A command whose process ends with this one and is in `share` from its first instruction on.
 pub(crate) fn within(share: Option<&Share>, program: &Path) -> Command {
-    // The kernel tells it only of an end that is yet to come: it looks itself whether this process is still there.
+    // The kernel signals only an end that is yet to come: the shell checks that this process lives.
     let script =
         r#"[ "$PPID" = "$0" ] || exit; [ -z "$1" ] || echo $$ >"$1" || exit; shift; exec "$@""#;
     let mut command = Command::new("setpriv");
@@ -143,8 +142,8 @@ pub(crate) fn within(share: Option<&Share>, program: &Path) -> Command {
     command
 }
 
-/// Takes away what the user has set for producers and consumers of other runs; the broker's address and where metrics go stay.
-/// Metrics that cannot be sent wait in `spool`, unless the user has named a folder.
+/// Removes variables that the user has set for other producers and consumers; those of the broker
+/// and of metrics stay. Metrics wait in `spool`, unless the user has named a folder.
 pub(crate) fn own_settings(command: &mut Command, spool: &Path) {
     if env::var_os(SPOOL_VARIABLE).is_none() {
         command.env(SPOOL_VARIABLE, spool);
@@ -160,15 +159,15 @@ pub(crate) fn own_settings(command: &mut Command, spool: &Path) {
     }
 }
 
-fn signal(child: &Child, name: &str) {
+/// Sends a signal, such as `TERM`, to a process.
+pub(crate) fn signal(pid: u32, name: &str) {
     let _ = Command::new("kill")
-        .arg(format!("-{name}"))
-        .arg(child.id().to_string())
+        .args([&format!("-{name}"), &pid.to_string()])
         .stderr(Stdio::null())
         .status();
 }
 
-/// The fields of `/proc/PID/stat` after the name, which may hold anything: the state is the first.
+/// The fields of `/proc/PID/stat` after the name; the first is the state.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(')')?;
@@ -176,19 +175,13 @@ fn stat(pid: u32) -> Option<Vec<String>> {
 }
 
 /// CPU seconds that a process has used.
-#[must_use]
 pub(crate) fn cpu_s(pid: u32) -> Option<f64> {
     let fields = stat(pid)?;
     let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
     Some((ticks(11)? + ticks(12)?) / TICKS)
 }
 
-fn is_zombie(pid: u32) -> bool {
-    stat(pid).is_some_and(|fields| fields.first().is_some_and(|state| state == "Z"))
-}
-
-/// The last lines of a log, in one.
-#[must_use]
+/// The last three lines of a log, as one.
 pub(crate) fn last_lines(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().rev().take(3).collect();

@@ -12,8 +12,8 @@ use primepool_common::{
 };
 use tokio::runtime::Runtime;
 
-/// Time between two looks at the queue.
-const LOOK: Duration = Duration::from_millis(50);
+/// Time between two polls of the queue.
+const POLL: Duration = Duration::from_millis(50);
 
 /// The options of the broker, of which only the environment is read: it is what consumers and producers get.
 #[derive(Debug, Parser)]
@@ -50,28 +50,27 @@ impl JobsQueue {
     }
 
     /// The broker's address, password included.
-    #[must_use]
     pub(crate) fn address(&self) -> &str {
         self.address.trim()
     }
 
-    /// Looks that nobody else uses the queue.
+    /// Checks that no other consumer and no other unit is there.
     ///
     /// # Errors
-    /// Somebody does, or the broker cannot be reached.
+    /// One is, or the broker cannot be reached.
     pub(crate) fn is_free(&self) -> Result<()> {
-        let state = self.until(Duration::ZERO, |_| Ok(true))?;
+        let state = self.state()?;
         if state.consumers > 0 {
             bail!(
-                "{} consumer(s) of somebody else take jobs of this broker, and would take the experiment's: end them, or name \
-                 another virtual host in PRIMEPOOL_AMQP_URL",
+                "{} consumer(s) that the experiment did not start take jobs of this broker: \
+                 end them, or name another virtual host in PRIMEPOOL_AMQP_URL",
                 state.consumers
             );
         }
         if state.ready > 0 {
             bail!(
-                "{} unit(s) wait in {} of this broker, and the experiment's consumers would take them: let consumers finish them, \
-                 drop them (rabbitmqctl purge_queue {}), or name another virtual host in PRIMEPOOL_AMQP_URL",
+                "{} unit(s) of another run wait in {}: let consumers finish them, drop them \
+                 (rabbitmqctl purge_queue {}), or name another virtual host in PRIMEPOOL_AMQP_URL",
                 state.ready,
                 self.name,
                 self.name
@@ -80,7 +79,15 @@ impl JobsQueue {
         Ok(())
     }
 
-    /// Looks at the queue until `is_so`, or until the time is over; its last state. One that is not there is empty.
+    /// The state of the queue now; a queue that does not exist is empty.
+    ///
+    /// # Errors
+    /// The broker cannot be reached.
+    pub(crate) fn state(&self) -> Result<QueueState> {
+        self.until(Duration::ZERO, |_| Ok(true))
+    }
+
+    /// Polls the queue until `is_so` is true or the time is over; returns its last state.
     ///
     /// # Errors
     /// Those of `is_so`, or the broker cannot be reached.
@@ -90,10 +97,9 @@ impl JobsQueue {
         mut is_so: impl FnMut(QueueState) -> Result<bool>,
     ) -> Result<QueueState> {
         let deadline = Instant::now() + longest;
-        self.runtime.block_on(async {
-            let connection = self.endpoint.connect("experiment").await?;
-            let state = loop {
-                let state = match queue_state(&connection, &self.name).await {
+        self.with_connection(async |connection| {
+            loop {
+                let state = match queue_state(connection, &self.name).await {
                     Ok(state) => state,
                     Err(BrokerError::NotFound { .. }) => QueueState {
                         ready: 0,
@@ -102,12 +108,10 @@ impl JobsQueue {
                     Err(error) => return Err(error.into()),
                 };
                 if is_so(state)? || Instant::now() >= deadline {
-                    break state;
+                    return Ok(state);
                 }
-                tokio::time::sleep(LOOK).await;
-            };
-            let _ = connection.close(200, "done".into()).await;
-            Ok(state)
+                tokio::time::sleep(POLL).await;
+            }
         })
     }
 
@@ -132,17 +136,18 @@ impl JobsQueue {
     /// # Errors
     /// The broker cannot be reached, or refuses.
     pub(crate) fn clear(&self, runs: &[RunId]) -> Result<()> {
-        self.runtime.block_on(async {
-            let connection = self.endpoint.connect("experiment").await?;
+        self.with_connection(async |connection| {
             let channel = connection.create_channel().await?;
-            channel
-                .queue_purge(self.name.as_str().into(), QueuePurgeOptions::default())
-                .await
-                .with_context(|| format!("cannot empty {}", self.name))?;
-            for run in runs {
-                delete_results(&connection, run).await?;
+            let noop = topology::jobs_queue(JobKind::Noop);
+            for name in [&self.name, &noop] {
+                channel
+                    .queue_purge(name.as_str().into(), QueuePurgeOptions::default())
+                    .await
+                    .with_context(|| format!("cannot purge {name}"))?;
             }
-            let _ = connection.close(200, "done".into()).await;
+            for run in runs {
+                delete_results(connection, run).await?;
+            }
             Ok(())
         })
     }

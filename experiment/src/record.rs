@@ -1,27 +1,28 @@
-//! What an experiment leaves in its folder, for the report (`experiment/report`) and for anybody else.
+//! What an experiment leaves in its folder; `experiment/report` reads it.
 //!
 //! ```text
-//! DIR/settings.json            what was asked for, and of which machine
+//! DIR/settings.json            what was asked for, and the machine
 //! DIR/records.jsonl            a line for each measurement, in the order in which they were taken
-//! DIR/baseline.json            the ceiling: the same jobs in a bare loop (`experiment baseline`)
+//! DIR/baseline.json            the ceiling: the same jobs in a bare loop
+//! DIR/metrics.lp               the same three as points
 //! DIR/runs/<name>/<run>/       the producer's folder of each measured run, with its metrics.lp
 //! ```
 
 use std::{
-    collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader, ErrorKind, Write},
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, OpenOptions},
+    io::{ErrorKind, Write},
     path::Path,
 };
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use primepool_common::message::JobKind;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use crate::launcher::Launcher;
+use crate::{launcher::Launcher, sweep::Key};
 
-/// What the jobs of an experiment are.
+/// The kind of jobs of an experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -33,14 +34,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As the command line says it.
-    #[must_use]
+    /// The name on the command line.
     pub(crate) fn as_str(self) -> &'static str {
         self.job().as_str()
     }
 
-    /// As messages say it.
-    #[must_use]
+    /// The kind in messages.
     pub(crate) fn job(self) -> JobKind {
         match self {
             Self::Prime => JobKind::Prime,
@@ -48,8 +47,7 @@ impl Kind {
         }
     }
 
-    /// What is counted.
-    #[must_use]
+    /// The unit of throughput.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Prime => "primes/s",
@@ -65,8 +63,6 @@ pub(crate) struct Settings {
     pub nodes: Vec<u32>,
     /// Workers of each node, ascending.
     pub workers: Vec<u32>,
-    /// What the jobs are.
-    #[serde(default)]
     pub kind: Kind,
     /// Bits of each prime, or of each number to factor.
     pub bits: u32,
@@ -78,25 +74,21 @@ pub(crate) struct Settings {
     pub seed: u64,
     /// Least time of a measurement, in seconds.
     pub min_time_s: f64,
-    /// Cores that each node may use; all of the machine's without.
+    /// Cores that each node may use; without it all cores of its machine.
     pub cpus_per_node: Option<f64>,
-    /// What a node is.
-    #[serde(default)]
     pub launcher: Launcher,
     /// Milliseconds since 1970.
     pub started_ms: u64,
-    /// Where.
     pub machine: Machine,
 }
 
 /// The machine that an experiment ran on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
-    /// Name of the processor.
+    /// Model name of the processor.
     pub processor: String,
     /// Cores that the experiment may use.
     pub cores: u32,
-    /// Memory in bytes.
     pub memory_bytes: u64,
     /// Operating system and its kernel.
     pub system: String,
@@ -106,34 +98,45 @@ pub(crate) struct Machine {
     pub kernel: String,
 }
 
-/// One measurement: a seeded run on so many nodes with so many workers each.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// One measurement: a seeded run on some nodes with some workers each.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Record {
-    /// Nodes: consumer processes.
+    /// Consumer processes.
     pub nodes: u32,
     /// Workers of each.
     pub workers: u32,
-    /// Which measurement of this pair, from 0.
+    /// Number of the measurement of this pair, from 0.
     pub repeat: u32,
     /// Milliseconds since 1970.
     pub started_ms: u64,
-    /// What was measured, or why nothing was.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: Outcome<Figures>,
 }
 
 /// How a measurement ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
-    /// What was measured.
-    Measured(Box<Figures>),
-    /// Why nothing was, for people.
+pub(crate) enum Outcome<F> {
+    Measured(Box<F>),
+    /// The reason, for people.
     Failed(String),
 }
 
-/// What was measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+impl<F> Outcome<F> {
+    pub(crate) fn of(result: Result<F>) -> Self {
+        match result {
+            Ok(figures) => Self::Measured(Box::new(figures)),
+            Err(error) => Self::Failed(format!("{error:#}")),
+        }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+}
+
+/// The figures of a measurement. Points have fields of the same names.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Figures {
     /// The producer's folder of the run, relative to the experiment's.
     pub folder: String,
@@ -141,91 +144,111 @@ pub(crate) struct Figures {
     pub jobs: u64,
     /// Seconds from the first publication to the last result.
     pub elapsed_s: f64,
-    /// Primes per second.
-    pub primes_per_s: f64,
-    /// Publication of a job to its result, milliseconds.
-    pub latency_ms: Percentiles,
-    /// The part of it in which nobody worked on the job, milliseconds.
-    pub queue_wait_ms: Percentiles,
+    pub jobs_per_s: f64,
+    /// `latency_p50_ms` and so on: publication of a job to its result; `queue_wait_…`: the part of
+    /// it in which no worker was at the job.
+    #[serde(flatten)]
+    pub times_ms: BTreeMap<String, f64>,
     /// Failed and rejected jobs per job.
     pub error_rate: f64,
     /// Busy time of all workers per time that they were there, 0 to 1.
-    pub node_efficiency: f64,
+    pub efficiency: f64,
     /// CPU use of the consumers, per cent of the cores that they may use; mean of the nodes.
     pub cpu_pct: f64,
-    /// Largest resident memory of a consumer, bytes; mean of the nodes.
+    /// Largest resident memory of a consumer; mean of the nodes.
     pub rss_bytes: f64,
-    /// CPU seconds of the consumers.
     pub consumer_cpu_s: f64,
-    /// CPU seconds of the producer.
     pub producer_cpu_s: f64,
-    /// CPU seconds of the broker, where it runs on this machine.
+    /// Of a broker on this machine.
     pub broker_cpu_s: Option<f64>,
+    /// Ready messages, mean of a sample each second.
+    pub queue_length: Option<f64>,
     /// Seconds until all nodes had joined.
     pub joined_s: f64,
-    /// Jobs that each node did, by name.
-    pub jobs_by_node: Vec<(String, u64)>,
+    #[serde(flatten)]
+    pub dispatch: Dispatch,
 }
 
-/// Of a distribution over jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub(crate) struct Percentiles {
-    /// The median.
-    pub p50: f64,
-    /// 95 % are below.
-    pub p95: f64,
-    /// 99 % are below.
-    pub p99: f64,
-    /// The largest.
-    pub max: f64,
-    /// The mean.
-    pub mean: f64,
+/// How evenly the jobs were distributed over the nodes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Dispatch {
+    node_jobs_least: u64,
+    node_jobs_median: u64,
+    node_jobs_most: u64,
+    /// Standard deviation divided by the mean.
+    node_jobs_deviation: f64,
+    /// Nodes without any job.
+    nodes_idle: u64,
+}
+
+impl Dispatch {
+    /// From the jobs of each node that answered, of `nodes` that were started.
+    pub(crate) fn of(mut jobs: Vec<u64>, nodes: u32) -> Self {
+        jobs.resize(jobs.len().max(nodes as usize).max(1), 0);
+        jobs.sort_unstable();
+        let count = jobs.len() as f64;
+        let mean = jobs.iter().sum::<u64>() as f64 / count;
+        let squares: f64 = jobs.iter().map(|jobs| (*jobs as f64 - mean).powi(2)).sum();
+        Self {
+            node_jobs_least: jobs[0],
+            node_jobs_median: jobs[jobs.len() / 2],
+            node_jobs_most: jobs[jobs.len() - 1],
+            node_jobs_deviation: (squares / count).sqrt() / mean.max(f64::MIN_POSITIVE),
+            nodes_idle: jobs.iter().filter(|jobs| **jobs == 0).count() as u64,
+        }
+    }
 }
 
 /// The same jobs in a bare loop of the engine: the ceiling.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Baseline {
-    /// Bits of each prime.
     pub bits: u32,
-    /// Seed of the jobs.
     pub seed: u64,
-    /// Cores that the loop had: those of the machine (the first, if nodes have machines of their own), or the share of one node.
+    /// Cores that the loop had: those of the machine (the first, if nodes have machines of their
+    /// own), or the share of one node.
     pub cores: f64,
     /// Threads of the loop.
     pub threads: u32,
-    /// Primes per second of each repetition.
-    pub primes_per_s: Vec<f64>,
-    /// The same with so many loops at once, each on a share or a machine of its own: primes per second of all of them, of each repetition. What a
-    /// machine does in a CPU second falls when more of it is busy.
-    #[serde(default)]
+    /// Throughput of each repetition.
+    pub jobs_per_s: Vec<f64>,
+    /// Throughput of several loops at once, each on a share or a machine of its own, by their
+    /// number: what a machine does in a CPU second falls when more of it is busy.
     pub together: BTreeMap<u32, Vec<f64>>,
 }
 
 impl Settings {
-    /// Name of their file.
     pub(crate) const FILE: &str = "settings.json";
+
+    /// Reads the settings of the experiment in `dir`.
+    ///
+    /// # Errors
+    /// There is no experiment, or its file cannot be read.
+    pub(crate) fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(Self::FILE);
+        let bytes = fs::read(&path).with_context(|| {
+            format!(
+                "{} holds no experiment: cannot read {}",
+                dir.display(),
+                Self::FILE
+            )
+        })?;
+        serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
+    }
+}
+
+/// The part of a record that tells whether its measurement succeeded.
+#[derive(Deserialize)]
+struct Taken {
+    nodes: u32,
+    workers: u32,
+    repeat: u32,
+    measured: Option<IgnoredAny>,
 }
 
 impl Record {
-    /// Name of their file.
     pub(crate) const FILE: &str = "records.jsonl";
 
-    /// Which measurement it is.
-    #[must_use]
-    pub(crate) fn key(&self) -> (u32, u32, u32) {
-        (self.nodes, self.workers, self.repeat)
-    }
-
-    /// The figures, of a measurement that did not fail.
-    #[must_use]
-    pub(crate) fn figures(&self) -> Option<&Figures> {
-        match &self.outcome {
-            Outcome::Measured(figures) => Some(figures),
-            Outcome::Failed(_) => None,
-        }
-    }
-
-    /// Adds it to the records of an experiment.
+    /// Appends the record to those of an experiment.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -241,75 +264,37 @@ impl Record {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The records of an experiment; none if there is no file. A last line that was cut short does not count.
+    /// The measurements of an experiment that succeeded; none without a file. A truncated last line
+    /// does not count.
     ///
     /// # Errors
     /// The file cannot be read, or is not one of records.
-    pub(crate) fn read_all(dir: &Path) -> Result<Vec<Self>> {
+    pub(crate) fn succeeded(dir: &Path) -> Result<BTreeSet<Key>> {
         let path = dir.join(Self::FILE);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            read => read.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        let lines: Vec<String> = BufReader::new(file).lines().collect::<Result<_, _>>()?;
-        let mut records = Vec::with_capacity(lines.len());
-        for (index, line) in lines.iter().enumerate() {
-            match serde_json::from_str(line) {
-                Ok(record) => records.push(record),
-                Err(_) if index + 1 == lines.len() => {}
-                Err(error) => {
-                    return Err(error)
-                        .with_context(|| format!("{}, line {}", path.display(), index + 1));
+        let mut keys = BTreeSet::new();
+        let count = text.lines().count();
+        for (number, line) in (1..).zip(text.lines()) {
+            match serde_json::from_str::<Taken>(line) {
+                Ok(taken) if taken.measured.is_some() => {
+                    keys.insert((taken.nodes, taken.workers, taken.repeat));
                 }
+                Err(error) if number < count => {
+                    return Err(error)
+                        .with_context(|| format!("{}, line {number}", path.display()));
+                }
+                _ => {}
             }
         }
-        Ok(records)
+        Ok(keys)
     }
 }
 
 impl Baseline {
-    /// Name of its file.
     pub(crate) const FILE: &str = "baseline.json";
-
-    /// The median of the repetitions, primes per second and core.
-    #[must_use]
-    pub(crate) fn per_core(&self) -> f64 {
-        median(&self.primes_per_s) / self.cores
-    }
-
-    /// The same beside others: of so many loops at once, for each number of them that was measured.
-    #[must_use]
-    pub(crate) fn per_core_together(&self) -> BTreeMap<u32, f64> {
-        let each = |(&nodes, rates): (&u32, &Vec<f64>)| {
-            (nodes, median(rates) / (f64::from(nodes) * self.cores))
-        };
-        self.together.iter().map(each).collect()
-    }
-}
-
-/// The upper of the two in the middle of an even number; 0 of nothing.
-fn median(rates: &[f64]) -> f64 {
-    let mut sorted = rates.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
-}
-
-/// Reads a file of an experiment's folder; nothing if it is not there.
-///
-/// # Errors
-/// It cannot be read, or is not what it should be.
-pub(crate) fn read<T: DeserializeOwned>(dir: &Path, file: &str) -> Result<Option<T>> {
-    let path = dir.join(file);
-    match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .with_context(|| path.display().to_string()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
 }
 
 /// Writes a file of an experiment's folder.
@@ -321,4 +306,18 @@ pub(crate) fn write<T: Serialize>(dir: &Path, file: &str, value: &T) -> Result<(
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_without_jobs_counts() {
+        let dispatch = Dispatch::of(vec![3, 3], 3);
+        assert_eq!((dispatch.node_jobs_least, dispatch.node_jobs_most), (0, 3));
+        assert_eq!((dispatch.node_jobs_median, dispatch.nodes_idle), (3, 1));
+        assert!((dispatch.node_jobs_deviation - 0.5_f64.sqrt()).abs() < 1e-12);
+        assert_eq!(Dispatch::of(Vec::new(), 1).nodes_idle, 1);
+    }
 }

@@ -1,15 +1,13 @@
 //! The subcommands.
 
 use std::{
-    collections::BTreeMap,
     fs,
-    io::{IsTerminal, stderr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Error, Result, bail};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use primepool_common::{broker::BrokerError, clock::unix_time, exit::Exit, output::print};
 
 use crate::{
@@ -43,8 +41,7 @@ pub(crate) fn run(args: &cli::RunArgs, stop: &Stop) -> Result<Exit, (Exit, Error
 /// The folder and the settings: new ones, or those of an experiment to go on with.
 fn prepare(args: &cli::RunArgs) -> Result<(PathBuf, Settings)> {
     if let Some(dir) = &args.resume {
-        let settings = settings_of(dir)?;
-        return Ok((dir.clone(), settings));
+        return Ok((dir.clone(), Settings::read(dir)?));
     }
     let launcher = Launcher::new(
         &args.launcher,
@@ -87,11 +84,6 @@ fn prepare(args: &cli::RunArgs) -> Result<(PathBuf, Settings)> {
     Ok((dir, settings))
 }
 
-fn settings_of(dir: &Path) -> Result<Settings> {
-    record::read(dir, Settings::FILE)?
-        .with_context(|| format!("{} holds no experiment", dir.display()))
-}
-
 fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> Result<Exit> {
     let programs = programs()?;
     // Relative paths would mean something else to the programs that are started.
@@ -102,7 +94,7 @@ fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> R
     if args.resume.is_none() {
         archive.settings(settings)?;
     }
-    if record::read::<Baseline>(&dir, Baseline::FILE)?.is_none() {
+    if !dir.join(Baseline::FILE).exists() {
         match measure_baseline(&dir, settings, &mut archive) {
             Ok(ceiling) => say(&ceiling),
             // Where nodes are processes of this machine, what stops the loop stops them too.
@@ -112,15 +104,9 @@ fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> R
             )),
         }
     }
-    let done: BTreeMap<_, _> = Record::read_all(&dir)?
-        .into_iter()
-        .map(|record| (record.key(), record.figures().is_some()))
-        .collect();
+    let done = Record::succeeded(&dir)?;
     let order = order(settings);
-    let left: Vec<_> = order
-        .iter()
-        .filter(|&key| done.get(key) != Some(&true))
-        .collect();
+    let left: Vec<_> = order.iter().filter(|key| !done.contains(key)).collect();
     let bar = bar(order.len() as u64, order.len() as u64 - left.len() as u64);
     let sweep = Sweep {
         settings,
@@ -144,12 +130,17 @@ fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> R
         }
         record.append(&dir)?;
         archive.record(&record)?;
-        failed += u32::from(record.figures().is_none());
+        failed += u32::from(record.outcome.has_failed());
         bar.inc(1);
         bar.suspend(|| say(&line(&record, settings.kind)));
     }
     bar.finish_and_clear();
-    close(archive);
+    let waiting = archive.close();
+    if waiting > 0 {
+        complain(&format!(
+            "{waiting} points wait for InfluxDB in the experiment's folder; experiment run --resume sends them"
+        ));
+    }
     print(&format!("measured: {}", dir.display()))?;
     Ok(if failed == 0 {
         Exit::Ok
@@ -166,24 +157,20 @@ fn line(record: &Record, kind: Kind) -> String {
     what + &match &record.outcome {
         Outcome::Measured(figures) => format!(
             "{:>8.1} {}, {} jobs in {:.1} s, CPU {:.0} %, latency p50 {:.0} ms",
-            figures.primes_per_s,
+            figures.jobs_per_s,
             kind.unit(),
             figures.jobs,
             figures.elapsed_s,
             figures.cpu_pct,
-            figures.latency_ms.p50
+            figures.times_ms.get("latency_p50_ms").unwrap_or(&f64::NAN)
         ),
         Outcome::Failed(reason) => format!("FAILED: {reason}"),
     }
 }
 
 fn bar(length: u64, done: u64) -> ProgressBar {
-    let target = if stderr().is_terminal() {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let bar = ProgressBar::with_draw_target(Some(length), target).with_position(done);
+    // It stays hidden unless standard error is a terminal.
+    let bar = ProgressBar::new(length).with_position(done);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta_precise} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.reset_eta();
@@ -191,45 +178,22 @@ fn bar(length: u64, done: u64) -> ProgressBar {
     bar
 }
 
-/// Sends what is left.
-fn close(archive: Archive) {
-    let left = archive.close();
-    if left > 0 {
-        complain(&format!(
-            "{left} points of the experiment wait for InfluxDB in its folder; the next experiment run --resume there sends them"
-        ));
-    }
-}
-
-/// Measures the ceiling and keeps it; gives it as text.
+/// Measures and stores the ceiling; returns it as text.
 fn measure_baseline(dir: &Path, settings: &Settings, archive: &mut Archive) -> Result<String> {
     let time = Duration::from_secs_f64(settings.min_time_s).min(BASELINE);
     let ceiling = baseline::measure(settings, time)?;
     record::write(dir, Baseline::FILE, &ceiling)?;
     archive.baseline(&ceiling)?;
-    let mut text = format!(
-        "ceiling: {:.1} {} a core in a bare loop of {} thread(s) on {} core(s)",
-        ceiling.per_core(),
+    let rates: Vec<String> = ceiling
+        .jobs_per_s
+        .iter()
+        .map(|rate| format!("{rate:.1}"))
+        .collect();
+    Ok(format!(
+        "ceiling: {} {} in a bare loop of {} thread(s) on {} core(s)",
+        rates.join(", "),
         settings.kind.unit(),
         ceiling.threads,
         ceiling.cores
-    );
-    for (nodes, rate) in ceiling.per_core_together() {
-        text.push_str(&format!("\n         {rate:.1} in {nodes} of them at once"));
-    }
-    Ok(text)
-}
-
-/// `experiment baseline`.
-///
-/// # Errors
-/// There is no experiment, or the loop fails.
-pub(crate) fn baseline(dir: &Path) -> Result<Exit> {
-    let settings = settings_of(dir)?;
-    let dir = fs::canonicalize(dir).with_context(|| dir.display().to_string())?;
-    let mut archive = Archive::open(&dir)?;
-    let ceiling = measure_baseline(&dir, &settings, &mut archive)?;
-    close(archive);
-    print(&ceiling)?;
-    Ok(Exit::Ok)
+    ))
 }

@@ -1,6 +1,7 @@
 //! A sweep: every pair of numbers of nodes and workers, several times, in an order that time has no part in.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -18,7 +19,7 @@ use crate::{
     cluster::{Cluster, Plan},
     process::{SPOOL, Stop, cpu_s, produce},
     queue::JobsQueue,
-    record::{Figures, Kind, Outcome, Percentiles, Record, Settings},
+    record::{Dispatch, Figures, Kind, Outcome, Record, Settings},
 };
 
 /// Time of the run before a measurement, which warms everything up and tells how many jobs the measurement needs.
@@ -31,7 +32,6 @@ const RETRIES: u32 = 3;
 pub(crate) type Key = (u32, u32, u32);
 
 /// All measurements, shuffled by the seed: drift of the machine must not look like an effect.
-#[must_use]
 pub(crate) fn order(settings: &Settings) -> Vec<Key> {
     let mut keys = Vec::new();
     for repeat in 0..settings.repeat {
@@ -73,19 +73,14 @@ pub(crate) struct Sweep<'a> {
 
 impl Sweep<'_> {
     /// Takes one measurement. A failure is an outcome too.
-    #[must_use]
     pub(crate) fn measure(&self, (nodes, workers, repeat): Key) -> Record {
         let started_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
-        let outcome = match self.figures(nodes, workers, repeat) {
-            Ok(figures) => Outcome::Measured(Box::new(figures)),
-            Err(error) => Outcome::Failed(format!("{error:#}")),
-        };
         Record {
             nodes,
             workers,
             repeat,
             started_ms,
-            outcome,
+            outcome: Outcome::of(self.figures(nodes, workers, repeat)),
         }
     }
 
@@ -110,7 +105,7 @@ impl Sweep<'_> {
         let start = Instant::now();
         let mut cluster = Cluster::start(plan, &dir, nodes, workers, self.stop)?;
         let joined_s = start.elapsed().as_secs_f64();
-        let figures = self.measured_run(&mut cluster, &name, &dir, joined_s);
+        let figures = self.measured_run(&mut cluster, nodes, &name, &dir, joined_s);
         cluster.end();
         if figures.is_err()
             && let Err(error) = self.queue.clear(&runs_below(&dir))
@@ -123,6 +118,7 @@ impl Sweep<'_> {
     fn measured_run(
         &self,
         cluster: &mut Cluster<'_>,
+        nodes: u32,
         name: &str,
         dir: &Path,
         joined_s: f64,
@@ -132,7 +128,7 @@ impl Sweep<'_> {
             let runs = dir.join(format!("try-{attempt}"));
             fs::create_dir_all(&runs).with_context(|| runs.display().to_string())?;
             let before = (cluster.cpu_s(), self.broker.and_then(cpu_s));
-            let producer_cpu_s = self.produce(cluster, &runs, jobs)?;
+            let (producer_cpu_s, queue_length) = self.produce(cluster, &runs, jobs)?;
             let after = (cluster.cpu_s(), self.broker.and_then(cpu_s));
             let (folder, summary) = read_summary(&runs)?;
             let enough = summary.elapsed_s >= self.settings.min_time_s;
@@ -144,22 +140,21 @@ impl Sweep<'_> {
                     folder: folder.to_string_lossy().into_owned(),
                     jobs,
                     elapsed_s: summary.elapsed_s,
-                    primes_per_s: summary.jobs_per_s,
-                    latency_ms: summary.latency_ms.unwrap_or_default(),
-                    queue_wait_ms: summary.queue_wait_ms.unwrap_or_default(),
+                    jobs_per_s: summary.jobs_per_s,
+                    times_ms: summary.times_ms(),
                     error_rate: summary.error_rate,
-                    node_efficiency: summary.efficiency.unwrap_or_default(),
+                    efficiency: summary.efficiency.unwrap_or_default(),
                     cpu_pct: mean(summary.nodes.iter().filter_map(|node| node.pool_cpu_pct)),
                     rss_bytes: mean(summary.nodes.iter().map(|node| node.rss_bytes as f64)),
                     consumer_cpu_s: used(before.0, after.0).unwrap_or_else(|| summary.cpu_s()),
                     producer_cpu_s,
                     broker_cpu_s: used(before.1, after.1),
+                    queue_length,
                     joined_s,
-                    jobs_by_node: summary
-                        .nodes
-                        .into_iter()
-                        .map(|node| (node.node, node.jobs_ok))
-                        .collect(),
+                    dispatch: Dispatch::of(
+                        summary.nodes.iter().map(|node| node.jobs_ok).collect(),
+                        nodes,
+                    ),
                 });
             }
             fs::remove_dir_all(&runs).with_context(|| runs.display().to_string())?;
@@ -169,11 +164,23 @@ impl Sweep<'_> {
         bail!("no measurement was long enough")
     }
 
-    fn produce(&self, cluster: &mut Cluster<'_>, runs: &Path, jobs: u64) -> Result<f64> {
+    /// Runs a producer; returns its CPU seconds and the mean length of the queue.
+    fn produce(
+        &self,
+        cluster: &mut Cluster<'_>,
+        runs: &Path,
+        jobs: u64,
+    ) -> Result<(f64, Option<f64>)> {
         let args = self.producer_args(jobs);
         let spool = self.dir.join(SPOOL);
         let places = (runs, spool.as_path());
-        produce(self.programs, places, &args, self.stop, || cluster.live())
+        let mut lengths = Vec::new();
+        let cpu_s = produce(self.programs, places, &args, self.stop, || {
+            lengths.push(f64::from(self.queue.state()?.ready));
+            cluster.live()
+        })?;
+        let queue_length = (!lengths.is_empty()).then(|| mean(lengths.into_iter()));
+        Ok((cpu_s, queue_length))
     }
 
     /// Runs a few jobs, and then so many that it takes about [`WARM_UP`]; how many a measurement needs.
@@ -221,8 +228,8 @@ pub(crate) struct Summary {
     jobs_ok: u64,
     pub(crate) elapsed_s: f64,
     pub(crate) jobs_per_s: f64,
-    latency_ms: Option<Percentiles>,
-    queue_wait_ms: Option<Percentiles>,
+    latency_ms: Option<BTreeMap<String, f64>>,
+    queue_wait_ms: Option<BTreeMap<String, f64>>,
     error_rate: f64,
     efficiency: Option<f64>,
     nodes: Vec<NodeSummary>,
@@ -230,7 +237,6 @@ pub(crate) struct Summary {
 
 #[derive(Debug, Deserialize)]
 struct NodeSummary {
-    node: String,
     jobs_ok: u64,
     cores: f64,
     pool_cpu_pct: Option<f64>,
@@ -238,6 +244,20 @@ struct NodeSummary {
 }
 
 impl Summary {
+    /// `latency_p50_ms` and so on, and `queue_wait_…`.
+    fn times_ms(&self) -> BTreeMap<String, f64> {
+        [
+            ("latency", &self.latency_ms),
+            ("queue_wait", &self.queue_wait_ms),
+        ]
+        .into_iter()
+        .flat_map(|(of, quantiles)| {
+            let quantiles = quantiles.iter().flatten();
+            quantiles.map(move |(which, ms)| (format!("{of}_{which}_ms"), *ms))
+        })
+        .collect()
+    }
+
     /// CPU seconds of the consumers, by what they have told.
     fn cpu_s(&self) -> f64 {
         let used = |node: &NodeSummary| node.pool_cpu_pct.unwrap_or_default() / 100.0 * node.cores;

@@ -10,7 +10,6 @@ pub(crate) fn say(text: &str) {
 }
 
 /// The folder of what begins now, unless the user names one: `runs/<what>-<date>-<time>`.
-#[must_use]
 pub(crate) fn new_folder(what: &str) -> PathBuf {
     let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
     let digits: String = time.chars().filter(char::is_ascii_digit).collect();

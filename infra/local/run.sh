@@ -3,7 +3,7 @@
 # calls `sandbox run` (infra/sandbox/src/run.rs), which starts a private broker, a private InfluxDB,
 # consumers and the producer, and cleans up.
 #   run.sh [PRODUCER ARGUMENT…]       default: --count 100 --bits 1024
-# Variables: CONSUMERS, CONCURRENCY, RESUME, METRICS, DASHBOARD (see README). PRIMEPOOL_BIN names a
+# Variables: CONSUMERS, CONCURRENCY, RESUME, METRICS, DASHBOARD (docs/OPERATIONS.md). PRIMEPOOL_BIN names a
 # folder of programs to use; without it the programs are built. The exit status is the producer's.
 set -euo pipefail
 

@@ -192,7 +192,11 @@ mod tests {
             let point = Point {
                 measurement: "job",
                 tags: vec![("node", tag.clone().into()), ("kind", "prime".into())],
-                fields: vec![("a", FieldValue::Float(float)), ("b", FieldValue::Integer(integer)), ("c", FieldValue::Boolean(true))],
+                fields: vec![
+                    ("a".into(), FieldValue::Float(float)),
+                    ("b".into(), FieldValue::Integer(integer)),
+                    ("c".into(), FieldValue::Boolean(true)),
+                ],
                 at_ns: at,
             };
             let mut line = String::new();

@@ -55,7 +55,7 @@ impl From<String> for FieldValue {
 pub struct Point<'a> {
     pub(super) measurement: &'static str,
     pub(super) tags: Vec<(&'static str, Cow<'a, str>)>,
-    pub(super) fields: Vec<(&'static str, FieldValue)>,
+    pub(super) fields: Vec<(Cow<'static, str>, FieldValue)>,
     pub(super) at_ns: u64,
 }
 
@@ -81,8 +81,12 @@ impl<'a> Point<'a> {
 
     /// Adds a field.
     #[must_use]
-    pub fn field(mut self, key: &'static str, value: impl Into<FieldValue>) -> Self {
-        self.fields.push((key, value.into()));
+    pub fn field(
+        mut self,
+        key: impl Into<Cow<'static, str>>,
+        value: impl Into<FieldValue>,
+    ) -> Self {
+        self.fields.push((key.into(), value.into()));
         self
     }
 }

@@ -6,8 +6,7 @@ use std::{
     io::{Read, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -17,15 +16,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::figures::{Figures, Settings};
-use crate::process::{Stop, last_lines};
+use crate::process::{Stop, last_lines, wait};
 
-/// Time between two looks at a driver.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// How long a driver may take to end when it is asked to.
-const END: Duration = Duration::from_secs(20);
-
-/// How long it may take beyond the times of its measurements: large primes take long, and a pool that hangs must not do so for ever.
+/// Time limit of a driver beyond the times of its measurements: large primes take long.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// Folder in the comparison's for what was run.
@@ -87,7 +80,7 @@ pub(crate) fn measure(
         System::Celery => "celery_peer.py",
         System::Dask => "dask_peer.py",
         System::Gmpy2 => "gmpy2_loop.py",
-        System::Primepool | System::Engine => bail!("{} has no driver", system.name()),
+        System::Primepool | System::Engine => bail!("{system:?} has no driver"),
     };
     let log = dir.join(format!("{}-{round}.log", program.trim_end_matches(".py")));
     let file = File::create(&log).with_context(|| log.display().to_string())?;
@@ -124,7 +117,9 @@ pub(crate) fn measure(
         let _ = stdin.write_all(text.to_string().as_bytes());
     }
     let longest = LONGEST + Duration::from_secs_f64(40.0 * settings.min_time_s);
-    let ended = wait(&mut child, longest, stop)?;
+    let start = Instant::now();
+    let is_late = || start.elapsed() > longest;
+    wait(&mut child, "TERM", || stop.asked() || is_late())?;
     let mut text = String::new();
     if let Some(mut stdout) = child.stdout.take() {
         let _ = stdout.read_to_string(&mut text);
@@ -132,7 +127,7 @@ pub(crate) fn measure(
     if stop.asked() {
         bail!("stopped");
     }
-    if !ended {
+    if is_late() {
         bail!(
             "it took longer than {} s and was stopped: {}",
             longest.as_secs(),
@@ -140,27 +135,6 @@ pub(crate) fn measure(
         );
     }
     serde_json::from_str(&text).map_err(|_| Error::msg(why(python, &log)))
-}
-
-/// Waits for the end of a driver; whether it came by itself.
-fn wait(child: &mut Child, longest: Duration, stop: &Stop) -> Result<bool> {
-    let start = Instant::now();
-    let mut asked: Option<Instant> = None;
-    while child.try_wait()?.is_none() {
-        match asked {
-            None if stop.asked() || start.elapsed() > longest => {
-                let _ = Command::new("kill")
-                    .args(["-TERM", &child.id().to_string()])
-                    .stderr(Stdio::null())
-                    .status();
-                asked = Some(Instant::now());
-            }
-            Some(since) if since.elapsed() > END => child.kill()?,
-            _ => {}
-        }
-        thread::sleep(LOOK);
-    }
-    Ok(asked.is_none())
 }
 
 /// Why a driver gave no figures, and what to do.

@@ -1,30 +1,31 @@
-//! What a comparison measures.
+//! The figures of a comparison.
 
-use crate::system::System;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::processes::Peak;
-use crate::record::Machine;
+use crate::{
+    record::{Machine, Outcome},
+    system::System,
+};
 
-/// What was asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What a comparison was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Settings {
-    /// Bits of each prime.
     pub bits: u32,
     /// Seed of the jobs and of the order.
     pub seed: u64,
-    /// Rounds.
+    /// Number of rounds.
     pub repeat: u32,
     /// Least time of a measurement of a rate, in seconds.
     pub min_time_s: f64,
     /// Single tasks that are timed.
     pub round_trips: u32,
-    /// Workers of each system: the cores; on nodes, one each.
+    /// Workers of each system; on nodes, each node has one worker instead.
     pub cores: u32,
     /// Cores of each node; none where a system has the whole machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus_per_node: Option<f64>,
     /// Whether the memory of Primepool and Celery includes the broker's.
     pub broker_is_counted: bool,
@@ -32,16 +33,13 @@ pub(crate) struct Settings {
     pub started_ms: u64,
 }
 
-/// So many tasks in so many seconds, from the first submission to the last result.
+/// A rate, measured from the first submission to the last result.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rate {
-    /// Tasks.
     pub tasks: u64,
-    /// Seconds.
     pub seconds: f64,
-    /// Tasks per second.
     pub per_s: f64,
-    /// How they were put together, if they were.
+    /// How tasks were packed; empty for one a message.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub how: String,
 }
@@ -49,20 +47,16 @@ pub(crate) struct Rate {
 /// Single tasks, one after another: milliseconds from submission to result.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RoundTrip {
-    /// How many.
     pub count: u32,
-    /// The median.
     pub p50: f64,
-    /// 99 % are below.
     pub p99: f64,
-    /// The mean.
     pub mean: f64,
 }
 
-/// What was measured of a system in a round. A ceiling has `primes` only.
+/// The figures of a system in one round. A ceiling has only `primes`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figures {
-    /// Versions of what it is made of.
+    /// Versions of its parts, by name.
     #[serde(default)]
     pub versions: BTreeMap<String, String>,
     /// How it was run.
@@ -77,53 +71,24 @@ pub(crate) struct Figures {
     pub empty: Option<Rate>,
     /// Tasks that do nothing, in batches.
     pub empty_batched: Option<Rate>,
-    /// Single tasks that do nothing.
     pub round_trip_ms: Option<RoundTrip>,
-    /// The most memory that it had.
     pub memory: Option<Peak>,
 }
 
-/// A measurement.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A measurement of one system.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Record {
-    /// Which round, from 0.
+    /// Number of the round, from 0.
     pub round: u32,
-    /// Of what.
     pub system: System,
-    /// On how many nodes.
-    #[serde(default = "one")]
+    /// Number of its nodes.
     pub nodes: u32,
-    /// The figures, or why there are none.
     #[serde(flatten)]
-    pub outcome: Outcome,
-}
-
-/// How a measurement ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
-    /// What was measured.
-    Measured(Box<Figures>),
-    /// Why nothing was, for people.
-    Failed(String),
-}
-
-fn one() -> u32 {
-    1
+    pub outcome: Outcome<Figures>,
 }
 
 impl Record {
-    /// The figures, if it did not fail.
-    #[must_use]
-    pub(crate) fn figures(&self) -> Option<&Figures> {
-        match &self.outcome {
-            Outcome::Measured(figures) => Some(figures),
-            Outcome::Failed(_) => None,
-        }
-    }
-
-    /// In a line, while others are still measured.
-    #[must_use]
+    /// The measurement in a line, for progress.
     pub(crate) fn line(&self) -> String {
         let what = match &self.outcome {
             Outcome::Failed(reason) => format!("FAILED: {reason}"),
@@ -136,25 +101,22 @@ impl Record {
             }
         };
         let system = match self.nodes {
-            1 => self.system.name().to_owned(),
-            nodes => format!("{} on {nodes} nodes", self.system.name()),
+            1 => format!("{:?}", self.system),
+            nodes => format!("{:?} on {nodes} nodes", self.system),
         };
         format!("round {}, {system}: {what}", self.round + 1)
     }
 }
 
-/// A comparison: what was asked for and what was measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// All that a comparison measured, in `compare.json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Comparison {
-    /// What was asked for.
     pub settings: Settings,
-    /// Where.
     pub machine: Machine,
-    /// All measurements, in the order in which they were taken.
+    /// In the order in which they were taken.
     pub records: Vec<Record>,
 }
 
 impl Comparison {
-    /// Name of its file.
     pub(crate) const FILE: &str = "compare.json";
 }

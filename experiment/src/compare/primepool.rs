@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use lapin::{
     BasicProperties,
-    options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions},
+    options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions},
     types::FieldTable,
 };
 use primepool_common::{
@@ -80,14 +80,6 @@ pub(crate) fn measure(
     cluster.end();
     if figures.is_err() {
         queue.clear(&runs_below(dir))?;
-        queue.with_connection(async |connection| {
-            let empty = topology::jobs_queue(JobKind::Noop);
-            let channel = connection.create_channel().await?;
-            channel
-                .queue_purge(empty.into(), QueuePurgeOptions::default())
-                .await?;
-            Ok(())
-        })?;
     }
     figures
 }
@@ -119,9 +111,8 @@ impl Pool<'_> {
         let how = "one consumer with as many workers as cores (on nodes: one consumer each, with one worker) and one producer, which verifies every prime and writes every result to disk; \
                    prefetch of 64 for each worker, as Celery; quorum queue, persistent messages, publisher confirms, acknowledged after the \
                    answer is confirmed";
-        let version = |value: &str| value.to_owned();
         Ok(Figures {
-            versions: [("primepool".to_owned(), version(env!("CARGO_PKG_VERSION")))].into(),
+            versions: [("primepool".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into(),
             how: how.into(),
             startup_s: Some(startup_s),
             primes,

@@ -1,9 +1,8 @@
-//! Which processes belong to a system that is measured, how much memory they have, and that none is left.
+//! The processes of a system that is measured: their memory, and that none is left.
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs,
-    process::{self, Command, Stdio},
+    process,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -13,14 +12,17 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use sysinfo::{ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
 
-/// Time between two looks.
-const LOOK: Duration = Duration::from_millis(100);
+use crate::process::signal;
 
-/// How long processes may take to go after the one that started them.
+/// Time between two samples.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Time that processes have to end after the one that started them.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The most resident memory that a system had at one time. A page that processes share counts in each.
+/// The largest resident memory of a system at one time. A page that processes share counts in each.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Peak {
     /// Of all its processes.
@@ -29,7 +31,7 @@ pub(crate) struct Peak {
     pub parts: BTreeMap<String, (u32, u64)>,
 }
 
-/// A process by number and start time, which tells it from a later one of the same number.
+/// Number and start time of a process; the time tells it from a later one of the same number.
 type Mark = (u32, u64);
 
 #[derive(Debug)]
@@ -37,9 +39,10 @@ struct Process {
     mark: Mark,
     parent: u32,
     name: String,
+    bytes: u64,
 }
 
-/// Looks at all processes that this one starts, and those that they start, until it is told to end.
+/// Samples all descendants of this process until its end.
 #[derive(Debug)]
 pub(crate) struct Watch {
     end: Arc<AtomicBool>,
@@ -49,22 +52,21 @@ pub(crate) struct Watch {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Started below this process, also those whose parent has gone since.
+    /// Descendants of this process, including those whose parent has ended since.
     own: HashSet<Mark>,
     peak: Peak,
 }
 
 impl Watch {
-    /// Begins; `broker` and the processes that it has started count too.
-    #[must_use]
+    /// Begins; the process `broker` and its descendants count too.
     pub(crate) fn start(broker: Option<u32>) -> Self {
         let end = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let (over, notes) = (Arc::clone(&end), Arc::clone(&seen));
+        let (over, shared) = (Arc::clone(&end), Arc::clone(&seen));
         let thread = thread::spawn(move || {
             while !over.load(Relaxed) {
-                look(&notes, broker);
-                thread::sleep(LOOK);
+                lock(&shared).sample(broker);
+                thread::sleep(INTERVAL);
             }
         });
         Self {
@@ -74,63 +76,84 @@ impl Watch {
         }
     }
 
-    /// Ends; whatever is left of what was started has some seconds to go, and is killed then. The most memory that there was.
+    /// Ends: processes that are left have [`GRACE`] and are killed then. Returns the peak of memory.
     pub(crate) fn end(mut self) -> Option<Peak> {
         self.end.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        let mut seen = lock(&self.seen);
         let deadline = Instant::now() + GRACE;
-        let mut left = self.left();
+        let mut left = seen.left();
         while !left.is_empty() && Instant::now() < deadline {
-            thread::sleep(LOOK);
-            left = self.left();
+            thread::sleep(INTERVAL);
+            left = seen.left();
         }
-        for (pid, _) in left {
-            let _ = Command::new("kill")
-                .args(["-KILL", &pid.to_string()])
-                .stderr(Stdio::null())
-                .status();
+        for pid in left {
+            signal(pid, "KILL");
         }
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         (seen.peak.bytes > 0).then(|| seen.peak.clone())
     }
+}
 
-    /// What was started and lives.
-    fn left(&self) -> Vec<Mark> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Seen {
+    fn sample(&mut self, broker: Option<u32>) {
         let all = processes();
-        grow(&mut seen.own, &all, process::id());
-        let alive = all.iter().map(|process| process.mark);
-        alive.filter(|mark| seen.own.contains(mark)).collect()
+        let mut counted = HashSet::new();
+        if let Some(broker) = broker {
+            let root = all.iter().find(|process| process.mark.0 == broker);
+            counted.extend(root.map(|process| process.mark));
+            grow(&mut counted, &all, broker);
+        }
+        grow(&mut self.own, &all, process::id());
+        counted.extend(&self.own);
+        let mut now = Peak::default();
+        for process in all.iter().filter(|process| counted.contains(&process.mark)) {
+            let part = now.parts.entry(process.name.clone()).or_default();
+            part.0 += 1;
+            part.1 += process.bytes;
+            now.bytes += process.bytes;
+        }
+        if now.bytes > self.peak.bytes {
+            self.peak = now;
+        }
+    }
+
+    /// Descendants of this process that live.
+    fn left(&mut self) -> Vec<u32> {
+        let all = processes();
+        grow(&mut self.own, &all, process::id());
+        let own = all
+            .iter()
+            .filter(|process| self.own.contains(&process.mark));
+        own.map(|process| process.mark.0).collect()
     }
 }
 
-fn look(seen: &Mutex<Seen>, broker: Option<u32>) {
-    let all = processes();
-    let mut counted = HashSet::new();
-    if let Some(broker) = broker {
-        let root = all.iter().find(|process| process.mark.0 == broker);
-        counted.extend(root.map(|process| process.mark));
-        grow(&mut counted, &all, broker);
-    }
-    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    grow(&mut seen.own, &all, process::id());
-    counted.extend(&seen.own);
-    let mut now = Peak::default();
-    for process in all.iter().filter(|process| counted.contains(&process.mark)) {
-        let bytes = resident(process.mark.0);
-        let part = now.parts.entry(process.name.clone()).or_default();
-        part.0 += 1;
-        part.1 += bytes;
-        now.bytes += bytes;
-    }
-    if now.bytes > seen.peak.bytes {
-        seen.peak = now;
-    }
+/// All processes of the machine that live.
+fn processes() -> Vec<Process> {
+    let what = ProcessRefreshKind::nothing().with_memory().without_tasks();
+    // A new one each time: it would keep the name that a process had before exec.
+    let Ok(mut system) = System::new() else {
+        return Vec::new();
+    };
+    system.refresh_processes_specifics(ProcessesToUpdate::All, true, what);
+    let all = system.processes().values();
+    all.filter(|one| !matches!(one.status(), ProcessStatus::Zombie | ProcessStatus::Dead))
+        .map(|one| Process {
+            mark: (one.pid().as_u32(), one.start_time()),
+            parent: one.parent().map_or(0, |parent| parent.as_u32()),
+            name: one.name().to_string_lossy().into_owned(),
+            bytes: one.memory(),
+        })
+        .collect()
 }
 
-/// Adds the processes below `root`, and those below any that belongs already.
+/// Adds the descendants of `root`, and those of every member.
 fn grow(members: &mut HashSet<Mark>, all: &[Process], root: u32) {
     let mut parents: HashSet<u32> = all
         .iter()
@@ -150,46 +173,11 @@ fn grow(members: &mut HashSet<Mark>, all: &[Process], root: u32) {
     }
 }
 
-/// All that live.
-fn processes() -> Vec<Process> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            parsed(pid, &fs::read_to_string(entry.path().join("stat")).ok()?)
-        })
-        .collect()
-}
-
-/// A line of `/proc/PID/stat`; nothing of one that has ended and was not waited for.
-fn parsed(pid: u32, stat: &str) -> Option<Process> {
-    // The name may hold anything, brackets too.
-    let (head, fields) = stat.rsplit_once(')')?;
-    let (_, name) = head.split_once('(')?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    if matches!(*fields.first()?, "Z" | "X") {
-        return None;
-    }
-    Some(Process {
-        mark: (pid, fields.get(19)?.parse().ok()?),
-        parent: fields.get(1)?.parse().ok()?,
-        name: name.to_owned(),
-    })
-}
-
-/// Bytes of a process that are in memory.
-fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let kilobytes = status.lines().find_map(|line| {
-        let value = line.strip_prefix("VmRSS:")?;
-        value.trim().strip_suffix(" kB")?.parse::<u64>().ok()
-    });
-    1024 * kilobytes.unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::process::Command;
+
     use super::*;
 
     fn process(pid: u32, parent: u32) -> Process {
@@ -197,33 +185,25 @@ mod tests {
             mark: (pid, u64::from(pid)),
             parent,
             name: String::new(),
+            bytes: 0,
         }
     }
 
     #[test]
-    fn who_was_started_below_belongs_also_when_its_parent_has_gone() {
+    fn a_descendant_belongs_also_when_its_parent_has_ended() {
         let mut members = HashSet::new();
         // Listed before its parent.
         let all = [process(9, 8), process(8, 5), process(7, 1), process(5, 1)];
         grow(&mut members, &all, 5);
         assert_eq!(members, HashSet::from([(9, 9), (8, 8)]));
-        // 8 has gone; 9 is init's now, and has started another.
+        // 8 has ended; 9 belongs to init now and has started another.
         let all = [process(9, 1), process(10, 9), process(7, 1), process(5, 1)];
         grow(&mut members, &all, 5);
         assert!(members.contains(&(10, 10)) && !members.contains(&(7, 7)));
     }
 
     #[test]
-    fn names_may_hold_brackets() {
-        let stat = "12 (ray::IDLE (x)) S 3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 777 0";
-        let process = parsed(12, stat).unwrap();
-        assert_eq!((process.mark, process.parent), ((12, 777), 3));
-        assert_eq!(process.name, "ray::IDLE (x)");
-        assert!(parsed(12, &stat.replace(" S 3", " Z 3")).is_none());
-    }
-
-    #[test]
-    fn what_is_left_is_killed_and_its_memory_was_seen() {
+    fn a_process_that_is_left_is_killed_and_its_memory_was_seen() {
         let watch = Watch::start(None);
         // Larger than this process, which a child is a copy of before it becomes another program.
         let script = "x=$(head -c 90000000 /dev/zero | tr '\\0' x); sleep 600; echo $x";
@@ -232,7 +212,7 @@ mod tests {
         let is_large = |peak: &Peak| peak.parts.get("sh").is_some_and(|sh| sh.1 > 90_000_000);
         let has_grown = || is_large(&watch.seen.lock().unwrap().peak);
         while !has_grown() && Instant::now() < deadline {
-            thread::sleep(LOOK);
+            thread::sleep(INTERVAL);
         }
         let peak = watch.end().unwrap();
         assert!(is_large(&peak), "{peak:?}");

@@ -237,7 +237,6 @@ fn an_experiment_measures_and_says_what_is_full() {
     };
     let run = "run --nodes 1 --workers 1 --bits 64 --repeat 1 --min-time 300ms --dir x";
     assert_ended(&output(experiment(run), FullDisk, Test), 1, Test);
-    assert_ended(&output(experiment("baseline x"), FullDisk, Test), 1, Test);
 }
 
 #[test]
