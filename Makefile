@@ -8,7 +8,7 @@ DASHBOARD ?=
 export CONSUMERS CONCURRENCY RESUME METRICS DASHBOARD
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs test test-all test-compose check dashboards bench bench-factor tune-factor bench-spread bench-pool bench-broker experiment compare chaos fuzz clean
+.PHONY: help run install up down logs test test-all test-compose check dashboards bench bench-factor tune-factor bench-spread bench-pool bench-broker experiment compare chaos fuzz clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -16,6 +16,9 @@ help: ## show this
 
 run: ## find primes: private broker, consumers, one producer, then everything stops
 	@infra/local/run.sh $(ARGS)
+
+install: ## programs, man pages and completions into PREFIX (/usr/local)
+	@infra/local/install.sh $(PREFIX)
 
 up: ## a pool in containers (docker compose): passwords, image, everything started, a first run
 	@infra/compose/compose.sh up $(ARGS)

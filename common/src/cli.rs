@@ -1,6 +1,7 @@
 //! Command-line values and options that several programs share, and the parsing of a command line.
 
 use std::{
+    env,
     ffi::OsString,
     io::{Write, stderr, stdout},
     ops::RangeInclusive,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use clap::{
-    Args, Parser,
+    Args, Command, CommandFactory, Parser,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
     error::ErrorKind,
 };
@@ -19,7 +20,7 @@ use primepool_engine::Kernel;
 use crate::{
     exit::Exit,
     jobs::JobKind,
-    output::unless_closed,
+    output::{OutputError, print_lines, unless_closed},
     text::{presentable, printable, shorten},
 };
 
@@ -27,7 +28,7 @@ use crate::{
 /// invalid.
 #[must_use]
 pub fn parse<C: Parser>() -> C {
-    C::try_parse().unwrap_or_else(|error| {
+    parsed().unwrap_or_else(|error| {
         let text = error.to_string();
         let shown = match error.kind() {
             ErrorKind::DisplayHelp => presentable(&text),
@@ -48,6 +49,22 @@ pub fn parse<C: Parser>() -> C {
     })
 }
 
+fn parsed<C: Parser>() -> Result<C, clap::Error> {
+    let mut command = C::command();
+    if env::args_os().any(|argument| argument == "-h") {
+        command = brief(command);
+    }
+    let mut matches = command.try_get_matches_from_mut(env::args_os())?;
+    C::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// For `-h`: one line for each option. Variables and possible values are in `--help`.
+fn brief(command: Command) -> Command {
+    command
+        .mut_args(|argument| argument.hide_env(true).hide_possible_values(true))
+        .mut_subcommands(brief)
+}
+
 /// Parses the given arguments, the first of which is the program's name. Returns `None` if they ask
 /// for help or the version.
 ///
@@ -63,13 +80,36 @@ pub fn parse_from<C: Parser>(arguments: Vec<OsString>) -> Result<Option<C>, Stri
     }
 }
 
+/// `completions SHELL`.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct CompletionsArgs {
+    /// Shell that the script is for
+    shell: clap_complete::Shell,
+}
+
+impl CompletionsArgs {
+    /// Prints the completion script of a program.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn print<C: CommandFactory, E: From<OutputError>>(self) -> Result<Exit, (Exit, E)> {
+        let mut command = C::command();
+        let name = command.get_name().to_owned();
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut command, name, &mut script);
+        print_lines(&script).map_err(|error| (Exit::Incomplete, error.into()))?;
+        Ok(Exit::Ok)
+    }
+}
+
 /// `--kernel`, which all programs that compute have.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct KernelArgs {
-    /// Arithmetic to compute with: ifma512 (AVX-512 IFMA), ifma256 (AVX-IFMA), fma512 (AVX-512),
-    /// fma256 (AVX2 and FMA) or gmp; auto takes the fastest that the processor has
+    /// Arithmetic kernel: ifma512 (AVX-512 IFMA), ifma256 (AVX-IFMA), fma512 (AVX-512), fma256
+    /// (AVX2 and FMA) or gmp; auto is the fastest that the processor supports
     #[arg(
         long,
+        hide_short_help = true,
         env = "PRIMEPOOL_KERNEL",
         value_name = "KERNEL",
         default_value = "auto",
@@ -81,7 +121,7 @@ pub struct KernelArgs {
 /// `--runs-dir`, which all programs that read or write folders of runs have.
 #[derive(Debug, Clone, Args)]
 pub struct RunsDirArgs {
-    /// Folder of the runs' folders
+    /// Folder that contains the folders of runs
     #[arg(
         long,
         env = "PRIMEPOOL_RUNS_DIR",

@@ -12,10 +12,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// `--log` and `--log-format`, which both binaries have.
+/// `--log` and `--log-format`, of all programs.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
-    /// What to log: error, warn, info, debug, trace, or a filter such as
+    /// Log level: error, warn, info, debug, trace, or a filter such as
     /// "warn,primepool_consumer=debug"
     #[arg(
         long = "log",
@@ -23,11 +23,12 @@ pub struct LogArgs {
         value_name = "FILTER",
         default_value = "info",
         global = true,
+        hide_short_help = true,
         help_heading = "Logging"
     )]
     pub filter: String,
 
-    /// How log lines are written: text, or json (one object a line, for log collectors)
+    /// Format of log lines: text, or json (an object a line, for log collectors)
     #[arg(
         long = "log-format",
         env = "PRIMEPOOL_LOG_FORMAT",
@@ -35,6 +36,7 @@ pub struct LogArgs {
         default_value = "text",
         hide_possible_values = true,
         global = true,
+        hide_short_help = true,
         help_heading = "Logging"
     )]
     pub format: LogFormat,

@@ -5,7 +5,7 @@ use std::{fs, num::NonZero, path::PathBuf, thread, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use primepool_common::{
     broker::BrokerArgs,
-    cli::{KernelArgs, duration, duration_within, job_kind},
+    cli::{CompletionsArgs, KernelArgs, duration, duration_within, job_kind},
     logging::LogArgs,
     message::{JobKind, is_node_name},
     metrics::InfluxArgs,
@@ -13,39 +13,52 @@ use primepool_common::{
 };
 use primepool_engine::{Kernel, MAX_BITS};
 
+const BRIEF: &str = "\
+Examples:
+  consumer                                            all cores, the broker of this machine
+  consumer --concurrency 2 --amqp-url-file FILE       two workers, a broker elsewhere
+  consumer health --health-file /run/consumer.health  for a container's health check
+
+All options, their environment variables and more examples: consumer --help";
+
 const EXAMPLES: &str = "\
 Examples:
-  consumer                                    all cores, the broker of this machine
-  consumer --concurrency 2 --prefetch 4       two workers, up to four units at hand
-  consumer --kinds prime,next-prime           leave safe primes to others
-  ssh HOST consumer --amqp-url-file - --end-with-stdin    on another machine: the address is typed or piped, ^D ends it
+  consumer                                            all cores, the broker of this machine
+  consumer --concurrency 2 --prefetch 4               two workers, up to four units at hand
+  consumer --kinds prime,next-prime                   leave safe primes and factors to others
+  ssh HOST consumer --amqp-url-file - --end-with-stdin
+                                                      on another machine; reads the URL from here
   PRIMEPOOL_AMQP_URL=amqps://node:…@head.example:5671/primes consumer --tls-ca ca.pem
-  consumer health --health-file /run/consumer.health   for a container's health check
+  consumer health --health-file /run/consumer.health  for a container's health check
 
-SIGTERM or SIGINT: takes no new units, finishes those that it works on, gives the rest back, ends. A second one ends it at
-once; nothing is lost then either, the broker hands the units to others.
+SIGTERM or SIGINT: the consumer takes no new units, finishes those at work, requeues the others and
+ends. A second signal ends it at once. Nothing is lost: the broker redelivers the units.
 
-Exit status: 0 ended as asked, 2 wrong usage, 3 the broker refuses us, 130 ended by a second signal.";
+Exit status: 0 stopped by a signal, 1 the system refused something, 2 wrong usage, 3 the broker
+refuses, 130 ended by a second signal.";
 
-/// Pulls prime jobs from the broker and works on them.
+/// Takes jobs from the broker, computes and sends the results back
 #[derive(Debug, Parser)]
 #[command(
     name = "consumer",
     version,
-    after_help = EXAMPLES,
+    after_help = BRIEF,
+    after_long_help = EXAMPLES,
     args_conflicts_with_subcommands = true,
-    max_term_width = 110
+    max_term_width = 100
 )]
 pub struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// Compute threads [default: the cores that this process may use]
+    /// Number of compute threads [default: the cores that this process may use]
     #[arg(long, env = "PRIMEPOOL_CONCURRENCY", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_WORKERS)))]
     concurrency: Option<u32>,
 
-    /// Units of each kind that the broker hands over before the first of them is acknowledged
-    /// [default: twice --concurrency, and more of short ones: as many as a worker does in 100 ms]
+    /// AMQP prefetch of each kind [default: by the length of units]
+    ///
+    /// The default is twice --concurrency, and more of short units: as many as a worker does in 100
+    /// ms
     #[arg(long, env = "PRIMEPOOL_PREFETCH", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     prefetch: Option<u16>,
 
@@ -63,23 +76,31 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_NODE", value_name = "NAME", value_parser = node_name)]
     node: Option<String>,
 
-    /// How long to go on with the units at hand after SIGTERM, before they are given back
+    /// Time limit for finishing units after SIGTERM; the others are requeued
     #[arg(long, env = "PRIMEPOOL_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
     drain_timeout: Duration,
 
-    /// End as by SIGTERM when standard input ends: for a consumer that another machine starts
-    /// through ssh, and that has to go when the connection does
-    #[arg(long, env = "PRIMEPOOL_END_WITH_STDIN")]
+    /// Stop as by SIGTERM when standard input ends
+    ///
+    /// For a consumer that another machine starts through ssh: it ends with the connection
+    #[arg(long, env = "PRIMEPOOL_END_WITH_STDIN", hide_short_help = true)]
     end_with_stdin: bool,
 
-    /// Largest numbers to take, in bits; jobs above it are answered as rejected
-    #[arg(long, env = "PRIMEPOOL_MAX_BITS", value_name = "BITS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(2..=i64::from(MAX_BITS)))]
+    /// Size of the largest numbers to accept; larger jobs are rejected
+    #[arg(
+        long,
+        env = "PRIMEPOOL_MAX_BITS",
+        value_name = "BITS",
+        default_value_t = 16_384,
+        value_parser = clap::value_parser!(u32).range(2..=i64::from(MAX_BITS)),
+        hide_short_help = true
+    )]
     max_bits: u32,
 
     #[command(flatten)]
     kernel: KernelArgs,
 
-    /// File to write the state of health to, every second
+    /// File that gets the state of the consumer every second, for `consumer health`
     #[arg(long, env = "PRIMEPOOL_HEALTH_FILE", value_name = "FILE")]
     health_file: Option<PathBuf>,
 
@@ -89,8 +110,8 @@ pub struct Cli {
     #[command(flatten)]
     pub(crate) influx: InfluxArgs,
 
-    /// Time between two points of this node
-    #[arg(long, env = "PRIMEPOOL_METRICS_INTERVAL", value_name = "TIME", default_value = "2s", value_parser = interval, help_heading = "Metrics")]
+    /// Interval of this node's points
+    #[arg(long, hide_short_help = true, env = "PRIMEPOOL_METRICS_INTERVAL", value_name = "TIME", default_value = "2s", value_parser = interval, help_heading = "Metrics")]
     metrics_interval: Duration,
 
     /// What to log.
@@ -98,18 +119,19 @@ pub struct Cli {
     pub log: LogArgs,
 }
 
-/// What `consumer` does besides consuming.
+/// Commands of `consumer` besides consuming.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Tell whether the consumer that writes FILE is well: exit status 0 if it lives and is
-    /// connected
+    /// Check the consumer that writes FILE: exit status 0 if it lives and is connected
     Health(HealthArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
 }
 
 /// Options of `consumer health`.
 #[derive(Debug, Args)]
 pub struct HealthArgs {
-    /// The file that the consumer writes
+    /// File that the consumer writes
     #[arg(long, env = "PRIMEPOOL_HEALTH_FILE", value_name = "FILE")]
     pub health_file: PathBuf,
 }

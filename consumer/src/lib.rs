@@ -39,9 +39,13 @@ use cli::{Cli, Command};
 /// # Errors
 /// The error, for people, and the matching exit status.
 pub fn main(cli: Cli) -> Result<Exit, (Exit, anyhow::Error)> {
-    if let Some(Command::Health(args)) = &cli.command {
-        return health::check(args)
-            .map_err(|reason| (Exit::Incomplete, anyhow::Error::msg(reason)));
+    match &cli.command {
+        Some(Command::Health(args)) => {
+            return health::check(args)
+                .map_err(|reason| (Exit::Incomplete, anyhow::Error::msg(reason)));
+        }
+        Some(Command::Completions(args)) => return args.print::<Cli, _>(),
+        None => {}
     }
     let usage = |error: String| (Exit::Usage, anyhow::Error::msg(error));
     let endpoint = Endpoint::from_args(&cli.broker).map_err(usage)?;

@@ -145,13 +145,13 @@ def lines_of(path, build):
 
 
 def record_of_json(data):
-    return record_of(data | data.get("measured", {}))
+    return record_of(data | data.get("measured", {}) | {"reason": data.get("failed")})
 
 
 def record_of(fields):
     """A measurement. Its `run` is None if it failed, for a `reason`."""
     numbers = {key: int(fields[key]) for key in ("nodes", "workers", "repeat", "started_ms")}
-    record = SimpleNamespace(run=None, reason=fields.get("failed"), **numbers)
+    record = SimpleNamespace(run=None, reason=fields.get("reason"), **numbers)
     if "folder" in fields:
         figures = {name: None if fields.get(name) is None else float(fields[name]) for name in FIGURES}
         record.run = SimpleNamespace(folder=fields["folder"], **figures)

@@ -169,7 +169,7 @@ def influx_points(folder):
     for part, document in (("settings", SETTINGS), ("baseline", BASELINE)):
         yield {"experiment": "one", "part": part}, {"document": json.dumps(document)}
     for one in Folder(folder).recorded()[1]:
-        fields = {"failed": one.reason, "repeat": one.repeat, "started_ms": one.started_ms}
+        fields = {"reason": one.reason, "repeat": one.repeat, "started_ms": one.started_ms}
         for key, value in vars(one.run).items() if one.run else ():
             fields[key] = int(value) if isinstance(value, float) and value.is_integer() else value
         yield tags | {"nodes": str(one.nodes), "workers": str(one.workers)}, fields

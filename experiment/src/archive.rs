@@ -87,7 +87,7 @@ impl Archive {
             .field("repeat", u64::from(record.repeat))
             .field("started_ms", record.started_ms);
         match &record.outcome {
-            Outcome::Failed(reason) => point = point.field("failed", reason.clone()),
+            Outcome::Failed(reason) => point = point.field("reason", reason.clone()),
             Outcome::Measured(figures) => {
                 let figures = serde_json::to_value(figures)?;
                 for (name, value) in figures.as_object().into_iter().flatten() {

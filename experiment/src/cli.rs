@@ -14,35 +14,38 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  experiment run --nodes 1..6 --workers 1,2 --cpus-per-node 0.25    six machines of a quarter core on this one
-  experiment run --nodes 1 --workers 1,2,3,4,6 --repeat 5           how many workers one machine is best with
-  experiment run --nodes 1..3 --launcher docker --cpus-per-node 0.5 containers of the image that docker compose builds
-  experiment run --nodes 1..3 --hosts a,b,c --launcher 'ssh {host} consumer --amqp-url-file -'      machines of their own
-  experiment run --resume runs/experiment-20261124-101500           go on with one that was interrupted
-  experiment run --nodes 1 --workers 1,2 --kind factor --bits 128   the same for factoring
-  experiment compare --repeat 5                                     beside Ray, Celery and Dask, in one run
+  experiment run --nodes 1..6 --workers 1,2 --cpus-per-node 0.25
+                                            six machines of a quarter core on this one
+  experiment run --nodes 1 --workers 1,2,3,4,6
+                                            how many workers one machine is best with
+  experiment run --nodes 1..3 --launcher docker --cpus-per-node 0.5
+  experiment run --nodes 1..3 --hosts a,b,c --launcher 'ssh {host} consumer --amqp-url-file -'
+  experiment run --nodes 1 --workers 1,2 --kind factor --bits 128
+  experiment run --resume runs/experiment-20261124-101500
+  experiment compare --repeat 5             beside Ray, Celery and Dask
 
-The broker is that of PRIMEPOOL_AMQP_URL; make experiment starts one of its own, and makes the report afterwards, as
-infra/local/experiment.sh report DIR does at any time.
+The broker is that of PRIMEPOOL_AMQP_URL. `make experiment` starts a broker of its own and makes the
+report; infra/local/experiment.sh report DIR makes the report at any time.
 
-Exit status: 0 done, 1 some measurements failed, 2 wrong usage, 130 interrupted.";
+Exit status: 0 done, 1 some measurements failed, 2 wrong usage, 3 the broker cannot be reached, 130
+interrupted.";
 
-/// Measures how the pool scales with workers and with nodes, and says why.
+/// Measures how the pool scales with workers and nodes, and beside other pools
 #[derive(Debug, Parser)]
-#[command(name = "experiment", version, after_help = EXAMPLES, max_term_width = 110)]
+#[command(name = "experiment", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// What `experiment` does.
+/// Commands of `experiment`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Measure every pair of numbers of nodes and workers
     Run(Box<RunArgs>),
-    /// Measure Primepool, Ray, Celery and Dask side by side, on the same work
+    /// Measure Primepool, Ray, Celery and Dask on the same work
     Compare(Box<CompareArgs>),
-    /// The bare loop, in a process of its own
+    /// Run the bare loop in a process of its own
     #[command(hide = true)]
     BareLoop(BareLoopArgs),
 }
@@ -58,7 +61,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "LIST", default_value = "1", value_parser = numbers)]
     pub workers: Numbers,
 
-    /// What the jobs are: primes to find, or products of two primes to factor
+    /// Kind of jobs: primes to find, or products of two primes to factor
     #[arg(long, value_name = "KIND", value_enum, default_value = "prime")]
     pub kind: Kind,
 
@@ -82,21 +85,28 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration)]
     pub min_time: Duration,
 
-    /// Cores that each node may use, by a control group, such as 0.25 [default: all]
+    /// Cores of each node, enforced by a control group, such as 0.25 [default: all]
     #[arg(long, value_name = "CORES", value_parser = cores)]
     pub cpus_per_node: Option<f64>,
 
-    /// What a node is: process, docker (a container), or a command that starts consumer on another machine. In a command {host}, {node}
-    /// and {cpus} are filled in; the broker's address comes by standard input where it says --amqp-url-file -
+    /// How a node is started: process, docker, or a command that starts consumer elsewhere
+    ///
+    /// In a command {host}, {node} and {cpus} are filled in. With --amqp-url-file - it gets the
+    /// broker's URL by standard input
     #[arg(long, value_name = "HOW", default_value = "process")]
     pub launcher: String,
 
-    /// Machines for {host} of the --launcher, one a node; one may be named twice
+    /// Values of {host} in --launcher, one per node; repetitions are allowed
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub hosts: Vec<String>,
 
     /// Image of --launcher docker
-    #[arg(long, value_name = "IMAGE", default_value = "primepool")]
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        default_value = "primepool",
+        hide_short_help = true
+    )]
     pub image: String,
 
     /// More options of docker run [default: --network host]
@@ -105,7 +115,8 @@ pub struct RunArgs {
         value_name = "OPTIONS",
         default_value = "",
         hide_default_value = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        hide_short_help = true
     )]
     pub docker_options: String,
 
@@ -113,7 +124,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "WHICH", default_value = "all", value_parser = ["all", "sample", "none"])]
     pub verify: String,
 
-    /// Process of the broker, if it runs on this machine: its CPU time is recorded
+    /// Process id of a broker on this machine, to record its CPU time
     #[arg(long, value_name = "PID", env = "PRIMEPOOL_BROKER_PID")]
     pub broker_pid: Option<u32>,
 
@@ -121,37 +132,40 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
-    /// Go on with the experiment in DIR, with its settings; measurements that failed are taken again,
-    /// and the ceiling if baseline.json was deleted
+    /// Continue the experiment in DIR
+    ///
+    /// Its settings hold. Failed measurements are repeated, and the ceiling if baseline.json was
+    /// deleted
     #[arg(long, value_name = "DIR", conflicts_with_all = ["dir", "nodes", "workers", "kind", "bits", "count", "repeat", "seed", "min_time", "cpus_per_node", "launcher", "hosts", "image", "docker_options"])]
     pub resume: Option<PathBuf>,
 }
 
 const COMPARE_EXAMPLES: &str = "\
 Examples:
-  make compare                                          the broker and the other pools are seen to
+  make compare                              with a private broker and the other pools installed
   experiment compare --bits 2048 --min-time 10s
   experiment compare --systems primepool,celery
-  experiment compare --nodes 1..6 --cpus-per-node 0.25              Primepool and Ray's own cluster on 1 to 6 nodes of this machine
+  experiment compare --nodes 1..6 --cpus-per-node 0.25
+                                            Primepool and Ray's cluster on 1 to 6 nodes
 
-Python with the other pools in it is made by infra/local/setup.sh --peers.
+infra/local/setup.sh --peers makes a Python environment with the other pools.
 
-Exit status: 0 done, 1 a system failed (the table says why), 2 wrong usage, 3 broker unreachable, 130 interrupted.";
+Exit status: 0 done, 1 a system failed (the table says why), 2 wrong usage, 3 the broker cannot be
+reached, 130 interrupted.";
 
 /// Options of `experiment compare`.
 #[derive(Debug, Args)]
 #[command(after_help = COMPARE_EXAMPLES)]
 pub struct CompareArgs {
-    /// The pools to measure, each alone; with them always a bare loop of the engine and one of gmpy2 [default: primepool,ray,celery,dask; with
-    /// --nodes primepool,ray, which are the two that it can do]
+    /// Pools to measure, each alone [default: all four; with --nodes primepool,ray]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub systems: Vec<System>,
 
-    /// Numbers of nodes, each with one worker, in place of one node with the whole machine: throughput only
+    /// Numbers of nodes with one worker each, instead of one node with all cores; throughput only
     #[arg(long, value_name = "LIST", value_parser = numbers, requires = "cpus_per_node")]
     pub nodes: Option<Numbers>,
 
-    /// Cores that each node may use, by a control group
+    /// Cores of each node, enforced by a control group
     #[arg(long, value_name = "CORES", value_parser = cores, requires = "nodes")]
     pub cpus_per_node: Option<f64>,
 
@@ -159,7 +173,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "BITS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..=16_384))]
     pub bits: u32,
 
-    /// Rounds; in each every system is measured once, in an order of chance
+    /// Number of rounds; each measures every system once, in random order
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeat: u32,
 
@@ -171,11 +185,11 @@ pub struct CompareArgs {
     #[arg(long, value_name = "TIME", default_value = "4s", value_parser = duration)]
     pub min_time: Duration,
 
-    /// Single tasks that are timed there and back, one after another
+    /// Number of single tasks whose round trip is timed
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub round_trips: u32,
 
-    /// Python that has the other pools, as infra/local/setup.sh --peers makes it
+    /// Python interpreter of the environment with the other pools
     #[arg(
         long,
         value_name = "FILE",
@@ -184,7 +198,7 @@ pub struct CompareArgs {
     )]
     pub python: PathBuf,
 
-    /// Process of the broker, if it runs on this machine: its memory counts as that of Primepool and Celery
+    /// Process id of a broker on this machine: its memory counts for Primepool and Celery
     #[arg(long, value_name = "PID", env = "PRIMEPOOL_BROKER_PID")]
     pub broker_pid: Option<u32>,
 
@@ -198,7 +212,7 @@ pub struct CompareArgs {
 pub struct BareLoopArgs {
     #[command(flatten)]
     pub(crate) what: Loop,
-    /// As many as there are cores without it.
+    /// Default: the number of cores.
     #[arg(long)]
     pub(crate) threads: Option<u32>,
     #[arg(long, value_parser = duration)]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use primepool_common::{
     broker::BrokerArgs,
-    cli::{RunsDirArgs, duration_within},
+    cli::{CompletionsArgs, RunsDirArgs, duration_within},
     logging::LogArgs,
     message::RunId,
 };
@@ -18,20 +18,22 @@ Examples:
   primepool status --watch                          the same every two seconds
   primepool status --json | jq .alarms
   primepool top                                     live, with keys
-  primepool dashboard                               the same as a web page, http://127.0.0.1:8265/
-  primepool dead list                               messages that no consumer can work on
-  primepool dead requeue 5c1e                       back into its queue
+  primepool dashboard                               a web page, http://127.0.0.1:8265/
+  primepool dead list                               dead letters: units that no consumer can do
+  primepool dead requeue 5c1e                       put one back into its queue
   primepool cancel 20261122-201530-9f3c01ab         stop a run for good
   primepool check runs/20261122-201530-9f3c01ab     are its results right, and proven?
-  primepool runs                                    the runs in ./runs, and how to resume them
+  primepool runs                                    runs in ./runs, and how to resume them
 
-The address of the broker is that of consumers and producers; give the user `operator` of infra/rabbitmq to people.
+The broker's URL is given as to consumers and producers. Its user for people is `operator`
+(infra/rabbitmq).
 
-Exit status: 0 done, 1 not done, 2 wrong usage, 3 broker unreachable or refusing, 130 interrupted.";
+Exit status: 0 done, 1 not done, 2 wrong usage, 3 the broker cannot be reached or refuses, 130
+interrupted.";
 
-/// Shows what is in the pool, and handles what needs an operator.
+/// Shows the state of the pool, handles dead letters and cancels runs
 #[derive(Debug, Parser)]
-#[command(name = "primepool", version, after_help = EXAMPLES, max_term_width = 110)]
+#[command(name = "primepool", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -46,19 +48,21 @@ pub struct Cli {
 pub(crate) enum Command {
     /// Show nodes, runs, queues, dead letters and alarms
     Status(StatusArgs),
-    /// Show the pool live: throughput, workers, runs, queues; keys sort, and cancel a run
+    /// Show the pool live: throughput, workers, runs, queues
     Top(TopArgs),
-    /// Serve the pool as a web page that only shows: live, and over the last hour
+    /// Serve a read-only web page: the pool live, and its last hour
     Dashboard(DashboardArgs),
-    /// List, show, requeue or drop dead letters: messages that no consumer can work on
+    /// List, show, requeue or drop dead letters: units that no consumer can do
     #[command(subcommand, after_help = DEAD_EXAMPLES)]
     Dead(DeadCommand),
-    /// Stop a run for good, wherever its producer is: consumers drop its units, and the producer reports what is done
+    /// Stop a run for good: consumers drop its units, its producer reports what is done
     Cancel(CancelArgs),
-    /// Check a file of results, of this pool or of another program: what is proven, probable, wrong
+    /// Check a file of results of any program: what is proven, probable, wrong
     Check(CheckArgs),
-    /// List the runs of --runs-dir, newest first, with their state and how to go on
+    /// List the runs of --runs-dir, newest first, with their state and how to resume them
     Runs(RunsArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
 }
 
 const CHECK_EXAMPLES: &str = "\
@@ -67,23 +71,24 @@ Examples:
   primepool check --proven primes.jsonl             fails also where a prime is only probable
   jq -c '{prime, certificate}' primes.jsonl | primepool check -
 
-One JSON object a line, with prime, or with n and factors; bits, after, composites and certificate
-are checked where they are there. docs/CERTIFICATES.md has the format, and a check in Python.
+The file has one JSON object per line, with prime, or with n and factors. The fields bits, after,
+composites and certificate are checked where they are present. docs/CERTIFICATES.md has the format
+and a check in Python.
 
-Exit status: 0 everything holds, 1 a line is wrong (with --proven: or not proven), 2 the file cannot
+Exit status: 0 all lines hold, 1 a line is wrong (with --proven: or not proven), 2 the file cannot
 be read.";
 
 #[derive(Debug, Args)]
 #[command(after_help = CHECK_EXAMPLES)]
 pub(crate) struct CheckArgs {
-    /// A file of results, or the folder of a run; - is standard input
+    /// File of results, or folder of a run; - is standard input
     pub(crate) file: PathBuf,
 
-    /// Fail where a prime is not proven
+    /// Fail if a prime is not proven
     #[arg(long)]
     pub(crate) proven: bool,
 
-    /// Ask for safe primes: (p - 1)/2 is to be prime too
+    /// Require safe primes: (p - 1)/2 must be prime too
     #[arg(long)]
     pub(crate) safe: bool,
 
@@ -97,12 +102,13 @@ Examples:
   primepool cancel 20261122-201530-9f3c01ab
   primepool cancel runs/20261122-201530-9f3c01ab    also marks the folder, so that it is not resumed
 
-A cancelled run cannot be resumed. Its results so far stay. `primepool status` shows the names of the runs at work.";
+A cancelled run cannot be resumed. Its results so far stay. `primepool status` shows the names of
+the active runs.";
 
 #[derive(Debug, Args)]
 #[command(after_help = CANCEL_EXAMPLES)]
 pub(crate) struct CancelArgs {
-    /// The run: its name, the start of the name of one in --runs-dir, or its folder
+    /// Name of the run, the start of a name in --runs-dir, or its folder
     pub(crate) run: String,
 
     #[command(flatten)]
@@ -116,14 +122,14 @@ const RUNS_EXAMPLES: &str = "\
 Examples:
   primepool runs
   primepool runs --runs-dir /srv/primepool/runs --limit 0
-  primepool runs --json | jq -r '.[].resume // empty'    the commands that go on with what is not done
+  primepool runs --json | jq -r '.[].resume // empty'    the commands that resume unfinished runs
 
 States: running (a producer is at work), complete, unfinished (can be resumed), cancelled, damaged.";
 
 #[derive(Debug, Args)]
 #[command(after_help = RUNS_EXAMPLES)]
 pub(crate) struct RunsArgs {
-    /// Runs to list, 0 for all
+    /// Number of runs to list, 0 for all
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,
 
@@ -138,15 +144,16 @@ pub(crate) struct RunsArgs {
 const TOP_EXAMPLES: &str = "\
 Examples:
   primepool top
-  primepool top --management-url http://head.example:15672    with unacknowledged units and the broker's alarms
+  primepool top --management-url http://head.example:15672
+                                      with unacknowledged units and the broker's alarms
 
-Keys: q quits, s sorts the runs by name, jobs per second or time left, the arrows select a run, c cancels it after a
-question. The throughput is that of all consumers together, as they announce it.";
+Keys: q quits; s sorts the runs by name, jobs per second or time left; the arrows select a run; c
+cancels it after a question. The throughput is the sum of what all consumers announce.";
 
 #[derive(Debug, Args)]
 #[command(after_help = TOP_EXAMPLES)]
 pub(crate) struct TopArgs {
-    /// Time between two looks
+    /// Time between two samples
     #[arg(
         long,
         env = "PRIMEPOOL_INTERVAL",
@@ -166,15 +173,16 @@ Examples:
   primepool dashboard --listen 127.0.0.1:0    any free port; the address is printed
   openssl rand -hex 16 >token
   primepool dashboard --listen 0.0.0.0:8265 --token-file token
-                                              for all: open http://HOST:8265/?token=TOKEN once
+                                              for other machines: open
+                                              http://HOST:8265/?token=TOKEN once
 
-It keeps an hour, in memory; Grafana is for history. There is no TLS: beyond networks that you
-trust, use a proxy that has it, or `ssh -L 8265:127.0.0.1:8265 HOST`.";
+The page keeps one hour in memory; Grafana is for history. There is no TLS: in networks that you do
+not trust, use a proxy that has it, or `ssh -L 8265:127.0.0.1:8265 HOST`.";
 
 #[derive(Debug, Args)]
 #[command(after_help = DASHBOARD_EXAMPLES)]
 pub(crate) struct DashboardArgs {
-    /// Where to listen. Other machines than this one need a token
+    /// Address to listen on; any address but loopback needs a token
     #[arg(
         long,
         env = "PRIMEPOOL_DASHBOARD_LISTEN",
@@ -183,7 +191,7 @@ pub(crate) struct DashboardArgs {
     )]
     pub(crate) listen: SocketAddr,
 
-    /// Name by which browsers ask for it, if it is neither an address nor localhost; may be given again
+    /// Host name in browsers' requests, if it is neither an address nor localhost; repeatable
     #[arg(
         long = "host",
         env = "PRIMEPOOL_DASHBOARD_HOST",
@@ -192,11 +200,11 @@ pub(crate) struct DashboardArgs {
     )]
     pub(crate) hosts: Vec<String>,
 
-    /// File with the token that browsers have to show; it goes before the variable PRIMEPOOL_DASHBOARD_TOKEN
+    /// File with the token for browsers; it takes precedence over PRIMEPOOL_DASHBOARD_TOKEN
     #[arg(long, env = "PRIMEPOOL_DASHBOARD_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// Time between two looks
+    /// Time between two samples
     #[arg(
         long,
         env = "PRIMEPOOL_INTERVAL",
@@ -213,20 +221,20 @@ pub(crate) struct DashboardArgs {
 const DEAD_EXAMPLES: &str = "\
 Examples:
   primepool dead list
-  primepool dead show 5c1e                          what is known of the letter whose id starts so
+  primepool dead show 5c1e                          all that is known of one letter, by its id
   primepool dead requeue 5c1e09                     back into its queue: a consumer tries again
   primepool dead requeue --run 20261122-201530-9f3c01ab
   primepool dead drop --all                         delete them for good
 
-After `drop`, `producer resume RUN --republish` makes the units of a run anew. The integers that a unit
-asks for are never shown.";
+After `drop`, `producer resume RUN --republish` publishes the units of a run again. The integers in
+a unit are never shown.";
 
 /// What to do with dead letters.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadCommand {
-    /// List them with their reasons, in the order of the queue
+    /// List dead letters with their reasons, in the order of the queue
     List {
-        /// Letters to list, 0 for all
+        /// Number of letters to list, 0 for all
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: u32,
 
@@ -237,7 +245,7 @@ pub(crate) enum DeadCommand {
         #[command(flatten)]
         broker: BrokerArgs,
     },
-    /// Show all that is known of one
+    /// Show all that is known of one letter
     Show {
         /// Its id, or the start of it
         #[arg(value_parser = letter_id)]
@@ -250,7 +258,7 @@ pub(crate) enum DeadCommand {
         #[command(flatten)]
         broker: BrokerArgs,
     },
-    /// Put units back into the queues of their kinds, once the reason is gone
+    /// Put letters back into the queues of their kinds, once the reason is gone
     Requeue(ChosenLetters),
     /// Delete letters for good
     Drop(ChosenLetters),
@@ -301,16 +309,17 @@ impl ChosenLetters {
 const STATUS_EXAMPLES: &str = "\
 Examples:
   primepool status
-  primepool status --management-url http://head.example:15672    with rates and the broker's alarms
+  primepool status --management-url http://head.example:15672    with rates and alarms
   primepool status --watch --interval 10s
   primepool status --watch --json >pool.jsonl                    an object a line
 
-Nodes and runs are those that announced themselves in the last seconds. Times are those at which announcements arrived here.";
+Nodes and runs are listed if they announced themselves in the last seconds. Times are times of
+arrival here.";
 
 #[derive(Debug, Args)]
 #[command(after_help = STATUS_EXAMPLES)]
 pub(crate) struct StatusArgs {
-    /// Show it again and again until Ctrl-C
+    /// Repeat until Ctrl-C
     #[arg(long)]
     pub(crate) watch: bool,
 
@@ -324,7 +333,7 @@ pub(crate) struct StatusArgs {
     )]
     pub(crate) interval: Duration,
 
-    /// Print JSON: one object, or with --watch one a line
+    /// Print a JSON object; with --watch one per line
     #[arg(long, env = "PRIMEPOOL_JSON", value_parser = BoolishValueParser::new())]
     pub(crate) json: bool,
 
@@ -332,7 +341,7 @@ pub(crate) struct StatusArgs {
     pub(crate) broker: BrokerArgs,
 }
 
-/// Short enough to be of use, long enough that the broker is not kept busy.
+/// Reads an interval that is short enough to be of use and does not keep the broker busy.
 fn interval(text: &str) -> Result<Duration, String> {
     let allowed = Duration::from_millis(500)..=Duration::from_secs(3600);
     duration_within(text, allowed, "give a time from 500ms to 1h")

@@ -76,6 +76,7 @@ pub fn main(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Check(args) => check::run(&args),
         Command::Runs(args) => runs::run(&args),
+        Command::Completions(args) => args.print::<Cli, _>(),
     };
     // Do not wait for requests to the broker that are still pending.
     runtime.shutdown_background();

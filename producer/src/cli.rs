@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use primepool_common::{
     broker::BrokerArgs,
-    cli::{KernelArgs, RunsDirArgs, duration, duration_within, job_kind},
+    cli::{CompletionsArgs, KernelArgs, RunsDirArgs, duration, duration_within, job_kind},
     jobs::JobFields,
     logging::LogArgs,
     message::{FactorJobs, HexInteger, JobKind, Method, RunId, Work},
@@ -23,37 +23,51 @@ use crate::request::{
     FactoringAims, IntegerSource, MAX_COUNT, Request, Semiprimes, UnitSize, Verify,
 };
 
+const BRIEF: &str = "\
+Examples:
+  producer --count 100 --bits 1024                  a hundred primes of 1024 bits
+  producer --count 1e6 --bits 512 --detach          publish and leave; collect later with resume
+  producer factor 1000000016000000063 0xdeadbeef    their prime factors
+  producer resume 20261122-201530-9f3c01ab          continue a run, whatever ended it
+
+All options, their environment variables and more examples: producer --help";
+
 const EXAMPLES: &str = "\
 Examples:
   producer --count 100 --bits 1024                   a hundred primes of 1024 bits
-  producer --count 10 --bits 512 --kind safe-prime   p and (p-1)/2 both prime
+  producer --count 10 --bits 512 --kind safe-prime   p and (p-1)/2 are both prime
   producer --kind next-prime --after 1000000 --after 0xffff
   producer --count 1000 --bits 256 --seed 7          the same thousand primes every time
-  producer --count 1000000 --bits 512 --detach       publish and leave; collect later with:
-  producer resume 20261122-201530-9f3c01ab           go on with a run, whatever ended it
+  producer --count 1e6 --bits 512 --detach           publish and leave; collect later with resume
+  producer resume 20261122-201530-9f3c01ab           continue a run, whatever ended it
   producer factor 1000000016000000063 0xdeadbeef     their prime factors
-  producer cancel 20261122-201530-9f3c01ab           nobody wants it any more: workers drop it within seconds
+  producer cancel 20261122-201530-9f3c01ab           stop a run for good
+  producer completions bash                          a completion script for the shell
 
-Each run has a folder, runs/<run>/: results.jsonl (a line a job), summary.json, metrics.lp (InfluxDB line protocol).
+Each run has a folder, runs/<run>/, with results.jsonl (a line for each job), summary.json and
+metrics.lp (InfluxDB line protocol).
 
-Ctrl-C stops publishing, reports what is done and says how to resume; a second one ends at once. Nothing is lost either way.
+Ctrl-C stops publishing, reports what is done and says how to resume. A second Ctrl-C ends the
+program at once. Nothing is lost either way.
 
-Exit status: 0 all jobs ok, 1 some not ok or not done, 2 wrong usage, 3 broker unreachable or refusing, 130 interrupted.";
+Exit status: 0 all jobs ok, 1 some jobs not ok or not done, 2 wrong usage, 3 the broker cannot be
+reached or refuses, 130 interrupted.";
 
-/// Publishes prime jobs to the broker, collects the results, verifies and reports them.
+/// Publishes jobs to the broker; collects, verifies and reports their results
 #[derive(Debug, Parser)]
 #[command(
     name = "producer",
     version,
-    after_help = EXAMPLES,
+    after_help = BRIEF,
+    after_long_help = EXAMPLES,
     args_conflicts_with_subcommands = true,
-    max_term_width = 110
+    max_term_width = 100
 )]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// How many primes, such as 1000 or 1e6
+    /// Number of primes, such as 1000 or 1e6
     #[arg(long, env = "PRIMEPOOL_COUNT", value_name = "N", default_value = "100", value_parser = count)]
     count: u64,
 
@@ -61,7 +75,7 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_BITS", value_name = "BITS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..=i64::from(MAX_BITS)))]
     bits: u32,
 
-    /// What to look for; next-prime is the least prime above each --after
+    /// Kind of jobs: prime, safe-prime, or next-prime (the least prime above each --after)
     #[arg(
         long,
         env = "PRIMEPOOL_KIND",
@@ -71,8 +85,11 @@ pub struct Cli {
     )]
     kind: JobKind,
 
-    /// How random primes are chosen: incremental (the first one from a random start on; fast, but a prime after a long gap is
-    /// likelier), uniform (every one is equally likely) or provable (each comes with a proof, which the producer checks)
+    /// How random primes are chosen: incremental, uniform, or provable
+    ///
+    /// incremental: the first prime from a random start on; fast, but primes after long gaps are
+    /// likelier. uniform: every prime is equally likely. provable: each prime comes with a
+    /// certificate, which the producer checks
     #[arg(
         long,
         env = "PRIMEPOOL_METHOD",
@@ -81,21 +98,35 @@ pub struct Cli {
     )]
     method: Method,
 
-    /// With --kind next-prime: the integer to start above, decimal or 0x…; may be given many times
+    /// With --kind next-prime: an integer to start above, decimal or 0x…; repeatable
     #[arg(long, value_name = "INTEGER", value_parser = HexInteger::parse_human, allow_hyphen_values = true)]
     after: Vec<HexInteger>,
 
-    /// With --kind next-prime: a file of integers to start above, one a line; - is standard input
-    #[arg(long, env = "PRIMEPOOL_AFTER_FILE", value_name = "FILE")]
+    /// With --kind next-prime: a file of integers to start above, one per line; - is standard input
+    #[arg(
+        long,
+        env = "PRIMEPOOL_AFTER_FILE",
+        value_name = "FILE",
+        hide_short_help = true
+    )]
     after_file: Option<PathBuf>,
 
-    /// With --kind next-prime: prove each prime p by factoring p - 1, where its composites have 200 bits at most. Results name the
-    /// primes that stay probable
-    #[arg(long, env = "PRIMEPOOL_PROVE", value_parser = BoolishValueParser::new())]
+    /// With --kind next-prime: prove each prime p by the factors of p - 1
+    ///
+    /// It succeeds where composites among them have at most 200 bits. Results say which primes
+    /// remain probable
+    #[arg(
+        long,
+        env = "PRIMEPOOL_PROVE",
+        value_parser = BoolishValueParser::new(),
+        hide_short_help = true
+    )]
     prove: bool,
 
-    /// Make the run repeatable: job i draws from the random stream (SEED, i). Without it the operating system's generator is
-    /// used, as a key needs
+    /// Make the run repeatable: the same primes every time; not for keys
+    ///
+    /// Job i draws from the random stream (SEED, i). Without a seed the operating system's generator
+    /// is used, as a key needs
     #[arg(long, env = "PRIMEPOOL_SEED", value_name = "SEED")]
     seed: Option<u64>,
 
@@ -113,30 +144,47 @@ pub struct Cli {
 /// Options of new runs of all kinds.
 #[derive(Debug, Clone, Args)]
 struct NewRun {
-    /// Longest time of a worker for a job; one that takes longer has failed. The jobs of a unit share their time: with
-    /// --unit-size 1 each has its own
-    #[arg(long, env = "PRIMEPOOL_DEADLINE", value_name = "TIME", value_parser = deadline)]
+    /// Time limit of a job; a job that takes longer has failed
+    ///
+    /// The jobs of a unit share the time; with --unit-size 1 each has its own
+    #[arg(
+        long,
+        env = "PRIMEPOOL_DEADLINE",
+        value_name = "TIME",
+        value_parser = deadline,
+        hide_short_help = true
+    )]
     deadline: Option<Duration>,
 
     /// Jobs in one message; auto: 50 to 200 ms of work, less towards the end of the run
     #[arg(
         long,
+        hide_short_help = true,
         env = "PRIMEPOOL_UNIT_SIZE",
         value_name = "N|auto",
         default_value = "auto"
     )]
     unit_size: UnitSize,
 
-    /// Priority of the jobs: RabbitMQ 4 and later serves 5 and more twice as often as the rest [default: 5, with --detach 0]
-    #[arg(long, env = "PRIMEPOOL_PRIORITY", value_name = "0-9", value_parser = clap::value_parser!(u8).range(0..=9))]
+    /// AMQP priority of the jobs [default: 5, with --detach 0]
+    ///
+    /// RabbitMQ 4 and later serve priorities of 5 and more twice as often as the others
+    #[arg(
+        long,
+        env = "PRIMEPOOL_PRIORITY",
+        value_name = "0-9",
+        value_parser = clap::value_parser!(u8).range(0..=9),
+        hide_short_help = true
+    )]
     priority: Option<u8>,
 
-    /// Write the results to this file in place of the run's results.jsonl; it must not exist yet. - prints them, and the
-    /// summary goes to standard error
+    /// Write results to FILE instead of the run's results.jsonl; - prints them
+    ///
+    /// The file must not exist. With - the summary goes to standard error
     #[arg(long, env = "PRIMEPOOL_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Publish the jobs and leave; `producer resume RUN` collects the results, within seven days
+    /// Publish the jobs and leave; `producer resume` collects the results within seven days
     #[arg(long)]
     detach: bool,
 }
@@ -167,27 +215,46 @@ impl NewRun {
 /// Options of a new run and of `resume` alike.
 #[derive(Debug, Clone, Args)]
 struct Common {
-    /// Which results to check for primality before they count
+    /// Which results to check for primality: all, strict, sample, none
     #[arg(long, env = "PRIMEPOOL_VERIFY", value_enum, default_value_t = Verify::All)]
     verify: Verify,
 
-    /// Give up after this time: report what is done, say how to resume
+    /// Give up after this time, report what is done and say how to resume
     #[arg(long, env = "PRIMEPOOL_TIMEOUT", value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
 
-    /// Weight of this run among those that share the pool: one of 2 gets twice as much as one of 1
-    #[arg(long, env = "PRIMEPOOL_SHARE", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SHARE)))]
+    /// Weight of this run among the runs that share the pool
+    ///
+    /// A run of weight 2 gets twice the workers of a run of weight 1
+    #[arg(
+        long,
+        env = "PRIMEPOOL_SHARE",
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SHARE)),
+        hide_short_help = true
+    )]
     share: u32,
 
-    /// Do not tell the pool which user on which host runs this
-    #[arg(long, env = "PRIMEPOOL_ANONYMOUS", value_parser = BoolishValueParser::new())]
+    /// Do not announce the user and the host of this run to the pool
+    #[arg(
+        long,
+        env = "PRIMEPOOL_ANONYMOUS",
+        value_parser = BoolishValueParser::new(),
+        hide_short_help = true
+    )]
     anonymous: bool,
 
     #[command(flatten)]
     kernel: KernelArgs,
 
-    /// Print factors, or the results of --output -, as they come instead of in the order of the input
-    #[arg(long, env = "PRIMEPOOL_UNORDERED", value_parser = BoolishValueParser::new())]
+    /// Print results as they arrive instead of in the order of the input
+    #[arg(
+        long,
+        env = "PRIMEPOOL_UNORDERED",
+        value_parser = BoolishValueParser::new(),
+        hide_short_help = true
+    )]
     unordered: bool,
 
     /// Print the summary as JSON
@@ -204,31 +271,34 @@ struct Common {
     influx: InfluxArgs,
 }
 
-/// What `producer` does besides starting a run.
+/// Commands of `producer` besides starting a run.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Find the prime factors of integers
-    #[command(max_term_width = 110)]
     Factor(FactorArgs),
-    /// Go on with a run: publish what the broker has not confirmed yet, collect the rest
+    /// Continue a run: publish what the broker has not confirmed, collect the missing results
     Resume(ResumeArgs),
-    /// Stop a run for good, wherever its producer is: consumers drop its units, those at work within a second, and a producer
-    /// that waits for it reports what is done and ends
+    /// Stop a run for good, wherever its producer is
+    ///
+    /// Consumers drop its units, those at work within a second. Its producer reports what is done
+    /// and ends
     Cancel(CancelArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = FACTOR_EXAMPLES)]
 struct FactorArgs {
-    /// Integers, decimal or 0x…; negative ones too, in hexadecimal after --
+    /// Integers, decimal or 0x…; negative hexadecimal integers after --
     #[arg(value_name = "N", value_parser = HexInteger::parse_human, allow_negative_numbers = true)]
     numbers: Vec<HexInteger>,
 
-    /// A file of integers, one a line; # begins a comment, - is standard input
+    /// File of integers, one per line; # begins a comment, - is standard input
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// To measure: so many random products of two primes of equal size
+    /// Factor K random products of two primes of equal size, to measure
     #[arg(long, value_name = "K", requires = "bits", value_parser = semiprime_count)]
     count: Option<u64>,
 
@@ -236,17 +306,27 @@ struct FactorArgs {
     #[arg(long, value_name = "BITS", requires = "count", value_parser = clap::value_parser!(u32).range(6..=i64::from(MAX_BITS)))]
     bits: Option<u32>,
 
-    /// With --count: the same products every time
+    /// With --count: make the products repeatable
     #[arg(long, value_name = "SEED", requires = "count")]
     seed: Option<u64>,
 
-    /// How far curves go on a composite of more than 400 bits, which is too large for the sieve: up to
-    /// factors of so many digits, 15 to 40. Five more digits take eight times as long
-    #[arg(long, env = "PRIMEPOOL_EFFORT", value_name = "DIGITS", default_value_t = DEFAULT_EFFORT, value_parser = clap::value_parser!(u32).range(efforts()))]
+    /// Digits of factors to search for in a composite of more than 400 bits, 15 to 40
+    ///
+    /// Such a composite is too large for the sieve, so elliptic curves search for its factors. Five
+    /// more digits take eight times as long
+    #[arg(
+        long,
+        env = "PRIMEPOOL_EFFORT",
+        value_name = "DIGITS",
+        default_value_t = DEFAULT_EFFORT,
+        value_parser = clap::value_parser!(u32).range(efforts())
+    )]
     effort: u32,
 
-    /// Prove each prime factor p above 2^64 by factoring p - 1, where its composites have 200 bits at most. Results name the
-    /// factors that stay probable
+    /// Prove each prime factor p above 2^64 by the factors of p - 1
+    ///
+    /// It succeeds where composites among them have at most 200 bits. Results say which factors
+    /// remain probable
     #[arg(long, env = "PRIMEPOOL_PROVE", value_parser = BoolishValueParser::new())]
     prove: bool,
 
@@ -266,19 +346,20 @@ const FACTOR_EXAMPLES: &str = "\
 Examples:
   producer factor 1000000016000000063 0xdeadbeefcafe -360
   producer factor --file numbers.txt --output factors.jsonl
-  producer factor --count 20 --bits 160              random products of two primes of 80 bits, to measure
+  producer factor --count 20 --bits 160     random products of two primes of 80 bits, to measure
 
-An integer that has a composite divisor of more than 200 bits is worked on by all consumers together.
+All consumers together work on an integer with a composite divisor of more than 200 bits.
 
-Each result is printed and written to runs/<run>/results.jsonl. Factors below 2^64 are proven primes, larger ones have passed the
-Baillie-PSW test. Composites that a deadline or their size left whole stand in brackets, and count as not done.";
+Each result is printed and written to runs/<run>/results.jsonl. Factors below 2^64 are proven
+primes; larger factors have passed the Baillie-PSW test. A composite that a deadline or its size
+left unfactored is printed in brackets, and its job counts as not done.";
 
 /// Largest number of random products that can be requested.
 const MAX_SEMIPRIMES: u64 = 1_000_000;
 
 #[derive(Debug, Args)]
 struct CancelArgs {
-    /// The run: its name, the start of it, or its folder. It cannot be resumed afterwards
+    /// Name of the run, the start of the name, or its folder; it cannot be resumed afterwards
     run: String,
 
     #[command(flatten)]
@@ -290,10 +371,10 @@ struct CancelArgs {
 
 #[derive(Debug, Args)]
 struct ResumeArgs {
-    /// The run: its name, the start of it, or its folder [default: the latest in --runs-dir]
+    /// Name of the run, the start of the name, or its folder [default: the latest in --runs-dir]
     run: Option<String>,
 
-    /// Publish every job again that has no result yet, also what the broker had confirmed: for a broker that lost its data
+    /// Publish all jobs without a result again, for a broker that lost its data
     #[arg(long)]
     republish: bool,
 
@@ -373,7 +454,15 @@ impl Cli {
         match &self.command {
             Some(Command::Factor(factor)) => &factor.common,
             Some(Command::Resume(resume)) => &resume.common,
-            Some(Command::Cancel(_)) | None => &self.common,
+            Some(Command::Cancel(_) | Command::Completions(_)) | None => &self.common,
+        }
+    }
+
+    /// The request for a completion script.
+    pub(crate) fn completions(&self) -> Option<CompletionsArgs> {
+        match self.command {
+            Some(Command::Completions(completions)) => Some(completions),
+            _ => None,
         }
     }
 
@@ -429,11 +518,13 @@ impl Cli {
             Some(Command::Factor(factor)) => factor
                 .new_run
                 .of(factor.request()?, Some(factor.integers())),
-            Some(Command::Cancel(_)) | None => self.new_run.of(self.request()?, self.integers()),
+            Some(Command::Cancel(_) | Command::Completions(_)) | None => {
+                self.new_run.of(self.request()?, self.integers())
+            }
         };
         let new_run = match &self.command {
             Some(Command::Factor(factor)) => Some(&factor.new_run),
-            Some(Command::Resume(_) | Command::Cancel(_)) => None,
+            Some(Command::Resume(_) | Command::Cancel(_) | Command::Completions(_)) => None,
             None => Some(&self.new_run),
         };
         let prints_rows = new_run.is_some_and(|new| new.output.as_deref().is_some_and(is_dash));

@@ -43,6 +43,9 @@ use cli::{Cli, Task};
 /// # Errors
 /// Returns a message for the user, and the exit status that belongs to it.
 pub fn main(cli: Cli) -> Result<Exit, (Exit, anyhow::Error)> {
+    if let Some(completions) = cli.completions() {
+        return completions.print::<Cli, _>();
+    }
     let usage = |error: String| (Exit::Usage, anyhow::Error::msg(error));
     let endpoint = Endpoint::from_args(cli.broker()).map_err(usage)?;
     let task = cli.task().map_err(usage)?;

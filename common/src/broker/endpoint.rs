@@ -25,8 +25,10 @@ use crate::{
 #[derive(Clone, Args)]
 #[command(next_help_heading = "Broker")]
 pub struct BrokerArgs {
-    /// Address of the broker, as amqp://USER:PASSWORD@HOST:PORT/VHOST or amqps://…; a password is
-    /// better kept in the environment or a file than on the command line
+    /// URL of the broker: amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://…
+    ///
+    /// Other users of this machine can read a command line: give a URL with a password by the
+    /// variable or by --amqp-url-file
     #[arg(
         long,
         env = "PRIMEPOOL_AMQP_URL",
@@ -36,19 +38,26 @@ pub struct BrokerArgs {
     )]
     pub amqp_url: String,
 
-    /// File that holds the address of the broker; it goes before --amqp-url. - is the first line of
-    /// standard input
+    /// File that contains the URL; - is the first line of standard input
+    ///
+    /// It takes precedence over --amqp-url
     #[arg(long, env = "PRIMEPOOL_AMQP_URL_FILE", value_name = "FILE")]
     pub amqp_url_file: Option<PathBuf>,
 
-    /// Certificates (PEM) of the authorities that may have signed the broker's, besides those of
+    /// Certificates (PEM) of further authorities for the broker's certificate, besides those of
     /// the system
-    #[arg(long, env = "PRIMEPOOL_TLS_CA", value_name = "FILE")]
-    pub tls_ca: Option<PathBuf>,
-
-    /// Certificate (PEM) to show to the broker
     #[arg(
         long,
+        env = "PRIMEPOOL_TLS_CA",
+        value_name = "FILE",
+        hide_short_help = true
+    )]
+    pub tls_ca: Option<PathBuf>,
+
+    /// Client certificate (PEM)
+    #[arg(
+        long,
+        hide_short_help = true,
         env = "PRIMEPOOL_TLS_CERT",
         value_name = "FILE",
         requires = "tls_key"
@@ -58,16 +67,23 @@ pub struct BrokerArgs {
     /// Private key (PEM, PKCS#8) of --tls-cert
     #[arg(
         long,
+        hide_short_help = true,
         env = "PRIMEPOOL_TLS_KEY",
         value_name = "FILE",
         requires = "tls_cert"
     )]
     pub tls_key: Option<PathBuf>,
 
-    /// Address of the broker's management API, as http://HOST:15672: metrics then also have the
-    /// unacknowledged messages and the rates of the queues. User and password are those of the
-    /// broker's address
-    #[arg(long, env = "PRIMEPOOL_MANAGEMENT_URL", value_name = "URL")]
+    /// URL of the broker's management API, such as http://HOST:15672
+    ///
+    /// It adds unacknowledged messages and rates of the queues to metrics and status. User and
+    /// password are those of the broker's URL
+    #[arg(
+        long,
+        env = "PRIMEPOOL_MANAGEMENT_URL",
+        value_name = "URL",
+        hide_short_help = true
+    )]
     pub management_url: Option<String>,
 }
 

@@ -14,16 +14,18 @@ use crate::{cli::size, http, text::has_late_at, tls::TlsFiles};
 #[derive(Clone, Args)]
 #[command(next_help_heading = "Metrics")]
 pub struct InfluxArgs {
-    /// Address of an InfluxDB (1.x, 2 or 3) or of a server that speaks its protocol, as
-    /// http://HOST:PORT, https://… or http://HOST/PREFIX behind a proxy; without it no metrics are
-    /// sent. Its token comes from the variable INFLUX_TOKEN or from --influx-token-file; for
-    /// InfluxDB 1.x it is USER:PASSWORD
+    /// URL of an InfluxDB (1.x, 2 or 3) for metrics: http://HOST:PORT or https://…
+    ///
+    /// Its token comes from the variable INFLUX_TOKEN or from --influx-token-file; for InfluxDB 1.x
+    /// it is USER:PASSWORD. http://HOST/PREFIX works behind a proxy. Without a URL no metrics are
+    /// sent
     #[arg(long, env = "INFLUX_HOST", hide_env_values = true, value_name = "URL")]
     pub influx_host: Option<String>,
 
     /// Organisation that owns the bucket, for InfluxDB 2
     #[arg(
         long,
+        hide_short_help = true,
         env = "INFLUX_ORG",
         value_name = "NAME",
         default_value = "",
@@ -31,28 +33,42 @@ pub struct InfluxArgs {
     )]
     pub influx_org: String,
 
-    /// Bucket that the metrics go to; for InfluxDB 1.x the database, as DATABASE or
-    /// DATABASE/RETENTION-POLICY. It is made if it is missing and the token allows that
+    /// Bucket; for InfluxDB 1.x DATABASE or DATABASE/RETENTION-POLICY
+    ///
+    /// It is created if it is missing and the token allows it
     #[arg(
         long,
+        hide_short_help = true,
         env = "INFLUX_BUCKET",
         value_name = "NAME",
         default_value = "primepool"
     )]
     pub influx_bucket: String,
 
-    /// File that holds the token; it goes before INFLUX_TOKEN
-    #[arg(long, env = "INFLUX_TOKEN_FILE", value_name = "FILE")]
-    pub influx_token_file: Option<PathBuf>,
-
-    /// Folder that keeps metrics while InfluxDB is away or refuses them; they are sent when it is
-    /// back, also by the next process that uses the folder
-    #[arg(long, env = "PRIMEPOOL_METRICS_SPOOL", value_name = "FOLDER")]
-    pub metrics_spool: Option<PathBuf>,
-
-    /// Most that is kept there, such as 64MiB; then the oldest goes first
+    /// File that contains the token; it takes precedence over INFLUX_TOKEN
     #[arg(
         long,
+        env = "INFLUX_TOKEN_FILE",
+        value_name = "FILE",
+        hide_short_help = true
+    )]
+    pub influx_token_file: Option<PathBuf>,
+
+    /// Folder for metrics while InfluxDB is away or refuses them
+    ///
+    /// They are sent when it is back, by this process or the next one that uses the folder
+    #[arg(
+        long,
+        env = "PRIMEPOOL_METRICS_SPOOL",
+        value_name = "FOLDER",
+        hide_short_help = true
+    )]
+    pub metrics_spool: Option<PathBuf>,
+
+    /// Size limit of that folder, such as 64MiB; beyond it the oldest metrics are dropped
+    #[arg(
+        long,
+        hide_short_help = true,
         env = "PRIMEPOOL_METRICS_SPOOL_LIMIT",
         value_name = "SIZE",
         default_value = "256MiB",

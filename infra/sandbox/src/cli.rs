@@ -39,7 +39,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// A run from nothing to results: `make run`. Variables: CONSUMERS, CONCURRENCY, RESUME,
-    /// METRICS, PRIMEPOOL_BIN
+    /// METRICS, DASHBOARD, PRIMEPOOL_BIN
     #[command(disable_help_flag = true)]
     Run {
         /// The run ends when this process does

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 pub enum Verify {
     /// Every one
     All,
-    /// Every one, so that no composite passes, even if somebody chose it in order to deceive: 32 times the work
+    /// Every one, with 32 bases: finds even a composite chosen by an attacker
     Strict,
     /// One in sixteen, chosen at random
     Sample,

@@ -47,6 +47,9 @@ fn import_programs(engine: &DockerEngine) {
         fs::copy(&path, folder.path().join("bin").join(name)).unwrap();
     }
     fs::copy(AUTHORITIES, folder.path().join("certs/ca-certificates.crt")).unwrap();
+    let packaging = Binary::Consumer.path().with_file_name("packaging");
+    let written = Command::new(packaging).arg(folder.path()).status().unwrap();
+    assert!(written.success());
     engine.import(folder.path(), PROGRAMS);
 }
 
