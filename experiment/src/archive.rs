@@ -1,5 +1,5 @@
-//! The points of an experiment. They go to `metrics.lp` in its folder and, where the environment
-//! names one, to an InfluxDB, from which the report can be made too.
+//! The points of an experiment: written to `metrics.lp` in its folder and, if the environment names
+//! an InfluxDB, sent there; the report can be made from either.
 
 use std::{path::Path, time::Duration};
 
@@ -17,10 +17,7 @@ use crate::{
     record::{Baseline, Outcome, Record, Settings},
 };
 
-/// The measurement of these points.
 const MEASUREMENT: &str = "experiment";
-
-/// Name of their file.
 const FILE: &str = "metrics.lp";
 
 /// Time limit for sending the last points; those that remain wait on disk.
@@ -41,7 +38,7 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// Appends to the file in `dir`, whose last part is the name of the experiment.
+    /// Opens the file in `dir` for appending; the last part of `dir` is the experiment's name.
     ///
     /// # Errors
     /// The file cannot be written, or the environment names an InfluxDB that cannot be used.
@@ -58,27 +55,16 @@ impl Archive {
         })
     }
 
-    /// Writes what was asked for. Points before this one belong to an earlier experiment of the
-    /// same name.
-    ///
-    /// # Errors
-    /// The file cannot be written.
+    /// Writes the settings. Points before this one belong to another experiment of the same name.
     pub(crate) fn settings(&mut self, settings: &Settings) -> Result<()> {
         self.document("settings", settings)
     }
 
-    /// Writes the ceiling.
-    ///
-    /// # Errors
-    /// The file cannot be written.
     pub(crate) fn baseline(&mut self, baseline: &Baseline) -> Result<()> {
         self.document("baseline", baseline)
     }
 
     /// Writes a measurement, each figure as a field of the same name.
-    ///
-    /// # Errors
-    /// The file cannot be written.
     pub(crate) fn record(&mut self, record: &Record) -> Result<()> {
         let mut point = self
             .point("record")

@@ -1,4 +1,4 @@
-//! The ceiling: the jobs of a seeded run in a bare loop, without a broker, on the cores that a node may use.
+//! The ceiling: the jobs of a seeded run in a bare loop, without a broker, on the cores of a node.
 
 use std::{
     collections::BTreeMap,
@@ -25,10 +25,10 @@ use crate::{
     share::Share,
 };
 
-/// Seconds of work that a unit holds.
+/// Seconds of work in a batch, as in a unit.
 const UNIT_S: f64 = 0.2;
 
-/// Most integers that are made for a loop that factors.
+/// Largest number of semiprimes generated for a loop that factors.
 const MOST_PRODUCTS: u64 = 50_000;
 
 /// What a bare loop does.
@@ -42,10 +42,7 @@ pub(crate) struct Loop {
     pub(crate) seed: u64,
 }
 
-/// Jobs per second of `threads` threads that take the jobs of a seeded run in turns, for about so long.
-///
-/// # Errors
-/// The engine does not do primes of this size.
+/// Jobs per second of `threads` threads that share the jobs of a seeded run, for about `time`.
 pub(crate) fn bare_loop(what: Loop, threads: u32, time: Duration) -> Result<f64> {
     let Loop { kind, bits, seed } = what;
     let kernel = machine::kernel()?;
@@ -80,7 +77,7 @@ pub(crate) fn bare_loop(what: Loop, threads: u32, time: Duration) -> Result<f64>
                 let mut factorizer = Factorizer::with_kernel(kernel);
                 let products = &products;
                 Ok(move |jobs: Range<u64>| {
-                    // Should they not suffice, they come again.
+                    // If there are too few of them, they are used again.
                     let product = |job| products[(job % products.len() as u64) as usize].clone();
                     let numbers: Vec<_> = jobs.map(product).collect();
                     let mut found = |_, found| drop(black_box(found));
@@ -93,8 +90,8 @@ pub(crate) fn bare_loop(what: Loop, threads: u32, time: Duration) -> Result<f64>
     }
 }
 
-/// Jobs per second of threads that each do with jobs what one that `worker` gives does. It gets as many at a time as a unit holds, so that
-/// a kernel that works on several jobs at once is not held back.
+/// Jobs per second of threads that each call their own result of `worker` with batches of jobs. A
+/// batch is as long as a unit, as some kernels are faster with several jobs at once.
 fn rate<W: FnMut(Range<u64>) -> Result<()>>(
     threads: u32,
     time: Duration,
@@ -105,7 +102,7 @@ fn rate<W: FnMut(Range<u64>) -> Result<()>>(
     let (next, done, start) = (AtomicU64::new(0), AtomicU64::new(0), Instant::now());
     let work = || -> Result<f64> {
         let mut work = worker()?;
-        // One batch at least, however short the time.
+        // At least one batch, however short the time.
         loop {
             let first = next.fetch_add(batch, Relaxed);
             work(first..first + batch)?;
@@ -126,25 +123,20 @@ fn rate<W: FnMut(Range<u64>) -> Result<()>>(
             })
             .collect::<Result<Vec<f64>>>()
     })?;
-    // Each thread ends after a batch of its own; the mean of their ends is that of all.
+    // Each thread ends after a batch of its own: the mean of these times stands for all.
     let mean = ends.iter().sum::<f64>() / ends.len() as f64;
     Ok(done.load(Relaxed) as f64 / mean)
 }
 
-/// What the bare loop prints when it is a process of its own.
+/// The output of `experiment bare-loop`: the rate of all its threads.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Measured {
-    /// Jobs per second of all threads.
     pub jobs_per_s: f64,
-    /// Threads that it had.
     pub threads: u32,
 }
 
-/// Measures the ceiling of an experiment, each repetition for `time`: where one node would be and where as many at once as the
-/// experiment has would be, if each has a share or a machine of its own and there is room for all; else on all cores.
-///
-/// # Errors
-/// A share cannot be given, or the loop cannot be started or fails.
+/// Measures the ceiling of an experiment with bare loops that take `time` each: one loop, in place
+/// of one node; then as many at once as nodes, if that leaves each its own share or machine.
 pub(crate) fn measure(settings: &Settings, time: Duration) -> Result<Baseline> {
     let mut baseline = Baseline {
         bits: settings.bits,
@@ -154,14 +146,14 @@ pub(crate) fn measure(settings: &Settings, time: Duration) -> Result<Baseline> {
         jobs_per_s: Vec::new(),
         together: BTreeMap::new(),
     };
-    // Loops that crowd each other out are no ceiling.
+    // Loops that compete for cores are no ceiling.
     let machine = f64::from(settings.machine.cores);
     let is_apart = |nodes: u32| match settings.cpus_per_node {
         _ if settings.launcher.is_elsewhere() => true,
         Some(cores) => cores * f64::from(nodes) <= machine,
         None => false,
     };
-    // In turns, so that drift of the machine does not look like an effect.
+    // All numbers of nodes in turns, so that drift of the machine does not look like an effect.
     for _ in 0..settings.repeat {
         let one = together(settings, 1, time)?;
         baseline.threads = one.threads;
@@ -177,7 +169,7 @@ pub(crate) fn measure(settings: &Settings, time: Duration) -> Result<Baseline> {
     Ok(baseline)
 }
 
-/// So many loops at once, each where a node of its own would be: the rate of all, and the threads of the first.
+/// Runs `loops` loops at once, each in place of a node, and adds their rates.
 fn together(settings: &Settings, loops: u32, time: Duration) -> Result<Measured> {
     let own = std::env::current_exe().context("cannot find out where this program is")?;
     let mut args = vec![

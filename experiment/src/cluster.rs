@@ -1,4 +1,4 @@
-//! The nodes of a measurement: consumers, one a node, that come and go together.
+//! The nodes of a measurement: consumers, one per node, that are started and ended together.
 
 use std::{
     fs::File,
@@ -18,36 +18,34 @@ use crate::{
     share::Share,
 };
 
-/// Time between two looks at nodes that are about to end.
+/// Interval at which ending nodes are polled.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long nodes may take to join, and how much longer for each of them.
+/// Time limit for nodes to join: a constant part, and a part for each node.
 const JOIN: (Duration, Duration) = (Duration::from_secs(60), Duration::from_millis(300));
 
-/// How long nodes may take to end when they are asked to.
+/// Time limit for nodes to end after they are asked to.
 const END: Duration = Duration::from_secs(40);
 
-/// How long the broker may take to notice that they have ended.
+/// Time limit for the broker to notice that they have ended.
 const NOTICE: Duration = Duration::from_secs(10);
 
 /// How nodes are started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan<'a> {
-    /// As what.
     pub launcher: &'a Launcher,
-    /// Where consumer and producer are on this machine.
+    /// Folder of `consumer` and `producer` on this machine.
     pub programs: &'a Path,
-    /// Where they join.
     pub queue: &'a JobsQueue,
-    /// Cores that each may use, if they are limited.
+    /// Cores that each node may use, if they are limited.
     pub cores: Option<f64>,
-    /// Units that each consumer has at hand; the consumer's default without.
+    /// Prefetch of each consumer; the consumer's default without it.
     pub prefetch: Option<u32>,
-    /// Where metrics wait that cannot be sent.
+    /// Folder for metrics that cannot be sent yet.
     pub spool: &'a Path,
 }
 
-/// Nodes that take work from the broker. They end when this is dropped, at once; see [`Cluster::end`].
+/// Nodes that take work from the broker. Dropping this kills them; see [`Cluster::end`].
 #[derive(Debug)]
 pub(crate) struct Cluster<'a> {
     plan: Plan<'a>,
@@ -55,10 +53,10 @@ pub(crate) struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    /// Starts so many nodes with so many workers each, with their logs in `dir`, and waits until all take work.
+    /// Starts nodes with `workers` each and with logs in `dir`, and waits until all take work.
     ///
     /// # Errors
-    /// Somebody else's consumers are there; a node cannot be started, ended early, or has not joined in time.
+    /// The queue has other consumers; or a node cannot start, ends early or does not join in time.
     pub(crate) fn start(
         plan: Plan<'a>,
         dir: &Path,
@@ -95,10 +93,7 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Looks that no node has ended.
-    ///
-    /// # Errors
-    /// One has; with the end of its log.
+    /// Fails if a node has ended, with the end of its log.
     pub(crate) fn live(&mut self) -> Result<()> {
         for node in &mut self.nodes {
             if let Some(status) = node.child.try_wait()? {
@@ -108,7 +103,7 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
-    /// CPU seconds so far, if the nodes are processes of this machine.
+    /// CPU seconds of all nodes so far, if they are processes of this machine.
     pub(crate) fn cpu_s(&self) -> Option<f64> {
         if !self.plan.launcher.is_process() {
             return None;
@@ -116,7 +111,7 @@ impl<'a> Cluster<'a> {
         self.nodes.iter().map(|node| cpu_s(node.child.id())).sum()
     }
 
-    /// Asks all to end, and waits until they have and the broker knows; kills what takes too long.
+    /// Asks all nodes to end, waits until they have and the broker has noticed; kills slow ones.
     pub(crate) fn end(mut self) {
         for node in &mut self.nodes {
             node.stdin = None;
@@ -138,7 +133,7 @@ impl<'a> Cluster<'a> {
     }
 }
 
-/// A consumer of its own. It ends when its standard input does, wherever it runs.
+/// A consumer. It ends when its standard input does, on whatever machine it runs.
 #[derive(Debug)]
 struct Node {
     name: String,
@@ -146,7 +141,7 @@ struct Node {
     stdin: Option<ChildStdin>,
     log: PathBuf,
     container: Option<String>,
-    // After the child: a group can be deleted only when it is empty.
+    // Dropped after the child: a group can be deleted only when it is empty.
     _share: Option<Share>,
 }
 
@@ -183,7 +178,7 @@ impl Node {
             .context("cannot start a consumer")?;
         let mut stdin = child.stdin.take();
         if let Some(stdin) = stdin.as_mut().filter(|_| ready.reads_address) {
-            // One that has ended already is found by whoever waits for it.
+            // If the consumer has ended already, `live` reports it.
             let _ = writeln!(stdin, "{}", plan.queue.address());
         }
         Ok(Self {
@@ -200,7 +195,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            // Its process is only the client of one: it would go on.
+            // The child is only Docker's client: the container would go on.
             if let Some(container) = &self.container {
                 let _ = Command::new("docker")
                     .args(["rm", "--force", container])

@@ -1,12 +1,12 @@
 //! The same work on Primepool, Ray, Celery and Dask, side by side: `experiment compare`.
 //!
 //! ```text
-//!   rounds: all systems in an order of chance, one at a time
+//!   rounds: all systems in a random order, one at a time
 //!     ├── primepool: consumer and producer, as users run them
-//!     ├── driver: a Python program for each of the others (experiment/peers), settings in, figures out
+//!     ├── driver: a Python program for each other pool (experiment/peers)
 //!     └── the two ceilings: a bare loop of the engine, and one of gmpy2
-//!   processes: who belongs to the system that runs, and its memory
-//!   figures ──▶ compare.json, of which experiment/report makes table, pictures and page
+//!   processes: the processes of the system that runs, and their memory
+//!   figures ──▶ compare.json, from which experiment/report makes tables, pictures and a page
 //! ```
 
 pub(crate) mod driver;
@@ -41,10 +41,6 @@ use crate::{
     terminal::{complain, new_folder},
 };
 
-/// `experiment compare`.
-///
-/// # Errors
-/// What went wrong, for people, and the exit status that says so.
 pub(crate) fn compare(args: &cli::CompareArgs, stop: &Stop) -> Result<Exit, (Exit, Error)> {
     let wrong = |error| (Exit::Usage, error);
     let systems = systems(args).map_err(wrong)?;
@@ -65,12 +61,11 @@ fn folder(args: &cli::CompareArgs) -> Result<PathBuf> {
         );
     }
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    // Relative paths would mean something else to the programs that are started.
+    // An absolute path means the same to every program that is started.
     fs::canonicalize(&dir).with_context(|| dir.display().to_string())
 }
 
-/// Systems, each on so many nodes, in the order in which they are measured: shuffled in each round, so that drift of the machine favours
-/// nobody.
+/// The order of the measurements: shuffled in each round, so that machine drift favours no system.
 fn order(systems: &[(System, u32)], rounds: u32, seed: u64) -> Vec<(u32, System, u32)> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut order = Vec::new();
@@ -86,10 +81,8 @@ fn order(systems: &[(System, u32)], rounds: u32, seed: u64) -> Vec<(u32, System,
     order
 }
 
-/// What is to be measured: each pool on the whole machine with the two ceilings, or some of them on numbers of nodes.
-///
-/// # Errors
-/// A pool is asked for that is not measured on nodes, for people.
+/// Systems and numbers of nodes to measure: pools on the whole machine and both ceilings, or some
+/// pools on each number of nodes.
 fn systems(args: &cli::CompareArgs) -> Result<Vec<(System, u32)>> {
     let on_nodes = [System::Primepool, System::Ray];
     let mut systems = match (args.systems.is_empty(), &args.nodes) {
@@ -174,7 +167,6 @@ fn rounds(
     })
 }
 
-/// What measurements need.
 struct Run<'a> {
     args: &'a cli::CompareArgs,
     dir: &'a Path,
@@ -190,7 +182,7 @@ impl Run<'_> {
         (system, nodes): (System, u32),
         settings: &Settings,
     ) -> Result<Figures> {
-        // Those that are there when this ends have nobody in them any more.
+        // When these are dropped, `watch.end()` has ended all processes in them.
         let share = |_| settings.cpus_per_node.map(Share::new).transpose();
         let shares: Vec<Option<Share>> = match system {
             System::Ray => (0..nodes).map(share).collect::<Result<_, _>>()?,
@@ -217,7 +209,7 @@ impl Run<'_> {
             ),
         };
         let peak = watch.end();
-        drop(folder); // now that nobody writes to it any more
+        drop(folder); // no process writes to it any more
         let mut figures = figures?;
         if !system.is_ceiling() {
             figures.memory = peak;
@@ -226,7 +218,7 @@ impl Run<'_> {
     }
 }
 
-/// The ceiling of Primepool.
+/// Measures the ceiling of Primepool.
 fn engine_loop(settings: &Settings, time: std::time::Duration) -> Result<Figures> {
     let what = Loop {
         kind: Kind::Prime,

@@ -1,4 +1,4 @@
-//! How a node is started: as a process of this machine, in a container, or by a command that reaches another machine.
+//! Starts a node as a process of this machine, in a container, or by a command for another machine.
 
 use std::{
     env,
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{process::within, share::Share};
 
-/// What a command may hold in place of what differs between nodes.
+/// Placeholders in a command, which are filled in for each node.
 const PLACEHOLDERS: [&str; 3] = ["{host}", "{node}", "{cpus}"];
 
-/// Variables that name a file which a container needs too.
+/// Variables that name a file; a container gets the file too.
 const FILES: [&str; 4] = [
     "PRIMEPOOL_TLS_CA",
     "PRIMEPOOL_TLS_CERT",
@@ -22,7 +22,7 @@ const FILES: [&str; 4] = [
     "INFLUX_TOKEN_FILE",
 ];
 
-/// Other variables that a container gets: by name, so that no value shows in a list of processes.
+/// Other variables that a container gets, by name, so that no process list shows a value.
 const VARIABLES: [&str; 6] = [
     "PRIMEPOOL_KERNEL",
     "PRIMEPOOL_MANAGEMENT_URL",
@@ -39,7 +39,7 @@ pub(crate) enum Launcher {
     /// A process of this machine.
     #[default]
     Process,
-    /// A container.
+    /// A container that Docker runs.
     Docker {
         /// Its image, which holds `consumer`, and `experiment` for the ceiling.
         image: String,
@@ -50,7 +50,7 @@ pub(crate) enum Launcher {
     Command {
         /// Its words, with placeholders.
         words: Vec<String>,
-        /// What stands in for `{host}`, one a node; empty if the command has no such placeholder.
+        /// Values of `{host}`, one per node; empty if the command has no such placeholder.
         hosts: Vec<String>,
     },
 }
@@ -58,9 +58,8 @@ pub(crate) enum Launcher {
 /// A node to start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
-    /// Which node it is, from 1.
+    /// Number of the node, from 1.
     pub number: u32,
-    /// Its name.
     pub name: &'a str,
     /// Cores that it may use, if they are limited.
     pub cores: Option<f64>,
@@ -69,21 +68,17 @@ pub(crate) struct Place<'a> {
 /// A command that is ready to be started.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    /// The command.
     pub command: Command,
     /// Whether it reads the broker's address from its standard input.
     pub reads_address: bool,
-    /// The container that it makes.
+    /// Name of its container.
     pub container: Option<String>,
-    /// The control group of the process, which has to live as long as that.
+    /// Control group of the process; to be dropped after the process has ended.
     pub share: Option<Share>,
 }
 
 impl Launcher {
     /// Reads `process`, `docker`, or a command.
-    ///
-    /// # Errors
-    /// What is wrong with the command, and how to write one.
     pub(crate) fn new(
         text: &str,
         image: &str,
@@ -114,10 +109,7 @@ impl Launcher {
         Ok(launcher)
     }
 
-    /// Looks whether so many nodes with such a limit can be started.
-    ///
-    /// # Errors
-    /// What is missing.
+    /// Checks that there are enough hosts, and that a limit of cores can be set.
     pub(crate) fn suffices(&self, nodes: u32, cores: Option<f64>) -> Result<(), String> {
         let Self::Command { words, hosts } = self else {
             return Ok(());
@@ -136,7 +128,7 @@ impl Launcher {
         Ok(())
     }
 
-    /// Whether the nodes are processes of this machine whose CPU time the system tells.
+    /// Whether the nodes are processes of this machine, whose CPU time can be read.
     pub(crate) fn is_process(&self) -> bool {
         *self == Self::Process
     }
@@ -146,10 +138,7 @@ impl Launcher {
         matches!(self, Self::Command { .. })
     }
 
-    /// The command of a consumer with these arguments, besides those that the broker's address needs.
-    ///
-    /// # Errors
-    /// Its share of the CPU cannot be given.
+    /// The command of a consumer with `args`, and with those that the broker's address needs.
     pub(crate) fn consumer(
         &self,
         programs: &Path,
@@ -175,10 +164,7 @@ impl Launcher {
         })
     }
 
-    /// The command of this program, with these arguments, where a consumer would run.
-    ///
-    /// # Errors
-    /// Its share of the CPU cannot be given.
+    /// The command that runs `experiment` with `args` in place of a consumer.
     pub(crate) fn experiment(
         &self,
         own: &Path,

@@ -1,14 +1,12 @@
 //! Experiments: how the pool scales with workers and with nodes, and why.
 //!
 //! ```text
-//!   sweep ──▶ cluster: consumers, as launcher and share say ──▶ broker ◀── process: a producer, a seeded run
-//!     │                                                               │ summary.json, metrics.lp
-//!     └──▶ record ◀── baseline: the same jobs in a bare loop ◀────────┘
-//!            │
-//!            └──▶ archive: the same as points, to InfluxDB
+//! run ─┬─▶ baseline: the same jobs in a bare loop, which is the ceiling
+//!      ├─▶ sweep ──▶ cluster: consumers (launcher, share) ──▶ broker ◀── process: a producer
+//!      └─▶ record, archive: the figures in files of a folder, and as points for InfluxDB
 //! ```
 //!
-//! Reports and pictures are made of that by the programs in `experiment/report`.
+//! The programs in `experiment/report` make reports and pictures from these files.
 
 mod archive;
 mod baseline;
@@ -38,7 +36,7 @@ use process::Stop;
 /// Runs what the command line asks for.
 ///
 /// # Errors
-/// What went wrong, for people, and the exit status that says so.
+/// The error, and the exit status for it.
 pub fn main(cli: Cli) -> Result<Exit, (Exit, Error)> {
     let failed = |error| (Exit::Incomplete, error);
     match cli.command {
@@ -65,7 +63,7 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, Error)> {
     }
 }
 
-/// Something that is asked to stop by SIGINT and SIGTERM; a second one ends this process at once.
+/// A [`Stop`] that SIGINT or SIGTERM sets; a second signal ends this process at once.
 fn stop_on_signals() -> anyhow::Result<Arc<Stop>> {
     let stop = Arc::new(Stop::default());
     let asked = Arc::clone(&stop);

@@ -1,4 +1,4 @@
-//! What is worth knowing of the machine that an experiment runs on.
+//! Facts about the machine that an experiment runs on.
 
 use std::{env, num::NonZero, thread};
 
@@ -9,7 +9,7 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use crate::record::Machine;
 
-/// Cores that this process may use.
+/// Number of cores that this process may use.
 pub(crate) fn cores() -> u32 {
     thread::available_parallelism()
         .ok()
@@ -17,16 +17,12 @@ pub(crate) fn cores() -> u32 {
         .unwrap_or(1)
 }
 
-/// The kernel that `PRIMEPOOL_KERNEL` names, as for the programs that are measured.
-///
-/// # Errors
-/// There is no such kernel, or this processor does not have it.
+/// The kernel that `PRIMEPOOL_KERNEL` names; the measured programs use it too.
 pub(crate) fn kernel() -> Result<Kernel> {
     let name = env::var("PRIMEPOOL_KERNEL").unwrap_or_default();
     cli::kernel(&name).map_err(anyhow::Error::msg)
 }
 
-/// This machine.
 pub(crate) fn here() -> Machine {
     let what = RefreshKind::nothing()
         .with_cpu(CpuRefreshKind::nothing())

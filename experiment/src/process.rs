@@ -1,4 +1,4 @@
-//! Starts programs and waits for them; the producer of a run.
+//! Starts programs, such as the producer of a run, and waits for them.
 
 use std::{
     env,
@@ -14,25 +14,23 @@ use anyhow::{Context, Result, bail};
 
 use crate::share::Share;
 
-/// Folder below the experiment's for metrics that wait for InfluxDB.
+/// Subfolder of an experiment for metrics that wait for InfluxDB.
 pub(crate) const SPOOL: &str = ".metrics-spool";
-
-/// Variable that names another one.
 const SPOOL_VARIABLE: &str = "PRIMEPOOL_METRICS_SPOOL";
 
-/// Time between two looks at a process.
+/// Interval at which a process is polled.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Time between two checks of what a run depends on.
+/// Interval between two calls of a producer's `watch`.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// Time that a process has to end after a signal.
+/// Time for a process to end after a signal; SIGKILL follows.
 const END: Duration = Duration::from_secs(20);
 
-/// Linux counts CPU time for programs in hundredths of a second.
+/// Clock ticks per second in `/proc/PID/stat` (`USER_HZ`).
 const TICKS: f64 = 100.0;
 
-/// Tells all parts of the program that it was interrupted.
+/// A flag that tells all parts of the program that it was interrupted.
 #[derive(Debug, Default)]
 pub(crate) struct Stop(AtomicBool);
 
@@ -46,10 +44,7 @@ impl Stop {
     }
 }
 
-/// Folder of the other programs: that of this one.
-///
-/// # Errors
-/// A program is missing.
+/// The folder of this program, which must hold `consumer` and `producer` too.
 pub(crate) fn programs() -> Result<PathBuf> {
     let own = env::current_exe().context("cannot find out where this program is")?;
     let dir = own.parent().unwrap_or(Path::new("")).to_owned();
@@ -67,9 +62,6 @@ pub(crate) fn programs() -> Result<PathBuf> {
 /// Runs a producer, with its runs in `dir`, and returns the CPU seconds that it used. The broker's
 /// address comes from the environment; metrics that cannot be sent wait in `spool`. `watch` is
 /// called every second; its error stops the producer.
-///
-/// # Errors
-/// The producer fails (with the end of its log), or the error of `watch`.
 pub(crate) fn produce(
     programs: &Path,
     (dir, spool): (&Path, &Path),
@@ -105,14 +97,14 @@ pub(crate) fn produce(
 }
 
 /// Waits until `child` has ended; returns its status and the CPU seconds that it used. Once
-/// `is_over` is true, it gets the signal, and SIGKILL [`END`] later.
+/// `is_over` is true, the child gets the signal `end`, and SIGKILL [`END`] later.
 pub(crate) fn wait(
     child: &mut Child,
     end: &str,
     mut is_over: impl FnMut() -> bool,
 ) -> Result<(ExitStatus, f64)> {
     let mut signalled: Option<Instant> = None;
-    // A process that has ended has its figures until it is waited for.
+    // An ended process keeps its CPU time until it is waited for.
     while !stat(child.id()).is_some_and(|fields| fields.first().is_some_and(|state| state == "Z")) {
         match signalled {
             None if is_over() => {
@@ -130,7 +122,7 @@ pub(crate) fn wait(
 
 /// A command whose process ends with this one and is in `share` from its first instruction on.
 pub(crate) fn within(share: Option<&Share>, program: &Path) -> Command {
-    // The kernel signals only an end that is yet to come: the shell checks that this process lives.
+    // No signal comes if this process has ended already: the shell checks for that.
     let script =
         r#"[ "$PPID" = "$0" ] || exit; [ -z "$1" ] || echo $$ >"$1" || exit; shift; exec "$@""#;
     let mut command = Command::new("setpriv");
@@ -181,7 +173,7 @@ pub(crate) fn cpu_s(pid: u32) -> Option<f64> {
     Some((ticks(11)? + ticks(12)?) / TICKS)
 }
 
-/// The last three lines of a log, as one.
+/// The last three lines of a log, joined into one.
 pub(crate) fn last_lines(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().rev().take(3).collect();

@@ -1,4 +1,4 @@
-//! The queue of the jobs, as an experiment has to see it: whether it is free, who has joined, and how to leave it empty.
+//! The jobs queue of an experiment: whether it is free, its consumers, and how to empty it.
 
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,16 @@ use primepool_common::{
 };
 use tokio::runtime::Runtime;
 
-/// Time between two polls of the queue.
 const POLL: Duration = Duration::from_millis(50);
 
-/// The options of the broker, of which only the environment is read: it is what consumers and producers get.
+/// The broker's options, read from the environment alone, as producers and consumers get them.
 #[derive(Debug, Parser)]
 struct Environment {
     #[command(flatten)]
     broker: BrokerArgs,
 }
 
-/// The queue of jobs of a kind, on the broker that the environment names.
+/// The jobs queue of a kind, on the broker that the environment names.
 #[derive(Debug)]
 pub(crate) struct JobsQueue {
     runtime: Runtime,
@@ -32,10 +31,7 @@ pub(crate) struct JobsQueue {
 }
 
 impl JobsQueue {
-    /// Reads the broker's address; asks nothing yet.
-    ///
-    /// # Errors
-    /// The address is not one.
+    /// Reads the broker's address, but does not connect yet.
     pub(crate) fn from_environment(kind: JobKind) -> Result<Self> {
         let broker = Environment::try_parse_from(["experiment"])?.broker;
         let endpoint = Endpoint::from_args(&broker).map_err(Error::msg)?;
@@ -54,10 +50,7 @@ impl JobsQueue {
         self.address.trim()
     }
 
-    /// Checks that no other consumer and no other unit is there.
-    ///
-    /// # Errors
-    /// One is, or the broker cannot be reached.
+    /// Fails if the queue has consumers or ready units, or if the broker cannot be reached.
     pub(crate) fn is_free(&self) -> Result<()> {
         let state = self.state()?;
         if state.consumers > 0 {
@@ -80,17 +73,11 @@ impl JobsQueue {
     }
 
     /// The state of the queue now; a queue that does not exist is empty.
-    ///
-    /// # Errors
-    /// The broker cannot be reached.
     pub(crate) fn state(&self) -> Result<QueueState> {
         self.until(Duration::ZERO, |_| Ok(true))
     }
 
-    /// Polls the queue until `is_so` is true or the time is over; returns its last state.
-    ///
-    /// # Errors
-    /// Those of `is_so`, or the broker cannot be reached.
+    /// Polls the queue until `is_so` is true or fails, or the time is over; returns the last state.
     pub(crate) fn until(
         &self,
         longest: Duration,
@@ -115,10 +102,7 @@ impl JobsQueue {
         })
     }
 
-    /// Does something on a connection of its own.
-    ///
-    /// # Errors
-    /// The broker cannot be reached, or what `act` says.
+    /// Calls `act` with a new connection and closes the connection afterwards.
     pub(crate) fn with_connection<T>(
         &self,
         act: impl AsyncFnOnce(&Connection) -> Result<T>,
@@ -131,10 +115,7 @@ impl JobsQueue {
         })
     }
 
-    /// Drops what a run that was not finished has left: its units and its answers.
-    ///
-    /// # Errors
-    /// The broker cannot be reached, or refuses.
+    /// Purges this queue and that of no-op jobs, and deletes the results queues of `runs`.
     pub(crate) fn clear(&self, runs: &[RunId]) -> Result<()> {
         self.with_connection(async |connection| {
             let channel = connection.create_channel().await?;

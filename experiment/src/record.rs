@@ -1,8 +1,8 @@
-//! What an experiment leaves in its folder; `experiment/report` reads it.
+//! The files in the folder of an experiment, which `experiment/report` reads.
 //!
 //! ```text
-//! DIR/settings.json            what was asked for, and the machine
-//! DIR/records.jsonl            a line for each measurement, in the order in which they were taken
+//! DIR/settings.json            the settings, and the machine
+//! DIR/records.jsonl            a line for each measurement, in the order of time
 //! DIR/baseline.json            the ceiling: the same jobs in a bare loop
 //! DIR/metrics.lp               the same three as points
 //! DIR/runs/<name>/<run>/       the producer's folder of each measured run, with its metrics.lp
@@ -34,12 +34,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name on the command line.
     pub(crate) fn as_str(self) -> &'static str {
         self.job().as_str()
     }
 
-    /// The kind in messages.
     pub(crate) fn job(self) -> JobKind {
         match self {
             Self::Prime => JobKind::Prime,
@@ -47,7 +45,7 @@ impl Kind {
         }
     }
 
-    /// The unit of throughput.
+    /// Unit of throughput.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Prime => "primes/s",
@@ -56,7 +54,7 @@ impl Kind {
     }
 }
 
-/// What a sweep was asked for.
+/// The settings of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Settings {
     /// Numbers of nodes, ascending.
@@ -92,7 +90,6 @@ pub(crate) struct Machine {
     pub memory_bytes: u64,
     /// Operating system and its kernel.
     pub system: String,
-    /// Version of this program.
     pub version: String,
     /// The engine's kernel.
     pub kernel: String,
@@ -101,9 +98,8 @@ pub(crate) struct Machine {
 /// One measurement: a seeded run on some nodes with some workers each.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Record {
-    /// Consumer processes.
     pub nodes: u32,
-    /// Workers of each.
+    /// Workers of each node.
     pub workers: u32,
     /// Number of the measurement of this pair, from 0.
     pub repeat: u32,
@@ -118,7 +114,7 @@ pub(crate) struct Record {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome<F> {
     Measured(Box<F>),
-    /// The reason, for people.
+    /// The reason, as a message for the user.
     Failed(String),
 }
 
@@ -140,18 +136,18 @@ impl<F> Outcome<F> {
 pub(crate) struct Figures {
     /// The producer's folder of the run, relative to the experiment's.
     pub folder: String,
-    /// Jobs, all of which ended well.
+    /// Number of jobs; all of them succeeded.
     pub jobs: u64,
     /// Seconds from the first publication to the last result.
     pub elapsed_s: f64,
     pub jobs_per_s: f64,
-    /// `latency_p50_ms` and so on: publication of a job to its result; `queue_wait_…`: the part of
-    /// it in which no worker was at the job.
+    /// `latency_p50_ms` and so on: from the publication of a job to its result; `queue_wait_…`: the
+    /// part of that in which no worker was at the job.
     #[serde(flatten)]
     pub times_ms: BTreeMap<String, f64>,
     /// Failed and rejected jobs per job.
     pub error_rate: f64,
-    /// Busy time of all workers per time that they were there, 0 to 1.
+    /// Busy time of all workers divided by the time that they were present, 0 to 1.
     pub efficiency: f64,
     /// CPU use of the consumers, per cent of the cores that they may use; mean of the nodes.
     pub cpu_pct: f64,
@@ -159,9 +155,9 @@ pub(crate) struct Figures {
     pub rss_bytes: f64,
     pub consumer_cpu_s: f64,
     pub producer_cpu_s: f64,
-    /// Of a broker on this machine.
+    /// If the broker runs on this machine.
     pub broker_cpu_s: Option<f64>,
-    /// Ready messages, mean of a sample each second.
+    /// Ready messages, mean of one sample per second.
     pub queue_length: Option<f64>,
     /// Seconds until all nodes had joined.
     pub joined_s: f64,
@@ -182,7 +178,7 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
-    /// From the jobs of each node that answered, of `nodes` that were started.
+    /// From the jobs of each node that answered; `nodes` were started.
     pub(crate) fn of(mut jobs: Vec<u64>, nodes: u32) -> Self {
         jobs.resize(jobs.len().max(nodes as usize).max(1), 0);
         jobs.sort_unstable();
@@ -207,22 +203,17 @@ pub(crate) struct Baseline {
     /// Cores that the loop had: those of the machine (the first, if nodes have machines of their
     /// own), or the share of one node.
     pub cores: f64,
-    /// Threads of the loop.
     pub threads: u32,
     /// Throughput of each repetition.
     pub jobs_per_s: Vec<f64>,
-    /// Throughput of several loops at once, each on a share or a machine of its own, by their
-    /// number: what a machine does in a CPU second falls when more of it is busy.
+    /// Total throughput of several loops at once, each on a share or a machine of its own, by their
+    /// number: the work per CPU second falls when more cores of a machine are busy.
     pub together: BTreeMap<u32, Vec<f64>>,
 }
 
 impl Settings {
     pub(crate) const FILE: &str = "settings.json";
 
-    /// Reads the settings of the experiment in `dir`.
-    ///
-    /// # Errors
-    /// There is no experiment, or its file cannot be read.
     pub(crate) fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(Self::FILE);
         let bytes = fs::read(&path).with_context(|| {
@@ -236,7 +227,7 @@ impl Settings {
     }
 }
 
-/// The part of a record that tells whether its measurement succeeded.
+/// The part of a record that shows whether its measurement succeeded.
 #[derive(Deserialize)]
 struct Taken {
     nodes: u32,
@@ -248,10 +239,6 @@ struct Taken {
 impl Record {
     pub(crate) const FILE: &str = "records.jsonl";
 
-    /// Appends the record to those of an experiment.
-    ///
-    /// # Errors
-    /// The file cannot be written.
     pub(crate) fn append(&self, dir: &Path) -> Result<()> {
         let path = dir.join(Self::FILE);
         let mut line = serde_json::to_vec(self)?;
@@ -264,11 +251,8 @@ impl Record {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The measurements of an experiment that succeeded; none without a file. A truncated last line
-    /// does not count.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is not one of records.
+    /// The measurements that succeeded; none without a file. Fails if a line is no record, except
+    /// the last one, which may be truncated.
     pub(crate) fn succeeded(dir: &Path) -> Result<BTreeSet<Key>> {
         let path = dir.join(Self::FILE);
         let text = match fs::read_to_string(&path) {
@@ -297,10 +281,7 @@ impl Baseline {
     pub(crate) const FILE: &str = "baseline.json";
 }
 
-/// Writes a file of an experiment's folder.
-///
-/// # Errors
-/// It cannot be written.
+/// Writes a value as JSON to a file in the folder `dir`.
 pub(crate) fn write<T: Serialize>(dir: &Path, file: &str, value: &T) -> Result<()> {
     let path = dir.join(file);
     let mut bytes = serde_json::to_vec_pretty(value)?;

@@ -1,4 +1,4 @@
-//! The subcommands.
+//! `experiment run`: measures the ceiling, then all configurations.
 
 use std::{
     fs,
@@ -22,13 +22,9 @@ use crate::{
     terminal::{complain, new_folder, say},
 };
 
-/// Longest time of a repetition of the ceiling, for each number of nodes.
+/// Longest duration of each bare loop of the ceiling.
 const BASELINE: Duration = Duration::from_secs(5);
 
-/// `experiment run`.
-///
-/// # Errors
-/// What went wrong, for people, and the exit status that says so.
 pub(crate) fn run(args: &cli::RunArgs, stop: &Stop) -> Result<Exit, (Exit, Error)> {
     let (dir, settings) = prepare(args).map_err(|error| (Exit::Usage, error))?;
     sweep(args, &dir, &settings, stop).map_err(|error| match stop.asked() {
@@ -38,7 +34,7 @@ pub(crate) fn run(args: &cli::RunArgs, stop: &Stop) -> Result<Exit, (Exit, Error
     })
 }
 
-/// The folder and the settings: new ones, or those of an experiment to go on with.
+/// The folder and the settings of a new experiment, or of the one to resume.
 fn prepare(args: &cli::RunArgs) -> Result<(PathBuf, Settings)> {
     if let Some(dir) = &args.resume {
         return Ok((dir.clone(), Settings::read(dir)?));
@@ -86,7 +82,7 @@ fn prepare(args: &cli::RunArgs) -> Result<(PathBuf, Settings)> {
 
 fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> Result<Exit> {
     let programs = programs()?;
-    // Relative paths would mean something else to the programs that are started.
+    // An absolute path means the same to every program that is started.
     let dir = fs::canonicalize(dir).with_context(|| dir.display().to_string())?;
     let queue = JobsQueue::from_environment(settings.kind.job())?;
     queue.is_free()?;
@@ -97,7 +93,7 @@ fn sweep(args: &cli::RunArgs, dir: &Path, settings: &Settings, stop: &Stop) -> R
     if !dir.join(Baseline::FILE).exists() {
         match measure_baseline(&dir, settings, &mut archive) {
             Ok(ceiling) => say(&ceiling),
-            // Where nodes are processes of this machine, what stops the loop stops them too.
+            // Nodes that are processes of this machine would fail for the same reason.
             Err(error) if settings.launcher.is_process() => return Err(error),
             Err(error) => complain(&format!(
                 "no ceiling, efficiency is told of the smallest configuration ({error:#}): does the program experiment stand beside consumer there?"
@@ -169,7 +165,7 @@ fn line(record: &Record, kind: Kind) -> String {
 }
 
 fn bar(length: u64, done: u64) -> ProgressBar {
-    // It stays hidden unless standard error is a terminal.
+    // The bar is hidden unless standard error is a terminal.
     let bar = ProgressBar::new(length).with_position(done);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta_precise} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -1,7 +1,7 @@
 //! A share of the machine's CPU time for each node: a control group with a quota, version 1 or 2.
 //!
-//! With shares, six nodes fit on two cores, and what the curve shows is the pool, not the crowding. A quota is a ceiling: a
-//! group that has used it up waits for the next tenth of a second.
+//! With shares, six nodes fit on two cores, and the curve shows the pool, not nodes that compete
+//! for cores. A quota is a ceiling: a group that has used it up waits for the next period.
 
 use std::{
     fs,
@@ -11,16 +11,16 @@ use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-/// Microseconds in which a quota is given out.
+/// Period of a quota, in microseconds.
 const PERIOD_US: u32 = 100_000;
 
-/// A control group of our own; it is deleted when this is dropped, after its processes have ended.
+/// A control group. Dropping this deletes it; its processes must have ended before.
 #[derive(Debug)]
 pub struct Share {
     group: PathBuf,
 }
 
-/// Why a share cannot be given, for people.
+/// The file of a control group that could not be read or written, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "--cpus-per-node needs a control group of its own: {path}: {error}. Run as root, or in a part of the tree that is \
@@ -32,10 +32,10 @@ pub struct ShareError {
 }
 
 impl Share {
-    /// Makes a group that may use so many cores' worth of time.
+    /// Makes a group that may use the CPU time of `cores` cores.
     ///
     /// # Errors
-    /// The system has no control groups for CPU time, or does not let us make one.
+    /// The system has no control groups for CPU time, or does not permit a new one.
     pub fn new(cores: f64) -> Result<Self, ShareError> {
         let groups =
             fs::read_to_string("/proc/self/cgroup").map_err(failed("/proc/self/cgroup"))?;
@@ -61,7 +61,7 @@ impl Share {
         let parent = own(groups, "", mount);
         let share = Self::make(parent.join(name))?;
         if !share.group.join("cpu.max").exists() {
-            // The controller is not handed down yet.
+            // The parent does not give its groups the CPU controller yet.
             let control = parent.join("cgroup.subtree_control");
             fs::write(&control, "+cpu").map_err(failed(control.display()))?;
         }
@@ -80,7 +80,7 @@ impl Share {
         fs::write(&path, value).map_err(failed(path.display()))
     }
 
-    /// The file that takes the numbers of processes.
+    /// The file of the group's process IDs; writing one to it moves that process into the group.
     #[must_use]
     pub fn procs(&self) -> PathBuf {
         self.group.join("cgroup.procs")
@@ -89,7 +89,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        // Busy as long as a process in it has not been waited for; what is left the next experiment sweeps.
+        // Fails while a process in it has not been waited for; `sweep` deletes the group later.
         let _ = fs::remove_dir(&self.group);
     }
 }
@@ -101,7 +101,7 @@ fn failed(path: impl ToString) -> impl FnOnce(Error) -> ShareError {
     }
 }
 
-/// The group that this process is in, of a controller of version 1, or of version 2 (no name).
+/// The group of this process: of a `controller` of version 1, or of version 2 if that is empty.
 fn own(groups: &str, controller: &str, mount: &Path) -> PathBuf {
     let path = groups.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
@@ -111,7 +111,7 @@ fn own(groups: &str, controller: &str, mount: &Path) -> PathBuf {
             .any(|name| name == controller)
             .then_some(path)
     });
-    // In a container the mount may show the group itself while its path is still that of the host.
+    // In a container the mount may show the group itself, while the path is that of the host.
     match path.map(|path| mount.join(path.trim_start_matches('/'))) {
         Some(own) if own.is_dir() => own,
         _ => mount.to_owned(),

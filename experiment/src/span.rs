@@ -4,13 +4,10 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numbers(pub Vec<u32>);
 
-/// The greatest number of nodes or workers.
+/// Largest number of nodes or workers.
 const MOST: u32 = 4096;
 
-/// Reads a list of numbers and of ranges, which hold both of their ends.
-///
-/// # Errors
-/// Says how to write one.
+/// Reads a comma-separated list of numbers and ranges; a range includes both of its ends.
 pub(crate) fn numbers(text: &str) -> Result<Numbers, String> {
     let wrong = || format!("{text:?} is no list of numbers from 1 to {MOST}: write 1..6 or 1,2,4");
     let number = |text: &str| match text.trim().parse() {

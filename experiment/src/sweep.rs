@@ -1,4 +1,4 @@
-//! A sweep: every pair of numbers of nodes and workers, several times, in an order that time has no part in.
+//! A sweep: measures every pair of numbers of nodes and workers several times, in a shuffled order.
 
 use std::{
     collections::BTreeMap,
@@ -22,13 +22,13 @@ use crate::{
     record::{Dispatch, Figures, Kind, Outcome, Record, Settings},
 };
 
-/// Time of the run before a measurement, which warms everything up and tells how many jobs the measurement needs.
+/// Duration of the warm-up before a measurement; it shows how many jobs the measurement needs.
 const WARM_UP: Duration = Duration::from_secs(2);
 
 /// How often a measurement that turned out too short is taken again with more jobs.
 const RETRIES: u32 = 3;
 
-/// A measurement to take: nodes, workers of each, which repetition.
+/// A measurement: nodes, workers of each node, number of the repetition from 0.
 pub(crate) type Key = (u32, u32, u32);
 
 /// All measurements, shuffled by the seed: drift of the machine must not look like an effect.
@@ -45,34 +45,30 @@ pub(crate) fn order(settings: &Settings) -> Vec<Key> {
     keys
 }
 
-/// By Fisher and Yates.
+/// The shuffle of Fisher and Yates.
 pub(crate) fn shuffle<T>(items: &mut [T], random: &mut ChaCha8Rng) {
     for last in (1..items.len()).rev() {
         items.swap(last, (random.next_u64() % (last as u64 + 1)) as usize);
     }
 }
 
-/// What measurements need.
+/// What all measurements of a sweep share.
 #[derive(Debug)]
 pub(crate) struct Sweep<'a> {
-    /// What was asked for.
     pub settings: &'a Settings,
-    /// Folder of the experiment.
     pub dir: &'a Path,
-    /// Where consumer and producer are.
+    /// Folder of `consumer` and `producer`.
     pub programs: &'a Path,
-    /// Where the jobs wait.
     pub queue: &'a JobsQueue,
     /// Process of the broker, if it runs on this machine.
     pub broker: Option<u32>,
     /// Which results the producer verifies.
     pub verify: &'a str,
-    /// Whether to stop.
     pub stop: &'a Stop,
 }
 
 impl Sweep<'_> {
-    /// Takes one measurement. A failure is an outcome too.
+    /// Takes one measurement. A failure is recorded too.
     pub(crate) fn measure(&self, (nodes, workers, repeat): Key) -> Record {
         let started_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
         Record {
@@ -87,7 +83,7 @@ impl Sweep<'_> {
     fn figures(&self, nodes: u32, workers: u32, repeat: u32) -> Result<Figures> {
         let name = format!("nodes-{nodes}-workers-{workers}-{repeat}");
         let dir = self.dir.join("runs").join(&name);
-        // What an interrupted measurement left.
+        // Left by an interrupted measurement.
         if dir.exists() {
             fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
         }
@@ -183,7 +179,7 @@ impl Sweep<'_> {
         Ok((cpu_s, queue_length))
     }
 
-    /// Runs a few jobs, and then so many that it takes about [`WARM_UP`]; how many a measurement needs.
+    /// Runs more and more jobs until they take about [`WARM_UP`]; returns how many to measure with.
     fn warm_up(&self, cluster: &mut Cluster<'_>, dir: &Path) -> Result<u64> {
         let (mut jobs, mut rate) = (self.settings.count.min(50), 0.0);
         for attempt in 0..4 {
@@ -244,7 +240,7 @@ struct NodeSummary {
 }
 
 impl Summary {
-    /// `latency_p50_ms` and so on, and `queue_wait_…`.
+    /// Times by name: `latency_p50_ms` and so on, and `queue_wait_…`.
     fn times_ms(&self) -> BTreeMap<String, f64> {
         [
             ("latency", &self.latency_ms),
@@ -258,14 +254,14 @@ impl Summary {
         .collect()
     }
 
-    /// CPU seconds of the consumers, by what they have told.
+    /// CPU seconds of the consumers, from the CPU use that they reported.
     fn cpu_s(&self) -> f64 {
         let used = |node: &NodeSummary| node.pool_cpu_pct.unwrap_or_default() / 100.0 * node.cores;
         self.elapsed_s * self.nodes.iter().map(used).sum::<f64>()
     }
 }
 
-/// The runs whose folders are below that of a measurement.
+/// The runs whose folders are below `dir`, the folder of a measurement.
 pub(crate) fn runs_below(dir: &Path) -> Vec<RunId> {
     let below = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten();
     below(dir.to_owned())

@@ -1,4 +1,5 @@
-//! The other pools: a Python program each, which gets settings and gives figures, both in JSON; see `experiment/peers/harness.py`.
+//! The drivers of the other pools: Python programs that read settings and write figures, both as
+//! JSON; see `experiment/peers/harness.py`.
 
 use crate::system::System;
 use std::{
@@ -21,10 +22,10 @@ use crate::process::{Stop, last_lines, wait};
 /// Time limit of a driver beyond the times of its measurements: large primes take long.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Folder in the comparison's for what was run.
+/// Subfolder of a comparison for the programs.
 const FOLDER: &str = "peers";
 
-/// The programs, which are part of this one.
+/// Names and texts of the programs, which are embedded in this one.
 const PROGRAMS: [(&str, &str); 7] = [
     ("harness.py", include_str!("../../peers/harness.py")),
     ("tasks.py", include_str!("../../peers/tasks.py")),
@@ -36,9 +37,6 @@ const PROGRAMS: [(&str, &str); 7] = [
 ];
 
 /// Writes the programs to the folder of a comparison.
-///
-/// # Errors
-/// The folder cannot be written.
 pub(crate) fn write_programs(dir: &Path) -> Result<()> {
     let folder = dir.join(FOLDER);
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -49,11 +47,8 @@ pub(crate) fn write_programs(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A folder for all files of a system. The name is short, as Ray has sockets in it, whose paths may have 107 bytes. Processes of the
-/// system write to it until their end: it is to be dropped after that.
-///
-/// # Errors
-/// It cannot be made.
+/// Makes a folder for all files of a system, to be dropped after its processes have ended. The name
+/// is short, as Ray's sockets are in it, whose paths may have at most 107 bytes.
 pub(crate) fn folder() -> Result<TempDir> {
     tempfile::Builder::new()
         .prefix("primepool-")
@@ -62,10 +57,7 @@ pub(crate) fn folder() -> Result<TempDir> {
         .context("cannot make a temporary folder")
 }
 
-/// Runs the driver of a system from its start to its end.
-///
-/// # Errors
-/// It cannot be started, fails, takes too long, or is stopped.
+/// Runs the driver of a system; fails also if that takes too long or is stopped.
 pub(crate) fn measure(
     system: System,
     settings: &Settings,
@@ -86,15 +78,15 @@ pub(crate) fn measure(
     let file = File::create(&log).with_context(|| log.display().to_string())?;
     let started = unix_time();
     let mut child = Command::new("setpriv")
-        // It ends in good order when this process does not.
+        // The driver ends in good order also when this process is killed.
         .args(["--pdeathsig", "TERM"])
         .arg(python)
         .arg(dir.join(FOLDER).join(program))
         .env("TMPDIR", folder)
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        // A password that a driver needs comes by standard input.
+        // A driver that needs the password gets it by standard input.
         .env_remove("PRIMEPOOL_AMQP_URL")
-        // Ctrl-C in a terminal is for this process, which asks the driver.
+        // Ctrl-C in a terminal reaches only this process, which then ends the driver.
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -113,7 +105,7 @@ pub(crate) fn measure(
             "amqp_url": amqp_url,
             "folder": folder,
         });
-        // One that has ended already is told below.
+        // A driver that has ended already is reported below.
         let _ = stdin.write_all(text.to_string().as_bytes());
     }
     let longest = LONGEST + Duration::from_secs_f64(40.0 * settings.min_time_s);
@@ -137,7 +129,7 @@ pub(crate) fn measure(
     serde_json::from_str(&text).map_err(|_| Error::msg(why(python, &log)))
 }
 
-/// Why a driver gave no figures, and what to do.
+/// The error of a driver that gave no figures, with what to do.
 fn why(python: &Path, log: &Path) -> String {
     let last = last_lines(log);
     let text = fs::read_to_string(log).unwrap_or_default();

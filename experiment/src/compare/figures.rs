@@ -10,7 +10,7 @@ use crate::{
     system::System,
 };
 
-/// What a comparison was asked for.
+/// The settings of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Settings {
     pub bits: u32,
@@ -20,7 +20,7 @@ pub(crate) struct Settings {
     pub repeat: u32,
     /// Least time of a measurement of a rate, in seconds.
     pub min_time_s: f64,
-    /// Single tasks that are timed.
+    /// Number of single tasks that are timed.
     pub round_trips: u32,
     /// Workers of each system; on nodes, each node has one worker instead.
     pub cores: u32,
@@ -39,7 +39,7 @@ pub(crate) struct Rate {
     pub tasks: u64,
     pub seconds: f64,
     pub per_s: f64,
-    /// How tasks were packed; empty for one a message.
+    /// How tasks were packed; empty for one task per message.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub how: String,
 }
@@ -59,13 +59,12 @@ pub(crate) struct Figures {
     /// Versions of its parts, by name.
     #[serde(default)]
     pub versions: BTreeMap<String, String>,
-    /// How it was run.
     pub how: String,
     /// Seconds from the start of its first process to its first result.
     pub startup_s: Option<f64>,
-    /// Primes, one a task.
+    /// One prime per task.
     pub primes: Rate,
-    /// Primes as the pool itself packs them.
+    /// Primes packed as the pool itself does.
     pub primes_packed: Option<Rate>,
     /// Tasks that do nothing, one at a time.
     pub empty: Option<Rate>,
@@ -81,7 +80,6 @@ pub(crate) struct Record {
     /// Number of the round, from 0.
     pub round: u32,
     pub system: System,
-    /// Number of its nodes.
     pub nodes: u32,
     #[serde(flatten)]
     pub outcome: Outcome<Figures>,
@@ -113,7 +111,7 @@ impl Record {
 pub(crate) struct Comparison {
     pub settings: Settings,
     pub machine: Machine,
-    /// In the order in which they were taken.
+    /// In the order of the measurements.
     pub records: Vec<Record>,
 }
 

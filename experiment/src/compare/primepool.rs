@@ -1,4 +1,4 @@
-//! Primepool, measured as the others are: the real consumer and the real producer, on the broker that the environment names.
+//! Measures Primepool with the real consumer and producer, on the broker of the environment.
 
 use std::{
     fs,
@@ -29,22 +29,19 @@ use crate::{
     sweep::{read_summary, runs_below},
 };
 
-/// Empty jobs at most in a run: the producer writes a line for each, and a few seconds of them would fill a disk.
+/// Most empty jobs in a run: the producer writes a line for each, and more could fill a disk.
 const MOST_EMPTY: u64 = 5_000_000;
 
-/// Units at hand for each worker: as many as Celery is given. It is for units of one short job; packed ones do not need it.
+/// Prefetch for each worker, the same as Celery's. Only units of one short job need it.
 const PREFETCH: u32 = 64;
 
 /// How often a measurement that turned out too short is taken again with more tasks.
 const TRIES: u32 = 3;
 
-/// How long a single task may take.
+/// Time limit of a single task.
 const LOST: Duration = Duration::from_secs(10);
 
-/// All figures, from the start of the consumer on.
-///
-/// # Errors
-/// Consumer or producer fails, or somebody stops it.
+/// Measures all figures, from the start of the consumers on.
 pub(crate) fn measure(
     settings: &Settings,
     nodes: u32,
@@ -132,7 +129,7 @@ impl Pool<'_> {
         })
     }
 
-    /// Warms up with more and more jobs, until it is known how many take the least time; then measures.
+    /// Warms up with more and more jobs, to learn how many take the least time; then measures.
     fn rate(
         &mut self,
         cluster: &mut Cluster<'_>,
@@ -159,7 +156,7 @@ impl Pool<'_> {
         Ok(rate)
     }
 
-    /// A run of so many jobs, from the first publication to the last result.
+    /// Measures a run of `count` jobs, from the first publication to the last result.
     fn run(&mut self, cluster: &mut Cluster<'_>, args: &str, count: u64) -> Result<Rate> {
         self.runs += 1;
         let runs = self.dir.join(format!("run-{}", self.runs));
@@ -181,7 +178,7 @@ impl Pool<'_> {
     }
 }
 
-/// Single empty jobs, one after another, from publishing each to its answer.
+/// Times single empty jobs, one after another, from the publication of each to its answer.
 fn round_trips(queue: &JobsQueue, count: u32) -> Result<RoundTrip> {
     let run = RunId::generate().context("the operating system gives no random bits")?;
     let mut times = queue.with_connection(async |connection| {
@@ -238,7 +235,7 @@ fn round_trips(queue: &JobsQueue, count: u32) -> Result<RoundTrip> {
         delete_results(connection, &run).await?;
         Ok(times)
     })?;
-    // The first ones warm up.
+    // The first of them warm up.
     times.drain(..times.len() - count as usize);
     times.sort_unstable_by(f64::total_cmp);
     let rank = |q: f64| {

@@ -1,4 +1,4 @@
-//! The processes of a system that is measured: their memory, and that none is left.
+//! The processes of a measured system: samples their memory, and kills those that are left.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -19,19 +19,18 @@ use crate::process::signal;
 /// Time between two samples.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Time that processes have to end after the one that started them.
+/// Time for processes to end after the process that started them.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The largest resident memory of a system at one time. A page that processes share counts in each.
+/// Largest resident memory of a system at one time. A page that processes share counts in each.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Peak {
-    /// Of all its processes.
     pub bytes: u64,
-    /// By name of the process: how many, and their bytes.
+    /// By name of the process: the number of processes, and their bytes.
     pub parts: BTreeMap<String, (u32, u64)>,
 }
 
-/// Number and start time of a process; the time tells it from a later one of the same number.
+/// ID and start time of a process; the time tells it from a later process with the same ID.
 type Mark = (u32, u64);
 
 #[derive(Debug)]
@@ -58,7 +57,7 @@ struct Seen {
 }
 
 impl Watch {
-    /// Begins; the process `broker` and its descendants count too.
+    /// Starts sampling; the process `broker` and its descendants count too.
     pub(crate) fn start(broker: Option<u32>) -> Self {
         let end = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -76,7 +75,7 @@ impl Watch {
         }
     }
 
-    /// Ends: processes that are left have [`GRACE`] and are killed then. Returns the peak of memory.
+    /// Stops sampling, kills the processes that are left after [`GRACE`], and returns the peak.
     pub(crate) fn end(mut self) -> Option<Peak> {
         self.end.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -123,7 +122,7 @@ impl Seen {
         }
     }
 
-    /// Descendants of this process that live.
+    /// IDs of the live descendants of this process.
     fn left(&mut self) -> Vec<u32> {
         let all = processes();
         grow(&mut self.own, &all, process::id());
@@ -134,10 +133,10 @@ impl Seen {
     }
 }
 
-/// All processes of the machine that live.
+/// All live processes of the machine.
 fn processes() -> Vec<Process> {
     let what = ProcessRefreshKind::nothing().with_memory().without_tasks();
-    // A new one each time: it would keep the name that a process had before exec.
+    // New each time, as it would keep the name that a process had before exec.
     let Ok(mut system) = System::new() else {
         return Vec::new();
     };
@@ -153,7 +152,7 @@ fn processes() -> Vec<Process> {
         .collect()
 }
 
-/// Adds the descendants of `root`, and those of every member.
+/// Adds the descendants of `root` and of every member.
 fn grow(members: &mut HashSet<Mark>, all: &[Process], root: u32) {
     let mut parents: HashSet<u32> = all
         .iter()
@@ -205,7 +204,7 @@ mod tests {
     #[test]
     fn a_process_that_is_left_is_killed_and_its_memory_was_seen() {
         let watch = Watch::start(None);
-        // Larger than this process, which a child is a copy of before it becomes another program.
+        // Larger than this process, of which the child is a copy before exec.
         let script = "x=$(head -c 90000000 /dev/zero | tr '\\0' x); sleep 600; echo $x";
         let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
