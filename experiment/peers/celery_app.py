@@ -1,4 +1,4 @@
-"""The Celery application, as driver and worker see it."""
+"""The Celery application, which the driver and the worker import."""
 
 import os
 
@@ -6,21 +6,21 @@ from celery import Celery
 
 import tasks
 
-# Of this measurement alone; the address holds a password and stands in the environment for that reason.
+# Only for this measurement. The broker's address has a password: it comes by the environment.
 QUEUE = os.environ["PRIMEPOOL_PEERS_QUEUE"]
 
 app = Celery("primepool-peers", broker=os.environ["PRIMEPOOL_PEERS_BROKER"], backend="rpc://")
 app.conf.update(
     task_default_queue=QUEUE,
     task_default_delivery_mode="persistent",
-    # Results are kept by nobody: the reply queue of the client, transient messages.
+    # Results are transient messages to the client's reply queue; no backend keeps them.
     result_persistent=False,
     task_serializer="json",
     result_serializer="json",
     accept_content=["json"],
-    # Acknowledged as soon as a worker has it: Celery's default, and its fastest choice.
+    # A task is acknowledged before it runs: Celery's default, and its fastest choice.
     task_acks_late=False,
-    # Advised for many short tasks; one worker process takes all, so none waits while another hoards.
+    # Advised for many short tasks. There is one worker, so its prefetch starves no other.
     worker_prefetch_multiplier=64,
     worker_disable_rate_limits=True,
     worker_enable_remote_control=False,

@@ -1,4 +1,4 @@
-"""Celery on RabbitMQ with a worker on this machine, measured."""
+"""Measures Celery on RabbitMQ with a worker on this machine."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ class CeleryPool(Pool):
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        # Not before the environment says which broker; and while the worker starts.
+        # Imported here, as it reads the environment; the worker starts meanwhile.
         import celery_app
         from celery.result import ResultSet
 
@@ -50,7 +50,7 @@ class CeleryPool(Pool):
     def submit_batches(self, first, count):
         jobs = ((job,) for job in range(count * BATCH))
         parts = (list(islice(jobs, BATCH)) for _ in range(count))
-        # What `empty.chunks(jobs, BATCH)` makes, one task a chunk.
+        # The same tasks as those of `empty.chunks(jobs, BATCH)`, one per chunk.
         starmap = self.celery.app.tasks["celery.starmap"]
         return self.publish(starmap, ((self.celery.empty.s(), part) for part in parts))
 

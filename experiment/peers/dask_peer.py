@@ -1,4 +1,4 @@
-"""Dask.distributed on this machine, measured."""
+"""Measures Dask.distributed on this machine."""
 
 import dask
 from distributed import Client, LocalCluster
@@ -52,5 +52,5 @@ class DaskPool(Pool):
 
 
 if __name__ == "__main__":
-    # Its workers are spawned: they import this file.
+    # Dask's workers are spawned and import this file.
     drive_pool(DaskPool, f"{BATCH} calls in a task", "distributed")

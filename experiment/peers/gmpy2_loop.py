@@ -1,4 +1,4 @@
-"""The ceiling of the other pools: gmpy2 in a bare loop, a process a core."""
+"""The ceiling of the other pools: gmpy2 in a bare loop, one process per core."""
 
 import multiprocessing
 import time
@@ -10,7 +10,7 @@ from harness import drive, versions
 
 
 def loop(settings, number):
-    """Every so manieth job, for the least time of a measurement: how many, and in how many seconds."""
+    """Does every `cores`-th job from `number` on for `min_time_s`; returns count and seconds."""
     bits, seed, cores = settings["bits"], settings["seed"], settings["cores"]
     start, done = time.perf_counter(), 0
     while done == 0 or time.perf_counter() - start < settings["min_time_s"]:
@@ -21,7 +21,7 @@ def loop(settings, number):
 
 def act(settings, _folder):
     cores = settings["cores"]
-    # Forked, so that all start at once.
+    # Forked, so that all start at the same time.
     with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("fork")) as pool:
         ends = list(pool.map(partial(loop, settings), range(cores)))
     primes = {

@@ -1,17 +1,18 @@
-"""What the drivers of other pools share: how they are told what to do, how they measure, and what they answer.
+"""Shared by the drivers of other pools: their settings, their measurements and their output.
 
-A driver gets its settings as one JSON document on standard input:
+A driver reads its settings as one JSON document from standard input:
 
-    bits, seed      the jobs: job i is the first prime from a random number on that (seed, i) gives, see tasks.py
-    cores           how many workers
+    bits, seed      job i is the first prime above a random number drawn from (seed, i), see tasks.py
+    cores           number of workers
     min_time_s      least seconds of a measurement of a rate
-    round_trips     how many single tasks are timed
-    shares          files that take the processes of a node each, for a pool on several nodes; else empty
-    started_ns      when the driver was started, nanoseconds since 1970
-    amqp_url        the broker, for whoever needs one
+    round_trips     number of single tasks that are timed
+    shares          cgroup.procs files, one per node, for a pool on several nodes; else empty
+    started_ns      start time of the driver, nanoseconds since 1970
+    amqp_url        address of the broker, for a pool that needs one
+    folder          folder for all its files, which it deletes
 
-and answers with one on standard output: what it ran with, and figures in seconds, tasks per second and milliseconds. All else goes to
-standard error. SIGTERM makes it end in good order.
+It writes one JSON document to standard output: versions and options, and figures in seconds, tasks
+per second and milliseconds. All else goes to standard error. SIGTERM ends it in good order.
 """
 
 import json
@@ -27,7 +28,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 
 AHEAD = 4
-"""Slices that are submitted before the first of them is collected: workers must not wait for the next, and memory is bounded."""
+"""Slices submitted before the oldest is collected: workers never wait, and memory is bounded."""
 
 BATCH = 10_000
 """Empty tasks in a batch."""
@@ -36,7 +37,7 @@ TRIES = 3
 
 
 class Pool(ABC):
-    """A pool that runs. The three `submit_…` return at once, with what `collect` takes."""
+    """A running pool. The methods `submit_…` return at once, with the argument of `collect`."""
 
     prime_slice = 64
     empty_slice = 1000
@@ -44,31 +45,31 @@ class Pool(ABC):
 
     @abstractmethod
     def submit_primes(self, first, count):
-        """One task for each of the jobs `first`, `first + 1`, …"""
+        """Submits one task for each of the jobs `first`, `first + 1`, …"""
 
     @abstractmethod
     def submit_empty(self, first, count):
-        """So many tasks that do nothing."""
+        """Submits `count` tasks that do nothing."""
 
     @abstractmethod
     def submit_batches(self, first, count):
-        """So many batches of BATCH calls that do nothing, as the documentation advises for tiny tasks."""
+        """Submits `count` batches of BATCH empty calls, as the pool's documentation advises."""
 
     @abstractmethod
     def collect(self, submitted):
-        """Waits; the results of the tasks."""
+        """Waits for the tasks and returns their results."""
 
     @abstractmethod
     def round_trip(self):
-        """One task that does nothing, there and back."""
+        """Submits one task that does nothing and waits for its result."""
 
     @abstractmethod
     def stop(self):
-        """Leaves no process and no file."""
+        """Ends all processes of the pool and deletes its files."""
 
 
 def flow(pool, submit, slice_size, count, check):
-    """Seconds in which so many tasks are done, from the first submission to the last result."""
+    """Seconds that `count` tasks take, from the first submission to the last result."""
     start = time.perf_counter()
     waiting, done = deque(), 0
 
@@ -91,9 +92,9 @@ def flow(pool, submit, slice_size, count, check):
 
 
 def rate(run, least, min_time):
-    """Warms up with more and more tasks, until it is known how many take `min_time`; then measures."""
+    """Warms up with more and more tasks, to learn how many take `min_time`; then measures."""
     count = least
-    # Not counted: workers may still be starting, or see the function for the first time.
+    # Not counted: workers may still be starting, or load the function.
     run(count)
     while (seconds := run(count)) < min_time / 4:
         count = min(10 * count, math.ceil(count * min_time / 2 / seconds))
@@ -106,7 +107,7 @@ def rate(run, least, min_time):
 
 
 def round_trips(pool, count):
-    """Percentiles by nearest rank, milliseconds."""
+    """Nearest-rank percentiles of the round trip, in milliseconds."""
     times = []
     for _ in range(count // 10 + 1):
         pool.round_trip()
@@ -123,13 +124,13 @@ def round_trips(pool, count):
 
 
 def measure(pool, settings, batches):
-    """All figures of a pool that has just been started."""
+    """Measures all figures of a pool that has just been started."""
     pool.round_trip()
     startup_s = (time.time_ns() - settings["started_ns"]) / 1e9
     bits, min_time = settings["bits"], settings["min_time_s"]
 
     def is_prime_of_bits(text):
-        # The first prime above a random number may have a bit more, once in a very long while.
+        # The first prime above a random number has, very rarely, one bit more.
         if not bits <= int(text, 16).bit_length() <= bits + 1:
             raise RuntimeError(f"{text} is no number of {bits} bits")
 
@@ -175,11 +176,11 @@ def versions(*packages):
 
 
 def drive(act):
-    """Reads the settings, calls `act` with them and a folder for its files, and prints the figures that it returns."""
-    # What a library prints must not get into the answer.
+    """Reads the settings, calls `act` with them and the folder, and prints its figures."""
+    # Output of libraries must not get into the document.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    # Python's own answer to SIGTERM would leave processes and files.
+    # By default, SIGTERM would end Python without its clean-up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = json.load(sys.stdin)
@@ -187,14 +188,14 @@ def drive(act):
     try:
         figures = act(settings, folder)
     finally:
-        # Whoever started us removes it too, unless it was killed.
+        # The program that started this one deletes it too, unless it was killed.
         shutil.rmtree(folder, ignore_errors=True)
     json.dump(figures, answer)
     answer.flush()
 
 
 def drive_pool(make, batches, *packages):
-    """The same for a pool: `make(settings, folder)` starts it."""
+    """As `drive`, for a pool that `make(settings, folder)` starts."""
 
     def act(settings, folder):
         pool = make(settings, folder)

@@ -1,11 +1,11 @@
-"""Ray on this machine, measured."""
+"""Measures Ray on this machine."""
 
 import os
 import secrets
 
-# Read when ray is imported. Nothing is reported to anybody.
+# Ray reads these when it is imported. This one switches its usage reports off.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-# Its processes ask each other for a token. Without one here, Ray leaves it in the home folder.
+# Ray's processes ask each other for a token; without this, Ray keeps one in the home folder.
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 import ray  # noqa: E402
@@ -20,10 +20,10 @@ LOOPBACK = "127.0.0.1"
 
 
 def stay_on_loopback():
-    """Ray's servers listen on the loopback interface only if that is the node's address, and on all interfaces otherwise.
+    """Makes Ray's servers listen on the loopback interface instead of on all interfaces.
 
-    Ray takes an address of the machine in place of the loopback's that it is given. A version in which that cannot be helped is
-    not run.
+    They do so if the node has the loopback address, which Ray would replace by the machine's.
+    A version in which that cannot be prevented is not run.
     """
     if not hasattr(services, "resolve_ip_for_localhost"):
         raise RuntimeError(f"Ray {ray.__version__} may listen on all interfaces: use the version of requirements.txt")
@@ -50,7 +50,7 @@ class RayPool(Pool):
             num_cpus=settings["cores"],
             include_dashboard=False,
             log_to_driver=False,
-            # Results are small and stay out of it; by default it would take a third of the memory.
+            # Small results are not stored in it; the default is a third of the memory.
             object_store_memory=128 * MEGABYTE,
             _node_ip_address=LOOPBACK,
             _temp_dir=folder,
@@ -82,7 +82,7 @@ class RayNodes(RayPool):
     )
 
     def start(self, settings, folder):
-        # It notes its address in the folder that it would have by default.
+        # Ray writes the cluster's address to the folder that it would use by default.
         os.makedirs(os.path.join(folder, "ray"), exist_ok=True)
         self.cluster = Cluster()
         for share in settings["shares"]:
@@ -102,7 +102,7 @@ class RayNodes(RayPool):
 
 
 def confine(pid, share):
-    """Puts a process and what it has started in a control group; what it will start is there by itself."""
+    """Puts a process and its descendants in a control group; later children inherit it."""
     with open(share, "w") as group:
         group.write(str(pid))
     with open(f"/proc/{pid}/task/{pid}/children") as children:

@@ -6,7 +6,7 @@ import gmpy2
 
 
 def prime(bits, seed, job):
-    """The first prime above a random number of so many bits, in hexadecimal: gmpy2 as anybody would use it.
+    """The first prime above a random number of `bits` bits, in hexadecimal, by plain use of gmpy2.
 
     The number is drawn from (seed, job), so that all pools search for the same primes.
     """
@@ -15,9 +15,9 @@ def prime(bits, seed, job):
 
 
 def empty(_job):
-    """Nothing."""
+    """Does nothing."""
 
 
 def batch(count):
-    """So many calls that do nothing; how many there were, as a list of that many results would cost more than the calls."""
+    """Makes `count` empty calls; returns their number, as a list of results would cost more."""
     return sum(empty(job) is None for job in range(count))

@@ -1,4 +1,4 @@
-"""Primepool beside other pools: the pictures, the tables and the notes of what `experiment compare` measured."""
+"""Pictures, tables and notes of a comparison, from the results of `experiment compare`."""
 
 import statistics
 
@@ -13,7 +13,7 @@ SYSTEMS = {"primepool": "Primepool", "ray": "Ray", "celery": "Celery", "dask": "
            "gmpy2": "gmpy2, bare loop"}
 COLOURS = dict(zip(SYSTEMS, (0, 1, 2, 3, 0, 7)))
 LOOPS = {system: "engine" if system in ("primepool", "engine") else "gmpy2" for system in SYSTEMS}
-"""The loop of the same arithmetic without a pool."""
+"""The bare loop with the same arithmetic as a system."""
 METRICS = {  # label in tables, where the figure is, title of the panel
     "primes": ("primes/s, one a task", "primes", "per_s", "Primes per second"),
     "primes_packed": ("primes/s, packed (Primepool's default)", "primes_packed", "per_s", "Primes per second"),
@@ -28,7 +28,7 @@ METRICS = {  # label in tables, where the figure is, title of the panel
 }
 COSTS = ("round_trip_p50", "round_trip_p99", "startup", "memory")
 PACKED = {"primes_packed": "primes", "share_packed": "share"}
-"""Only Primepool packs by itself: these figures of it are compared with those of the others."""
+"""Only Primepool packs by itself: its packed figures are compared with these of the others."""
 
 
 class Comparison:
@@ -57,7 +57,7 @@ class Comparison:
         value = self.figures.get((nodes, turn, system), {}).get(group)
         value = value[key] if value and key else value
         if metric.startswith("share") and value:
-            # A loop is all of itself.
+            # A bare loop has no share.
             loop = self.figures.get((1, turn, LOOPS[system])) if LOOPS[system] != system else None
             rate = loop and loop["primes"]["per_s"]
             return 100 * value / rate if rate else None
@@ -80,7 +80,7 @@ class Comparison:
                 yield {"name": SYSTEMS[record["system"]], "place": place, "reason": record["failed"]}
 
     def tables(self):
-        """A head and rows each."""
+        """Tables that have rows, each as its head and its rows."""
         others = [system for system in self.pools if (system, "primes") in self.ratios]
         medians = [["median (range)", *(SYSTEMS[system] for system in self.systems)]]
         ratios = [["Primepool is … times better", *(f"than {SYSTEMS[system]}" for system in others)]]
@@ -101,7 +101,7 @@ class Comparison:
     def pictures(self):
         panels = {}
         for title in dict.fromkeys(title for *_, title in METRICS.values()):
-            # What Primepool packs comes first.
+            # Packed figures come first.
             metrics = [metric for metric in reversed(METRICS) if METRICS[metric][-1] == title]
             kinds = {one: ", packed" if one in PACKED else ", single" for one in metrics} if metrics[1:] else {}
             panels[title] = Panel(title, "less is better" if metrics[0] in COSTS else "more is better", [
@@ -125,7 +125,7 @@ class Comparison:
 
 
 def spread(values):
-    """Median (of an even number the upper of the two in the middle), least and most; None of nothing."""
+    """Median (the upper one of an even number), least and most; None without values."""
     values = [value for value in values if value is not None]
     return (statistics.median_high(values), min(values), max(values)) if values else None
 

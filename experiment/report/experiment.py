@@ -1,4 +1,4 @@
-"""The report of an experiment: which charts and tables it has, and where they go."""
+"""The report of an experiment: its charts and tables, and the files they go to."""
 
 import csv
 import math
@@ -30,7 +30,7 @@ COLUMNS = [
 
 
 def write_report(source, folder):
-    """Writes the report in place of an earlier one; returns its page and its sentences."""
+    """Writes the report, which replaces an earlier one; returns its page and its sentences."""
     study = Study(*source.recorded())
     bounds = find_bounds(study)
     words = paragraphs("words.txt", study=study, bounds=bounds)
@@ -59,7 +59,7 @@ def write_report(source, folder):
 
 
 def facts(settings):
-    """What was measured, by name."""
+    """The settings of the experiment, by label."""
     launcher, machine, cpus = settings["launcher"], settings["machine"], settings["cpus_per_node"]
     node = "a process"
     if "docker" in launcher:
@@ -102,7 +102,7 @@ def curve(end, at):
 
 
 def overview_charts(study):
-    """Throughput with the fitted law of the fastest, and efficiency, of all configurations."""
+    """Throughput and efficiency of all configurations, with the law fitted to the fastest."""
     for file in ("throughput", "efficiency"):
         title, label, y_end, figures = CURVES[file]
         lines = [measured(one, *figures.values(), one.fixed, colour) for colour, one in enumerate(study.over_nodes)]
@@ -114,7 +114,7 @@ def overview_charts(study):
 
 
 def add_law(study, chart):
-    """The law as a dotted curve, to its peak if that is near."""
+    """Adds the law as a dotted curve, up to its peak if that is near."""
     fit, largest = study.main.fit, study.main.sizes[-1]
     if fit is None:
         chart.subtitle += " Too few cluster sizes for a fit of the USL."

@@ -1,7 +1,7 @@
 """The Universal Scalability Law (N. Gunther): C(N) = λN / (1 + σ(N − 1) + κN(N − 1)).
 
-λ is the throughput of one, σ the share of the work that must queue (contention), κ the cost of agreement between
-each pair (coherence).
+λ is the throughput of one, σ the share of the work that is serial (contention), κ the cost of
+agreement between each pair (coherence).
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy
 from scipy.optimize import least_squares
 
 FEWEST = 3
-"""Fewest different N of a fit, which has three parameters."""
+"""Least number of different N for a fit, which has three parameters."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def throughput(n, lambda_, sigma, kappa):
 
 
 def fit(points):
-    """The law through pairs of N and throughput with the least squares; none with too few N."""
+    """Fits the law to pairs of N and throughput by least squares; None with too few N."""
     points = [(n, y) for n, y in points if y > 0]
     sizes = len({n for n, _ in points})
     if sizes < FEWEST:
@@ -40,7 +40,7 @@ def fit(points):
     n, y = numpy.array(points, dtype=float).T
     scale = float(y.max())  # one tolerance serves all units
     y = y / scale
-    # There may be several minima. Unlike other methods dogbox reaches a bound, so that σ = 0 is exact.
+    # There may be several minima. Only dogbox reaches a bound, so that σ = 0 is exact.
     found = min((least_squares(
         lambda p: throughput(n, *p) - y, (float((y / n).max()), sigma, kappa), bounds=(0, [numpy.inf, 1, numpy.inf]),
         method="dogbox", x_scale="jac", ftol=1e-14, xtol=1e-14, gtol=1e-14,

@@ -1,4 +1,4 @@
-"""The one maker of pictures: lines, time charts, distributions and bars in one style, each as SVG and PNG."""
+"""Charts of lines and panels of bars in one style, each as SVG and PNG."""
 
 import io
 import math
@@ -13,14 +13,14 @@ from matplotlib.ticker import MaxNLocator
 
 from text import number
 
-# After Okabe and Ito: colour-blind people tell them apart.
+# After Okabe and Ito: colour-blind people can tell them apart.
 COLOURS = ["#0072b2", "#d98200", "#009e73", "#b5558f", "#3fa3db", "#d55e00", "#7a5c2e", "#333333", "#8a939c"]
 MARKERS = "os^DvPXph"
 INK, SOFT, GRID, PAPER = "#1b1f24", "#57606a", "#e3e7eb", "#ffffff"
 WIDTH, EDGE, PLOT_HEIGHT = 640, 14, 290
-"""In points: a point is one unit of an SVG and two dots of a PNG."""
+"""In points: a point is one unit of an SVG and two pixels of a PNG."""
 CHARACTER, DIGIT = 0.54, 0.64
-"""Mean widths per size of the font."""
+"""Mean widths of a character and a digit, relative to the font size."""
 STEPS = [1, 2, 5, 10]
 STYLES = {
     "measured": {"linewidth": 2.4, "markersize": 10, "markeredgecolor": PAPER},
@@ -65,7 +65,7 @@ class Chart:
     is_logarithmic: bool = False
 
     def draw(self):
-        """SVG and PNG."""
+        """Returns SVG and PNG."""
         named = sorted((line for line in self.lines if line.name), key=lambda line: line.style != "measured")
         longest = max((len(line.name) for line in named), default=0)
         columns = min(len(named), max(1, int((WIDTH + EDGE) / (50 + 13 * CHARACTER * longest))))
@@ -78,7 +78,7 @@ class Chart:
         axes = page.axes(left, top, length, PLOT_HEIGHT)
         drawn = {id(line): draw_line(axes, place, line) for place, line in enumerate(self.lines)}
         if rows:
-            # matplotlib fills columns first; the eye reads rows.
+            # matplotlib fills columns first; this order is by rows.
             named = [line for column in range(columns) for line in named[column::columns]]
             page.figure.legend(
                 [drawn[id(line)] for line in named], [line.name for line in named], ncols=columns, loc="upper left",
@@ -145,7 +145,7 @@ class Panel:
 
 
 def draw_panels(title, subtitle, panels):
-    """SVG and PNG of panels in two columns."""
+    """Returns SVG and PNG of panels in two columns."""
     page_width, gap = 1040, 36
     width = (page_width - 2 * EDGE - gap) / 2
     pairs = [panels[place : place + 2] for place in range(0, len(panels), 2)]
@@ -202,7 +202,7 @@ def write_pictures(folder, pictures):
 
 
 def in_page(svg, place):
-    """The SVG for a page that holds others and may be dark: its own names, and the page's variables as colours."""
+    """The SVG for a page that may be dark and holds others: unique ids, the page's colours."""
     names = {colour: f"c{index}" for index, colour in enumerate(COLOURS)}
     for colour, name in (names | {INK: "ink", SOFT: "soft", GRID: "grid", PAPER: "page"}).items():
         svg = svg.replace(colour, f"var(--{name})")
@@ -228,7 +228,7 @@ def annotate(axes, text, at, offset, **more):
 
 
 def ticks_to(end):
-    """Round numbers from 0 to the first that is not before the end."""
+    """Round numbers from 0 to the first that is at least `end`."""
     ticks = [float(tick) for tick in MaxNLocator(6, steps=STEPS).tick_values(0, end)]
     return ticks[: 1 + next(place for place, tick in enumerate(ticks) if tick >= end * (1 - 1e-9))]
 
@@ -240,7 +240,7 @@ def powers(least, most):
 
 
 def apart(ticks, distance):
-    """Zero and those whose labels do not touch; the largest must be there."""
+    """Zero and the ticks whose labels do not touch; keeps the largest."""
     kept = [0]
     for tick in sorted(ticks, reverse=True):
         kept += [tick] if all(abs(tick - other) >= distance for other in kept) else []

@@ -1,4 +1,4 @@
-"""The picture of a benchmark of engine/benches: random primes per second, by their bits."""
+"""The picture of a benchmark in engine/benches: random primes per second by size in bits."""
 
 import platform
 import re
@@ -9,7 +9,7 @@ from pictures import Chart, Line
 from sources import lines_of, read
 from text import ReportError
 
-LINES = {  # label and colour of what was measured; {} stands for the version
+LINES = {  # label and colour of each series; {} stands for the version
     "ours, ifma512": ("Primepool, ifma512", 0), "ours, ifma256": ("Primepool, ifma256", 4),
     "ours, fma512": ("Primepool, fma512", 2), "ours, fma256": ("Primepool, fma256", 3),
     "ours, gmp": ("Primepool, gmp", 7), "gmpy2.next_prime": ("gmpy2.next_prime", 5),
@@ -19,7 +19,7 @@ LINES = {  # label and colour of what was measured; {} stands for the version
 
 
 def draw_primes(folder):
-    """Writes primes.svg from records.tsv, whose lines are bits, what was measured, the round and the value."""
+    """Writes primes.svg from records.tsv, whose columns are bits, series, round and value."""
     values, versions, lines = {}, {}, []
     form = re.compile(r"(\d+)\t(.+)\t\d+\t([-+.eE\d]+)")
     for bits, what, value in lines_of(folder / "records.tsv", lambda line: form.fullmatch(line).groups()):

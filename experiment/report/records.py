@@ -8,7 +8,7 @@ import law
 from text import ReportError, count, plain
 
 KNEE = 0.8
-"""A further node must add this share of what one does at the smallest size, or the knee is reached."""
+"""At the knee, a further node adds less than this share of a node's rate at the smallest size."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Ceiling:
         self.machine_cores = math.inf if is_elsewhere else float(max(1, settings["machine"]["cores"]))
         self.cpus_per_node = settings["cpus_per_node"]
         if self.cpus_per_node is None and is_elsewhere:
-            # The other machines are taken to be like the first, whose cores only the baseline tells.
+            # The other machines count as equal to the first, whose cores the baseline holds.
             self.cpus_per_node = baseline["cores"] if baseline else math.inf
         self.is_baseline, self.per_core_together = baseline is not None and baseline["bits"] == settings["bits"], {}
         if self.is_baseline:
@@ -73,7 +73,7 @@ class Ceiling:
         return self.cores(one.nodes, one.workers)
 
     def per_core_beside(self, nodes):
-        """The rate of one core while as many nodes are busy: it falls when more of a machine is busy."""
+        """The rate per core while `nodes` are busy; it falls when more of a machine is busy."""
         return self.per_core_together.get(nodes, self.per_core)
 
     def of(self, one):
@@ -81,7 +81,7 @@ class Ceiling:
 
 
 class Scaling:
-    """Throughput against nodes, with `workers` each, or against the workers of `nodes`; the other one is None."""
+    """Throughput against nodes for fixed `workers`, or against workers for fixed `nodes`."""
 
     def __init__(self, configurations, workers=None, nodes=None):
         self.workers, self.nodes = workers, nodes
@@ -100,14 +100,14 @@ class Scaling:
 
 
 class Study:
-    """An experiment, sorted. Of two records of the same measurement the later one counts."""
+    """A sorted experiment. Of two records of the same measurement, the later one counts."""
 
     def __init__(self, settings, records, baseline):
         self.settings, self.records, latest, pairs = settings, records, {}, {}
         self.is_elsewhere = isinstance(settings["launcher"], dict) and "command" in settings["launcher"]
         self.unit = "numbers/s" if settings["kind"] == "factor" else "primes/s"
         for record in records:
-            latest.pop((record.nodes, record.workers, record.repeat), None)  # its place is that of the later one
+            latest.pop((record.nodes, record.workers, record.repeat), None)  # the later one goes last
             latest[record.nodes, record.workers, record.repeat] = record
         self.failures = [record for record in latest.values() if record.run is None]
         for record in latest.values():

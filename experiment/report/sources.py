@@ -42,7 +42,6 @@ class Folder:
         return settings, records, read_json(baseline) if baseline.exists() else None
 
 
-
 class Influx:
     """An experiment in the InfluxDB that the environment names. No error holds the token."""
 
@@ -109,7 +108,7 @@ class Influx:
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would hand the token to another server."""
+    """Refuses redirects, which would send the token to another server."""
 
     def redirect_request(self, *_):
         return None
@@ -125,7 +124,7 @@ def read(path):
 
 
 def read_json(path, build=lambda data: data):
-    """What is built of the file."""
+    """The result of `build` for the content of the file."""
     try:
         return build(json.loads(read(path)))
     except UNREADABLE as error:
@@ -133,7 +132,7 @@ def read_json(path, build=lambda data: data):
 
 
 def lines_of(path, build):
-    """What is built of each line. The last line does not count if it was cut short."""
+    """The results of `build` for all lines. A truncated last line does not count."""
     built, lines = [], read(path).split("\n")
     for place, line in enumerate(lines, 1):
         try:
@@ -149,7 +148,7 @@ def record_of_json(data):
 
 
 def record_of(fields):
-    """A measurement. Its `run` is None if it failed, for a `reason`."""
+    """A measurement. If it failed, `run` is None and `reason` says why."""
     numbers = {key: int(fields[key]) for key in ("nodes", "workers", "repeat", "started_ms")}
     record = SimpleNamespace(run=None, reason=fields.get("reason"), **numbers)
     if "folder" in fields:

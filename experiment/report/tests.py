@@ -163,7 +163,7 @@ class Reports(Base):
 
 
 def influx_points(folder):
-    """Tags and fields in the order of time. Whole numbers are integers, as InfluxDB may return them."""
+    """Tags and fields by time. Whole numbers are integers, as InfluxDB may return them."""
     tags = {"experiment": "one", "nodes": "9", "workers": "9", "part": "record"}
     yield tags, {}  # of an earlier experiment of the same name
     for part, document in (("settings", SETTINGS), ("baseline", BASELINE)):

@@ -11,7 +11,7 @@ class ReportError(Exception):
 
 
 def number(value):
-    """No more digits than a label needs, thousands apart."""
+    """A number for a label: few digits, with thousands separated."""
     size = abs(value)
     if size >= 10_000 and math.isfinite(size):
         return f"{value:,.0f}".replace(",", "\u202f").replace("-", "−")
@@ -22,7 +22,7 @@ def number(value):
 
 
 def plain(value):
-    """All digits that a number needs to be read back, never with an exponent."""
+    """All digits that are needed to read the number back, never with an exponent."""
     return numpy.format_float_positional(value, trim="-") if isinstance(value, float) else str(value)
 
 

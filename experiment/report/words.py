@@ -12,8 +12,8 @@ TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent), trim_blo
                         undefined=StrictUndefined, autoescape=lambda name: name.endswith(".html"))
 TEMPLATES.filters |= {"number": number, "plain": plain, "count": count}
 NEAR, FULL, UNEVEN, LOSS = 0.85, 0.9, 0.25, 0.95
-"""Limits: of a process or a worker's time; of the whole machine, as the rest is the system's; of the spread of jobs per
-node; of the best throughput, below which workers beyond the cores cost something."""
+"""Limits: busy share of a process or worker; busy share of the whole machine; spread of jobs per
+node; share of the best throughput below which workers beyond the cores do harm."""
 CAUSES = {  # the first that holds explains the others: full cores slow broker and producer too
     "crowding": "crowding, more workers than cores",
     "cpu": "the CPU time of the consumers",
@@ -26,12 +26,12 @@ CAUSES = {  # the first that holds explains the others: full cores slow broker a
 
 def paragraphs(template, **given):
     text = TEMPLATES.get_template(template).render(infinity=math.inf, **given)
-    # Not str.split, which would also take the narrow spaces out of numbers.
+    # Not str.split, which would also remove the narrow spaces in numbers.
     return [re.sub("[ \n]+", " ", part.strip("\n ")) for part in re.split("\n\n+", text) if part.strip()]
 
 
 def find_bounds(study):
-    """What holds the best configuration back, and the largest if that is another."""
+    """The bounds of the best configuration, and of the largest if that is another one."""
     return [bound(study, one) for one in dict.fromkeys((study.best, study.largest))]
 
 
@@ -59,7 +59,7 @@ def bound(study, one):
 
 
 def figures_of_causes(study, one, run):
-    """Of each cause: whether it holds, its share of the limit (None if it was not measured), and both in words."""
+    """For each cause: its name, whether it holds, its share (None if not measured), and words."""
     ceiling, cores, busy = study.ceiling, study.ceiling.cores_of(one), run.usable_cpu_pct
     text = (
         f"The consumers used {busy:.0f} % of the {number(cores)} cores that their workers can use "
@@ -87,7 +87,7 @@ def figures_of_causes(study, one, run):
         f"% of the throughput of the best configuration ({study.best.name})."
     )
     spread = (run.node_jobs_most - run.node_jobs_least) * one.nodes / max(1, run.jobs)
-    # Workers that wait while the CPU has time left.
+    # Workers wait while the CPU has time left.
     is_idle = run.efficiency < NEAR and run.node_efficiency_pct < run.cpu_pct
     yield "imbalance", spread > UNEVEN or is_idle, spread, (
         f"The nodes did {plain(run.node_jobs_least)} to {plain(run.node_jobs_most)} jobs each, a spread of "
