@@ -107,7 +107,7 @@ class Study:
         self.is_elsewhere = isinstance(settings["launcher"], dict) and "command" in settings["launcher"]
         self.unit = "numbers/s" if settings["kind"] == "factor" else "primes/s"
         for record in records:
-            latest.pop((record.nodes, record.workers, record.repeat), None)  # the later one goes last
+            latest.pop((record.nodes, record.workers, record.repeat), None)  # moves to the end
             latest[record.nodes, record.workers, record.repeat] = record
         self.failures = [record for record in latest.values() if record.run is None]
         for record in latest.values():
