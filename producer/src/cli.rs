@@ -28,7 +28,6 @@ Examples:
   producer --count 100 --bits 1024                  a hundred primes of 1024 bits
   producer --count 1e6 --bits 512 --detach          publish and leave; collect later with resume
   producer factor 1000000016000000063 0xdeadbeef    their prime factors
-  producer resume 20261122-201530-9f3c01ab          continue a run, whatever ended it
 
 All options, their environment variables and more examples: producer --help";
 
@@ -75,7 +74,7 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_BITS", value_name = "BITS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..=i64::from(MAX_BITS)))]
     bits: u32,
 
-    /// Kind of jobs: prime, safe-prime, or next-prime (the least prime above each --after)
+    /// Kind of primes: prime, safe-prime, or next-prime (above each --after)
     #[arg(
         long,
         env = "PRIMEPOOL_KIND",
@@ -94,11 +93,12 @@ pub struct Cli {
         long,
         env = "PRIMEPOOL_METHOD",
         value_name = "METHOD",
-        default_value = "incremental"
+        default_value = "incremental",
+        hide_short_help = true
     )]
     method: Method,
 
-    /// With --kind next-prime: an integer to start above, decimal or 0x…; repeatable
+    /// With --kind next-prime: integer to start above, decimal or 0x…; repeatable
     #[arg(long, value_name = "INTEGER", value_parser = HexInteger::parse_human, allow_hyphen_values = true)]
     after: Vec<HexInteger>,
 
@@ -123,7 +123,7 @@ pub struct Cli {
     )]
     prove: bool,
 
-    /// Make the run repeatable: the same primes every time; not for keys
+    /// Make the run repeatable; not for keys
     ///
     /// Job i draws from the random stream (SEED, i). Without a seed the operating system's generator
     /// is used, as a key needs
@@ -184,7 +184,9 @@ struct NewRun {
     #[arg(long, env = "PRIMEPOOL_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Publish the jobs and leave; `producer resume` collects the results within seven days
+    /// Publish the jobs and leave; collect the results later with resume
+    ///
+    /// The broker keeps them for seven days
     #[arg(long)]
     detach: bool,
 }
@@ -215,12 +217,18 @@ impl NewRun {
 /// Options of a new run and of `resume` alike.
 #[derive(Debug, Clone, Args)]
 struct Common {
-    /// Which results to check for primality: all, strict, sample, none
+    /// Results to check for primality: all, strict, sample, none
     #[arg(long, env = "PRIMEPOOL_VERIFY", value_enum, default_value_t = Verify::All)]
     verify: Verify,
 
     /// Give up after this time, report what is done and say how to resume
-    #[arg(long, env = "PRIMEPOOL_TIMEOUT", value_name = "TIME", value_parser = duration)]
+    #[arg(
+        long,
+        env = "PRIMEPOOL_TIMEOUT",
+        value_name = "TIME",
+        value_parser = duration,
+        hide_short_help = true
+    )]
     timeout: Option<Duration>,
 
     /// Weight of this run among the runs that share the pool
@@ -276,7 +284,7 @@ struct Common {
 enum Command {
     /// Find the prime factors of integers
     Factor(FactorArgs),
-    /// Continue a run: publish what the broker has not confirmed, collect the missing results
+    /// Continue a run, whatever ended it
     Resume(ResumeArgs),
     /// Stop a run for good, wherever its producer is
     ///
@@ -288,7 +296,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = FACTOR_EXAMPLES)]
+#[command(after_help = FACTOR_BRIEF, after_long_help = FACTOR_EXAMPLES)]
 struct FactorArgs {
     /// Integers, decimal or 0x…; negative hexadecimal integers after --
     #[arg(value_name = "N", value_parser = HexInteger::parse_human, allow_negative_numbers = true)]
@@ -341,6 +349,11 @@ struct FactorArgs {
 fn efforts() -> std::ops::RangeInclusive<i64> {
     i64::from(*EFFORTS.start())..=i64::from(*EFFORTS.end())
 }
+
+const FACTOR_BRIEF: &str = "\
+Examples:
+  producer factor 1000000016000000063 0xdeadbeefcafe -360
+  producer factor --file numbers.txt --output factors.jsonl";
 
 const FACTOR_EXAMPLES: &str = "\
 Examples:

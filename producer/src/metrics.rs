@@ -7,8 +7,7 @@ use primepool_common::{
     clock::unix_ns,
     message::RunId,
     metrics::{
-        InfluxTarget, LineProtocolFile, MetricsReader, MetricsWriter, Point, Series, Stats,
-        influxql_string,
+        InfluxTarget, LineProtocolFile, MetricsReader, MetricsWriter, Point, Stats, influxql_string,
     },
 };
 use tracing::warn;
@@ -71,31 +70,20 @@ pub(crate) async fn read_back(target: InfluxTarget, run: &RunId) -> Result<ReadB
     );
     let figures = reader
         .query(&format!(
-            "SELECT COUNT(\"jobs\") AS points, SUM(\"jobs\") AS jobs, PERCENTILE(\"latency_ms\", 50) AS p50, \
-             PERCENTILE(\"latency_ms\", 95) AS p95 FROM \"job\" WHERE {condition}"
+            "SELECT COUNT(\"jobs\") AS points, SUM(\"jobs\") AS jobs FROM \"job\" WHERE {condition}"
         ))
         .await
         .map_err(|error| error.to_string())?;
-    let work = reader
-        .query(&format!(
-            "SELECT SUM(work) AS work FROM (SELECT \"compute_ms\" * \"jobs\" AS work FROM \"job\" WHERE {condition})"
-        ))
-        .await
-        .map_err(|error| error.to_string())?;
-    let figure = |series: &[Series], column| {
-        series
+    let figure = |column| {
+        figures
             .first()
             .and_then(|first| first.number(column))
-            .unwrap_or(0.0)
+            .unwrap_or(0.0) as u64
     };
-    let jobs = figure(&figures, "jobs");
     Ok(ReadBack {
         server,
-        points: figure(&figures, "points") as u64,
-        jobs_ok: jobs as u64,
-        latency_p50_ms: figure(&figures, "p50"),
-        latency_p95_ms: figure(&figures, "p95"),
-        compute_ms: figure(&work, "work") / jobs.max(1.0),
+        points: figure("points"),
+        jobs_ok: figure("jobs"),
     })
 }
 

@@ -99,26 +99,23 @@ impl Progress {
     ) {
         let elapsed = since.map_or(Duration::ZERO, |since| since.elapsed());
         let rate = (done - self.done_before) as f64 / elapsed.as_secs_f64().max(1e-3);
-        let mut message = format!("{rate:.1}/s");
-        let left = (self.jobs - done) as f64 / rate;
-        // The work on one integer that takes long tells its own time.
-        if stage.is_none() && rate > 0.0 && left.is_finite() && left < 1e7 && done < self.jobs {
-            let left = Duration::from_secs(left.ceil() as u64);
-            message.push_str(&format!(", {} left", indicatif::HumanDuration(left)));
+        let mut parts: Vec<String> = stage.map(str::to_owned).into_iter().collect();
+        if rate > 0.0 {
+            let left = (self.jobs - done) as f64 / rate;
+            // The stage of a long job has a time of its own.
+            let left = (stage.is_none() && done < self.jobs).then(|| time_left(left));
+            parts.push(format!("{rate:.1}/s{}", left.unwrap_or_default()));
         }
         if let Some(queue) = queue {
-            message.push_str(&format!(
-                ", {} queued, {}",
-                plural(queue.ready.into(), "unit"),
-                plural(queue.consumers.into(), "consumer")
-            ));
-        }
-        if let Some(stage) = stage {
-            message = format!("{stage}; {message}");
+            if queue.ready > 0 {
+                parts.push(format!("{} queued", plural(queue.ready.into(), "unit")));
+            }
+            parts.push(plural(queue.consumers.into(), "consumer"));
         }
         if failed > 0 {
-            message.push_str(&format!(", {failed} failed"));
+            parts.push(format!("{failed} failed"));
         }
+        let message = parts.join(", ");
         match &self.bar {
             Some(bar) => {
                 bar.set_message(message);
@@ -145,6 +142,16 @@ impl Progress {
             bar.finish_and_clear();
             *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
+    }
+}
+
+/// `, 42 seconds left`; nothing above some months.
+pub(crate) fn time_left(seconds: f64) -> String {
+    if seconds < 1e7 {
+        let left = Duration::from_secs(seconds.ceil() as u64);
+        format!(", {} left", indicatif::HumanDuration(left))
+    } else {
+        String::new()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{cli::size, http, text::has_late_at, tls::TlsFiles};
 #[derive(Clone, Args)]
 #[command(next_help_heading = "Metrics")]
 pub struct InfluxArgs {
-    /// URL of an InfluxDB (1.x, 2 or 3) for metrics: http://HOST:PORT or https://…
+    /// URL of an InfluxDB (1.x, 2, 3) for metrics, such as http://HOST:8086
     ///
     /// Its token comes from the variable INFLUX_TOKEN or from --influx-token-file; for InfluxDB 1.x
     /// it is USER:PASSWORD. http://HOST/PREFIX works behind a proxy. Without a URL no metrics are

@@ -16,7 +16,7 @@ use super::{
     answer::{Answer, Verdict},
     decide::Step,
     entry::Entry,
-    progress::StageProgress,
+    progress::{StageProgress, TimeLeft},
     state::{Progress, State},
 };
 use crate::request::FactoringAims;
@@ -28,6 +28,9 @@ const TIMES_A_UNIT: f64 = 20.0;
 
 /// Time over which the rate of a stage is measured.
 const PACE: Duration = Duration::from_secs(30);
+
+/// Samples of the pace before which the time left is not known.
+const FEWEST_SAMPLES: usize = 3;
 
 /// A unit to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub(super) struct Campaign {
     avoid: Vec<String>,
     /// Samples of the progress of the stage: time, curves or relations so far, share of the work.
     pace: VecDeque<(Instant, u64, f64)>,
+    /// Smooths the time left of the stage.
+    time_left: TimeLeft,
     /// Entries that are not in the checkpoint yet.
     entries: Vec<Entry>,
 }
@@ -69,6 +74,7 @@ impl Campaign {
             is_ended_by_answer: false,
             avoid: Vec::new(),
             pace: VecDeque::new(),
+            time_left: TimeLeft::default(),
             entries: Vec::new(),
         }
     }
@@ -146,6 +152,7 @@ impl Campaign {
                 if matches!(entry, Entry::Begun { .. }) {
                     self.outstanding.clear();
                     self.pace.clear();
+                    self.time_left = TimeLeft::default();
                     self.is_ended_by_answer = false;
                 }
                 self.entries.push(entry);
@@ -302,6 +309,8 @@ impl Campaign {
             rate = done.saturating_sub(done_before) as f64 / seconds;
             share_rate = (share - share_before) / seconds;
         }
+        let is_known = share_rate > 0.0 && (self.pace.len() > FEWEST_SAMPLES);
+        let left_s = is_known.then(|| self.time_left.update((1.0 - share) / share_rate, now));
         Some(StageProgress {
             bits,
             stage,
@@ -310,7 +319,7 @@ impl Campaign {
             expected,
             rate,
             share,
-            left_s: (share_rate > 0.0).then(|| (1.0 - share) / share_rate),
+            left_s,
             outstanding: self.outstanding.len(),
         })
     }

@@ -1,8 +1,37 @@
 //! Progress of the current stage of a campaign, as a line for the terminal and a metric point.
 
-use std::time::Duration;
+use std::time::Instant;
 
-use primepool_common::{cli::show_duration, clock::unix_ns, metrics::Point};
+use primepool_common::{clock::unix_ns, metrics::Point};
+
+use crate::progress::time_left;
+
+/// Time constant of [`TimeLeft`], in seconds.
+const SMOOTHING_S: f64 = 15.0;
+
+/// Smooths estimates of the time left, which otherwise jump with each batch of answers: the shown
+/// time runs down with the clock and follows the estimates slowly.
+#[derive(Debug, Default)]
+pub(super) struct TimeLeft {
+    last: Option<(Instant, f64)>,
+}
+
+impl TimeLeft {
+    /// Takes an estimate, in seconds, and returns the smoothed one.
+    pub(super) fn update(&mut self, estimate_s: f64, now: Instant) -> f64 {
+        let left_s = match self.last {
+            None => estimate_s,
+            Some((at, left_s)) => {
+                let elapsed_s = now.duration_since(at).as_secs_f64();
+                let weight = 1.0 - (-elapsed_s / SMOOTHING_S).exp();
+                let expected = (left_s - elapsed_s).max(0.0);
+                expected + weight * (estimate_s - expected)
+            }
+        };
+        self.last = Some((now, left_s));
+        left_s
+    }
+}
 
 /// Progress of the current stage of a campaign.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +50,7 @@ pub(crate) struct StageProgress {
     pub rate: f64,
     /// Share of the stage's work that is done, from 0 to 1.
     pub share: f64,
-    /// Seconds until the end of the stage at the recent pace, if it is known.
+    /// Seconds until the end of the stage, smoothed; `None` while it is not known.
     pub left_s: Option<f64>,
     /// Number of units that were issued and have no answer.
     pub outstanding: usize,
@@ -29,7 +58,7 @@ pub(crate) struct StageProgress {
 
 impl StageProgress {
     /// The progress as one line, such as
-    /// `256 bits: sieve, 8123 of 20666 relations, 55 % of the work, 42.00 s left at this pace`.
+    /// `256 bits: sieve, 8123 of 20666 relations, 55 % of the work, 42 seconds left`.
     #[must_use]
     pub(crate) fn describe(&self) -> String {
         let Self {
@@ -42,13 +71,7 @@ impl StageProgress {
             left_s,
             ..
         } = *self;
-        let left = || match left_s {
-            Some(seconds) if seconds < 1e7 => {
-                let left = Duration::from_secs(seconds.ceil() as u64);
-                format!(", {} left at this pace", show_duration(left))
-            }
-            _ => String::new(),
-        };
+        let left = || left_s.map_or_else(String::new, time_left);
         let percent = (100.0 * share) as u32;
         match stage {
             "ecm" => format!(
@@ -93,7 +116,24 @@ impl StageProgress {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn the_time_left_runs_down_with_the_clock_and_does_not_jump() {
+        let (mut left, start) = (TimeLeft::default(), Instant::now());
+        let mut shown = left.update(60.0, start);
+        for s in 1..=50 {
+            // The estimates alternate between 40 % too little and 40 % too much.
+            let factor = if s % 2 == 0 { 0.6 } else { 1.4 };
+            let now = start + Duration::from_secs(s);
+            let next = left.update(factor * (60.0 - s as f64), now);
+            assert!((next - (shown - 1.0)).abs() < 2.5, "{shown} then {next}");
+            shown = next;
+        }
+        assert!((shown - 10.0).abs() < 3.0, "{shown}");
+    }
 
     #[test]
     fn it_says_how_far_the_stage_is_and_what_is_left() {
@@ -110,7 +150,7 @@ mod tests {
         };
         assert_eq!(
             progress.describe(),
-            "256 bits: sieve, 8123 of 20666 relations, 55 % of the work, 42.00 s left at this pace"
+            "256 bits: sieve, 8123 of 20666 relations, 55 % of the work, 42 seconds left"
         );
         progress.left_s = None;
         assert_eq!(

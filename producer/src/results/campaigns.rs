@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Node name shown for results that several nodes found together.
-const POOL: &str = "(pool)";
+pub(crate) const WHOLE_POOL: &str = "(pool)";
 
 impl<A: Send + 'static> Sink<A> {
     /// Processes the answer to a unit of a campaign.
@@ -250,7 +250,7 @@ impl<A: Send + 'static> Sink<A> {
         Answered {
             unit: 0,
             origin: Origin {
-                node: POOL.to_owned(),
+                node: WHOLE_POOL.to_owned(),
                 worker: 0,
                 latency_ms: microseconds(latency),
                 queue_wait_ms: 0.0,

@@ -23,6 +23,7 @@ mod tests;
 mod verify;
 mod write;
 
+pub(crate) use campaigns::WHOLE_POOL;
 pub(crate) use printer::Printer;
 pub(crate) use sink::{Arrival, Ended, Files, Sink, SinkInput};
 pub(crate) use verify::Verifier;

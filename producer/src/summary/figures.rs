@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use primepool_common::message::NodeSample;
+use primepool_common::{jobs::StageCost, message::NodeSample};
 use serde::Serialize;
 
 use super::{Quantiles, Tally, tally::NodeTally};
@@ -23,12 +23,6 @@ pub(crate) struct ReadBack {
     pub points: u64,
     /// Jobs that ended well, by these points; in all sessions of the run.
     pub jobs_ok: u64,
-    /// Median of the answers' latency.
-    pub latency_p50_ms: f64,
-    /// 95 % of the answers were faster.
-    pub latency_p95_ms: f64,
-    /// Mean of a worker's time for a job.
-    pub compute_ms: f64,
 }
 
 /// Figures of a node.
@@ -119,6 +113,9 @@ pub(crate) struct Summary {
     /// What the metrics server holds of the run, read back from it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub influxdb: Option<ReadBack>,
+    /// Stages of the only job of a run, if it is a factorisation.
+    #[serde(skip)]
+    pub(super) stages: Vec<StageCost>,
     #[serde(skip)]
     pub(super) what: String,
 }
@@ -197,6 +194,7 @@ impl Summary {
             verified: format!("{verify:?}").to_lowercase(),
             nodes: nodes.into_iter().map(|(node, _)| node).collect(),
             influxdb: None,
+            stages: tally.stages,
             what: manifest.request.work.jobs().describe(),
         }
     }
@@ -210,6 +208,9 @@ impl Summary {
 
 /// Shortest time between two samples from which a share of CPU time is computed, in seconds.
 const LEAST_MEASURED_S: f64 = 0.2;
+
+/// Shortest run whose nodes' CPU use is shown, in seconds: it is sampled once a second.
+const LEAST_NODE_CPU_S: f64 = 2.0;
 
 /// Busy time per time there. Both are measured on different clocks, which may differ a little.
 fn share(busy: f64, there: f64) -> Option<f64> {
@@ -251,7 +252,9 @@ impl NodeTally {
             busy_s,
             efficiency: share(busy_s, there_s),
             pool_cpu_pct: cpu_pct,
-            cpu_pct: latest.map(|sample| sample.cpu_pct).filter(|pct| *pct > 0.0),
+            cpu_pct: latest
+                .map(|sample| sample.cpu_pct)
+                .filter(|_| elapsed_s >= LEAST_NODE_CPU_S),
             rss_bytes: self.rss_bytes,
             mem_pct: latest
                 .and_then(|s| percent(s.mem_used_bytes as f64, s.mem_total_bytes as f64)),

@@ -8,7 +8,7 @@ use std::{
 use primepool_common::cli::show_duration;
 
 use super::Summary;
-use crate::progress::plural;
+use crate::{progress::plural, results::WHOLE_POOL};
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,6 +19,61 @@ impl fmt::Display for Summary {
             write!(f, ", {} of them", self.jobs_ok)?;
         }
         writeln!(f, " in {elapsed}   run {}\n", self.run)?;
+        if self.jobs == 1 {
+            self.write_only_job(f)?;
+        } else {
+            self.write_figures(f)?;
+        }
+        self.write_outcomes(f)?;
+        if self.jobs > 1 && !self.nodes.is_empty() {
+            self.write_nodes(f)?;
+        }
+        if let Some(read) = &self.influxdb {
+            writeln!(
+                f,
+                "\n  InfluxDB     {} in {}, read back from {}",
+                plural(read.jobs_ok, "job"),
+                plural(read.points, "answer"),
+                read.server
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Summary {
+    /// The work on the only job of a run: figures over jobs would say nothing.
+    fn write_only_job(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let busy_s: f64 = self.nodes.iter().map(|node| node.busy_s).sum();
+        writeln!(f, "  compute      {} of workers' time", seconds(busy_s))?;
+        // Stages of less than a thousandth of the time are left out.
+        let stages = self.stages.iter();
+        let stages = stages
+            .filter(|stage| stage.us as f64 >= 1e3 * busy_s)
+            .map(|stage| {
+                let counted = match &*stage.stage {
+                    "ecm" => plural(stage.count, "curve"),
+                    "sieve" => plural(stage.count, "relation"),
+                    _ => String::new(),
+                };
+                let time = seconds(stage.us as f64 / 1e6);
+                format!("{} {time} {counted}", stage.stage)
+                    .trim()
+                    .to_owned()
+            });
+        let stages: Vec<_> = stages.collect();
+        if !stages.is_empty() {
+            writeln!(f, "  stages       {}", stages.join(", "))?;
+        }
+        let workers = self.nodes.iter().filter(|node| node.busy_s > 0.0);
+        let names: Vec<_> = workers.map(|node| &*node.node).collect();
+        if !names.is_empty() {
+            writeln!(f, "  nodes        {}", names.join(", "))?;
+        }
+        Ok(())
+    }
+
+    fn write_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = match &*self.kind {
             "noop" => "jobs/s",
             "factor" => "numbers/s",
@@ -47,6 +102,10 @@ impl fmt::Display for Summary {
                 100.0 * efficiency
             )?;
         }
+        Ok(())
+    }
+
+    fn write_outcomes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "  errors       {:.1} %", 100.0 * self.error_rate)?;
         if self.jobs_missing > 0 {
             let ended = self.jobs - self.jobs_missing;
@@ -82,26 +141,9 @@ impl fmt::Display for Summary {
         for (reason, count) in &self.reasons {
             writeln!(f, "               {count} × {reason}")?;
         }
-        if !self.nodes.is_empty() {
-            self.write_nodes(f)?;
-        }
-        if let Some(read) = &self.influxdb {
-            writeln!(
-                f,
-                "\n  InfluxDB     {} jobs in {} answers   latency p50 {}   p95 {}   compute {} a job\n               read back from {}",
-                read.jobs_ok,
-                read.points,
-                milliseconds(read.latency_p50_ms),
-                milliseconds(read.latency_p95_ms),
-                milliseconds(read.compute_ms),
-                read.server
-            )?;
-        }
         Ok(())
     }
-}
 
-impl Summary {
     fn write_nodes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self
             .nodes
@@ -115,14 +157,14 @@ impl Summary {
             "\n  {:<width$}  workers    jobs  failed  efficiency  CPU pool  CPU node  memory pool  memory node",
             "node"
         )?;
-        for node in &self.nodes {
+        for node in self.nodes.iter().filter(|node| node.node != WHOLE_POOL) {
             let percent = |value: Option<f64>| {
                 value.map_or_else(|| "–".to_owned(), |value| format!("{value:.0} %"))
             };
             let efficiency = node
                 .efficiency
                 .map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", 100.0 * value));
-            // Of those that have sent no sample, and of what many have done together, there is no more than the jobs.
+            // Nothing is known of a node that sent no sample.
             let known = |value: String| {
                 if node.workers == 0 {
                     "–".to_owned()
@@ -152,6 +194,11 @@ impl Summary {
             }
             writeln!(f, "{line}")?;
         }
+        let together = self.nodes.iter().find(|node| node.node == WHOLE_POOL);
+        if let Some(together) = together {
+            let jobs = plural(together.jobs_ok + together.jobs_failed, "job");
+            writeln!(f, "  all nodes together: {jobs}")?;
+        }
         Ok(())
     }
 }
@@ -163,6 +210,10 @@ fn figure(value: f64) -> String {
         v if v >= 10.0 => format!("{v:.1}"),
         v => format!("{v:.2}"),
     }
+}
+
+fn seconds(value: f64) -> String {
+    show_duration(Duration::from_secs_f64(value))
 }
 
 fn milliseconds(value: f64) -> String {

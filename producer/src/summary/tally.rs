@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use primepool_common::message::NodeSample;
+use primepool_common::{jobs::StageCost, message::NodeSample};
 
 use super::Distribution;
 use crate::run_dir::{Origin, Row, RowOutcome};
@@ -29,6 +29,8 @@ pub(crate) struct Tally {
     pub(super) reasons: BTreeMap<String, u64>,
     pub(super) last_arrival: Option<Instant>,
     pub(super) nodes: BTreeMap<String, NodeTally>,
+    /// Stages of the first result, if it is a factorisation that came alone.
+    pub(super) stages: Vec<StageCost>,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +87,12 @@ impl Tally {
             {
                 *self.reasons.entry(reason.clone()).or_default() += 1;
             }
+        }
+        if self.last_arrival.is_none()
+            && let [row] = rows
+            && let Some(factored) = &row.factored
+        {
+            self.stages = factored.stages.clone();
         }
         let jobs = rows.len() as u64;
         self.latency.add(origin.latency_ms, jobs);

@@ -4,12 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use primepool_common::message::{Method, NodeSample, PrimeJobs, Work};
+use primepool_common::message::{
+    Factorization, HexInteger, Method, NodeSample, PrimeJobs, StageCost, Work,
+};
 
 use super::*;
 use crate::{
     request::{Packing, Request, Verify},
-    run_dir::{JobSet, Manifest, Origin, Row, RowOutcome},
+    run_dir::{Factored, JobSet, Manifest, Origin, Row, RowOutcome},
 };
 
 fn quantiles(times: impl IntoIterator<Item = (f64, u64)>) -> Option<Quantiles> {
@@ -104,21 +106,24 @@ fn manifest(count: u64) -> Manifest {
     }
 }
 
-/// A run of which `ended` jobs came a second after the start, and that was given up after ten.
-fn given_up(count: u64, ended: u64) -> Summary {
-    let start = Instant::now();
-    let at = |s| start + Duration::from_secs(s);
-    let mut tally = Tally::default();
-    let origin = Origin {
+fn origin() -> Origin {
+    Origin {
         node: "n".to_owned(),
         worker: 0,
         latency_ms: 1.0,
         queue_wait_ms: 0.0,
         redelivered: false,
-    };
+    }
+}
+
+/// A run of which `ended` jobs came a second after the start, and that was given up after ten.
+fn given_up(count: u64, ended: u64) -> Summary {
+    let start = Instant::now();
+    let at = |s| start + Duration::from_secs(s);
+    let mut tally = Tally::default();
     let rows: Vec<_> = (0..ended).map(row).collect();
     if ended > 0 {
-        tally.add(&origin, &rows, at(1));
+        tally.add(&origin(), &rows, at(1));
     }
     // Two workers, one of them busy all the time.
     tally.busy("n", 10_000.0);
@@ -157,12 +162,52 @@ fn the_clock_of_a_run_that_is_given_up_ends_then() {
         "{table}"
     );
     let table = given_up(1, 0).to_string();
+    assert!(!table.contains("throughput"), "{table}");
     assert!(table.contains("0 of 1 prime of 64 bits"), "{table}");
     assert!(
         table.contains("not done: 1") && !table.contains("verified"),
         "{table}"
     );
     assert!(!given_up(5, 5).to_string().contains("not done"));
+}
+
+#[test]
+fn the_only_factorisation_of_a_run_has_its_stages_and_no_percentiles() {
+    let mut only = row(0);
+    let stages = [("trial-division", 100, 0), ("ecm", 2_000_000, 12)];
+    let stages = stages.map(|(stage, us, count)| StageCost {
+        stage: stage.to_owned(),
+        us,
+        count,
+    });
+    let found = Factorization {
+        stages: stages.to_vec(),
+        ..Factorization::default()
+    };
+    only.factored = Some(Factored::new(HexInteger(15.into()), found));
+    let start = Instant::now();
+    let mut tally = Tally::default();
+    tally.add(&origin(), &[only], start + Duration::from_secs(3));
+    tally.busy("n", 4000.0);
+    let period = Period {
+        start,
+        given_up: None,
+    };
+    let done = JobSet::with(1, 0..1);
+    let table = Summary::new(&manifest(1), 1, tally, &done, 0, period, Verify::All).to_string();
+    assert!(
+        table.contains("compute      4000 ms of workers' time"),
+        "{table}"
+    );
+    assert!(
+        table.contains("stages       ecm 2.00 s 12 curves\n"),
+        "{table}"
+    );
+    assert!(table.contains("nodes        n\n"), "{table}");
+    assert!(
+        !table.contains("p95") && !table.contains("workers "),
+        "{table}"
+    );
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod compose;
 mod dashboard;
 mod dashboards;
 mod deploy;
+mod docs;
 mod experiment;
 mod experiment_influx;
 mod factor;
