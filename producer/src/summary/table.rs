@@ -52,14 +52,12 @@ impl Summary {
             .filter(|stage| stage.us as f64 >= 1e3 * busy_s)
             .map(|stage| {
                 let counted = match &*stage.stage {
-                    "ecm" => plural(stage.count, "curve"),
-                    "sieve" => plural(stage.count, "relation"),
+                    "ecm" => format!(" ({})", plural(stage.count, "curve")),
+                    "sieve" => format!(" ({})", plural(stage.count, "relation")),
                     _ => String::new(),
                 };
                 let time = seconds(stage.us as f64 / 1e6);
-                format!("{} {time} {counted}", stage.stage)
-                    .trim()
-                    .to_owned()
+                format!("{} {time}{counted}", stage.stage)
             });
         let stages: Vec<_> = stages.collect();
         if !stages.is_empty() {

@@ -196,11 +196,11 @@ fn the_only_factorisation_of_a_run_has_its_stages_and_no_percentiles() {
     let done = JobSet::with(1, 0..1);
     let table = Summary::new(&manifest(1), 1, tally, &done, 0, period, Verify::All).to_string();
     assert!(
-        table.contains("compute      4000 ms of workers' time"),
+        table.contains("compute      4.00 s of workers' time"),
         "{table}"
     );
     assert!(
-        table.contains("stages       ecm 2.00 s 12 curves\n"),
+        table.contains("stages       ecm 2.00 s (12 curves)\n"),
         "{table}"
     );
     assert!(table.contains("nodes        n\n"), "{table}");
