@@ -10,7 +10,7 @@ use primepool_common::{
     message::RunId,
 };
 
-use crate::dead::{Choice, letter_id};
+use crate::dead::{LetterSelection, letter_id};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -297,11 +297,11 @@ pub(crate) struct ChosenLetters {
 }
 
 impl ChosenLetters {
-    pub(crate) fn choice(&self) -> Choice {
+    pub(crate) fn selection(&self) -> LetterSelection {
         match &self.run {
-            Some(run) => Choice::Run(run.clone()),
-            None if self.all => Choice::All,
-            None => Choice::Ids(self.ids.clone()),
+            Some(run) => LetterSelection::Run(run.clone()),
+            None if self.all => LetterSelection::All,
+            None => LetterSelection::Ids(self.ids.clone()),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! | `report` | the state of the pool at one moment: bounded, sorted |
 //! | `alarms` | the conditions in a report that need the operator |
 //! | `status` | `primepool status`: a report as text or JSON |
-//! | `pace` | the throughput in jobs per second, from the counters of the consumers |
+//! | `throughput` | the throughput in jobs per second, from the counters of the consumers |
 //! | `top` | `primepool top`: a live view in the terminal, with keys |
 //! | `dashboard` | `primepool dashboard`: a live web page, with the last hour |
 //! | `dead` | `primepool dead`: the dead letters in `primepool.dead` |
@@ -24,10 +24,10 @@ mod columns;
 mod dashboard;
 mod dead;
 mod observer;
-mod pace;
 mod report;
 mod runs;
 mod status;
+mod throughput;
 mod top;
 
 use primepool_common::{

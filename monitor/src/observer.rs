@@ -18,7 +18,7 @@ use tokio::time::{Interval, timeout};
 
 use crate::{
     alarms::alarms,
-    dead::{DeadLook, WORN_OUT, look_at_letters},
+    dead::{DeadLetterPoll, MAX_READS, look_at_letters},
     report::{QueueLine, Report, RunLine, node_lines, run_line, run_lines},
 };
 
@@ -45,7 +45,7 @@ pub(crate) struct Observer {
     connection: Connection,
     reader: Option<PresenceReader>,
     view: PoolView,
-    dead: DeadLook,
+    dead: DeadLetterPoll,
     /// Runs that announced their end, with their last figures.
     departed: VecDeque<RunLine>,
 }
@@ -60,7 +60,7 @@ impl Observer {
         Ok(Self {
             reader: None,
             view: PoolView::default(),
-            dead: DeadLook::default(),
+            dead: DeadLetterPoll::default(),
             departed: VecDeque::new(),
             endpoint,
             connection,
@@ -95,13 +95,13 @@ impl Observer {
             }
             match self.report().await {
                 Ok(report) => return Ok(report),
-                Err(error) => self.persist(error, &mut backoff, &tell).await?,
+                Err(error) => self.reconnect_until_up(error, &mut backoff, &tell).await?,
             }
         }
     }
 
     /// Reconnects, with back-off, until it succeeds or `error` needs the operator.
-    async fn persist(
+    async fn reconnect_until_up(
         &mut self,
         mut error: BrokerError,
         backoff: &mut Backoff,
@@ -187,9 +187,9 @@ impl Observer {
             let looked = looked.map(|shown| self.dead.note(letters, &shown, Instant::now()));
             note_unknown(&mut unknown, "reasons of dead letters", looked)?;
         }
-        if self.dead.is_worn_out() {
+        if self.dead.is_suspended() {
             unknown.push(format!(
-                "reasons of dead letters that came later: one was looked at {WORN_OUT} times, and \
+                "reasons of dead letters that came later: one was looked at {MAX_READS} times, and \
                  RabbitMQ 4 deletes it at 20 without the policy primepool-kept of infra/rabbitmq; \
                  requeue or drop it"
             ));

@@ -25,9 +25,9 @@ use tokio::{
 use self::{
     access::{Access, Token},
     history::History,
-    server::{Server, Shown},
+    server::{DashboardState, Server},
 };
-use crate::{Failure, cli::DashboardArgs, observer::Observer, pace::Pace, unreachable};
+use crate::{Failure, cli::DashboardArgs, observer::Observer, throughput::Throughput, unreachable};
 
 /// Serves the page until a signal stops the program.
 ///
@@ -51,7 +51,7 @@ pub(crate) async fn run(endpoint: Endpoint, args: &DashboardArgs) -> Result<Exit
         let mut observer = Observer::connect(endpoint).await.map_err(unreachable)?;
         let server = Server::new(
             access,
-            Shown {
+            DashboardState {
                 report: None,
                 history: History::new(args.interval),
                 trouble: None,
@@ -72,22 +72,24 @@ pub(crate) async fn run(endpoint: Endpoint, args: &DashboardArgs) -> Result<Exit
 
 /// Polls the pool for ever.
 async fn look(observer: &mut Observer, server: &Server, every: Duration) -> Result<Exit, Failure> {
-    let mut pace = Pace::default();
+    let mut throughput = Throughput::default();
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let tell = |error: &BrokerError| {
         let why = reason(&error.to_string());
-        server.shown().trouble = Some(format!("trying again: {why}"));
+        server.state().trouble = Some(format!("trying again: {why}"));
     };
     loop {
         let report = observer.next_report(&mut tick, tell).await;
         let report = report.map_err(unreachable)?;
-        pace.note(&report.nodes, Instant::now());
-        let mut shown = server.shown();
+        throughput.note(&report.nodes, Instant::now());
+        let mut state = server.state();
         let departed = observer.take_departed();
-        shown.history.note(&report, &departed, pace.now(), now_ms());
-        shown.report = Some(report);
-        shown.trouble = None;
+        state
+            .history
+            .note(&report, &departed, throughput.now(), now_ms());
+        state.report = Some(report);
+        state.trouble = None;
     }
 }
 

@@ -51,7 +51,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The state that the page shows.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(super) struct DashboardState {
     /// The last report; `None` before the first.
     pub(super) report: Option<Report>,
     pub(super) history: History,
@@ -89,23 +89,23 @@ fn tell(status: StatusCode, text: &str) -> Answer {
 #[derive(Debug, Clone)]
 pub(super) struct Server {
     access: Arc<Access>,
-    shown: Arc<Mutex<Shown>>,
+    state: Arc<Mutex<DashboardState>>,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Server {
-    pub(super) fn new(access: Access, shown: Shown) -> Self {
+    pub(super) fn new(access: Access, state: DashboardState) -> Self {
         Self {
             access: Arc::new(access),
-            shown: Arc::new(Mutex::new(shown)),
+            state: Arc::new(Mutex::new(state)),
         }
     }
 
     /// Locks the state that the page shows.
-    pub(super) fn shown(&self) -> MutexGuard<'_, Shown> {
+    pub(super) fn state(&self) -> MutexGuard<'_, DashboardState> {
         // Every change leaves the state consistent, so a poisoned lock is usable.
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Accepts connections for ever.
@@ -209,13 +209,13 @@ impl Server {
     fn pool(&self, query: &str) -> Answer {
         let since = parameter(query, "since").and_then(|since| since.parse().ok());
         let run = parameter(query, "run").and_then(|run| run.parse().ok());
-        let shown = self.shown();
+        let state = self.state();
         let pool = Pool {
-            report: shown.report.as_ref(),
-            trouble: shown.trouble.as_deref(),
-            samples: shown.history.since(since.unwrap_or(0)),
-            ended: shown.history.ended(),
-            run: run.as_ref().and_then(|run| shown.history.run(run)),
+            report: state.report.as_ref(),
+            trouble: state.trouble.as_deref(),
+            samples: state.history.since(since.unwrap_or(0)),
+            ended: state.history.ended(),
+            run: run.as_ref().and_then(|run| state.history.run(run)),
         };
         // Plain data: it always has a JSON form.
         let text = serde_json::to_string(&pool).unwrap_or_default();
@@ -240,12 +240,12 @@ mod tests {
         history.note(&report(&[("r1", 4.0), ("r2", 2.0)]), &nobody, 6.0, 1000);
         let report = report(&[("r2", 3.0)]);
         history.note(&report, &nobody, 3.0, 3000);
-        let shown = Shown {
+        let state = DashboardState {
             report: Some(report),
             history,
             trouble: None,
         };
-        Server::new(access, shown)
+        Server::new(access, state)
     }
 
     fn get(server: &Server, path: &str) -> (StatusCode, Answer) {

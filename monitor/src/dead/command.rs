@@ -21,10 +21,10 @@ use primepool_common::{
 };
 
 use super::{
-    choice::{Choice, ChoiceError},
     letter::DeadLetter,
-    look::WORN_OUT,
+    poll::MAX_READS,
     queue::{DeadQueue, look_at_letters},
+    selection::{LetterSelection, SelectionError},
     text,
 };
 use crate::{Failure, cli::DeadCommand};
@@ -34,7 +34,7 @@ const CONNECTION: &str = "primepool dead";
 
 /// What to do with the selected letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Act {
+enum LetterAction {
     Requeue,
     Drop,
 }
@@ -58,7 +58,7 @@ enum DeadError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     #[error(transparent)]
-    Choice(#[from] ChoiceError),
+    Selection(#[from] SelectionError),
     #[error(transparent)]
     Output(#[from] OutputError),
 }
@@ -73,7 +73,7 @@ impl From<DeadError> for Failure {
     fn from(error: DeadError) -> Self {
         let exit = match &error {
             DeadError::NoQueue | DeadError::Broker(_) => Exit::Unreachable,
-            DeadError::Choice(_) => Exit::Usage,
+            DeadError::Selection(_) => Exit::Usage,
             DeadError::Output(_) => Exit::Incomplete,
         };
         (exit, anyhow!(error))
@@ -102,8 +102,8 @@ async fn dead(endpoint: &Endpoint, command: &DeadCommand) -> Result<Exit, DeadEr
             list(&shown, letters.into(), *json)?
         }
         DeadCommand::Show { id, json, .. } => {
-            let choice = Choice::Ids(vec![id.clone()]);
-            let letter = find(&connection, &choice, letters).await?;
+            let selection = LetterSelection::Ids(vec![id.clone()]);
+            let letter = find(&connection, &selection, letters).await?;
             let shown = match json {
                 // Plain data: it always has a JSON form.
                 true => serde_json::to_string_pretty(&letter).unwrap_or_default(),
@@ -113,11 +113,23 @@ async fn dead(endpoint: &Endpoint, command: &DeadCommand) -> Result<Exit, DeadEr
             Exit::Ok
         }
         DeadCommand::Requeue(chosen) => {
-            let tally = act(&connection, &chosen.choice(), Act::Requeue, letters).await?;
+            let tally = settle_selected(
+                &connection,
+                &chosen.selection(),
+                LetterAction::Requeue,
+                letters,
+            )
+            .await?;
             conclude("requeued", tally)?
         }
         DeadCommand::Drop(chosen) => {
-            let tally = act(&connection, &chosen.choice(), Act::Drop, letters).await?;
+            let tally = settle_selected(
+                &connection,
+                &chosen.selection(),
+                LetterAction::Drop,
+                letters,
+            )
+            .await?;
             conclude("dropped", tally)?
         }
     };
@@ -137,39 +149,39 @@ fn list(shown: &[DeadLetter], letters: u64, json: bool) -> Result<Exit, OutputEr
             print(&format!("… and {more} more: --limit 0 lists all"))?;
         }
     }
-    if shown.iter().any(|letter| letter.looks >= WORN_OUT) {
+    if shown.iter().any(|letter| letter.looks >= MAX_READS) {
         notice(&format!(
-            "a letter was looked at {WORN_OUT} times or more. RabbitMQ 4 deletes it at 20 unless the queue \
+            "a letter was looked at {MAX_READS} times or more. RabbitMQ 4 deletes it at 20 unless the queue \
              has the policy primepool-kept of infra/rabbitmq: set that, or requeue or drop the letter"
         ));
     }
     Ok(Exit::Ok)
 }
 
-/// Finds the letter that `choice` selects; it stays in the queue.
+/// Finds the letter that `selection` selects; it stays in the queue.
 async fn find(
     connection: &Connection,
-    choice: &Choice,
+    selection: &LetterSelection,
     letters: u32,
 ) -> Result<DeadLetter, DeadError> {
     let shown = look_at_letters(connection, letters as usize).await?;
     let mut taken: Vec<_> = shown
         .into_iter()
-        .filter(|letter| choice.takes(letter))
+        .filter(|letter| selection.selects(letter))
         .collect();
-    choice.check(taken.iter())?;
+    selection.check(taken.iter())?;
     // Not empty: `check` has found a letter for each id.
     taken
         .pop()
-        .ok_or_else(|| ChoiceError::Unknown(String::new()).into())
+        .ok_or_else(|| SelectionError::Unknown(String::new()).into())
 }
 
 /// Requeues or drops the selected letters among the first `letters` of the queue. The limit ends
 /// the loop: a requeued unit may be dead-lettered again in the meantime.
-async fn act(
+async fn settle_selected(
     connection: &Connection,
-    choice: &Choice,
-    what: Act,
+    selection: &LetterSelection,
+    action: LetterAction,
     letters: u32,
 ) -> Result<Tally, DeadError> {
     let publisher = connection.create_channel().await?;
@@ -183,20 +195,20 @@ async fn act(
             break;
         };
         let letter = DeadLetter::of(&message.delivery.properties, &message.delivery.data);
-        if !choice.takes(&letter) {
+        if !selection.selects(&letter) {
             continue;
         }
-        match choice {
+        match selection {
             // Nothing is done before each id is known to match exactly one letter.
-            Choice::Ids(_) => named.push((letter, message)),
-            Choice::Run(_) | Choice::All => {
-                settle(&publisher, what, &letter, &message, &mut tally).await?;
+            LetterSelection::Ids(_) => named.push((letter, message)),
+            LetterSelection::Run(_) | LetterSelection::All => {
+                settle(&publisher, action, &letter, &message, &mut tally).await?;
             }
         }
     }
-    choice.check(named.iter().map(|(letter, _)| letter))?;
+    selection.check(named.iter().map(|(letter, _)| letter))?;
     for (letter, message) in &named {
-        settle(&publisher, what, letter, message, &mut tally).await?;
+        settle(&publisher, action, letter, message, &mut tally).await?;
     }
     queue.put_back().await?;
     Ok(tally)
@@ -204,12 +216,12 @@ async fn act(
 
 async fn settle(
     publisher: &Channel,
-    what: Act,
+    action: LetterAction,
     letter: &DeadLetter,
     message: &BasicGetMessage,
     tally: &mut Tally,
 ) -> Result<(), DeadError> {
-    if what == Act::Requeue {
+    if action == LetterAction::Requeue {
         let Some(unit) = &letter.unit else {
             tally.unreadable += 1;
             return Ok(());

@@ -1,13 +1,13 @@
 //! `primepool.dead`: the messages that no consumer can work on.
 
-mod choice;
 mod command;
 mod letter;
-mod look;
+mod poll;
 mod queue;
+mod selection;
 mod text;
 
-pub(crate) use choice::{Choice, letter_id};
 pub(crate) use command::run;
-pub(crate) use look::{DeadLook, WORN_OUT};
+pub(crate) use poll::{DeadLetterPoll, MAX_READS};
 pub(crate) use queue::look_at_letters;
+pub(crate) use selection::{LetterSelection, letter_id};

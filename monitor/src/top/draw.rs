@@ -36,7 +36,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen) {
     let alarms = u16::try_from(report.alarms.len()).unwrap_or(MOST_ALARMS);
     let alarms = alarms.min(MOST_ALARMS);
     let tables = [Constraint::Fill(1), Constraint::Fill(1)];
-    let [head, pace, upper, runs, below, foot] = Layout::vertical([
+    let [head, throughput, upper, runs, below, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(PACE_LINES),
         tables[0],
@@ -48,7 +48,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen) {
     let [nodes, queues] =
         Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).areas(upper);
     frame.render_widget(Paragraph::new(headline(report)), head);
-    draw_pace(frame, screen, pace);
+    draw_throughput(frame, screen, throughput);
     draw_nodes(frame, &report.nodes, nodes);
     draw_queues(frame, report, queues);
     draw_runs(frame, screen, runs);
@@ -90,11 +90,11 @@ fn footer(screen: &Screen) -> String {
     }
 }
 
-fn draw_pace(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
-    let title = format!(" throughput: {:.1} jobs/s ", screen.pace.now());
+fn draw_throughput(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
+    let title = format!(" throughput: {:.1} jobs/s ", screen.throughput.now());
     let block = Block::bordered().title(title);
     let width = usize::from(block.inner(area).width);
-    let history = screen.pace.history();
+    let history = screen.throughput.history();
     let skipped = history.len().saturating_sub(width);
     // The chart takes integers: one step is 0.1 jobs per second.
     let bars: Vec<u64> = history

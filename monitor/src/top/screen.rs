@@ -6,8 +6,8 @@ use primepool_common::message::RunId;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::{
-    pace::Pace,
     report::{Report, RunLine},
+    throughput::Throughput,
 };
 
 /// The order of the runs.
@@ -63,7 +63,7 @@ pub(super) enum Command {
 pub(super) struct Screen {
     /// The last report; `None` before the first.
     pub(super) report: Option<Report>,
-    pub(super) pace: Pace,
+    pub(super) throughput: Throughput,
     pub(super) sort: Sort,
     /// The run that is highlighted; keys apply to it.
     pub(super) selected: Option<RunId>,
@@ -76,7 +76,7 @@ pub(super) struct Screen {
 impl Screen {
     /// Shows a new report.
     pub(super) fn take(&mut self, mut report: Report, now: Instant) {
-        self.pace.note(&report.nodes, now);
+        self.throughput.note(&report.nodes, now);
         report.runs.sort_by(|a, b| self.sort.compare(a, b));
         self.report = Some(report);
         self.keep_selection();

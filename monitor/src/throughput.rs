@@ -18,34 +18,34 @@ const MOST: f64 = 1e12;
 
 /// Throughput of the pool over the last minutes.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
-    nodes: HashMap<(String, u64), NodePace>,
+pub(crate) struct Throughput {
+    nodes: HashMap<(String, u64), NodeThroughput>,
     history: VecDeque<f64>,
 }
 
 #[derive(Debug)]
-struct NodePace {
+struct NodeThroughput {
     /// Jobs done so far, and when this number last changed.
     jobs_ok: u64,
     changed: Instant,
     rate: f64,
 }
 
-impl Pace {
+impl Throughput {
     /// Adds the counters in `nodes`, as read at `now`.
     pub(crate) fn note(&mut self, nodes: &[NodeLine], now: Instant) {
         let mut before = std::mem::take(&mut self.nodes);
         for node in nodes.iter().filter(|node| node.silent_s.is_none()) {
             let key = (node.node.clone(), node.instance);
-            let pace = match before.remove(&key) {
-                None => NodePace {
+            let throughput = match before.remove(&key) {
+                None => NodeThroughput {
                     jobs_ok: node.jobs_ok,
                     changed: now,
                     rate: 0.0,
                 },
-                Some(pace) => pace.after(node.jobs_ok, now),
+                Some(throughput) => throughput.after(node.jobs_ok, now),
             };
-            self.nodes.insert(key, pace);
+            self.nodes.insert(key, throughput);
         }
         if self.history.len() == KEPT {
             self.history.pop_front();
@@ -65,7 +65,7 @@ impl Pace {
     }
 }
 
-impl NodePace {
+impl NodeThroughput {
     fn after(self, jobs_ok: u64, now: Instant) -> Self {
         let elapsed = now.saturating_duration_since(self.changed);
         if jobs_ok == self.jobs_ok {
@@ -101,30 +101,30 @@ mod tests {
     }
 
     #[test]
-    fn a_pace_is_that_between_two_counts() {
-        let (mut pace, now) = (Pace::default(), Instant::now());
+    fn a_throughput_is_that_between_two_counts() {
+        let (mut throughput, now) = (Throughput::default(), Instant::now());
         let at = |s| now + Duration::from_secs(s);
-        pace.note(&[node("a", 1, 100), node("b", 1, 0)], now);
-        assert_eq!(pace.now(), 0.0, "nothing to compare with");
-        pace.note(&[node("a", 1, 120), node("b", 1, 10)], at(2));
-        assert_eq!(pace.now(), 15.0);
-        pace.note(&[node("a", 1, 120), node("b", 1, 20)], at(4));
-        assert_eq!(pace.now(), 15.0, "a has announced nothing new");
+        throughput.note(&[node("a", 1, 100), node("b", 1, 0)], now);
+        assert_eq!(throughput.now(), 0.0, "nothing to compare with");
+        throughput.note(&[node("a", 1, 120), node("b", 1, 10)], at(2));
+        assert_eq!(throughput.now(), 15.0);
+        throughput.note(&[node("a", 1, 120), node("b", 1, 20)], at(4));
+        assert_eq!(throughput.now(), 15.0, "a has announced nothing new");
         // A restarted consumer counts from 0.
-        pace.note(&[node("a", 2, 5)], at(6));
-        assert_eq!(pace.now(), 0.0);
-        pace.note(&[node("a", 2, 25)], at(8));
-        pace.note(&[node("a", 2, 25)], at(24));
-        assert_eq!(pace.now(), 0.0, "idle");
+        throughput.note(&[node("a", 2, 5)], at(6));
+        assert_eq!(throughput.now(), 0.0);
+        throughput.note(&[node("a", 2, 25)], at(8));
+        throughput.note(&[node("a", 2, 25)], at(24));
+        assert_eq!(throughput.now(), 0.0, "idle");
         assert_eq!(
-            pace.history().collect::<Vec<_>>(),
+            throughput.history().collect::<Vec<_>>(),
             [0.0, 15.0, 15.0, 0.0, 10.0, 0.0]
         );
-        pace.note(&[node("a", 2, 0)], at(25));
-        assert_eq!(pace.now(), 0.0, "a count that falls");
+        throughput.note(&[node("a", 2, 0)], at(25));
+        assert_eq!(throughput.now(), 0.0, "a count that falls");
         for second in 0..1000 {
-            pace.note(&[], at(second));
+            throughput.note(&[], at(second));
         }
-        assert_eq!(pace.history().len(), KEPT);
+        assert_eq!(throughput.history().len(), KEPT);
     }
 }

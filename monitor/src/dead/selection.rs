@@ -8,7 +8,7 @@ use super::letter::DeadLetter;
 
 /// Selects dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Choice {
+pub(crate) enum LetterSelection {
     /// Letters whose ids start with one of these texts.
     Ids(Vec<String>),
     /// Letters with units of this run.
@@ -18,7 +18,7 @@ pub(crate) enum Choice {
 
 /// The start of an id does not select exactly one letter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ChoiceError {
+pub(crate) enum SelectionError {
     /// No letter has such an id.
     #[error(
         "no dead letter has an id that starts with {0}: `primepool dead list --limit 0` lists all. \
@@ -30,9 +30,9 @@ pub(crate) enum ChoiceError {
     Ambiguous(String, usize),
 }
 
-impl Choice {
+impl LetterSelection {
     /// Whether the letter is selected.
-    pub(crate) fn takes(&self, letter: &DeadLetter) -> bool {
+    pub(crate) fn selects(&self, letter: &DeadLetter) -> bool {
         match self {
             Self::Ids(ids) => ids
                 .iter()
@@ -47,16 +47,16 @@ impl Choice {
     pub(crate) fn check<'l>(
         &self,
         taken: impl Iterator<Item = &'l DeadLetter>,
-    ) -> Result<(), ChoiceError> {
+    ) -> Result<(), SelectionError> {
         let Self::Ids(starts) = self else {
             return Ok(());
         };
         let ids: BTreeSet<&str> = taken.map(|letter| &*letter.id).collect();
         for start in starts {
             match ids.iter().filter(|id| id.starts_with(start)).count() {
-                0 => return Err(ChoiceError::Unknown(start.clone())),
+                0 => return Err(SelectionError::Unknown(start.clone())),
                 1 => {}
-                several => return Err(ChoiceError::Ambiguous(start.clone(), several)),
+                several => return Err(SelectionError::Ambiguous(start.clone(), several)),
             }
         }
         Ok(())
@@ -92,28 +92,32 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_takes_what_it_names() {
+    fn a_selection_selects_what_it_names() {
         let letters = [
             letter("aa11", "r1"),
             letter("aa22", "r2"),
             letter("bb33", ""),
         ];
-        let taken = |choice: &Choice| {
-            let taken = letters.iter().filter(|letter| choice.takes(letter));
+        let taken = |selection: &LetterSelection| {
+            let taken = letters.iter().filter(|letter| selection.selects(letter));
             taken
                 .map(|letter| &*letter.id)
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        let ids = |ids: &[&str]| Choice::Ids(ids.iter().map(|id| (*id).to_owned()).collect());
-        assert_eq!(taken(&Choice::All), "aa11 aa22 bb33");
-        assert_eq!(taken(&Choice::Run("r2".parse().unwrap())), "aa22");
+        let ids =
+            |ids: &[&str]| LetterSelection::Ids(ids.iter().map(|id| (*id).to_owned()).collect());
+        assert_eq!(taken(&LetterSelection::All), "aa11 aa22 bb33");
+        assert_eq!(taken(&LetterSelection::Run("r2".parse().unwrap())), "aa22");
         assert_eq!(taken(&ids(&["aa2", "bb"])), "aa22 bb33");
         assert_eq!(ids(&["aa2", "bb"]).check(letters.iter()), Ok(()));
         let ambiguous = ids(&["aa"]).check(letters.iter());
-        assert_eq!(ambiguous, Err(ChoiceError::Ambiguous("aa".to_owned(), 2)));
+        assert_eq!(
+            ambiguous,
+            Err(SelectionError::Ambiguous("aa".to_owned(), 2))
+        );
         let unknown = ids(&["c"]).check(letters.iter());
-        assert_eq!(unknown, Err(ChoiceError::Unknown("c".to_owned())));
+        assert_eq!(unknown, Err(SelectionError::Unknown("c".to_owned())));
         let copies = [letter("aa11", "r1"), letter("aa11", "r1")];
         assert_eq!(ids(&["aa"]).check(copies.iter()), Ok(()));
     }
