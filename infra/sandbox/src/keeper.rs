@@ -136,7 +136,7 @@ impl Keeper {
                 _ = interrupt.recv() => break None,
                 _ = hangup.recv() => break None,
                 _ = tick.tick() => {
-                    keeper.look();
+                    keeper.reap_ended();
                     if !options.dir.exists() {
                         break None;
                     }
@@ -174,7 +174,7 @@ impl Keeper {
     async fn answer(&mut self, request: Request) -> Result<String> {
         match request {
             Request::Start(number) => {
-                self.look();
+                self.reap_ended();
                 if !matches!(
                     self.servers.get(number.wrapping_sub(1)),
                     Some(Server::Started(_))
@@ -230,7 +230,7 @@ impl Keeper {
     }
 
     fn state(&mut self, number: usize) -> State {
-        self.look();
+        self.reap_ended();
         match self.servers.get(number.wrapping_sub(1)) {
             None | Some(Server::Down) => State::Down,
             Some(Server::Ended(how)) => State::Ended(how.clone()),
@@ -242,7 +242,7 @@ impl Keeper {
     }
 
     /// Records which servers have ended.
-    fn look(&mut self) {
+    fn reap_ended(&mut self) {
         for index in 0..self.servers.len() {
             if let Server::Started(child) = &mut self.servers[index]
                 && let Ok(Some(status)) = child.try_wait()
@@ -259,7 +259,7 @@ impl Keeper {
 
     /// Ends all processes that the keeper has started.
     async fn end(mut self, grace: Duration) {
-        self.look();
+        self.reap_ended();
         let mut children: Vec<Child> = Vec::new();
         for (index, server) in std::mem::take(&mut self.servers).into_iter().enumerate() {
             if let Server::Started(child) = server {

@@ -23,7 +23,7 @@ use crate::{
     files::{make_private_dir, repository},
     influxdb::InfluxDb,
     process::{self, ProcessId, this_program, tied_by},
-    run_request::{Order, Variables},
+    run_request::{ProducerCommand, Variables},
     server::Lifetime,
 };
 
@@ -49,14 +49,14 @@ pub(crate) fn run(arguments: &[String], owner: Option<ProcessId>) -> Result<u8> 
     let state = env::var_os("PRIMEPOOL_STATE").map_or(root.join(".primepool"), PathBuf::from);
     let runs_dir = env::var_os("PRIMEPOOL_RUNS_DIR").map_or(root.join("runs"), PathBuf::from);
     let variables = Variables::read()?;
-    let order = Order::new(arguments, variables.resume.clone(), runs_dir)?;
+    let producer_command = ProducerCommand::new(arguments, variables.resume.clone(), runs_dir)?;
     let programs = programs(variables.dashboard)?;
     env::set_current_dir(&root).map_err(file_error("enter", &root))?;
     let runtime = process::runtime()?;
     // The kernel sends the parent-death signal when the thread that started a program ends. Here
     // that is the main thread: the runtime has no other.
     runtime.block_on(async {
-        if let Some(status) = rehearse(&programs, &order).await? {
+        if let Some(status) = rehearse(&programs, &producer_command).await? {
             return Ok(status);
         }
         make_private_dir(&state)?;
@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &[String], owner: Option<ProcessId>) -> Result<u8> 
         let _ = fs::remove_dir_all(&work); // left by an earlier process with this id
         let mut session = Session {
             variables,
-            order,
+            producer_command,
             programs,
             work,
             state,
@@ -130,7 +130,7 @@ fn forget_own(command: &mut Command) {
 /// Runs the producer with an address at which no broker listens. It parses its arguments before it
 /// connects: `--help` (exit status 0) and wrong arguments (2) take effect before a broker is
 /// started.
-async fn rehearse(programs: &Path, order: &Order) -> Result<Option<u8>> {
+async fn rehearse(programs: &Path, producer_command: &ProducerCommand) -> Result<Option<u8>> {
     let mut command = Command::from(tied_by(
         this_program()?,
         programs.join("producer"),
@@ -138,7 +138,7 @@ async fn rehearse(programs: &Path, order: &Order) -> Result<Option<u8>> {
     ));
     forget_own(&mut command);
     let output = command
-        .args(&order.arguments)
+        .args(&producer_command.arguments)
         .env("PRIMEPOOL_AMQP_URL", "amqp://127.0.0.1:1")
         .stdin(Stdio::null())
         .output()
@@ -157,7 +157,7 @@ async fn rehearse(programs: &Path, order: &Order) -> Result<Option<u8>> {
 
 struct Session {
     variables: Variables,
-    order: Order,
+    producer_command: ProducerCommand,
     programs: PathBuf,
     state: PathBuf,
     /// Folder of all files that end with this session.
@@ -226,10 +226,10 @@ impl Session {
             return Ok(());
         }
         let kept = self
-            .order
+            .producer_command
             .resume
             .as_ref()
-            .map(|run| self.order.runs_dir.join(run).join("influxdb"));
+            .map(|run| self.producer_command.runs_dir.join(run).join("influxdb"));
         let kept = kept.filter(|folder| folder.is_dir());
         let lifetime = match (&kept, lifetime) {
             // The data of the resumed run stays.
@@ -402,10 +402,10 @@ impl Session {
     async fn produce(&mut self) -> Result<u8> {
         let mut command = self.program("producer", Signal::INT)?;
         command
-            .args(&self.order.arguments)
+            .args(&self.producer_command.arguments)
             .env("PRIMEPOOL_AMQP_URL", self.broker_url("producer")?)
             .env("PRIMEPOOL_RESUME_COMMAND", "make run RESUME={run}")
-            .env("PRIMEPOOL_RUNS_DIR", &self.order.runs_dir);
+            .env("PRIMEPOOL_RUNS_DIR", &self.producer_command.runs_dir);
         let [interrupt, terminate, hangup] = ENDING.map(|(kind, _)| signal(kind));
         let mut interrupt = interrupt.map_err(failed)?;
         let mut terminate = terminate.map_err(failed)?;
@@ -515,7 +515,7 @@ impl Session {
             return;
         }
         let Some(run) = run else { return };
-        let (folder, from) = (self.order.runs_dir.join(run), influxdb.dir());
+        let (folder, from) = (self.producer_command.runs_dir.join(run), influxdb.dir());
         let to = folder.join("influxdb");
         let shown = to.strip_prefix(repository()).unwrap_or(&to).display();
         if folder.is_dir() && !to.exists() && move_folder(from, &to) {

@@ -49,27 +49,27 @@ impl Variables {
 
 /// The command for the producer.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Order {
+pub(crate) struct ProducerCommand {
     pub(crate) arguments: Vec<String>,
     pub(crate) runs_dir: PathBuf,
     pub(crate) resume: Option<String>,
 }
 
-impl Order {
+impl ProducerCommand {
     /// Builds the command from the arguments, and from the run that the variable RESUME names.
     pub(crate) fn new(given: &[String], resume: Option<String>, runs_dir: PathBuf) -> Result<Self> {
-        let mut order = Self {
+        let mut command = Self {
             arguments: Vec::new(),
             runs_dir,
             resume,
         };
         let mut rest = given;
         // `resume RUN` as an argument means the same as RESUME=RUN.
-        if order.resume.is_none()
+        if command.resume.is_none()
             && let [verb, run, options @ ..] = given
             && verb == "resume"
         {
-            order.resume = Some(run.clone());
+            command.resume = Some(run.clone());
             rest = options;
         }
         let mut before = "";
@@ -88,25 +88,25 @@ impl Order {
                 )));
             }
             if let Some(folder) = argument.strip_prefix("--runs-dir=") {
-                order.runs_dir = folder.into();
+                command.runs_dir = folder.into();
             } else if before == "--runs-dir" {
-                order.runs_dir = argument.into();
+                command.runs_dir = argument.into();
             }
             before = argument;
         }
-        if let Some(run) = &order.resume {
-            order.arguments = vec!["resume".to_owned(), run.clone()];
+        if let Some(run) = &command.resume {
+            command.arguments = vec!["resume".to_owned(), run.clone()];
             // The units must be published again: the broker of the earlier session is gone.
             if !rest.iter().any(|argument| argument == "--republish") {
-                order.arguments.push("--republish".to_owned());
+                command.arguments.push("--republish".to_owned());
             }
         } else if rest.is_empty() {
-            order.arguments = ["--count", "100", "--bits", "1024"]
+            command.arguments = ["--count", "100", "--bits", "1024"]
                 .map(str::to_owned)
                 .into();
         }
-        order.arguments.extend(rest.iter().cloned());
-        Ok(order)
+        command.arguments.extend(rest.iter().cloned());
+        Ok(command)
     }
 }
 
@@ -118,40 +118,40 @@ mod tests {
 
     use super::*;
 
-    fn order(arguments: &[&str], resume: Option<&str>) -> Result<Order> {
+    fn command(arguments: &[&str], resume: Option<&str>) -> Result<ProducerCommand> {
         let arguments: Vec<String> = arguments
             .iter()
             .map(|argument| (*argument).to_owned())
             .collect();
-        Order::new(&arguments, resume.map(str::to_owned), "runs".into())
+        ProducerCommand::new(&arguments, resume.map(str::to_owned), "runs".into())
     }
 
     #[test]
     fn without_arguments_there_are_a_hundred_primes() {
-        let order = order(&[], None).unwrap();
-        assert_eq!(order.arguments, ["--count", "100", "--bits", "1024"]);
-        assert_eq!(order.runs_dir, Path::new("runs"));
+        let command = command(&[], None).unwrap();
+        assert_eq!(command.arguments, ["--count", "100", "--bits", "1024"]);
+        assert_eq!(command.runs_dir, Path::new("runs"));
     }
 
     #[test]
     fn a_run_goes_on_by_variable_or_by_word() {
         let expected = ["resume", "r1", "--republish", "--json"];
-        for order in [
-            order(&["--json"], Some("r1")),
-            order(&["resume", "r1", "--json"], None),
+        for command in [
+            command(&["--json"], Some("r1")),
+            command(&["resume", "r1", "--json"], None),
         ] {
-            let order = order.unwrap();
-            assert_eq!(order.arguments, expected);
-            assert_eq!(order.resume.as_deref(), Some("r1"));
+            let command = command.unwrap();
+            assert_eq!(command.arguments, expected);
+            assert_eq!(command.resume.as_deref(), Some("r1"));
         }
-        let order = order(&["resume", "r1", "--republish"], None).unwrap();
-        assert_eq!(order.arguments, ["resume", "r1", "--republish"]);
+        let command = command(&["resume", "r1", "--republish"], None).unwrap();
+        assert_eq!(command.arguments, ["resume", "r1", "--republish"]);
     }
 
     #[test]
     fn the_folder_of_runs_is_where_the_producer_puts_it() {
         for arguments in [["--runs-dir", "x"].as_slice(), &["--runs-dir=x"]] {
-            assert_eq!(order(arguments, None).unwrap().runs_dir, Path::new("x"));
+            assert_eq!(command(arguments, None).unwrap().runs_dir, Path::new("x"));
         }
     }
 
@@ -163,7 +163,7 @@ mod tests {
             "--influx-token-file",
             "--metrics-spool",
         ] {
-            assert!(order(&[flag, "x"], None).is_err(), "{flag}");
+            assert!(command(&[flag, "x"], None).is_err(), "{flag}");
         }
     }
 }
