@@ -19,7 +19,7 @@ use primepool_producer::request::Semiprimes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    launcher::Place,
+    launcher::NodeSpec,
     machine,
     record::{Baseline, Kind, Settings},
     share::Share,
@@ -155,13 +155,13 @@ pub(crate) fn measure(settings: &Settings, time: Duration) -> Result<Baseline> {
     };
     // All numbers of nodes in turns, so that drift of the machine does not look like an effect.
     for _ in 0..settings.repeat {
-        let one = together(settings, 1, time)?;
+        let one = run_loops_at_once(settings, 1, time)?;
         baseline.threads = one.threads;
         baseline.cores = settings.cpus_per_node.unwrap_or(f64::from(one.threads));
         baseline.jobs_per_s.push(one.jobs_per_s);
         let several = settings.nodes.iter().filter(|&&nodes| nodes > 1);
         for &nodes in several.filter(|&&nodes| is_apart(nodes)) {
-            let all = together(settings, nodes, time)?;
+            let all = run_loops_at_once(settings, nodes, time)?;
             let rates = baseline.together.entry(nodes).or_default();
             rates.push(all.jobs_per_s);
         }
@@ -170,7 +170,7 @@ pub(crate) fn measure(settings: &Settings, time: Duration) -> Result<Baseline> {
 }
 
 /// Runs `loops` loops at once, each in place of a node, and adds their rates.
-fn together(settings: &Settings, loops: u32, time: Duration) -> Result<Measured> {
+fn run_loops_at_once(settings: &Settings, loops: u32, time: Duration) -> Result<Measured> {
     let own = std::env::current_exe().context("cannot find out where this program is")?;
     let mut args = vec![
         "bare-loop".to_owned(),
@@ -184,19 +184,19 @@ fn together(settings: &Settings, loops: u32, time: Duration) -> Result<Measured>
     }
     let start = |number: u32| -> Result<(Child, Option<Share>)> {
         let name = format!("node-{number}");
-        let place = Place {
+        let node = NodeSpec {
             number,
             name: &name,
             cores: settings.cpus_per_node,
         };
-        let mut ready = settings.launcher.experiment(&own, place, &args)?;
-        let child = ready
+        let mut prepared = settings.launcher.experiment(&own, node, &args)?;
+        let child = prepared
             .command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start the bare loop")?;
-        Ok((child, ready.share))
+        Ok((child, prepared.share))
     };
     let started = (1..=loops).map(start).collect::<Result<Vec<_>>>()?;
     let mut all: Option<Measured> = None;

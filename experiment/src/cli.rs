@@ -7,8 +7,8 @@ use primepool_common::cli::duration;
 
 use crate::{
     baseline::Loop,
+    number_list::{Numbers, numbers},
     record::Kind,
-    span::{Numbers, numbers},
     system::System,
 };
 

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    launcher::{Launcher, Place},
+    launcher::{Launcher, NodeSpec},
     process::{Stop, cpu_s, last_lines, own_settings},
     queue::JobsQueue,
     share::Share,
@@ -32,7 +32,7 @@ const NOTICE: Duration = Duration::from_secs(10);
 
 /// How nodes are started.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Plan<'a> {
+pub(crate) struct ClusterOptions<'a> {
     pub launcher: &'a Launcher,
     /// Folder of `consumer` and `producer` on this machine.
     pub programs: &'a Path,
@@ -48,7 +48,7 @@ pub(crate) struct Plan<'a> {
 /// Nodes that take work from the broker. Dropping this kills them; see [`Cluster::end`].
 #[derive(Debug)]
 pub(crate) struct Cluster<'a> {
-    plan: Plan<'a>,
+    options: ClusterOptions<'a>,
     nodes: Vec<Node>,
 }
 
@@ -58,22 +58,24 @@ impl<'a> Cluster<'a> {
     /// # Errors
     /// The queue has other consumers; or a node cannot start, ends early or does not join in time.
     pub(crate) fn start(
-        plan: Plan<'a>,
+        options: ClusterOptions<'a>,
         dir: &Path,
         nodes: u32,
         workers: u32,
         stop: &Stop,
     ) -> Result<Self> {
-        plan.queue.is_free()?;
+        options.queue.is_free()?;
         let mut cluster = Self {
-            plan,
+            options,
             nodes: Vec::new(),
         };
         for number in 1..=nodes {
-            cluster.nodes.push(Node::start(plan, dir, number, workers)?);
+            cluster
+                .nodes
+                .push(Node::start(options, dir, number, workers)?);
         }
         let longest = JOIN.0 + JOIN.1 * nodes;
-        let state = plan.queue.until(longest, |state| {
+        let state = options.queue.until(longest, |state| {
             cluster.live()?;
             if stop.asked() {
                 bail!("stopped");
@@ -105,7 +107,7 @@ impl<'a> Cluster<'a> {
 
     /// CPU seconds of all nodes so far, if they are processes of this machine.
     pub(crate) fn cpu_s(&self) -> Option<f64> {
-        if !self.plan.launcher.is_process() {
+        if !self.options.launcher.is_process() {
             return None;
         }
         self.nodes.iter().map(|node| cpu_s(node.child.id())).sum()
@@ -127,7 +129,7 @@ impl<'a> Cluster<'a> {
         }
         self.nodes.clear();
         let _ = self
-            .plan
+            .options
             .queue
             .until(NOTICE, |state| Ok(state.consumers == 0));
     }
@@ -146,12 +148,12 @@ struct Node {
 }
 
 impl Node {
-    fn start(plan: Plan<'_>, dir: &Path, number: u32, workers: u32) -> Result<Self> {
+    fn start(options: ClusterOptions<'_>, dir: &Path, number: u32, workers: u32) -> Result<Self> {
         let name = format!("node-{number}");
-        let place = Place {
+        let node = NodeSpec {
             number,
             name: &name,
-            cores: plan.cores,
+            cores: options.cores,
         };
         let mut args = [
             "--node",
@@ -162,14 +164,14 @@ impl Node {
         ]
         .map(str::to_owned)
         .to_vec();
-        if let Some(prefetch) = plan.prefetch {
+        if let Some(prefetch) = options.prefetch {
             args.push(format!("--prefetch={prefetch}"));
         }
-        let mut ready = plan.launcher.consumer(plan.programs, place, &args)?;
+        let mut prepared = options.launcher.consumer(options.programs, node, &args)?;
         let log = dir.join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| log.display().to_string())?;
-        own_settings(&mut ready.command, plan.spool);
-        let mut child = ready
+        own_settings(&mut prepared.command, options.spool);
+        let mut child = prepared
             .command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -177,17 +179,17 @@ impl Node {
             .spawn()
             .context("cannot start a consumer")?;
         let mut stdin = child.stdin.take();
-        if let Some(stdin) = stdin.as_mut().filter(|_| ready.reads_address) {
+        if let Some(stdin) = stdin.as_mut().filter(|_| prepared.reads_address) {
             // If the consumer has ended already, `live` reports it.
-            let _ = writeln!(stdin, "{}", plan.queue.address());
+            let _ = writeln!(stdin, "{}", options.queue.address());
         }
         Ok(Self {
             name,
             child,
             stdin,
             log,
-            container: ready.container,
-            _share: ready.share,
+            container: prepared.container,
+            _share: prepared.share,
         })
     }
 }

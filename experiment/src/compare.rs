@@ -133,7 +133,7 @@ fn rounds(
         records: Vec::new(),
     };
     driver::write_programs(dir)?;
-    let run = Run {
+    let measurer = Measurer {
         args,
         dir,
         programs: &programs,
@@ -141,7 +141,7 @@ fn rounds(
         stop,
     };
     for (round, system, nodes) in order(systems, args.repeat, args.seed) {
-        let outcome = run.measure(round, (system, nodes), &comparison.settings);
+        let outcome = measurer.measure(round, (system, nodes), &comparison.settings);
         if stop.asked() {
             bail!(
                 "interrupted: everything that was started has ended, nothing was written but {}",
@@ -167,7 +167,7 @@ fn rounds(
     })
 }
 
-struct Run<'a> {
+struct Measurer<'a> {
     args: &'a cli::CompareArgs,
     dir: &'a Path,
     programs: &'a Path,
@@ -175,7 +175,7 @@ struct Run<'a> {
     stop: &'a Stop,
 }
 
-impl Run<'_> {
+impl Measurer<'_> {
     fn measure(
         &self,
         round: u32,

@@ -57,7 +57,7 @@ pub(crate) enum Launcher {
 
 /// A node to start.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct NodeSpec<'a> {
     /// Number of the node, from 1.
     pub number: u32,
     pub name: &'a str,
@@ -67,7 +67,7 @@ pub(crate) struct Place<'a> {
 
 /// A command that is ready to be started.
 #[derive(Debug)]
-pub(crate) struct Ready {
+pub(crate) struct PreparedCommand {
     pub command: Command,
     /// Whether it reads the broker's address from its standard input.
     pub reads_address: bool,
@@ -110,7 +110,7 @@ impl Launcher {
     }
 
     /// Checks that there are enough hosts, and that a limit of cores can be set.
-    pub(crate) fn suffices(&self, nodes: u32, cores: Option<f64>) -> Result<(), String> {
+    pub(crate) fn check_capacity(&self, nodes: u32, cores: Option<f64>) -> Result<(), String> {
         let Self::Command { words, hosts } = self else {
             return Ok(());
         };
@@ -142,19 +142,19 @@ impl Launcher {
     pub(crate) fn consumer(
         &self,
         programs: &Path,
-        place: Place<'_>,
+        node: NodeSpec<'_>,
         args: &[String],
-    ) -> anyhow::Result<Ready> {
+    ) -> anyhow::Result<PreparedCommand> {
         Ok(match self {
-            Self::Process => here(&programs.join("consumer"), place, args)?,
+            Self::Process => here(&programs.join("consumer"), node, args)?,
             Self::Docker { image, options } => {
-                let mut ready = docker(image, options, place, "consumer");
-                ready.command.args(["--amqp-url-file", "-"]).args(args);
-                ready.reads_address = true;
-                ready
+                let mut prepared = docker(image, options, node, "consumer");
+                prepared.command.args(["--amqp-url-file", "-"]).args(args);
+                prepared.reads_address = true;
+                prepared
             }
             Self::Command { words, hosts } => {
-                let words = filled(words, hosts, place);
+                let words = filled(words, hosts, node);
                 let reads_address = words
                     .windows(2)
                     .any(|pair| pair[0] == "--amqp-url-file" && pair[1] == "-")
@@ -168,18 +168,18 @@ impl Launcher {
     pub(crate) fn experiment(
         &self,
         own: &Path,
-        place: Place<'_>,
+        node: NodeSpec<'_>,
         args: &[String],
-    ) -> anyhow::Result<Ready> {
+    ) -> anyhow::Result<PreparedCommand> {
         Ok(match self {
-            Self::Process => here(own, place, args)?,
+            Self::Process => here(own, node, args)?,
             Self::Docker { image, options } => {
-                let mut ready = docker(image, options, place, "experiment");
-                ready.command.args(args);
-                ready
+                let mut prepared = docker(image, options, node, "experiment");
+                prepared.command.args(args);
+                prepared
             }
             Self::Command { words, hosts } => {
-                let mut words = filled(words, hosts, place);
+                let mut words = filled(words, hosts, node);
                 if let Some(at) = words.iter().position(|word| is_consumer(word)) {
                     words.truncate(at + 1);
                     let dir = words[at].len() - "consumer".len();
@@ -228,11 +228,11 @@ fn is_consumer(word: &str) -> bool {
     word == "consumer" || word.ends_with("/consumer")
 }
 
-fn here(program: &Path, place: Place<'_>, args: &[String]) -> anyhow::Result<Ready> {
-    let share = place.cores.map(Share::new).transpose()?;
+fn here(program: &Path, node: NodeSpec<'_>, args: &[String]) -> anyhow::Result<PreparedCommand> {
+    let share = node.cores.map(Share::new).transpose()?;
     let mut command = within(share.as_ref(), program);
     command.args(args);
-    Ok(Ready {
+    Ok(PreparedCommand {
         command,
         reads_address: false,
         container: None,
@@ -240,7 +240,7 @@ fn here(program: &Path, place: Place<'_>, args: &[String]) -> anyhow::Result<Rea
     })
 }
 
-fn docker(image: &str, options: &[String], place: Place<'_>, program: &str) -> Ready {
+fn docker(image: &str, options: &[String], node: NodeSpec<'_>, program: &str) -> PreparedCommand {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!(
         "primepool-{}-{}",
@@ -256,7 +256,7 @@ fn docker(image: &str, options: &[String], place: Place<'_>, program: &str) -> R
     if !options.iter().any(has_network) {
         command.args(["--network", "host"]);
     }
-    if let Some(cores) = place.cores {
+    if let Some(cores) = node.cores {
         command.args(["--cpus", &cores.to_string()]);
     }
     for variable in VARIABLES {
@@ -271,7 +271,7 @@ fn docker(image: &str, options: &[String], place: Place<'_>, program: &str) -> R
         }
     }
     command.args(options).arg(image);
-    Ready {
+    PreparedCommand {
         command,
         reads_address: false,
         container: Some(name),
@@ -279,22 +279,22 @@ fn docker(image: &str, options: &[String], place: Place<'_>, program: &str) -> R
     }
 }
 
-fn filled(words: &[String], hosts: &[String], place: Place<'_>) -> Vec<String> {
-    let host = hosts.get(place.number as usize - 1);
-    let cores = place.cores.map(|cores| cores.to_string());
+fn filled(words: &[String], hosts: &[String], node: NodeSpec<'_>) -> Vec<String> {
+    let host = hosts.get(node.number as usize - 1);
+    let cores = node.cores.map(|cores| cores.to_string());
     let fill = |word: &String| {
         word.replace("{host}", host.map_or("", String::as_str))
-            .replace("{node}", place.name)
+            .replace("{node}", node.name)
             .replace("{cpus}", cores.as_deref().unwrap_or_default())
     };
     words.iter().map(fill).collect()
 }
 
-fn elsewhere(words: &[String], args: &[String], reads_address: bool) -> Ready {
+fn elsewhere(words: &[String], args: &[String], reads_address: bool) -> PreparedCommand {
     let (program, rest) = words.split_first().map_or(("", words), |(p, r)| (p, r));
     let mut command = within(None, Path::new(program));
     command.args(rest).args(args);
-    Ready {
+    PreparedCommand {
         command,
         reads_address,
         container: None,
@@ -312,13 +312,16 @@ mod tests {
         Launcher::new(text, "primepool", "", &hosts)
     }
 
-    fn words(ready: &Ready) -> String {
-        let words = ready.command.get_args().map(|word| word.to_str().unwrap());
+    fn words(prepared: &PreparedCommand) -> String {
+        let words = prepared
+            .command
+            .get_args()
+            .map(|word| word.to_str().unwrap());
         words.collect::<Vec<_>>().join(" ")
     }
 
-    fn place(number: u32) -> Place<'static> {
-        Place {
+    fn node(number: u32) -> NodeSpec<'static> {
+        NodeSpec {
             number,
             name: "node-2",
             cores: Some(0.5),
@@ -330,15 +333,15 @@ mod tests {
         let text = "ssh -p 22 '{host}' nice /opt/bin/consumer --amqp-url-file - --prefetch 9";
         let launcher = command(text, &["a", "b"]).unwrap();
         let args = ["--node".to_owned(), "node-2".to_owned()];
-        let ready = launcher.consumer(Path::new(""), place(2), &args).unwrap();
-        assert!(ready.reads_address);
-        assert!(words(&ready).ends_with(
+        let prepared = launcher.consumer(Path::new(""), node(2), &args).unwrap();
+        assert!(prepared.reads_address);
+        assert!(words(&prepared).ends_with(
             "ssh -p 22 b nice /opt/bin/consumer --amqp-url-file - --prefetch 9 --node node-2"
         ));
         let args = ["bare-loop".to_owned()];
-        let ready = launcher.experiment(Path::new(""), place(1), &args).unwrap();
-        assert!(!ready.reads_address);
-        assert!(words(&ready).ends_with("ssh -p 22 a nice /opt/bin/experiment bare-loop"));
+        let prepared = launcher.experiment(Path::new(""), node(1), &args).unwrap();
+        assert!(!prepared.reads_address);
+        assert!(words(&prepared).ends_with("ssh -p 22 a nice /opt/bin/experiment bare-loop"));
     }
 
     #[test]
@@ -355,23 +358,28 @@ mod tests {
         says("ssh 'a consumer", &[], "quotation mark");
         says("docker", &["a"], "needs a --launcher");
         let launcher = command("ssh {host} consumer", &["a", "b"]).unwrap();
-        assert_eq!(launcher.suffices(2, None), Ok(()));
-        assert!(launcher.suffices(3, None).unwrap_err().contains("3 hosts"));
-        let error = launcher.suffices(2, Some(0.5)).unwrap_err();
+        assert_eq!(launcher.check_capacity(2, None), Ok(()));
+        assert!(
+            launcher
+                .check_capacity(3, None)
+                .unwrap_err()
+                .contains("3 hosts")
+        );
+        let error = launcher.check_capacity(2, Some(0.5)).unwrap_err();
         assert!(error.contains("{cpus}"), "{error}");
     }
 
     #[test]
     fn a_container_has_the_limit_and_a_network() {
         let launcher = command("docker", &[]).unwrap();
-        let ready = launcher.consumer(Path::new(""), place(1), &[]).unwrap();
-        let line = words(&ready);
+        let prepared = launcher.consumer(Path::new(""), node(1), &[]).unwrap();
+        let line = words(&prepared);
         assert!(line.contains("--network host --cpus 0.5"), "{line}");
         assert!(line.ends_with("primepool --amqp-url-file -"), "{line}");
-        assert!(ready.reads_address && ready.container.is_some());
+        assert!(prepared.reads_address && prepared.container.is_some());
         let launcher = Launcher::new("docker", "x:1", "--network 'a b'", &[]).unwrap();
-        let ready = launcher.consumer(Path::new(""), place(1), &[]).unwrap();
-        let line = words(&ready);
+        let prepared = launcher.consumer(Path::new(""), node(1), &[]).unwrap();
+        let line = words(&prepared);
         assert!(!line.contains("host"), "{line}");
         assert!(line.contains("--network a b x:1"), "{line}");
     }

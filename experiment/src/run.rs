@@ -48,7 +48,7 @@ fn prepare(args: &cli::RunArgs) -> Result<(PathBuf, Settings)> {
     .map_err(Error::msg)?;
     let most = args.nodes.0.iter().max().copied().unwrap_or_default();
     launcher
-        .suffices(most, args.cpus_per_node)
+        .check_capacity(most, args.cpus_per_node)
         .map_err(Error::msg)?;
     let now = unix_time();
     let dir = args.dir.clone().unwrap_or_else(|| new_folder("experiment"));

@@ -16,7 +16,7 @@ use rand_chacha::{
 use serde::Deserialize;
 
 use crate::{
-    cluster::{Cluster, Plan},
+    cluster::{Cluster, ClusterOptions},
     process::{SPOOL, Stop, cpu_s, produce},
     queue::JobsQueue,
     record::{Dispatch, Figures, Kind, Outcome, Record, Settings},
@@ -90,7 +90,7 @@ impl Sweep<'_> {
         fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
 
         let spool = self.dir.join(SPOOL);
-        let plan = Plan {
+        let options = ClusterOptions {
             launcher: &self.settings.launcher,
             programs: self.programs,
             queue: self.queue,
@@ -99,7 +99,7 @@ impl Sweep<'_> {
             spool: &spool,
         };
         let start = Instant::now();
-        let mut cluster = Cluster::start(plan, &dir, nodes, workers, self.stop)?;
+        let mut cluster = Cluster::start(options, &dir, nodes, workers, self.stop)?;
         let joined_s = start.elapsed().as_secs_f64();
         let figures = self.measured_run(&mut cluster, nodes, &name, &dir, joined_s);
         cluster.end();

@@ -22,7 +22,7 @@ use primepool_common::{
 
 use super::figures::{Figures, Rate, RoundTrip, Settings};
 use crate::{
-    cluster::{Cluster, Plan},
+    cluster::{Cluster, ClusterOptions},
     launcher::Launcher,
     process::{SPOOL, Stop, produce},
     queue::JobsQueue,
@@ -56,7 +56,7 @@ pub(crate) fn measure(
         None => settings.cores,
     };
     let spool = dir.join(SPOOL);
-    let plan = Plan {
+    let options = ClusterOptions {
         launcher: &Launcher::Process,
         programs,
         queue,
@@ -65,15 +65,15 @@ pub(crate) fn measure(
         spool: &spool,
     };
     let start = Instant::now();
-    let mut cluster = Cluster::start(plan, dir, nodes, workers, stop)?;
-    let mut pool = Pool {
+    let mut cluster = Cluster::start(options, dir, nodes, workers, stop)?;
+    let mut driver = PrimepoolDriver {
         settings,
         dir,
-        plan,
+        options,
         stop,
         runs: 0,
     };
-    let figures = pool.figures(&mut cluster, start);
+    let figures = driver.figures(&mut cluster, start);
     cluster.end();
     if figures.is_err() {
         queue.clear(&runs_below(dir))?;
@@ -81,15 +81,15 @@ pub(crate) fn measure(
     figures
 }
 
-struct Pool<'a> {
+struct PrimepoolDriver<'a> {
     settings: &'a Settings,
     dir: &'a Path,
-    plan: Plan<'a>,
+    options: ClusterOptions<'a>,
     stop: &'a Stop,
     runs: u32,
 }
 
-impl Pool<'_> {
+impl PrimepoolDriver<'_> {
     fn figures(&mut self, cluster: &mut Cluster<'_>, start: Instant) -> Result<Figures> {
         let (bits, seed) = (self.settings.bits, self.settings.seed);
         let prime = format!("--kind prime --bits {bits} --seed {seed}");
@@ -103,7 +103,7 @@ impl Pool<'_> {
         if self.settings.cpus_per_node.is_none() {
             empty = Some(self.rate(cluster, &format!("--kind noop{one}"), 100, MOST_EMPTY)?);
             batched = Some(self.rate(cluster, "--kind noop", 100_000, MOST_EMPTY)?);
-            round_trip = Some(round_trips(self.plan.queue, self.settings.round_trips)?);
+            round_trip = Some(round_trips(self.options.queue, self.settings.round_trips)?);
         }
         let how = "one consumer with as many workers as cores (on nodes: one consumer each, with one worker) and one producer, which verifies every prime and writes every result to disk; \
                    prefetch of 64 for each worker, as Celery; quorum queue, persistent messages, publisher confirms, acknowledged after the \
@@ -163,8 +163,8 @@ impl Pool<'_> {
         fs::create_dir_all(&runs).with_context(|| runs.display().to_string())?;
         let mut all: Vec<String> = args.split_whitespace().map(str::to_owned).collect();
         all.push(format!("--count={count}"));
-        let place = (&*runs, self.plan.spool);
-        produce(self.plan.programs, place, &all, self.stop, || {
+        let place = (&*runs, self.options.spool);
+        produce(self.options.programs, place, &all, self.stop, || {
             cluster.live()
         })?;
         let (_, summary) = read_summary(&runs)?;
