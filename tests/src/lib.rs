@@ -38,7 +38,7 @@ pub use influx::{Influx, Victoria};
 pub use influxql::{Choice, Context, expand};
 pub use process::{Binary, Consumer, Finished, Process};
 pub use results::{Results, assert_factored, integer, primes};
-pub use sample_data::{Recording, Span, fill_rarities, fill_trouble, find_primes};
+pub use sample_data::{Recording, Span, fill_rarities, fill_trouble, measure_prime_rate};
 pub use ssh::SshServer;
 pub use usage::{cpu_seconds, loopback_bytes, median_and_range, setting, thread_cpu_seconds};
 

@@ -80,16 +80,16 @@ impl Recording {
         let start = now();
         let first = node("n-1");
         // Measures the speed of this machine.
-        let rate = find_primes(&broker, &dir.path().join("1"), 150.0, &server);
-        find_primes(&broker, &dir.path().join("2"), 12.0 * rate, &server);
+        let rate = measure_prime_rate(&broker, &dir.path().join("1"), 150.0, &server);
+        measure_prime_rate(&broker, &dir.path().join("2"), 12.0 * rate, &server);
         let second = node("n-2");
-        find_primes(&broker, &dir.path().join("3"), 24.0 * rate, &server);
+        measure_prime_rate(&broker, &dir.path().join("3"), 24.0 * rate, &server);
         // Some queries compute differences between minutes, so the points must enclose a full
         // minute.
         let minute = (start.as_secs() + 5).next_multiple_of(60) + 6;
         let end = Duration::from_secs(minute).max(start + LEAST);
         let left = end.saturating_sub(now()).as_secs_f64().max(8.0);
-        find_primes(&broker, &dir.path().join("4"), 2.0 * left * rate, &server);
+        measure_prime_rate(&broker, &dir.path().join("4"), 2.0 * left * rate, &server);
         let semiprime = ["factor", "--count", "1", "--bits", "204", "--seed", "1"];
         produce(&broker, &dir.path().join("5"), &semiprime, &server);
         // This run is the last one: the dashboard of runs opens with it, and has panels for each
@@ -120,7 +120,7 @@ fn measure(broker: &Broker, dir: &Path, influx: &Influx) {
 }
 
 /// Finds `count` primes of 1024 bits in a run below `dir`; returns the rate in jobs per second.
-pub fn find_primes(broker: &Broker, dir: &Path, count: f64, server: &[&str]) -> f64 {
+pub fn measure_prime_rate(broker: &Broker, dir: &Path, count: f64, server: &[&str]) -> f64 {
     let count = format!("{count:.0}");
     produce(broker, dir, &["--bits", "1024", "--count", &count], server);
     Results::read(dir).summary["jobs_per_s"].as_f64().unwrap()

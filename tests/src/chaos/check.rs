@@ -15,7 +15,7 @@ use lapin::{
 use rug::{Integer, integer::IsPrime};
 use serde_json::Value;
 
-use super::{Options, Report, memory::Growth, site::Site};
+use super::{Options, Report, memory::Growth, pool::ChaosPool};
 use crate::{
     Results,
     broker::{look_at, publish},
@@ -76,8 +76,8 @@ fn eventually(mut is_so: impl FnMut() -> bool) -> bool {
 }
 
 /// Counts of ready messages and of consumers of a queue, if the queue exists.
-fn state(site: &Site, queue: &str) -> Option<(u32, u32)> {
-    let queue = look_at(&site.servers.admin(), queue)?;
+fn state(pool: &ChaosPool, queue: &str) -> Option<(u32, u32)> {
+    let queue = look_at(&pool.servers.admin(), queue)?;
     Some((queue.message_count(), queue.consumer_count()))
 }
 
@@ -91,14 +91,14 @@ fn reason(properties: &BasicProperties) -> String {
 }
 
 /// Checks that every malformed message was dead-lettered with its reason, and no other message was.
-pub(super) fn poison(site: &mut Site, poison: &Poison, report: &mut Report) {
-    let idle = eventually(|| state(site, JOBS).is_some_and(|(ready, _)| ready == 0));
+pub(super) fn check_dead_letters(pool: &mut ChaosPool, poison: &Poison, report: &mut Report) {
+    let idle = eventually(|| state(pool, JOBS).is_some_and(|(ready, _)| ready == 0));
     if !idle {
-        site.break_promise(format!("{JOBS} was not worked off after the run"));
+        pool.break_promise(format!("{JOBS} was not worked off after the run"));
     }
     let mut found: BTreeMap<String, (u64, String)> = BTreeMap::new();
     eventually(|| {
-        with_channel(&site.servers.admin(), async |channel| {
+        with_channel(&pool.servers.admin(), async |channel| {
             let options = BasicGetOptions { no_ack: true };
             // A queue whose nodes have just come back may refuse the first requests.
             while let Ok(Some(letter)) = channel.basic_get(DEAD.into(), options).await {
@@ -114,11 +114,11 @@ pub(super) fn poison(site: &mut Site, poison: &Poison, report: &mut Report) {
     });
     for (body, reason) in &poison.letters {
         match found.remove(body) {
-            None => site.break_promise(format!("poison is not in {DEAD}: {body:.80}")),
+            None => pool.break_promise(format!("poison is not in {DEAD}: {body:.80}")),
             Some((times, headers)) => {
                 report.letters_again += times - 1;
                 if !headers.contains(reason) {
-                    site.break_promise(format!(
+                    pool.break_promise(format!(
                         "{DEAD} does not say {reason:?} but {headers:?}: {body:.80}"
                     ));
                 }
@@ -126,12 +126,12 @@ pub(super) fn poison(site: &mut Site, poison: &Poison, report: &mut Report) {
         }
     }
     for (body, (times, headers)) in found {
-        site.break_promise(format!("{times} in {DEAD}: {body:.200} {headers}"));
+        pool.break_promise(format!("{times} in {DEAD}: {body:.200} {headers}"));
     }
 }
 
 /// Adds the duplicates counted in the producer's summary.
-pub(super) fn count_duplicates(site: &mut Site, dir: &Path) {
+pub(super) fn count_duplicates(pool: &mut ChaosPool, dir: &Path) {
     let summary = Results::folder(dir).and_then(|folder| {
         let path = folder.join("summary.json");
         let summary = std::fs::read(&path).ok()?;
@@ -140,12 +140,17 @@ pub(super) fn count_duplicates(site: &mut Site, dir: &Path) {
         serde_json::from_slice::<Value>(&summary).ok()
     });
     if let Some(summary) = summary {
-        site.duplicates += summary["duplicates"].as_u64().unwrap_or(0);
+        pool.duplicates += summary["duplicates"].as_u64().unwrap_or(0);
     }
 }
 
 /// Checks the results of a complete run.
-pub(super) fn round(site: &mut Site, options: &Options, dir: &Path, report: &mut Report) {
+pub(super) fn check_results(
+    pool: &mut ChaosPool,
+    options: &Options,
+    dir: &Path,
+    report: &mut Report,
+) {
     let folder = Results::folder(dir).unwrap();
     let text = std::fs::read_to_string(folder.join("results.jsonl")).unwrap();
     let mut jobs = BTreeSet::new();
@@ -200,26 +205,26 @@ pub(super) fn round(site: &mut Site, options: &Options, dir: &Path, report: &mut
     }
     let more = wrong.len().saturating_sub(10);
     for what in wrong.into_iter().take(10) {
-        site.break_promise(what);
+        pool.break_promise(what);
     }
     if more > 0 {
-        site.break_promise(format!("and {more} more of these"));
+        pool.break_promise(format!("and {more} more of these"));
     }
     let run = folder.file_name().unwrap().to_str().unwrap();
     let queue = format!("primepool.results.{run}");
-    if state(site, &queue).is_some() {
-        site.break_promise(format!("{queue} is left over"));
+    if state(pool, &queue).is_some() {
+        pool.break_promise(format!("{queue} is left over"));
     }
 }
 
 /// Checks the memory growth, then stops the consumers: they exit cleanly and leave nothing behind.
-pub(super) fn end(site: &mut Site, report: &mut Report) {
-    report.growth = site
-        .watch
+pub(super) fn check_shutdown(pool: &mut ChaosPool, report: &mut Report) {
+    report.growth = pool
+        .memory
         .growth()
         .into_iter()
         .max_by_key(|growth| growth.kib);
-    for growth in site.watch.growth() {
+    for growth in pool.memory.growth() {
         let Growth { name, kib, seconds } = growth;
         let jobs = i64::try_from(report.jobs).unwrap_or(i64::MAX);
         let bound = GROWTH_KIB
@@ -229,40 +234,40 @@ pub(super) fn end(site: &mut Site, report: &mut Report) {
                 0
             };
         if kib > bound {
-            site.break_promise(format!(
+            pool.break_promise(format!(
                 "the memory of {name} grew by {kib} KiB in {seconds} s"
             ));
         }
     }
-    site.kill_producer();
-    for n in 0..site.consumers.len() {
-        if let Some(process) = &site.consumers[n].process {
+    pool.kill_producer();
+    for n in 0..pool.consumers.len() {
+        if let Some(process) = &pool.consumers[n].process {
             process.signal("TERM");
         }
     }
-    for n in 0..site.consumers.len() {
-        let Some(mut process) = site.consumers[n].process.take() else {
+    for n in 0..pool.consumers.len() {
+        let Some(mut process) = pool.consumers[n].process.take() else {
             continue;
         };
-        site.watch.leave(process.pid());
-        let name = site.consumers[n].name.clone();
+        pool.memory.leave(process.pid());
+        let name = pool.consumers[n].name.clone();
         if !eventually(|| process.ended().is_some()) {
-            site.break_promise(format!("consumer {name} did not end within a minute"));
+            pool.break_promise(format!("consumer {name} did not end within a minute"));
             continue;
         }
         let done = process.wait();
         if done.code != Some(0) {
-            site.break_promise(format!("consumer {name} ended with {:?}", done.code));
+            pool.break_promise(format!("consumer {name} ended with {:?}", done.code));
         }
         let (_, log) = (done.stdout, done.stderr);
         if log.contains("panicked") {
-            site.break_promise(format!("consumer {name} panicked"));
+            pool.break_promise(format!("consumer {name} panicked"));
         }
     }
-    if site.broken.is_empty() {
-        let left = state(site, JOBS);
+    if pool.broken.is_empty() {
+        let left = state(pool, JOBS);
         if left != Some((0, 0)) {
-            site.break_promise(format!(
+            pool.break_promise(format!(
                 "{JOBS} has (messages, consumers) {left:?} when all have ended"
             ));
         }

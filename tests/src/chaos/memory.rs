@@ -12,7 +12,7 @@ use std::{
 
 /// Samples the resident memory of processes until it is dropped.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct MemorySampler {
     tracks: Arc<Mutex<Vec<Track>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -40,7 +40,7 @@ pub(super) struct Growth {
 /// Seconds that a process must live to be judged: it starts with little memory and builds tables.
 const LIFE: usize = 9;
 
-impl Watch {
+impl MemorySampler {
     pub(super) fn new() -> Self {
         let tracks: Arc<Mutex<Vec<Track>>> = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
@@ -96,7 +96,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for MemorySampler {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {

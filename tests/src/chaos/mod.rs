@@ -6,9 +6,9 @@
 
 mod check;
 mod memory;
+mod pool;
 mod proxy;
 mod schedule;
-mod site;
 mod strike;
 
 use std::{
@@ -22,13 +22,13 @@ use std::{
 
 use serde_json::{Value, json};
 
-pub use proxy::{Proxy, Weather};
+pub use proxy::{NetworkState, Proxy};
 pub use schedule::{Fault, Strike, schedule};
 
 use crate::Results;
-use check::Poison;
+use check::{Poison, check_dead_letters, check_results, check_shutdown, count_duplicates};
 use memory::Growth;
-use site::Site;
+use pool::ChaosPool;
 
 /// Options of a chaos run.
 #[derive(Debug, Clone)]
@@ -120,31 +120,31 @@ pub fn run(name: &str, faults: &[Fault], options: &Options) -> Report {
 
 fn play(faults: &[Fault], options: &Options, folder: &Path, report: &mut Report) {
     let start = Instant::now();
-    let mut site = Site::start(options, faults, folder);
+    let mut pool = ChaosPool::start(options, faults, folder);
     let mut round = 0;
     loop {
         let seed = options.seed.wrapping_add(round);
-        let runs = site
+        let runs = pool
             .disk
             .as_deref()
             .unwrap_or(folder)
             .join(format!("round-{round}"));
         fs::create_dir(&runs).unwrap();
-        let complete = play_round(&mut site, faults, options, seed, &runs, report);
+        let complete = play_round(&mut pool, faults, options, seed, &runs, report);
         if complete {
-            check::round(&mut site, options, &runs, report);
+            check_results(&mut pool, options, &runs, report);
         }
         round += 1;
         if !complete || start.elapsed() >= options.soak {
             break;
         }
     }
-    check::end(&mut site, report);
-    report.duplicates = site.duplicates;
-    report.broken.append(&mut site.broken);
+    check_shutdown(&mut pool, report);
+    report.duplicates = pool.duplicates;
+    report.broken.append(&mut pool.broken);
     if !report.broken.is_empty() {
-        site.servers.keep_logs(folder);
-        if let Some(disk) = &site.disk {
+        pool.servers.keep_logs(folder);
+        if let Some(disk) = &pool.disk {
             // The temporary file system is lost when it is unmounted.
             let kept = std::process::Command::new("cp")
                 .arg("-r")
@@ -158,7 +158,7 @@ fn play(faults: &[Fault], options: &Options, folder: &Path, report: &mut Report)
 
 /// Does one run; false if it had to be given up.
 fn play_round(
-    site: &mut Site,
+    pool: &mut ChaosPool,
     faults: &[Fault],
     options: &Options,
     seed: u64,
@@ -167,7 +167,7 @@ fn play_round(
 ) -> bool {
     let mut strikes = schedule(seed, faults, options.units, options.hits);
     let poison = Poison::new(seed);
-    poison.publish(&site.servers.admin());
+    poison.publish(&pool.servers.admin());
     report.jobs += options.units;
     let units = options.units.to_string();
     let (bits, job_seed) = (options.bits.to_string(), seed.to_string());
@@ -175,23 +175,23 @@ fn play_round(
     let runs_dir = ["--runs-dir", runs.to_str().unwrap()];
     let new = ["--count", &units, "--unit-size", "1", "--bits", &bits];
     let new = [&new[..], &["--seed", &job_seed], &runs_dir].concat();
-    site.results = 0;
-    site.say(&format!("a run of {units} units begins, seed {seed}"));
-    site.start_producer(&new);
+    pool.results = 0;
+    pool.say(&format!("a run of {units} units begins, seed {seed}"));
+    pool.start_producer(&new);
     let mut progress = (0, Instant::now());
     let mut excuses = 0;
     loop {
         thread::sleep(Duration::from_millis(10));
-        site.mend();
-        site.look_at_consumers();
-        site.count(dir);
+        pool.mend();
+        pool.look_at_consumers();
+        pool.count(dir);
         // While a broker node is down, a lack of results is no failure.
-        if site.results != progress.0 || !site.down.is_empty() {
-            progress = (site.results, Instant::now());
+        if pool.results != progress.0 || !pool.down.is_empty() {
+            progress = (pool.results, Instant::now());
         } else if progress.1.elapsed() > PATIENCE {
-            let what = format!("no result for {PATIENCE:?}: {} of {units}", site.results);
-            site.break_promise(what);
-            let queues = site.servers.ctl(&[
+            let what = format!("no result for {PATIENCE:?}: {} of {units}", pool.results);
+            pool.break_promise(what);
+            let queues = pool.servers.ctl(&[
                 "list_queues",
                 "-p",
                 "primepool",
@@ -201,66 +201,65 @@ fn play_round(
                 "consumers",
                 "state",
             ]);
-            site.say(&queues);
+            pool.say(&queues);
             return false;
         }
         while strikes
             .first()
-            .is_some_and(|next| next.at <= site.results as u64)
+            .is_some_and(|next| next.at <= pool.results as u64)
         {
             let next = strikes.remove(0);
-            if site.producer.process.is_some() || site.producer_held {
-                let struck = strike::strike(site, &next);
+            if pool.producer.process.is_some() || pool.producer_held {
+                let struck = strike::strike(pool, &next);
                 // The strike itself may have taken long.
                 progress.1 = Instant::now();
                 *report.hits.entry(next.fault).or_default() += u64::from(struck);
             }
         }
-        if let Some(status) = site.producer_ended() {
-            site.count(dir);
+        if let Some(status) = pool.producer_ended() {
+            pool.count(dir);
+            count_duplicates(pool, dir);
             if status == 0 {
-                site.say("the run is complete");
-                check::count_duplicates(site, dir);
+                pool.say("the run is complete");
                 break;
             }
-            check::count_duplicates(site, dir);
             let excused = match status {
                 // The producer could not reach a broker when it started.
-                3 => Instant::now() < site.trouble_until || !site.down.is_empty(),
+                3 => Instant::now() < pool.trouble_until || !pool.down.is_empty(),
                 // The producer's disk was full.
-                1 => site.disk.is_some(),
+                1 => pool.disk.is_some(),
                 _ => false,
             };
             excuses += 1;
-            site.say(&format!("the producer ended with status {status}"));
+            pool.say(&format!("the producer ended with status {status}"));
             if !excused {
-                site.break_promise(format!("the producer ended with status {status}"));
+                pool.break_promise(format!("the producer ended with status {status}"));
             }
             if excuses > 100 {
-                site.break_promise("the producer cannot go on".to_owned());
+                pool.break_promise("the producer cannot go on".to_owned());
                 return false;
             }
-            if !site.producer_held {
-                site.producer_held = true;
-                site.later(Duration::from_secs(1), |site| site.producer_held = false);
+            if !pool.producer_held {
+                pool.producer_held = true;
+                pool.later(Duration::from_secs(1), |pool| pool.producer_held = false);
             }
         }
-        if site.producer.process.is_none() && !site.producer_held {
+        if pool.producer.process.is_none() && !pool.producer_held {
             match Results::folder(dir) {
                 Some(folder) => {
                     let run = folder.file_name().unwrap().to_str().unwrap().to_owned();
-                    site.say(&format!("producer resume {run}"));
-                    site.start_producer(&[&["resume", &run][..], &runs_dir].concat());
+                    pool.say(&format!("producer resume {run}"));
+                    pool.start_producer(&[&["resume", &run][..], &runs_dir].concat());
                 }
-                None => site.start_producer(&new),
+                None => pool.start_producer(&new),
             }
         }
     }
-    while !site.mend() {
+    while !pool.mend() {
         thread::sleep(Duration::from_millis(10));
-        site.look_at_consumers();
+        pool.look_at_consumers();
     }
-    check::poison(site, &poison, report);
+    check_dead_letters(pool, &poison, report);
     true
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 /// The state of the simulated network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weather {
+pub enum NetworkState {
     /// Forwards everything.
     Fair,
     /// Closes new connections at once, and cuts the open ones.
@@ -38,13 +38,13 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     to: String,
-    weather: Mutex<Weather>,
+    state: Mutex<NetworkState>,
     open: Mutex<Vec<TcpStream>>,
     closed: AtomicBool,
     accepted: AtomicUsize,
 }
 
-/// Number of bytes that [`Weather::Trickle`] forwards every [`DROP`].
+/// Number of bytes that [`NetworkState::Trickle`] forwards every [`DROP`].
 const DROPLET: usize = 512;
 const DROP: Duration = Duration::from_millis(5);
 
@@ -60,7 +60,7 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             to: to.to_owned(),
-            weather: Mutex::new(Weather::Fair),
+            state: Mutex::new(NetworkState::Fair),
             open: Mutex::default(),
             closed: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
@@ -98,10 +98,10 @@ impl Proxy {
         self.shared.accepted.load(Relaxed)
     }
 
-    /// Changes the weather; [`Weather::Refuse`] cuts the open connections.
-    pub fn set(&self, weather: Weather) {
-        *self.shared.weather.lock().unwrap() = weather;
-        if weather == Weather::Refuse {
+    /// Changes the state of the network; [`NetworkState::Refuse`] cuts the open connections.
+    pub fn set(&self, state: NetworkState) {
+        *self.shared.state.lock().unwrap() = state;
+        if state == NetworkState::Refuse {
             self.cut();
         }
     }
@@ -124,13 +124,13 @@ impl Drop for Proxy {
 }
 
 impl Shared {
-    fn weather(&self) -> Weather {
-        *self.weather.lock().unwrap()
+    fn state(&self) -> NetworkState {
+        *self.state.lock().unwrap()
     }
 
     fn accept(self: &Arc<Self>, client: TcpStream) {
         self.accepted.fetch_add(1, Relaxed);
-        if self.weather() == Weather::Refuse {
+        if self.state() == NetworkState::Refuse {
             return;
         }
         // The broker does not run: the client sees its connection end.
@@ -168,22 +168,22 @@ impl Shared {
 
     fn write(&self, to: &mut TcpStream, mut bytes: &[u8], is_broker: bool) -> bool {
         while !bytes.is_empty() {
-            let length = match self.weather() {
-                Weather::Fair => bytes.len(),
-                Weather::Mute if !is_broker => bytes.len(),
-                Weather::Refuse => return false,
-                Weather::Stall | Weather::Mute => {
+            let length = match self.state() {
+                NetworkState::Fair => bytes.len(),
+                NetworkState::Mute if !is_broker => bytes.len(),
+                NetworkState::Refuse => return false,
+                NetworkState::Stall | NetworkState::Mute => {
                     thread::sleep(Duration::from_millis(20));
                     if to.peer_addr().is_err() || self.closed.load(Relaxed) {
                         return false;
                     }
                     continue;
                 }
-                Weather::Delay(time) => {
+                NetworkState::Delay(time) => {
                     thread::sleep(time);
                     bytes.len()
                 }
-                Weather::Trickle => {
+                NetworkState::Trickle => {
                     thread::sleep(DROP);
                     bytes.len().min(DROPLET)
                 }

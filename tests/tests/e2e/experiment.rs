@@ -34,7 +34,7 @@ pub(crate) fn records(dir: &Path) -> Vec<Value> {
 
 /// Whether any process has this broker's URL in its environment, as processes of an experiment
 /// have.
-pub(crate) fn somebody_lives(broker: &Broker) -> bool {
+pub(crate) fn any_process_with_url(broker: &Broker) -> bool {
     let entry = format!("PRIMEPOOL_AMQP_URL={}\0", broker.url);
     fs::read_dir("/proc").unwrap().flatten().any(|process| {
         let environment = fs::read(process.path().join("environ")).unwrap_or_default();
@@ -96,7 +96,7 @@ fn a_sweep_measures_every_pair_and_reports() {
     let baseline = fs::read_to_string(dir.path().join("x/baseline.json")).unwrap();
     let baseline: Value = serde_json::from_str(&baseline).unwrap();
     assert!(baseline["jobs_per_s"][0].as_f64().unwrap() > 0.0);
-    assert!(!somebody_lives(&broker));
+    assert!(!any_process_with_url(&broker));
     let said = report_of(dir.path());
     assert!(said.contains("The best configuration is"), "{said}");
     assert!(dir.path().join("x/report/report.html").exists());
@@ -158,7 +158,7 @@ fn an_interrupted_sweep_leaves_nobody_and_goes_on() {
     let done = running.wait();
     assert_eq!(done.code, Some(130), "{done:?}");
     assert!(done.stderr.contains("experiment run --resume"), "{done:?}");
-    assert!(!somebody_lives(&broker));
+    assert!(!any_process_with_url(&broker));
     let before = records(dir.path());
     assert!(before.len() < 4);
 
@@ -188,7 +188,7 @@ fn a_configuration_that_fails_is_reported_and_does_not_end_the_sweep() {
     let done = running.wait_long();
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(done.stdout.contains("FAILED: node-1 ended"), "{done:?}");
-    assert!(!somebody_lives(&broker));
+    assert!(!any_process_with_url(&broker));
     let failed: Vec<bool> = records(dir.path())
         .iter()
         .map(|record| record.get("failed").is_some())

@@ -9,7 +9,7 @@ use std::{
 
 use primepool_tests::{
     Binary, Broker, Consumer, Finished, Process, Results,
-    chaos::{Proxy, Weather},
+    chaos::{NetworkState, Proxy},
     wait_for,
 };
 use tempfile::tempdir;
@@ -257,7 +257,7 @@ fn a_run_that_ends_without_a_connection_leaves_no_queue() {
         (idle && held.ends_with("\t0") && !held.ends_with("\t0\t0")).then_some(())
     });
     let before = proxy.connections();
-    proxy.set(Weather::Refuse);
+    proxy.set(NetworkState::Refuse);
     wait_for("an attempt to connect again", || {
         (proxy.connections() > before).then_some(())
     });
@@ -268,7 +268,7 @@ fn a_run_that_ends_without_a_connection_leaves_no_queue() {
     wait_for("another attempt", || {
         (proxy.connections() > tried).then_some(())
     });
-    proxy.set(Weather::Fair);
+    proxy.set(NetworkState::Fair);
     let done = producer.wait();
     assert_eq!(done.code, Some(0), "{done:?}");
     assert_eq!(broker.ready(&queue), None);

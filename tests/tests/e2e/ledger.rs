@@ -17,7 +17,7 @@ use primepool_consumer::{
 use primepool_engine::Kernel;
 use primepool_tests::{
     Broker,
-    chaos::{Proxy, Weather},
+    chaos::{NetworkState, Proxy},
     wait_for,
 };
 use tokio::{runtime, sync::mpsc};
@@ -40,7 +40,7 @@ fn endpoint(url: &str) -> Endpoint {
 }
 
 /// The publishing side of a consumer, and the results queue of a run.
-struct Site {
+struct LedgerFixture {
     broker: Broker,
     /// The proxy between the publishing side and the broker.
     proxy: Proxy,
@@ -49,7 +49,7 @@ struct Site {
     queue: String,
 }
 
-impl Site {
+impl LedgerFixture {
     /// The broker has the answer of a unit, but its publisher confirm is held back.
     fn with_unconfirmed_answer() -> (Self, Acker) {
         let broker = Broker::vhost();
@@ -60,20 +60,20 @@ impl Site {
             .url
             .replace(host, &format!("127.0.0.1:{}", proxy.port()));
         let run = RunId::generate().unwrap();
-        let site = Self {
+        let fixture = Self {
             queue: topology::results_queue(&run),
             ledger: Ledger::default(),
             broker,
             proxy,
             run,
         };
-        site.make_queue();
+        fixture.make_queue();
         let node = Arc::new(Node::new("n1".to_owned(), 1, Kernel::fastest()));
         let (outgoing, to_send) = mpsc::unbounded_channel();
         let answers = Answers::new(
             endpoint(&url),
             Arc::clone(&node),
-            site.ledger.clone(),
+            fixture.ledger.clone(),
             to_send,
         );
         // The thread runs until the test ends.
@@ -82,12 +82,12 @@ impl Site {
             let is_connected = node.publishing.load(std::sync::atomic::Ordering::Relaxed);
             is_connected.then_some(())
         });
-        let first = site.deliver(true);
-        site.proxy.set(Weather::Mute);
+        let first = fixture.deliver(true);
+        fixture.proxy.set(NetworkState::Mute);
         outgoing
-            .send(Outgoing::Answer(Box::new(site.answer())))
+            .send(Outgoing::Answer(Box::new(fixture.answer())))
             .unwrap();
-        wait_for("the answer", || (site.answers() == 1).then_some(()));
+        wait_for("the answer", || (fixture.answers() == 1).then_some(()));
         assert!(
             first.usable(),
             "acknowledged before its answer was confirmed"
@@ -95,7 +95,7 @@ impl Site {
         // The publishing side ends when all senders are gone and every answer is confirmed, which
         // is not yet so.
         drop(outgoing);
-        (site, first)
+        (fixture, first)
     }
 
     fn make_queue(&self) {
@@ -156,19 +156,19 @@ impl Site {
 
 #[test]
 fn the_confirmation_of_a_lost_answer_settles_nothing_that_came_later() {
-    let (site, first) = Site::with_unconfirmed_answer();
-    let second = site.lose_the_answer();
-    site.proxy.set(Weather::Fair);
-    site.assert_answered(&first, &second);
+    let (fixture, first) = LedgerFixture::with_unconfirmed_answer();
+    let second = fixture.lose_the_answer();
+    fixture.proxy.set(NetworkState::Fair);
+    fixture.assert_answered(&first, &second);
 }
 
 #[test]
 fn an_answer_that_is_sent_again_settles_what_has_come_by_then() {
-    let (site, first) = Site::with_unconfirmed_answer();
-    let second = site.lose_the_answer();
+    let (fixture, first) = LedgerFixture::with_unconfirmed_answer();
+    let second = fixture.lose_the_answer();
     // The confirm never arrives: the answer is sent again on a new connection, which settles both
     // deliveries.
-    site.proxy.cut();
-    site.proxy.set(Weather::Fair);
-    site.assert_answered(&first, &second);
+    fixture.proxy.cut();
+    fixture.proxy.set(NetworkState::Fair);
+    fixture.assert_answered(&first, &second);
 }

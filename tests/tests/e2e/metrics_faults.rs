@@ -15,7 +15,9 @@ use std::{
 };
 
 use primepool_common::clock::unix_ns;
-use primepool_tests::{Binary, Broker, Consumer, Influx, Process, Results, find_primes, wait_for};
+use primepool_tests::{
+    Binary, Broker, Consumer, Influx, Process, Results, measure_prime_rate, wait_for,
+};
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -65,7 +67,7 @@ pub(crate) fn killed_in_the_middle_of_a_run(influx: &Influx) {
     let server = server(dir.path(), &influx.url, &influx.token);
     let consumer = consumer(dir.path(), &broker, &server);
     let probe = tempdir().unwrap();
-    let rate = find_primes(&broker, probe.path(), 100.0, &[]);
+    let rate = measure_prime_rate(&broker, probe.path(), 100.0, &[]);
     let count = (8.0 * rate) as u64;
     let running = producer(dir.path(), &broker, count, &server);
     let wait_for_share = |share: f64| {
@@ -142,7 +144,7 @@ pub(crate) fn slow_answers(influx: &Influx) {
     let slow = server(dir.path(), &slowed(&influx.url), &influx.token);
     let consumer = consumer(dir.path(), &broker, &slow);
     let probe = tempdir().unwrap();
-    let rate = find_primes(&broker, probe.path(), 100.0, &[]);
+    let rate = measure_prime_rate(&broker, probe.path(), 100.0, &[]);
     let (count, start) = ((3.0 * rate) as u64, Instant::now());
     let done = producer(dir.path(), &broker, count, &slow).wait();
     assert_eq!(done.code, Some(0), "{done:?}");

@@ -148,7 +148,7 @@ fn watching_goes_on_after_the_broker_was_away() {
 
 /// Waits until `primepool.dead` has this many letters: letters that were looked at are put back
 /// shortly after the program ends.
-fn wait_for_letters(broker: &Broker, letters: u32) {
+pub(crate) fn wait_for_letters(broker: &Broker, letters: u32) {
     wait_for(&format!("{letters} dead letters"), || {
         (broker.ready(topology::DEAD_QUEUE) == Some(letters)).then_some(())
     });

@@ -9,6 +9,7 @@ use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use lapin::{
     BasicProperties, Channel, Error, ErrorKind, ExchangeKind,
     options::{
@@ -23,6 +24,8 @@ use primepool_tests::{
 };
 use serde_json::Value;
 use tempfile::tempdir;
+
+use crate::monitor::wait_for_letters;
 
 /// The broker of the tests in this file that leave it unchanged; they run one after the other.
 fn shared_pool() -> MutexGuard<'static, (Broker, String)> {
@@ -153,12 +156,6 @@ fn each_user_can_do_its_job() {
         !log.contains("metrics lack") && !log.contains("ERROR"),
         "{log}"
     );
-}
-
-fn wait_for_letters(broker: &Broker, letters: u32) {
-    wait_for(&format!("{letters} dead letters"), || {
-        (broker.ready(topology::DEAD_QUEUE) == Some(letters)).then_some(())
-    });
 }
 
 /// Does the work of an operator, with one unreadable dead letter and a consumer named n1.
@@ -764,7 +761,7 @@ fn http(server: &str, user: &str, method: &str, path: &str, body: &str) -> (u16,
         stream,
         "{method} {path} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Basic {}\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",
-        base64(login.as_bytes()),
+        STANDARD.encode(login),
         body.len()
     )
     .unwrap();
@@ -773,23 +770,4 @@ fn http(server: &str, user: &str, method: &str, path: &str, body: &str) -> (u16,
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split_whitespace().nth(1).unwrap();
     (status.parse().unwrap(), body.to_owned())
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let mut bits = [0; 3];
-        bits[..group.len()].copy_from_slice(group);
-        let number = u32::from_be_bytes([0, bits[0], bits[1], bits[2]]);
-        for digit in 0..4 {
-            if digit <= group.len() {
-                let index = number >> (18 - 6 * digit) & 63;
-                text.push(char::from(DIGITS[index as usize]));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-    text
 }

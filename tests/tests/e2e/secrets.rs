@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use primepool_tests::{Binary, Broker, Influx, Process, Results, wait_for, workspace};
 use tempfile::tempdir;
 
@@ -72,7 +73,7 @@ impl Secrets {
         for shift in 0..3 {
             let padded = [&[0; 2][..shift], bytes].concat();
             let whole = padded.len() / 3 * 3;
-            let text = base64(&padded[..whole]);
+            let text = STANDARD.encode(&padded[..whole]);
             let inner = &text[if shift == 0 { 0 } else { 4 }..];
             self.0.insert(inner.to_owned(), format!("{what} in base64"));
         }
@@ -163,17 +164,6 @@ fn percent(text: &str) -> String {
         }
     }
     encoded
-}
-
-/// Encodes whole groups of three bytes in Base64.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let groups = bytes.chunks_exact(3);
-    let digits = groups.flat_map(|group| {
-        let number = u32::from_be_bytes([0, group[0], group[1], group[2]]);
-        [18, 12, 6, 0].map(|shift| char::from(DIGITS[(number >> shift & 63) as usize]))
-    });
-    digits.collect()
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {

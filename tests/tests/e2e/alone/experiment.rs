@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use primepool_tests::Broker;
 use tempfile::tempdir;
 
-use crate::experiment::{records, somebody_lives, start};
+use crate::experiment::{any_process_with_url, records, start};
 
 /// Whether this system allows a control group with a CPU quota.
 fn may_share() -> bool {
@@ -38,5 +38,5 @@ fn a_share_is_a_ceiling_and_what_a_node_uses_is_told_of_it() {
     assert!((0.15..0.3).contains(&cores), "{cores} cores");
     let percent = number("cpu_pct");
     assert!((60.0..120.0).contains(&percent), "{percent} % of its share");
-    assert!(!somebody_lives(&broker));
+    assert!(!any_process_with_url(&broker));
 }

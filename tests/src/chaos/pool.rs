@@ -14,7 +14,7 @@ use std::{
 
 use primepool_common::output::notice;
 
-use super::{Options, memory::Watch, proxy::Proxy, schedule::Fault};
+use super::{Options, memory::MemorySampler, proxy::Proxy, schedule::Fault};
 use crate::{Binary, Broker, Cluster, Influx, Process, Results};
 
 /// AMQP heartbeat in seconds; short, so that a silent connection soon counts as dead.
@@ -24,7 +24,7 @@ pub(super) const HEARTBEAT_S: u64 = 3;
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// An action that undoes a fault later.
-type Undo = Box<dyn FnOnce(&mut Site)>;
+type Undo = Box<dyn FnOnce(&mut ChaosPool)>;
 
 /// A single broker, or a cluster of three nodes.
 pub(super) enum Servers {
@@ -97,7 +97,7 @@ impl Servers {
 }
 
 /// A process and the proxy to its broker.
-pub(super) struct Lane {
+pub(super) struct ProxiedProcess {
     pub(super) name: String,
     pub(super) proxy: Proxy,
     url: String,
@@ -105,18 +105,18 @@ pub(super) struct Lane {
 }
 
 /// All processes of a chaos run, and the state of the faults.
-pub(super) struct Site {
+pub(super) struct ChaosPool {
     pub(super) folder: PathBuf,
     pub(super) servers: Servers,
-    pub(super) consumers: Vec<Lane>,
-    pub(super) producer: Lane,
+    pub(super) consumers: Vec<ProxiedProcess>,
+    pub(super) producer: ProxiedProcess,
     pub(super) influx: Option<Influx>,
     pub(super) influx_down: bool,
     /// The file with the clock offset of the processes under test.
     pub(super) clock: Option<PathBuf>,
     /// A small file system for the runs, to be filled up.
     pub(super) disk: Option<PathBuf>,
-    pub(super) watch: Watch,
+    pub(super) memory: MemorySampler,
     /// Descriptions of the promises that were broken.
     pub(super) broken: Vec<String>,
     /// Broker nodes that are down.
@@ -165,7 +165,7 @@ impl Lines {
     }
 }
 
-impl Site {
+impl ChaosPool {
     /// Starts everything but the producer.
     pub(super) fn start(options: &Options, faults: &[Fault], folder: &Path) -> Self {
         let has = |fault| faults.contains(&fault);
@@ -177,10 +177,10 @@ impl Site {
         // RabbitMQ 3.10 loses a quorum queue if it is killed within a second of declaring it (see
         // topology.rs).
         thread::sleep(SETTLE);
-        let lane = |name: String, node: u8, user: &str| {
+        let proxied = |name: String, node: u8, user: &str| {
             let url = servers.url(node, user);
             let (proxy, url) = Proxy::before(&url);
-            Lane {
+            ProxiedProcess {
                 name,
                 url: format!("{url}?heartbeat={HEARTBEAT_S}"),
                 proxy,
@@ -191,10 +191,10 @@ impl Site {
         let consumers = (0..options.consumers)
             .map(|n| {
                 let node = u8::try_from(n % usize::from(nodes)).unwrap() + 1;
-                lane(format!("c{}", n + 1), node, "consumer")
+                proxied(format!("c{}", n + 1), node, "consumer")
             })
             .collect();
-        let producer = lane("producer".to_owned(), 1, "producer");
+        let producer = proxied("producer".to_owned(), 1, "producer");
         let clock = has(Fault::ClockJump).then(|| {
             let file = folder.join("clock");
             fs::write(&file, "+0\n").unwrap();
@@ -213,7 +213,7 @@ impl Site {
             );
             disk
         });
-        let mut site = Self {
+        let mut pool = Self {
             servers,
             consumers,
             producer,
@@ -221,7 +221,7 @@ impl Site {
             influx_down: false,
             clock,
             disk,
-            watch: Watch::new(),
+            memory: MemorySampler::new(),
             broken: Vec::new(),
             down: Vec::new(),
             trouble_until: Instant::now(),
@@ -236,9 +236,9 @@ impl Site {
             folder: folder.to_owned(),
         };
         for n in 0..options.consumers {
-            site.start_consumer(n);
+            pool.start_consumer(n);
         }
-        site
+        pool
     }
 
     /// Logs an event, with the time and the number of results so far.
@@ -258,8 +258,8 @@ impl Site {
         self.broken.push(what);
     }
 
-    /// Schedules an action for [`Site::mend`].
-    pub(super) fn later(&mut self, after: Duration, undo: impl FnOnce(&mut Site) + 'static) {
+    /// Schedules an action for [`ChaosPool::mend`].
+    pub(super) fn later(&mut self, after: Duration, undo: impl FnOnce(&mut ChaosPool) + 'static) {
         self.later.push((Instant::now() + after, Box::new(undo)));
     }
 
@@ -296,32 +296,32 @@ impl Site {
             self.servers.kill(*node);
             self.down.push(*node);
         }
-        self.later(pause, move |site| {
+        self.later(pause, move |pool| {
             for node in nodes {
-                let starting = site.servers.start_again(node);
-                site.starting.push((node, starting));
+                let starting = pool.servers.start_again(node);
+                pool.starting.push((node, starting));
             }
         });
     }
 
-    /// Starts the consumer of lane `n`.
+    /// Starts consumer `n`.
     pub(super) fn start_consumer(&mut self, n: usize) {
-        let lane = &self.consumers[n];
-        let spool = format!("spool-{}", lane.name);
-        let args = ["--node", &lane.name, "--concurrency", "1"];
+        let proxied = &self.consumers[n];
+        let spool = format!("spool-{}", proxied.name);
+        let args = ["--node", &proxied.name, "--concurrency", "1"];
         let args = [&args[..], &["--metrics-spool", &spool]].concat();
-        let process = self.spawn(Binary::Consumer, lane, &args);
-        self.watch.follow(&lane.name, process.pid());
+        let process = self.spawn(Binary::Consumer, proxied, &args);
+        self.memory.follow(&proxied.name, process.pid());
         self.consumers[n].process = Some(process);
     }
 
     pub(super) fn start_producer(&mut self, args: &[&str]) {
         let process = self.spawn(Binary::Producer, &self.producer, args);
-        self.watch.follow("producer", process.pid());
+        self.memory.follow("producer", process.pid());
         self.producer.process = Some(process);
     }
 
-    fn spawn(&self, binary: Binary, lane: &Lane, args: &[&str]) -> Process {
+    fn spawn(&self, binary: Binary, proxied: &ProxiedProcess, args: &[&str]) -> Process {
         let ours = binary.command();
         // The process is killed when the test harness ends for any reason.
         let mut command = Command::new("setpriv");
@@ -330,7 +330,7 @@ impl Site {
         let path = std::env::var_os("PATH").unwrap_or_default();
         command
             .env("PATH", path)
-            .env("PRIMEPOOL_AMQP_URL", &lane.url);
+            .env("PRIMEPOOL_AMQP_URL", &proxied.url);
         command.stdin(std::process::Stdio::null());
         if let Some(influx) = &self.influx {
             command.args(influx.flags());
@@ -344,12 +344,12 @@ impl Site {
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
                 .env("NO_FAKE_STAT", "1");
         }
-        Process::spawn(command, &lane.name, &self.folder)
+        Process::spawn(command, &proxied.name, &self.folder)
     }
 
     pub(super) fn kill_consumer(&mut self, n: usize) {
         if let Some(process) = self.consumers[n].process.take() {
-            self.watch.leave(process.pid());
+            self.memory.leave(process.pid());
             process.kill();
         }
     }
@@ -359,7 +359,7 @@ impl Site {
         let Some(process) = self.producer.process.take() else {
             return false;
         };
-        self.watch.leave(process.pid());
+        self.memory.leave(process.pid());
         process.kill();
         true
     }
@@ -372,7 +372,7 @@ impl Site {
                 let name = self.consumers[n].name.clone();
                 self.break_promise(format!("consumer {name} ended by itself: {status}"));
                 self.kill_consumer(n);
-                self.later(Duration::from_secs(1), move |site| site.start_consumer(n));
+                self.later(Duration::from_secs(1), move |pool| pool.start_consumer(n));
             }
         }
     }
@@ -381,7 +381,7 @@ impl Site {
     pub(super) fn producer_ended(&mut self) -> Option<i32> {
         let status = self.producer.process.as_mut()?.ended()?;
         let process = self.producer.process.take()?;
-        self.watch.leave(process.pid());
+        self.memory.leave(process.pid());
         Some(
             status
                 .code()
@@ -397,11 +397,11 @@ impl Site {
     }
 }
 
-impl Drop for Site {
+impl Drop for ChaosPool {
     fn drop(&mut self) {
         self.producer.process = None;
-        for lane in &mut self.consumers {
-            lane.process = None;
+        for proxied in &mut self.consumers {
+            proxied.process = None;
         }
         for (_, starting) in self.starting.drain(..) {
             let _ = starting.join();
