@@ -1,4 +1,5 @@
-//! `make chaos`: runs during which things go wrong, and a verdict.
+//! `make chaos`: runs with injected faults, and a verdict on the promises.
+
 use std::{
     fs,
     os::unix::process::CommandExt,
@@ -65,7 +66,7 @@ struct Cli {
     evidence: PathBuf,
 }
 
-/// Set in the mount namespace of our own.
+/// Environment variable that is set inside the private mount namespace.
 const NAMESPACE: &str = "PRIMEPOOL_CHAOS_NAMESPACE";
 
 fn main() -> ExitCode {
@@ -86,7 +87,7 @@ fn chaos(cli: &Cli) -> Result<ExitCode, String> {
         named?
     };
     if faults.contains(&Fault::DiskFull) && std::env::var_os(NAMESPACE).is_none() {
-        // What is mounted there goes with the last process, and nobody else sees it.
+        // The mount is visible only in this namespace, and vanishes with its last process.
         let this = std::env::current_exe().map_err(|error| error.to_string())?;
         let error = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "--"])
