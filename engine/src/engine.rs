@@ -7,8 +7,8 @@ use rug::{Assign, Integer};
 use crate::kernel::Kernel;
 use crate::plan::{plan, trial_bound};
 use crate::primality::Tester;
+use crate::progression_sieve::ProgressionSieve;
 use crate::search::PrimeSearch;
-use crate::sieve::Sieve;
 use crate::table::Table;
 use crate::{Cancel, Error, Stream, small};
 
@@ -64,7 +64,7 @@ pub struct Engine {
     kernel: Kernel,
     /// `Some` unless the kernel is [`Kernel::Gmp`].
     vector: Option<PrimeSearch>,
-    sieve: Sieve,
+    sieve: ProgressionSieve,
     /// Primes for trial division of independent candidates; `residues` are the candidate's.
     trial: Table,
     residues: Vec<u32>,
@@ -98,7 +98,7 @@ impl Engine {
         Self {
             kernel,
             vector,
-            sieve: Sieve::default(),
+            sieve: ProgressionSieve::default(),
             trial: Table::default(),
             residues: Vec::new(),
             tester: Tester::default(),
@@ -258,7 +258,7 @@ impl Engine {
                 in_lanes.push((index, n));
                 continue;
             } else {
-                self.tester.round(n, &mut bases, &never)?
+                self.tester.miller_rabin_round(n, &mut bases, &never)?
             };
         }
         if let Some(vector) = &mut self.vector {

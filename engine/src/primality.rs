@@ -239,7 +239,7 @@ impl Tester {
         };
         let mut passed = Ok(true);
         for _ in 0..rounds(n.significant_bits()) {
-            passed = self.round(n, &mut bases, cancel);
+            passed = self.miller_rabin_round(n, &mut bases, cancel);
             if passed != Ok(true) {
                 break;
             }
@@ -249,7 +249,7 @@ impl Tester {
     }
 
     /// One Miller–Rabin round of an odd n above 4, to a base drawn uniformly from [2, n − 2].
-    pub(crate) fn round(
+    pub(crate) fn miller_rabin_round(
         &mut self,
         n: &Integer,
         bases: &mut Stream,
@@ -778,7 +778,11 @@ pub(crate) mod tests {
         let mut tester = Tester::default();
         let mut bases = Stream::seeded(1, 1);
         let passed = (0..60)
-            .filter(|_| tester.round(&n, &mut bases, &Cancel::new()).unwrap())
+            .filter(|_| {
+                tester
+                    .miller_rabin_round(&n, &mut bases, &Cancel::new())
+                    .unwrap()
+            })
             .count();
         assert!(passed <= 30, "{passed}");
     }

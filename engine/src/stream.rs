@@ -17,7 +17,7 @@ const DOMAIN: &[u8; 24] = b"primepool prime stream 1";
 ///
 /// It cannot be cloned: two jobs with the same bits would find the same prime.
 pub struct Stream {
-    source: Source,
+    source: BitSource,
     /// Words of the number being drawn, and their bytes; kept to reuse their memory.
     words: Vec<u64>,
     bytes: Vec<u8>,
@@ -27,7 +27,7 @@ pub struct Stream {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Place(u128);
 
-enum Source {
+enum BitSource {
     Seeded(Box<ChaCha20Rng>),
     Os,
 }
@@ -51,13 +51,13 @@ impl Stream {
         tail.copy_from_slice(DOMAIN);
         let mut generator = ChaCha20Rng::from_seed(key);
         generator.set_stream(index);
-        Self::from_source(Source::Seeded(Box::new(generator)))
+        Self::from_source(BitSource::Seeded(Box::new(generator)))
     }
 
     /// A stream that takes every bit from the operating system's generator, as is needed for keys.
     #[must_use]
     pub fn os() -> Self {
-        Self::from_source(Source::Os)
+        Self::from_source(BitSource::Os)
     }
 
     /// ChaCha20 with a key from the operating system: as unpredictable as [`Stream::os`], but with
@@ -66,10 +66,10 @@ impl Stream {
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
         let generator = ChaCha20Rng::from_seed(key);
-        Ok(Self::from_source(Source::Seeded(Box::new(generator))))
+        Ok(Self::from_source(BitSource::Seeded(Box::new(generator))))
     }
 
-    fn from_source(source: Source) -> Self {
+    fn from_source(source: BitSource) -> Self {
         Self {
             source,
             words: Vec::new(),
@@ -80,8 +80,8 @@ impl Stream {
     /// The next word of the stream.
     pub(crate) fn word(&mut self) -> Result<u64, Error> {
         match &mut self.source {
-            Source::Seeded(generator) => Ok(generator.next_u64()),
-            Source::Os => Ok(getrandom::u64()?),
+            BitSource::Seeded(generator) => Ok(generator.next_u64()),
+            BitSource::Os => Ok(getrandom::u64()?),
         }
     }
 
@@ -91,10 +91,10 @@ impl Stream {
         let count = bits.div_ceil(64) as usize;
         self.words.clear();
         match &mut self.source {
-            Source::Seeded(generator) => {
+            BitSource::Seeded(generator) => {
                 self.words.extend((0..count).map(|_| generator.next_u64()));
             }
-            Source::Os => {
+            BitSource::Os => {
                 // One system call for all words.
                 self.bytes.resize(8 * count, 0);
                 getrandom::fill(&mut self.bytes)?;
@@ -151,8 +151,8 @@ impl Stream {
     /// The current position of the stream.
     pub(crate) fn place(&self) -> Place {
         match &self.source {
-            Source::Seeded(generator) => Place(generator.get_word_pos()),
-            Source::Os => Place::default(),
+            BitSource::Seeded(generator) => Place(generator.get_word_pos()),
+            BitSource::Os => Place::default(),
         }
     }
 
@@ -160,8 +160,8 @@ impl Stream {
     /// return: it never gives the same bits twice.
     pub(crate) fn return_to(&mut self, place: Place) {
         match &mut self.source {
-            Source::Seeded(generator) => generator.set_word_pos(place.0),
-            Source::Os => {}
+            BitSource::Seeded(generator) => generator.set_word_pos(place.0),
+            BitSource::Os => {}
         }
     }
 }
@@ -170,8 +170,8 @@ impl fmt::Debug for Stream {
     // Do not print the generator's state: it is as secret as the primes that come from it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.source {
-            Source::Seeded(_) => "Stream(seeded)",
-            Source::Os => "Stream(os)",
+            BitSource::Seeded(_) => "Stream(seeded)",
+            BitSource::Os => "Stream(os)",
         })
     }
 }

@@ -17,7 +17,7 @@ use super::arithmetic::{Arithmetic, DIGIT_BITS};
 use super::field::{Field, Layout, Register, WINDOW};
 use super::montgomery::{Block, biases};
 use super::operations::{
-    CompareUnits, LeaveGroup, Lucas, MultiplyNumbers, Select, SelectBit, Set, SetAddends,
+    CompareUnits, ConvertGroup, Lucas, MultiplyNumbers, Select, SelectBit, Set, SetAddends,
     SetModuli, SetPowersOfTwo, Squarings, WriteScratch,
 };
 
@@ -62,7 +62,7 @@ pub(crate) struct Blocks<
     pub(super) scratch: Vec<Block<A, K>>,
     /// Results of [`biases`].
     pub(super) product_bias: Vec<u64>,
-    pub(super) leave_bias: Vec<u64>,
+    pub(super) conversion_bias: Vec<u64>,
 }
 
 impl<A: Arithmetic, const K: usize, const BLOCKS: usize, const GROUPS: usize, const SPLIT: bool>
@@ -100,7 +100,7 @@ impl<A: Arithmetic, const K: usize, const BLOCKS: usize, const GROUPS: usize, co
             quotient: vec![[zero; K]; blocks],
             scratch: vec![[zero; K]; blocks],
             product_bias: biases::<A>(K * blocks, true),
-            leave_bias: biases::<A>(K * blocks, false),
+            conversion_bias: biases::<A>(K * blocks, false),
         })
     }
 
@@ -298,7 +298,7 @@ impl<A: Arithmetic, const K: usize, const BLOCKS: usize, const GROUPS: usize, co
     fn units(&mut self) -> (u32, u32) {
         let (mut ones, mut minus_ones) = (0, 0);
         for group in 0..GROUPS {
-            self.arithmetic.run(LeaveGroup {
+            self.arithmetic.run(ConvertGroup {
                 register: Register::First,
                 group,
                 field: self,
@@ -310,11 +310,11 @@ impl<A: Arithmetic, const K: usize, const BLOCKS: usize, const GROUPS: usize, co
         (ones, minus_ones)
     }
 
-    fn leave(&mut self, register: Register, moduli: &[u64], numbers: &mut [u64]) {
+    fn convert_from_montgomery(&mut self, register: Register, moduli: &[u64], numbers: &mut [u64]) {
         let words = K * self.blocks * A::COUNT;
         let groups = numbers.chunks_mut(words).zip(moduli.chunks(words));
         for (group, (numbers, moduli)) in groups.enumerate() {
-            self.arithmetic.run(LeaveGroup {
+            self.arithmetic.run(ConvertGroup {
                 register,
                 group,
                 field: self,

@@ -105,5 +105,5 @@ pub(crate) trait Field: Send {
     fn units(&mut self) -> (u32, u32);
 
     /// Writes a register's numbers in ordinary form, in [0, N].
-    fn leave(&mut self, register: Register, moduli: &[u64], numbers: &mut [u64]);
+    fn convert_from_montgomery(&mut self, register: Register, moduli: &[u64], numbers: &mut [u64]);
 }

@@ -209,7 +209,7 @@ pub struct Modulus<'a, A: Arithmetic, const K: usize> {
 
 /// The last step of a reduction, before carries are propagated.
 #[derive(Clone, Copy)]
-pub enum Then<'a, A: Arithmetic, const K: usize> {
+pub enum ReductionFinish<'a, A: Arithmetic, const K: usize> {
     /// Shift the columns left, each lane by its own count, 0 or 1.
     Shift(A::Vector),
     /// Add an integer to each column.
@@ -218,15 +218,15 @@ pub enum Then<'a, A: Arithmetic, const K: usize> {
     Leave,
 }
 
-/// Computes `columns` / R modulo the moduli: digits, or columns with [`Then::Leave`]. `quotient` is
-/// work space with as many blocks as a number has.
+/// Computes `columns` / R modulo the moduli: digits, or columns with [`ReductionFinish::Leave`].
+/// `quotient` is work space with as many blocks as a number has.
 #[inline(always)]
 pub fn reduce<A: Arithmetic, const K: usize, const SPLIT: bool>(
     s: A,
     columns: &[Block<A, K>],
     modulus: Modulus<'_, A, K>,
     quotient: &mut [Block<A, K>],
-    then: Then<'_, A, K>,
+    finish: ReductionFinish<'_, A, K>,
     out: &mut [Block<A, K>],
 ) {
     let Modulus { n, inverse, second } = modulus;
@@ -273,10 +273,10 @@ pub fn reduce<A: Arithmetic, const K: usize, const SPLIT: bool>(
         }
         for c in 0..K {
             let column = sums.column::<SPLIT>(s, c);
-            let column = match then {
-                Then::Shift(bits) => s.shift_left_each(column, bits),
-                Then::Add(addend) => s.add(column, addend[k - blocks][c]),
-                Then::Leave => {
+            let column = match finish {
+                ReductionFinish::Shift(bits) => s.shift_left_each(column, bits),
+                ReductionFinish::Add(addend) => s.add(column, addend[k - blocks][c]),
+                ReductionFinish::Leave => {
                     to[c] = column;
                     continue;
                 }

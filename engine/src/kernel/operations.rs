@@ -3,7 +3,7 @@
 use super::arithmetic::{Arithmetic, DIGIT_BITS, DIGIT_MASK, Operation};
 use super::blocks::{Blocks, POWERS};
 use super::field::Register;
-use super::montgomery::{Modulus, Then, multiply, reduce, square};
+use super::montgomery::{Modulus, ReductionFinish, multiply, reduce, square};
 use super::scale::scale;
 
 /// Defines an [`Operation`] on a field: the name of its type, with its constants and arguments, and
@@ -163,7 +163,7 @@ macro_rules! square_repeatedly {
                     product,
                     modulus,
                     &mut $quotient,
-                    Then::Shift(shift),
+                    ReductionFinish::Shift(shift),
                     &mut $a[g],
                 );
             }
@@ -219,7 +219,7 @@ operation!(MultiplyNumbers {} -> (), |field, s| {
         };
         let columns = &product[2 * blocks * g..][..2 * blocks];
         let to = &mut a[blocks * g..][..blocks];
-        let shift = Then::Shift(s.splat(0));
+        let shift = ReductionFinish::Shift(s.splat(0));
         reduce::<A, K, SPLIT>(s, columns, modulus, &mut quotient[..blocks], shift, to);
     }
 });
@@ -286,10 +286,10 @@ operation!(Lucas { high: u32, low: u32 } -> (), |field, s| {
                 inverse: inverse[g],
                 second: second[g],
             };
-            let addend = Then::Add(&mixed_addend[numbers.clone()]);
+            let addend = ReductionFinish::Add(&mixed_addend[numbers.clone()]);
             let columns = &product[2 * blocks * g..][..2 * blocks];
             reduce::<A, K, SPLIT>(s, columns, modulus, quotient, addend, &mut a[numbers.clone()]);
-            let addend = Then::Add(&square_addend[numbers.clone()]);
+            let addend = ReductionFinish::Add(&square_addend[numbers.clone()]);
             let columns = &other_product[2 * blocks * g..][..2 * blocks];
             reduce::<A, K, SPLIT>(s, columns, modulus, quotient, addend, &mut b[numbers]);
         }
@@ -305,11 +305,11 @@ operation!(Lucas { high: u32, low: u32 } -> (), |field, s| {
     }
 });
 
-// Sets `scratch` to the numbers of a group's register in ordinary form.
+// Sets `scratch` to the numbers of a group's register, converted from Montgomery form.
 //
 // The quotient is at most R − 1. So for a number x < 4N the result is at most N + (x − N)/R, and so
 // at most N. With signs it is at most (1/2 + 2^−50) N in size.
-operation!(LeaveGroup { register: Register, group: usize } -> (), |field, s| {
+operation!(ConvertGroup { register: Register, group: usize } -> (), |field, s| {
     let (numbers, columns) = (field.group(group), field.columns(group));
     let from = match register {
         Register::First => &field.a[numbers.clone()],
@@ -322,7 +322,7 @@ operation!(LeaveGroup { register: Register, group: usize } -> (), |field, s| {
                 Some(digits) => s.integer(digits[c]),
                 None => s.splat(0),
             };
-            if let Some(&bias) = field.leave_bias.get(K * k + c) {
+            if let Some(&bias) = field.conversion_bias.get(K * k + c) {
                 to[c] = s.add(to[c], s.splat(bias));
             }
         }
@@ -336,7 +336,7 @@ operation!(LeaveGroup { register: Register, group: usize } -> (), |field, s| {
             second: field.second[group],
         },
         &mut field.quotient,
-        Then::Shift(s.splat(0)),
+        ReductionFinish::Shift(s.splat(0)),
         &mut field.scratch,
     );
 });

@@ -80,7 +80,7 @@ fn check(field: &mut dyn Field, moduli: &[Vec<u64>], numbers: &[Vec<u64>], name:
         |field: &mut dyn Field,
          what: &str,
          expected: &dyn Fn(&Integer, &Integer, &Integer) -> Integer| {
-            field.leave(Register::First, &n, &mut out);
+            field.convert_from_montgomery(Register::First, &n, &mut out);
             for (index, (modulus, number)) in given.iter().enumerate() {
                 let inverse = Integer::from(radix.invert_ref(modulus).unwrap());
                 let left = lane(field, &out, index);
@@ -99,7 +99,7 @@ fn check(field: &mut dyn Field, moduli: &[Vec<u64>], numbers: &[Vec<u64>], name:
             }
         };
     field.set(Register::First, &x);
-    expect(field, "leave", &|x, _, _| x.clone());
+    expect(field, "conversion", &|x, _, _| x.clone());
     field.power_of_two(1, 0);
     expect(field, "square", &|x, inverse, bit| {
         (Integer::from(x.square_ref()) * inverse) << bit.to_u32().unwrap()

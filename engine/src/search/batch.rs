@@ -312,7 +312,8 @@ impl Batch {
         self.field.set(Register::First, &two);
         self.field.set(Register::Second, &p);
         // P', −P', 2 and −2 in ordinary form, in [0, n].
-        self.field.leave(Register::Second, &self.moduli, &mut p);
+        self.field
+            .convert_from_montgomery(Register::Second, &self.moduli, &mut p);
         two.fill(0);
         (0..self.layout.lanes).for_each(|lane| two[self.layout.lowest(lane)] = 2);
         let (mut minus_two, mut minus_p) = (two.clone(), p.clone());
@@ -327,8 +328,10 @@ impl Batch {
         let mut passed = 0;
         for bit in (1..=most).rev() {
             cancel.check()?;
-            self.field.leave(Register::First, &self.moduli, &mut v);
-            self.field.leave(Register::Second, &self.moduli, &mut next);
+            self.field
+                .convert_from_montgomery(Register::First, &self.moduli, &mut v);
+            self.field
+                .convert_from_montgomery(Register::Second, &self.moduli, &mut next);
             // U ≡ 0 where V ≡ 2 and its successor is P'; V ≡ 0 where V ≡ −2 and its successor is
             // −P'.
             for (lane, &twos) in twos[..self.layout.lanes].iter().enumerate() {

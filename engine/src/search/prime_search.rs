@@ -20,8 +20,9 @@ use super::interval_sieve::IntervalSieve;
 use super::plan::{Plan, plan, trial_bound};
 use crate::kernel::{DIGIT_BITS, MAX_BITS, VectorKernel};
 use crate::primality::Assurance;
+use crate::progression_sieve::ProgressionSieve;
 use crate::stream::Place;
-use crate::{Cancel, Error, Form, Found, Stream, plan as portable, sieve};
+use crate::{Cancel, Error, Form, Found, Stream, plan as portable};
 
 /// Prime search with a vector kernel, and its working memory.
 pub(crate) struct PrimeSearch {
@@ -29,7 +30,7 @@ pub(crate) struct PrimeSearch {
     batch: Option<Batch>,
     sieve: IntervalSieve,
     /// For safe primes, which are searched for one stream at a time.
-    pair_sieve: sieve::Sieve,
+    pair_sieve: ProgressionSieve,
     jobs: Vec<Job>,
     /// Source of random bases, keyed by the operating system at first use.
     bases: Option<Stream>,
@@ -70,7 +71,7 @@ enum Next {
 }
 
 /// Supplies the jobs of [`PrimeSearch::run`] and their candidates.
-trait Source {
+trait CandidateSource {
     /// Begins the next search in `job`; returns `false` if there are no more.
     fn begin(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error>;
 
@@ -153,7 +154,7 @@ struct Incremental<'a> {
     found: &'a mut dyn FnMut(usize, Found),
 }
 
-impl Source for Incremental<'_> {
+impl CandidateSource for Incremental<'_> {
     fn begin(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error> {
         if !self.streams.begin(job) {
             return Ok(false);
@@ -194,7 +195,7 @@ struct Following<'a> {
     result: Option<Found>,
 }
 
-impl Source for Following<'_> {
+impl CandidateSource for Following<'_> {
     fn begin(&mut self, search: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error> {
         if self.begun {
             return Ok(false);
@@ -243,7 +244,7 @@ struct Independent<'a> {
     found: &'a mut dyn FnMut(usize, Found),
 }
 
-impl Source for Independent<'_> {
+impl CandidateSource for Independent<'_> {
     fn begin(&mut self, _: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error> {
         Ok(self.streams.begin(job))
     }
@@ -331,7 +332,7 @@ impl PrimeSearch {
             kernel,
             batch: None,
             sieve: IntervalSieve::new(kernel),
-            pair_sieve: sieve::Sieve::default(),
+            pair_sieve: ProgressionSieve::default(),
             jobs: Vec::new(),
             bases: None,
             number: Integer::new(),
@@ -584,7 +585,7 @@ impl PrimeSearch {
         &mut self,
         batch: &mut Batch,
         cancel: &Cancel,
-        source: &mut dyn Source,
+        source: &mut dyn CandidateSource,
     ) -> Result<(), Error> {
         let lanes = batch.lanes();
         let mut jobs = std::mem::take(&mut self.jobs);

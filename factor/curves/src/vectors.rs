@@ -13,8 +13,8 @@
 
 use primepool_engine::small;
 use primepool_engine::vectors::{
-    Arithmetic, Block, DIGIT_BITS, DIGIT_MASK, Modulus, Operation, Then, biases, multiply, reduce,
-    square,
+    Arithmetic, Block, DIGIT_BITS, DIGIT_MASK, Modulus, Operation, ReductionFinish, biases,
+    multiply, reduce, square,
 };
 use rug::Integer;
 
@@ -65,7 +65,14 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Vectors<A, K
         };
         let mut quotient = [[s.splat(0); K]; B];
         let columns = columns.as_flattened();
-        reduce::<A, K, false>(s, columns, modulus, &mut quotient, Then::Leave, out);
+        reduce::<A, K, false>(
+            s,
+            columns,
+            modulus,
+            &mut quotient,
+            ReductionFinish::Leave,
+            out,
+        );
     }
 
     #[inline(always)]

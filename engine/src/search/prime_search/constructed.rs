@@ -2,7 +2,7 @@
 
 use rug::Integer;
 
-use super::{Batch, Job, Lanes, Next, PrimeSearch, Source, Streams, digits_of};
+use super::{Batch, CandidateSource, Job, Lanes, Next, PrimeSearch, Streams, digits_of};
 use crate::certificate::Sufficiency;
 use crate::plan::progression_plan;
 use crate::primality::Tester;
@@ -30,7 +30,7 @@ struct Constructing<'a> {
     found: &'a mut dyn FnMut(usize, Constructed),
 }
 
-impl Source for Constructing<'_> {
+impl CandidateSource for Constructing<'_> {
     fn begin(&mut self, _: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error> {
         Ok(self.streams.begin(job))
     }

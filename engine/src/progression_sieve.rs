@@ -14,7 +14,7 @@ const SAFE_PRIME_STEP: u32 = 12;
 /// All of its numbers must be greater than twice the table's greatest prime, so that a multiple of
 /// a prime is never the prime itself.
 #[derive(Default)]
-pub(crate) struct Sieve {
+pub(crate) struct ProgressionSieve {
     table: Table,
     /// The first number of the progression.
     first: Integer,
@@ -38,7 +38,7 @@ pub(crate) struct Sieve {
     open: u64,
 }
 
-impl Sieve {
+impl ProgressionSieve {
     /// Begins at the least number from `start` (positive) on that can have the form.
     pub(crate) fn begin(
         &mut self,
@@ -213,7 +213,7 @@ mod tests {
             first.set_bit(1, true);
             stream.draw_start(&mut step, 40).unwrap();
             step = step.next_prime() * 4_u32;
-            let mut sieve = Sieve::default();
+            let mut sieve = ProgressionSieve::default();
             sieve.begin_progression(&first, &step, Plan { bound, interval }, &Cancel::new()).unwrap();
             let used = sieve.table.primes()[sieve.strikes.len() - 1] + 1;
             let (mut candidate, mut p) = (Integer::new(), first);
@@ -238,7 +238,7 @@ mod tests {
             let form = if safe { Form::SafePrime } else { Form::Prime };
             let mut start = Integer::new();
             Stream::seeded(seed, 0).draw_start(&mut start, bits).unwrap();
-            let mut sieve = Sieve::default();
+            let mut sieve = ProgressionSieve::default();
             let plan = Plan { bound, interval };
             sieve.begin(form, &start, plan, &Cancel::new()).unwrap();
             // The sieve may also use primes above the bound: all those that have an index.
