@@ -5,7 +5,7 @@ mod provable;
 use rug::{Assign, Integer};
 
 use crate::kernel::Kernel;
-use crate::plan::{plan, trial_bound};
+use crate::portable_plan::{portable_plan, portable_trial_bound};
 use crate::primality::Tester;
 use crate::progression_sieve::ProgressionSieve;
 use crate::search::PrimeSearch;
@@ -335,7 +335,7 @@ impl Engine {
     /// Whether a small prime divides the candidate or, for a safe prime, its half; for candidates
     /// above 2^64.
     fn divides(&mut self, form: Form, cancel: &Cancel) -> Result<bool, Error> {
-        let bound = trial_bound(self.candidate.significant_bits());
+        let bound = portable_trial_bound(self.candidate.significant_bits());
         self.trial.grow(bound, cancel)?;
         // A few primes rule out most numbers.
         for bound in [64, bound] {
@@ -358,7 +358,7 @@ impl Engine {
         limit_bits: u32,
         cancel: &Cancel,
     ) -> Result<(Option<Integer>, u64), Error> {
-        let plan = plan(form, self.start.significant_bits());
+        let plan = portable_plan(form, self.start.significant_bits());
         self.sieve.begin(form, &self.start, plan, cancel)?;
         let mut candidates = 0;
         loop {

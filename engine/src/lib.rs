@@ -106,7 +106,7 @@ mod fixed;
 mod kernel;
 #[doc(hidden)]
 pub mod measure;
-mod plan;
+mod portable_plan;
 pub mod primality;
 mod progression;
 mod progression_sieve;

@@ -2,7 +2,7 @@
 
 use rug::{Assign, Integer};
 
-use crate::plan::Plan;
+use crate::portable_plan::PortablePlan;
 use crate::table::Table;
 use crate::{Cancel, Error, Form, small};
 
@@ -44,7 +44,7 @@ impl ProgressionSieve {
         &mut self,
         form: Form,
         start: &Integer,
-        plan: Plan,
+        plan: PortablePlan,
         cancel: &Cancel,
     ) -> Result<(), Error> {
         self.form = form;
@@ -70,7 +70,7 @@ impl ProgressionSieve {
         &mut self,
         first: &Integer,
         step: &Integer,
-        plan: Plan,
+        plan: PortablePlan,
         cancel: &Cancel,
     ) -> Result<(), Error> {
         self.form = Form::SafePrime;
@@ -86,7 +86,7 @@ impl ProgressionSieve {
         self.begin_interval(plan, cancel)
     }
 
-    fn begin_interval(&mut self, plan: Plan, cancel: &Cancel) -> Result<(), Error> {
+    fn begin_interval(&mut self, plan: PortablePlan, cancel: &Cancel) -> Result<(), Error> {
         self.table
             .negative_residues(&self.first, plan.bound, &mut self.strikes, cancel)?;
         self.locate();
@@ -171,7 +171,7 @@ impl ProgressionSieve {
 /// Strikes the multiples of each prime from its index on, and moves the indices to the next
 /// interval.
 fn strike(marks: &mut [u64], primes: &[u32], strikes: &mut [u32]) {
-    // Intervals are short (see `plan`), so this fits.
+    // Intervals are short (see `portable_plan`), so this fits.
     let length = 64 * marks.len() as u32;
     for (&p, strike) in primes.iter().zip(strikes) {
         let mut index = *strike;
@@ -214,7 +214,8 @@ mod tests {
             stream.draw_start(&mut step, 40).unwrap();
             step = step.next_prime() * 4_u32;
             let mut sieve = ProgressionSieve::default();
-            sieve.begin_progression(&first, &step, Plan { bound, interval }, &Cancel::new()).unwrap();
+            let plan = PortablePlan { bound, interval };
+            sieve.begin_progression(&first, &step, plan, &Cancel::new()).unwrap();
             let used = sieve.table.primes()[sieve.strikes.len() - 1] + 1;
             let (mut candidate, mut p) = (Integer::new(), first);
             for _ in 0..20 {
@@ -239,7 +240,7 @@ mod tests {
             let mut start = Integer::new();
             Stream::seeded(seed, 0).draw_start(&mut start, bits).unwrap();
             let mut sieve = ProgressionSieve::default();
-            let plan = Plan { bound, interval };
+            let plan = PortablePlan { bound, interval };
             sieve.begin(form, &start, plan, &Cancel::new()).unwrap();
             // The sieve may also use primes above the bound: all those that have an index.
             let used = sieve.table.primes()[sieve.strikes.len() - 1] + 1;

@@ -4,7 +4,7 @@ use rug::{Assign, Integer};
 
 use super::{Engine, Form, Found, Method, check_bits};
 use crate::certificate::{Certificate, Flaw, Step};
-use crate::plan::progression_plan;
+use crate::portable_plan::progression_plan;
 use crate::progression::{Progression, sizes};
 use crate::search::{Constructed, PrimeSearch};
 use crate::{Cancel, Error, Stream};

@@ -3,8 +3,8 @@
 mod batch;
 pub(crate) mod digits;
 mod interval_sieve;
-mod plan;
 mod prime_search;
+mod vector_plan;
 mod workload;
 
 pub(crate) use prime_search::{Constructed, PrimeSearch};

@@ -17,12 +17,13 @@ use super::MIN_BITS;
 use super::batch::{Batch, Lanes, MAX_SPREAD, bit_length};
 use super::digits::{add, add_to, double, integer, write_digits};
 use super::interval_sieve::IntervalSieve;
-use super::plan::{Plan, plan, trial_bound};
+use super::vector_plan::{VectorPlan, vector_plan, vector_trial_bound};
 use crate::kernel::{DIGIT_BITS, MAX_BITS, VectorKernel};
+use crate::portable_plan::portable_plan;
 use crate::primality::Assurance;
 use crate::progression_sieve::ProgressionSieve;
 use crate::stream::Place;
-use crate::{Cancel, Error, Form, Found, Stream, plan as portable};
+use crate::{Cancel, Error, Form, Found, Stream};
 
 /// Prime search with a vector kernel, and its working memory.
 pub(crate) struct PrimeSearch {
@@ -353,7 +354,7 @@ impl PrimeSearch {
         cancel: &Cancel,
         found: &mut dyn FnMut(usize, Found),
     ) -> Result<(), Error> {
-        let Plan { bound, interval } = plan(bits);
+        let VectorPlan { bound, interval } = vector_plan(bits);
         let mut source = Incremental {
             bits,
             streams: Streams::new(streams),
@@ -388,7 +389,7 @@ impl PrimeSearch {
         self.with_batch(bits, |search, batch| {
             search
                 .sieve
-                .prepare(digits_of(bits), trial_bound(bits), 64, cancel)?;
+                .prepare(digits_of(bits), vector_trial_bound(bits), 64, cancel)?;
             search.run(batch, cancel, &mut source)
         })
     }
@@ -397,7 +398,7 @@ impl PrimeSearch {
     /// [`Self::handles`] must be true for the number of bits of `start`, and for one bit more.
     pub(crate) fn next_prime(&mut self, start: &Integer, cancel: &Cancel) -> Result<Found, Error> {
         let bits = start.significant_bits() + 1;
-        let Plan { bound, interval } = plan(bits);
+        let VectorPlan { bound, interval } = vector_plan(bits);
         let mut source = Following {
             start,
             begun: false,
@@ -422,7 +423,7 @@ impl PrimeSearch {
         cancel: &Cancel,
         found: &mut dyn FnMut(usize, Found),
     ) -> Result<(), Error> {
-        let plan = portable::plan(Form::SafePrime, bits);
+        let plan = portable_plan(Form::SafePrime, bits);
         self.with_batch(bits, |search, batch| {
             for (index, stream) in streams.iter_mut().enumerate() {
                 let mut candidates = 0;

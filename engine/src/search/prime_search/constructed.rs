@@ -4,11 +4,11 @@ use rug::Integer;
 
 use super::{Batch, CandidateSource, Job, Lanes, Next, PrimeSearch, Streams, digits_of};
 use crate::certificate::Sufficiency;
-use crate::plan::progression_plan;
+use crate::portable_plan::progression_plan;
 use crate::primality::Tester;
 use crate::progression::Progression;
 use crate::search::digits::{integer, write_digits};
-use crate::search::plan::trial_bound;
+use crate::search::vector_plan::vector_trial_bound;
 use crate::{Cancel, Error, Stream};
 
 /// A prime n = 2kq + 1, the base that proves it, and the number of candidates tested.
@@ -113,7 +113,7 @@ impl PrimeSearch {
         self.with_batch(bits, |search, batch| {
             search
                 .sieve
-                .prepare(digits_of(bits), trial_bound(bits), 64, cancel)?;
+                .prepare(digits_of(bits), vector_trial_bound(bits), 64, cancel)?;
             search.run(batch, cancel, &mut source)
         })
     }

@@ -2,7 +2,7 @@
 
 /// Bound and length of the sieve. They change the cost of a search, never its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct VectorPlan {
     /// The sieve uses the primes below this bound.
     pub(super) bound: u32,
     /// Number of odd numbers sieved at a time, a multiple of 64.
@@ -46,12 +46,12 @@ const PLANS: &[(u32, u32, usize)] = &[
 ];
 
 /// The plan for numbers of `bits` bits.
-pub(super) fn plan(bits: u32) -> Plan {
+pub(super) fn vector_plan(bits: u32) -> VectorPlan {
     let &(_, bound, interval) = PLANS
         .iter()
         .find(|&&(limit, ..)| bits <= limit)
         .unwrap_or(&PLANS[PLANS.len() - 1]);
-    Plan { bound, interval }
+    VectorPlan { bound, interval }
 }
 
 /// Trial-division bound for independent candidates of `bits` bits: they are divided by the primes
@@ -59,7 +59,7 @@ pub(super) fn plan(bits: u32) -> Plan {
 ///
 /// At this bound, dividing by one more prime costs as much time as it saves in tests: a block of
 /// 128 primes costs some 8 L + 48 multiply-adds for L digits, and a test costs 3/8 · L² · bits.
-pub(super) fn trial_bound(bits: u32) -> u32 {
+pub(super) fn vector_trial_bound(bits: u32) -> u32 {
     (bits * bits / 16).clamp(1 << 9, 1 << 22)
 }
 
@@ -72,11 +72,11 @@ mod tests {
     #[test]
     fn plans_are_what_the_sieve_can_do() {
         for bits in 1..=MAX_BITS {
-            let plan = plan(bits);
+            let plan = vector_plan(bits);
             assert!((5..=MAX_BOUND).contains(&plan.bound));
             assert!((64..=MAX_INTERVAL).contains(&plan.interval));
             assert!(plan.interval.is_multiple_of(64));
-            assert!((5..=MAX_BOUND).contains(&trial_bound(bits)));
+            assert!((5..=MAX_BOUND).contains(&vector_trial_bound(bits)));
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::Form;
 
 /// Bound and length of the sieve. They change the cost of a search, never its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct PortablePlan {
     /// The sieve uses the primes below this bound.
     pub(crate) bound: u32,
     /// Number of terms of the progression sieved at a time; rounded up to a multiple of 64. At most
@@ -49,7 +49,7 @@ const SAFE_PRIME_BOUNDS: &[(u32, u32)] = &[
 const GREATEST_BOUND: u32 = 1 << 24;
 
 /// The plan for primes of a form with `bits` bits, at least 64.
-pub(crate) fn plan(form: Form, bits: u32) -> Plan {
+pub(crate) fn portable_plan(form: Form, bits: u32) -> PortablePlan {
     let bounds = match form {
         Form::Prime => PRIME_BOUNDS,
         Form::SafePrime => SAFE_PRIME_BOUNDS,
@@ -65,14 +65,14 @@ pub(crate) fn plan(form: Form, bits: u32) -> Plan {
         // The safe prime is about 0.061 · bits² terms of the progression away on average.
         Form::SafePrime => (bits.saturating_mul(bits) / 16).clamp(1 << 9, 1 << 18),
     };
-    Plan { bound, interval }
+    PortablePlan { bound, interval }
 }
 
 /// The plan for safe primes in a progression of any step. Each prime of the sieve also costs an
 /// inverse, some 60 ns, so a quarter of the bound is best.
-pub(crate) fn progression_plan(bits: u32) -> Plan {
-    let Plan { bound, interval } = plan(Form::SafePrime, bits);
-    Plan {
+pub(crate) fn progression_plan(bits: u32) -> PortablePlan {
+    let PortablePlan { bound, interval } = portable_plan(Form::SafePrime, bits);
+    PortablePlan {
         bound: bound / 4,
         interval,
     }
@@ -80,7 +80,7 @@ pub(crate) fn progression_plan(bits: u32) -> Plan {
 
 /// Trial-division bound for independent candidates of `bits` bits, more than 64: they are divided
 /// by the primes below it before they are tested.
-pub(crate) fn trial_bound(bits: u32) -> u32 {
+pub(crate) fn portable_trial_bound(bits: u32) -> u32 {
     (bits * (bits / 64)).clamp(1 << 8, 1 << 15)
 }
 
@@ -94,7 +94,7 @@ mod tests {
         for form in [Form::Prime, Form::SafePrime] {
             let mut last = 0;
             for bits in 64..=MAX_BITS {
-                let plan = plan(form, bits);
+                let plan = portable_plan(form, bits);
                 assert!((1..=1 << 20).contains(&plan.interval));
                 assert!((5..=GREATEST_BOUND).contains(&plan.bound));
                 assert!(plan.bound >= last);
