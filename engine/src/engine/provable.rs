@@ -6,7 +6,7 @@ use super::{Engine, Form, Found, Method, check_bits};
 use crate::certificate::{Certificate, Flaw, Step};
 use crate::portable_plan::progression_plan;
 use crate::progression::{Progression, sizes};
-use crate::search::{Constructed, PrimeSearch};
+use crate::search::{PrimeSearch, ProvenPrime};
 use crate::{Cancel, Error, Stream};
 
 /// Numbers that are claimed to be prime, and their certificate.
@@ -18,22 +18,22 @@ pub struct Claim<'a> {
     pub certificate: &'a Certificate,
 }
 
-/// A prime in the chain that leads to a stream's result, and the steps that prove it, in ascending
-/// order.
+/// The chain of primes that leads to a stream's result: its last prime so far, and the steps that
+/// prove it, in ascending order.
 #[derive(Default)]
-struct Proven {
+struct PrimeChain {
     prime: Integer,
     steps: Vec<Step>,
     candidates: u64,
 }
 
-/// For each prime q, the progression of numbers 2kq + 1 with `bits` bits.
-fn progressions(proven: &[Proven], bits: u32) -> Vec<Progression> {
-    let roots = proven.iter().map(|proven| proven.prime.clone());
+/// For the last prime q of each chain, the progression of numbers 2kq + 1 with `bits` bits.
+fn progressions(chains: &[PrimeChain], bits: u32) -> Vec<Progression> {
+    let roots = chains.iter().map(|chain| chain.prime.clone());
     roots.map(|q| Progression::new(q, bits)).collect()
 }
 
-impl Proven {
+impl PrimeChain {
     /// For a prime below 2^64, which needs no step.
     fn new(found: Found) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Proven {
     }
 
     /// Makes `made` the current prime, and adds the step that proves it from the previous one.
-    fn add(&mut self, made: Constructed) {
+    fn add(&mut self, made: ProvenPrime) {
         let q = std::mem::replace(&mut self.prime, made.n.clone());
         self.candidates += made.candidates;
         self.steps.push(Step {
@@ -61,7 +61,7 @@ impl Proven {
             let p = Integer::from(&self.prime << 1_u32) + 1_u32;
             // p is a strong probable prime to base 2, so 2^(p − 1) ≡ 1 (mod p); and 3 does not
             // divide p: see `Engine::is_prime`.
-            self.add(Constructed {
+            self.add(ProvenPrime {
                 n: p,
                 base: 2,
                 candidates: 0,
@@ -104,7 +104,7 @@ impl Engine {
                 if form == Form::SafePrime {
                     prime.prime >>= 1;
                 }
-                let (prime, certificate) = Proven::new(prime).finish(form);
+                let (prime, certificate) = PrimeChain::new(prime).finish(form);
                 found(index, prime, certificate);
             };
             return self.primes_by(Method::Uniform, form, bits, streams, cancel, found);
@@ -112,46 +112,47 @@ impl Engine {
         let mut primes = vec![None; streams.len()];
         let keep = &mut |index: usize, prime| primes[index] = Some(prime);
         self.primes_by(Method::Uniform, Form::Prime, *first, streams, cancel, keep)?;
-        let mut proven: Vec<Proven> = primes.into_iter().flatten().map(Proven::new).collect();
+        let mut chains: Vec<PrimeChain> =
+            primes.into_iter().flatten().map(PrimeChain::new).collect();
         for &bits in between {
-            let progressions = progressions(&proven, bits);
-            let add = &mut |index: usize, made| proven[index].add(made);
-            self.constructed(Form::Prime, bits, &progressions, streams, cancel, add)?;
+            let progressions = progressions(&chains, bits);
+            let add = &mut |index: usize, made| chains[index].add(made);
+            self.primes_of_progressions(Form::Prime, bits, &progressions, streams, cancel, add)?;
         }
-        let progressions = progressions(&proven, *last);
+        let progressions = progressions(&chains, *last);
         let finish = &mut |index: usize, made| {
-            let mut proven = std::mem::take(&mut proven[index]);
-            proven.add(made);
-            let (prime, certificate) = proven.finish(form);
+            let mut chain = std::mem::take(&mut chains[index]);
+            chain.add(made);
+            let (prime, certificate) = chain.finish(form);
             found(index, prime, certificate);
         };
-        self.constructed(form, *last, &progressions, streams, cancel, finish)
+        self.primes_of_progressions(form, *last, &progressions, streams, cancel, finish)
     }
 
     /// Finds for each stream the prime of its progression, whose numbers have `bits` bits. For safe
     /// primes, finds the half of one.
-    fn constructed(
+    fn primes_of_progressions(
         &mut self,
         form: Form,
         bits: u32,
         progressions: &[Progression],
         streams: &mut [Stream],
         cancel: &Cancel,
-        found: &mut dyn FnMut(usize, Constructed),
+        found: &mut dyn FnMut(usize, ProvenPrime),
     ) -> Result<(), Error> {
         if let Some(vector) = &mut self.vector
             && PrimeSearch::handles(bits)
         {
             match form {
                 Form::Prime => {
-                    return vector.constructed(bits, progressions, streams, cancel, found);
+                    return vector.provable_primes(bits, progressions, streams, cancel, found);
                 }
                 Form::SafePrime if PrimeSearch::handles(bits + 1) => {
-                    let halve = &mut |index, mut made: Constructed| {
+                    let halve = &mut |index, mut made: ProvenPrime| {
                         made.n >>= 1;
                         found(index, made);
                     };
-                    return vector.constructed_pairs(
+                    return vector.provable_safe_primes(
                         bits + 1,
                         progressions,
                         streams,
@@ -177,7 +178,7 @@ impl Engine {
         progression: &Progression,
         stream: &mut Stream,
         cancel: &Cancel,
-    ) -> Result<Constructed, Error> {
+    ) -> Result<ProvenPrime, Error> {
         let mut candidates = 0;
         loop {
             cancel.check()?;
@@ -190,7 +191,7 @@ impl Engine {
             if self.tester.is_strong_probable_prime_2(n, cancel)?
                 && let Some(base) = self.tester.base_that_proves(n, &progression.q, cancel)?
             {
-                return Ok(Constructed {
+                return Ok(ProvenPrime {
                     n: n.clone(),
                     base,
                     candidates,
@@ -205,7 +206,7 @@ impl Engine {
         progression: &Progression,
         stream: &mut Stream,
         cancel: &Cancel,
-    ) -> Result<Constructed, Error> {
+    ) -> Result<ProvenPrime, Error> {
         let step = Integer::from(&progression.step << 1_u32);
         let plan = progression_plan(bits + 1);
         let mut candidates = 0;
@@ -229,7 +230,7 @@ impl Engine {
                     && let Some(base) =
                         tester.base_that_proves(&self.half, &progression.q, cancel)?
                 {
-                    return Ok(Constructed {
+                    return Ok(ProvenPrime {
                         n: self.half.clone(),
                         base,
                         candidates,

@@ -7,7 +7,7 @@ mod prime_search;
 mod vector_plan;
 mod workload;
 
-pub(crate) use prime_search::{Constructed, PrimeSearch};
+pub(crate) use prime_search::{PrimeSearch, ProvenPrime};
 pub(crate) use workload::Workload;
 
 /// The least number of bits that the vector kernels support: numbers above 2^64.

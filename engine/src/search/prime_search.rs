@@ -7,9 +7,9 @@
 //! this round or before. Hits wait for confirmation until they fill all lanes; meanwhile other jobs
 //! use their lanes.
 
-mod constructed;
+mod provable_search;
 
-pub(crate) use constructed::Constructed;
+pub(crate) use provable_search::ProvenPrime;
 
 use rug::{Assign, Integer};
 
@@ -64,9 +64,9 @@ struct Job {
 }
 
 /// Outcome of a request for a job's next candidate.
-enum Next {
+enum NextCandidate {
     /// The candidate was written to the caller's buffer.
-    Candidate,
+    Written,
     /// There is no candidate left below the limit.
     Exhausted,
 }
@@ -89,7 +89,7 @@ trait CandidateSource {
         job: &mut Job,
         candidate: &mut [u64],
         cancel: &Cancel,
-    ) -> Result<Next, Error> {
+    ) -> Result<NextCandidate, Error> {
         search.next(job, candidate, cancel)
     }
 
@@ -256,7 +256,7 @@ impl CandidateSource for Independent<'_> {
         job: &mut Job,
         candidate: &mut [u64],
         cancel: &Cancel,
-    ) -> Result<Next, Error> {
+    ) -> Result<NextCandidate, Error> {
         let stream = self.streams.of(job);
         self.digits.resize(search.sieve.digits(), 0);
         loop {
@@ -275,7 +275,7 @@ impl CandidateSource for Independent<'_> {
             }
             write_digits(&search.number, candidate);
             job.places.push(stream.place());
-            return Ok(Next::Candidate);
+            return Ok(NextCandidate::Written);
         }
     }
 
@@ -643,16 +643,16 @@ impl PrimeSearch {
                 jobs[job].places.clear();
                 while taken < share {
                     match source.next(self, &mut jobs[job], &mut candidate, cancel)? {
-                        Next::Candidate => {
+                        NextCandidate::Written => {
                             batch.load(slots.len(), &candidate);
                             slots.push(job);
                             taken += 1;
                         }
                         // If none of the job's candidates is in a lane, all of them have failed.
-                        Next::Exhausted if taken == 0 => {
+                        NextCandidate::Exhausted if taken == 0 => {
                             source.again(self, &mut jobs[job])?;
                         }
-                        Next::Exhausted => break,
+                        NextCandidate::Exhausted => break,
                     }
                 }
             }
@@ -706,14 +706,14 @@ impl PrimeSearch {
         job: &mut Job,
         candidate: &mut [u64],
         cancel: &Cancel,
-    ) -> Result<Next, Error> {
+    ) -> Result<NextCandidate, Error> {
         while job.open == 0 {
             if job.word == job.marks.len() {
                 cancel.check()?;
                 let length = 2 * 64 * job.marks.len() as u64;
                 add_to(&mut job.first, length);
                 if job.is_beyond(&job.first) {
-                    return Ok(Next::Exhausted);
+                    return Ok(NextCandidate::Exhausted);
                 }
                 self.mark(job);
             }
@@ -723,10 +723,10 @@ impl PrimeSearch {
         let index = 64 * (job.word as u64 - 1) + u64::from(job.open.trailing_zeros());
         add(&job.first, 2 * index, candidate);
         if job.is_beyond(candidate) {
-            return Ok(Next::Exhausted);
+            return Ok(NextCandidate::Exhausted);
         }
         job.open &= job.open - 1;
-        Ok(Next::Candidate)
+        Ok(NextCandidate::Written)
     }
 
     /// Which of the numbers in the first `count` lanes are prime. The other lanes repeat them, so

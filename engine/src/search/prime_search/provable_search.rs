@@ -2,7 +2,7 @@
 
 use rug::Integer;
 
-use super::{Batch, CandidateSource, Job, Lanes, Next, PrimeSearch, Streams, digits_of};
+use super::{Batch, CandidateSource, Job, Lanes, NextCandidate, PrimeSearch, Streams, digits_of};
 use crate::certificate::Sufficiency;
 use crate::portable_plan::progression_plan;
 use crate::primality::Tester;
@@ -13,24 +13,24 @@ use crate::{Cancel, Error, Stream};
 
 /// A prime n = 2kq + 1, the base that proves it, and the number of candidates tested.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Constructed {
+pub(crate) struct ProvenPrime {
     pub(crate) n: Integer,
     pub(crate) base: u32,
     pub(crate) candidates: u64,
 }
 
 /// Source of the first prime from each stream's own progression.
-struct Constructing<'a> {
+struct ProgressionCandidates<'a> {
     progressions: &'a [Progression],
     streams: Streams<'a>,
     /// The bases that prove the hits, indexed by stream.
     bases: Vec<u32>,
     /// The digits of the number in trial division.
     digits: Vec<u64>,
-    found: &'a mut dyn FnMut(usize, Constructed),
+    found: &'a mut dyn FnMut(usize, ProvenPrime),
 }
 
-impl CandidateSource for Constructing<'_> {
+impl CandidateSource for ProgressionCandidates<'_> {
     fn begin(&mut self, _: &mut PrimeSearch, job: &mut Job) -> Result<bool, Error> {
         Ok(self.streams.begin(job))
     }
@@ -41,7 +41,7 @@ impl CandidateSource for Constructing<'_> {
         job: &mut Job,
         candidate: &mut [u64],
         cancel: &Cancel,
-    ) -> Result<Next, Error> {
+    ) -> Result<NextCandidate, Error> {
         let stream = self.streams.of(job);
         self.digits.resize(search.sieve.digits(), 0);
         loop {
@@ -51,7 +51,7 @@ impl CandidateSource for Constructing<'_> {
             if !search.sieve.has_factor(&self.digits) {
                 write_digits(&search.number, candidate);
                 job.places.push(stream.place());
-                return Ok(Next::Candidate);
+                return Ok(NextCandidate::Written);
             }
         }
     }
@@ -83,27 +83,27 @@ impl CandidateSource for Constructing<'_> {
 
     fn done(&mut self, job: &Job) {
         self.streams.return_to_hit(job);
-        let constructed = Constructed {
+        let proven = ProvenPrime {
             n: integer(&job.hit),
             base: self.bases[job.stream],
             candidates: job.candidates,
         };
-        (self.found)(job.stream, constructed);
+        (self.found)(job.stream, proven);
     }
 }
 
 impl PrimeSearch {
     /// Finds for each stream the first prime of its progression, whose numbers have `bits` bits.
     /// [`Self::handles`] must be true for `bits`.
-    pub(crate) fn constructed(
+    pub(crate) fn provable_primes(
         &mut self,
         bits: u32,
         progressions: &[Progression],
         streams: &mut [Stream],
         cancel: &Cancel,
-        found: &mut dyn FnMut(usize, Constructed),
+        found: &mut dyn FnMut(usize, ProvenPrime),
     ) -> Result<(), Error> {
-        let mut source = Constructing {
+        let mut source = ProgressionCandidates {
             progressions,
             bases: vec![0; streams.len()],
             streams: Streams::new(streams),
@@ -121,13 +121,13 @@ impl PrimeSearch {
     /// Finds for each stream the first safe prime from a number of its progression on. The safe
     /// primes have `bits` bits, and the numbers of the progressions are their halves.
     /// [`Self::handles`] must be true for `bits` and for `bits − 1`.
-    pub(crate) fn constructed_pairs(
+    pub(crate) fn provable_safe_primes(
         &mut self,
         bits: u32,
         progressions: &[Progression],
         streams: &mut [Stream],
         cancel: &Cancel,
-        found: &mut dyn FnMut(usize, Constructed),
+        found: &mut dyn FnMut(usize, ProvenPrime),
     ) -> Result<(), Error> {
         let plan = progression_plan(bits);
         self.with_batch(bits, |search, batch| {
@@ -153,12 +153,12 @@ impl PrimeSearch {
                         break prime;
                     }
                 };
-                let constructed = Constructed {
+                let proven = ProvenPrime {
                     n: prime,
                     base,
                     candidates,
                 };
-                found(index, constructed);
+                found(index, proven);
             }
             Ok(())
         })
