@@ -2,7 +2,7 @@
 
 use std::f64::consts::LN_10;
 
-use primepool_curves::plan::Bounds;
+use primepool_curves::plan::CurveBounds;
 
 use crate::levels::Level;
 
@@ -48,7 +48,7 @@ const SMALLER: f64 = 23.0;
 /// curve's order is smooth to B1 except for one prime up to B2 (Brent, *Some integer factorization
 /// algorithms using elliptic curves*, 1986).
 fn of_curve(digits: u32, b1: u32) -> f64 {
-    let bounds = Bounds::new(b1);
+    let bounds = CurveBounds::new(b1);
     let (ln_b1, ln_b2) = (f64::from(bounds.b1).ln(), f64::from(bounds.b2).ln());
     let alpha = (f64::from(digits) * LN_10 - SMALLER.ln()) / ln_b1;
     let rho = Dickman::up_to(alpha);

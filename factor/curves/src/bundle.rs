@@ -2,17 +2,17 @@
 
 use rug::Integer;
 
-use super::apart::Apart;
 use super::edwards::Parameter;
 use super::field::{Field, Moduli, Task};
-use super::plan::Plan;
-use super::stages::{Work, plus_minus, stage_1, stage_2};
+use super::out_of_line::OutOfLine;
+use super::plan::CurvePlan;
+use super::stages::{StageBuffers, plus_minus, stage_1, stage_2};
 use crate::{Cancel, Error, gcd};
 
 /// Curves side by side, one in each lane, each modulo a number of its own.
 ///
-/// [`OfMany`] and [`OfOne`] set the starting points of the curves. The traits are separate so that
-/// code that a size of numbers does not need is not compiled.
+/// [`ManyNumbers`] and [`OneNumber`] set the starting points of the curves. The traits are separate
+/// so that code that a size of numbers does not need is not compiled.
 pub trait Curves {
     /// The number of lanes.
     fn lanes(&self) -> usize;
@@ -23,7 +23,7 @@ pub trait Curves {
     fn set_word(&mut self, lane: usize, n: u64);
 
     /// Runs both stages of the curves.
-    fn run(&mut self, plan: &Plan, cancel: &Cancel) -> Result<(), Error>;
+    fn run(&mut self, plan: &CurvePlan, cancel: &Cancel) -> Result<(), Error>;
 
     /// A proper divisor of the number `n` of a lane, if the last run has found one.
     fn divisor(&self, lane: usize, n: &Integer) -> Option<Integer>;
@@ -32,7 +32,7 @@ pub trait Curves {
 }
 
 /// Curves on many numbers: each lane goes through the sequence of curves.
-pub(crate) trait OfMany: Curves {
+pub(crate) trait ManyNumbers: Curves {
     /// Resets the lanes whose bits are set to the first curve.
     fn restart(&mut self, lanes: u32);
     /// Advances the lanes whose bits are set to the next curve.
@@ -40,12 +40,12 @@ pub(crate) trait OfMany: Curves {
 }
 
 /// Curves on one number, and p ± 1.
-pub(crate) trait OfOne: Curves {
+pub(crate) trait OneNumber: Curves {
     /// Sets the curve of a lane to the one given by the parameter (x, y) modulo the lane's number.
     fn place(&mut self, lane: usize, x: &Integer, y: &Integer);
     /// Runs p ± 1 with a different start in each lane; `first` is the index of the first lane's
     /// start.
-    fn plus_minus(&mut self, plan: &Plan, first: usize, cancel: &Cancel) -> Result<(), Error>;
+    fn plus_minus(&mut self, plan: &CurvePlan, first: usize, cancel: &Cancel) -> Result<(), Error>;
 }
 
 /// Curves modulo the numbers in `moduli`.
@@ -58,7 +58,7 @@ pub(crate) struct Bundle<M: Moduli> {
     /// first one alone.
     both: Vec<u64>,
     first: Vec<u64>,
-    work: Work<M::Field>,
+    buffers: StageBuffers<M::Field>,
 }
 
 impl<M: Moduli + 'static> Bundle<M> {
@@ -71,15 +71,15 @@ impl<M: Moduli + 'static> Bundle<M> {
             next: three,
             both: words.clone(),
             first: words,
-            work: Work::new(),
+            buffers: StageBuffers::new(),
         }
     }
 
-    pub(crate) fn of_many(moduli: M) -> Box<dyn OfMany> {
+    pub(crate) fn of_many(moduli: M) -> Box<dyn ManyNumbers> {
         Box::new(Self::new(moduli))
     }
 
-    pub(crate) fn of_one(moduli: M) -> Box<dyn OfOne> {
+    pub(crate) fn of_one(moduli: M) -> Box<dyn OneNumber> {
         Box::new(Self::new(moduli))
     }
 
@@ -109,13 +109,13 @@ impl<M: Moduli + 'static> Curves for Bundle<M> {
         self.moduli.set_word(lane, n);
     }
 
-    fn run(&mut self, plan: &Plan, cancel: &Cancel) -> Result<(), Error> {
-        self.moduli.with(Both {
+    fn run(&mut self, plan: &CurvePlan, cancel: &Cancel) -> Result<(), Error> {
+        self.moduli.with(RunStages {
             plan,
             parameters: &self.parameters,
             both: &mut self.both,
             first: &mut self.first,
-            work: &mut self.work,
+            buffers: &mut self.buffers,
             cancel,
         })
     }
@@ -137,14 +137,14 @@ impl<M: Moduli + 'static> Curves for Bundle<M> {
     }
 }
 
-impl<M: Moduli + 'static> OfMany for Bundle<M> {
+impl<M: Moduli + 'static> ManyNumbers for Bundle<M> {
     fn restart(&mut self, lanes: u32) {
-        self.moduli.with(First { to: &mut self.next });
+        self.moduli.with(FirstParameter { to: &mut self.next });
         self.take_next(lanes);
     }
 
     fn advance(&mut self, lanes: u32) {
-        self.moduli.with(Next {
+        self.moduli.with(NextParameter {
             from: &self.parameters,
             to: &mut self.next,
         });
@@ -152,7 +152,7 @@ impl<M: Moduli + 'static> OfMany for Bundle<M> {
     }
 }
 
-impl<M: Moduli + 'static> OfOne for Bundle<M> {
+impl<M: Moduli + 'static> OneNumber for Bundle<M> {
     fn place(&mut self, lane: usize, x: &Integer, y: &Integer) {
         let one = Integer::from(1);
         for (coordinate, words) in [x, y, &one].into_iter().zip(&mut self.parameters) {
@@ -160,7 +160,7 @@ impl<M: Moduli + 'static> OfOne for Bundle<M> {
         }
     }
 
-    fn plus_minus(&mut self, plan: &Plan, first: usize, cancel: &Cancel) -> Result<(), Error> {
+    fn plus_minus(&mut self, plan: &CurvePlan, first: usize, cancel: &Cancel) -> Result<(), Error> {
         for lane in 0..M::LANES {
             let start = STARTS[(first + lane) % STARTS.len()].into();
             self.moduli.put(lane, &start, &mut self.next[0]);
@@ -170,7 +170,7 @@ impl<M: Moduli + 'static> OfOne for Bundle<M> {
             start: &self.next[0],
             both: &mut self.both,
             first: &mut self.first,
-            work: &mut self.work,
+            buffers: &mut self.buffers,
             cancel,
         })
     }
@@ -181,56 +181,56 @@ impl<M: Moduli + 'static> OfOne for Bundle<M> {
 const STARTS: [u32; 8] = [3, 5, 6, 9, 10, 11, 13, 15];
 
 /// Computes the parameters of the first curve.
-struct First<'a> {
+struct FirstParameter<'a> {
     to: &'a mut [Vec<u64>; 3],
 }
 
-impl<F: Field> Task<F> for First<'_> {
+impl<F: Field> Task<F> for FirstParameter<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self, f: &F) {
-        let f = &Apart(f);
+        let f = &OutOfLine(f);
         store(f, &Parameter::first(f), self.to);
     }
 }
 
 /// Computes the parameters of the next curve.
-struct Next<'a> {
+struct NextParameter<'a> {
     from: &'a [Vec<u64>; 3],
     to: &'a mut [Vec<u64>; 3],
 }
 
-impl<F: Field> Task<F> for Next<'_> {
+impl<F: Field> Task<F> for NextParameter<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self, f: &F) {
-        let f = &Apart(f);
+        let f = &OutOfLine(f);
         store(f, &load(f, self.from).next(f), self.to);
     }
 }
 
 /// Runs both stages of the curves.
-struct Both<'a, F: Field> {
-    plan: &'a Plan,
+struct RunStages<'a, F: Field> {
+    plan: &'a CurvePlan,
     parameters: &'a [Vec<u64>; 3],
     both: &'a mut [u64],
     first: &'a mut [u64],
-    work: &'a mut Work<F>,
+    buffers: &'a mut StageBuffers<F>,
     cancel: &'a Cancel,
 }
 
-impl<F: Field> Task<F> for Both<'_, F> {
+impl<F: Field> Task<F> for RunStages<'_, F> {
     type Output = Result<(), Error>;
 
     #[inline(always)]
     fn run(self, f: &F) -> Result<(), Error> {
-        let apart = &Apart(f);
-        let point = load(apart, self.parameters).point(apart);
-        let q = stage_1(f, self.plan, &point, self.work, self.cancel)?;
+        let out_of_line = &OutOfLine(f);
+        let point = load(out_of_line, self.parameters).point(out_of_line);
+        let q = stage_1(f, self.plan, &point, self.buffers, self.cancel)?;
         f.store(&q.x, self.first);
-        let both = stage_2(f, self.plan, &q, self.work, self.cancel)?;
+        let both = stage_2(f, self.plan, &q, self.buffers, self.cancel)?;
         f.store(&both, self.both);
         Ok(())
     }
@@ -238,11 +238,11 @@ impl<F: Field> Task<F> for Both<'_, F> {
 
 /// Runs both stages of p ± 1.
 struct PlusMinus<'a, F: Field> {
-    plan: &'a Plan,
+    plan: &'a CurvePlan,
     start: &'a [u64],
     both: &'a mut [u64],
     first: &'a mut [u64],
-    work: &'a mut Work<F>,
+    buffers: &'a mut StageBuffers<F>,
     cancel: &'a Cancel,
 }
 
@@ -251,7 +251,7 @@ impl<F: Field> Task<F> for PlusMinus<'_, F> {
 
     #[inline(always)]
     fn run(self, f: &F) -> Result<(), Error> {
-        let found = plus_minus(f, self.plan, &f.load(self.start), self.work, self.cancel)?;
+        let found = plus_minus(f, self.plan, &f.load(self.start), self.buffers, self.cancel)?;
         f.store(&found.first, self.first);
         f.store(&found.both, self.both);
         Ok(())

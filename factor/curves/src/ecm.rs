@@ -7,15 +7,15 @@ use primepool_engine::Kernel;
 use rug::Integer;
 
 use super::many::{Batch, Number};
-use super::plan::{Bounds, Plan};
+use super::plan::{CurveBounds, CurvePlan};
 use super::{one, sizes};
 use crate::{Cancel, Error};
 
 /// Curves and p ± 1 with a kernel. Caches the plans of small bounds, and of the last large one.
 pub struct Ecm {
     kernel: Kernel,
-    plans: Vec<Arc<Plan>>,
-    large: Option<Arc<Plan>>,
+    plans: Vec<Arc<CurvePlan>>,
+    large: Option<Arc<CurvePlan>>,
 }
 
 /// Largest size of a composite in bits: with more bits, a curve would notice a cancellation too
@@ -39,15 +39,15 @@ impl Ecm {
         }
     }
 
-    fn plan(&mut self, bounds: Bounds, cancel: &Cancel) -> Result<Arc<Plan>, Error> {
-        let is_same = |plan: &&Arc<Plan>| plan.bounds == bounds;
+    fn plan(&mut self, bounds: CurveBounds, cancel: &Cancel) -> Result<Arc<CurvePlan>, Error> {
+        let is_same = |plan: &&Arc<CurvePlan>| plan.bounds == bounds;
         if let Some(plan) = self.plans.iter().chain(&self.large).find(is_same) {
             return Ok(plan.clone());
         }
         if bounds.b1 > MOST_KEPT {
             self.large = None;
         }
-        let plan = Arc::new(Plan::new(bounds, cancel)?);
+        let plan = Arc::new(CurvePlan::new(bounds, cancel)?);
         if bounds.b1 > MOST_KEPT {
             self.large = Some(plan.clone());
         } else {
@@ -79,7 +79,7 @@ impl Ecm {
         let Some(mut curves) = sizes::of_one(self.kernel, n.significant_bits()) else {
             return Ok(None);
         };
-        let plan = self.plan(Bounds::new(b1), cancel)?;
+        let plan = self.plan(CurveBounds::new(b1), cancel)?;
         one::split(&mut *curves, &plan, n, range, cancel, done)
     }
 
@@ -100,7 +100,7 @@ impl Ecm {
         let Some(mut curves) = sizes::of_one(self.kernel, n.significant_bits()) else {
             return Ok(None);
         };
-        let plan = self.plan(Bounds::of_plus_minus(b1), cancel)?;
+        let plan = self.plan(CurveBounds::of_plus_minus(b1), cancel)?;
         one::plus_minus(&mut *curves, &plan, n, cancel)
     }
 
@@ -123,7 +123,7 @@ impl Ecm {
         let Some(mut curves) = sizes::of_many(self.kernel, bits) else {
             return Ok(0);
         };
-        let plan = self.plan(Bounds::new(b1), cancel)?;
+        let plan = self.plan(CurveBounds::new(b1), cancel)?;
         let batch = Batch {
             curves: &mut *curves,
             plan: &plan,

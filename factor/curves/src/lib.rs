@@ -9,7 +9,6 @@
 //! This is a separate crate because its fields, of a dozen sizes for each kernel, take longer to
 //! compile than the rest of factoring.
 
-mod apart;
 mod bundle;
 mod ecm;
 mod edwards;
@@ -17,6 +16,7 @@ mod field;
 mod gcd;
 mod many;
 mod one;
+mod out_of_line;
 #[doc(hidden)]
 pub mod plan;
 mod primality;

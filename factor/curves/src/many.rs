@@ -2,8 +2,8 @@
 
 use rug::Integer;
 
-use super::bundle::{Curves, OfMany};
-use super::plan::Plan;
+use super::bundle::{Curves, ManyNumbers};
+use super::plan::CurvePlan;
 use crate::{Cancel, Error};
 
 mod sealed {
@@ -42,8 +42,8 @@ impl Number for Integer {
 
 /// Odd composites to be split by curves.
 pub(crate) struct Batch<'a, N> {
-    pub(crate) curves: &'a mut dyn OfMany,
-    pub(crate) plan: &'a Plan,
+    pub(crate) curves: &'a mut dyn ManyNumbers,
+    pub(crate) plan: &'a CurvePlan,
     pub(crate) numbers: &'a [N],
     /// Largest number of curves on each number.
     pub(crate) most: u32,

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use rug::Integer;
 
-use super::bundle::OfOne;
+use super::bundle::OneNumber;
 use super::edwards::{COEFFICIENT, FIRST, GENERATOR};
-use super::plan::Plan;
+use super::plan::CurvePlan;
 use crate::{Cancel, Error};
 
 /// A position in the sequence of parameters of a number's curves: the multiples of the generator,
@@ -84,8 +84,8 @@ impl<'a> Parameters<'a> {
 /// A proper divisor of an odd composite, if one of these curves finds it. `done` receives the
 /// number of curves finished.
 pub(crate) fn split(
-    curves: &mut dyn OfOne,
-    plan: &Plan,
+    curves: &mut dyn OneNumber,
+    plan: &CurvePlan,
     n: &Integer,
     range: Range<u64>,
     cancel: &Cancel,
@@ -127,8 +127,8 @@ const STARTS: usize = 4;
 
 /// A proper divisor of an odd composite, if p ± 1 finds it.
 pub(crate) fn plus_minus(
-    curves: &mut dyn OfOne,
-    plan: &Plan,
+    curves: &mut dyn OneNumber,
+    plan: &CurvePlan,
     n: &Integer,
     cancel: &Cancel,
 ) -> Result<Option<Integer>, Error> {

@@ -6,7 +6,7 @@ use crate::{Cancel, Error, gcd};
 
 /// Bounds of the two stages, and how the primes of the second are paired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct CurveBounds {
     /// The first stage multiplies by all powers of primes up to this bound.
     pub b1: u32,
     /// The second stage finds one further prime up to this bound.
@@ -17,7 +17,7 @@ pub struct Bounds {
     pub width: u32,
 }
 
-impl Bounds {
+impl CurveBounds {
     /// The bounds for a given bound of the first stage. They were chosen by the time that curves
     /// take to find a factor of the size that the bound is for; 30 % more or less of any of them
     /// costs some percent.
@@ -76,8 +76,8 @@ pub struct Window {
 /// i·D·Q, a giant step, and ±j·Q, a baby step, have the same y (Montgomery, *Speeding the Pollard
 /// and elliptic curve methods of factorization*, 1987). One pair of steps serves two primes that
 /// lie symmetric about i·D.
-pub struct Plan {
-    pub bounds: Bounds,
+pub struct CurvePlan {
+    pub bounds: CurveBounds,
     /// The product of all powers of primes up to B1. The powers of 2 and 3 are larger, because they
     /// divide the orders of curves more often.
     pub exponent: Integer,
@@ -87,7 +87,7 @@ pub struct Plan {
     /// Number of odd multiples 1, 3, … of the point that are needed.
     pub odd_multiples: usize,
     /// The baby steps, ascending: all numbers coprime to D up to width · D/2.
-    pub babies: Vec<u32>,
+    pub baby_steps: Vec<u32>,
     /// The first giant step, in units of D.
     pub first_giant: u32,
     /// For each giant step, the index after its last pair.
@@ -96,14 +96,14 @@ pub struct Plan {
     pub pairs: Vec<u16>,
 }
 
-impl Plan {
+impl CurvePlan {
     /// Builds the plan for some bounds. Large bounds take seconds.
     ///
     /// # Errors
     ///
     /// [`Error::Cancelled`].
-    pub fn new(bounds: Bounds, cancel: &Cancel) -> Result<Self, Error> {
-        let Bounds { b1, b2, .. } = bounds;
+    pub fn new(bounds: CurveBounds, cancel: &Cancel) -> Result<Self, Error> {
+        let CurveBounds { b1, b2, .. } = bounds;
         let primes = Primes::up_to(b1.max(b2), cancel)?;
         let exponent = exponent(b1, &primes);
         let bits = exponent.significant_bits();
@@ -115,7 +115,7 @@ impl Plan {
             highest,
             windows,
             odd_multiples: 1 << (window - 2),
-            babies: Vec::new(),
+            baby_steps: Vec::new(),
             first_giant: 0,
             ends: Vec::new(),
             pairs: Vec::new(),
@@ -127,7 +127,7 @@ impl Plan {
     /// Pairs the primes between the bounds. Each prime, from the smallest one on, is paired with an
     /// unpaired one that lies symmetric about a giant step not too far off, if there is one.
     fn pair(&mut self, mut open: Primes, cancel: &Cancel) -> Result<(), Error> {
-        let Bounds {
+        let CurveBounds {
             b1,
             b2,
             step,
@@ -139,8 +139,8 @@ impl Plan {
         // The step is even, so numbers coprime to it are odd.
         let odd = (1..=reach).step_by(2);
         for baby in odd.filter(|&baby| gcd(step as u64, baby as u64) == 1) {
-            place[baby] = self.babies.len() as u16;
-            self.babies.push(baby as u32);
+            place[baby] = self.baby_steps.len() as u16;
+            self.baby_steps.push(baby as u32);
         }
         let mut found: Vec<(u32, u16)> = Vec::new();
         for prime in b1 as usize + 1..=b2 as usize {

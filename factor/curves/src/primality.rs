@@ -62,8 +62,8 @@ impl WordPrimality {
             let Some(greatest) = group.iter().map(|&(n, _)| n).max() else {
                 continue;
             };
-            match sizes::tests(self.kernel, u64::BITS - greatest.leading_zeros()) {
-                Some(tests) => test(&mut *{ tests }, bases, group, &mut are_prime),
+            match sizes::primality_tester(self.kernel, u64::BITS - greatest.leading_zeros()) {
+                Some(tester) => test(&mut *{ tester }, bases, group, &mut are_prime),
                 None => group
                     .iter()
                     .for_each(|&(n, place)| are_prime[place] = small::is_prime(n)),
@@ -88,20 +88,25 @@ fn small_primes() -> Vec<u64> {
 }
 
 /// Tests numbers, each with its index in `are_prime`, and notes there whether it is prime.
-fn test(tests: &mut dyn Tests, bases: &[u64], numbers: &[(u64, usize)], are_prime: &mut [bool]) {
-    let mut words = Vec::with_capacity(tests.lanes());
-    for some in numbers.chunks(tests.lanes()) {
+fn test(
+    tester: &mut dyn PrimalityTester,
+    bases: &[u64],
+    numbers: &[(u64, usize)],
+    are_prime: &mut [bool],
+) {
+    let mut words = Vec::with_capacity(tester.lanes());
+    for some in numbers.chunks(tester.lanes()) {
         words.clear();
         words.extend(some.iter().map(|&(n, _)| n));
-        let bits = tests.pass_all(&words, bases);
+        let bits = tester.pass_all(&words, bases);
         for (lane, &(_, place)) in some.iter().enumerate() {
             are_prime[place] = bits >> lane & 1 == 1;
         }
     }
 }
 
-/// Primality tests in the lanes of a field.
-pub(crate) trait Tests {
+/// A primality tester, with a number in each lane.
+pub(crate) trait PrimalityTester {
     /// The number of lanes.
     fn lanes(&self) -> usize;
 
@@ -110,20 +115,20 @@ pub(crate) trait Tests {
     fn pass_all(&mut self, numbers: &[u64], bases: &[u64]) -> u32;
 }
 
-/// Primality tests modulo the numbers in `moduli`.
-pub(crate) struct ModuliTests<M> {
+/// A primality tester modulo the numbers in `moduli`.
+pub(crate) struct LaneTester<M> {
     moduli: M,
     memory: strong::Memory,
 }
 
-impl<M: Moduli + 'static> ModuliTests<M> {
-    pub(crate) fn boxed(moduli: M) -> Box<dyn Tests> {
+impl<M: Moduli + 'static> LaneTester<M> {
+    pub(crate) fn boxed(moduli: M) -> Box<dyn PrimalityTester> {
         let memory = strong::Memory::default();
         Box::new(Self { moduli, memory })
     }
 }
 
-impl<M: Moduli> Tests for ModuliTests<M> {
+impl<M: Moduli> PrimalityTester for LaneTester<M> {
     fn lanes(&self) -> usize {
         M::LANES
     }

@@ -3,9 +3,9 @@
 use primepool_engine::Kernel;
 use primepool_engine::vectors::{Arithmetic, Visitor, visit};
 
-use super::bundle::{Bundle, OfMany, OfOne};
+use super::bundle::{Bundle, ManyNumbers, OneNumber};
 use super::field::Moduli;
-use super::primality::{ModuliTests, Tests};
+use super::primality::{LaneTester, PrimalityTester};
 use super::vectors::VectorModuli;
 use super::words::Words;
 
@@ -20,7 +20,7 @@ macro_rules! least {
 }
 
 /// Curves modulo many numbers of up to this many bits, at most 128.
-pub(crate) fn of_many(kernel: Kernel, bits: u32) -> Option<Box<dyn OfMany>> {
+pub(crate) fn of_many(kernel: Kernel, bits: u32) -> Option<Box<dyn ManyNumbers>> {
     let vectors = visit(kernel, SizesOfMany { bits }).flatten();
     vectors.or_else(|| {
         least!(bits, Bundle::of_many,
@@ -34,7 +34,7 @@ struct SizesOfMany {
 }
 
 impl Visitor for SizesOfMany {
-    type Output = Option<Box<dyn OfMany>>;
+    type Output = Option<Box<dyn ManyNumbers>>;
 
     fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
         least!(self.bits, Bundle::of_many,
@@ -46,7 +46,7 @@ impl Visitor for SizesOfMany {
 }
 
 /// Curves and p ± 1 modulo one number of this many bits, at most [`MAX_BITS`](crate::MAX_BITS).
-pub(crate) fn of_one(kernel: Kernel, bits: u32) -> Option<Box<dyn OfOne>> {
+pub(crate) fn of_one(kernel: Kernel, bits: u32) -> Option<Box<dyn OneNumber>> {
     let vectors = visit(kernel, SizesOfOne { bits }).flatten();
     vectors.or_else(|| {
         least!(bits, Bundle::of_one,
@@ -62,7 +62,7 @@ struct SizesOfOne {
 }
 
 impl Visitor for SizesOfOne {
-    type Output = Option<Box<dyn OfOne>>;
+    type Output = Option<Box<dyn OneNumber>>;
 
     /// Kernels with eight lanes have 32 registers, enough for the columns of ten digits; those with
     /// four lanes have 16.
@@ -82,11 +82,11 @@ impl Visitor for SizesOfOne {
     }
 }
 
-/// Primality tests of numbers of up to this many bits, at most 64.
-pub(crate) fn tests(kernel: Kernel, bits: u32) -> Option<Box<dyn Tests>> {
+/// A tester for numbers of up to this many bits, at most 64.
+pub(crate) fn primality_tester(kernel: Kernel, bits: u32) -> Option<Box<dyn PrimalityTester>> {
     let vectors = visit(kernel, WordSizes { bits }).flatten();
     vectors.or_else(
-        || least!(bits, ModuliTests::boxed, Words<1> => Words::new(), Words<2> => Words::new()),
+        || least!(bits, LaneTester::boxed, Words<1> => Words::new(), Words<2> => Words::new()),
     )
 }
 
@@ -95,10 +95,10 @@ struct WordSizes {
 }
 
 impl Visitor for WordSizes {
-    type Output = Option<Box<dyn Tests>>;
+    type Output = Option<Box<dyn PrimalityTester>>;
 
     fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
-        least!(self.bits, ModuliTests::boxed,
+        least!(self.bits, LaneTester::boxed,
             VectorModuli<A, 1, 1, 2> => VectorModuli::new(s),
             VectorModuli<A, 2, 1, 2> => VectorModuli::new(s),
         )

@@ -2,10 +2,10 @@
 
 use rug::Integer;
 
-use super::apart::Apart;
 use super::edwards::{Addend, Point, add, double};
 use super::field::{Field, Task};
-use super::plan::{Bounds, Plan};
+use super::out_of_line::OutOfLine;
+use super::plan::{CurveBounds, CurvePlan};
 use crate::{Cancel, Error};
 
 /// Steps of the first stage between two polls of the cancellation flag. A step is at most about ten
@@ -16,7 +16,7 @@ const STEPS_BETWEEN_LOOKS: usize = 64;
 const PRODUCTS_BETWEEN_LOOKS: usize = 4096;
 
 /// Memory of the stages, reused by one curve after the other.
-pub(crate) struct Work<F: Field> {
+pub(crate) struct StageBuffers<F: Field> {
     odd_multiples: Vec<Addend<F>>,
     gaps: Vec<Addend<F>>,
     steps: Steps<F>,
@@ -32,7 +32,7 @@ struct Steps<F: Field> {
     values: Vec<F::Product>,
 }
 
-impl<F: Field> Work<F> {
+impl<F: Field> StageBuffers<F> {
     pub(crate) fn new() -> Self {
         Self {
             odd_multiples: Vec::new(),
@@ -103,12 +103,12 @@ impl<F: Field> Task<F> for Push<'_, F> {
 #[inline(always)]
 pub(crate) fn stage_1<F: Field>(
     f: &F,
-    plan: &Plan,
+    plan: &CurvePlan,
     point: &Point<F>,
-    work: &mut Work<F>,
+    buffers: &mut StageBuffers<F>,
     cancel: &Cancel,
 ) -> Result<Point<F>, Error> {
-    let multiples = &mut work.odd_multiples;
+    let multiples = &mut buffers.odd_multiples;
     multiples.clear();
     multiples.push(Addend::new(f, point));
     let highest = plan.highest.unsigned_abs() as usize / 2;
@@ -142,45 +142,45 @@ pub(crate) fn stage_1<F: Field>(
 #[inline(always)]
 pub(crate) fn stage_2<F: Field>(
     f: &F,
-    plan: &Plan,
+    plan: &CurvePlan,
     q: &Point<F>,
-    work: &mut Work<F>,
+    buffers: &mut StageBuffers<F>,
     cancel: &Cancel,
 ) -> Result<F::Product, Error> {
     cancel.check()?;
-    let steps = &mut work.steps;
+    let steps = &mut buffers.steps;
     steps.clear();
     let mut all = f.one();
-    let half_giant = babies(f, plan, q, &mut work.gaps, steps, &mut all);
+    let half_giant = push_baby_steps(f, plan, q, &mut buffers.gaps, steps, &mut all);
     cancel.check()?;
-    giants(f, plan, &half_giant, steps, &mut all, cancel)?;
+    push_giant_steps(f, plan, &half_giant, steps, &mut all, cancel)?;
     cancel.check()?;
     steps.unify(f);
-    let (babies, giants) = steps.values.split_at(plan.babies.len());
+    let (baby_steps, giant_steps) = steps.values.split_at(plan.baby_steps.len());
     f.call(Differences {
         plan,
-        babies,
-        giants,
+        baby_steps,
+        giant_steps,
         cancel,
     })
 }
 
 /// Computes the baby steps, and returns D/2 · Q.
 #[inline(always)]
-fn babies<F: Field>(
+fn push_baby_steps<F: Field>(
     f: &F,
-    plan: &Plan,
+    plan: &CurvePlan,
     q: &Point<F>,
     gaps: &mut Vec<Addend<F>>,
     steps: &mut Steps<F>,
     all: &mut F::Factor,
 ) -> Point<F> {
-    let Bounds { step, .. } = plan.bounds;
+    let CurveBounds { step, .. } = plan.bounds;
     let one = Addend::new(f, q);
     let two = double::<F, true>(f, q);
     gaps.clear();
     gaps.push(Addend::new(f, &two));
-    let distances = plan.babies.windows(2).map(|pair| pair[1] - pair[0]);
+    let distances = plan.baby_steps.windows(2).map(|pair| pair[1] - pair[0]);
     let widest = distances.max().unwrap_or(2);
     let mut gap = double::<F, true>(f, &two);
     for i in 1..widest / 2 {
@@ -189,9 +189,9 @@ fn babies<F: Field>(
         }
         gaps.push(Addend::new(f, &gap));
     }
-    let apart = &Apart(f);
+    let out_of_line = &OutOfLine(f);
     let (mut at, mut place, mut below_half) = (*q, 1, (*q, 1));
-    for &baby in &plan.babies {
+    for &baby in &plan.baby_steps {
         if baby > place {
             let gap = &gaps[(baby - place) as usize / 2 - 1];
             (at, place) = (add::<F, true>(f, &at, gap, false), baby);
@@ -199,7 +199,7 @@ fn babies<F: Field>(
         if 2 * baby <= step {
             below_half = (at, baby);
         }
-        steps.push(f, all, apart.factor(&at.y), apart.factor(&at.z));
+        steps.push(f, all, out_of_line.factor(&at.y), out_of_line.factor(&at.z));
     }
     // For half of the values of D, D/2 is odd and not a baby step; for the others it is even.
     let (below, baby) = below_half;
@@ -210,9 +210,9 @@ fn babies<F: Field>(
 /// Computes the giant steps: two on the Edwards curve, the others by differential additions in
 /// Montgomery's coordinates (Z + Y : Z − Y).
 #[inline(always)]
-fn giants<F: Field>(
+fn push_giant_steps<F: Field>(
     f: &F,
-    plan: &Plan,
+    plan: &CurvePlan,
     half_giant: &Point<F>,
     steps: &mut Steps<F>,
     all: &mut F::Factor,
@@ -240,15 +240,15 @@ fn giants<F: Field>(
         .ends
         .len()
         .saturating_sub((first - plan.first_giant) as usize);
-    let apart = &Apart(f);
-    let (y, z) = (apart.factor(&giant.y), apart.factor(&giant.z));
+    let out_of_line = &OutOfLine(f);
+    let (y, z) = (out_of_line.factor(&giant.y), out_of_line.factor(&giant.z));
     if count > 0 {
-        steps.push(f, all, apart.factor(&at.y), apart.factor(&at.z));
+        steps.push(f, all, out_of_line.factor(&at.y), out_of_line.factor(&at.z));
     }
     let coordinates = |at: &Point<F>| {
         (
-            apart.product(&apart.add(&at.z, &at.y)),
-            apart.product(&apart.subtract(&at.z, &at.y)),
+            out_of_line.product(&out_of_line.add(&at.z, &at.y)),
+            out_of_line.product(&out_of_line.subtract(&at.z, &at.y)),
         )
     };
     let (mut before, mut at) = (coordinates(&at), coordinates(&next));
@@ -273,9 +273,9 @@ fn giants<F: Field>(
 
 /// Computes the product of the differences of all pairs.
 struct Differences<'a, F: Field> {
-    plan: &'a Plan,
-    babies: &'a [F::Product],
-    giants: &'a [F::Product],
+    plan: &'a CurvePlan,
+    baby_steps: &'a [F::Product],
+    giant_steps: &'a [F::Product],
     cancel: &'a Cancel,
 }
 
@@ -289,7 +289,7 @@ impl<F: Field> Task<F> for Differences<'_, F> {
         let plan = self.plan;
         let mut products = [f.one(); 4];
         let (mut start, mut since_look) = (0, 0);
-        for (giant, &end) in self.giants.iter().zip(&plan.ends) {
+        for (giant, &end) in self.giant_steps.iter().zip(&plan.ends) {
             let pairs = &plan.pairs[start..end as usize];
             start = end as usize;
             since_look += pairs.len();
@@ -299,7 +299,7 @@ impl<F: Field> Task<F> for Differences<'_, F> {
             }
             for pairs in pairs.chunks(4) {
                 for (product, &baby) in products.iter_mut().zip(pairs) {
-                    let difference = f.subtract(giant, &self.babies[usize::from(baby)]);
+                    let difference = f.subtract(giant, &self.baby_steps[usize::from(baby)]);
                     *product = f.factor(&f.multiply(product, &difference));
                 }
             }
@@ -367,21 +367,21 @@ impl<F: Field> Task<F> for Ladder<'_, F> {
 #[inline(always)]
 pub(crate) fn plus_minus<F: Field>(
     f: &F,
-    plan: &Plan,
+    plan: &CurvePlan,
     v1: &F::Product,
-    work: &mut Work<F>,
+    buffers: &mut StageBuffers<F>,
     cancel: &Cancel,
 ) -> Result<PlusMinus<F>, Error> {
-    let Bounds { step, .. } = plan.bounds;
-    let apart = &Apart(f);
-    let two = apart.integer(2);
+    let CurveBounds { step, .. } = plan.bounds;
+    let out_of_line = &OutOfLine(f);
+    let two = out_of_line.integer(2);
     let (v, _) = ladder(f, v1, &plan.exponent, cancel)?;
-    let values = &mut work.steps.values;
+    let values = &mut buffers.steps.values;
     values.clear();
-    let square = apart.square(&apart.factor(&v));
-    let v2 = apart.factor(&apart.product(&apart.subtract(&square, &two)));
+    let square = out_of_line.square(&out_of_line.factor(&v));
+    let v2 = out_of_line.factor(&out_of_line.product(&out_of_line.subtract(&square, &two)));
     let (mut before, mut at, mut place) = (v, v, 1);
-    for &baby in &plan.babies {
+    for &baby in &plan.baby_steps {
         while place < baby {
             // V_(k + 2) = V_k V_2 − V_(k − 2), from V_−1 = V_1 on.
             let product = f.multiply(&f.factor(&at), &v2);
@@ -394,7 +394,7 @@ pub(crate) fn plus_minus<F: Field>(
     cancel.check()?;
     let (giant, _) = ladder(f, &v, &step.into(), cancel)?;
     let (mut at, mut next) = ladder(f, &giant, &plan.first_giant.into(), cancel)?;
-    let giant = apart.factor(&giant);
+    let giant = out_of_line.factor(&giant);
     for i in 0..plan.ends.len() {
         if i.is_multiple_of(PRODUCTS_BETWEEN_LOOKS / 2) {
             cancel.check()?;
@@ -404,16 +404,16 @@ pub(crate) fn plus_minus<F: Field>(
         let after = f.product(&f.subtract(&product, &at));
         (at, next) = (next, after);
     }
-    let (babies, giants) = values.split_at(plan.babies.len());
+    let (baby_steps, giant_steps) = values.split_at(plan.baby_steps.len());
     let differences = f.call(Differences {
         plan,
-        babies,
-        giants,
+        baby_steps,
+        giant_steps,
         cancel,
     })?;
-    let first = apart.subtract(&v, &two);
+    let first = out_of_line.subtract(&v, &two);
     Ok(PlusMinus {
-        first: apart.product(&first),
-        both: apart.multiply(&first, &apart.factor(&differences)),
+        first: out_of_line.product(&first),
+        both: out_of_line.multiply(&first, &out_of_line.factor(&differences)),
     })
 }

@@ -1,6 +1,6 @@
 //! Tests of the plans of curves.
 
-use primepool_curves::plan::{Bounds, Plan};
+use primepool_curves::plan::{CurveBounds, CurvePlan};
 use primepool_curves::{Cancel, Error, Integer};
 use primepool_engine::small;
 
@@ -9,7 +9,7 @@ const ALL: [u32; 8] = [2, 30, 50, 180, 600, 2_000, 5_000, 15_000];
 #[test]
 fn the_exponent_is_what_the_windows_are() {
     for b1 in ALL {
-        let plan = Plan::new(Bounds::new(b1), &Cancel::new()).unwrap();
+        let plan = CurvePlan::new(CurveBounds::new(b1), &Cancel::new()).unwrap();
         let mut exponent = Integer::from(plan.highest);
         for window in &plan.windows {
             assert!(window.doublings > 0);
@@ -28,13 +28,13 @@ fn the_exponent_is_what_the_windows_are() {
 #[test]
 fn each_prime_between_the_bounds_is_in_a_pair() {
     for b1 in ALL {
-        let bounds = Bounds::new(b1);
-        let plan = Plan::new(bounds, &Cancel::new()).unwrap();
+        let bounds = CurveBounds::new(b1);
+        let plan = CurvePlan::new(bounds, &Cancel::new()).unwrap();
         let mut is_met = vec![false; (bounds.b2 + bounds.step * (bounds.width + 1)) as usize];
         let mut start = 0;
         for (giant, &end) in (plan.first_giant..).zip(&plan.ends) {
             for &baby in &plan.pairs[start as usize..end as usize] {
-                let (giant, baby) = (giant * bounds.step, plan.babies[baby as usize]);
+                let (giant, baby) = (giant * bounds.step, plan.baby_steps[baby as usize]);
                 is_met[giant.abs_diff(baby) as usize] = true;
                 is_met[(giant + baby) as usize] = true;
             }
@@ -53,6 +53,6 @@ fn each_prime_between_the_bounds_is_in_a_pair() {
 fn a_large_plan_is_cancelled() {
     let cancel = Cancel::new();
     cancel.cancel();
-    let plan = Plan::new(Bounds::new(50_000_000), &cancel);
+    let plan = CurvePlan::new(CurveBounds::new(50_000_000), &cancel);
     assert!(matches!(plan, Err(Error::Cancelled)));
 }

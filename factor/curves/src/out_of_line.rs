@@ -5,19 +5,19 @@ use super::field::{Field, Task};
 /// A field whose operations are called instead of inlined, unless the field is small. If operations
 /// needed once per curve were inlined, they would be most of the code of each size of numbers, and
 /// of its compile time.
-pub(crate) struct Apart<'a, F>(pub(crate) &'a F);
+pub(crate) struct OutOfLine<'a, F>(pub(crate) &'a F);
 
 #[inline(always)]
-fn apart<F: Field, T: Task<F>>(f: &F, task: T) -> T::Output {
+fn run_task<F: Field, T: Task<F>>(f: &F, task: T) -> T::Output {
     if F::IS_SMALL {
         task.run(f)
     } else {
-        called(f, task)
+        run_out_of_line(f, task)
     }
 }
 
 #[inline(never)]
-fn called<F: Field, T: Task<F>>(f: &F, task: T) -> T::Output {
+fn run_out_of_line<F: Field, T: Task<F>>(f: &F, task: T) -> T::Output {
     f.call(task)
 }
 
@@ -38,7 +38,7 @@ macro_rules! operations {
             }
         )*
 
-        impl<F: Field> Field for Apart<'_, F> {
+        impl<F: Field> Field for OutOfLine<'_, F> {
             type Factor = F::Factor;
             type Product = F::Product;
 
@@ -47,13 +47,13 @@ macro_rules! operations {
             $(
                 #[inline(always)]
                 fn $name(&self, $($arg: &F::$type),*) -> F::$out {
-                    apart(self.0, $task::<F>($($arg),*))
+                    run_task(self.0, $task::<F>($($arg),*))
                 }
             )*
 
             #[inline(always)]
             fn integer(&self, integer: i32) -> F::Product {
-                apart(self.0, Integer(integer))
+                run_task(self.0, Integer(integer))
             }
 
             #[inline(always)]
