@@ -12,8 +12,8 @@ use crate::quadratic_sieve::SieveKernel;
 use crate::trial_division::{self, Primes};
 use crate::{
     Cancel, Composite, Error, Factor, Factorization, Limits, MAX_BITS, MAX_CURVE_BITS,
-    MAX_SIEVE_BITS, Progress, Reason, Stage, fermat, levels, many, perfect_power, quadratic_sieve,
-    rho,
+    MAX_SIEVE_BITS, Progress, Reason, Stage, factor_many, fermat, levels, perfect_power,
+    quadratic_sieve, rho,
 };
 
 /// Factors integers; reuses tables and memory from one integer to the next.
@@ -87,7 +87,7 @@ impl Factorizer {
                 n.significant_bits()
             )));
         }
-        let mut search = Search {
+        let mut search = FactorSearch {
             limits,
             cancel,
             observer,
@@ -120,12 +120,12 @@ struct Part {
     value: Integer,
     exponent: u32,
     /// The next curve to run; all curves before it have been tried.
-    next: Curves,
+    next: CurvePosition,
 }
 
 /// A position in the sequence of curves.
 #[derive(Clone, Copy, Default)]
-struct Curves {
+struct CurvePosition {
     level: usize,
     done: u32,
 }
@@ -140,7 +140,8 @@ enum Split {
     No(Reason),
 }
 
-struct Search<'a> {
+/// The factorization of one integer while it is in progress.
+struct FactorSearch<'a> {
     limits: &'a Limits,
     cancel: &'a Cancel,
     observer: &'a mut dyn FnMut(Progress<'_>),
@@ -152,13 +153,13 @@ struct Search<'a> {
     composites: Vec<Composite>,
 }
 
-impl Search<'_> {
+impl FactorSearch<'_> {
     fn run(&mut self, n: &Integer, primes: &mut Primes) -> Result<(), Error> {
         let mut rest = Integer::from(n.abs_ref());
         match self.divide(&mut rest, primes) {
-            Ok(()) => self.push(rest, 1, Curves::default()),
+            Ok(()) => self.push(rest, 1, CurvePosition::default()),
             Err(Error::Cancelled) => {
-                self.push(rest, 1, Curves::default());
+                self.push(rest, 1, CurvePosition::default());
                 return self.give_up();
             }
             Err(error) => return Err(error),
@@ -211,7 +212,7 @@ impl Search<'_> {
         result
     }
 
-    fn push(&mut self, value: Integer, exponent: u32, next: Curves) {
+    fn push(&mut self, value: Integer, exponent: u32, next: CurvePosition) {
         if value > 1 {
             self.pending.push(Part {
                 value,
@@ -234,7 +235,7 @@ impl Search<'_> {
                 self.composites.push(left);
             } else {
                 exponent += left.exponent * times;
-                self.push(left.value, left.exponent, Curves::default());
+                self.push(left.value, left.exponent, CurvePosition::default());
             }
         }
         (self.observer)(Progress::Found {
@@ -293,7 +294,7 @@ impl Search<'_> {
     }
 
     /// Tries to split a composite that no prime below [`trial_division::BOUND`] divides.
-    fn split(&mut self, n: &Integer, next: &mut Curves) -> Result<Split, Error> {
+    fn split(&mut self, n: &Integer, next: &mut CurvePosition) -> Result<Split, Error> {
         let bits = n.significant_bits();
         let power = self.stage(Stage::PerfectPower, n, |search, done| {
             let (power, tried) =
@@ -316,7 +317,7 @@ impl Search<'_> {
             }
         }
         let word = n.to_u64();
-        if word.is_some_and(|n| n < many::CURVES_FROM) || bits > MAX_CURVE_BITS {
+        if word.is_some_and(|n| n < factor_many::CURVES_FROM) || bits > MAX_CURVE_BITS {
             let divisor = self.rho(n)?;
             if let Some(divisor) = divisor {
                 return Ok(pair(n, divisor));
@@ -378,14 +379,14 @@ impl Search<'_> {
         &mut self,
         n: &Integer,
         levels: &[levels::Level],
-        next: &mut Curves,
+        next: &mut CurvePosition,
     ) -> Result<Option<Integer>, Error> {
         if n.significant_bits() > MAX_CURVE_BITS {
             return Ok(None);
         }
         for (index, level) in levels.iter().enumerate().skip(next.level) {
             if index > next.level {
-                *next = Curves {
+                *next = CurvePosition {
                     level: index,
                     done: 0,
                 };

@@ -1,6 +1,6 @@
 //! Levels of p ± 1 and curves, and how many of them are worthwhile.
 
-use crate::many::{self, MOST_CURVES};
+use crate::factor_many::{self, MOST_CURVES};
 
 /// p ± 1, then curves with one bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ const PLUS_MINUS_CURVES: u32 = 8;
 
 impl Level {
     /// Number of curves that take as long as the whole level.
-    pub(crate) fn runs(&self) -> u32 {
+    pub(crate) fn cost_in_curves(&self) -> u32 {
         let plus_minus = if self.p_minus_1 == 0 {
             0
         } else {
@@ -77,10 +77,10 @@ const SIEVE_MS: [(u32, u64); 15] = [
     (400, 300_000_000),
 ];
 
-/// Before the sieve, p ± 1 and curves may take one part in `SHARE` of the sieve's time. A composite
-/// of two factors of equal size loses that time; one with a small factor, as a random number has,
-/// gains most of the sieve's time.
-const SHARE: u64 = 16;
+/// Before the sieve, p ± 1 and curves may take one part in `SIEVE_TIME_DIVISOR` of the sieve's time.
+/// A composite of two factors of equal size loses that time; one with a small factor, as a random
+/// number has, gains most of the sieve's time.
+const SIEVE_TIME_DIVISOR: u64 = 16;
 
 /// Microseconds that a call costs in addition to its curves.
 const CALL_US: u64 = 30;
@@ -89,13 +89,13 @@ const CALL_US: u64 = 30;
 pub(crate) fn before_sieve(bits: u32) -> Vec<Level> {
     if bits < SIEVE_FROM_BITS {
         // Enough to find the smaller factor.
-        let b1 = many::bound(bits);
+        let b1 = factor_many::curve_bound(bits);
         return vec![
             level(10, 0, b1, MOST_CURVES),
             level(13, 0, 4 * b1, MOST_CURVES),
         ];
     }
-    let mut budget = 1000 * sieve_ms(bits) / SHARE;
+    let mut budget = 1000 * sieve_ms(bits) / SIEVE_TIME_DIVISOR;
     let mut levels = Vec::new();
     for mut level in LEVELS {
         let curve = curve_us(level.b1, bits);
@@ -146,7 +146,7 @@ const MANY_US: [(u32, u64); 8] = [
 #[must_use]
 pub fn expected_seconds(bits: u32) -> f64 {
     if bits < SIEVE_FROM_BITS {
-        between(&MANY_US, bits) as f64 / 1e6
+        interpolate(&MANY_US, bits) as f64 / 1e6
     } else {
         sieve_ms(bits) as f64 / 1e3
     }
@@ -154,10 +154,10 @@ pub fn expected_seconds(bits: u32) -> f64 {
 
 /// Milliseconds that the sieve takes: [`SIEVE_MS`], interpolated linearly.
 pub(crate) fn sieve_ms(bits: u32) -> u64 {
-    between(&SIEVE_MS, bits)
+    interpolate(&SIEVE_MS, bits)
 }
 
-fn between(table: &[(u32, u64)], bits: u32) -> u64 {
+fn interpolate(table: &[(u32, u64)], bits: u32) -> u64 {
     let after = table.partition_point(|&(size, _)| size <= bits);
     match (table.get(after.wrapping_sub(1)), table.get(after)) {
         (Some(&(b0, t0)), Some(&(b1, t1))) => {
@@ -183,9 +183,9 @@ mod tests {
     fn the_sieve_waits_for_a_sixteenth_of_its_time() {
         for bits in SIEVE_FROM_BITS..=crate::MAX_SIEVE_BITS {
             let curves = before_sieve(bits);
-            let cost = |level: &Level| curve_us(level.b1, bits) * u64::from(level.runs());
+            let cost = |level: &Level| curve_us(level.b1, bits) * u64::from(level.cost_in_curves());
             let cost: u64 = curves.iter().map(cost).sum();
-            assert!(cost <= 1000 * sieve_ms(bits) / SHARE, "{bits}");
+            assert!(cost <= 1000 * sieve_ms(bits) / SIEVE_TIME_DIVISOR, "{bits}");
             // From 128 bits on, the curves take at least a hundredth of the sieve's time, unless
             // all levels are in use.
             let is_worth_while = cost >= 1000 * sieve_ms(bits) / 100;

@@ -65,12 +65,12 @@
 //! ms for numbers of up to [`MAX_SIEVE_BITS`] bits.
 
 mod chance;
+mod factor_many;
 mod factorization;
 mod factorizer;
 mod fermat;
 mod levels;
 mod limits;
-mod many;
 mod perfect_power;
 mod progress;
 mod proof;
@@ -82,11 +82,11 @@ mod trial_division;
 pub use primepool_curves::WordPrimality;
 pub use primepool_engine::{Cancel, Error, Integer, MAX_BITS};
 
+pub use self::factor_many::MANY_BITS;
 pub use self::factorization::{Composite, Factor, Factorization, Reason};
 pub use self::factorizer::Factorizer;
 pub use self::levels::expected_seconds;
 pub use self::limits::Limits;
-pub use self::many::MANY_BITS;
 pub use self::progress::{Progress, Stage};
 pub use self::proof::PROOF_SIEVE_BITS;
 

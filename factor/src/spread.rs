@@ -43,7 +43,7 @@ fn all_levels(bits: u32, effort: u32) -> Vec<Level> {
 #[must_use]
 pub fn levels_seconds(bits: u32, effort: u32) -> f64 {
     let all = levels(bits, effort).into_iter();
-    let each = all.map(|level| f64::from(level.runs()) * curve_seconds(level.b1, bits));
+    let each = all.map(|level| f64::from(level.cost_in_curves()) * curve_seconds(level.b1, bits));
     each.sum()
 }
 

@@ -10,7 +10,7 @@ use primepool_engine::small;
 
 use super::factor_base::FactorBase;
 use super::kernel::{
-    Moduli, Run, SECTION_LINES, SHORTS, Section, ShortModuli, Shorts, WORDS, Words,
+    Moduli, ModuliRun, SECTION_LINES, SHORTS, Section, ShortModuli, Shorts, WORDS, Words,
 };
 use super::parameters::{BLOCK, HALF, Parameters};
 
@@ -181,12 +181,12 @@ fn short_moduli(entries: &[Entry], scored: usize, direct: usize) -> ShortModuli 
             .map(|line| Shorts(line.each_ref().map(|entry| word(entry) as u16)))
             .collect()
     };
-    let mut runs: Vec<Run> = Vec::new();
+    let mut runs: Vec<ModuliRun> = Vec::new();
     for (i, entry) in entries.iter().enumerate().take(direct).skip(scored) {
         let times = BLOCK / entry.modulus as usize;
         match runs.last_mut().filter(|run| run.times == times) {
             Some(run) => run.end = i + 1,
-            None => runs.push(Run { end: i + 1, times }),
+            None => runs.push(ModuliRun { end: i + 1, times }),
         }
     }
     let (listed, _) = entries[direct..].as_chunks::<SHORTS>();

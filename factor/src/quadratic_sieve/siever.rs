@@ -10,14 +10,14 @@ use rug::Integer;
 use super::factor_base::FactorBase;
 use super::kernel::{
     BATCH_LOG2, Block, Buckets, Change, Divisors, Fill, Inverses, LargeDivisors, Roots, SHORTS,
-    Score, Shorts, Sieve, SieveKernel, Start, WORDS, Words,
+    Score, Shorts, SieveBlock, SieveKernel, StartRoots, WORDS, Words,
 };
 use super::layout::{Layout, NO_PRIME, OUTSIDE};
 use super::parameters::{BLOCK, HALF, Parameters};
 use super::polynomials::{Family, Polynomials};
 use super::relation::Relation;
 use super::wide::Wide;
-use crate::{Cancel, Error, many};
+use crate::{Cancel, Error, factor_many};
 
 /// Bits by which sums of rounded logarithms may be wrong.
 const SLACK: f64 = 2.0;
@@ -198,7 +198,7 @@ impl Siever {
 
     /// Advances the short roots to this polynomial and reports places in its block.
     fn sieve_block(&mut self, polynomial: u32, in_batch: usize) {
-        self.kernel.run(Sieve {
+        self.kernel.run(SieveBlock {
             moduli: &self.layout.short,
             roots: &mut self.short,
             change: (polynomial > 0).then(|| Change::to(polynomial)),
@@ -231,7 +231,7 @@ impl Siever {
             .iter()
             .map(|factor| &self.inverses[factor][..])
             .collect();
-        self.kernel.run(Start {
+        self.kernel.run(StartRoots {
             moduli: &self.layout.moduli,
             inverses: &inverses,
             gammas: &family.gammas,
@@ -428,8 +428,8 @@ impl Candidates {
             self.ecm.split_many(
                 &words,
                 bits,
-                many::bound(bits),
-                many::MOST_CURVES,
+                factor_many::curve_bound(bits),
+                factor_many::MOST_CURVES,
                 cancel,
                 &mut |i, divisor| divisors[i] = divisor,
             )?;

@@ -41,7 +41,7 @@ impl Block {
 /// Consecutive moduli of the second class with the same quotient of block length and modulus: each
 /// hits the block `times` times or once more.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Run {
+pub(crate) struct ModuliRun {
     /// Index after the last modulus.
     pub(crate) end: usize,
     pub(crate) times: usize,
@@ -62,7 +62,7 @@ pub(crate) struct ShortModuli {
     /// Lines of the first and the second class.
     pub(crate) direct: usize,
     /// Runs of the second class.
-    pub(crate) runs: Vec<Run>,
+    pub(crate) runs: Vec<ModuliRun>,
     /// Sections of the third class; lines are counted from its first one.
     pub(crate) listed: Vec<Section>,
     /// By line of the third class: least and greatest number of places of one of its roots in the
@@ -82,7 +82,7 @@ impl ShortModuli {
 }
 
 /// Sieves a polynomial and reports the places whose sum has reached 2^7.
-pub(crate) struct Sieve<'a> {
+pub(crate) struct SieveBlock<'a> {
     pub(crate) moduli: &'a ShortModuli,
     pub(crate) roots: &'a mut Roots<Shorts>,
     /// The change from the previous polynomial; `None` for the first one of a family.
@@ -100,7 +100,7 @@ pub(crate) struct Sieve<'a> {
     pub(crate) reports: &'a mut Vec<u16>,
 }
 
-impl Operation for Sieve<'_> {
+impl Operation for SieveBlock<'_> {
     type Output = ();
 
     #[inline(always)]

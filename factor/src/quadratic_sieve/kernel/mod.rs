@@ -25,11 +25,11 @@ use primepool_engine::Kernel;
 use self::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use self::avx512::Avx512;
-pub(super) use self::block::{Block, Run, ShortModuli, Sieve};
+pub(super) use self::block::{Block, ModuliRun, ShortModuli, SieveBlock};
 pub(super) use self::buckets::{BATCH_LOG2, Buckets, Fill, SECTION_LINES, Section};
 pub(super) use self::divisors::{Divisors, LargeDivisors, Score};
 use self::portable::Portable;
-pub(super) use self::roots::{Change, Inverses, Moduli, Roots, Start};
+pub(super) use self::roots::{Change, Inverses, Moduli, Roots, StartRoots};
 use self::vectors::{Operation, Vectors};
 pub(super) use self::vectors::{SHORTS, Shorts, WORDS, Words};
 

@@ -124,7 +124,7 @@ impl Operation for Inverses<'_> {
 ///
 /// With a = Π q, b = Σ B_i (+ a) and B_i = (a/q_i) γ_i, a change of the sign of B_i adds B_i/a =
 /// γ_i/q_i to the roots (±t − b)/2a: one multiplication for each term.
-pub(crate) struct Start<'a> {
+pub(crate) struct StartRoots<'a> {
     pub(crate) moduli: &'a Moduli,
     /// For each q, its inverses modulo all moduli.
     pub(crate) inverses: &'a [&'a [Words]],
@@ -141,7 +141,7 @@ fn half(lines: &mut [Shorts], line: usize) -> &mut [u16; WORDS] {
     &mut halves[line % 2]
 }
 
-impl Operation for Start<'_> {
+impl Operation for StartRoots<'_> {
     type Output = ();
 
     #[inline(always)]

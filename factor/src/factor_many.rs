@@ -34,7 +34,7 @@ const CLASSES: [(u32, u32); 11] = [
 ];
 
 /// The bound of curves for composites of this many bits, up to [`MANY_BITS`].
-pub(crate) fn bound(bits: u32) -> u32 {
+pub(crate) fn curve_bound(bits: u32) -> u32 {
     let class = CLASSES.iter().find(|&&(most, _)| bits <= most);
     class.unwrap_or(&CLASSES[CLASSES.len() - 1]).1
 }
