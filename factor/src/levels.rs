@@ -77,9 +77,9 @@ const SIEVE_MS: [(u32, u64); 15] = [
     (400, 300_000_000),
 ];
 
-/// Before the sieve, p ± 1 and curves may take one part in `SIEVE_TIME_DIVISOR` of the sieve's time.
-/// A composite of two factors of equal size loses that time; one with a small factor, as a random
-/// number has, gains most of the sieve's time.
+/// Before the sieve, p ± 1 and curves may take the sieve's time divided by this. A composite of two
+/// factors of equal size loses that time; one with a small factor, as a random number has, gains
+/// most of the sieve's time.
 const SIEVE_TIME_DIVISOR: u64 = 16;
 
 /// Microseconds that a call costs in addition to its curves.
