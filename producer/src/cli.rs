@@ -196,9 +196,9 @@ struct NewRun {
 const ATTACHED_PRIORITY: u8 = 5;
 
 impl NewRun {
-    fn of(&self, request: Request, integers: Option<IntegerSource>) -> What {
+    fn run_source(&self, request: Request, integers: Option<IntegerSource>) -> RunSource {
         let limit = self.deadline.map(|limit| limit.as_millis() as u64);
-        What::New {
+        RunSource::New {
             request: Request {
                 deadline_ms: limit,
                 ..request
@@ -397,9 +397,9 @@ struct ResumeArgs {
 
 /// The options of a new or resumed run, from either form of the command line.
 #[derive(Debug)]
-pub struct Order {
+pub struct RunOptions {
     /// Whether to start a new run or to resume one, with its options.
-    pub what: What,
+    pub source: RunSource,
     /// Which results are checked for primality.
     pub verify: Verify,
     /// Arithmetic kernel for verification; consumers are expected to use the same.
@@ -424,7 +424,7 @@ pub struct Order {
 
 /// A new run or the continuation of an earlier one.
 #[derive(Debug)]
-pub enum What {
+pub enum RunSource {
     /// Start a run.
     New {
         /// The jobs, without their integers, which are read later.
@@ -452,7 +452,7 @@ pub enum What {
 /// The task that the command line requests.
 pub(crate) enum Task {
     /// Start or resume a run.
-    Run(Box<Order>),
+    Run(Box<RunOptions>),
     /// Cancel a run; it cannot be resumed.
     Cancel {
         /// Identifier of the run.
@@ -490,7 +490,7 @@ impl Cli {
     /// Converts the options into a task.
     ///
     /// # Errors
-    /// The same as those of [`Cli::order`].
+    /// The same as those of [`Cli::run_options`].
     pub(crate) fn task(&self) -> Result<Task, String> {
         Ok(match &self.command {
             Some(Command::Cancel(cancel)) => {
@@ -500,7 +500,7 @@ impl Cli {
                     runs_dir: found.runs_dir,
                 }
             }
-            _ => Task::Run(Box::new(self.order()?)),
+            _ => Task::Run(Box::new(self.run_options()?)),
         })
     }
 
@@ -512,27 +512,27 @@ impl Cli {
         self.task().map(drop)
     }
 
-    /// Converts the options into an order.
+    /// Converts the command line into the options of a run.
     ///
     /// # Errors
     /// The options conflict, or there is no such run.
-    fn order(&self) -> Result<Order, String> {
+    fn run_options(&self) -> Result<RunOptions, String> {
         let common = self.common();
         let mut runs_dir = common.runs.runs_dir.clone();
-        let what = match &self.command {
+        let source = match &self.command {
             Some(Command::Resume(resume)) => {
                 let found = find_run(&runs_dir, resume.run.as_deref())?;
                 runs_dir = found.runs_dir;
-                What::Resume {
+                RunSource::Resume {
                     run: found.run,
                     republish: resume.republish,
                 }
             }
             Some(Command::Factor(factor)) => factor
                 .new_run
-                .of(factor.request()?, Some(factor.integers())),
+                .run_source(factor.request()?, Some(factor.integers())),
             Some(Command::Cancel(_) | Command::Completions(_)) | None => {
-                self.new_run.of(self.request()?, self.integers())
+                self.new_run.run_source(self.request()?, self.integers())
             }
         };
         let new_run = match &self.command {
@@ -544,8 +544,8 @@ impl Cli {
         if prints_rows && (common.json || new_run.is_some_and(|new| new.detach)) {
             return Err("--output - needs standard output, as --json and --detach do".to_owned());
         }
-        Ok(Order {
-            what,
+        Ok(RunOptions {
+            source,
             verify: common.verify,
             kernel: common.kernel.kernel,
             share: common.share,

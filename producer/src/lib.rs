@@ -54,7 +54,7 @@ pub fn main(cli: Cli) -> Result<Exit, (Exit, anyhow::Error)> {
         .build()
         .map_err(|error| (Exit::Incomplete, error.into()))?;
     let done = match task {
-        Task::Run(order) => runtime.block_on(session::run(endpoint, *order)),
+        Task::Run(options) => runtime.block_on(session::run(endpoint, *options)),
         Task::Cancel { run, runs_dir } => {
             runtime.block_on(broker::cancel(&endpoint, &run, &runs_dir))
         }

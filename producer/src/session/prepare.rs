@@ -24,7 +24,7 @@ use tracing::warn;
 use super::failure::{Failure, broker_failure, folder_failure};
 use crate::{
     broker::{self, LostAnswers, OpenError},
-    cli::{Order, What},
+    cli::{RunOptions, RunSource},
     factoring::Factoring,
     request::{IntegerSource, MAX_UNITS, Packing, Request, Semiprimes, UnitSize},
     results::SinkInput,
@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// A run that is ready to start.
-pub(super) struct Ready {
+pub(super) struct PreparedRun {
     pub(super) folder: Folder,
     pub(super) journal: Journal,
     pub(super) repackings: Repackings,
@@ -56,9 +56,12 @@ pub(super) struct Ready {
     pub(super) lost_answers: LostAnswers,
 }
 
-pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready, Failure> {
-    match &order.what {
-        What::New {
+pub(super) async fn prepare(
+    endpoint: &Endpoint,
+    options: &RunOptions,
+) -> Result<PreparedRun, Failure> {
+    match &options.source {
+        RunSource::New {
             request,
             integers,
             unit_size,
@@ -68,24 +71,24 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
         } => {
             let run = RunId::generate().map_err(|e| (Exit::Incomplete, e.into()))?;
             let mut request = request.clone();
-            let new_integers = NewIntegers::beside(&order.runs_dir.join(run.as_str()));
+            let new_integers = NewIntegers::beside(&options.runs_dir.join(run.as_str()));
             if let Some(source) = integers {
                 gather(source, &new_integers, &mut request).await?;
             }
             let request = &request;
             // Detect a wrong unit size before connecting to the broker.
-            choose(request, *unit_size, 0, order.kernel)?;
+            choose(request, *unit_size, 0, options.kernel)?;
             let connection = broker::connect(endpoint, &run)
                 .await
                 .map_err(broker_failure)?;
             let consumers = consumers(&connection, request).await?;
             let workers = workers_for(&connection, request, consumers).await?;
-            let packing = choose(request, *unit_size, workers, order.kernel)?;
+            let packing = choose(request, *unit_size, workers, options.kernel)?;
             declare_results(&connection, &run)
                 .await
                 .map_err(broker_failure)?;
             let folder = Folder::create(
-                &order.runs_dir,
+                &options.runs_dir,
                 run,
                 request.clone(),
                 integers.is_some().then_some(&new_integers),
@@ -102,7 +105,7 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
             let mut done = JobSet::none_of(request.count());
             let (to_sink, sink_input) = channel();
             let factoring = Factoring::open(&folder, &mut done).map_err(folder_failure)?;
-            Ok(Ready {
+            Ok(PreparedRun {
                 units: units(&folder, &repacked, RangeSet::new(), &done),
                 status: Status::default(),
                 done,
@@ -119,8 +122,8 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
                 connection,
             })
         }
-        What::Resume { run, republish } => {
-            let folder = Folder::open(&order.runs_dir, run).map_err(folder_failure)?;
+        RunSource::Resume { run, republish } => {
+            let folder = Folder::open(&options.runs_dir, run).map_err(folder_failure)?;
             let request = &folder.manifest.request;
             let mut ended = EndedJobs::new(request.count());
             let mut damage = None;
@@ -164,7 +167,7 @@ pub(super) async fn prepare(endpoint: &Endpoint, order: &Order) -> Result<Ready,
             let ended = done.len();
             let (to_sink, sink_input) = channel();
             let factoring = Factoring::open(&folder, &mut done).map_err(folder_failure)?;
-            Ok(Ready {
+            Ok(PreparedRun {
                 consumers: consumers(&connection, request).await?,
                 // Answers may have been lost since the units were published.
                 lost_answers: LostAnswers::new(!confirmed.is_empty()),

@@ -9,7 +9,7 @@ use primepool_common::{
 };
 
 use super::{failure::Failure, watch::End};
-use crate::{cli::Order, run_dir::Manifest, summary::Summary, units::SharedUnits};
+use crate::{cli::RunOptions, run_dir::Manifest, summary::Summary, units::SharedUnits};
 
 /// The message that says how to resume a run.
 fn how_to_resume(manifest: &Manifest, units: &SharedUnits) -> String {
@@ -92,11 +92,11 @@ fn humane(duration: Duration) -> String {
 /// `omitted`: number of lines of results that were not printed to a terminal.
 pub(super) fn show(
     summary: &Summary,
-    order: &Order,
+    options: &RunOptions,
     omitted: u64,
     output: &Path,
 ) -> Result<(), OutputError> {
-    if order.json {
+    if options.json {
         // Serialising plain data cannot fail.
         return print(&serde_json::to_string_pretty(summary).unwrap_or_default());
     }
@@ -105,7 +105,7 @@ pub(super) fn show(
         lines => format!("… and {lines} more\n\n"),
     };
     let text = format!("{more}{summary}\nresults  {}", output.display());
-    if order.prints_rows {
+    if options.prints_rows {
         notice(&text);
         return Ok(());
     }

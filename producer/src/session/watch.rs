@@ -18,7 +18,7 @@ use tracing::warn;
 use super::failure::{Failure, broker_failure, folder_failure};
 use crate::{
     broker::PublishError,
-    cli::Order,
+    cli::RunOptions,
     progress::{Progress, plural},
     status::{Event, Status},
     units::{SharedUnits, Units},
@@ -116,8 +116,8 @@ fn units_lost(units: usize, dead: u32) -> String {
 /// Time limit for the publisher's last announcement.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-pub(super) fn note_cancelled(order: &Order, run: &RunId) {
-    if let Err(error) = mark_cancelled(&order.runs_dir, run) {
+pub(super) fn note_cancelled(options: &RunOptions, run: &RunId) {
+    if let Err(error) = mark_cancelled(&options.runs_dir, run) {
         warn!(%error, "cannot mark the run as cancelled");
     }
 }

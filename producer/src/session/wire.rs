@@ -26,13 +26,13 @@ use tracing::{Instrument, Span, info, warn};
 
 use super::{
     failure::{Failure, folder_failure},
-    prepare::Ready,
+    prepare::PreparedRun,
     report::{conclude, conclude_detached, show},
     watch::{End, note_cancelled, publish_only, watch},
 };
 use crate::{
     broker::{Collector, Membership, Publisher},
-    cli::Order,
+    cli::RunOptions,
     metrics::{self, Metrics},
     progress::{Progress, plural, print_beside_bar},
     request::{Print, Request},
@@ -40,11 +40,11 @@ use crate::{
     summary::{Period, ReadBack, Summary},
 };
 
-impl Ready {
-    pub(super) async fn go(
+impl PreparedRun {
+    pub(super) async fn run(
         self,
         endpoint: Endpoint,
-        order: &Order,
+        options: &RunOptions,
         mut signals: StopSignals,
     ) -> Result<Exit, Failure> {
         let Self {
@@ -99,9 +99,9 @@ impl Ready {
             membership: Membership::new(
                 Arc::clone(&manifest),
                 Arc::clone(&status),
-                order.kernel,
-                order.share,
-                order.is_anonymous,
+                options.kernel,
+                options.share,
+                options.is_anonymous,
             ),
             ends_when_idle: detach,
         };
@@ -110,7 +110,7 @@ impl Ready {
             progress.finish();
             let end = publish_only(publishing, &mut signals, &connection, &manifest.run).await;
             if matches!(end, End::Cancelled) {
-                note_cancelled(order, &manifest.run);
+                note_cancelled(options, &manifest.run);
             }
             let _ = connection.close(200, "published".into()).await;
             return conclude_detached(end, &manifest, &units);
@@ -119,10 +119,10 @@ impl Ready {
         let (events, mut what_happens) = mpsc::unbounded_channel();
         let (settled, to_settle) = mpsc::unbounded_channel();
         let (stop_collecting, stop) = oneshot::channel();
-        let what = what_to_print(order, request);
+        let what = what_to_print(options, request);
         let mut printer = Printer::new(
             what,
-            !order.is_unordered,
+            !options.is_unordered,
             what == Print::Factorizations && stdout().is_terminal(),
             &manifest.output,
             Box::new(print_beside_bar),
@@ -131,8 +131,8 @@ impl Ready {
         let results = results.map_err(folder_failure)?;
         printer.flush();
         // The producer has no node name; the run identifies it.
-        let spool = order.runs_dir.join(".metrics-spool");
-        let server = order
+        let spool = options.runs_dir.join(".metrics-spool");
+        let server = options
             .influx
             .writer(Source::Producer, manifest.run.as_str(), Some(spool))
             .map_err(|error| (Exit::Usage, error.into()))?;
@@ -144,7 +144,7 @@ impl Ready {
             folder.integers.clone(),
             units.clone(),
             Arc::clone(&status),
-            Verifier::new(order.verify, order.kernel)
+            Verifier::new(options.verify, options.kernel)
                 .map_err(|error| (Exit::Usage, error.into()))?,
             Files {
                 results,
@@ -169,7 +169,7 @@ impl Ready {
             journal,
             units: units.clone(),
             status: Arc::clone(&status),
-            kernel: order.kernel,
+            kernel: options.kernel,
             lost_answers,
             sink: to_sink.clone(),
             settled: to_settle,
@@ -183,7 +183,7 @@ impl Ready {
             &units,
             &status,
             request.count(),
-            order.timeout,
+            options.timeout,
             &mut what_happens,
             publishing,
             &mut signals,
@@ -212,7 +212,7 @@ impl Ready {
         let complete = done.is_complete();
         let is_cancelled = matches!(end, End::Cancelled);
         if is_cancelled {
-            note_cancelled(order, &manifest.run);
+            note_cancelled(options, &manifest.run);
         }
         let _ = stop_collecting.send(complete || is_cancelled);
         if timeout(CLOSING, collecting).await.is_err() {
@@ -227,15 +227,15 @@ impl Ready {
             &done,
             ok_before,
             Period { start, given_up },
-            order.verify,
+            options.verify,
         );
         metrics.write(&metrics::end_point(&manifest, &summary));
         let sent = tokio::task::spawn_blocking(move || metrics.close()).await;
-        summary.influxdb = read_metrics(order, &manifest.run, sent.ok(), summary.jobs_ok).await;
+        summary.influxdb = read_metrics(options, &manifest.run, sent.ok(), summary.jobs_ok).await;
         let written = folder.write_summary(&summary);
         let shown = printer.finish().and_then(|omitted| {
             let output = &manifest.output;
-            show(&summary, order, omitted, output)
+            show(&summary, options, omitted, output)
         });
         // Report the cause of an early end before its consequences.
         let exit = conclude(end, &summary, &manifest, &units)?;
@@ -274,10 +274,10 @@ fn beyond_sieve(request: &Request) -> Option<String> {
     ))
 }
 
-fn what_to_print(order: &Order, request: &Request) -> Print {
+fn what_to_print(options: &RunOptions, request: &Request) -> Print {
     match request.kind() {
-        _ if order.prints_rows => Print::Rows,
-        JobKind::Factor if !order.json => Print::Factorizations,
+        _ if options.prints_rows => Print::Rows,
+        JobKind::Factor if !options.json => Print::Factorizations,
         _ => Print::Nothing,
     }
 }
@@ -286,12 +286,12 @@ fn what_to_print(order: &Order, request: &Request) -> Print {
 /// wait in the spool. Warns if the server has fewer results than the `jobs_ok` that this session
 /// has sent.
 async fn read_metrics(
-    order: &Order,
+    options: &RunOptions,
     run: &RunId,
     sent: Option<Stats>,
     jobs_ok: u64,
 ) -> Option<ReadBack> {
-    let target = order.influx.target().ok()??;
+    let target = options.influx.target().ok()??;
     let server = target.to_string();
     let waiting = sent.map_or(0, |sent| sent.spooled);
     if waiting > 0 {
