@@ -41,25 +41,25 @@ pub(crate) enum Event {
 
 /// Whether consumers hold units of any run, according to their announcements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Held {
+pub(crate) enum ConsumerLoad {
     /// Some consumers do not report how many units they hold.
     #[default]
     Unknown,
     /// At least one consumer holds units.
-    Some,
+    Busy,
     /// No consumer has held a unit since this time.
-    NoneSince(Instant),
+    IdleSince(Instant),
 }
 
-impl Held {
+impl ConsumerLoad {
     /// The state after an announcement at time `now`. `units`: number of units that all consumers
     /// hold, or `None` if some consumers do not report it.
     fn after(self, units: Option<u32>, now: Instant) -> Self {
         match (units, self) {
             (None, _) => Self::Unknown,
-            (Some(0), Self::NoneSince(since)) => Self::NoneSince(since),
-            (Some(0), _) => Self::NoneSince(now),
-            (Some(_), _) => Self::Some,
+            (Some(0), Self::IdleSince(since)) => Self::IdleSince(since),
+            (Some(0), _) => Self::IdleSince(now),
+            (Some(_), _) => Self::Busy,
         }
     }
 }
@@ -70,7 +70,7 @@ pub(crate) struct Status {
     jobs_done: AtomicU64,
     jobs_not_ok: AtomicU64,
     consumers: AtomicU32,
-    held: Mutex<Held>,
+    consumer_load: Mutex<ConsumerLoad>,
     census: Mutex<Option<Census>>,
     stage: Mutex<Option<String>>,
 }
@@ -117,15 +117,21 @@ impl Status {
 
     /// Records the number of units that the consumers hold; `None` if some consumers do not report
     /// it.
-    pub(crate) fn note_held(&self, units: Option<u32>, now: Instant) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = held.after(units, now);
+    pub(crate) fn note_held_units(&self, units: Option<u32>, now: Instant) {
+        let mut load = self
+            .consumer_load
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *load = load.after(units, now);
     }
 
     /// Whether consumers hold units.
     #[must_use]
-    pub(crate) fn held(&self) -> Held {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn consumer_load(&self) -> ConsumerLoad {
+        *self
+            .consumer_load
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records the census of the pool, if it is known.
@@ -162,12 +168,12 @@ mod tests {
     fn a_unit_that_goes_from_one_consumer_to_another_begins_the_idle_time_anew() {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
-        let idle = Held::default().after(Some(0), start);
-        assert_eq!(idle, Held::NoneSince(start));
-        assert_eq!(idle.after(Some(0), at(5)), Held::NoneSince(start));
+        let idle = ConsumerLoad::default().after(Some(0), start);
+        assert_eq!(idle, ConsumerLoad::IdleSince(start));
+        assert_eq!(idle.after(Some(0), at(5)), ConsumerLoad::IdleSince(start));
         let busy = idle.after(Some(1), at(6));
-        assert_eq!(busy, Held::Some);
-        assert_eq!(busy.after(Some(0), at(7)), Held::NoneSince(at(7)));
-        assert_eq!(busy.after(None, at(8)), Held::Unknown);
+        assert_eq!(busy, ConsumerLoad::Busy);
+        assert_eq!(busy.after(Some(0), at(7)), ConsumerLoad::IdleSince(at(7)));
+        assert_eq!(busy.after(None, at(8)), ConsumerLoad::Unknown);
     }
 }

@@ -29,8 +29,8 @@ use tokio::{
 use tracing::info;
 
 use super::{
-    LostAnswers,
-    lost_answers::{Look, Loss},
+    LossDetector,
+    lost_answers::{Loss, PoolObservation},
     results_queue::{OpenError, delete, open},
 };
 use crate::{
@@ -67,7 +67,7 @@ pub(crate) struct Collector {
     /// Arithmetic kernel that consumers are expected to use.
     pub kernel: Kernel,
     /// Detects lost units and answers.
-    pub lost_answers: LostAnswers,
+    pub loss_detector: LossDetector,
     /// Receiver of the answers.
     pub sink: std::sync::mpsc::Sender<SinkInput>,
     /// Answers that the sink has written to disk.
@@ -104,7 +104,7 @@ impl Collector {
                         if was_lost {
                             let _ = self.sink.send(SinkInput::QueueLost);
                         } else {
-                            self.lost_answers.raise();
+                            self.loss_detector.raise();
                         }
                         break connection;
                     }
@@ -155,7 +155,7 @@ impl Collector {
                     Some(answer) => {
                         let mut delivery = answer?;
                         last_answer = Instant::now();
-                        self.lost_answers.answered();
+                        self.loss_detector.answered();
                         let body = std::mem::take(&mut delivery.data);
                         let arrival = Arrival {
                             body: if body.len() <= largest { Ok(body) } else { Err(body.len()) },
@@ -189,7 +189,7 @@ impl Collector {
                         let figures = figures.as_ref().and_then(|latest| *latest.borrow());
                         let _ = self.sink.send(SinkInput::Queue(state, figures));
                         let silence = last_answer.elapsed();
-                        let asked = self.ask_again_if_due(connection, state, silence);
+                        let asked = self.request_republication_of_lost(connection, state, silence);
                         in_time(LOOK, PATIENCE, asked).await?;
                     }
                 }
@@ -198,7 +198,7 @@ impl Collector {
     }
 
     /// Requests that units without a result are published again, if units or answers were lost.
-    async fn ask_again_if_due(
+    async fn request_republication_of_lost(
         &mut self,
         connection: &Connection,
         jobs: QueueState,
@@ -208,33 +208,33 @@ impl Collector {
             .manifest
             .packing
             .unit_time(&self.manifest.request, self.kernel);
-        let look = {
+        let observation = {
             let units = self.units.lock();
-            Look {
+            PoolObservation {
                 jobs,
-                held: self.status.held(),
+                consumer_load: self.status.consumer_load(),
                 now: Instant::now(),
                 outstanding: units.outstanding(),
                 silence,
-                unit: units.mean_time().unwrap_or(expected).max(expected),
-                longest: units.longest_time().max(expected),
-                every: Announcer::every(jobs.consumers),
+                mean_unit_time: units.mean_time().unwrap_or(expected).max(expected),
+                longest_unit_time: units.longest_time().max(expected),
+                announcement_interval: Announcer::every(jobs.consumers),
             }
         };
-        let Some(loss) = self.lost_answers.is_due(&look) else {
+        let Some(loss) = self.loss_detector.detect(&observation) else {
             return;
         };
         let queue = topology::results_queue(&self.manifest.run);
         let results = queue_state(connection, &queue).await;
         // Answers in the queue will still be delivered.
         if results.is_ok_and(|results| results.ready == 0) {
-            self.lost_answers.settle(&look);
+            self.loss_detector.settle(&observation);
             let input = match loss {
                 Loss::Answers => SinkInput::Overdue,
                 Loss::Units => {
                     let dead = queue_state(connection, topology::DEAD_QUEUE).await;
                     SinkInput::UnitsLost {
-                        units: look.outstanding,
+                        units: observation.outstanding,
                         dead: dead.map_or(0, |dead| dead.ready),
                     }
                 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use primepool_common::topology::QueueState;
 
-use crate::status::Held;
+use crate::status::ConsumerLoad;
 
 /// Silence that does not indicate a loss, since the broker and the network take time too.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,11 +36,11 @@ const TIMES_A_UNIT: u32 = 10;
 
 /// Observations of a run at one time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Look {
+pub(crate) struct PoolObservation {
     /// State of the job queue.
     pub jobs: QueueState,
-    /// Whether the consumers hold units.
-    pub held: Held,
+    /// Whether consumers hold units of any run.
+    pub consumer_load: ConsumerLoad,
     /// Time of the observation.
     pub now: Instant,
     /// Number of units of the run that have no answer.
@@ -48,11 +48,11 @@ pub(crate) struct Look {
     /// Time since the last answer.
     pub silence: Duration,
     /// Mean time of a unit.
-    pub unit: Duration,
+    pub mean_unit_time: Duration,
     /// Longest time of a unit.
-    pub longest: Duration,
+    pub longest_unit_time: Duration,
     /// Interval between the announcements of a consumer.
-    pub every: Duration,
+    pub announcement_interval: Duration,
 }
 
 /// The kind of loss, as the reason to publish units again.
@@ -66,13 +66,13 @@ pub(crate) enum Loss {
 
 /// Detector of lost units and answers.
 #[derive(Debug)]
-pub(crate) struct LostAnswers {
+pub(crate) struct LossDetector {
     is_raised: bool,
     idle_patience: Duration,
     long_patience: Duration,
 }
 
-impl LostAnswers {
+impl LossDetector {
     /// `is_raised`: whether answers may be missing from the start, as in a resumed run.
     #[must_use]
     pub(crate) fn new(is_raised: bool) -> Self {
@@ -95,13 +95,13 @@ impl LostAnswers {
 
     /// Whether unanswered units should be published again now, and why.
     #[must_use]
-    pub(crate) fn is_due(&self, look: &Look) -> Option<Loss> {
-        if look.outstanding == 0 {
+    pub(crate) fn detect(&self, observation: &PoolObservation) -> Option<Loss> {
+        if observation.outstanding == 0 {
             return None;
         }
-        let Look {
+        let PoolObservation {
             jobs, mut silence, ..
-        } = *look;
+        } = *observation;
         if self.is_raised {
             let patience = match jobs {
                 QueueState { ready: 0, .. } => PATIENCE,
@@ -109,33 +109,35 @@ impl LostAnswers {
                 QueueState { consumers: 0, .. } => return None,
                 QueueState { .. } => self.long_patience,
             };
-            let patience = patience.saturating_add(look.unit.saturating_mul(TIMES_A_UNIT));
+            let patience =
+                patience.saturating_add(observation.mean_unit_time.saturating_mul(TIMES_A_UNIT));
             return (silence >= patience).then_some(Loss::Answers);
         }
         if jobs.ready > 0 || jobs.consumers == 0 {
             return None;
         }
-        let longest = look.longest.saturating_mul(TIMES_A_UNIT);
-        let patience = match look.held {
+        let longest = observation.longest_unit_time.saturating_mul(TIMES_A_UNIT);
+        let patience = match observation.consumer_load {
             // A unit that has just moved from one consumer to another is announced a little later.
-            Held::NoneSince(since) => {
-                silence = silence.min(look.now.saturating_duration_since(since));
-                self.idle_patience.max(look.every.saturating_mul(2))
+            ConsumerLoad::IdleSince(since) => {
+                silence = silence.min(observation.now.saturating_duration_since(since));
+                self.idle_patience
+                    .max(observation.announcement_interval.saturating_mul(2))
             }
             // These may be units of other runs.
-            Held::Some => self.long_patience.max(longest),
-            Held::Unknown => UNKNOWN_PATIENCE.max(longest),
+            ConsumerLoad::Busy => self.long_patience.max(longest),
+            ConsumerLoad::Unknown => UNKNOWN_PATIENCE.max(longest),
         };
         (silence >= patience).then_some(Loss::Units)
     }
 
     /// Records that unanswered units were published again after this observation.
-    pub(crate) fn settle(&mut self, look: &Look) {
+    pub(crate) fn settle(&mut self, observation: &PoolObservation) {
         let was_raised = std::mem::take(&mut self.is_raised);
         if !was_raised {
             self.idle_patience = self.idle_patience.saturating_mul(2).min(LONG_PATIENCE);
         }
-        if look.jobs.ready > 0 || !was_raised {
+        if observation.jobs.ready > 0 || !was_raised {
             self.long_patience = self.long_patience.saturating_mul(2);
         }
     }
@@ -160,117 +162,136 @@ mod tests {
 
     /// An observation after `silence_s` seconds without an answer, with units of one second, while
     /// consumers hold some.
-    fn look(jobs: QueueState, silence_s: u64) -> Look {
-        Look {
+    fn observation(jobs: QueueState, silence_s: u64) -> PoolObservation {
+        PoolObservation {
             jobs,
-            held: Held::Some,
+            consumer_load: ConsumerLoad::Busy,
             now: Instant::now(),
             outstanding: 1,
             silence: Duration::from_secs(silence_s),
-            unit: Duration::from_secs(1),
-            longest: Duration::from_secs(1),
-            every: Duration::from_secs(2),
+            mean_unit_time: Duration::from_secs(1),
+            longest_unit_time: Duration::from_secs(1),
+            announcement_interval: Duration::from_secs(2),
         }
     }
 
     #[test]
     fn asks_in_doubt_and_once() {
-        let mut doubt = LostAnswers::new(false);
-        assert_eq!(doubt.is_due(&look(EMPTY, 599)), None);
-        doubt.raise();
-        assert_eq!(doubt.is_due(&look(EMPTY, 15)), Some(Loss::Answers));
-        doubt.settle(&look(EMPTY, 15));
-        assert_eq!(doubt.is_due(&look(EMPTY, 599)), None);
-        let doubt = LostAnswers::new(true);
-        assert_eq!(doubt.is_due(&look(EMPTY, 15)), Some(Loss::Answers));
-        let all_answered = Look {
+        let mut detector = LossDetector::new(false);
+        assert_eq!(detector.detect(&observation(EMPTY, 599)), None);
+        detector.raise();
+        assert_eq!(
+            detector.detect(&observation(EMPTY, 15)),
+            Some(Loss::Answers)
+        );
+        detector.settle(&observation(EMPTY, 15));
+        assert_eq!(detector.detect(&observation(EMPTY, 599)), None);
+        let detector = LossDetector::new(true);
+        assert_eq!(
+            detector.detect(&observation(EMPTY, 15)),
+            Some(Loss::Answers)
+        );
+        let all_answered = PoolObservation {
             outstanding: 0,
-            ..look(EMPTY, 1_000_000)
+            ..observation(EMPTY, 1_000_000)
         };
-        assert_eq!(doubt.is_due(&all_answered), None);
+        assert_eq!(detector.detect(&all_answered), None);
     }
 
     #[test]
     fn waits_for_work_at_hand() {
-        let doubt = LostAnswers::new(true);
-        assert_eq!(doubt.is_due(&look(EMPTY, 14)), None);
-        let hours = |silence_h: u64| Look {
-            unit: Duration::from_secs(3600),
-            ..look(EMPTY, silence_h * 3600)
+        let detector = LossDetector::new(true);
+        assert_eq!(detector.detect(&observation(EMPTY, 14)), None);
+        let hours = |silence_h: u64| PoolObservation {
+            mean_unit_time: Duration::from_secs(3600),
+            ..observation(EMPTY, silence_h * 3600)
         };
-        assert_eq!(doubt.is_due(&hours(9)), None);
-        assert_eq!(doubt.is_due(&hours(11)), Some(Loss::Answers));
+        assert_eq!(detector.detect(&hours(9)), None);
+        assert_eq!(detector.detect(&hours(11)), Some(Loss::Answers));
     }
 
     #[test]
     fn units_that_wait_are_left_alone_for_long() {
-        let mut doubt = LostAnswers::new(true);
-        assert_eq!(doubt.is_due(&look(FULL, 599)), None);
-        assert_eq!(doubt.is_due(&look(FULL, 610)), Some(Loss::Answers));
-        assert_eq!(doubt.is_due(&look(LEFT, 1_000_000)), None);
-        doubt.settle(&look(FULL, 610));
-        doubt.raise();
-        assert_eq!(doubt.is_due(&look(FULL, 1199)), None);
-        assert_eq!(doubt.is_due(&look(FULL, 1210)), Some(Loss::Answers));
-        assert_eq!(doubt.is_due(&look(EMPTY, 15)), Some(Loss::Answers));
+        let mut detector = LossDetector::new(true);
+        assert_eq!(detector.detect(&observation(FULL, 599)), None);
+        assert_eq!(
+            detector.detect(&observation(FULL, 610)),
+            Some(Loss::Answers)
+        );
+        assert_eq!(detector.detect(&observation(LEFT, 1_000_000)), None);
+        detector.settle(&observation(FULL, 610));
+        detector.raise();
+        assert_eq!(detector.detect(&observation(FULL, 1199)), None);
+        assert_eq!(
+            detector.detect(&observation(FULL, 1210)),
+            Some(Loss::Answers)
+        );
+        assert_eq!(
+            detector.detect(&observation(EMPTY, 15)),
+            Some(Loss::Answers)
+        );
     }
 
     #[test]
     fn units_that_neither_the_queue_nor_a_consumer_has_are_lost() {
         let start = Instant::now();
-        let idle_for = |idle_s, silence_s| Look {
-            held: Held::NoneSince(start),
+        let idle_for = |idle_s, silence_s| PoolObservation {
+            consumer_load: ConsumerLoad::IdleSince(start),
             now: start + Duration::from_secs(idle_s),
-            ..look(EMPTY, silence_s)
+            ..observation(EMPTY, silence_s)
         };
         let idle = |silence_s| idle_for(silence_s, silence_s);
-        let mut lost = LostAnswers::new(false);
-        assert_eq!(lost.is_due(&idle(4)), None);
-        assert_eq!(lost.is_due(&idle(5)), Some(Loss::Units));
-        assert_eq!(lost.is_due(&idle_for(4, 1_000)), None, "just handed over");
-        assert_eq!(lost.is_due(&idle_for(5, 1_000)), Some(Loss::Units));
-        let waits = Look {
+        let mut detector = LossDetector::new(false);
+        assert_eq!(detector.detect(&idle(4)), None);
+        assert_eq!(detector.detect(&idle(5)), Some(Loss::Units));
+        assert_eq!(
+            detector.detect(&idle_for(4, 1_000)),
+            None,
+            "just handed over"
+        );
+        assert_eq!(detector.detect(&idle_for(5, 1_000)), Some(Loss::Units));
+        let waits = PoolObservation {
             jobs: FULL,
             ..idle(1_000_000)
         };
-        assert_eq!(lost.is_due(&waits), None, "they wait for a consumer");
-        let alone = Look {
+        assert_eq!(detector.detect(&waits), None, "they wait for a consumer");
+        let alone = PoolObservation {
             jobs: QueueState {
                 ready: 0,
                 consumers: 0,
             },
             ..idle(1_000_000)
         };
-        assert_eq!(lost.is_due(&alone), None, "no consumer could answer");
+        assert_eq!(detector.detect(&alone), None, "no consumer could answer");
         // In a large pool, announcements are rare.
-        let large = |silence_s| Look {
-            every: Duration::from_secs(30),
+        let large = |silence_s| PoolObservation {
+            announcement_interval: Duration::from_secs(30),
             ..idle(silence_s)
         };
-        assert_eq!(lost.is_due(&large(59)), None);
-        assert_eq!(lost.is_due(&large(60)), Some(Loss::Units));
+        assert_eq!(detector.detect(&large(59)), None);
+        assert_eq!(detector.detect(&large(60)), Some(Loss::Units));
         // Repeated attempts without an answer become rarer; an answer resets the interval.
-        lost.settle(&idle(5));
-        assert_eq!(lost.is_due(&idle(9)), None);
-        assert_eq!(lost.is_due(&idle(10)), Some(Loss::Units));
-        lost.answered();
-        assert_eq!(lost.is_due(&idle(5)), Some(Loss::Units));
+        detector.settle(&idle(5));
+        assert_eq!(detector.detect(&idle(9)), None);
+        assert_eq!(detector.detect(&idle(10)), Some(Loss::Units));
+        detector.answered();
+        assert_eq!(detector.detect(&idle(5)), Some(Loss::Units));
     }
 
     #[test]
     fn without_knowledge_of_the_consumers_a_long_silence_tells() {
-        let unknown = |silence_s, longest_s| Look {
-            held: Held::Unknown,
-            longest: Duration::from_secs(longest_s),
-            ..look(EMPTY, silence_s)
+        let unknown = |silence_s, longest_s| PoolObservation {
+            consumer_load: ConsumerLoad::Unknown,
+            longest_unit_time: Duration::from_secs(longest_s),
+            ..observation(EMPTY, silence_s)
         };
-        let lost = LostAnswers::new(false);
-        assert_eq!(lost.is_due(&unknown(59, 1)), None);
-        assert_eq!(lost.is_due(&unknown(60, 1)), Some(Loss::Units));
-        assert_eq!(lost.is_due(&unknown(599, 60)), None);
-        assert_eq!(lost.is_due(&unknown(600, 60)), Some(Loss::Units));
+        let detector = LossDetector::new(false);
+        assert_eq!(detector.detect(&unknown(59, 1)), None);
+        assert_eq!(detector.detect(&unknown(60, 1)), Some(Loss::Units));
+        assert_eq!(detector.detect(&unknown(599, 60)), None);
+        assert_eq!(detector.detect(&unknown(600, 60)), Some(Loss::Units));
         // Consumers hold units that may belong to other runs.
-        assert_eq!(lost.is_due(&look(EMPTY, 599)), None);
-        assert_eq!(lost.is_due(&look(EMPTY, 600)), Some(Loss::Units));
+        assert_eq!(detector.detect(&observation(EMPTY, 599)), None);
+        assert_eq!(detector.detect(&observation(EMPTY, 600)), Some(Loss::Units));
     }
 }

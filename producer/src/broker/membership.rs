@@ -128,7 +128,7 @@ impl Membership {
         let known = self.view.consumers(kind, now);
         let all_tell = self.reader.is_some() && known >= self.status.consumers().max(1);
         let held = all_tell.then(|| self.view.held(kind, now));
-        self.status.note_held(held, now);
+        self.status.note_held_units(held, now);
     }
 
     /// The largest number of outstanding units of the run; `None`, no limit, if the announcements

@@ -23,7 +23,7 @@ use tracing::warn;
 
 use super::failure::{Failure, broker_failure, folder_failure};
 use crate::{
-    broker::{self, LostAnswers, OpenError},
+    broker::{self, LossDetector, OpenError},
     cli::{RunOptions, RunSource},
     factoring::Factoring,
     request::{IntegerSource, MAX_UNITS, Packing, Request, Semiprimes, UnitSize},
@@ -53,7 +53,7 @@ pub(super) struct PreparedRun {
     /// Campaigns of integers that the whole pool factors.
     pub(super) factoring: Factoring,
     /// Detector of lost answers, including those of earlier sessions.
-    pub(super) lost_answers: LostAnswers,
+    pub(super) loss_detector: LossDetector,
 }
 
 pub(super) async fn prepare(
@@ -115,7 +115,7 @@ pub(super) async fn prepare(
                 ok_before: 0,
                 detach: *detach,
                 consumers,
-                lost_answers: LostAnswers::new(false),
+                loss_detector: LossDetector::new(false),
                 folder,
                 journal,
                 repackings,
@@ -170,7 +170,7 @@ pub(super) async fn prepare(
             Ok(PreparedRun {
                 consumers: consumers(&connection, request).await?,
                 // Answers may have been lost since the units were published.
-                lost_answers: LostAnswers::new(!confirmed.is_empty()),
+                loss_detector: LossDetector::new(!confirmed.is_empty()),
                 units: units(&folder, &repacked, confirmed, &done),
                 status: Status::new(ended, ended - ok_before),
                 done,

@@ -61,7 +61,7 @@ impl PreparedRun {
             to_sink,
             sink_input,
             factoring,
-            lost_answers,
+            loss_detector,
         } = self;
         let manifest = Arc::new(folder.manifest.clone());
         let status = Arc::new(status);
@@ -170,7 +170,7 @@ impl PreparedRun {
             units: units.clone(),
             status: Arc::clone(&status),
             kernel: options.kernel,
-            lost_answers,
+            loss_detector,
             sink: to_sink.clone(),
             settled: to_settle,
             events,
