@@ -5,7 +5,7 @@ use std::ops::Range;
 /// The range of jobs of each unit. Consecutive units of the same size are stored as one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
-    runs: Vec<Run>,
+    groups: Vec<EqualUnits>,
     /// Number of units.
     units: u64,
     /// The job after the last one.
@@ -14,7 +14,7 @@ pub struct Bounds {
 
 /// Consecutive units of the same size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Run {
+struct EqualUnits {
     /// First unit.
     unit: u64,
     /// First job of the first unit.
@@ -28,7 +28,7 @@ impl Bounds {
     #[must_use]
     pub const fn from(job: u64) -> Self {
         Self {
-            runs: Vec::new(),
+            groups: Vec::new(),
             units: 0,
             end: job,
         }
@@ -51,8 +51,8 @@ impl Bounds {
         if units == 0 {
             return;
         }
-        if self.runs.last().is_none_or(|last| last.size != size) {
-            self.runs.push(Run {
+        if self.groups.last().is_none_or(|last| last.size != size) {
+            self.groups.push(EqualUnits {
                 unit: self.units,
                 job: self.end,
                 size,
@@ -66,25 +66,25 @@ impl Bounds {
     pub fn truncate(&mut self, units: u64) {
         if let Some(jobs) = self.jobs(units) {
             (self.units, self.end) = (units, jobs.start);
-            self.runs.retain(|run| run.unit < units);
+            self.groups.retain(|group| group.unit < units);
         }
     }
 
     /// The jobs of a unit, if there is such a unit.
     #[must_use]
     pub fn jobs(&self, unit: u64) -> Option<Range<u64>> {
-        let after = self.runs.partition_point(|run| run.unit <= unit);
-        let run = self.runs[..after].last().filter(|_| unit < self.units)?;
-        let start = run.job + (unit - run.unit) * run.size;
-        Some(start..start + run.size)
+        let after = self.groups.partition_point(|group| group.unit <= unit);
+        let group = self.groups[..after].last().filter(|_| unit < self.units)?;
+        let start = group.job + (unit - group.unit) * group.size;
+        Some(start..start + group.size)
     }
 
     /// The unit that contains a job, if there is one.
     #[must_use]
     pub fn unit_of(&self, job: u64) -> Option<u64> {
-        let after = self.runs.partition_point(|run| run.job <= job);
-        let run = self.runs[..after].last().filter(|_| job < self.end)?;
-        Some(run.unit + (job - run.job) / run.size)
+        let after = self.groups.partition_point(|group| group.job <= job);
+        let group = self.groups[..after].last().filter(|_| job < self.end)?;
+        Some(group.unit + (job - group.job) / group.size)
     }
 
     /// The jobs of each unit, in order.
@@ -139,6 +139,6 @@ mod tests {
             bounds.add(1, 7);
         }
         bounds.add(1 << 40, 7);
-        assert_eq!(bounds.runs.len(), 1);
+        assert_eq!(bounds.groups.len(), 1);
     }
 }

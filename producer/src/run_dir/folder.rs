@@ -62,7 +62,7 @@ impl Folder {
         fs::create_dir_all(&path).map_err(file_error("make", &path))?;
         let lock = lock(&path, &run)?;
         let integers = match integers {
-            Some(new) => Some(IntegersFile::take(&path, new)?),
+            Some(new) => Some(IntegersFile::move_into(&path, new)?),
             None => integers_of(&path, &mut request)?,
         };
         let manifest = Manifest {

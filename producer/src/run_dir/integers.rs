@@ -151,7 +151,7 @@ impl IntegersFile {
     ///
     /// # Errors
     /// The file cannot be moved or read.
-    pub(super) fn take(folder: &Path, new: &NewIntegers) -> Result<Self, FolderError> {
+    pub(super) fn move_into(folder: &Path, new: &NewIntegers) -> Result<Self, FolderError> {
         let path = folder.join(INTEGERS);
         fs::rename(&new.0, &path).map_err(file_error("make", &path))?;
         Self::open(folder)
@@ -229,7 +229,7 @@ impl IntegersFile {
         let Some(&at) = index.starts.get(block as usize) else {
             return Err(damaged(format!("it has no line {}", jobs.start + 1)));
         };
-        let mut lines = BufReader::with_capacity(READ_BYTES, From { file, at });
+        let mut lines = BufReader::with_capacity(READ_BYTES, FileReaderAt { file, at });
         let (mut all, mut line) = (Vec::new(), Vec::new());
         for job in block * BLOCK..jobs.end {
             line.clear();
@@ -259,12 +259,12 @@ fn bits_of(line: &[u8]) -> Option<u32> {
 }
 
 /// Reader of a file from byte `at` on; other readers may use the file at the same time.
-struct From<'a> {
+struct FileReaderAt<'a> {
     file: &'a File,
     at: u64,
 }
 
-impl Read for From<'_> {
+impl Read for FileReaderAt<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.file.read_at(buffer, self.at)?;
         self.at += length as u64;
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(writer.add(&HexInteger(91.into())).unwrap(), 1);
         assert_eq!(writer.finish().unwrap(), (1, 7));
         fs::create_dir(&folder).unwrap();
-        let file = IntegersFile::take(&folder, &new).unwrap();
+        let file = IntegersFile::move_into(&folder, &new).unwrap();
         drop(new);
         assert_eq!(file.read(0..1).unwrap(), [HexInteger(91.into())]);
     }

@@ -77,19 +77,19 @@ pub(super) fn read(path: &Path) -> Result<(File, RangeSet<u64>), FolderError> {
 /// consumed already. Therefore each publication has a number, and only publications that began
 /// after that moment count.
 #[derive(Debug, Clone)]
-pub(crate) struct Journal(Arc<Mutex<Pages>>);
+pub(crate) struct Journal(Arc<Mutex<JournalState>>);
 
 #[derive(Debug)]
-struct Pages {
+struct JournalState {
     file: File,
     path: PathBuf,
     /// Number of the next publication.
     next: u64,
     /// First publication that counts; `None` while answers are being lost, when no publication
     /// counts.
-    since: Option<u64>,
+    counts_from: Option<u64>,
     /// First publication that counts, for each unit that must be done again.
-    again: HashMap<u64, u64>,
+    unit_counts_from: HashMap<u64, u64>,
 }
 
 /// One publication of a unit.
@@ -100,11 +100,12 @@ pub(crate) struct Publication {
     number: u64,
 }
 
-impl Pages {
+impl JournalState {
     fn counts(&self, publication: &Publication) -> bool {
-        let again = self.again.get(&publication.unit).copied();
-        self.since
-            .is_some_and(|since| publication.number >= since.max(again.unwrap_or_default()))
+        let unit_counts_from = self.unit_counts_from.get(&publication.unit).copied();
+        self.counts_from.is_some_and(|first| {
+            publication.number >= first.max(unit_counts_from.unwrap_or_default())
+        })
     }
 
     fn write(&mut self, text: &str) -> io::Result<()> {
@@ -114,16 +115,16 @@ impl Pages {
 
 impl Journal {
     pub(super) fn new(file: File, path: PathBuf) -> Self {
-        Self(Arc::new(Mutex::new(Pages {
+        Self(Arc::new(Mutex::new(JournalState {
             file,
             path,
             next: 0,
-            since: Some(0),
-            again: HashMap::new(),
+            counts_from: Some(0),
+            unit_counts_from: HashMap::new(),
         })))
     }
 
-    fn pages(&self) -> MutexGuard<'_, Pages> {
+    fn state(&self) -> MutexGuard<'_, JournalState> {
         // Every critical section leaves the data consistent, even if another thread panics.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,9 +132,9 @@ impl Journal {
     /// Registers the publication of a unit; call it before the unit is sent.
     #[must_use]
     pub(crate) fn begin(&self, unit: u64) -> Publication {
-        let mut pages = self.pages();
-        let number = pages.next;
-        pages.next += 1;
+        let mut state = self.state();
+        let number = state.next;
+        state.next += 1;
         Publication { unit, number }
     }
 
@@ -144,15 +145,15 @@ impl Journal {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn add(&self, publications: &[Publication]) -> Result<(), FolderError> {
-        let mut pages = self.pages();
+        let mut state = self.state();
         let text: String = publications
             .iter()
-            .filter(|publication| pages.counts(publication))
+            .filter(|publication| state.counts(publication))
             .map(|publication| format!("{}\n", publication.unit))
             .collect();
-        pages
+        state
             .write(&text)
-            .map_err(|error| file_error("write", &pages.path)(error))
+            .map_err(|error| file_error("write", &state.path)(error))
     }
 
     /// Removes units that must be done again. This happens before the wrong answers are
@@ -162,14 +163,16 @@ impl Journal {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn retract(&self, units: &[u64]) -> Result<(), FolderError> {
-        let mut pages = self.pages();
-        let next = pages.next;
-        pages.again.extend(units.iter().map(|unit| (*unit, next)));
+        let mut state = self.state();
+        let next = state.next;
+        state
+            .unit_counts_from
+            .extend(units.iter().map(|unit| (*unit, next)));
         let text: String = units.iter().map(|unit| format!("-{unit}\n")).collect();
-        pages
+        state
             .write(&text)
-            .and_then(|()| pages.file.sync_data())
-            .map_err(|error| file_error("write", &pages.path)(error))
+            .and_then(|()| state.file.sync_data())
+            .map_err(|error| file_error("write", &state.path)(error))
     }
 
     /// Forgets all units, because answers are being lost and no unit may count as on its way. No
@@ -178,23 +181,23 @@ impl Journal {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn forget(&self) -> Result<(), FolderError> {
-        let mut pages = self.pages();
-        pages.since = None;
-        pages
+        let mut state = self.state();
+        state.counts_from = None;
+        state
             .file
             .set_len(0)
-            .and_then(|()| pages.file.sync_data())
-            .map_err(|error| file_error("write", &pages.path)(error))
+            .and_then(|()| state.file.sync_data())
+            .map_err(|error| file_error("write", &state.path)(error))
     }
 
     /// Publications from now on count, since their answers can arrive. Returns `true` if the
     /// journal was not open before: then units without an answer must be published again.
     #[must_use]
     pub(crate) fn reopen(&self) -> bool {
-        let mut pages = self.pages();
-        let was_open = pages.since.is_some();
+        let mut state = self.state();
+        let was_open = state.counts_from.is_some();
         if !was_open {
-            pages.since = Some(pages.next);
+            state.counts_from = Some(state.next);
         }
         !was_open
     }
