@@ -13,7 +13,7 @@ use primepool_common::{
 use tracing::warn;
 
 use super::{
-    sink::{Answered, Arrival, Sink, SinkInput, microseconds},
+    sink::{Answered, Arrival, Sink, SinkInput, round_to_microseconds},
     verify::Claim,
 };
 use crate::{
@@ -38,7 +38,7 @@ impl<A: Send + 'static> Sink<A> {
                 self.leave_to_others(job, id, &answer.node, reason);
                 return;
             }
-            if let Some(reason) = self.take_back(&answer, &avoided) {
+            if let Some(reason) = self.on_handed_back(&answer, &avoided) {
                 self.factoring.give_up(job, id, &reason);
             }
             return;
@@ -252,7 +252,7 @@ impl<A: Send + 'static> Sink<A> {
             origin: Origin {
                 node: WHOLE_POOL.to_owned(),
                 worker: 0,
-                latency_ms: microseconds(latency),
+                latency_ms: round_to_microseconds(latency),
                 queue_wait_ms: 0.0,
                 redelivered: false,
             },

@@ -23,28 +23,32 @@ const TRIES: u32 = 12;
 
 /// The decision about a unit that was handed back.
 #[derive(Debug, PartialEq, Eq)]
-enum Fate {
+enum RetryDecision {
     /// Publish the unit again after a pause.
-    Again(Duration),
+    RetryAfter(Duration),
     /// Give up: its jobs have failed.
-    Failed,
+    GiveUp,
 }
 
 /// Decides about a unit that was handed back. `times`: how many times it was handed back before;
 /// `is_alone`: whether every consumer is excluded from it.
-fn fate(times: u32, is_alone: bool) -> Fate {
+fn decide_retry(times: u32, is_alone: bool) -> RetryDecision {
     let tries = if is_alone { TRIES_ALONE } else { TRIES };
     if times >= tries {
-        return Fate::Failed;
+        return RetryDecision::GiveUp;
     }
     let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(times));
-    Fate::Again(pause.min(LONGEST_PAUSE))
+    RetryDecision::RetryAfter(pause.min(LONGEST_PAUSE))
 }
 
 impl<A: Send + 'static> Sink<A> {
     /// Processes the return of a unit that its node must not do. If no other node can be expected,
     /// returns the reason why its jobs have failed.
-    pub(super) fn take_back(&mut self, answer: &UnitAnswer, avoided: &[String]) -> Option<String> {
+    pub(super) fn on_handed_back(
+        &mut self,
+        answer: &UnitAnswer,
+        avoided: &[String],
+    ) -> Option<String> {
         if !avoided.contains(&answer.node) {
             let reason = "it hands back a unit that it may work on";
             return self.refuse(Some(&answer.node), reason);
@@ -57,13 +61,13 @@ impl<A: Send + 'static> Sink<A> {
             let _ = self.events.send(Event::NoOtherNode(avoided.join(", ")));
         }
         let times = self.handed_back.entry(answer.unit).or_default();
-        match fate(*times, is_alone) {
-            Fate::Again(pause) => {
+        match decide_retry(*times, is_alone) {
+            RetryDecision::RetryAfter(pause) => {
                 *times += 1;
                 self.later.push((answer.unit, Instant::now() + pause));
                 None
             }
-            Fate::Failed => Some(format!(
+            RetryDecision::GiveUp => Some(format!(
                 "the results of {} were wrong or of another version, and no other node takes {} \
                  jobs: start another consumer",
                 avoided.join(", "),
@@ -78,10 +82,10 @@ mod tests {
     use super::*;
 
     fn pauses(is_alone: bool) -> Vec<Duration> {
-        let fates = (0..).map(|times| fate(times, is_alone));
-        let again = fates.map_while(|fate| match fate {
-            Fate::Again(pause) => Some(pause),
-            Fate::Failed => None,
+        let decisions = (0..).map(|times| decide_retry(times, is_alone));
+        let again = decisions.map_while(|decision| match decision {
+            RetryDecision::RetryAfter(pause) => Some(pause),
+            RetryDecision::GiveUp => None,
         });
         again.collect()
     }

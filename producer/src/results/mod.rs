@@ -25,5 +25,5 @@ mod write;
 
 pub(crate) use campaigns::WHOLE_POOL;
 pub(crate) use printer::Printer;
-pub(crate) use sink::{Arrival, Ended, Files, Sink, SinkInput};
+pub(crate) use sink::{Arrival, Files, FinishedSink, Sink, SinkInput};
 pub(crate) use verify::Verifier;

@@ -15,7 +15,7 @@ use primepool_common::{
 };
 use tracing::warn;
 
-use super::sink::{Answered, Arrival, Sink, microseconds};
+use super::sink::{Answered, Arrival, Sink, round_to_microseconds};
 use crate::{
     run_dir::{Factored, FolderError, Origin, Proof, Row, RowOutcome},
     status::Event,
@@ -96,7 +96,7 @@ impl<A: Send + 'static> Sink<A> {
         };
         if answer.handed_back.is_some() || self.is_without_certificates(&answer) {
             let avoided = self.units.lock().avoided(answer.unit);
-            let reason = self.take_back(&answer, &avoided)?;
+            let reason = self.on_handed_back(&answer, &avoided)?;
             answer.first = first;
             answer.jobs = all(JobOutcome::Failed { reason });
         }
@@ -129,8 +129,8 @@ impl<A: Send + 'static> Sink<A> {
         let origin = Origin {
             node: answer.node,
             worker: answer.worker,
-            latency_ms: microseconds(latency_ms),
-            queue_wait_ms: microseconds((latency_ms - compute_ms).max(0.0)),
+            latency_ms: round_to_microseconds(latency_ms),
+            queue_wait_ms: round_to_microseconds((latency_ms - compute_ms).max(0.0)),
             redelivered: answer.redelivered,
         };
         let (mut duplicates, is_new) = (0, !self.done.has_any(&(first..end)));

@@ -110,7 +110,7 @@ pub(crate) struct Files {
 }
 
 /// The state that the sink leaves at its end.
-pub(crate) struct Ended {
+pub(crate) struct FinishedSink {
     /// The figures of this session.
     pub tally: Tally,
     /// The jobs that have ended.
@@ -163,7 +163,7 @@ impl<A: Send + 'static> Sink<A> {
     }
 
     /// Processes inputs until [`SinkInput::End`] or a failure.
-    pub(crate) fn run(mut self, input: &Receiver<SinkInput<A>>) -> Ended {
+    pub(crate) fn run(mut self, input: &Receiver<SinkInput<A>>) -> FinishedSink {
         self.files
             .metrics
             .write(&metrics::start_point(&self.manifest));
@@ -203,7 +203,7 @@ impl<A: Send + 'static> Sink<A> {
                 }
                 next = input.try_recv().ok();
             }
-            if let Err(reason) = self.take(&mut arrivals) {
+            if let Err(reason) = self.process_batch(&mut arrivals) {
                 // This batch is not acknowledged: the broker keeps it for `resume`.
                 let _ = self.events.send(Event::Failed(reason));
                 break 'batches;
@@ -221,7 +221,7 @@ impl<A: Send + 'static> Sink<A> {
         for job in self.factoring.jobs() {
             self.done.remove(job);
         }
-        Ended {
+        FinishedSink {
             tally: self.tally,
             done: self.done,
             metrics: self.files.metrics,
@@ -230,7 +230,7 @@ impl<A: Send + 'static> Sink<A> {
     }
 
     /// Checks, writes and syncs a batch of answers, and only then settles them.
-    fn take(&mut self, arrivals: &mut Vec<Arrival<A>>) -> Result<(), String> {
+    fn process_batch(&mut self, arrivals: &mut Vec<Arrival<A>>) -> Result<(), String> {
         if arrivals.is_empty() && !self.factoring.is_active() {
             return Ok(());
         }
@@ -314,6 +314,6 @@ pub(super) struct Answered {
 }
 
 /// Rounds a time in milliseconds to whole microseconds.
-pub(super) fn microseconds(ms: f64) -> f64 {
+pub(super) fn round_to_microseconds(ms: f64) -> f64 {
     (ms * 1e3).round() / 1e3
 }

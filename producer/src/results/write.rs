@@ -13,7 +13,7 @@ use primepool_common::{
     topology::{QueueState, jobs_queue},
 };
 
-use super::sink::{Answered, Sink, microseconds};
+use super::sink::{Answered, Sink, round_to_microseconds};
 use crate::run_dir::{LineWriter, Origin, Row, RowOutcome};
 
 impl<A: Send + 'static> Sink<A> {
@@ -102,7 +102,10 @@ impl<A: Send + 'static> Sink<A> {
                 .field("jobs", jobs)
                 .field("latency_ms", origin.latency_ms)
                 .field("queue_wait_ms", origin.queue_wait_ms)
-                .field("compute_ms", microseconds(compute_ms / jobs as f64))
+                .field(
+                    "compute_ms",
+                    round_to_microseconds(compute_ms / jobs as f64),
+                )
                 .field("candidates", candidates)
                 .field("redelivered", if origin.redelivered { jobs } else { 0 });
             self.files.metrics.write(&point);

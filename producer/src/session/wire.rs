@@ -36,7 +36,7 @@ use crate::{
     metrics::{self, Metrics},
     progress::{Progress, plural, print_beside_bar},
     request::{Print, Request},
-    results::{Ended, Files, Printer, Sink, SinkInput, Verifier},
+    results::{Files, FinishedSink, Printer, Sink, SinkInput, Verifier},
     summary::{Period, ReadBack, Summary},
 };
 
@@ -198,7 +198,7 @@ impl PreparedRun {
         });
         // Answers that have arrived already are still written and acknowledged.
         let _ = to_sink.send(SinkInput::End);
-        let Ended {
+        let FinishedSink {
             tally,
             done,
             mut metrics,

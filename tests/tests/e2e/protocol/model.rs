@@ -511,7 +511,7 @@ impl Protocol {
         state.jobs[unit] += 1;
     }
 
-    /// `Sink::take`: checks an answer, and writes and syncs its result.
+    /// `Sink::process_batch`: checks an answer, and writes and syncs its result.
     fn keep(&self, state: &mut State, unit: usize, kind: usize) {
         let producer = &mut state.producer;
         producer.outstanding[unit] = false;
