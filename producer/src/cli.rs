@@ -125,8 +125,8 @@ pub struct Cli {
 
     /// Make the run repeatable; not for keys
     ///
-    /// Job i draws from the random stream (SEED, i). Without a seed the operating system's generator
-    /// is used, as a key needs
+    /// Job i draws from the random stream (SEED, i). Without a seed the operating system's
+    /// generator is used, as a key needs
     #[arg(long, env = "PRIMEPOOL_SEED", value_name = "SEED")]
     seed: Option<u64>,
 

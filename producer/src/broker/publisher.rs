@@ -21,7 +21,7 @@ use tracing::debug;
 use super::Membership;
 use crate::{
     run_dir::{FolderError, IntegersFile, Journal, Manifest, Publication, Repackings},
-    units::{Next, SharedUnits},
+    units::{PublisherAction, SharedUnits},
 };
 
 /// Largest number of messages that wait for a publisher confirm.
@@ -146,14 +146,14 @@ impl Publisher {
                 return Ok(());
             }
             while publisher.has_room()
-                && let Some(next) = self.next_of_units()
+                && let Some(next) = self.next_action()
             {
                 match next {
-                    Next::Settle(repacking) => {
+                    PublisherAction::Settle(repacking) => {
                         self.repackings.add(&repacking)?;
                         self.units.lock().settled(&repacking);
                     }
-                    Next::Jobs { unit, jobs, avoid } => {
+                    PublisherAction::Jobs { unit, jobs, avoid } => {
                         let integers = match &self.integers {
                             Some(integers) => integers.read(jobs.clone())?,
                             None => Vec::new(),
@@ -165,11 +165,11 @@ impl Publisher {
                         };
                         self.publish_unit(publisher, &unit).await?;
                     }
-                    Next::Campaign(mut unit) => {
+                    PublisherAction::Campaign(mut unit) => {
                         unit.published_ns = unix_ns();
                         self.publish_unit(publisher, &unit).await?;
                     }
-                    Next::CancelBatch(batch) => {
+                    PublisherAction::CancelBatch(batch) => {
                         let control = Control::cancel_group(self.manifest.run.clone(), batch);
                         // Best effort: a consumer that misses this message only wastes work.
                         let message = control_message(&control, BasicPublishOptions::default());
@@ -213,7 +213,7 @@ impl Publisher {
     }
 
     /// Takes the next action; the lock on the units is released on return.
-    fn next_of_units(&self) -> Option<Next> {
+    fn next_action(&self) -> Option<PublisherAction> {
         self.units.lock().next(Instant::now())
     }
 

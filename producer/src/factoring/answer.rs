@@ -18,7 +18,7 @@ pub(crate) enum Verdict {
 
 /// An answer to a unit of a campaign.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum CampaignAnswer {
     /// The factorisation of a divisor, as far as a single worker can factor it. The caller has
     /// verified it.
     TakenApart(Factorization),

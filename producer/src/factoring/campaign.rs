@@ -13,11 +13,11 @@ use primepool_factor::{
 };
 
 use super::{
-    answer::{Answer, Verdict},
-    decide::Step,
+    answer::{CampaignAnswer, Verdict},
+    decide::Decision,
     entry::Entry,
     progress::{StageProgress, TimeLeft},
-    state::{Progress, State},
+    state::{CampaignState, StageState},
 };
 use crate::request::FactoringAims;
 
@@ -46,7 +46,7 @@ pub(super) struct Issue {
 /// One campaign. Its state changes only through entries, and each of them goes to the checkpoint.
 #[derive(Debug)]
 pub(super) struct Campaign {
-    state: State,
+    state: CampaignState,
     /// Units that were issued and have no answer, with the time of issue.
     outstanding: HashMap<u32, Instant>,
     /// The last batch that has ended.
@@ -68,7 +68,7 @@ impl Campaign {
     /// A new campaign.
     pub(super) fn new(number: Integer, aims: FactoringAims) -> Self {
         Self {
-            state: State::new(number, aims),
+            state: CampaignState::new(number, aims),
             outstanding: HashMap::new(),
             ended_batch: 0,
             is_ended_by_answer: false,
@@ -87,7 +87,7 @@ impl Campaign {
         self.state.apply(entry, None).map(|_| ())
     }
 
-    pub(super) fn state(&self) -> &State {
+    pub(super) fn state(&self) -> &CampaignState {
         &self.state
     }
 
@@ -118,7 +118,7 @@ impl Campaign {
     pub(super) fn on_answer(
         &mut self,
         unit: UnitId,
-        answer: Answer,
+        answer: CampaignAnswer,
         done: u64,
         us: u64,
     ) -> Verdict {
@@ -141,12 +141,12 @@ impl Campaign {
             }
         }
         self.outstanding.remove(&unit.index);
-        self.is_ended_by_answer = matches!(self.state.progress, Progress::Idle);
+        self.is_ended_by_answer = matches!(self.state.progress, StageState::Idle);
         Verdict::Good
     }
 
-    fn commit(&mut self, step: impl Into<Step>) -> Verdict {
-        let Step { entry, prepared } = step.into();
+    fn commit(&mut self, decision: impl Into<Decision>) -> Verdict {
+        let Decision { entry, prepared } = decision.into();
         match self.state.apply(&entry, prepared) {
             Ok(_) => {
                 if matches!(entry, Entry::Begun { .. }) {
@@ -206,10 +206,10 @@ impl Campaign {
         let mut ended = Vec::new();
         while self.state.is_stage_over() {
             ended.extend(self.end_batch());
-            let Some(step) = self.state.next_stage(next_batch()) else {
+            let Some(decision) = self.state.next_stage(next_batch()) else {
                 break;
             };
-            if self.commit(step) != Verdict::Good {
+            if self.commit(decision) != Verdict::Good {
                 break;
             }
         }
@@ -223,7 +223,7 @@ impl Campaign {
     /// Ends the current batch. Returns its number if it must be cancelled, because some units have
     /// no answer.
     fn end_batch(&mut self) -> Option<u32> {
-        let State {
+        let CampaignState {
             batch,
             units,
             answered,
@@ -288,15 +288,15 @@ impl Campaign {
     pub(super) fn stage_progress(&mut self, now: Instant) -> Option<StageProgress> {
         let bits = self.state.current()?.value.significant_bits();
         let (stage, digits, done, expected): (_, _, u64, u64) = match &self.state.progress {
-            Progress::Idle | Progress::TakeApart => ("take-apart", 0, 0, 1),
-            Progress::Curves { level, done } => ("ecm", level.digits, *done, level.curves.into()),
-            Progress::Sieve(Some(collector)) => {
+            StageState::Idle | StageState::TakeApart => ("take-apart", 0, 0, 1),
+            StageState::Curves { level, done } => ("ecm", level.digits, *done, level.curves.into()),
+            StageState::Sieve(Some(collector)) => {
                 ("sieve", 0, collector.relations(), collector.needed())
             }
-            Progress::Sieve(None) => ("linear-algebra", 0, 0, 1),
+            StageState::Sieve(None) => ("linear-algebra", 0, 0, 1),
         };
         let share = match &self.state.progress {
-            Progress::Sieve(Some(collector)) => collector.share_done(),
+            StageState::Sieve(Some(collector)) => collector.share_done(),
             _ => (done as f64 / expected.max(1) as f64).min(1.0),
         };
         self.pace.push_back((now, done, share));

@@ -8,9 +8,9 @@ use primepool_factor::{
 };
 
 use super::{
-    answer::{Answer, Verdict},
+    answer::{CampaignAnswer, Verdict},
     entry::{Entry, Stage},
-    state::{Progress, State},
+    state::{CampaignState, StageState},
 };
 
 /// Shortest and longest worker time of a unit that its size aims at, in seconds.
@@ -23,15 +23,15 @@ const UNITS_LEFT: f64 = 4.0;
 /// Number of consecutive failed answers after which a divisor is given up.
 pub(super) const MOST_FAILURES: u32 = 12;
 
-/// A decision: the next entry. `prepared`: the collector of a sieve that begins with the entry,
+/// The next entry of a campaign. `prepared`: the collector of a sieve that begins with the entry,
 /// since creating one takes up to some seconds.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct Decision {
     pub(super) entry: Entry,
     pub(super) prepared: Option<Box<Collector>>,
 }
 
-impl From<Entry> for Step {
+impl From<Entry> for Decision {
     fn from(entry: Entry) -> Self {
         Self {
             entry,
@@ -40,7 +40,7 @@ impl From<Entry> for Step {
     }
 }
 
-impl State {
+impl CampaignState {
     /// The entries that follow from an answer to unit `unit` of the current batch. `done`: number
     /// of curves or families; `us`: worker time in microseconds.
     ///
@@ -49,7 +49,7 @@ impl State {
     pub(super) fn on_answer(
         &self,
         unit: u32,
-        answer: Answer,
+        answer: CampaignAnswer,
         done: u64,
         us: u64,
     ) -> Result<Vec<Entry>, Verdict> {
@@ -62,36 +62,36 @@ impl State {
         let of = HexInteger(part.value.clone());
         let wrong = |reason: &str| Err(Verdict::Wrong(reason.to_owned()));
         Ok(match (&self.progress, answer) {
-            (Progress::Idle | Progress::Sieve(None), _) => return Err(Verdict::Late),
-            (_, Answer::Failed(reason)) => {
+            (StageState::Idle | StageState::Sieve(None), _) => return Err(Verdict::Late),
+            (_, CampaignAnswer::Failed(reason)) => {
                 let mut entries = vec![Entry::Failed { unit, us }];
                 if self.failures + 1 >= MOST_FAILURES {
                     entries.push(Entry::Left { of, reason, us: 0 });
                 }
                 entries
             }
-            (Progress::TakeApart, Answer::TakenApart(found)) => {
+            (StageState::TakeApart, CampaignAnswer::TakenApart(found)) => {
                 vec![Entry::TakenApart { of, found, us }]
             }
-            (Progress::Curves { .. }, Answer::Curves(None)) => {
+            (StageState::Curves { .. }, CampaignAnswer::Curves(None)) => {
                 vec![Entry::Curves { unit, done, us }]
             }
-            (Progress::Curves { .. }, Answer::Curves(Some(divisor))) => {
+            (StageState::Curves { .. }, CampaignAnswer::Curves(Some(divisor))) => {
                 if divisor <= 1 || divisor >= of.0 || !of.0.is_divisible(&divisor) {
                     return wrong("it does not divide");
                 }
                 let divisor = HexInteger(divisor);
                 vec![Entry::Split { of, divisor, us }]
             }
-            (Progress::Sieve(_), Answer::Relations(packet)) if packet.is_empty() => {
+            (StageState::Sieve(_), CampaignAnswer::Relations(packet)) if packet.is_empty() => {
                 return wrong("it has no relations");
             }
-            (Progress::Sieve(_), Answer::Relations(packet))
+            (StageState::Sieve(_), CampaignAnswer::Relations(packet))
                 if quadratic_sieve::form(&packet).is_some_and(|form| form != RELATIONS_FORM) =>
             {
                 return Err(Verdict::OtherForm);
             }
-            (Progress::Sieve(_), Answer::Relations(packet)) => vec![Entry::Relations {
+            (StageState::Sieve(_), CampaignAnswer::Relations(packet)) => vec![Entry::Relations {
                 unit,
                 families: done,
                 us,
@@ -101,17 +101,17 @@ impl State {
         })
     }
 
-    /// Whether the current stage is over, so that [`State::next_stage`] is due.
+    /// Whether the current stage is over, so that [`CampaignState::next_stage`] is due.
     pub(super) fn is_stage_over(&self) -> bool {
         match &self.progress {
-            Progress::Idle => !self.is_over(),
-            Progress::Curves { level, done } => *done >= u64::from(level.curves),
-            Progress::TakeApart | Progress::Sieve(_) => false,
+            StageState::Idle => !self.is_over(),
+            StageState::Curves { level, done } => *done >= u64::from(level.curves),
+            StageState::TakeApart | StageState::Sieve(_) => false,
         }
     }
 
-    /// The step that begins the next stage, with `batch` as the number of its first batch.
-    pub(super) fn next_stage(&self, batch: u32) -> Option<Step> {
+    /// The decision that begins the next stage, with `batch` as the number of its first batch.
+    pub(super) fn next_stage(&self, batch: u32) -> Option<Decision> {
         let part = self.current()?;
         let of = HexInteger(part.value.clone());
         let begun = |of, stage| Entry::Begun {
@@ -124,7 +124,7 @@ impl State {
             return Some(begun(of, Stage::TakeApart).into());
         }
         let after = match &self.progress {
-            Progress::Curves { level, .. } => level.digits,
+            StageState::Curves { level, .. } => level.digits,
             _ => 0,
         };
         let bits = part.value.significant_bits();
@@ -139,7 +139,7 @@ impl State {
         }
         let left = |of, why: String| {
             let reason = format!("a composite of {bits} bits is left: {why}");
-            Step::from(Entry::Left { of, reason, us: 0 })
+            Decision::from(Entry::Left { of, reason, us: 0 })
         };
         if bits > MAX_SIEVE_BITS {
             let curves = if bits > MAX_CURVE_BITS {
@@ -164,7 +164,7 @@ impl State {
                 us: 0,
             }
             .into(),
-            Ok(Start::Ready(collector)) => Step {
+            Ok(Start::Ready(collector)) => Decision {
                 entry: begun(of, Stage::Sieve),
                 prepared: Some(collector),
             },
@@ -210,7 +210,7 @@ impl State {
 
     /// Whether the current stage needs units.
     pub(super) fn wants_units(&self) -> bool {
-        !matches!(self.progress, Progress::Idle | Progress::Sieve(None))
+        !matches!(self.progress, StageState::Idle | StageState::Sieve(None))
     }
 
     /// The next unit's share of the stage (`None`: the whole divisor), and the entry that issues
@@ -222,11 +222,11 @@ impl State {
     ) -> Option<(Option<Share>, Entry)> {
         let bits = self.current()?.value.significant_bits();
         let (share, upto) = match &self.progress {
-            Progress::Idle | Progress::Sieve(None) => return None,
+            StageState::Idle | StageState::Sieve(None) => return None,
             // Only one unit at a time.
-            Progress::TakeApart if outstanding > 0 => return None,
-            Progress::TakeApart => (None, 0),
-            Progress::Curves { level, done } => {
+            StageState::TakeApart if outstanding > 0 => return None,
+            StageState::TakeApart => (None, 0),
+            StageState::Curves { level, done } => {
                 let each = self.seconds_each(spread::curve_seconds(level.b1, bits));
                 let left = u64::from(level.curves).saturating_sub(self.upto.max(*done)) as f64;
                 let count = size(left * each, each, workers);
@@ -239,7 +239,7 @@ impl State {
                 };
                 (Some(share), self.upto + u64::from(count))
             }
-            Progress::Sieve(Some(collector)) => {
+            StageState::Sieve(Some(collector)) => {
                 let each = self.seconds_each(spread::family_seconds(bits));
                 let share = collector.share_done();
                 // The first relations do not allow an estimate.

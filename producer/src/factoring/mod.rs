@@ -7,12 +7,12 @@
 //! lost unit is replaced.
 //!
 //! ```text
-//!   answer ──▶ decide (pure) ──▶ entries ──▶ State::apply ──▶ checkpoint
+//!   answer ──▶ decide (pure) ──▶ entries ──▶ CampaignState::apply ──▶ checkpoint
 //! ```
 //!
-//! The entries alone determine [`State`](state::State), so `producer resume` replays them. This
-//! module knows neither the broker nor the results file: the caller executes its commands, and
-//! acknowledges an answer after [`Factoring::save`].
+//! The entries alone determine [`CampaignState`](state::CampaignState), so `producer resume`
+//! replays them. This module knows neither the broker nor the results file: the caller executes
+//! its commands, and acknowledges an answer after [`Factoring::save`].
 
 mod answer;
 mod batches;
@@ -27,5 +27,5 @@ mod state;
 mod tests;
 mod workers;
 
-pub(crate) use answer::{Answer, Verdict};
-pub(crate) use pool::{Command, Concluded, Factoring, LinearAlgebra, Solved};
+pub(crate) use answer::{CampaignAnswer, Verdict};
+pub(crate) use pool::{CampaignCommand, Concluded, Factoring, LinearAlgebra, Solved};

@@ -15,7 +15,7 @@ use primepool_common::message::{
 use primepool_factor::{Cancel, Integer, quadratic_sieve::Collector};
 
 use super::{
-    answer::{Answer, Verdict},
+    answer::{CampaignAnswer, Verdict},
     batches::Batches,
     campaign::{Campaign, Issue},
     checkpoint::Checkpoint,
@@ -37,12 +37,12 @@ pub(crate) struct Factoring {
     batches: Batches,
     workers: Workers,
     /// Commands for the next [`Factoring::advance`].
-    commands: Vec<Command>,
+    commands: Vec<CampaignCommand>,
 }
 
 /// A command for the caller; commands are to be executed in order.
 #[derive(Debug)]
-pub(crate) enum Command {
+pub(crate) enum CampaignCommand {
     /// Publish the cancellation of this batch to the consumers.
     CancelBatch(u32),
     /// Run this linear algebra, and pass the result to [`Factoring::on_solved`].
@@ -194,7 +194,7 @@ impl Factoring {
         &mut self,
         job: u64,
         unit: UnitId,
-        answer: Answer,
+        answer: CampaignAnswer,
         done: u64,
         us: u64,
     ) -> Verdict {
@@ -224,7 +224,8 @@ impl Factoring {
             && campaign.state().batch == unit.batch
         {
             let ended = campaign.give_up(reason);
-            self.commands.extend(ended.map(Command::CancelBatch));
+            self.commands
+                .extend(ended.map(CampaignCommand::CancelBatch));
         }
     }
 
@@ -252,7 +253,7 @@ impl Factoring {
         manifest: &Manifest,
         window: Option<usize>,
         now: Instant,
-    ) -> Result<Vec<Command>, FolderError> {
+    ) -> Result<Vec<CampaignCommand>, FolderError> {
         let mut commands = mem::take(&mut self.commands);
         let limit_us = manifest
             .request
@@ -273,12 +274,12 @@ impl Factoring {
                 let ms = limit_us / 1000;
                 let reason = format!("not done within {ms} ms of workers' time (--deadline)");
                 let ended = campaign.give_up(&reason);
-                commands.extend(ended.map(Command::CancelBatch));
+                commands.extend(ended.map(CampaignCommand::CancelBatch));
             }
             let (ended, collector) = campaign.advance(|| self.batches.next());
-            commands.extend(ended.into_iter().map(Command::CancelBatch));
+            commands.extend(ended.into_iter().map(CampaignCommand::CancelBatch));
             commands.extend(collector.map(|collector| {
-                Command::Solve(LinearAlgebra {
+                CampaignCommand::Solve(LinearAlgebra {
                     job: *job,
                     collector,
                 })
@@ -296,7 +297,7 @@ impl Factoring {
             }
         }
         if !units.is_empty() {
-            commands.push(Command::Publish(units));
+            commands.push(CampaignCommand::Publish(units));
         }
         // The last entries of a campaign that is over are not saved, since its result will be.
         let over = self
@@ -304,7 +305,7 @@ impl Factoring {
             .extract_if(.., |_, (campaign, _)| campaign.state().is_over());
         commands.extend(over.map(|(job, (campaign, checkpoint))| {
             let state = campaign.state();
-            Command::Conclude(Concluded {
+            CampaignCommand::Conclude(Concluded {
                 job,
                 number: state.number.clone(),
                 found: state.factorization(),

@@ -23,7 +23,7 @@ pub(super) struct Part {
 
 /// Progress of the work on the current divisor, the last of the open ones.
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(super) enum StageState {
     /// No stage has begun.
     Idle,
     TakeApart,
@@ -36,10 +36,10 @@ pub(super) enum Progress {
     Sieve(Option<Box<Collector>>),
 }
 
-/// The state of one campaign. Only [`State::apply`] changes it, except that the collector is lent
-/// to the linear algebra.
+/// The state of one campaign. Only [`CampaignState::apply`] changes it, except that the collector
+/// is lent to the linear algebra.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct CampaignState {
     pub(super) number: Integer,
     pub(super) aims: FactoringAims,
     pub(super) primes: BTreeMap<Integer, u32>,
@@ -50,7 +50,7 @@ pub(super) struct State {
     /// Why the first of them was given up.
     reason: Option<String>,
     costs: Vec<StageCost>,
-    pub(super) progress: Progress,
+    pub(super) progress: StageState,
     /// Number of the current batch of the stage; 0 before the first.
     pub(super) batch: u32,
     /// Number of units of this batch that were issued.
@@ -67,7 +67,7 @@ pub(super) struct State {
     pub(super) failures: u32,
 }
 
-impl State {
+impl CampaignState {
     pub(super) fn new(number: Integer, aims: FactoringAims) -> Self {
         Self {
             open: vec![Part {
@@ -81,7 +81,7 @@ impl State {
             left: Vec::new(),
             reason: None,
             costs: Vec::new(),
-            progress: Progress::Idle,
+            progress: StageState::Idle,
             batch: 0,
             units: 0,
             upto: 0,
@@ -127,14 +127,14 @@ impl State {
     /// Takes the collector out when it has enough relations.
     pub(super) fn lend_collector(&mut self) -> Option<Box<Collector>> {
         match &mut self.progress {
-            Progress::Sieve(collector) => collector.take_if(|collector| collector.is_ready()),
+            StageState::Sieve(collector) => collector.take_if(|collector| collector.is_ready()),
             _ => None,
         }
     }
 
     /// Puts the collector back.
     pub(super) fn return_collector(&mut self, collector: Box<Collector>) {
-        if let Progress::Sieve(place) = &mut self.progress {
+        if let StageState::Sieve(place) = &mut self.progress {
             *place = Some(collector);
         }
     }
@@ -167,7 +167,7 @@ impl State {
             Entry::Curves { unit, done, us } => {
                 self.answer(*unit, *done, *us);
                 self.add_cost("ecm", *us, *done);
-                if let Progress::Curves { done: all, .. } = &mut self.progress {
+                if let StageState::Curves { done: all, .. } = &mut self.progress {
                     *all = all.saturating_add(*done);
                 }
             }
@@ -233,18 +233,18 @@ impl State {
         let part = part.ok_or("a stage of no divisor")?;
         let goes_on = matches!(
             (&self.progress, stage),
-            (Progress::Sieve(Some(_)), Stage::Sieve)
+            (StageState::Sieve(Some(_)), Stage::Sieve)
         );
         if !goes_on {
             self.progress = match stage {
-                Stage::TakeApart => Progress::TakeApart,
+                Stage::TakeApart => StageState::TakeApart,
                 Stage::Curves { digits } => {
                     let bits = part.value.significant_bits();
                     let level = spread::level(bits, self.aims.effort, digits);
                     let level = level.ok_or("an unknown level of curves")?;
-                    Progress::Curves { level, done: 0 }
+                    StageState::Curves { level, done: 0 }
                 }
-                Stage::Sieve => Progress::Sieve(Some(match prepared {
+                Stage::Sieve => StageState::Sieve(Some(match prepared {
                     Some(collector) => collector,
                     None => match Collector::start(of).map_err(|error| error.to_string())? {
                         Start::Ready(collector) => collector,
@@ -271,7 +271,7 @@ impl State {
         us: u64,
         packet: &[u8],
     ) -> Result<Added, String> {
-        let Progress::Sieve(Some(collector)) = &mut self.progress else {
+        let StageState::Sieve(Some(collector)) = &mut self.progress else {
             return Err("relations without a sieve".to_owned());
         };
         // Relations in the format of an earlier version are unusable. Their families are lost, but
@@ -302,7 +302,7 @@ impl State {
             return Err("a divisor that does not divide".to_owned());
         }
         let stage = match self.progress {
-            Progress::Curves { .. } => "ecm",
+            StageState::Curves { .. } => "ecm",
             _ => "linear-algebra",
         };
         let part = self.close(of)?;
@@ -322,7 +322,7 @@ impl State {
     fn close(&mut self, value: &Integer) -> Result<Part, String> {
         let part = self.open.pop_if(|part| part.value == *value);
         let part = part.ok_or_else(|| "a divisor that is not worked on".to_owned())?;
-        self.progress = Progress::Idle;
+        self.progress = StageState::Idle;
         Ok(part)
     }
 
@@ -351,7 +351,7 @@ impl State {
 }
 
 #[cfg(test)]
-impl State {
+impl CampaignState {
     /// The comparable parts of the state, as text.
     pub(super) fn snapshot(&self) -> String {
         let mut answered: Vec<_> = self.answered.iter().collect();

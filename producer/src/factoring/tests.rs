@@ -15,11 +15,11 @@ use primepool_factor::{
 use proptest::prelude::*;
 
 use super::{
-    answer::{Answer, Verdict},
+    answer::{CampaignAnswer, Verdict},
     campaign::{Campaign, Issue, PATIENCE},
     decide::MOST_FAILURES,
     entry::{Entry, Stage},
-    state::{Progress, State},
+    state::{CampaignState, StageState},
 };
 use crate::request::FactoringAims;
 
@@ -54,7 +54,7 @@ fn at_the_sieve() -> Campaign {
     campaign.advance(|| 1);
     assert!(matches!(
         campaign.state().progress,
-        Progress::Sieve(Some(_))
+        StageState::Sieve(Some(_))
     ));
     campaign
 }
@@ -68,19 +68,19 @@ fn families(number: &Integer) -> Families {
 }
 
 /// The answer of an honest worker.
-fn work(issue: &Issue) -> (Answer, u64) {
+fn work(issue: &Issue) -> (CampaignAnswer, u64) {
     let Some(Share::Sieve { first, count, .. }) = issue.share else {
         // All divisors here are prime.
         let found = Factorization {
             factors: vec![Power(HexInteger(issue.number.clone()), 1)],
             ..Factorization::default()
         };
-        return (Answer::TakenApart(found), 1);
+        return (CampaignAnswer::TakenApart(found), 1);
     };
     let mut families = families(&issue.number);
     let range = first..first + u64::from(count.min(8));
     let (packet, done) = families.sieve(range, &Cancel::new()).unwrap();
-    (Answer::Relations(packet), done)
+    (CampaignAnswer::Relations(packet), done)
 }
 
 /// A packet of relations of another number.
@@ -89,7 +89,11 @@ fn foreign_relations() -> Vec<u8> {
     families.sieve(0..4, &Cancel::new()).unwrap().0
 }
 
-fn answer(campaign: &mut Campaign, issue: &Issue, (answer, done): (Answer, u64)) -> Verdict {
+fn answer(
+    campaign: &mut Campaign,
+    issue: &Issue,
+    (answer, done): (CampaignAnswer, u64),
+) -> Verdict {
     campaign.on_answer(issue.unit, answer, done, 1000)
 }
 
@@ -118,8 +122,8 @@ fn finish(campaign: &mut Campaign) {
     }
 }
 
-fn replayed(entries: &[Entry]) -> State {
-    let mut state = State::new(semiprime(), BALANCED);
+fn replayed(entries: &[Entry]) -> CampaignState {
+    let mut state = CampaignState::new(semiprime(), BALANCED);
     for entry in entries {
         state.apply(entry, None).unwrap();
     }
@@ -161,10 +165,10 @@ fn any_prefix_of_the_entries_gives_the_state_of_then() {
         for (number, unit) in units.iter().enumerate() {
             // Wrong answers and late ones change nothing.
             for wrong in [vec![], vec![1; 100], foreign_relations()] {
-                answer(&mut campaign, unit, (Answer::Relations(wrong), 1));
+                answer(&mut campaign, unit, (CampaignAnswer::Relations(wrong), 1));
             }
             if compared % 5 == 4 && number == 0 {
-                let failed = Answer::Failed("no memory".to_owned());
+                let failed = CampaignAnswer::Failed("no memory".to_owned());
                 answer(&mut campaign, unit, (failed, 0));
             }
             let answered = work(unit);
@@ -224,7 +228,7 @@ fn a_resumed_campaign_goes_on_with_other_units() {
 fn the_checkpoint_keeps_all_costs() {
     let mut campaign = at_the_sieve();
     let units = issue(&mut campaign, 3, Instant::now());
-    let failed = Answer::Failed("no memory".to_owned());
+    let failed = CampaignAnswer::Failed("no memory".to_owned());
     assert_eq!(answer(&mut campaign, &units[0], (failed, 0)), Verdict::Good);
     let (packet, done) = work(&units[1]);
     assert_eq!(
@@ -269,12 +273,12 @@ fn wrong_answers_cost_nothing_and_leave_room_for_right_ones() {
     let units = issue(&mut campaign, 1, Instant::now());
     let (before, entries) = (campaign.state().snapshot(), campaign.take_entries().len());
     for bad in [
-        Answer::Relations(vec![]),
-        Answer::Relations(vec![1; 100]),
-        Answer::Relations(foreign_relations()),
-        Answer::Curves(None),
-        Answer::Curves(Some(semiprime())),
-        Answer::TakenApart(Factorization::default()),
+        CampaignAnswer::Relations(vec![]),
+        CampaignAnswer::Relations(vec![1; 100]),
+        CampaignAnswer::Relations(foreign_relations()),
+        CampaignAnswer::Curves(None),
+        CampaignAnswer::Curves(Some(semiprime())),
+        CampaignAnswer::TakenApart(Factorization::default()),
     ] {
         let verdict = answer(&mut campaign, &units[0], (bad, 1));
         assert!(matches!(verdict, Verdict::Wrong(_)), "{verdict:?}");
@@ -282,7 +286,11 @@ fn wrong_answers_cost_nothing_and_leave_room_for_right_ones() {
     // A packet of another version does not count as wrong.
     for other in [0x78, 2, RELATIONS_FORM as u8 + 1] {
         let other = vec![other, 1, 2];
-        let verdict = answer(&mut campaign, &units[0], (Answer::Relations(other), 1));
+        let verdict = answer(
+            &mut campaign,
+            &units[0],
+            (CampaignAnswer::Relations(other), 1),
+        );
         assert_eq!(verdict, Verdict::OtherForm);
     }
     assert_eq!(campaign.state().snapshot(), before);
@@ -339,7 +347,7 @@ fn a_checkpoint_of_an_earlier_version_goes_on() {
     campaign.advance(|| 2);
     assert!(matches!(
         campaign.state().progress,
-        Progress::Sieve(Some(_))
+        StageState::Sieve(Some(_))
     ));
 }
 
@@ -378,7 +386,7 @@ fn batches_are_cancelled_once_and_only_while_units_are_at_work() {
     campaign.advance(|| 1);
     let units = issue(&mut campaign, 2, Instant::now());
     assert_eq!((units.len(), &units[0].share), (1, &None), "one at a time");
-    let found = Answer::TakenApart(left_to_pool(&semiprime()));
+    let found = CampaignAnswer::TakenApart(left_to_pool(&semiprime()));
     assert_eq!(answer(&mut campaign, &units[0], (found, 1)), Verdict::Good);
     assert_eq!(campaign.advance(|| 2).0, [0; 0]);
 }
@@ -388,7 +396,7 @@ fn a_divisor_is_given_up_after_too_many_failures() {
     let mut campaign = at_the_sieve();
     for _ in 0..MOST_FAILURES {
         let units = issue(&mut campaign, 1, Instant::now());
-        let failed = Answer::Failed("no memory".to_owned());
+        let failed = CampaignAnswer::Failed("no memory".to_owned());
         assert_eq!(answer(&mut campaign, &units[0], (failed, 0)), Verdict::Good);
     }
     campaign.advance(|| 100);
@@ -414,7 +422,7 @@ fn a_curve_splits_a_divisor_into_two() {
     campaign.advance(|| 1);
     let units = issue(&mut campaign, 3, Instant::now());
     let divisor = Integer::from(Integer::u_pow_u(10, 20)).next_prime();
-    let found = Answer::Curves(Some(divisor.clone()));
+    let found = CampaignAnswer::Curves(Some(divisor.clone()));
     assert_eq!(answer(&mut campaign, &units[0], (found, 3)), Verdict::Good);
     assert_eq!(campaign.advance(|| 2).0, [1], "two units are still at work");
     // Both divisors are factored, the last one first.
@@ -433,7 +441,7 @@ fn a_number_of_unknown_shape_gets_all_levels() {
     let mut digits = Vec::new();
     loop {
         campaign.advance(|| 1);
-        let Progress::Curves { level, .. } = campaign.state().progress else {
+        let StageState::Curves { level, .. } = campaign.state().progress else {
             break;
         };
         digits.push(level.digits);
@@ -445,7 +453,7 @@ fn a_number_of_unknown_shape_gets_all_levels() {
             };
             assert_eq!(first, done);
             done += count;
-            let nothing = (Answer::Curves(None), count.into());
+            let nothing = (CampaignAnswer::Curves(None), count.into());
             assert_eq!(answer(&mut campaign, &units[0], nothing), Verdict::Good);
         }
     }
@@ -508,7 +516,7 @@ proptest! {
     fn an_entry_that_does_not_follow_changes_nothing(
         entries in proptest::collection::vec(any_entry(), 0..8),
     ) {
-        let mut state = State::new(semiprime(), BALANCED);
+        let mut state = CampaignState::new(semiprime(), BALANCED);
         for entry in entries {
             let before = state.snapshot();
             if state.apply(&entry, None).is_err() {

@@ -17,7 +17,7 @@ use super::{
     verify::Claim,
 };
 use crate::{
-    factoring::{Answer, Command, Concluded, LinearAlgebra, Verdict},
+    factoring::{CampaignAnswer, CampaignCommand, Concluded, LinearAlgebra, Verdict},
     run_dir::{Factored, Origin, Proof, Row, RowOutcome},
     status::Event,
 };
@@ -68,18 +68,18 @@ impl<A: Send + 'static> Sink<A> {
         }
         let mut wrong = None;
         let answer = match outcome {
-            JobOutcome::Ok { value } => Answer::Curves(value.map(|value| value.0)),
-            JobOutcome::Relations(packet) => Answer::Relations(packet.0),
+            JobOutcome::Ok { value } => CampaignAnswer::Curves(value.map(|value| value.0)),
+            JobOutcome::Relations(packet) => CampaignAnswer::Relations(packet.0),
             JobOutcome::Factored(found) => {
                 let Some(divisor) = self.factoring.divisor(job, id) else {
                     return;
                 };
                 let divisor = HexInteger(divisor.clone());
                 wrong = self.fault(&Factored::new(divisor, (*found).clone()), &found.reason);
-                Answer::TakenApart(*found)
+                CampaignAnswer::TakenApart(*found)
             }
             JobOutcome::Failed { reason } | JobOutcome::Rejected { reason } => {
-                Answer::Failed(reason)
+                CampaignAnswer::Failed(reason)
             }
         };
         let verdict = match wrong {
@@ -166,14 +166,14 @@ impl<A: Send + 'static> Sink<A> {
         let mut all_concluded = Vec::new();
         for command in commands {
             match command {
-                Command::CancelBatch(batch) => {
+                CampaignCommand::CancelBatch(batch) => {
                     self.units.update(|units| units.cancel_batch(batch));
                 }
-                Command::Solve(task) => self.solve(task)?,
-                Command::Publish(units) => {
+                CampaignCommand::Solve(task) => self.solve(task)?,
+                CampaignCommand::Publish(units) => {
                     self.units.update(|all| all.publish_campaign(units));
                 }
-                Command::Conclude(concluded) => {
+                CampaignCommand::Conclude(concluded) => {
                     answered.push(self.conclude(&concluded, now));
                     all_concluded.push(concluded);
                 }

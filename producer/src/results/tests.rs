@@ -31,7 +31,7 @@ use crate::{
     run_dir::{Folder, JobSet},
     status::{Event, Status},
     summary::Tally,
-    units::{Next, SharedUnits, Units},
+    units::{PublisherAction, SharedUnits, Units},
 };
 
 /// The largest prime of 64 bits.
@@ -436,7 +436,7 @@ fn a_composite_that_is_left_to_the_pool_becomes_a_campaign() {
     let run = Run::new(factor());
     let outcome = run.feed(&[factored(left.clone())], vec![]);
     assert!(outcome.rows.is_empty() && outcome.done.is_empty());
-    let Some(Next::Campaign(unit)) = outcome.units.lock().next(Instant::now()) else {
+    let Some(PublisherAction::Campaign(unit)) = outcome.units.lock().next(Instant::now()) else {
         panic!()
     };
     assert_eq!((unit.first, UnitId::of(unit.unit).batch), (0, 1));
@@ -486,8 +486,10 @@ fn a_node_of_another_version_leaves_the_units_of_a_campaign_to_others() {
         // Another unit replaces the one that the node had.
         let mut units = outcome.units.lock();
         let next = std::iter::from_fn(|| units.next(Instant::now()));
-        let replaces = |next: Next| match next {
-            Next::Campaign(unit) => UnitId::of(unit.unit) != id && unit.avoid == ["other"],
+        let replaces = |next: PublisherAction| match next {
+            PublisherAction::Campaign(unit) => {
+                UnitId::of(unit.unit) != id && unit.avoid == ["other"]
+            }
             _ => false,
         };
         assert!({ next }.any(replaces));

@@ -7,5 +7,5 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use queue::{Next, Units};
+pub(crate) use queue::{PublisherAction, Units};
 pub(crate) use shared::SharedUnits;

@@ -17,7 +17,7 @@ use crate::{
 
 /// The next action of the publisher.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Next {
+pub(crate) enum PublisherAction {
     /// Publish a unit; if its jobs need integers, the publisher adds them.
     Jobs {
         /// Number of the unit.
@@ -37,7 +37,7 @@ pub(crate) enum Next {
 }
 
 #[cfg(test)]
-impl Next {
+impl PublisherAction {
     /// Number of the unit, if there is one.
     pub(crate) fn unit(&self) -> Option<u64> {
         match self {
@@ -158,9 +158,9 @@ impl Units {
 
     /// Takes the next action at time `at`. Units and cancellations that the broker does not confirm
     /// must be returned with [`Units::give_back`].
-    pub(crate) fn next(&mut self, at: Instant) -> Option<Next> {
+    pub(crate) fn next(&mut self, at: Instant) -> Option<PublisherAction> {
         if let Some(batch) = self.cancelled.pop() {
-            return Some(Next::CancelBatch(batch));
+            return Some(PublisherAction::CancelBatch(batch));
         }
         while let Some(&(due, unit)) = self.later.first()
             && due <= at
@@ -180,7 +180,7 @@ impl Units {
                 return None;
             }
             if let Some(repacking) = self.unsettled(number) {
-                return Some(Next::Settle(repacking));
+                return Some(PublisherAction::Settle(repacking));
             }
             if waiting.is_some() {
                 self.waiting.pop_front();
@@ -207,25 +207,25 @@ impl Units {
         })
     }
 
-    /// Records that the repacking from [`Next::Settle`] is on disk.
+    /// Records that the repacking from [`PublisherAction::Settle`] is on disk.
     pub(crate) fn settled(&mut self, repacking: &Repacking) {
         self.settled = repacking.from;
     }
 
     /// Marks a unit as published at time `at`; `None` if it is a campaign's unit that was answered
     /// or cancelled.
-    fn publish(&mut self, number: u64, at: Instant) -> Option<Next> {
+    fn publish(&mut self, number: u64, at: Instant) -> Option<PublisherAction> {
         if UnitId::of(number).is_of_campaign() {
             let (unit, published) = self.campaign_units.get_mut(&number)?;
             published.get_or_insert(at);
             self.first_published.get_or_insert(at);
-            return Some(Next::Campaign(Box::new(unit.clone())));
+            return Some(PublisherAction::Campaign(Box::new(unit.clone())));
         }
         self.first_published.get_or_insert(at);
         self.published.entry(number).or_insert(at);
         self.fresh = self.fresh.max(number + 1);
         let (first, end) = self.bounds(number)?;
-        Some(Next::Jobs {
+        Some(PublisherAction::Jobs {
             unit: number,
             jobs: first..end,
             avoid: self.avoided(number),

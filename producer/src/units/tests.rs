@@ -69,10 +69,10 @@ fn drain_at(units: &mut Units, at: Instant) -> Vec<u64> {
 }
 
 /// The next action, after settling the repackings that it needs.
-fn settled_next(units: &mut Units, at: Instant) -> Option<Next> {
+fn settled_next(units: &mut Units, at: Instant) -> Option<PublisherAction> {
     loop {
         match units.next(at) {
-            Some(Next::Settle(repacking)) => units.settled(&repacking),
+            Some(PublisherAction::Settle(repacking)) => units.settled(&repacking),
             next => return next,
         }
     }
@@ -134,7 +134,7 @@ fn a_unit_has_its_jobs_and_the_nodes_to_avoid() {
     let mut all = units(&[], &JobSet::none_of(10));
     all.avoid(0, vec!["liar".to_owned()]);
     let at = Instant::now();
-    let first = Next::Jobs {
+    let first = PublisherAction::Jobs {
         unit: 0,
         jobs: 0..2,
         avoid: vec!["liar".to_owned()],
@@ -182,12 +182,18 @@ fn units_that_are_published_again_go_first_and_count_once() {
 fn what_a_lost_connection_has_not_confirmed_is_published_in_the_same_order() {
     let mut all = units(&[], &JobSet::none_of(10));
     all.cancel_batch(7);
-    assert_eq!(all.next(Instant::now()), Some(Next::CancelBatch(7)));
+    assert_eq!(
+        all.next(Instant::now()),
+        Some(PublisherAction::CancelBatch(7))
+    );
     for _ in 0..2 {
         all.next(Instant::now());
     }
     all.give_back(&[0, 1], &[7]);
-    assert_eq!(all.next(Instant::now()), Some(Next::CancelBatch(7)));
+    assert_eq!(
+        all.next(Instant::now()),
+        Some(PublisherAction::CancelBatch(7))
+    );
     assert_eq!(drain(&mut all), [0, 1, 2, 3, 4]);
 }
 
@@ -204,7 +210,10 @@ fn units_of_a_campaign_are_published_until_they_are_answered_or_cancelled() {
     assert_eq!(all.published_at(a.unit), None);
     all.give_back(&[a.unit, b.unit], &[]);
     all.cancel_batch(2);
-    assert_eq!(all.next(Instant::now()), Some(Next::CancelBatch(2)));
+    assert_eq!(
+        all.next(Instant::now()),
+        Some(PublisherAction::CancelBatch(2))
+    );
     assert_eq!(all.next(Instant::now()), None);
 }
 
@@ -337,7 +346,9 @@ fn what_was_never_published_is_packed_by_the_measured_pace() {
     assert!(units.has_new_pace());
     assert_eq!((units.adapt(4), units.mean_time()), (None, full));
     let mut jobs = 200;
-    while let Some(Next::Jobs { jobs: next, .. }) = settled_next(&mut units, Instant::now()) {
+    while let Some(PublisherAction::Jobs { jobs: next, .. }) =
+        settled_next(&mut units, Instant::now())
+    {
         assert_eq!(next.start, jobs);
         jobs = next.end;
     }
@@ -370,7 +381,7 @@ fn what_was_published_in_any_session_keeps_its_jobs() {
 #[test]
 fn what_may_have_been_published_before_a_crash_keeps_its_jobs() {
     let mut units = adaptive();
-    let Some(Next::Settle(settled)) = units.next(Instant::now()) else {
+    let Some(PublisherAction::Settle(settled)) = units.next(Instant::now()) else {
         panic!("nothing to write down");
     };
     assert_eq!(settled.from, units.count(), "it has only ten units");
@@ -408,11 +419,11 @@ fn units_are_settled_a_window_at_a_time() {
     let mut written = vec![];
     loop {
         match units.next(Instant::now()) {
-            Some(Next::Settle(settled)) => {
+            Some(PublisherAction::Settle(settled)) => {
                 units.settled(&settled);
                 written.push(settled);
             }
-            Some(Next::Jobs { unit, .. }) => units.answered(&[unit]),
+            Some(PublisherAction::Jobs { unit, .. }) => units.answered(&[unit]),
             _ => break,
         }
     }
