@@ -1,4 +1,5 @@
-//! The progress of a run: a bar on a terminal, a line now and then elsewhere.
+//! The progress of a run on standard error: a bar on a terminal, otherwise a line every few
+//! seconds.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -12,13 +13,13 @@ use primepool_common::{
     topology::QueueState,
 };
 
-/// How often a line is written where there is no terminal.
+/// Interval between the progress lines if standard error is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// The bar that is on the terminal now: log lines have to make room for themselves.
+/// The bar on the terminal. Other output must suspend it while it writes.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// A writer to standard error that moves the bar out of the way.
+/// A writer to standard error that suspends the bar during each write.
 #[must_use]
 pub fn log_writer() -> impl Write {
     struct BesideBar;
@@ -38,10 +39,10 @@ pub fn log_writer() -> impl Write {
     BesideBar
 }
 
-/// Writes whole lines to standard output, and moves the bar out of the way.
+/// Writes whole lines to standard output while the bar is suspended.
 ///
 /// # Errors
-/// Standard output is there and cannot be written.
+/// Standard output cannot be written; a closed one is not an error.
 pub(crate) fn print_beside_bar(lines: &[u8]) -> Result<(), OutputError> {
     let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match bar {
@@ -50,7 +51,7 @@ pub(crate) fn print_beside_bar(lines: &[u8]) -> Result<(), OutputError> {
     }
 }
 
-/// Shows how far a run is, on standard error.
+/// Shows the progress of a run on standard error.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -61,13 +62,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For a run of so many jobs, `done_before` of which are done already.
+    /// Shows the bar of a run of `jobs` jobs, if standard error is a terminal. `what`: description
+    /// of the jobs; `done_before`: number of jobs that ended in earlier sessions.
     #[must_use]
     pub fn new(what: &str, jobs: u64, done_before: u64) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
             let bar =
                 ProgressBar::with_draw_target(Some(jobs), ProgressDrawTarget::stderr_with_hz(10));
-            // The template is a constant: a mistake in it shows in the first run.
+            // The template is a constant and valid; otherwise the default style remains.
             if let Ok(style) = ProgressStyle::with_template(
                 "{spinner:.green} {wide_bar:.cyan/blue} {pos}/{len} {msg}",
             ) {
@@ -86,9 +88,9 @@ impl Progress {
         }
     }
 
-    /// Shows the state now.
-    ///
-    /// `since`: when the first unit was published. `stage`: how far one job is that takes long.
+    /// Updates the bar, or writes a line if one is due. `done`, `failed`: number of jobs that have
+    /// ended, and of those with an outcome other than `ok`; `queue`: state of the job queue;
+    /// `since`: time of the first publication; `stage`: progress of a long job, as text.
     pub fn update(
         &mut self,
         done: u64,
@@ -102,7 +104,7 @@ impl Progress {
         let mut parts: Vec<String> = stage.map(str::to_owned).into_iter().collect();
         if rate > 0.0 {
             let left = (self.jobs - done) as f64 / rate;
-            // The stage of a long job has a time of its own.
+            // The text of a stage has its own time left.
             let left = (stage.is_none() && done < self.jobs).then(|| time_left(left));
             parts.push(format!("{rate:.1}/s{}", left.unwrap_or_default()));
         }
@@ -132,11 +134,11 @@ impl Progress {
 
     /// Writes a line to standard error without disturbing the bar.
     pub fn say(&self, line: &str) {
-        // Standard error that is gone has nobody to tell.
+        // There is nowhere to report that standard error is closed.
         let _ = log_writer().write_all(format!("{line}\n").as_bytes());
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -145,7 +147,7 @@ impl Progress {
     }
 }
 
-/// `, 42 seconds left`; nothing above some months.
+/// The text `, 42 seconds left`; empty if more than about four months are left.
 pub(crate) fn time_left(seconds: f64) -> String {
     if seconds < 1e7 {
         let left = Duration::from_secs(seconds.ceil() as u64);
@@ -155,7 +157,7 @@ pub(crate) fn time_left(seconds: f64) -> String {
     }
 }
 
-/// `1 unit`, `2 units`.
+/// A count with its noun, such as `1 unit` or `2 units`.
 #[must_use]
 pub fn plural(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })

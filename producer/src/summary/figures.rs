@@ -14,14 +14,14 @@ use crate::{
     run_dir::{JobSet, Manifest},
 };
 
-/// What the metrics server says of a run.
+/// Figures of a run as stored on the metrics server.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct ReadBack {
-    /// The server and the database.
+    /// Address of the server, and its database.
     pub server: String,
-    /// Points of answers to jobs.
+    /// Number of points of answers.
     pub points: u64,
-    /// Jobs that ended well, by these points; in all sessions of the run.
+    /// Number of jobs with outcome `ok` in these points, over all sessions of the run.
     pub jobs_ok: u64,
 }
 
@@ -31,107 +31,109 @@ pub(crate) struct NodeSummary {
     /// Name of the node.
     pub node: String,
     pub workers: u32,
-    /// Cores' worth of time that its consumers may use.
+    /// Number of cores that its consumers may use; a cgroup limit can make it fractional.
     pub cores: f64,
-    /// Jobs that it did well.
+    /// Number of its jobs with outcome `ok`.
     pub jobs_ok: u64,
-    /// Jobs that it failed or rejected, wrong results included.
+    /// Number of its jobs with another outcome, including jobs that failed because its result was
+    /// wrong.
     pub jobs_failed: u64,
-    /// Results that the producer found wrong; other nodes did their jobs again.
+    /// Number of its results that the producer found wrong; other nodes do these jobs again.
     pub wrong_results: u64,
-    /// Messages that say that they come from it and were no answers of this run.
+    /// Number of messages that name this node as their origin but are not answers of this run.
     pub refused_messages: u64,
-    /// Results that came from it when their jobs had one already.
+    /// Number of its results for jobs that already had one.
     pub duplicates: u64,
-    /// Seconds that its workers worked on this run.
+    /// Time that its workers worked on this run, in seconds.
     pub busy_s: f64,
-    /// Busy time of the workers per time that they were there during the run.
+    /// Busy time of its workers / time that they were present during the run.
     pub efficiency: Option<f64>,
-    /// CPU use of the consumer, per cent of the cores that it may use.
+    /// CPU use of its consumers, in per cent of the cores that they may use.
     pub pool_cpu_pct: Option<f64>,
-    /// CPU use of the whole node at the last sample, per cent of all its cores.
+    /// CPU use of the whole node at the last sample, in per cent of all its cores.
     pub cpu_pct: Option<f64>,
-    /// Most resident memory of a consumer.
+    /// Largest resident memory of one of its consumers, in bytes.
     pub rss_bytes: u64,
-    /// Use of the node's memory, per cent.
+    /// Memory use of the whole node at the last sample, in per cent.
     pub mem_pct: Option<f64>,
 }
 
-/// Figures of a run: of this session, except `jobs_ok_before`.
+/// Figures of a run. They cover this session only, except `jobs_ok_before`, `jobs_missing` and
+/// `influxdb`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Summary {
     pub run: String,
-    /// Kind of its jobs.
+    /// Kind of the jobs.
     pub kind: String,
-    /// Bits of each prime.
+    /// Size of the primes or integers, in bits.
     pub bits: u32,
     pub jobs: u64,
-    /// Jobs that ended well in earlier sessions.
+    /// Number of jobs with outcome `ok` in earlier sessions.
     pub jobs_ok_before: u64,
-    /// Jobs that ended well.
+    /// Number of jobs with outcome `ok`.
     pub jobs_ok: u64,
-    /// Jobs that ended well all of whose primes are proven, where that was asked for.
+    /// Number of `ok` jobs all of whose primes are proven; `None` if the run requests no proofs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jobs_proven: Option<u64>,
-    /// Factorisations that are not complete.
+    /// Number of jobs with outcome `partial`: incomplete factorisations.
     pub jobs_partial: u64,
-    /// Jobs that the engine could not do or whose results were wrong.
+    /// Number of jobs with outcome `failed`.
     pub jobs_failed: u64,
-    /// Jobs that are invalid.
+    /// Number of jobs with outcome `rejected`: they are invalid.
     pub jobs_rejected: u64,
-    /// Jobs without an answer.
+    /// Number of jobs that have not ended.
     pub jobs_missing: u64,
-    /// Results that came more than once and were dropped.
+    /// Number of results that were dropped because their jobs already had one.
     pub duplicates: u64,
-    /// Messages that were no answers of this run.
+    /// Number of messages that were not answers of this run.
     pub refused_messages: u64,
-    /// How often a job was done again by another node because its result was wrong.
+    /// Number of results that were requested from another node because they were wrong.
     pub jobs_done_again: u64,
-    /// Jobs that did not end well per ended job.
+    /// Ended jobs with an outcome other than `ok` / all ended jobs.
     pub error_rate: f64,
-    /// What went wrong, and how often.
+    /// Reasons of outcomes other than `ok`, with the number of jobs; limited to a few reasons.
     pub reasons: BTreeMap<String, u64>,
-    /// Units that the jobs are packed into.
+    /// Number of units of the run.
     pub units: u64,
     /// Seconds from the first publication to the last result, or until the run was given up.
     pub elapsed_s: f64,
-    /// Jobs that ended well, per second.
+    /// Number of `ok` jobs per second.
     pub jobs_per_s: f64,
     pub latency_ms: Option<Quantiles>,
-    /// The part of it in which nobody worked on the unit.
+    /// The part of the latency in which no worker computed the unit.
     pub queue_wait_ms: Option<Quantiles>,
-    /// Time of a worker.
+    /// Worker time of a job.
     pub compute_ms: Option<Quantiles>,
     /// Probable-prime tests per job.
     pub candidates_per_job: f64,
-    /// Busy time of all workers per time that they were there.
+    /// Busy time of all workers / time that they were present during the run.
     pub efficiency: Option<f64>,
-    /// Which results were checked.
+    /// Policy by which results were checked for primality.
     pub verified: String,
-    /// Every node that took part.
+    /// All nodes that took part.
     pub nodes: Vec<NodeSummary>,
-    /// What the metrics server holds of the run, read back from it.
+    /// Figures of the run as read back from the metrics server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub influxdb: Option<ReadBack>,
-    /// Stages of the only job of a run, if it is a factorisation.
+    /// Stages of the factorisation, if it is the only job of the run.
     #[serde(skip)]
     pub(super) stages: Vec<StageCost>,
     #[serde(skip)]
-    pub(super) what: String,
+    pub(super) jobs_text: String,
 }
 
-/// When a session was.
+/// The time of a session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Period {
-    /// The first publication, or the start of the session if nothing was published.
+    /// Time of the first publication, or of the start of the session if nothing was published.
     pub start: Instant,
-    /// When the session ended, unless all jobs had ended.
+    /// Time at which the session ended, unless all jobs had ended.
     pub given_up: Option<Instant>,
 }
 
 impl Summary {
-    /// Puts the figures together. `done`: which jobs have ended, `ok_before`: how many of them well before this session,
-    /// `period`: of this session.
+    /// Computes the figures at the end of a session. `done`: the jobs that have ended; `ok_before`:
+    /// number of jobs with outcome `ok` in earlier sessions; `period`: time of this session.
     #[must_use]
     pub(crate) fn new(
         manifest: &Manifest,
@@ -159,7 +161,7 @@ impl Summary {
             .into_iter()
             .map(|(name, node)| node.summary(name, elapsed_s))
             .collect();
-        let there: f64 = nodes.iter().map(|(_, there_s)| there_s).sum();
+        let present: f64 = nodes.iter().map(|(_, present_s)| present_s).sum();
         let busy: f64 = nodes.iter().map(|(node, _)| node.busy_s).sum();
         Self {
             run: manifest.run.to_string(),
@@ -190,44 +192,48 @@ impl Summary {
             queue_wait_ms: tally.queue_wait.quantiles(),
             compute_ms: tally.compute.quantiles(),
             candidates_per_job: per(tally.candidates, tally.ok as f64),
-            efficiency: share(busy, there),
+            efficiency: share(busy, present),
             verified: format!("{verify:?}").to_lowercase(),
             nodes: nodes.into_iter().map(|(node, _)| node).collect(),
             influxdb: None,
             stages: tally.stages,
-            what: manifest.request.work.jobs().describe(),
+            jobs_text: manifest.request.work.jobs().describe(),
         }
     }
 
-    /// Whether every job ended well.
+    /// Whether all jobs have ended with outcome `ok`.
     #[must_use]
     pub(crate) fn is_complete(&self) -> bool {
         self.jobs_ok_before + self.jobs_ok == self.jobs
     }
 }
 
-/// Shortest time between two samples from which a share of CPU time is computed, in seconds.
+/// Shortest time between two samples from which a share of CPU time is computed, in seconds. CPU
+/// time comes in ticks of a hundredth of a second.
 const LEAST_MEASURED_S: f64 = 0.2;
 
-/// Shortest run whose nodes' CPU use is shown, in seconds: it is sampled once a second.
+/// Shortest run for which the CPU use of whole nodes is shown, in seconds; nodes sample it once a
+/// second.
 const LEAST_NODE_CPU_S: f64 = 2.0;
 
-/// Busy time per time there. Both are measured on different clocks, which may differ a little.
-fn share(busy: f64, there: f64) -> Option<f64> {
-    (there > 0.0 && busy > 0.0).then(|| (busy / there).min(1.0))
+/// `busy` / `present`, at most 1: the two times are measured on different clocks, which may differ
+/// a little. `None` if either is zero.
+fn share(busy: f64, present: f64) -> Option<f64> {
+    (present > 0.0 && busy > 0.0).then(|| (busy / present).min(1.0))
 }
 
 impl NodeTally {
-    /// Also gives the seconds that the node's workers were there during `elapsed_s`, summed.
+    /// The figures of a node in a session of `elapsed_s` seconds, and the time that its workers
+    /// were present during the session, in seconds, summed over the workers.
     pub(super) fn summary(self, node: String, elapsed_s: f64) -> (NodeSummary, f64) {
         let (mut workers, mut cores) = (0, 0.0);
-        let mut there_s = 0.0;
+        let mut present_s = 0.0;
         let (mut cpu_s, mut core_s, mut measured_s) = (0.0, 0.0, 0.0_f64);
         let mut latest: Option<&NodeSample> = None;
         for (first, last) in self.instances.values() {
             workers += last.workers;
             cores += last.cores;
-            there_s += f64::from(last.workers) * elapsed_s.min(last.alive_s);
+            present_s += f64::from(last.workers) * elapsed_s.min(last.alive_s);
             cpu_s += last.cpu_s - first.cpu_s;
             core_s += (last.alive_s - first.alive_s) * last.cores;
             measured_s = measured_s.max(last.alive_s - first.alive_s);
@@ -238,7 +244,6 @@ impl NodeTally {
         let busy_s = self.busy_ms / 1e3;
         let percent =
             |part: f64, whole: f64| (whole > 0.0).then(|| 100.0 * (part / whole).min(1.0));
-        // CPU time comes in ticks of a hundredth of a second.
         let cpu_pct = percent(cpu_s, core_s).filter(|_| measured_s >= LEAST_MEASURED_S);
         let summary = NodeSummary {
             node,
@@ -250,7 +255,7 @@ impl NodeTally {
             refused_messages: self.refused,
             duplicates: self.duplicates,
             busy_s,
-            efficiency: share(busy_s, there_s),
+            efficiency: share(busy_s, present_s),
             pool_cpu_pct: cpu_pct,
             cpu_pct: latest
                 .map(|sample| sample.cpu_pct)
@@ -259,6 +264,6 @@ impl NodeTally {
             mem_pct: latest
                 .and_then(|s| percent(s.mem_used_bytes as f64, s.mem_total_bytes as f64)),
         };
-        (summary, there_s)
+        (summary, present_s)
     }
 }

@@ -1,4 +1,4 @@
-//! The figures of a run, and how they are shown.
+//! The summary of a run: its figures and their table.
 
 mod figures;
 mod quantiles;

@@ -1,12 +1,13 @@
-//! How a figure is distributed over the jobs of a run.
+//! The distribution of a time over the jobs of a run.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// Digits that the histogram keeps.
+/// Number of significant decimal digits that the histogram keeps.
 const DIGITS: u8 = 3;
 
-/// How a time is distributed over jobs, to three digits: its memory does not depend on their number.
+/// The distribution of a time over jobs, to three digits. Its memory does not depend on the number
+/// of jobs.
 #[derive(Debug)]
 pub(crate) struct Distribution {
     microseconds: Histogram<u64>,
@@ -16,7 +17,7 @@ pub(crate) struct Distribution {
 
 impl Default for Distribution {
     fn default() -> Self {
-        // The digits are within its limits, and it grows with the values.
+        // This histogram grows with its values.
         #[expect(clippy::expect_used, reason = "a constant within the limits")]
         let microseconds = Histogram::new(DIGITS).expect("0 to 5 digits are allowed");
         Self {
@@ -28,9 +29,9 @@ impl Default for Distribution {
 }
 
 impl Distribution {
-    /// Adds a time that each of so many jobs took.
+    /// Adds a time, in milliseconds, that each of `jobs` jobs took.
     pub(super) fn add(&mut self, ms: f64, jobs: u64) {
-        // One that grows has a place for any value.
+        // Recording cannot fail, since the histogram grows.
         let _ = self.microseconds.record_n((ms * 1e3).round() as u64, jobs);
         self.sum_ms += ms * jobs as f64;
         if jobs > 0 {
@@ -38,7 +39,7 @@ impl Distribution {
         }
     }
 
-    /// The quantiles; nothing of nothing.
+    /// The quantiles; `None` without any job.
     #[must_use]
     pub(crate) fn quantiles(&self) -> Option<Quantiles> {
         let jobs = self.microseconds.len();
@@ -56,14 +57,14 @@ impl Distribution {
     }
 }
 
-/// Quantiles of a figure, in milliseconds.
+/// Quantiles of a time, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Quantiles {
-    /// Half of them are below.
+    /// Median.
     pub p50: f64,
-    /// 95 % are below.
+    /// 95th percentile.
     pub p95: f64,
-    /// 99 % are below.
+    /// 99th percentile.
     pub p99: f64,
     pub max: f64,
     pub mean: f64,

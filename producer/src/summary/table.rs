@@ -14,7 +14,7 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let elapsed = show_duration(Duration::from_secs_f64(self.elapsed_s));
         let ok = self.jobs_ok + self.jobs_ok_before;
-        write!(f, "{ok} of {} {}", self.jobs, self.what)?;
+        write!(f, "{ok} of {} {}", self.jobs, self.jobs_text)?;
         if self.jobs_ok_before > 0 {
             write!(f, ", {} of them", self.jobs_ok)?;
         }
@@ -42,11 +42,11 @@ impl fmt::Display for Summary {
 }
 
 impl Summary {
-    /// The work on the only job of a run: figures over jobs would say nothing.
+    /// Writes the figures of a run of one job, for which a throughput and quantiles mean nothing.
     fn write_only_job(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let busy_s: f64 = self.nodes.iter().map(|node| node.busy_s).sum();
         writeln!(f, "  compute      {} of workers' time", seconds(busy_s))?;
-        // Stages of less than a thousandth of the time are left out.
+        // Omit stages of less than a thousandth of the busy time.
         let stages = self.stages.iter();
         let stages = stages
             .filter(|stage| stage.us as f64 >= 1e3 * busy_s)
@@ -126,9 +126,9 @@ impl Summary {
             write!(f, "   foreign messages dropped: {}", self.refused_messages)?;
         }
         writeln!(f)?;
-        let liars: Vec<_> = self.nodes.iter().filter(|n| n.wrong_results > 0).collect();
-        if !liars.is_empty() {
-            let names: Vec<_> = liars.iter().map(|node| &*node.node).collect();
+        let wrong_nodes: Vec<_> = self.nodes.iter().filter(|n| n.wrong_results > 0).collect();
+        if !wrong_nodes.is_empty() {
+            let names: Vec<_> = wrong_nodes.iter().map(|node| &*node.node).collect();
             writeln!(
                 f,
                 "  WRONG        results of {}: a broken machine or a dishonest one; take it out of the pool. {} done again elsewhere",
@@ -162,7 +162,7 @@ impl Summary {
             let efficiency = node
                 .efficiency
                 .map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", 100.0 * value));
-            // Nothing is known of a node that sent no sample.
+            // A node without samples has no known workers or memory.
             let known = |value: String| {
                 if node.workers == 0 {
                     "–".to_owned()
@@ -201,7 +201,7 @@ impl Summary {
     }
 }
 
-/// Three significant digits or so.
+/// About three significant digits.
 fn figure(value: f64) -> String {
     match value {
         v if v >= 100.0 => format!("{v:.0}"),

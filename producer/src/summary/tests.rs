@@ -1,4 +1,4 @@
-//! Figures by hand.
+//! Tests of the figures against values computed by hand.
 
 #![allow(clippy::unwrap_used)]
 
@@ -66,7 +66,7 @@ fn sample(instance: u64, alive_s: f64, cpu_s: f64) -> NodeSample {
 }
 
 #[test]
-fn efficiency_is_busy_time_per_time_there() {
+fn efficiency_is_busy_time_per_time_present() {
     let mut tally = Tally::default();
     tally.busy("n", 3000.0);
     for s in [
@@ -76,11 +76,11 @@ fn efficiency_is_busy_time_per_time_there() {
     ] {
         tally.sample("n", &s);
     }
-    // Came late: it was there for half a second of the run.
+    // This process started late: it was present for half a second of the run.
     tally.sample("n", &sample(2, 0.5, 0.0));
     let node = tally.nodes.remove("n").unwrap();
-    let (summary, there_s) = node.summary("n".into(), 2.0);
-    assert_eq!(there_s, 2.0 * 2.0 + 2.0 * 0.5);
+    let (summary, present_s) = node.summary("n".into(), 2.0);
+    assert_eq!(present_s, 2.0 * 2.0 + 2.0 * 0.5);
     assert_eq!(summary.efficiency, Some(3.0 / 5.0));
     assert_eq!(summary.pool_cpu_pct, Some(50.0));
     assert_eq!(summary.workers, 4);
@@ -116,7 +116,8 @@ fn origin() -> Origin {
     }
 }
 
-/// A run of which `ended` jobs came a second after the start, and that was given up after ten.
+/// The summary of a run whose first `ended` jobs ended after one second, and that was given up
+/// after ten seconds.
 fn given_up(count: u64, ended: u64) -> Summary {
     let start = Instant::now();
     let at = |s| start + Duration::from_secs(s);
@@ -213,7 +214,7 @@ fn the_only_factorisation_of_a_run_has_its_stages_and_no_percentiles() {
 #[test]
 fn shares_are_within_what_is_possible_however_short_the_run() {
     let mut tally = Tally::default();
-    // Ticks of CPU time are coarse beside a run of three hundredths of a second.
+    // Ticks of CPU time are coarse for a run of three hundredths of a second.
     for s in [sample(1, 10.0, 5.0), sample(1, 10.03, 5.2)] {
         tally.sample("n", &s);
     }
