@@ -182,11 +182,11 @@ pub struct Answers {
 #[derive(Debug)]
 struct Letter {
     message: Message,
-    then: Then,
+    then: AfterConfirm,
 }
 
 #[derive(Debug)]
-enum Then {
+enum AfterConfirm {
     /// Acknowledge the deliveries of the unit.
     Settle(UnitKey),
     /// Acknowledge a message that was not a unit.
@@ -330,16 +330,16 @@ impl Answers {
 
     async fn confirmed(&mut self, letter: Letter, sent: Moment) {
         match &letter.then {
-            Then::Settle(key) => {
+            AfterConfirm::Settle(key) => {
                 if self.ledger.confirm(key, sent).await {
                     debug!(run = %key.0, unit = key.1, "redelivered before its answer was confirmed: sending the answer again");
                     self.waiting.push_back(letter);
                 }
             }
-            Then::Ack(acker) => {
+            AfterConfirm::Ack(acker) => {
                 let _ = acker.ack(BasicAckOptions::default()).await;
             }
-            Then::Nothing => {}
+            AfterConfirm::Nothing => {}
         }
         self.node.in_flight.store(
             u32::try_from(self.ledger.len()).unwrap_or(u32::MAX),
@@ -353,7 +353,7 @@ impl Answers {
             Outgoing::FirstSight(run) => self.samples.first_sight(&run, &self.node),
             Outgoing::Answer(mut answer) => {
                 self.samples.attach(&mut answer, &self.node);
-                let then = Then::Settle((answer.run.clone(), answer.unit));
+                let then = AfterConfirm::Settle((answer.run.clone(), answer.unit));
                 self.push_answer(&answer, then);
             }
             Outgoing::Dead(dead) => self.prepare_dead(*dead),
@@ -375,7 +375,7 @@ impl Answers {
                 delivery.redelivered,
             );
             answer.rejected = Some(reason.clone());
-            self.push_answer(&answer, Then::Nothing);
+            self.push_answer(&answer, AfterConfirm::Nothing);
         }
         let text = |text: &str| AMQPValue::LongString(text.into());
         let mut headers = short_headers(&delivery.properties);
@@ -401,11 +401,11 @@ impl Answers {
             properties,
             body: Arc::new(delivery.data),
         };
-        let then = Then::Ack(delivery.acker);
+        let then = AfterConfirm::Ack(delivery.acker);
         self.waiting.push_back(Letter { message, then });
     }
 
-    fn push_answer(&mut self, answer: &UnitAnswer, then: Then) {
+    fn push_answer(&mut self, answer: &UnitAnswer, then: AfterConfirm) {
         // Serialising plain data cannot fail.
         let body = serde_json::to_vec(answer).unwrap_or_default();
         let properties = properties("answer", &answer.run, unix_time().as_secs())
@@ -424,11 +424,11 @@ impl Answers {
 /// The runs that received samples of this node, and when.
 #[derive(Debug, Default)]
 struct Samples {
-    runs: VecDeque<(RunId, Seen)>,
+    runs: VecDeque<(RunId, RunSamples)>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct RunSamples {
     /// Taken when the run's first unit arrived; sent with its first answer.
     first: Option<NodeSample>,
     last: Instant,
@@ -443,7 +443,7 @@ impl Samples {
         if self.runs.len() == RUNS_REMEMBERED {
             self.runs.pop_front();
         }
-        let seen = Seen {
+        let seen = RunSamples {
             first: Some(node.sample()),
             last: Instant::now(),
         };

@@ -16,9 +16,9 @@ use tracing::error;
 
 use crate::factor;
 
-/// The outcome of a job and its cost.
+/// The answer to a job, still without its compute time.
 #[derive(Debug)]
-pub(crate) struct Done {
+pub(crate) struct UntimedAnswer {
     pub outcome: JobOutcome,
     /// Number of integers that were given a probable-prime test.
     pub candidates: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Done {
     pub certificate: Option<Certificate>,
 }
 
-impl From<JobOutcome> for Done {
+impl From<JobOutcome> for UntimedAnswer {
     fn from(outcome: JobOutcome) -> Self {
         Self {
             outcome,
@@ -36,7 +36,7 @@ impl From<JobOutcome> for Done {
     }
 }
 
-impl Done {
+impl UntimedAnswer {
     /// A prime as returned by the engine.
     fn prime(found: Found, certificate: Option<primepool_engine::Certificate>) -> Self {
         Self {
@@ -69,9 +69,9 @@ pub(crate) trait Compute {
     fn run(
         &mut self,
         unit: &WorkUnit,
-        jobs: Jobs,
+        jobs: JobRange,
         cancel: &Cancel,
-        answer: &mut dyn FnMut(u64, Done),
+        answer: &mut dyn FnMut(u64, UntimedAnswer),
     ) -> Result<(), Error>;
 
     /// Processes all jobs of several units of one run that search for primes of the same size by
@@ -84,7 +84,7 @@ pub(crate) trait Compute {
         &mut self,
         units: &[&WorkUnit],
         cancel: &Cancel,
-        answer: &mut dyn FnMut(usize, Done),
+        answer: &mut dyn FnMut(usize, UntimedAnswer),
     ) -> Result<(), Error>;
 
     /// Resets the state after a panic.
@@ -93,7 +93,7 @@ pub(crate) trait Compute {
 
 /// A range of a unit's jobs.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Jobs {
+pub(crate) struct JobRange {
     /// Position of the first job in the unit.
     pub offset: u64,
     pub count: u64,
@@ -127,11 +127,11 @@ impl EngineCompute {
         (form, bits, method): Search,
         mut streams: Vec<Stream>,
         cancel: &Cancel,
-        answer: &mut dyn FnMut(usize, Done),
+        answer: &mut dyn FnMut(usize, UntimedAnswer),
     ) -> Result<(), Error> {
         let engine = &mut self.engine;
         let mut by = |method| {
-            let found = &mut |place, found| answer(place, Done::prime(found, None));
+            let found = &mut |place, found| answer(place, UntimedAnswer::prime(found, None));
             engine.primes_by(method, form, bits, &mut streams, cancel, found)
         };
         match method {
@@ -139,7 +139,7 @@ impl EngineCompute {
             Method::Uniform => by(primepool_engine::Method::Uniform),
             Method::Provable => {
                 let found = &mut |place, found, certificate| {
-                    answer(place, Done::prime(found, Some(certificate)));
+                    answer(place, UntimedAnswer::prime(found, Some(certificate)));
                 };
                 engine.provable_primes(form, bits, &mut streams, cancel, found)
             }
@@ -148,7 +148,11 @@ impl EngineCompute {
 
     /// Certifies the primes of a result, as far as possible. If it is cancelled, the certificate is
     /// empty.
-    fn certify(&mut self, mut done: Done, cancel: &Cancel) -> Result<Done, Error> {
+    fn certify(
+        &mut self,
+        mut done: UntimedAnswer,
+        cancel: &Cancel,
+    ) -> Result<UntimedAnswer, Error> {
         let primes: Vec<Integer> = match &done.outcome {
             JobOutcome::Ok { value: Some(value) } => vec![value.0.clone()],
             JobOutcome::Factored(found) => {
@@ -190,7 +194,7 @@ impl Compute for EngineCompute {
         &mut self,
         units: &[&WorkUnit],
         cancel: &Cancel,
-        answer: &mut dyn FnMut(usize, Done),
+        answer: &mut dyn FnMut(usize, UntimedAnswer),
     ) -> Result<(), Error> {
         let Some(search) = units.first().and_then(|unit| search(&unit.work)) else {
             return Ok(());
@@ -212,9 +216,9 @@ impl Compute for EngineCompute {
     fn run(
         &mut self,
         unit: &WorkUnit,
-        jobs: Jobs,
+        jobs: JobRange,
         cancel: &Cancel,
-        answer: &mut dyn FnMut(u64, Done),
+        answer: &mut dyn FnMut(u64, UntimedAnswer),
     ) -> Result<(), Error> {
         let first = unit.first + jobs.offset;
         if let Some(search) = search(&unit.work) {
@@ -228,7 +232,8 @@ impl Compute for EngineCompute {
             Work::Prime(_) | Work::SafePrime(_) => Ok(()),
             Work::NextPrime(work) => {
                 for (n, job) in work.after.listed()[range].iter().zip(first..) {
-                    let mut done = Done::prime(self.engine.next_prime(&n.0, cancel)?, None);
+                    let mut done =
+                        UntimedAnswer::prime(self.engine.next_prime(&n.0, cancel)?, None);
                     if work.prove {
                         done = self.certify(done, cancel)?;
                     }
@@ -250,7 +255,7 @@ impl Compute for EngineCompute {
                         let (outcome, done) =
                             factor::share(factorizer, families, &n.0, share, cancel)?;
                         let candidates = done;
-                        let done = Done {
+                        let done = UntimedAnswer {
                             candidates,
                             ..outcome.into()
                         };
@@ -311,8 +316,8 @@ pub(crate) fn run_together<C: Compute>(
     let start = Instant::now();
     let counts = units.iter().map(|unit| unit.work.count());
     let count = counts.clone().sum();
-    let mut answers = Answers(vec![None; count as usize]);
-    let mut answer = |place: usize, done: Done| answers.0[place] = Some(done.answer(0));
+    let mut answers = PartialAnswers(vec![None; count as usize]);
+    let mut answer = |place: usize, done: UntimedAnswer| answers.0[place] = Some(done.answer(0));
     let run = || compute.search_together(units, cancel, &mut answer);
     // Unwind safe: after a panic, `compute` is renewed and the answers are dropped.
     match catch_unwind(AssertUnwindSafe(run)) {
@@ -323,7 +328,7 @@ pub(crate) fn run_together<C: Compute>(
             return None;
         }
     }
-    let all = Jobs { offset: 0, count };
+    let all = JobRange { offset: 0, count };
     answers.share_time(all, |_| true, start.elapsed().as_secs_f64() * 1e6);
     let mut answers = answers.finish().into_iter();
     let each = counts.map(|count| answers.by_ref().take(count as usize).collect());
@@ -339,14 +344,14 @@ pub(crate) fn run_unit<C: Compute>(
     compute: &mut C,
     unit: &WorkUnit,
     cancel: &Cancel,
-) -> Result<Vec<JobAnswer>, Cancelled> {
+) -> Result<Vec<JobAnswer>, CancelledUnit> {
     let start = Instant::now();
     let count = unit.work.count();
-    let whole = Jobs { offset: 0, count };
-    let mut answers = Answers(vec![None; count as usize]);
+    let whole = JobRange { offset: 0, count };
+    let mut answers = PartialAnswers(vec![None; count as usize]);
     match attempt(compute, unit, whole, cancel, &mut answers) {
         Attempt::Done => return Ok(answers.finish()),
-        Attempt::Cancelled => return Err(Cancelled { answers, start }),
+        Attempt::Cancelled => return Err(CancelledUnit { answers, start }),
         Attempt::Unable(outcome) => {
             answers.answer_rest(whole, &outcome);
             return Ok(answers.finish());
@@ -358,10 +363,10 @@ pub(crate) fn run_unit<C: Compute>(
             continue;
         }
         compute.renew();
-        let one = Jobs { offset, count: 1 };
+        let one = JobRange { offset, count: 1 };
         match attempt(compute, unit, one, cancel, &mut answers) {
             Attempt::Done => {}
-            Attempt::Cancelled => return Err(Cancelled { answers, start }),
+            Attempt::Cancelled => return Err(CancelledUnit { answers, start }),
             Attempt::Unable(outcome) => answers.answer_rest(one, &outcome),
             Attempt::Panicked(message) => {
                 let job = unit.first + offset;
@@ -377,11 +382,11 @@ pub(crate) fn run_unit<C: Compute>(
 
 /// The answers to the jobs of a unit; `None` for jobs without an answer yet.
 #[derive(Debug)]
-struct Answers(Vec<Option<JobAnswer>>);
+struct PartialAnswers(Vec<Option<JobAnswer>>);
 
-impl Answers {
+impl PartialAnswers {
     /// Gives `outcome` to each of `jobs` that has no answer yet.
-    fn answer_rest(&mut self, jobs: Jobs, outcome: &JobOutcome) {
+    fn answer_rest(&mut self, jobs: JobRange, outcome: &JobOutcome) {
         let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
         for answer in &mut self.0[range] {
             answer.get_or_insert_with(|| JobAnswer {
@@ -399,13 +404,13 @@ impl Answers {
         let outcome = JobOutcome::Failed {
             reason: "the engine gave no answer".to_owned(),
         };
-        self.answer_rest(Jobs { offset: 0, count }, &outcome);
+        self.answer_rest(JobRange { offset: 0, count }, &outcome);
         self.0.into_iter().flatten().collect()
     }
 
     /// Distributes `us` microseconds over the jobs that were processed side by side, in proportion
     /// to the candidates of each.
-    fn share_time(&mut self, jobs: Jobs, shares: impl Fn(u64) -> bool, us: f64) {
+    fn share_time(&mut self, jobs: JobRange, shares: impl Fn(u64) -> bool, us: f64) {
         let range = jobs.offset as usize..(jobs.offset + jobs.count) as usize;
         let answers = self.0[range].iter_mut().zip(jobs.offset..);
         let mut answers: Vec<&mut JobAnswer> = answers
@@ -424,21 +429,21 @@ impl Answers {
     }
 }
 
-/// The work was cancelled before its end.
+/// A unit whose work was cancelled before its end: the answers so far.
 #[derive(Debug)]
-pub(crate) struct Cancelled {
-    answers: Answers,
+pub(crate) struct CancelledUnit {
+    answers: PartialAnswers,
     start: Instant,
 }
 
-impl Cancelled {
+impl CancelledUnit {
     /// The final answers if the unit is not tried again. Unfinished jobs have failed for this
     /// reason, and the time is distributed over all jobs.
     #[must_use]
     pub(crate) fn fail(self, reason: String) -> Vec<JobAnswer> {
         let Self { mut answers, start } = self;
         let count = answers.0.len() as u64;
-        let whole = Jobs { offset: 0, count };
+        let whole = JobRange { offset: 0, count };
         for answer in answers.0.iter_mut().flatten() {
             if let JobOutcome::Factored(found) = &mut answer.outcome
                 && !found.is_complete()
@@ -462,14 +467,14 @@ enum Attempt {
 fn attempt(
     compute: &mut impl Compute,
     unit: &WorkUnit,
-    jobs: Jobs,
+    jobs: JobRange,
     cancel: &Cancel,
-    answers: &mut Answers,
+    answers: &mut PartialAnswers,
 ) -> Attempt {
     let mut since = Instant::now();
     let shares_time = |place: u64| unit.work.jobs().shares_time(place);
     // Jobs that share their time come last.
-    let mut answer = |job: u64, done: Done| {
+    let mut answer = |job: u64, done: UntimedAnswer| {
         let mut compute_us = 0;
         if !shares_time(job - unit.first) {
             let now = Instant::now();
@@ -635,7 +640,7 @@ mod tests {
             &mut self,
             units: &[&WorkUnit],
             _: &Cancel,
-            answer: &mut dyn FnMut(usize, Done),
+            answer: &mut dyn FnMut(usize, UntimedAnswer),
         ) -> Result<(), Error> {
             let jobs: u64 = units.iter().map(|unit| unit.work.count()).sum();
             for place in 0..jobs {
@@ -653,9 +658,9 @@ mod tests {
         fn run(
             &mut self,
             unit: &WorkUnit,
-            jobs: Jobs,
+            jobs: JobRange,
             cancel: &Cancel,
-            answer: &mut dyn FnMut(u64, Done),
+            answer: &mut dyn FnMut(u64, UntimedAnswer),
         ) -> Result<(), Error> {
             for offset in jobs.offset..jobs.offset + jobs.count {
                 if cancel.is_cancelled() {

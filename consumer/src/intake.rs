@@ -151,7 +151,7 @@ impl Intake {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                message = ControlReader::next_of(&mut control) => self.heed(&message),
+                message = ControlReader::next_of(&mut control) => self.apply_control(&message),
                 next = subscriptions.deliveries.next() => match next {
                     Some((_, Some(Ok(delivery)))) => self.receive(delivery),
                     Some((_, Some(Err(error)))) => return Err(error.into()),
@@ -240,13 +240,13 @@ impl Intake {
         let moment = Duration::from_millis(50);
         while let Ok(Some((_, item))) = timeout(moment, deliveries.next()).await {
             if let Some(Ok(delivery)) = item {
-                ledger::hand_back(&delivery.acker).await;
+                ledger::requeue(&delivery.acker).await;
             }
         }
     }
 
     /// The reason why this node must leave a unit to others; `None` if it may process it.
-    fn bar(&self, unit: &WorkUnit) -> Option<String> {
+    fn reason_to_leave(&self, unit: &WorkUnit) -> Option<String> {
         if unit.avoid.contains(&self.node.name) {
             let nodes = unit.avoid.join(", ");
             return Some(format!("no results of {nodes} are wanted for it"));
@@ -266,7 +266,7 @@ impl Intake {
         };
         let key = (unit.run.clone(), unit.unit);
         let refusal = unit.validate(self.settings.max_bits).err();
-        let tried = returns(&delivery);
+        let tried = delivery_count(&delivery);
         // A span of level error, so that no log filter keeps an event but drops its span.
         let span = error_span!("unit", run = %unit.run, unit = unit.unit, kind = %unit.work.kind());
         let _in_unit = span.enter();
@@ -275,8 +275,12 @@ impl Intake {
             redelivered = delivery.redelivered,
             "received"
         );
-        let bar = refusal.is_none().then(|| self.bar(&unit)).flatten();
-        if bar.is_some() && !unit.hand_back && tried < topology::REFUSE_AFTER_DELIVERIES {
+        let reason_to_leave = refusal
+            .is_none()
+            .then(|| self.reason_to_leave(&unit))
+            .flatten();
+        if reason_to_leave.is_some() && !unit.hand_back && tried < topology::REFUSE_AFTER_DELIVERIES
+        {
             leave_to_others(delivery.acker, tried);
             return;
         }
@@ -305,7 +309,7 @@ impl Intake {
                 reason,
                 true,
             ));
-        } else if let Some(reason) = bar.as_ref().filter(|_| unit.hand_back) {
+        } else if let Some(reason) = reason_to_leave.as_ref().filter(|_| unit.hand_back) {
             debug!(%reason, "handed back");
             self.send(Outgoing::hand_back(
                 &self.node.name,
@@ -314,7 +318,7 @@ impl Intake {
                 reason,
             ));
         } else if tried >= topology::REFUSE_AFTER_DELIVERIES {
-            let reason = match bar {
+            let reason = match reason_to_leave {
                 Some(reason) => {
                     format!("no other node took the unit in {tried} deliveries: {reason}")
                 }
@@ -340,15 +344,15 @@ impl Intake {
         }
     }
 
-    fn heed(&self, message: &Control) {
-        let (run, group) = match &message.instruction {
+    fn apply_control(&self, message: &Control) {
+        let (run, batch) = match &message.instruction {
             Instruction::Cancel(run) => (run, None),
-            Instruction::CancelGroup(run, group) => (run, Some(*group)),
+            Instruction::CancelGroup(run, batch) => (run, Some(*batch)),
         };
-        if self.running.cancel(run, group) {
+        if self.running.cancel(run, batch) {
             // Most of these are old messages, which every new connection reads again.
-            debug!(%run, batch = group, "cancelled");
-            if group.is_none() && self.ledger.holds(run) {
+            debug!(%run, batch, "cancelled");
+            if batch.is_none() && self.ledger.holds(run) {
                 info!(%run, "the run was cancelled: its units are dropped");
             }
         }
@@ -379,7 +383,7 @@ fn leave_to_others(acker: Acker, tried: i64) {
     let doublings = u32::try_from(tried).unwrap_or(0).min(LEAVE_DOUBLINGS);
     tokio::spawn(async move {
         sleep(LEAVE_FIRST * 2_u32.pow(doublings)).await;
-        ledger::pass_on(&acker).await;
+        ledger::requeue_counted(&acker).await;
     });
 }
 
@@ -391,7 +395,7 @@ fn foreign(delivery: &Delivery) -> Option<String> {
 }
 
 /// Number of earlier deliveries of this message by a quorum queue (its header `x-delivery-count`).
-fn returns(delivery: &Delivery) -> i64 {
+fn delivery_count(delivery: &Delivery) -> i64 {
     let headers = delivery.properties.headers();
     let count = headers
         .as_ref()

@@ -26,20 +26,20 @@ pub(crate) type UnitKey = (RunId, u64);
 
 /// The ledger. Clones share their state.
 #[derive(Debug, Clone, Default)]
-pub struct Ledger(Arc<Shared>);
+pub struct Ledger(Arc<LedgerState>);
 
 /// A point in the order of deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
 
 #[derive(Debug, Default)]
-struct Shared {
-    held: Mutex<Held>,
+struct LedgerState {
+    held: Mutex<HeldUnits>,
     settled: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct HeldUnits {
     units: HashMap<UnitKey, Vec<Entry>>,
     /// Number of deliveries entered so far.
     entered: u64,
@@ -54,7 +54,7 @@ struct Entry {
 }
 
 impl Ledger {
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, HeldUnits> {
         // The map is consistent after every critical section, so a panic in another thread does no
         // harm.
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
@@ -137,9 +137,9 @@ impl Ledger {
     }
 
     /// Requeues every delivery of the unit.
-    pub async fn hand_back(&self, key: &UnitKey) {
+    pub async fn requeue(&self, key: &UnitKey) {
         for entry in self.remove(key) {
-            hand_back(&entry.acker).await;
+            requeue(&entry.acker).await;
         }
         self.0.settled.notify_waiters();
     }
@@ -180,17 +180,17 @@ impl Ledger {
 
 /// Requeues a delivery by `basic.reject`, which the broker counts as a delivery attempt; RabbitMQ
 /// 4.3 does not count `basic.nack`.
-pub(crate) async fn pass_on(acker: &Acker) {
+pub(crate) async fn requeue_counted(acker: &Acker) {
     let _ = acker.reject(BasicRejectOptions { requeue: true }).await;
 }
 
 /// Requeues a delivery by `basic.nack`.
-pub(crate) async fn hand_back(acker: &Acker) {
-    let requeue = BasicNackOptions {
+pub(crate) async fn requeue(acker: &Acker) {
+    let options = BasicNackOptions {
         requeue: true,
         ..BasicNackOptions::default()
     };
-    let _ = acker.nack(requeue).await;
+    let _ = acker.nack(options).await;
 }
 
 #[cfg(test)]

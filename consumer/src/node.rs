@@ -23,7 +23,7 @@ pub struct Node {
     kernel: Kernel,
     started: Instant,
     instance: u64,
-    workers: Vec<Worker>,
+    workers: Vec<BusyTime>,
     /// Number of jobs that succeeded.
     pub jobs_ok: AtomicU64,
     /// Number of jobs that failed or were rejected.
@@ -47,7 +47,7 @@ pub struct Node {
 
 /// Busy time of one worker. Times are nanoseconds since the node's start.
 #[derive(Debug, Default)]
-struct Worker {
+struct BusyTime {
     done_ns: AtomicU64,
     /// When the current unit began; 0 while the worker is idle.
     since_ns: AtomicU64,
@@ -62,7 +62,7 @@ impl Node {
             kernel,
             started: Instant::now(),
             instance: unix_ns(),
-            workers: (0..workers).map(|_| Worker::default()).collect(),
+            workers: (0..workers).map(|_| BusyTime::default()).collect(),
             jobs_ok: AtomicU64::new(0),
             jobs_failed: AtomicU64::new(0),
             units_done: AtomicU64::new(0),
@@ -174,7 +174,7 @@ impl Node {
 #[derive(Debug)]
 pub struct BusyGuard<'a> {
     node: &'a Node,
-    worker: &'a Worker,
+    worker: &'a BusyTime,
 }
 
 impl Drop for BusyGuard<'_> {

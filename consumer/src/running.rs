@@ -12,7 +12,7 @@ use primepool_engine::Cancel;
 use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
 
 /// A cancelled run, or one batch of its units.
-type Cancelled = (RunId, Option<u32>);
+type RunOrBatch = (RunId, Option<u32>);
 
 /// Most cancelled runs and batches that are remembered. The broker forgets old ones too.
 const RUNS_REMEMBERED: usize = 100_000;
@@ -31,18 +31,18 @@ pub(crate) enum Stop {
 /// The units being processed. Clones share their state.
 #[derive(Debug, Clone)]
 pub(crate) struct Running {
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<RunningState>>,
     /// Runtime of the deadline timers.
     runtime: Handle,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct RunningState {
     /// The current unit of each worker, by the worker's number.
     units: HashMap<u32, Unit>,
-    cancelled: HashSet<Cancelled>,
+    cancelled: HashSet<RunOrBatch>,
     /// In order of cancellation.
-    order: VecDeque<Cancelled>,
+    order: VecDeque<RunOrBatch>,
     ends: bool,
     /// Number of units begun so far.
     begun: u64,
@@ -53,15 +53,15 @@ struct Unit {
     /// Sequence number among the units begun.
     number: u64,
     run: RunId,
-    group: u32,
+    batch: u32,
     cancel: Cancel,
     stop: Option<Stop>,
     clock: Option<AbortHandle>,
 }
 
-impl Shared {
+impl RunningState {
     fn is_cancelled(&self, unit: &WorkUnit) -> bool {
-        let is_cancelled = |group| self.cancelled.contains(&(unit.run.clone(), group));
+        let is_cancelled = |batch| self.cancelled.contains(&(unit.run.clone(), batch));
         is_cancelled(None) || is_cancelled(Some(unit.batch()))
     }
 }
@@ -84,7 +84,7 @@ impl Running {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
+    fn lock(&self) -> MutexGuard<'_, RunningState> {
         // The table is consistent after every critical section, so a panic in another thread does
         // no harm.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -101,7 +101,7 @@ impl Running {
         let mut entry = Unit {
             number,
             run: unit.run.clone(),
-            group: unit.batch(),
+            batch: unit.batch(),
             cancel: cancel.clone(),
             stop: None,
             clock: limit.map(|limit| self.set_clock(worker, number, limit)),
@@ -139,9 +139,9 @@ impl Running {
     }
 
     /// Cancels a run, or only one batch of its units. Returns `false` if it was already cancelled.
-    pub(crate) fn cancel(&self, run: &RunId, group: Option<u32>) -> bool {
+    pub(crate) fn cancel(&self, run: &RunId, batch: Option<u32>) -> bool {
         let mut shared = self.lock();
-        let cancelled = (run.clone(), group);
+        let cancelled = (run.clone(), batch);
         if !shared.cancelled.insert(cancelled.clone()) {
             return false;
         }
@@ -152,7 +152,9 @@ impl Running {
             shared.cancelled.remove(&oldest);
         }
         let units = shared.units.values_mut();
-        for unit in units.filter(|unit| unit.run == *run && group.is_none_or(|g| g == unit.group)) {
+        for unit in
+            units.filter(|unit| unit.run == *run && batch.is_none_or(|batch| batch == unit.batch))
+        {
             unit.stop(Stop::RunCancelled);
         }
         true
@@ -234,9 +236,9 @@ mod tests {
         assert!(running.cancel(&"t".parse().unwrap(), Some(0)));
         assert!(running.cancel(&"s".parse().unwrap(), Some(1)));
         assert!(!other.is_cancelled() && !running.is_cancelled(&unit("s", None)));
-        let mut grouped = unit("s", None);
-        grouped.unit = UnitId { batch: 1, index: 5 }.number();
-        assert!(running.is_cancelled(&grouped) && running.begin(2, &grouped).is_cancelled());
+        let mut of_batch = unit("s", None);
+        of_batch.unit = UnitId { batch: 1, index: 5 }.number();
+        assert!(running.is_cancelled(&of_batch) && running.begin(2, &of_batch).is_cancelled());
         running.stop_all();
         assert!(other.is_cancelled());
         assert_eq!(running.end(1), Some(Stop::Shutdown));

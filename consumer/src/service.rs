@@ -202,8 +202,8 @@ async fn forward(
             Finished::Answered(answer) => {
                 let _ = outgoing.send(Outgoing::Answer(Box::new(answer)));
             }
-            Finished::HandBack(key) => ledger.hand_back(&key).await,
-            Finished::Drop(key) => ledger.discard(&key).await,
+            Finished::Requeue(key) => ledger.requeue(&key).await,
+            Finished::Discard(key) => ledger.discard(&key).await,
         }
     }
 }
@@ -213,7 +213,7 @@ async fn forward(
 async fn drain(ledger: &Ledger, tasks: &Tasks, running: &Running, deadline: Instant) {
     let mut returned = 0;
     while let Some(task) = tasks.take_back() {
-        ledger.hand_back(&task.key()).await;
+        ledger.requeue(&task.key()).await;
         returned += 1;
     }
     if returned > 0 {

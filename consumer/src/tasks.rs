@@ -36,10 +36,10 @@ impl Task {
 
 /// The waiting units. Clones share their state. The prefetch bounds their number.
 #[derive(Debug, Clone)]
-pub(crate) struct Tasks(Arc<Shared>);
+pub(crate) struct Tasks(Arc<TaskQueue>);
 
 #[derive(Debug)]
-struct Shared {
+struct TaskQueue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
     workers: usize,
@@ -55,7 +55,7 @@ impl Tasks {
     /// An empty queue for `workers` workers.
     #[must_use]
     pub(crate) fn new(workers: u32) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(TaskQueue {
             waiting: Mutex::default(),
             changed: Condvar::new(),
             workers: workers.max(1) as usize,

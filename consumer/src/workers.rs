@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{Span, debug, error_span};
 
 use crate::{
-    compute::{Cancelled, EngineCompute, run_together, run_unit},
+    compute::{CancelledUnit, EngineCompute, run_together, run_unit},
     ledger::{Ledger, UnitKey},
     node::Node,
     running::{Running, Stop},
@@ -22,9 +22,9 @@ pub(crate) enum Finished {
     /// The unit was processed.
     Answered(UnitAnswer),
     /// The unit was interrupted because this process ends: other consumers must process it.
-    HandBack(UnitKey),
+    Requeue(UnitKey),
     /// The unit is no longer wanted.
-    Drop(UnitKey),
+    Discard(UnitKey),
 }
 
 /// Starts `count` threads that process `tasks` until the queue is closed.
@@ -74,7 +74,7 @@ impl Worker {
             let (cancelled, tasks): (Vec<_>, Vec<_>) = tasks
                 .into_iter()
                 .partition(|task| self.running.is_cancelled(&task.unit));
-            let dropped = cancelled.iter().map(|task| Finished::Drop(task.key()));
+            let dropped = cancelled.iter().map(|task| Finished::Discard(task.key()));
             let finished = dropped.chain(self.work(&mut compute, tasks));
             for finished in finished {
                 if self.finished.send(finished).is_err() {
@@ -118,7 +118,7 @@ impl Worker {
     fn finish(
         &self,
         task: Task,
-        done: Result<Vec<JobAnswer>, Cancelled>,
+        done: Result<Vec<JobAnswer>, CancelledUnit>,
         stop: Option<Stop>,
     ) -> Finished {
         let jobs = match (done, stop) {
@@ -127,8 +127,8 @@ impl Worker {
                 "not done within {} ms of a worker's time (--deadline)",
                 task.unit.deadline_ms.unwrap_or_default()
             )),
-            (Err(_), Some(Stop::RunCancelled)) => return Finished::Drop(task.key()),
-            (Err(_), Some(Stop::Shutdown) | None) => return Finished::HandBack(task.key()),
+            (Err(_), Some(Stop::RunCancelled)) => return Finished::Discard(task.key()),
+            (Err(_), Some(Stop::Shutdown) | None) => return Finished::Requeue(task.key()),
         };
         let answer = UnitAnswer {
             version: VERSION,
