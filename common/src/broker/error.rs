@@ -5,7 +5,8 @@ use lapin::ErrorKind;
 pub enum BrokerError {
     /// Nothing answers at the address.
     #[error(
-        "cannot reach the broker at {broker}: {reason}. Is RabbitMQ running there? Check --amqp-url (PRIMEPOOL_AMQP_URL)"
+        "cannot reach the broker at {broker}: {reason}. Is RabbitMQ running there? \
+         Check --amqp-url (PRIMEPOOL_AMQP_URL)"
     )]
     Unreachable {
         /// Address of the broker, without the password.
@@ -15,7 +16,8 @@ pub enum BrokerError {
     },
     /// The server at the address does not speak AMQP.
     #[error(
-        "what answers at {broker} does not speak AMQP. A port for TLS wants an address that starts with amqps://; else check host and port in --amqp-url (PRIMEPOOL_AMQP_URL)"
+        "the server at {broker} does not speak AMQP. If the port uses TLS, write a URL that starts \
+         with amqps://; otherwise check host and port in --amqp-url (PRIMEPOOL_AMQP_URL)"
     )]
     NotAmqp {
         /// Address of the broker, without the password.
@@ -23,7 +25,8 @@ pub enum BrokerError {
     },
     /// The TLS handshake failed.
     #[error(
-        "no TLS session with the broker at {broker}: {reason}. Check the scheme (amqp:// or amqps://), --tls-ca, --tls-cert and --tls-key"
+        "TLS handshake with the broker at {broker} failed: {reason}. Check the scheme (amqp:// or \
+         amqps://), --tls-ca, --tls-cert and --tls-key"
     )]
     Tls {
         /// Address of the broker, without the password.
@@ -33,7 +36,8 @@ pub enum BrokerError {
     },
     /// The user name or the password is wrong.
     #[error(
-        "the broker at {broker} refused the login: wrong user name or password in --amqp-url (PRIMEPOOL_AMQP_URL)"
+        "the broker at {broker} refused the login: wrong user name or password in --amqp-url \
+         (PRIMEPOOL_AMQP_URL)"
     )]
     LoginRefused {
         /// Address of the broker, without the password.
@@ -41,7 +45,9 @@ pub enum BrokerError {
     },
     /// The virtual host does not exist, or this user may not access it.
     #[error(
-        "the broker at {broker} does not let this user into the virtual host {vhost:?}: {reason}. Make it (rabbitmqctl add_vhost) and give the user permissions (rabbitmqctl set_permissions), or name another one at the end of --amqp-url"
+        "the broker at {broker} refused access to the virtual host {vhost:?}: {reason}. Create it \
+         (rabbitmqctl add_vhost) and grant permissions (rabbitmqctl set_permissions), or name \
+         another virtual host at the end of --amqp-url"
     )]
     Vhost {
         /// Address of the broker, without the password.
@@ -53,7 +59,8 @@ pub enum BrokerError {
     },
     /// The user lacks a permission in the virtual host.
     #[error(
-        "the broker's user lacks a permission: {reason}. Grant it (rabbitmqctl set_permissions) or use another user"
+        "the user lacks a permission on the broker: {reason}. Grant it (rabbitmqctl \
+         set_permissions) or use another user"
     )]
     NotPermitted {
         /// Reason given by the broker; it names the exchange or the queue.
@@ -61,7 +68,8 @@ pub enum BrokerError {
     },
     /// A queue or an exchange of this name exists with different arguments.
     #[error(
-        "the broker has it otherwise: {reason}. Delete that queue or exchange when it is empty (rabbitmqctl delete_queue NAME), or use another virtual host"
+        "a queue or exchange exists with different arguments: {reason}. Delete it once it is empty \
+         (rabbitmqctl delete_queue NAME), or use another virtual host"
     )]
     OtherArguments {
         /// Reason given by the broker; it names the queue and the argument.
@@ -69,7 +77,9 @@ pub enum BrokerError {
     },
     /// A limit of the broker or of the virtual host is reached. This may be temporary.
     #[error(
-        "a limit of the broker is reached: {reason}. A producer and a consumer need two connections each, and each run a queue: raise the limit (rabbitmqctl set_vhost_limits, set_user_limits), or end other programs"
+        "a limit of the broker is reached: {reason}. Each producer and consumer needs two \
+         connections, and each run needs a queue. Raise the limit (rabbitmqctl set_vhost_limits, \
+         set_user_limits) or stop other programs"
     )]
     Limit {
         /// Reason given by the broker; it names the limit.
@@ -77,20 +87,21 @@ pub enum BrokerError {
     },
     /// A message is larger than the broker accepts.
     #[error(
-        "the broker refuses a message for its size: {reason}. Raise max_message_size in rabbitmq.conf, or make the units smaller (--unit-size)"
+        "a message is larger than the broker accepts: {reason}. Raise max_message_size in \
+         rabbitmq.conf, or make the units smaller (--unit-size)"
     )]
     MessageSize {
         /// Reason given by the broker; it names both sizes.
         reason: String,
     },
     /// A required queue or exchange does not exist.
-    #[error("the broker lacks something: {reason}")]
+    #[error("a queue or exchange does not exist: {reason}")]
     NotFound {
         /// Reason given by the broker.
         reason: String,
     },
     /// The connection ended, or the broker aborted an operation.
-    #[error("lost the broker: {reason}")]
+    #[error("the session with the broker ended: {reason}")]
     Lost {
         /// Reason given by lapin.
         reason: String,
@@ -132,14 +143,18 @@ impl BrokerError {
                 404 => Self::NotFound { reason: text },
                 406 if text.contains("timed out") => Self::Lost {
                     reason: format!(
-                        "a unit takes longer than the broker waits for its acknowledgement; the work on it goes on, but others may begin it too: raise consumer_timeout in the broker's configuration ({text})"
+                        "a unit was not acknowledged within the broker's consumer_timeout. The \
+                         work on it continues, but other consumers may start it too: raise \
+                         consumer_timeout in rabbitmq.conf ({text})"
                     ),
                 },
                 406 if text.contains("inequivalent") => Self::OtherArguments { reason: text },
                 501 if text.contains("frame too large") => Self::Lost {
                     reason: format!(
-                        "{text}. A message has larger headers than this connection takes: set frame_max = 16384 in rabbitmq.conf, as \
-                         infra/rabbitmq/primepool.conf does, so that no other gets in; to take this one, add ?frame_max=131072 to --amqp-url"
+                        "{text}. A message has headers larger than frame_max of this connection: \
+                         set frame_max = 16384 in rabbitmq.conf, as \
+                         infra/rabbitmq/primepool.conf does, and the broker rejects such \
+                         messages. To receive this one, add ?frame_max=131072 to --amqp-url"
                     ),
                 },
                 _ => Self::Lost { reason: text },
