@@ -7,7 +7,7 @@ use reqwest::{
 };
 
 use super::{MetricsError, MetricsWriter, Source, WriterOptions};
-use crate::{cli::size, http, text::has_late_at, tls::TlsFiles};
+use crate::{cli::size, http, text::has_at_after_host, tls::TlsFiles};
 
 /// Which InfluxDB metrics go to, and what is kept for it while it is away. Its token comes from the
 /// environment or a file only.
@@ -170,7 +170,7 @@ impl InfluxTarget {
         }
         // If a password contains a `/` that is not percent-encoded, the text after it is not a
         // path.
-        if has_late_at(host) || !url.username().is_empty() || url.password().is_some() {
+        if has_at_after_host(host) || !url.username().is_empty() || url.password().is_some() {
             return wrong("it holds a user or a password, which belong into INFLUX_TOKEN");
         }
         if url.query().is_some() || url.fragment().is_some() {

@@ -21,7 +21,7 @@ pub struct Stats {
     pub written: u64,
     /// Points that are on disk now and wait for the server.
     pub spooled: u64,
-    /// Points that were lost because the spool was full or could not be written.
+    /// Points that were lost because the spool was full or could not be written or read.
     pub dropped: u64,
     /// Points that the server will never accept (status 400).
     pub refused: u64,
@@ -31,7 +31,7 @@ pub struct Stats {
 
 /// State that the writer and its thread share.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct WriterState {
     pub(super) buffer: Mutex<Buffer>,
     /// Notified when there is a batch, or when the writer closes.
     pub(super) wake: Notify,
@@ -78,7 +78,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
+impl WriterState {
     /// Swaps the buffered lines into `lines`, whose capacity the buffer uses next. Nothing is
     /// allocated while the lock is held.
     pub(super) fn take(&self, lines: &mut String) {

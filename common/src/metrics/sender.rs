@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Point, WriterOptions,
-    buffer::{BATCH_LINES, Shared},
+    buffer::{BATCH_LINES, WriterState},
     encode,
     server::{Delivery, Failure, Server, line_count},
     spool::Spool,
@@ -52,8 +52,9 @@ struct Segment {
     sealed: bool,
 }
 
+/// The kind of a [`Failure`], without its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+enum FailureKind {
     Away,
     Busy,
     Refused,
@@ -67,23 +68,25 @@ pub(super) struct Sender {
     server: Arc<Server>,
     spool: Spool,
     options: WriterOptions,
-    shared: Arc<Shared>,
+    shared: Arc<WriterState>,
     queue: VecDeque<Segment>,
     /// Buffer for the next lines to collect, kept for its capacity.
     lines: String,
     last_id: u64,
     /// When the request for the first segment was started; `None` if none is in flight.
     sent_at: Option<Instant>,
-    /// Set from the first failure until the queue is empty again.
-    trouble: Option<Trouble>,
+    /// Kind of the last failure, from the first one until the queue is empty again.
+    failure_kind: Option<FailureKind>,
     backoff: Backoff,
     /// Earliest time of the next request.
     next_try: Instant,
     next_health: Instant,
     /// Whether the log has already reported this condition; one flag for each.
-    said_full: bool,
-    said_disk: bool,
-    said_refused: bool,
+    warned_full: bool,
+    warned_memory: bool,
+    warned_unreadable: bool,
+    warned_disk: bool,
+    warned_refused: bool,
 }
 
 impl Sender {
@@ -92,7 +95,7 @@ impl Sender {
         server: Server,
         spool: Spool,
         options: WriterOptions,
-        shared: Arc<Shared>,
+        shared: Arc<WriterState>,
     ) -> Self {
         let has_spool = spool.is_there();
         Self {
@@ -106,13 +109,15 @@ impl Sender {
             lines: String::new(),
             last_id: 0,
             sent_at: None,
-            trouble: None,
+            failure_kind: None,
             backoff: Backoff::new(),
             next_try: Instant::now(),
-            said_full: false,
+            warned_full: false,
+            warned_memory: false,
+            warned_unreadable: false,
             // Without a spool, the user was already warned at the start.
-            said_disk: !has_spool,
-            said_refused: false,
+            warned_disk: !has_spool,
+            warned_refused: false,
         }
     }
 
@@ -130,7 +135,7 @@ impl Sender {
                 close_by = Some(by.into());
                 self.shared.shut();
                 self.collect(true);
-                if self.trouble != Some(Trouble::Busy) {
+                if self.failure_kind != Some(FailureKind::Busy) {
                     self.next_try = Instant::now();
                     self.backoff = Backoff::new();
                 }
@@ -144,7 +149,8 @@ impl Sender {
                 let paused = waits && self.next_try > Instant::now();
                 // The program waits for this thread to end: only a few more attempts, and only if
                 // they may help.
-                let hopeless = self.trouble != Some(Trouble::Away) || last_tries == Some(0);
+                let hopeless =
+                    self.failure_kind != Some(FailureKind::Away) || last_tries == Some(0);
                 let done = sending.is_none() && !waits;
                 if Instant::now() >= by || (paused && hopeless) || done {
                     break;
@@ -187,7 +193,7 @@ impl Sender {
                 warn!(%spool, %error, "cannot read the metrics spool");
             }
         }
-        self.arrange();
+        self.enforce_limits();
         let lines: u64 = self.queue.iter().map(|segment| segment.lines).sum();
         if lines > 0 {
             let spool = self.spool.dir().display();
@@ -221,7 +227,7 @@ impl Sender {
         lines.clear();
         lines.shrink_to(BATCH_BYTES as usize); // release the memory after a burst
         self.lines = lines;
-        self.arrange();
+        self.enforce_limits();
     }
 
     /// Appends a point with the writer's own metrics.
@@ -272,9 +278,9 @@ impl Sender {
     }
 
     /// Moves to disk what should not wait in memory, and drops what exceeds the limits.
-    fn arrange(&mut self) {
+    fn enforce_limits(&mut self) {
         let slow = self.sent_at.is_some_and(|at| at.elapsed() > SLOW);
-        if self.trouble.is_some() || slow || self.waiting_in_memory() > MEMORY_BYTES {
+        if self.failure_kind.is_some() || slow || self.waiting_in_memory() > MEMORY_BYTES {
             self.spill();
         }
         self.drop_oldest(false); // leftovers may exceed the limit
@@ -305,7 +311,7 @@ impl Sender {
             (from..self.queue.len()).find(|index| self.queue[*index].memory.is_some())
         {
             if let Err(error) = self.spill_one(index, index > from) {
-                self.disk_trouble(&error);
+                self.warn_of_disk(&error);
                 return;
             }
             self.drop_oldest(false);
@@ -342,14 +348,15 @@ impl Sender {
         Ok(())
     }
 
-    fn disk_trouble(&mut self, error: &io::Error) {
-        if !self.said_disk {
-            self.said_disk = true;
+    fn warn_of_disk(&mut self, error: &io::Error) {
+        if !self.warned_disk {
+            self.warned_disk = true;
             let spool = self.spool.dir().display();
             let limit_mib = MEMORY_BYTES_WITHOUT_DISK >> 20;
             warn!(
                 %spool, %error, limit_mib,
-                "cannot write the metrics spool: points wait in memory, beyond the limit the oldest are dropped"
+                "cannot write the metrics spool: points wait in memory, \
+                 beyond the limit the oldest are dropped"
             );
         }
     }
@@ -375,18 +382,54 @@ impl Sender {
                 self.remove_file(segment.id);
             }
             self.count_dropped(segment.lines);
+            if in_memory {
+                self.warn_of_full_memory();
+            } else {
+                self.warn_of_full_spool();
+            }
         }
     }
 
-    fn count_dropped(&mut self, lines: u64) {
+    fn count_dropped(&self, lines: u64) {
         self.shared.counts.dropped.fetch_add(lines, Relaxed);
-        if !self.said_full {
-            self.said_full = true;
+    }
+
+    fn warn_of_full_spool(&mut self) {
+        if !self.warned_full {
+            self.warned_full = true;
             let spool = self.spool.dir().display();
             let limit_bytes = self.options.spool_limit;
             warn!(
                 %spool, limit_bytes,
-                "the metrics spool is full: the oldest points are dropped (see --metrics-spool-limit)"
+                "the metrics spool is full: the oldest points are dropped \
+                 (see --metrics-spool-limit)"
+            );
+        }
+    }
+
+    /// Segments wait in memory beyond the limit only if they cannot be written to disk.
+    fn warn_of_full_memory(&mut self) {
+        if !self.warned_memory {
+            self.warned_memory = true;
+            let spool = self.spool.dir().display();
+            let limit_mib = MEMORY_BYTES_WITHOUT_DISK >> 20;
+            warn!(
+                %spool, limit_mib,
+                "no metrics spool can be written and the memory limit is reached: \
+                 the oldest points are dropped"
+            );
+        }
+    }
+
+    fn warn_of_unreadable_segment(&mut self, points: u64, error: &io::Error) {
+        if self.warned_unreadable {
+            debug!(points, %error, "cannot read a segment of the metrics spool");
+        } else {
+            self.warned_unreadable = true;
+            let spool = self.spool.dir().display();
+            warn!(
+                %spool, points, %error,
+                "cannot read a segment of the metrics spool: its points are dropped"
             );
         }
     }
@@ -414,10 +457,10 @@ impl Sender {
                     return Some(Box::pin(async move { server.deliver(lines).await }));
                 }
                 Err(error) => {
-                    warn!(%error, "spooled metrics are lost");
                     let lost = segment.lines;
                     self.queue.pop_front();
                     self.count_dropped(lost);
+                    self.warn_of_unreadable_segment(lost, &error);
                 }
             }
         }
@@ -429,10 +472,10 @@ impl Sender {
         counts.written.fetch_add(delivery.written, Relaxed);
         counts.refused.fetch_add(delivery.refused, Relaxed);
         for refusal in &delivery.refusals {
-            if self.said_refused {
+            if self.warned_refused {
                 debug!(%refusal, "InfluxDB rejects a point");
             } else {
-                self.said_refused = true;
+                self.warned_refused = true;
                 warn!(
                     influxdb = %self.name, %refusal,
                     "InfluxDB rejects a point, which is dropped; further ones are only counted"
@@ -449,7 +492,7 @@ impl Sender {
             if self.queue.is_empty() {
                 self.recovered();
             }
-            self.arrange();
+            self.enforce_limits();
             return;
         };
         counts.write_errors.fetch_add(1, Relaxed);
@@ -461,7 +504,7 @@ impl Sender {
                 _ => pause,
             };
         self.note_failure(&failure);
-        self.arrange();
+        self.enforce_limits();
     }
 
     /// Keeps the rest of the first segment after a part of it was delivered.
@@ -484,42 +527,42 @@ impl Sender {
 
     fn note_failure(&mut self, failure: &Failure) {
         let spool = self.spool.dir().display();
-        let (trouble, influxdb) = (self.trouble, &self.name);
+        let (failure_kind, influxdb) = (self.failure_kind, &self.name);
         let now = match failure {
             Failure::Away(reason) => {
-                if trouble != Some(Trouble::Away) {
+                if failure_kind != Some(FailureKind::Away) {
                     warn!(
                         %influxdb, error = %reason, %spool,
                         "cannot reach InfluxDB: metrics wait in the spool"
                     );
                 }
-                Trouble::Away
+                FailureKind::Away
             }
             Failure::Busy { reason, .. } => {
-                if trouble != Some(Trouble::Busy) {
+                if failure_kind != Some(FailureKind::Busy) {
                     warn!(
                         %influxdb, error = %reason, %spool,
                         "InfluxDB asks for a pause: metrics wait in the spool"
                     );
                 }
-                Trouble::Busy
+                FailureKind::Busy
             }
             Failure::Refused(reason) => {
-                if trouble != Some(Trouble::Refused) {
+                if failure_kind != Some(FailureKind::Refused) {
                     error!(
                         %influxdb, error = %reason, %spool,
                         "InfluxDB refuses metrics, which wait in the spool"
                     );
                 }
-                Trouble::Refused
+                FailureKind::Refused
             }
         };
-        self.trouble = Some(now);
+        self.failure_kind = Some(now);
     }
 
     /// Called when all waiting lines have been sent.
     fn recovered(&mut self) {
-        if self.trouble.take().is_some() {
+        if self.failure_kind.take().is_some() {
             let stats = self.shared.counts.stats();
             info!(
                 influxdb = %self.name,
@@ -528,15 +571,17 @@ impl Sender {
                 "InfluxDB takes metrics again; the spool is empty"
             );
         }
-        self.said_full = false;
-        self.said_disk = !self.spool.is_there();
+        self.warned_full = false;
+        self.warned_memory = false;
+        self.warned_unreadable = false;
+        self.warned_disk = !self.spool.is_there();
     }
 
     /// Writes the remaining lines to disk.
     fn finish(&mut self) {
         self.sent_at = None;
         self.spill();
-        self.arrange();
+        self.enforce_limits();
         // Lines that could not be written to disk.
         let lost = self.queue.iter().filter(|segment| segment.memory.is_some());
         let lost: u64 = lost.map(|segment| segment.lines).sum();

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::{
     InfluxTarget, MetricsError, Point, Stats, WriterOptions,
-    buffer::{BATCH_LINES, Shared, lock},
+    buffer::{BATCH_LINES, WriterState, lock},
     encode,
     sender::Sender,
     server::Server,
@@ -37,7 +37,7 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct MetricsWriter {
     /// `None` without a server.
-    shared: Option<Arc<Shared>>,
+    shared: Option<Arc<WriterState>>,
 }
 
 impl MetricsWriter {
@@ -66,7 +66,7 @@ impl MetricsWriter {
         });
         let spool = opened.and_then(Result::ok).unwrap_or_else(Spool::none);
         let server = Server::new(target.clone(), options.timeout)?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(WriterState::default());
         let name = target.to_string();
         let of_thread = Arc::clone(&shared);
         // A thread-local log subscriber also receives the events of the new thread.

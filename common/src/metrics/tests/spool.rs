@@ -177,3 +177,22 @@ fn a_spool_that_cannot_be_used_is_warned_of_and_the_points_are_sent() {
     assert_eq!(server.lines(), expected(0..100));
     assert!(!log.text().contains("cannot write"), "{}", log.text());
 }
+
+#[test]
+fn a_segment_that_cannot_be_read_does_not_count_as_a_full_spool() {
+    let (server, dir) = (
+        TestServer::start(Speaks::V2, Mode::Away),
+        tempdir().unwrap(),
+    );
+    let (log, _guard) = Log::begin();
+    let writer = writer(&server, &dir);
+    write(&writer, 0..100);
+    wait_for("a spool", || writer.stats().spooled == 100);
+    for path in segments(&dir) {
+        fs::remove_file(path).unwrap();
+    }
+    wait_for("the next attempt", || writer.stats().dropped == 100);
+    writer.close(Duration::ZERO);
+    assert_eq!(log.lines("cannot read a segment"), 1, "{}", log.text());
+    assert!(!log.text().contains("spool is full"), "{}", log.text());
+}
