@@ -120,7 +120,7 @@ pub fn without_passwords(text: &str) -> Cow<'_, str> {
 /// was not percent-encoded, and the rest of the password would be read as a path, which errors
 /// print.
 #[must_use]
-pub fn has_late_at(address: &str) -> bool {
+pub fn has_at_after_host(address: &str) -> bool {
     let rest = match address.split_once("://") {
         Some((scheme, rest)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => rest,
         _ => address,
@@ -184,7 +184,7 @@ mod tests {
             "http:u://h:s@x",
             "/@",
         ] {
-            assert!(has_late_at(late), "{late}");
+            assert!(has_at_after_host(late), "{late}");
         }
         for good in [
             "amqp://u:s@h:1/v",
@@ -193,7 +193,7 @@ mod tests {
             "x@y",
             "",
         ] {
-            assert!(!has_late_at(good), "{good}");
+            assert!(!has_at_after_host(good), "{good}");
         }
     }
 

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::{BrokerError, Management, error::is_limit, socket};
 use crate::{
-    text::has_late_at,
+    text::has_at_after_host,
     tls::{self, TlsFiles},
 };
 
@@ -299,7 +299,7 @@ impl Endpoint {
 /// as `localhost`.
 fn parse(url: &str) -> Option<AMQPUri> {
     let (_, rest) = url.split_once(':')?;
-    if !rest.starts_with("//") || has_late_at(url) {
+    if !rest.starts_with("//") || has_at_after_host(url) {
         return None;
     }
     let mut uri: AMQPUri = url.parse().ok()?;

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use crate::{
     http,
-    text::{has_late_at, json_error, reason},
+    text::{has_at_after_host, json_error, reason},
     tls::TlsFiles,
 };
 
@@ -156,7 +156,7 @@ impl Management {
                 "--management-url {reason}: write http://HOST:15672; user and password are those of the AMQP address"
             ))
         };
-        if has_late_at(url) {
+        if has_at_after_host(url) {
             return wrong("holds a user or a password");
         }
         let Ok(mut url) = Url::parse(url.trim()) else {

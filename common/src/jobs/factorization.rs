@@ -10,7 +10,7 @@ pub struct Power(pub HexInteger, pub u32);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageCost {
     /// Name of the stage, see [`primepool_factor::Stage`].
-    #[serde(deserialize_with = "bounded::word")]
+    #[serde(deserialize_with = "bounded::name")]
     pub stage: String,
     /// Time of a worker, in microseconds.
     pub us: u64,

@@ -154,7 +154,7 @@ struct Columns {
     unit: u64,
     published_ns: u64,
     redelivered: bool,
-    #[serde(deserialize_with = "bounded::word")]
+    #[serde(deserialize_with = "bounded::name")]
     node: String,
     worker: u32,
     #[serde(default, deserialize_with = "bounded::optional_reason")]

@@ -42,10 +42,10 @@ pub enum Subject {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodePresence {
     /// Name of the node.
-    #[serde(deserialize_with = "bounded::word")]
+    #[serde(deserialize_with = "bounded::name")]
     pub name: String,
     /// Version of the program.
-    #[serde(deserialize_with = "bounded::word")]
+    #[serde(deserialize_with = "bounded::name")]
     pub program: String,
     /// Kinds of jobs that the consumer accepts; kinds unknown to this build are left out.
     #[serde(deserialize_with = "known_kinds")]
@@ -127,7 +127,7 @@ impl Presence {
 fn known_kinds<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<JobKind>, D::Error> {
-    let names = bounded::words::<D, MOST_KINDS>(deserializer)?;
+    let names = bounded::names::<D, MOST_KINDS>(deserializer)?;
     Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
 }
 

@@ -10,7 +10,7 @@ pub struct NodeSample {
     /// earlier one with the same node name.
     pub instance: u64,
     /// Name of the engine's kernel, see [`primepool_engine::Kernel`].
-    #[serde(deserialize_with = "bounded::word")]
+    #[serde(deserialize_with = "bounded::name")]
     pub kernel: String,
     /// Time of the sample: nanoseconds since 1970 on the node's clock.
     pub at_ns: u64,

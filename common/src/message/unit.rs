@@ -91,7 +91,7 @@ struct Fields {
     published_ns: u64,
     #[serde(default)]
     seed: Option<u64>,
-    #[serde(default, deserialize_with = "bounded::words::<_, MAX_AVOIDED>")]
+    #[serde(default, deserialize_with = "bounded::names::<_, MAX_AVOIDED>")]
     avoid: Vec<String>,
     #[serde(default)]
     deadline_ms: Option<u64>,

@@ -61,12 +61,12 @@ impl<'de> Deserialize<'de> for Name {
 }
 
 /// Reads a text of at most [`MAX_NAME_BYTES`] bytes.
-pub(crate) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Name::deserialize(deserializer).map(|name| name.0)
 }
 
 /// Reads a list of at most `MOST` texts, each of at most [`MAX_NAME_BYTES`] bytes.
-pub(crate) fn words<'de, D, const MOST: usize>(deserializer: D) -> Result<Vec<String>, D::Error>
+pub(crate) fn names<'de, D, const MOST: usize>(deserializer: D) -> Result<Vec<String>, D::Error>
 where
     D: Deserializer<'de>,
 {
