@@ -258,6 +258,6 @@ mod tests {
         }
         let firsts = order.chunks(4).map(|round| round[0].1);
         let firsts: std::collections::BTreeSet<_> = firsts.collect();
-        assert_eq!(firsts.len(), 4, "somebody never comes first");
+        assert_eq!(firsts.len(), 4, "a system never comes first");
     }
 }

@@ -79,7 +79,7 @@ def _rules() -> list[_Rule]:
             "2m",
             ("primepool-overview", "Consumers by queue"),
             "{{ .Labels.queue }} holds {{ .Values.C }} units and no consumer serves it",
-            "Units wait and nobody takes them; what producers publish piles up. Start consumers, or find out why those that run "
+            "Units wait and no consumer takes them; what producers publish piles up. Start consumers, or find out why those that run "
             "cannot subscribe: their log says `consuming` when they do and names the broker's refusal when not. "
             "`consumer health --health-file FILE` tells whether they are connected.",
         )
