@@ -105,7 +105,7 @@ pub(crate) fn wait(
 ) -> Result<(ExitStatus, f64)> {
     let mut signalled: Option<Instant> = None;
     // An ended process keeps its CPU time until it is waited for.
-    while !stat(child.id()).is_some_and(|fields| fields.first().is_some_and(|state| state == "Z")) {
+    while !has_ended(child.id()) {
         match signalled {
             None if is_over() => {
                 signal(child.id(), end);
@@ -164,6 +164,11 @@ fn stat(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(')')?;
     Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Whether a child is a zombie.
+fn has_ended(pid: u32) -> bool {
+    stat(pid).is_some_and(|fields| fields.first().is_some_and(|state| state == "Z"))
 }
 
 /// CPU seconds that a process has used.

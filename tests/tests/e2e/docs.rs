@@ -170,13 +170,12 @@ struct Helps(BTreeMap<Vec<String>, String>);
 
 impl Helps {
     fn of(&mut self, program: Binary, words: &[String]) -> &str {
-        let help = self.0.entry(words.to_vec()).or_insert_with(|| {
+        self.0.entry(words.to_vec()).or_insert_with(|| {
             let mut command = program.command();
             let output = command.args(&words[1..]).arg("--help").output().unwrap();
             assert!(output.status.success(), "{words:?}");
             String::from_utf8(output.stdout).unwrap()
-        });
-        help
+        })
     }
 }
 
