@@ -17,7 +17,7 @@ pub fn print(text: &str) -> Result<(), OutputError> {
     Ok(write_line(&mut io::stdout().lock(), text)?)
 }
 
-/// Writes a line as [`print`] does. Returns `false` if standard output is a closed pipe, so that a
+/// Writes a line as [`print()`] does. Returns `false` if standard output is a closed pipe, so that a
 /// program that prints until it is stopped can end.
 ///
 /// # Errors
@@ -31,7 +31,7 @@ pub fn print_while_read(text: &str) -> Result<bool, OutputError> {
     }
 }
 
-/// Writes whole lines of results to standard output, as [`print`] does.
+/// Writes whole lines of results to standard output, as [`print()`] does.
 ///
 /// # Errors
 /// Standard output is open but cannot be written.

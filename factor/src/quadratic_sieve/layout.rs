@@ -1,7 +1,7 @@
 //! The layout of the factor base in lines, as the inner loops need it.
 //!
 //! Entries are the odd primes of the base and small powers of the smallest ones, in ascending order
-//! and in classes by how they are sieved with ([`ShortModuli`], [`Buckets`]). Each class is filled
+//! and in classes by how they are sieved with ([`ShortModuli`], buckets). Each class is filled
 //! up to whole lines.
 
 use std::iter::Peekable;
