@@ -28,6 +28,13 @@ fn programs() -> [Command; 4] {
     ]
 }
 
+/// Shows the options that `-h` leaves out: clap_mangen would print them without a description.
+fn with_all_options(command: Command) -> Command {
+    command
+        .mut_args(|argument| argument.hide_short_help(false))
+        .mut_subcommands(with_all_options)
+}
+
 fn write(share: &Path) -> Result<()> {
     let folder = |name: &str| -> Result<_> {
         let folder = share.join(name);
@@ -40,7 +47,7 @@ fn write(share: &Path) -> Result<()> {
         for (shell, place) in COMPLETIONS {
             generate_to(shell, &mut program, &name, folder(place)?)?;
         }
-        clap_mangen::generate_to(program, folder("man/man1")?)?;
+        clap_mangen::generate_to(with_all_options(program), folder("man/man1")?)?;
     }
     Ok(())
 }
@@ -68,5 +75,6 @@ mod tests {
         }
         let page = fs::read_to_string(share.path().join("man/man1/producer.1")).unwrap();
         assert!(page.contains("PRIMEPOOL_SEED"), "{page}");
+        assert!(page.contains("a file of integers to start above"), "{page}");
     }
 }

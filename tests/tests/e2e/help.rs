@@ -94,3 +94,40 @@ fn primepool_dead() {
 fn primepool_dead_requeue() {
     insta::assert_snapshot!(help(Binary::Monitor, &["dead", "requeue", "--help"]));
 }
+
+#[test]
+fn short_help_fits_a_screen() {
+    let commands = [
+        (Binary::Producer, &["", "factor", "resume", "cancel"][..]),
+        (Binary::Consumer, &["", "health"]),
+        (
+            Binary::Monitor,
+            &[
+                "",
+                "status",
+                "top",
+                "dashboard",
+                "dead",
+                "runs",
+                "cancel",
+                "check",
+            ],
+        ),
+        (Binary::Experiment, &["", "run", "compare"]),
+    ];
+    for (binary, subcommands) in commands {
+        for subcommand in subcommands {
+            let words = [*subcommand, "-h"];
+            let words = if subcommand.is_empty() {
+                &words[1..]
+            } else {
+                &words
+            };
+            let text = help(binary, words);
+            assert!(text.lines().count() <= 40, "{words:?}\n{text}");
+            let is_narrow = |line: &str| line.chars().count() <= 100;
+            assert!(text.lines().all(is_narrow), "{words:?}\n{text}");
+            assert!(!text.contains("[env:"), "{words:?}\n{text}");
+        }
+    }
+}
