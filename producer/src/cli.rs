@@ -74,7 +74,7 @@ pub struct Cli {
     #[arg(long, env = "PRIMEPOOL_BITS", value_name = "BITS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..=i64::from(MAX_BITS)))]
     bits: u32,
 
-    /// Kind: prime, safe-prime, or next-prime (above each --after)
+    /// Kind: prime, safe-prime, or next-prime (above --after)
     #[arg(
         long,
         env = "PRIMEPOOL_KIND",
