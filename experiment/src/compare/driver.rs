@@ -109,9 +109,11 @@ pub(crate) fn measure(
         let _ = stdin.write_all(text.to_string().as_bytes());
     }
     let longest = LONGEST + Duration::from_secs_f64(40.0 * settings.min_time_s);
-    let start = Instant::now();
-    let is_late = || start.elapsed() > longest;
-    wait(&mut child, "TERM", || stop.asked() || is_late())?;
+    let (start, mut is_late) = (Instant::now(), false);
+    wait(&mut child, "TERM", || {
+        is_late = start.elapsed() > longest;
+        is_late || stop.asked()
+    })?;
     let mut text = String::new();
     if let Some(mut stdout) = child.stdout.take() {
         let _ = stdout.read_to_string(&mut text);
@@ -119,7 +121,7 @@ pub(crate) fn measure(
     if stop.asked() {
         bail!("stopped");
     }
-    if is_late() {
+    if is_late {
         bail!(
             "it took longer than {} s and was stopped: {}",
             longest.as_secs(),
