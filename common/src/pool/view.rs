@@ -202,6 +202,15 @@ impl PoolView {
         u32::try_from(self.takers(kind, now).count()).unwrap_or(u32::MAX)
     }
 
+    /// Number of consumers that accept jobs of this kind and are silent: they probably hold no unit
+    /// any more, as the broker redelivers the units of a lost connection.
+    #[must_use]
+    pub fn silent_consumers(&self, kind: JobKind, now: Instant) -> u32 {
+        let silent = self.nodes.values().filter(|node| node.is_silent(now));
+        let takers = silent.filter(|node| node.presence.kinds.contains(&kind));
+        u32::try_from(takers.count()).unwrap_or(u32::MAX)
+    }
+
     /// Bits of the largest numbers that any consumer accepts for this kind; 0 without a consumer.
     #[must_use]
     pub fn max_bits(&self, kind: JobKind, now: Instant) -> u32 {
@@ -309,6 +318,9 @@ mod tests {
         assert_eq!(view.workers(JobKind::Prime, at(1)), 2);
         assert_eq!(view.workers(JobKind::Prime, at(6)), 2);
         assert_eq!(view.workers(JobKind::Prime, at(7)), 0, "silent");
+        assert_eq!(view.silent_consumers(JobKind::Prime, at(6)), 0);
+        assert_eq!(view.silent_consumers(JobKind::Prime, at(7)), 1);
+        assert_eq!(view.silent_consumers(JobKind::Factor, at(7)), 0);
         assert!(view.nodes().next().unwrap().is_silent(at(7)));
         assert_eq!(view.census(at(7)), Census::default());
         view.note(node("a", 2, 8, false), at(7));

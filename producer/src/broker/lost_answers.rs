@@ -23,7 +23,7 @@ use crate::status::ConsumerLoad;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Silence that indicates a loss if the state of the consumers is unknown.
-const UNKNOWN_PATIENCE: Duration = Duration::from_secs(60);
+const UNKNOWN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Other runs may keep the job queue from ever being empty. After this silence, units are published
 /// again anyway; the time doubles with each attempt, because if the units only wait behind those of
@@ -286,8 +286,8 @@ mod tests {
             ..observation(EMPTY, silence_s)
         };
         let detector = LossDetector::new(false);
-        assert_eq!(detector.detect(&unknown(59, 1)), None);
-        assert_eq!(detector.detect(&unknown(60, 1)), Some(Loss::Units));
+        assert_eq!(detector.detect(&unknown(29, 1)), None);
+        assert_eq!(detector.detect(&unknown(30, 1)), Some(Loss::Units));
         assert_eq!(detector.detect(&unknown(599, 60)), None);
         assert_eq!(detector.detect(&unknown(600, 60)), Some(Loss::Units));
         // Consumers hold units that may belong to other runs.

@@ -125,7 +125,11 @@ impl Membership {
         let census = self.reader.is_some().then(|| self.view.census(now));
         self.status.note_census(census);
         let kind = self.manifest.request.kind();
-        let known = self.view.consumers(kind, now);
+        // RabbitMQ 3.10 goes on counting a consumer whose broker node died in the moment when the
+        // consumer had cancelled its subscription for another prefetch. It also keeps the units of
+        // that subscription until the broker node returns, so that they must be published again.
+        let announced = self.view.consumers(kind, now);
+        let known = announced.saturating_add(self.view.silent_consumers(kind, now));
         let all_tell = self.reader.is_some() && known >= self.status.consumers().max(1);
         let held = all_tell.then(|| self.view.held(kind, now));
         self.status.note_held_units(held, now);
