@@ -180,12 +180,15 @@ impl PoolView {
         census
     }
 
+    /// Consumers that accept jobs of this kind, including silent ones.
+    fn all_takers(&self, kind: JobKind) -> impl Iterator<Item = &SeenNode> {
+        self.nodes()
+            .filter(move |node| node.presence.kinds.contains(&kind))
+    }
+
     /// Consumers that accept jobs of this kind and are not silent.
     fn takers(&self, kind: JobKind, now: Instant) -> impl Iterator<Item = &SeenNode> {
-        let takes = move |node: &&SeenNode| node.presence.kinds.contains(&kind);
-        self.nodes
-            .values()
-            .filter(takes)
+        self.all_takers(kind)
             .filter(move |node| !node.is_silent(now))
     }
 
@@ -206,9 +209,8 @@ impl PoolView {
     /// any more, as the broker redelivers the units of a lost connection.
     #[must_use]
     pub fn silent_consumers(&self, kind: JobKind, now: Instant) -> u32 {
-        let silent = self.nodes.values().filter(|node| node.is_silent(now));
-        let takers = silent.filter(|node| node.presence.kinds.contains(&kind));
-        u32::try_from(takers.count()).unwrap_or(u32::MAX)
+        let silent = self.all_takers(kind).filter(|node| node.is_silent(now));
+        u32::try_from(silent.count()).unwrap_or(u32::MAX)
     }
 
     /// Bits of the largest numbers that any consumer accepts for this kind; 0 without a consumer.
