@@ -10,7 +10,9 @@ use primepool_common::{
     jobs::Jobs as _,
     message::{Certificate, HexInteger, JobAnswer, JobOutcome, Method, Work, WorkUnit},
 };
-use primepool_engine::{Cancel, Engine, Error, Form, Found, Integer, Kernel, Stream};
+use primepool_engine::{
+    Cancel, Confirmation, Engine, Error, Form, Found, Integer, Kernel, Stream,
+};
 use primepool_factor::{Factorizer, quadratic_sieve::Families};
 use tracing::error;
 
@@ -124,17 +126,19 @@ impl EngineCompute {
     /// to `answer`.
     fn primes(
         &mut self,
-        (form, bits, method): Search,
+        search: Search,
         mut streams: Vec<Stream>,
         cancel: &Cancel,
         answer: &mut dyn FnMut(usize, UntimedAnswer),
     ) -> Result<(), Error> {
+        let Search { form, bits, .. } = search;
         let engine = &mut self.engine;
+        engine.set_confirmation(search.confirmation());
         let mut by = |method| {
             let found = &mut |place, found| answer(place, UntimedAnswer::prime(found, None));
             engine.primes_by(method, form, bits, &mut streams, cancel, found)
         };
-        match method {
+        match search.method {
             Method::Incremental => by(primepool_engine::Method::Incremental),
             Method::Uniform => by(primepool_engine::Method::Uniform),
             Method::Provable => {
@@ -171,15 +175,38 @@ impl EngineCompute {
     }
 }
 
-/// The form, size and method of a prime search. The engine runs equal searches side by side.
-pub(crate) type Search = (Form, u32, Method);
+/// A search for random primes. The engine runs equal searches side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Search {
+    form: Form,
+    bits: u32,
+    method: Method,
+    /// See [`WorkUnit::verified`].
+    is_verified: bool,
+}
 
-/// The search that the jobs of a unit need; `None` if they are not searches for random primes.
-pub(crate) fn search(work: &Work) -> Option<Search> {
-    match work {
-        Work::Prime(work) => Some((Form::Prime, work.bits, work.method)),
-        Work::SafePrime(work) => Some((Form::SafePrime, work.bits, work.method)),
-        _ => None,
+impl Search {
+    /// The search that the jobs of a unit need; `None` if they are not searches for random primes.
+    pub(crate) fn of(unit: &WorkUnit) -> Option<Self> {
+        let (form, bits, method) = match &unit.work {
+            Work::Prime(work) => (Form::Prime, work.bits, work.method),
+            Work::SafePrime(work) => (Form::SafePrime, work.bits, work.method),
+            _ => return None,
+        };
+        Some(Self {
+            form,
+            bits,
+            method,
+            is_verified: unit.verified,
+        })
+    }
+
+    fn confirmation(self) -> Confirmation {
+        if self.is_verified && self.method != Method::Provable {
+            Confirmation::OneRoundLeft
+        } else {
+            Confirmation::Complete
+        }
     }
 }
 
@@ -196,7 +223,7 @@ impl Compute for EngineCompute {
         cancel: &Cancel,
         answer: &mut dyn FnMut(usize, UntimedAnswer),
     ) -> Result<(), Error> {
-        let Some(search) = units.first().and_then(|unit| search(&unit.work)) else {
+        let Some(search) = units.first().copied().and_then(Search::of) else {
             return Ok(());
         };
         let streams = units.iter().flat_map(|unit| {
@@ -221,7 +248,7 @@ impl Compute for EngineCompute {
         answer: &mut dyn FnMut(u64, UntimedAnswer),
     ) -> Result<(), Error> {
         let first = unit.first + jobs.offset;
-        if let Some(search) = search(&unit.work) {
+        if let Some(search) = Search::of(unit) {
             let streams = (first..first + jobs.count).map(|job| stream(unit, job));
             let mut found = |i: usize, done| answer(first + i as u64, done);
             return self.primes(search, streams.collect(), cancel, &mut found);
@@ -528,6 +555,7 @@ mod tests {
             avoid: vec![],
             deadline_ms: None,
             hand_back: false,
+            verified: false,
             work,
         }
     }

@@ -200,6 +200,7 @@ mod tests {
             avoid: vec![],
             deadline_ms,
             hand_back: false,
+            verified: false,
             work: Work::Noop(NoopJobs { count: 2 }),
         }
     }

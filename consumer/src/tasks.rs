@@ -10,7 +10,7 @@ use std::{
 
 use primepool_common::message::WorkUnit;
 
-use crate::{compute::search, ledger::UnitKey};
+use crate::{compute::Search, ledger::UnitKey};
 
 /// Most jobs that are processed together: more would not fill further lanes.
 const MOST_JOBS: u64 = 32;
@@ -127,8 +127,8 @@ impl Waiting {
 /// also stops the other.
 fn go_together(one: &WorkUnit, other: &WorkUnit) -> bool {
     let same_owner = one.run == other.run && one.batch() == other.batch();
-    let wanted = search(&one.work);
-    let same_work = wanted.is_some() && wanted == search(&other.work);
+    let wanted = Search::of(one);
+    let same_work = wanted.is_some() && wanted == Search::of(other);
     let no_clock = one.deadline_ms.is_none() && other.deadline_ms.is_none();
     same_owner && same_work && no_clock && one.seed == other.seed
 }
@@ -153,6 +153,7 @@ mod tests {
             avoid: vec![],
             deadline_ms: None,
             hand_back: false,
+            verified: false,
             work,
         };
         Task {

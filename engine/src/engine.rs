@@ -6,7 +6,7 @@ use rug::{Assign, Integer};
 
 use crate::kernel::Kernel;
 use crate::portable_plan::{portable_plan, portable_trial_bound};
-use crate::primality::Tester;
+use crate::primality::{Confirmation, Tester};
 use crate::progression_sieve::ProgressionSieve;
 use crate::search::PrimeSearch;
 use crate::table::Table;
@@ -64,6 +64,7 @@ pub struct Engine {
     kernel: Kernel,
     /// `Some` unless the kernel is [`Kernel::Gmp`].
     vector: Option<PrimeSearch>,
+    confirmation: Confirmation,
     sieve: ProgressionSieve,
     /// Primes for trial division of independent candidates; `residues` are the candidate's.
     trial: Table,
@@ -98,6 +99,7 @@ impl Engine {
         Self {
             kernel,
             vector,
+            confirmation: Confirmation::default(),
             sieve: ProgressionSieve::default(),
             trial: Table::default(),
             residues: Vec::new(),
@@ -112,6 +114,15 @@ impl Engine {
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         self.kernel
+    }
+
+    /// Sets how [`Engine::primes`] and [`Engine::primes_by`] confirm primes from now on; at first it
+    /// is [`Confirmation::Complete`].
+    pub fn set_confirmation(&mut self, confirmation: Confirmation) {
+        self.confirmation = confirmation;
+        if let Some(vector) = &mut self.vector {
+            vector.confirmation = confirmation;
+        }
     }
 
     /// [`Engine::primes_by`] with [`Method::Incremental`].
@@ -222,7 +233,8 @@ impl Engine {
         loop {
             // The first search always succeeds: a prime gap never doubles a number.
             let limit = self.start.significant_bits() + 1;
-            let (prime, tested) = self.search(Form::Prime, limit, cancel)?;
+            let (prime, tested) =
+                self.search(Form::Prime, limit, Confirmation::Complete, cancel)?;
             candidates += tested;
             if let Some(prime) = prime {
                 return Ok(Found { prime, candidates });
@@ -291,7 +303,7 @@ impl Engine {
                     };
                     (prime.map(Integer::from), tested)
                 }
-                None => self.search(form, bits, cancel)?,
+                None => self.search(form, bits, self.confirmation, cancel)?,
             };
             candidates += tested;
             if let Some(prime) = prime {
@@ -320,7 +332,7 @@ impl Engine {
                 None if self.divides(form, cancel)? => false,
                 None => {
                     candidates += 1;
-                    self.is_prime(form, cancel)?
+                    self.is_prime(form, self.confirmation, cancel)?
                 }
             };
             if passed {
@@ -356,6 +368,7 @@ impl Engine {
         &mut self,
         form: Form,
         limit_bits: u32,
+        confirmation: Confirmation,
         cancel: &Cancel,
     ) -> Result<(Option<Integer>, u64), Error> {
         let plan = portable_plan(form, self.start.significant_bits());
@@ -368,18 +381,23 @@ impl Engine {
                 return Ok((None, candidates));
             }
             candidates += 1;
-            if self.is_prime(form, cancel)? {
+            if self.is_prime(form, confirmation, cancel)? {
                 return Ok((Some(self.candidate.clone()), candidates));
             }
         }
     }
 
     /// Whether the candidate is a prime of the form.
-    fn is_prime(&mut self, form: Form, cancel: &Cancel) -> Result<bool, Error> {
+    fn is_prime(
+        &mut self,
+        form: Form,
+        confirmation: Confirmation,
+        cancel: &Cancel,
+    ) -> Result<bool, Error> {
         let tester = &mut self.tester;
         match form {
             Form::Prime => Ok(tester.is_strong_probable_prime_2(&self.candidate, cancel)?
-                && tester.confirm(&self.candidate, cancel)?),
+                && tester.confirm(&self.candidate, confirmation, cancel)?),
             Form::SafePrime => {
                 self.half.assign(&self.candidate >> 1_u32);
                 // Once q is prime the test to base 2 proves p = 2q + 1: 2^(p − 1) ≡ 1 (mod p), and
@@ -387,7 +405,7 @@ impl Engine {
                 // prime factor of p is 1 mod q and p is prime.
                 Ok(tester.is_strong_probable_prime_2(&self.half, cancel)?
                     && tester.is_strong_probable_prime_2(&self.candidate, cancel)?
-                    && tester.confirm(&self.half, cancel)?)
+                    && tester.confirm(&self.half, confirmation, cancel)?)
             }
         }
     }
@@ -531,7 +549,12 @@ mod tests {
             let mut engine = Engine::new();
             engine.start = (Integer::from(1) << bits) - 1_u32;
             let (prime, _) = engine
-                .search(Form::SafePrime, bits, &Cancel::new())
+                .search(
+                    Form::SafePrime,
+                    bits,
+                    Confirmation::Complete,
+                    &Cancel::new(),
+                )
                 .unwrap();
             assert_eq!(prime, None);
         }

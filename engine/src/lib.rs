@@ -77,7 +77,8 @@
 //!
 //! Below 2^64 every answer is exact. Above, a prime has passed a strong test to base 2,
 //! Miller–Rabin rounds to random bases and, where these are not enough, the Lucas test that
-//! completes the Baillie–PSW test; see [`primality`].
+//! completes the Baillie–PSW test; see [`primality`]. [`Confirmation`] may leave one of the rounds
+//! to the caller.
 //!
 //! # Example
 //!
@@ -122,5 +123,6 @@ pub use engine::{Claim, Engine, Form, Found, MAX_BITS, MIN_BITS, Method};
 pub use error::Error;
 pub use gmp_mpfr_sys::gmp::limb_t as Limb;
 pub use kernel::Kernel;
+pub use primality::Confirmation;
 pub use rug::{Integer, integer::Order};
 pub use stream::Stream;

@@ -98,6 +98,27 @@ pub fn rounds(bits: u32) -> u32 {
     }
 }
 
+/// How thoroughly a search confirms a random prime that has passed the strong test to base 2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Confirmation {
+    /// With all tests that it takes for a random candidate to count as prime.
+    #[default]
+    Complete,
+    /// Without one of the Miller–Rabin rounds to random bases. The caller does that round itself on
+    /// every prime, see [`Engine::verify`](crate::Engine::verify).
+    OneRoundLeft,
+}
+
+impl Confirmation {
+    /// The number of rounds to do if `needed` rounds are needed, at least one.
+    fn rounds(self, needed: u32) -> u32 {
+        match self {
+            Self::Complete => needed,
+            Self::OneRoundLeft => needed - 1,
+        }
+    }
+}
+
 /// The tests that follow the strong test to base 2 before a number counts as prime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Assurance {
@@ -117,8 +138,9 @@ impl Assurance {
     }
 
     /// For a random candidate, the cheapest sufficient tests: rounds alone where a few of them give
-    /// an error below 2^−100, else the Baillie–PSW test and one round.
-    pub(crate) fn at_random(bits: u32) -> Self {
+    /// an error below 2^−100, else the Baillie–PSW test and one round. `confirmation` may leave one
+    /// of the rounds to the caller.
+    pub(crate) fn at_random(bits: u32, confirmation: Confirmation) -> Self {
         let (lucas, rounds) = match bits {
             0..LEAST_BITS_BY_ROUNDS => (true, 1),
             LEAST_BITS_BY_ROUNDS..870 => (false, 5),
@@ -127,6 +149,7 @@ impl Assurance {
             1762..3884 => (false, 2),
             _ => (false, 1),
         };
+        let rounds = confirmation.rounds(rounds);
         Self { lucas, rounds }
     }
 }
@@ -224,12 +247,18 @@ impl Tester {
         if n.is_even() || small::gcd(n.mod_u(SMALL_PRIMES), SMALL_PRIMES) != 1 {
             return Ok(false);
         }
-        Ok(self.is_strong_probable_prime_2(n, cancel)? && self.confirm(n, cancel)?)
+        Ok(self.is_strong_probable_prime_2(n, cancel)?
+            && self.confirm(n, Confirmation::Complete, cancel)?)
     }
 
     /// The tests that a strong probable prime to base 2 above 2^64 must still pass to count as
     /// prime: the strong Lucas test and the random rounds.
-    pub(crate) fn confirm(&mut self, n: &Integer, cancel: &Cancel) -> Result<bool, Error> {
+    pub(crate) fn confirm(
+        &mut self,
+        n: &Integer,
+        confirmation: Confirmation,
+        cancel: &Cancel,
+    ) -> Result<bool, Error> {
         if !self.strong_lucas(n, cancel)? {
             return Ok(false);
         }
@@ -238,7 +267,7 @@ impl Tester {
             None => Stream::from_os_key()?,
         };
         let mut passed = Ok(true);
-        for _ in 0..rounds(n.significant_bits()) {
+        for _ in 0..confirmation.rounds(rounds(n.significant_bits())) {
             passed = self.miller_rabin_round(n, &mut bases, cancel);
             if passed != Ok(true) {
                 break;
@@ -910,6 +939,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn one_round_is_left_to_the_caller() {
+        for bits in [65, 256, 699, 700, 1024, 2048, 8192] {
+            let complete = Assurance::at_random(bits, Confirmation::Complete);
+            let rest = Assurance::at_random(bits, Confirmation::OneRoundLeft);
+            assert_eq!(rest.rounds + 1, complete.rounds, "{bits}");
+            assert_eq!(rest.lucas, complete.lucas, "{bits}");
+        }
+    }
+
+    #[test]
     fn documented_bounds_hold() {
         for (bits, one, two, rounds) in [
             (128, -7.0, -17.0, 34),
@@ -946,7 +985,7 @@ pub(crate) mod tests {
             .chain((2000..9000).step_by(37))
             .chain([3883, 3884])
         {
-            let Assurance { lucas, rounds } = Assurance::at_random(bits);
+            let Assurance { lucas, rounds } = Assurance::at_random(bits, Confirmation::Complete);
             assert!(rounds > 0);
             assert!(lucas || log2_error(bits, rounds) <= -100.0, "{bits}");
             assert_eq!(lucas, bits < LEAST_BITS_BY_ROUNDS);

@@ -597,8 +597,10 @@ impl Cli {
         };
         let work = Work::read(self.kind, fields).map_err(|error| error.to_string())?;
         work.jobs().validate()?;
+        let is_random = matches!(self.kind, JobKind::Prime | JobKind::SafePrime);
         Ok(Request {
             seed: self.seed,
+            verified: is_random && !work.jobs().proves() && self.common.verify.is_complete(),
             ..Request::new(work)
         })
     }

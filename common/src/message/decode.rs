@@ -119,6 +119,7 @@ mod tests {
             avoid: vec![],
             deadline_ms: None,
             hand_back: false,
+            verified: false,
             work,
         }
     }
@@ -184,6 +185,13 @@ mod tests {
         assert_eq!(
             body,
             r#"{"version":1,"run":"r1","unit":3,"first":12,"published_ns":5,"seed":7,"avoid":["n1"],"hand_back":true,"kind":"noop","count":4}"#
+        );
+        assert_eq!(decode_unit(body.as_bytes()).unwrap(), again);
+        again.verified = true;
+        let body = serde_json::to_string(&again).unwrap();
+        assert_eq!(
+            body,
+            r#"{"version":1,"run":"r1","unit":3,"first":12,"published_ns":5,"seed":7,"avoid":["n1"],"hand_back":true,"verified":true,"kind":"noop","count":4}"#
         );
         assert_eq!(decode_unit(body.as_bytes()).unwrap(), again);
         let body = r#"{"version":1,"run":"r1","unit":3,"published_ns":5,"redelivered":false,"node":"n","worker":0,"handed_back":"why"}"#;

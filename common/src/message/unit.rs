@@ -74,6 +74,10 @@ pub struct WorkUnit {
     /// the unit is requeued after a pause.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub hand_back: bool,
+    /// Whether the producer tests every prime of the answer with a strong test to a random base. A
+    /// consumer then leaves out one of its own such tests of random primes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub verified: bool,
     /// The jobs of the unit.
     #[serde(flatten)]
     pub work: Work,
@@ -97,6 +101,8 @@ struct Fields {
     deadline_ms: Option<u64>,
     #[serde(default)]
     hand_back: bool,
+    #[serde(default)]
+    verified: bool,
     kind: JobKind,
     #[serde(default)]
     bits: Option<u32>,
@@ -148,6 +154,7 @@ impl TryFrom<Fields> for WorkUnit {
             avoid: fields.avoid,
             deadline_ms: fields.deadline_ms,
             hand_back: fields.hand_back,
+            verified: fields.verified,
             work,
         })
     }

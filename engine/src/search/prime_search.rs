@@ -20,7 +20,7 @@ use super::interval_sieve::IntervalSieve;
 use super::vector_plan::{VectorPlan, vector_plan, vector_trial_bound};
 use crate::kernel::{DIGIT_BITS, MAX_BITS, VectorKernel};
 use crate::portable_plan::portable_plan;
-use crate::primality::Assurance;
+use crate::primality::{Assurance, Confirmation};
 use crate::progression_sieve::ProgressionSieve;
 use crate::stream::Place;
 use crate::{Cancel, Error, Form, Found, Stream};
@@ -33,6 +33,8 @@ pub(crate) struct PrimeSearch {
     /// For safe primes, which are searched for one stream at a time.
     pair_sieve: ProgressionSieve,
     jobs: Vec<Job>,
+    /// How random primes are confirmed.
+    pub(crate) confirmation: Confirmation,
     /// Source of random bases, keyed by the operating system at first use.
     bases: Option<Stream>,
     number: Integer,
@@ -179,7 +181,7 @@ impl CandidateSource for Incremental<'_> {
         hits: &[&Job],
         cancel: &Cancel,
     ) -> Result<Lanes, Error> {
-        search.confirm_loaded(batch, hits.len(), Assurance::at_random(self.bits), cancel)
+        search.confirm_random(batch, hits.len(), self.bits, cancel)
     }
 
     fn done(&mut self, job: &Job) {
@@ -288,7 +290,7 @@ impl CandidateSource for Independent<'_> {
     ) -> Result<Lanes, Error> {
         let count = hits.len();
         if self.form == Form::Prime {
-            return search.confirm_loaded(batch, count, Assurance::at_random(self.bits), cancel);
+            return search.confirm_random(batch, count, self.bits, cancel);
         }
         let mut halves = vec![vec![0; batch.limbs()]; count];
         let mut digits = vec![0; batch.limbs()];
@@ -307,8 +309,7 @@ impl CandidateSource for Independent<'_> {
             batch.load(lane, &halves[lane % count]);
         }
         // Once (p − 1)/2 is prime, p is proven prime: see `Engine::is_prime`.
-        let assurance = Assurance::at_random(self.bits - 1);
-        Ok(passed & search.confirm_loaded(batch, count, assurance, cancel)?)
+        Ok(passed & search.confirm_random(batch, count, self.bits - 1, cancel)?)
     }
 
     fn resume(&mut self, _: &mut PrimeSearch, job: &mut Job) -> Result<(), Error> {
@@ -335,6 +336,7 @@ impl PrimeSearch {
             sieve: IntervalSieve::new(kernel),
             pair_sieve: ProgressionSieve::default(),
             jobs: Vec::new(),
+            confirmation: Confirmation::default(),
             bases: None,
             number: Integer::new(),
         }
@@ -433,8 +435,7 @@ impl PrimeSearch {
                         .pair_sieve
                         .begin(Form::SafePrime, &search.number, plan, cancel)?;
                     let confirm = &mut |search: &mut Self, batch: &mut Batch| {
-                        let assurance = Assurance::at_random(bits - 1);
-                        Ok(search.confirm_loaded(batch, 1, assurance, cancel)? & 1 == 1)
+                        Ok(search.confirm_random(batch, 1, bits - 1, cancel)? & 1 == 1)
                     };
                     let (prime, tested) = search.safe_prime(batch, bits, confirm, cancel)?;
                     candidates += tested;
@@ -727,6 +728,18 @@ impl PrimeSearch {
         }
         job.open &= job.open - 1;
         Ok(NextCandidate::Written)
+    }
+
+    /// [`Self::confirm_loaded`] for random numbers of `bits` bits, as [`Self::confirmation`] says.
+    fn confirm_random(
+        &mut self,
+        batch: &mut Batch,
+        count: usize,
+        bits: u32,
+        cancel: &Cancel,
+    ) -> Result<Lanes, Error> {
+        let assurance = Assurance::at_random(bits, self.confirmation);
+        self.confirm_loaded(batch, count, assurance, cancel)
     }
 
     /// Which of the numbers in the first `count` lanes are prime. The other lanes repeat them, so

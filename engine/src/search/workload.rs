@@ -5,7 +5,7 @@ use std::hint::black_box;
 use super::batch::Batch;
 use super::digits::write_digits;
 use crate::kernel::VectorKernel;
-use crate::primality::Assurance;
+use crate::primality::{Assurance, Confirmation};
 use crate::{Cancel, Error, Stream};
 
 /// A batch of numbers to test repeatedly.
@@ -42,7 +42,7 @@ impl Workload {
     /// Runs the tests that confirm a hit of a random search on all numbers. Returns how many
     /// numbers there are.
     pub(crate) fn confirm(&mut self) -> Result<u64, Error> {
-        let Assurance { lucas, rounds } = Assurance::at_random(self.bits);
+        let Assurance { lucas, rounds } = Assurance::at_random(self.bits, Confirmation::Complete);
         let cancel = Cancel::new();
         if lucas {
             black_box(self.batch.strong_lucas(&cancel)?);

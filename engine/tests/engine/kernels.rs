@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use primepool_engine::{Cancel, Engine, Error, Form, Integer, Kernel, Method, Stream};
+use primepool_engine::{
+    Cancel, Confirmation, Engine, Error, Form, Integer, Kernel, Method, Stream,
+};
 use proptest::prelude::*;
 
 /// One engine of each kernel that this processor has, the portable one first.
@@ -44,6 +46,18 @@ fn assert_same(form: Form, bits: u32, seed: u64, count: u64) {
     for primes in &found {
         assert!(primes.iter().all(|p| p.significant_bits() == bits));
         assert_eq!(*primes, found[0], "{form:?} {bits} {seed} {count}");
+    }
+}
+
+#[test]
+fn leaving_a_round_to_the_caller_changes_no_prime() {
+    for mut engine in engines() {
+        for (form, bits) in [(Form::Prime, 256), (Form::Prime, 1024), (Form::SafePrime, 200)] {
+            engine.set_confirmation(Confirmation::Complete);
+            let complete = primes(&mut engine, form, bits, 3, 20);
+            engine.set_confirmation(Confirmation::OneRoundLeft);
+            assert_eq!(primes(&mut engine, form, bits, 3, 20), complete, "{bits}");
+        }
     }
 }
 

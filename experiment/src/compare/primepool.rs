@@ -208,6 +208,7 @@ fn round_trips(queue: &JobsQueue, count: u32) -> Result<RoundTrip> {
                 avoid: Vec::new(),
                 deadline_ms: None,
                 hand_back: false,
+                verified: false,
                 work: Work::Noop(NoopJobs { count: 1 }),
             })?;
             let properties = BasicProperties::default()

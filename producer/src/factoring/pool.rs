@@ -357,6 +357,7 @@ fn unit(
         avoid: avoid.to_vec(),
         deadline_ms,
         hand_back: true,
+        verified: false,
         work: Work::Factor(FactorJobs {
             numbers: vec![HexInteger(issue.number)].into(),
             leave_above: issue.share.is_none().then_some(LEAVE_ABOVE_BITS),

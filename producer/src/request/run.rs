@@ -29,6 +29,9 @@ pub struct Request {
     pub deadline_ms: Option<u64>,
     /// How integers are factored.
     pub aims: FactoringAims,
+    /// Whether the producer tests every prime, so that consumers do one test fewer, see
+    /// [`WorkUnit::verified`].
+    pub verified: bool,
 }
 
 /// Options for factoring integers.
@@ -60,6 +63,7 @@ impl Request {
             seed: None,
             deadline_ms: None,
             aims: FactoringAims::default(),
+            verified: false,
         };
         if let Work::Factor(jobs) = &mut request.work {
             jobs.leave_above = Some(LEAVE_ABOVE_BITS);
@@ -158,6 +162,7 @@ impl Request {
             avoid: Vec::new(),
             deadline_ms: self.deadline_ms,
             hand_back: true,
+            verified: self.verified,
             work: self.work.part(jobs, integers),
         }
     }
@@ -177,6 +182,8 @@ struct Read {
     is_balanced: bool,
     #[serde(default = "default_effort")]
     effort: u32,
+    #[serde(default)]
+    verified: bool,
 }
 
 fn default_effort() -> u32 {
@@ -210,6 +217,7 @@ impl<'de> Deserialize<'de> for Request {
                 is_balanced: read.is_balanced,
                 effort: read.effort,
             },
+            verified: read.verified,
             ..Self::new(work)
         })
     }
@@ -227,6 +235,8 @@ struct Written<'a> {
     is_balanced: bool,
     #[serde(skip_serializing_if = "is_default_effort")]
     effort: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    verified: bool,
 }
 
 impl Serialize for Request {
@@ -244,6 +254,7 @@ impl Serialize for Request {
             deadline_ms: self.deadline_ms,
             is_balanced: self.aims.is_balanced,
             effort: self.aims.effort,
+            verified: self.verified,
         };
         written.serialize(serializer)
     }
@@ -323,6 +334,17 @@ mod tests {
             }))
         };
         let text = r#"{"kind":"factor","bits":0,"count":2,"numbers":["5b","ff"],"is_balanced":true,"effort":35}"#;
+        assert_eq!(serde_json::to_string(&request).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
+        let request = Request {
+            verified: true,
+            ..Request::new(Work::Prime(PrimeJobs {
+                bits: 64,
+                count: 9,
+                method: Method::Incremental,
+            }))
+        };
+        let text = r#"{"kind":"prime","bits":64,"count":9,"verified":true}"#;
         assert_eq!(serde_json::to_string(&request).unwrap(), text);
         assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
         let wrong = r#"{"kind":"factor","bits":0,"count":3,"numbers":["5b","ff"]}"#;

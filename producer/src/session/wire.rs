@@ -80,6 +80,10 @@ impl PreparedRun {
             plural(units.lock().count(), "unit"),
             folder.path().display()
         ));
+        let verify = options.verify.for_run(request);
+        if verify != options.verify {
+            progress.say("every prime is verified: the run's consumers rely on that test");
+        }
         if let Some(text) = beyond_sieve(request) {
             progress.say(&text);
         }
@@ -144,7 +148,7 @@ impl PreparedRun {
             folder.integers.clone(),
             units.clone(),
             Arc::clone(&status),
-            Verifier::new(options.verify, options.kernel)
+            Verifier::new(verify, options.kernel)
                 .map_err(|error| (Exit::Usage, error.into()))?,
             Files {
                 results,
@@ -227,7 +231,7 @@ impl PreparedRun {
             &done,
             ok_before,
             Period { start, given_up },
-            options.verify,
+            verify,
         );
         metrics.write(&metrics::end_point(&manifest, &summary));
         let sent = tokio::task::spawn_blocking(move || metrics.close()).await;

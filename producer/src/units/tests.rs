@@ -89,6 +89,7 @@ fn campaign_unit(batch: u32, index: u32) -> WorkUnit {
         avoid: vec![],
         deadline_ms: None,
         hand_back: false,
+        verified: false,
         work: Work::Factor(FactorJobs {
             numbers: vec![HexInteger(91.into())].into(),
             leave_above: None,

@@ -459,6 +459,7 @@ fn noop(run: &str, unit: u64) -> WorkUnit {
         avoid: Vec::new(),
         deadline_ms: None,
         hand_back: false,
+        verified: false,
         work: Work::Noop(NoopJobs { count: 1 }),
     }
 }
