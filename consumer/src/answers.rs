@@ -9,9 +9,8 @@ use std::{
 };
 
 use lapin::{
-    BasicProperties,
+    Acker, BasicProperties,
     message::Delivery,
-    options::BasicAckOptions,
     types::{AMQPValue, FieldTable},
 };
 use primepool_common::{
@@ -297,7 +296,7 @@ impl Answers {
                 && let Some(letter) = self.waiting.pop_front()
             {
                 let (message, sent) = (letter.message.clone(), self.ledger.now());
-                publisher.publish(message, (letter, sent)).await?;
+                publisher.publish(message, (letter, sent))?;
             }
             if is_over && publisher.is_idle() {
                 return Ok(());
@@ -313,8 +312,19 @@ impl Answers {
                 () = sleep_until(next_presence), if self.announcements.is_some() => {}
                 () = self.node.consuming_changed.notified() => {}
                 confirmed = publisher.next() => {
+                    let mut settled = Vec::new();
                     let (letter, sent) = confirmed?;
-                    self.confirmed(letter, sent).await;
+                    self.confirmed(letter, sent, &mut settled);
+                    // Confirms arrive in bursts.
+                    let burst_end = loop {
+                        match publisher.try_next() {
+                            Ok(Some((letter, sent))) => self.confirmed(letter, sent, &mut settled),
+                            Ok(None) => break Ok(()),
+                            Err(error) => break Err(error),
+                        }
+                    };
+                    self.ledger.acknowledge(settled).await;
+                    burst_end?;
                     // Only a confirm shows that the broker accepts messages.
                     backoff.reset();
                 }
@@ -328,17 +338,18 @@ impl Answers {
         }
     }
 
-    async fn confirmed(&mut self, letter: Letter, sent: Moment) {
-        match &letter.then {
-            AfterConfirm::Settle(key) => {
-                if self.ledger.confirm(key, sent).await {
+    /// Adds the deliveries to acknowledge, now that this letter is confirmed, to `settled`.
+    fn confirmed(&mut self, letter: Letter, sent: Moment, settled: &mut Vec<Acker>) {
+        match letter.then {
+            AfterConfirm::Settle(ref key) => {
+                let (deliveries, again) = self.ledger.confirm(key, sent);
+                settled.extend(deliveries);
+                if again {
                     debug!(run = %key.0, unit = key.1, "redelivered before its answer was confirmed: sending the answer again");
                     self.waiting.push_back(letter);
                 }
             }
-            AfterConfirm::Ack(acker) => {
-                let _ = acker.ack(BasicAckOptions::default()).await;
-            }
+            AfterConfirm::Ack(acker) => settled.push(acker),
             AfterConfirm::Nothing => {}
         }
         self.node.in_flight.store(

@@ -10,9 +10,7 @@ use primepool_common::{
     jobs::Jobs as _,
     message::{Certificate, HexInteger, JobAnswer, JobOutcome, Method, Work, WorkUnit},
 };
-use primepool_engine::{
-    Cancel, Confirmation, Engine, Error, Form, Found, Integer, Kernel, Stream,
-};
+use primepool_engine::{Cancel, Confirmation, Engine, Error, Form, Found, Integer, Kernel, Stream};
 use primepool_factor::{Factorizer, quadratic_sieve::Families};
 use tracing::error;
 

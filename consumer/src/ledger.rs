@@ -14,6 +14,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use futures_util::future::join_all;
 use lapin::{
     Acker,
     options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions},
@@ -114,26 +115,30 @@ impl Ledger {
         Moment(self.held().entered)
     }
 
-    /// Call this when the broker has confirmed the unit's answer, which was sent at `sent`.
-    /// Acknowledges the deliveries that arrived before. Returns `true` if there are later ones, for
-    /// which the answer must be sent again.
-    pub async fn confirm(&self, key: &UnitKey, sent: Moment) -> bool {
+    /// Call this when the broker has confirmed the unit's answer, which was sent at `sent`. Returns
+    /// the deliveries that arrived before, for [`Ledger::acknowledge`], and `true` if there are
+    /// later ones, for which the answer must be sent again.
+    pub fn confirm(&self, key: &UnitKey, sent: Moment) -> (Vec<Acker>, bool) {
         let (before, again) = self.take_before(key, sent);
-        for entry in before {
+        (before.into_iter().map(|entry| entry.acker).collect(), again)
+    }
+
+    /// Acknowledges deliveries that were taken out of the ledger, all at once.
+    pub async fn acknowledge(&self, deliveries: Vec<Acker>) {
+        let acks = deliveries.iter().map(async |acker| {
             // An acknowledgement on a lost connection fails. The broker then redelivers the unit,
             // and the producer drops the second answer.
-            let _ = entry.acker.ack(BasicAckOptions::default()).await;
-        }
+            let _ = acker.ack(BasicAckOptions::default()).await;
+        });
+        join_all(acks).await;
         self.0.settled.notify_waiters();
-        again
     }
 
     /// Acknowledges every delivery of a unit that is no longer wanted.
     pub async fn discard(&self, key: &UnitKey) {
-        for entry in self.remove(key) {
-            let _ = entry.acker.ack(BasicAckOptions::default()).await;
-        }
-        self.0.settled.notify_waiters();
+        let entries = self.remove(key).into_iter();
+        self.acknowledge(entries.map(|entry| entry.acker).collect())
+            .await;
     }
 
     /// Requeues every delivery of the unit.
@@ -211,6 +216,13 @@ mod tests {
         acker
     }
 
+    /// Confirms the answer that was sent at `sent`; returns whether it must be sent again.
+    async fn confirm(ledger: &Ledger, sent: Moment) -> bool {
+        let (deliveries, again) = ledger.confirm(&key(), sent);
+        ledger.acknowledge(deliveries).await;
+        again
+    }
+
     #[tokio::test]
     async fn an_answer_settles_what_came_before_it_was_sent() {
         let ledger = Ledger::default();
@@ -218,12 +230,12 @@ mod tests {
         let second = enter(&ledger, false);
         let sent = ledger.now();
         let third = enter(&ledger, false);
-        assert!(ledger.confirm(&key(), sent).await, "to be sent again");
+        assert!(confirm(&ledger, sent).await, "to be sent again");
         assert!(!first.usable() && !second.usable());
         assert!(third.usable(), "its answer may have been lost");
         let fourth = enter(&ledger, false);
         let sent_again = ledger.now();
-        assert!(!ledger.confirm(&key(), sent_again).await);
+        assert!(!confirm(&ledger, sent_again).await);
         assert!(!third.usable() && !fourth.usable());
         assert!(ledger.is_empty());
     }
@@ -236,7 +248,7 @@ mod tests {
         let later = enter(&ledger, false);
         // An acker that was already used behaves like one whose connection has ended.
         later.ack(BasicAckOptions::default()).await.unwrap();
-        assert!(!ledger.confirm(&key(), sent).await);
+        assert!(!confirm(&ledger, sent).await);
         assert!(ledger.is_empty());
     }
 

@@ -35,7 +35,7 @@ pub fn control_message(control: &Control, options: BasicPublishOptions) -> Messa
 /// The channel is closed, or the broker did not take the message.
 pub async fn publish_control(channel: &Channel, control: &Control) -> Result<(), BrokerError> {
     let message = control_message(control, MANDATORY);
-    channel.send(message).await?.await
+    channel.send(message).await
 }
 
 impl ControlReader {

@@ -1,6 +1,6 @@
 //! Publishing with publisher confirms. Many messages may be unconfirmed at the same time.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::ready, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use lapin::{BasicProperties, Channel, options::BasicPublishOptions};
@@ -30,23 +30,22 @@ pub struct Message {
     pub body: Arc<Vec<u8>>,
 }
 
-/// A pending publisher confirm; it resolves to an error if the broker did not take the message.
+/// A message on its way: resolves when the broker has confirmed it, or to an error if the channel
+/// is closed or the broker did not take the message.
 pub type Confirm = Pin<Box<dyn Future<Output = Result<(), BrokerError>> + Send>>;
 
 /// The operations that a [`ConfirmedPublisher`] needs from a channel in confirm mode.
 pub trait ConfirmChannel {
-    /// Sends a message.
-    ///
-    /// # Errors
-    /// The channel is closed.
-    fn send(&self, message: Message) -> impl Future<Output = Result<Confirm, BrokerError>> + Send;
+    /// Sends a message. The first poll of the returned future hands it to the connection, so
+    /// messages arrive in the order in which their futures are first polled.
+    fn send(&self, message: Message) -> Confirm;
 
     /// Whether the channel is open.
     fn is_open(&self) -> bool;
 }
 
 impl ConfirmChannel for Channel {
-    async fn send(&self, message: Message) -> Result<Confirm, BrokerError> {
+    fn send(&self, message: Message) -> Confirm {
         let Message {
             exchange,
             routing_key,
@@ -54,21 +53,22 @@ impl ConfirmChannel for Channel {
             properties,
             body,
         } = message;
-        let confirm = self
-            .basic_publish(
-                exchange.into(),
-                routing_key.into(),
-                options,
-                &body,
-                properties,
-            )
-            .await?;
-        Ok(Box::pin(async move {
+        let channel = self.clone();
+        Box::pin(async move {
+            let confirm = channel
+                .basic_publish(
+                    exchange.into(),
+                    routing_key.into(),
+                    options,
+                    &body,
+                    properties,
+                )
+                .await?;
             match refusal(&confirm.await?) {
                 None => Ok(()),
                 Some(error) => Err(error),
             }
-        }))
+        })
     }
 
     fn is_open(&self) -> bool {
@@ -121,15 +121,20 @@ impl<T, C: ConfirmChannel> ConfirmedPublisher<T, C> {
         self.unconfirmed.is_empty()
     }
 
-    /// Sends a message. It counts as unconfirmed even if sending fails.
+    /// Sends a message. It counts as unconfirmed even if sending fails. Does not wait until the
+    /// message is written to the socket, so that messages are written many at a time.
     ///
     /// # Errors
     /// The channel is closed.
-    pub async fn publish(&mut self, message: Message, kept: T) -> Result<(), BrokerError> {
+    pub fn publish(&mut self, message: Message, kept: T) -> Result<(), BrokerError> {
         self.last += 1;
         let number = self.last;
         self.unconfirmed.insert(number, kept);
-        let confirm = self.channel.send(message).await?;
+        let mut confirm = self.channel.send(message);
+        let confirm = match (&mut confirm).now_or_never() {
+            Some(outcome) => ready(Ok(outcome?)).boxed(),
+            None => confirm,
+        };
         let confirm = confirm.map(move |outcome| (number, outcome));
         self.confirms.push(Box::pin(confirm));
         Ok(())
@@ -206,6 +211,8 @@ mod tests {
         },
     };
 
+    use tokio::task::yield_now;
+
     use super::*;
 
     /// What the fake broker does with a message.
@@ -235,17 +242,22 @@ mod tests {
     }
 
     impl ConfirmChannel for &FakeChannel {
-        async fn send(&self, _: Message) -> Result<Confirm, BrokerError> {
+        fn send(&self, _: Message) -> Confirm {
             let fate = self.fates.lock().unwrap().pop_front();
-            Ok(match fate.unwrap_or(Fate::Acked) {
-                Fate::Acked => Box::pin(async { Ok(()) }),
-                Fate::AckedAfter(time) => Box::pin(async move {
-                    tokio::time::sleep(time).await;
-                    Ok(())
-                }),
-                Fate::Refused => Box::pin(async { Err(lost("refused")) }),
-                Fate::Blocked => Box::pin(pending()),
-                Fate::Lost => return Err(lost("broken")),
+            Box::pin(async move {
+                match fate.unwrap_or(Fate::Acked) {
+                    Fate::Acked => Ok(()),
+                    Fate::AckedAfter(time) => {
+                        tokio::time::sleep(time).await;
+                        Ok(())
+                    }
+                    Fate::Refused => {
+                        yield_now().await;
+                        Err(lost("refused"))
+                    }
+                    Fate::Blocked => pending().await,
+                    Fate::Lost => Err(lost("broken")),
+                }
             })
         }
 
@@ -273,7 +285,7 @@ mod tests {
         channel.fates.lock().unwrap().extend(fates);
         let mut publisher = ConfirmedPublisher::new(channel, window);
         for number in 0..fates.len() {
-            let _ = publisher.publish(message(), number).await;
+            let _ = publisher.publish(message(), number);
         }
         publisher
     }

@@ -52,7 +52,11 @@ fn assert_same(form: Form, bits: u32, seed: u64, count: u64) {
 #[test]
 fn leaving_a_round_to_the_caller_changes_no_prime() {
     for mut engine in engines() {
-        for (form, bits) in [(Form::Prime, 256), (Form::Prime, 1024), (Form::SafePrime, 200)] {
+        for (form, bits) in [
+            (Form::Prime, 256),
+            (Form::Prime, 1024),
+            (Form::SafePrime, 200),
+        ] {
             engine.set_confirmation(Confirmation::Complete);
             let complete = primes(&mut engine, form, bits, 3, 20);
             engine.set_confirmation(Confirmation::OneRoundLeft);

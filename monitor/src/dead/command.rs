@@ -227,7 +227,7 @@ async fn settle(
             return Ok(());
         };
         let again = unit_again(unit.kind, message);
-        publisher.send(again).await?.await?;
+        publisher.send(again).await?;
     }
     let acker = &message.delivery.acker;
     acker.ack(BasicAckOptions::default()).await?;

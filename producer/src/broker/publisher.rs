@@ -163,17 +163,17 @@ impl Publisher {
                             avoid,
                             ..request.unit(run, unit, jobs, integers, unix_ns())
                         };
-                        self.publish_unit(publisher, &unit).await?;
+                        self.publish_unit(publisher, &unit)?;
                     }
                     PublisherAction::Campaign(mut unit) => {
                         unit.published_ns = unix_ns();
-                        self.publish_unit(publisher, &unit).await?;
+                        self.publish_unit(publisher, &unit)?;
                     }
                     PublisherAction::CancelBatch(batch) => {
                         let control = Control::cancel_group(self.manifest.run.clone(), batch);
                         // Best effort: a consumer that misses this message only wastes work.
                         let message = control_message(&control, BasicPublishOptions::default());
-                        publisher.publish(message, Sent::CancelBatch(batch)).await?;
+                        publisher.publish(message, Sent::CancelBatch(batch))?;
                     }
                 }
             }
@@ -217,7 +217,7 @@ impl Publisher {
         self.units.lock().next(Instant::now())
     }
 
-    async fn publish_unit(
+    fn publish_unit(
         &self,
         publisher: &mut ConfirmedPublisher<Sent>,
         unit: &WorkUnit,
@@ -226,7 +226,7 @@ impl Publisher {
         let jobs = unit.work.count();
         debug!(unit = unit.unit, jobs, "publishing a unit");
         let message = self.message(unit);
-        publisher.publish(message, Sent::Unit(publication)).await
+        publisher.publish(message, Sent::Unit(publication))
     }
 
     /// Writes confirmed units to the journal. Units of campaigns are not recorded: a campaign

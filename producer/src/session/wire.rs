@@ -148,8 +148,7 @@ impl PreparedRun {
             folder.integers.clone(),
             units.clone(),
             Arc::clone(&status),
-            Verifier::new(verify, options.kernel)
-                .map_err(|error| (Exit::Usage, error.into()))?,
+            Verifier::new(verify, options.kernel).map_err(|error| (Exit::Usage, error.into()))?,
             Files {
                 results,
                 journal: journal.clone(),
