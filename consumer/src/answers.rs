@@ -9,7 +9,7 @@ use std::{
 };
 
 use lapin::{
-    Acker, BasicProperties,
+    BasicProperties,
     message::Delivery,
     types::{AMQPValue, FieldTable},
 };
@@ -32,6 +32,7 @@ use tracing::{debug, info, warn};
 use crate::{
     ledger::{Ledger, Moment, UnitKey},
     node::Node,
+    receipt::Receipt,
 };
 
 /// Most unconfirmed messages.
@@ -144,6 +145,7 @@ fn short_headers(properties: &BasicProperties) -> FieldTable {
 #[derive(Debug)]
 pub struct DeadLetter {
     delivery: Delivery,
+    receipt: Receipt,
     reason: String,
     envelope: Option<Envelope>,
 }
@@ -151,9 +153,15 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// `envelope` holds the fields that could be read. If there is one, the run receives an answer.
     #[must_use]
-    pub fn new(delivery: Delivery, reason: String, envelope: Option<Envelope>) -> Self {
+    pub fn new(
+        delivery: Delivery,
+        receipt: Receipt,
+        reason: String,
+        envelope: Option<Envelope>,
+    ) -> Self {
         Self {
             delivery,
+            receipt,
             reason,
             envelope,
         }
@@ -189,7 +197,7 @@ enum AfterConfirm {
     /// Acknowledge the deliveries of the unit.
     Settle(UnitKey),
     /// Acknowledge a message that was not a unit.
-    Ack(lapin::Acker),
+    Ack(Receipt),
     /// No action, because another letter acknowledges the delivery.
     Nothing,
 }
@@ -339,7 +347,7 @@ impl Answers {
     }
 
     /// Adds the deliveries to acknowledge, now that this letter is confirmed, to `settled`.
-    fn confirmed(&mut self, letter: Letter, sent: Moment, settled: &mut Vec<Acker>) {
+    fn confirmed(&mut self, letter: Letter, sent: Moment, settled: &mut Vec<Receipt>) {
         match letter.then {
             AfterConfirm::Settle(ref key) => {
                 let (deliveries, again) = self.ledger.confirm(key, sent);
@@ -349,7 +357,7 @@ impl Answers {
                     self.waiting.push_back(letter);
                 }
             }
-            AfterConfirm::Ack(acker) => settled.push(acker),
+            AfterConfirm::Ack(receipt) => settled.push(receipt),
             AfterConfirm::Nothing => {}
         }
         self.node.in_flight.store(
@@ -374,6 +382,7 @@ impl Answers {
     fn prepare_dead(&mut self, dead: DeadLetter) {
         let DeadLetter {
             delivery,
+            receipt,
             reason,
             envelope,
         } = dead;
@@ -412,7 +421,7 @@ impl Answers {
             properties,
             body: Arc::new(delivery.data),
         };
-        let then = AfterConfirm::Ack(delivery.acker);
+        let then = AfterConfirm::Ack(receipt);
         self.waiting.push_back(Letter { message, then });
     }
 

@@ -11,9 +11,9 @@ use futures_util::{
     stream::{self, BoxStream, SelectAll},
 };
 use lapin::{
-    Acker, Channel, Connection,
+    Channel, Connection,
     message::Delivery,
-    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
 use primepool_common::{
@@ -30,10 +30,11 @@ use tracing::{debug, error_span, info, warn};
 use crate::{
     answers::{DeadLetter, Outgoing},
     cli::Settings,
-    ledger::{self, Ledger},
+    ledger::Ledger,
     metrics::Queues,
     node::Node,
     prefetch::Prefetch,
+    receipt::{self, ChannelDeliveries, Receipt},
     running::Running,
     tasks::{Task, Tasks},
 };
@@ -135,6 +136,7 @@ impl Intake {
         // Opened before the first unit arrives, because that unit may belong to a cancelled run.
         let mut control = ControlReader::open_or_warn(&connection).await;
         let channel = connection.create_channel().await?;
+        let unsettled = ChannelDeliveries::default();
         let mut subscriptions = Subscriptions::default();
         self.subscribe(&channel, &mut subscriptions).await?;
         self.node.set_consuming(true);
@@ -153,7 +155,7 @@ impl Intake {
             tokio::select! {
                 message = ControlReader::next_of(&mut control) => self.apply_control(&message),
                 next = subscriptions.deliveries.next() => match next {
-                    Some((_, Some(Ok(delivery)))) => self.receive(delivery),
+                    Some((_, Some(Ok(delivery)))) => self.receive(delivery, &unsettled),
                     Some((_, Some(Err(error)))) => return Err(error.into()),
                     // A newer subscription has replaced this one.
                     Some((generation, None)) if generation != subscriptions.generation => {}
@@ -240,7 +242,7 @@ impl Intake {
         let moment = Duration::from_millis(50);
         while let Ok(Some((_, item))) = timeout(moment, deliveries.next()).await {
             if let Some(Ok(delivery)) = item {
-                ledger::requeue(&delivery.acker).await;
+                receipt::requeue(&delivery.acker).await;
             }
         }
     }
@@ -254,12 +256,13 @@ impl Intake {
         unit.work.jobs().needs_other_build()
     }
 
-    fn receive(&self, delivery: Delivery) {
+    fn receive(&self, delivery: Delivery, deliveries: &ChannelDeliveries) {
+        let receipt = deliveries.receive(&delivery);
         let unit = match decode_unit(&delivery.data) {
             Ok(unit) => unit,
             Err((error, envelope)) => {
                 let reason = foreign(&delivery).unwrap_or_else(|| error.to_string());
-                let letter = DeadLetter::new(delivery, reason, envelope);
+                let letter = DeadLetter::new(delivery, receipt, reason, envelope);
                 self.send(Outgoing::Dead(Box::new(letter)));
                 return;
             }
@@ -281,18 +284,16 @@ impl Intake {
             .flatten();
         if reason_to_leave.is_some() && !unit.hand_back && tried < topology::REFUSE_AFTER_DELIVERIES
         {
-            leave_to_others(delivery.acker, tried);
+            leave_to_others(receipt, tried);
             return;
         }
         if self.running.is_cancelled(&unit) {
             debug!("dropped: its run was cancelled");
-            tokio::spawn(async move {
-                // Without a connection the unit is redelivered, and dropped then.
-                let _ = delivery.acker.ack(BasicAckOptions::default()).await;
-            });
+            // Without a connection the unit is redelivered, and dropped then.
+            tokio::spawn(async move { receipt.acknowledge().await });
             return;
         }
-        if !self.ledger.enter(key, delivery.acker.clone()) {
+        if !self.ledger.enter(key, receipt) {
             debug!("redelivered while it is being worked on");
             return;
         }
@@ -379,11 +380,11 @@ async fn cancel(channel: &Channel, tags: &[String]) {
 /// Requeues a unit that this node must not process, from a producer before 0.2. The pause before it
 /// doubles with each delivery, because other nodes need time to find room for the unit, and passing
 /// it to and fro helps nobody. All pauses together take five minutes.
-fn leave_to_others(acker: Acker, tried: i64) {
+fn leave_to_others(receipt: Receipt, tried: i64) {
     let doublings = u32::try_from(tried).unwrap_or(0).min(LEAVE_DOUBLINGS);
     tokio::spawn(async move {
         sleep(LEAVE_FIRST * 2_u32.pow(doublings)).await;
-        ledger::requeue_counted(&acker).await;
+        receipt.requeue_counted().await;
     });
 }
 

@@ -15,12 +15,10 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use lapin::{
-    Acker,
-    options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions},
-};
 use primepool_common::message::RunId;
 use tokio::sync::Notify;
+
+use crate::receipt::{Receipt, acknowledge_all};
 
 /// Identifies a work unit: its run and its number in the run.
 pub(crate) type UnitKey = (RunId, u64);
@@ -49,7 +47,7 @@ struct HeldUnits {
 /// A delivery of a unit.
 #[derive(Debug)]
 struct Entry {
-    acker: Acker,
+    receipt: Receipt,
     /// The moment just before the delivery was entered.
     after: Moment,
 }
@@ -64,14 +62,14 @@ impl Ledger {
     /// Enters a delivery. Returns `true` if the unit is new and must be processed, `false` if it is
     /// already being processed.
     #[must_use]
-    pub fn enter(&self, key: UnitKey, acker: Acker) -> bool {
+    pub fn enter(&self, key: UnitKey, receipt: Receipt) -> bool {
         let mut held = self.held();
         let after = Moment(held.entered);
         held.entered += 1;
         let entries = held.units.entry(key).or_default();
         let is_new = entries.is_empty();
-        entries.retain(|entry| entry.acker.usable());
-        entries.push(Entry { acker, after });
+        entries.retain(|entry| entry.receipt.is_usable());
+        entries.push(Entry { receipt, after });
         is_new
     }
 
@@ -83,7 +81,7 @@ impl Ledger {
         let wanted = held
             .units
             .get(key)
-            .is_some_and(|entries| entries.iter().any(|entry| entry.acker.usable()));
+            .is_some_and(|entries| entries.iter().any(|entry| entry.receipt.is_usable()));
         if !wanted {
             held.units.remove(key);
             self.0.settled.notify_waiters();
@@ -118,34 +116,30 @@ impl Ledger {
     /// Call this when the broker has confirmed the unit's answer, which was sent at `sent`. Returns
     /// the deliveries that arrived before, for [`Ledger::acknowledge`], and `true` if there are
     /// later ones, for which the answer must be sent again.
-    pub fn confirm(&self, key: &UnitKey, sent: Moment) -> (Vec<Acker>, bool) {
+    pub fn confirm(&self, key: &UnitKey, sent: Moment) -> (Vec<Receipt>, bool) {
         let (before, again) = self.take_before(key, sent);
-        (before.into_iter().map(|entry| entry.acker).collect(), again)
+        let before = before.into_iter().map(|entry| entry.receipt);
+        (before.collect(), again)
     }
 
-    /// Acknowledges deliveries that were taken out of the ledger, all at once.
-    pub async fn acknowledge(&self, deliveries: Vec<Acker>) {
-        let acks = deliveries.iter().map(async |acker| {
-            // An acknowledgement on a lost connection fails. The broker then redelivers the unit,
-            // and the producer drops the second answer.
-            let _ = acker.ack(BasicAckOptions::default()).await;
-        });
-        join_all(acks).await;
+    /// Acknowledges deliveries that were taken out of the ledger.
+    pub async fn acknowledge(&self, deliveries: Vec<Receipt>) {
+        // After a failure the broker redelivers the unit, and the producer drops the second answer.
+        acknowledge_all(deliveries).await;
         self.0.settled.notify_waiters();
     }
 
     /// Acknowledges every delivery of a unit that is no longer wanted.
     pub async fn discard(&self, key: &UnitKey) {
         let entries = self.remove(key).into_iter();
-        self.acknowledge(entries.map(|entry| entry.acker).collect())
+        self.acknowledge(entries.map(|entry| entry.receipt).collect())
             .await;
     }
 
     /// Requeues every delivery of the unit.
     pub async fn requeue(&self, key: &UnitKey) {
-        for entry in self.remove(key) {
-            requeue(&entry.acker).await;
-        }
+        let entries = self.remove(key);
+        join_all(entries.iter().map(|entry| entry.receipt.requeue())).await;
         self.0.settled.notify_waiters();
     }
 
@@ -163,7 +157,7 @@ impl Ledger {
         let before = entries
             .extract_if(.., |entry| entry.after < moment)
             .collect();
-        entries.retain(|entry| entry.acker.usable());
+        entries.retain(|entry| entry.receipt.is_usable());
         let are_left = !entries.is_empty();
         if !are_left {
             held.units.remove(key);
@@ -183,37 +177,25 @@ impl Ledger {
     }
 }
 
-/// Requeues a delivery by `basic.reject`, which the broker counts as a delivery attempt; RabbitMQ
-/// 4.3 does not count `basic.nack`.
-pub(crate) async fn requeue_counted(acker: &Acker) {
-    let _ = acker.reject(BasicRejectOptions { requeue: true }).await;
-}
-
-/// Requeues a delivery by `basic.nack`.
-pub(crate) async fn requeue(acker: &Acker) {
-    let options = BasicNackOptions {
-        requeue: true,
-        ..BasicNackOptions::default()
-    };
-    let _ = acker.nack(options).await;
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use lapin::message::Delivery;
 
     use super::*;
+    use crate::receipt::ChannelDeliveries;
 
     fn key() -> UnitKey {
         ("r".parse().unwrap(), 7)
     }
 
-    /// Enters a delivery. The returned acker tells whether it still has to be acknowledged.
-    fn enter(ledger: &Ledger, is_new: bool) -> Acker {
-        let acker = Delivery::mock(1, "".into(), "".into(), false, vec![]).acker;
-        assert_eq!(ledger.enter(key(), acker.clone()), is_new);
-        acker
+    /// Enters a delivery of a channel of its own. The returned receipt tells whether it still has
+    /// to be acknowledged.
+    fn enter(ledger: &Ledger, is_new: bool) -> Receipt {
+        let delivery = Delivery::mock(1, "".into(), "".into(), false, vec![]);
+        let receipt = ChannelDeliveries::default().receive(&delivery);
+        assert_eq!(ledger.enter(key(), receipt.clone()), is_new);
+        receipt
     }
 
     /// Confirms the answer that was sent at `sent`; returns whether it must be sent again.
@@ -231,12 +213,12 @@ mod tests {
         let sent = ledger.now();
         let third = enter(&ledger, false);
         assert!(confirm(&ledger, sent).await, "to be sent again");
-        assert!(!first.usable() && !second.usable());
-        assert!(third.usable(), "its answer may have been lost");
+        assert!(!first.is_usable() && !second.is_usable());
+        assert!(third.is_usable(), "its answer may have been lost");
         let fourth = enter(&ledger, false);
         let sent_again = ledger.now();
         assert!(!confirm(&ledger, sent_again).await);
-        assert!(!third.usable() && !fourth.usable());
+        assert!(!third.is_usable() && !fourth.is_usable());
         assert!(ledger.is_empty());
     }
 
@@ -246,8 +228,8 @@ mod tests {
         let _first = enter(&ledger, true);
         let sent = ledger.now();
         let later = enter(&ledger, false);
-        // An acker that was already used behaves like one whose connection has ended.
-        later.ack(BasicAckOptions::default()).await.unwrap();
+        // A receipt that was already used behaves like one whose connection has ended.
+        later.acknowledge().await;
         assert!(!confirm(&ledger, sent).await);
         assert!(ledger.is_empty());
     }
@@ -258,6 +240,6 @@ mod tests {
         let first = enter(&ledger, true);
         let second = enter(&ledger, false);
         ledger.discard(&key()).await;
-        assert!(!first.usable() && !second.usable() && ledger.is_empty());
+        assert!(!first.is_usable() && !second.is_usable() && ledger.is_empty());
     }
 }

@@ -24,6 +24,7 @@ mod machine;
 mod metrics;
 pub mod node;
 mod prefetch;
+pub mod receipt;
 mod running;
 mod service;
 mod tasks;

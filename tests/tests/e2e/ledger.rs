@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, thread};
 
-use lapin::{Acker, message::Delivery};
+use lapin::message::Delivery;
 use primepool_common::{
     broker::{BrokerArgs, Endpoint, declare, declare_results},
     message::{RunId, UnitAnswer, VERSION},
@@ -13,6 +13,7 @@ use primepool_consumer::{
     answers::{Answers, Outgoing},
     ledger::Ledger,
     node::Node,
+    receipt::{ChannelDeliveries, Receipt},
 };
 use primepool_engine::Kernel;
 use primepool_tests::{
@@ -51,7 +52,7 @@ struct LedgerFixture {
 
 impl LedgerFixture {
     /// The broker has the answer of a unit, but its publisher confirm is held back.
-    fn with_unconfirmed_answer() -> (Self, Acker) {
+    fn with_unconfirmed_answer() -> (Self, Receipt) {
         let broker = Broker::vhost();
         let (_, address) = broker.url.rsplit_once('@').unwrap();
         let (host, _) = address.split_once('/').unwrap();
@@ -89,7 +90,7 @@ impl LedgerFixture {
             .unwrap();
         wait_for("the answer", || (fixture.answers() == 1).then_some(()));
         assert!(
-            first.usable(),
+            first.is_usable(),
             "acknowledged before its answer was confirmed"
         );
         // The publishing side ends when all senders are gone and every answer is confirmed, which
@@ -108,19 +109,18 @@ impl LedgerFixture {
 
     /// The broker loses the queue with the answer in it; the producer declares the queue again and
     /// republishes the unit.
-    fn lose_the_answer(&self) -> Acker {
+    fn lose_the_answer(&self) -> Receipt {
         self.broker.delete_queue(&self.queue);
         self.make_queue();
         self.deliver(false)
     }
 
-    fn deliver(&self, is_new: bool) -> Acker {
-        let acker = Delivery::mock(1, "".into(), "".into(), false, vec![]).acker;
-        assert_eq!(
-            self.ledger.enter((self.run.clone(), 0), acker.clone()),
-            is_new
-        );
-        acker
+    fn deliver(&self, is_new: bool) -> Receipt {
+        let delivery = Delivery::mock(1, "".into(), "".into(), false, vec![]);
+        let receipt = ChannelDeliveries::default().receive(&delivery);
+        let key = (self.run.clone(), 0);
+        assert_eq!(self.ledger.enter(key, receipt.clone()), is_new);
+        receipt
     }
 
     fn answer(&self) -> UnitAnswer {
@@ -145,9 +145,9 @@ impl LedgerFixture {
     }
 
     /// Checks that both deliveries are acknowledged, and that there is one answer for the second.
-    fn assert_answered(&self, first: &Acker, second: &Acker) {
+    fn assert_answered(&self, first: &Receipt, second: &Receipt) {
         wait_for("the acknowledgements", || {
-            (!first.usable() && !second.usable()).then_some(())
+            (!first.is_usable() && !second.is_usable()).then_some(())
         });
         assert_eq!(self.answers(), 1);
         wait_for("an empty ledger", || self.ledger.is_empty().then_some(()));
