@@ -78,9 +78,9 @@ mod tests {
         let mut prefetch = Prefetch::new(2, None);
         assert_eq!(prefetch.units(), 4);
         assert!(!prefetch.look(Duration::from_millis(20), 4), "too few");
-        // 5 ms each: 22 per worker.
+        // 5 ms each: 40 per worker.
         assert!(prefetch.look(Duration::from_millis(100), 20));
-        assert_eq!(prefetch.units(), 44);
+        assert_eq!(prefetch.units(), 80);
         assert!(!prefetch.look(Duration::from_millis(300), 60), "as before");
         assert!(prefetch.look(Duration::from_millis(310), 100_060));
         assert_eq!(prefetch.units(), 1000);

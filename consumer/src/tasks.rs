@@ -12,8 +12,9 @@ use primepool_common::message::WorkUnit;
 
 use crate::{compute::Search, ledger::UnitKey};
 
-/// Most jobs that are processed together: more would not fill further lanes.
-const MOST_JOBS: u64 = 32;
+/// Most jobs that are processed together: some for each lane, as lanes are free at the end of a
+/// batch. The prefetch limits the time of a batch.
+const MOST_JOBS: u64 = 64;
 
 /// Most waiting units that are examined for units that go together.
 const LOOKED_AT: usize = 256;
@@ -162,6 +163,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn searches_that_are_confirmed_differently_are_apart() {
+        let tasks = Tasks::new(1);
+        for unit in 0..4 {
+            let mut task = prime("r", unit, 512, 1);
+            task.unit.verified = unit >= 2;
+            tasks.push(task);
+        }
+        assert_eq!(taken(&tasks), [0, 1]);
+        assert_eq!(taken(&tasks), [2, 3]);
+    }
+
     fn prime(run: &str, unit: u64, bits: u32, count: u64) -> Task {
         let method = Method::Incremental;
         let jobs = PrimeJobs {
@@ -194,13 +207,13 @@ mod tests {
         tasks.push(prime("r", 0, 512, 1));
         tasks.push(prime("s", 1, 512, 1));
         tasks.push(prime("r", 2, 1024, 1));
-        tasks.push(prime("r", 3, 512, 30));
+        tasks.push(prime("r", 3, 512, MOST_JOBS - 2));
         tasks.push(prime("r", 4, 512, 2));
         tasks.push(task("r", 5, Work::Noop(NoopJobs { count: 1 })));
         let mut late = prime("r", 6, 512, 1);
         late.unit.deadline_ms = Some(1);
         tasks.push(late);
-        assert_eq!(taken(&tasks), [0, 3], "further jobs fill no lanes");
+        assert_eq!(taken(&tasks), [0, 3], "the others are too many jobs");
         for unit in [1, 2, 4, 5, 6] {
             assert_eq!(taken(&tasks), [unit]);
         }
