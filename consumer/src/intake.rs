@@ -23,7 +23,7 @@ use primepool_common::{
 };
 use tokio::{
     sync::{mpsc::UnboundedSender, watch},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, error_span, info, warn};
 
@@ -63,9 +63,6 @@ const LEAVE_FIRST: Duration = Duration::from_millis(300);
 
 /// Number of times that this pause doubles.
 const LEAVE_DOUBLINGS: u32 = 9;
-
-/// Interval between two checks of how long units take.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Longest time for the subscriptions.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -149,8 +146,7 @@ impl Intake {
             self.node.pool_consumers.store(state.consumers, Relaxed);
         }
         let mut stop = self.stop.clone();
-        let mut look = interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_look = Instant::now();
         loop {
             tokio::select! {
                 message = ControlReader::next_of(&mut control) => self.apply_control(&message),
@@ -165,12 +161,13 @@ impl Intake {
                         reason: "a subscription ended".to_owned(),
                     }),
                 },
-                _ = look.tick() => {
+                () = sleep_until(next_look) => {
                     let (busy, units) = self.node.work_done();
                     if self.prefetch.look(busy, units) {
                         debug!(prefetch = self.prefetch.units(), "subscribing anew");
                         self.subscribe(&channel, &mut subscriptions).await?;
                     }
+                    next_look = Instant::now() + self.prefetch.until_look();
                 }
                 // The guard that `wait_for` returns must not be held while the queues are
                 // inspected.

@@ -12,6 +12,10 @@ use primepool_common::pool::units_a_worker;
 /// Largest prefetch. The units wait in this process's memory.
 const MOST: f64 = 1000.0;
 
+/// Interval between two checks of how long units take: first until it is known, then later on.
+const FIRST_LOOKS: Duration = Duration::from_millis(100);
+const LATER_LOOKS: Duration = Duration::from_millis(500);
+
 /// Number of units that make a mean reliable.
 const ENOUGH: u64 = 8;
 
@@ -42,6 +46,15 @@ impl Prefetch {
     /// The current prefetch: units of each kind.
     pub(crate) fn units(&self) -> u16 {
         self.now
+    }
+
+    /// Time until the next check.
+    pub(crate) fn until_look(&self) -> Duration {
+        if self.seen.1 == 0 {
+            FIRST_LOOKS
+        } else {
+            LATER_LOOKS
+        }
     }
 
     /// Checks the total work of all workers since the start. Returns `true` if the prefetch has
@@ -78,9 +91,11 @@ mod tests {
         let mut prefetch = Prefetch::new(2, None);
         assert_eq!(prefetch.units(), 4);
         assert!(!prefetch.look(Duration::from_millis(20), 4), "too few");
+        assert_eq!(prefetch.until_look(), FIRST_LOOKS);
         // 5 ms each: 40 per worker.
         assert!(prefetch.look(Duration::from_millis(100), 20));
         assert_eq!(prefetch.units(), 80);
+        assert_eq!(prefetch.until_look(), LATER_LOOKS);
         assert!(!prefetch.look(Duration::from_millis(300), 60), "as before");
         assert!(prefetch.look(Duration::from_millis(310), 100_060));
         assert_eq!(prefetch.units(), 1000);
