@@ -135,12 +135,19 @@ impl Default for Unsettled {
     }
 }
 
+/// More tags above a gap than any prefetch allows: the delivery of the gap will never be read.
+const MOST_EARLY: usize = 1_000_000;
+
 impl Unsettled {
     fn receive(&mut self, tag: u64) {
         self.outstanding.insert(tag);
         self.early.insert(tag);
         while self.early.remove(&self.next) {
             self.next += 1;
+        }
+        if self.early.len() > MOST_EARLY {
+            // Nothing above the gap is ever covered, so it need not be remembered.
+            self.early.clear();
         }
     }
 

@@ -66,6 +66,32 @@ fn a_hundred_primes_of_1024_bits() {
     assert_eq!(broker.ready("primepool.dead"), Some(0));
 }
 
+/// Consumers leave one test of each prime to a producer that verifies all of them.
+#[test]
+fn a_run_whose_consumers_rely_on_verification_is_verified_when_it_is_resumed() {
+    let broker = Broker::vhost();
+    let produce = |dir: &Path, args: &[&str]| {
+        let done = Process::start(Binary::Producer, dir, &broker.url, args).wait();
+        assert_eq!(done.code, Some(0), "{done:?}");
+        done.stdout.trim().to_owned()
+    };
+    let detach = ["--count=9", "--bits=512", "--unit-size=9", "--detach"];
+    for (verify, expected) in [("all", Value::Bool(true)), ("sample", Value::Null)] {
+        let dir = tempdir().unwrap();
+        produce(dir.path(), &[&detach[..], &["--verify", verify]].concat());
+        let unit = wait_for("the unit", || broker.take("primepool.jobs.prime"));
+        let unit: Value = serde_json::from_slice(&unit.delivery.data).unwrap();
+        assert_eq!(unit["verified"], expected, "{unit}");
+    }
+    let dir = tempdir().unwrap();
+    let run = produce(dir.path(), &detach);
+    let _consumer = Consumer::start(dir.path(), &broker, "n1");
+    produce(dir.path(), &["resume", &run, "--verify", "none"]);
+    let results = Results::read(dir.path());
+    results.assert_primes(9, 512);
+    assert_eq!(results.summary["verified"], "all");
+}
+
 #[test]
 fn the_metrics_are_line_protocol() {
     let (broker, dir) = (Broker::vhost(), tempdir().unwrap());
