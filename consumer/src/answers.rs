@@ -319,18 +319,15 @@ impl Answers {
             tokio::select! {
                 () = sleep_until(next_presence), if self.announcements.is_some() => {}
                 () = self.node.consuming_changed.notified() => {}
-                confirmed = publisher.next() => {
+                (confirmed, burst_end) = publisher.next_burst() => {
                     let mut settled = Vec::new();
-                    let (letter, sent) = confirmed?;
-                    self.confirmed(letter, sent, &mut settled);
-                    // Confirms arrive in bursts.
-                    let burst_end = loop {
-                        match publisher.try_next() {
-                            Ok(Some((letter, sent))) => self.confirmed(letter, sent, &mut settled),
-                            Ok(None) => break Ok(()),
-                            Err(error) => break Err(error),
-                        }
-                    };
+                    for (letter, sent) in confirmed {
+                        self.confirmed(letter, sent, &mut settled);
+                    }
+                    self.node.in_flight.store(
+                        u32::try_from(self.ledger.len()).unwrap_or(u32::MAX),
+                        Relaxed,
+                    );
                     self.ledger.acknowledge(settled).await;
                     burst_end?;
                     // Only a confirm shows that the broker accepts messages.
@@ -360,10 +357,6 @@ impl Answers {
             AfterConfirm::Ack(receipt) => settled.push(receipt),
             AfterConfirm::Nothing => {}
         }
-        self.node.in_flight.store(
-            u32::try_from(self.ledger.len()).unwrap_or(u32::MAX),
-            Relaxed,
-        );
     }
 
     /// Turns an input into letters.

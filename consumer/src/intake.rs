@@ -2,6 +2,7 @@
 //! It reconnects whenever the connection or a subscription ends.
 
 use std::{
+    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -23,7 +24,7 @@ use primepool_common::{
 };
 use tokio::{
     sync::{mpsc::UnboundedSender, watch},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{debug, error_span, info, warn};
 
@@ -146,7 +147,7 @@ impl Intake {
             self.node.pool_consumers.store(state.consumers, Relaxed);
         }
         let mut stop = self.stop.clone();
-        let mut next_look = Instant::now();
+        let mut next_look = pin!(sleep(Duration::ZERO));
         loop {
             tokio::select! {
                 message = ControlReader::next_of(&mut control) => self.apply_control(&message),
@@ -161,13 +162,14 @@ impl Intake {
                         reason: "a subscription ended".to_owned(),
                     }),
                 },
-                () = sleep_until(next_look) => {
+                () = &mut next_look => {
                     let (busy, units) = self.node.work_done();
                     if self.prefetch.look(busy, units) {
                         debug!(prefetch = self.prefetch.units(), "subscribing anew");
                         self.subscribe(&channel, &mut subscriptions).await?;
                     }
-                    next_look = Instant::now() + self.prefetch.until_look();
+                    let next = Instant::now() + self.prefetch.until_look();
+                    next_look.as_mut().reset(next);
                 }
                 // The guard that `wait_for` returns must not be held while the queues are
                 // inspected.

@@ -64,21 +64,21 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Whether the delivery is unsettled and its channel open.
+    /// Whether the channel is open and no message about this delivery alone was sent.
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.acker.usable()
     }
 
     /// Acknowledges the delivery.
-    pub async fn acknowledge(&self) {
+    pub(crate) async fn acknowledge(&self) {
         // An acknowledgement on a lost connection fails. The broker then redelivers the unit.
         let _ = self.acker.ack(BasicAckOptions::default()).await;
         self.channel.lock().settle(self.tag);
     }
 
     /// Requeues the delivery by `basic.nack`.
-    pub async fn requeue(&self) {
+    pub(crate) async fn requeue(&self) {
         requeue(&self.acker).await;
         self.channel.lock().settle(self.tag);
     }
@@ -102,7 +102,7 @@ pub(crate) async fn requeue(acker: &Acker) {
 }
 
 /// Acknowledges deliveries, with as few messages to the broker as possible.
-pub async fn acknowledge_all(mut receipts: Vec<Receipt>) {
+pub(crate) async fn acknowledge_all(mut receipts: Vec<Receipt>) {
     receipts.retain(Receipt::is_usable);
     // There is one open channel, except for a moment after a connection broke.
     while let Some(channel) = receipts.first().map(|receipt| receipt.channel.clone()) {

@@ -159,11 +159,27 @@ impl<T, C: ConfirmChannel> ConfirmedPublisher<T, C> {
         }
     }
 
+    /// Waits for the next confirm like [`ConfirmedPublisher::next`], and returns the values of all
+    /// messages whose confirms have arrived by then: confirms arrive in bursts. With them it returns
+    /// the error that ended the burst, if any. Cancel safe.
+    pub async fn next_burst(&mut self) -> (Vec<T>, Result<(), BrokerError>) {
+        let mut burst = Vec::new();
+        let mut next = self.next().await.map(Some);
+        loop {
+            match next {
+                Ok(Some(kept)) => burst.push(kept),
+                Ok(None) => return (burst, Ok(())),
+                Err(error) => return (burst, Err(error)),
+            }
+            next = self.try_next();
+        }
+    }
+
     /// Returns the next confirm if it has already arrived.
     ///
     /// # Errors
     /// The same as for [`ConfirmedPublisher::next`].
-    pub fn try_next(&mut self) -> Result<Option<T>, BrokerError> {
+    fn try_next(&mut self) -> Result<Option<T>, BrokerError> {
         while let Some(Some(outcome)) = self.confirms.next().now_or_never() {
             if let Some(kept) = self.settle(outcome)? {
                 return Ok(Some(kept));

@@ -189,16 +189,8 @@ impl Publisher {
                 }
                 () = sleep_until(next_presence.into()) => {}
                 Some(()) = OptionFuture::from(due) => {}
-                sent = publisher.next() => {
-                    let mut confirmed = vec![sent?];
-                    // Confirms arrive in bursts: write to the journal once for each burst.
-                    let burst_end = loop {
-                        match publisher.try_next() {
-                            Ok(Some(sent)) => confirmed.push(sent),
-                            Ok(None) => break Ok(()),
-                            Err(error) => break Err(error),
-                        }
-                    };
+                (confirmed, burst_end) = publisher.next_burst() => {
+                    // Write to the journal once for each burst.
                     self.note_confirmed(confirmed)?;
                     burst_end?;
                     backoff.reset();
