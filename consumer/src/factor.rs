@@ -11,8 +11,8 @@ use primepool_factor::{
 };
 
 /// Factors integers side by side, and passes each outcome with its position to `found`. The cost of
-/// the stages is attached to the first outcome, for all of them: the share of one integer would be
-/// less than a microsecond.
+/// the stages is attached to the first outcome of those that were factored together: the share of
+/// one integer would be less than a microsecond.
 ///
 /// # Errors
 /// [`Error::Cancelled`] and [`Error::Randomness`].

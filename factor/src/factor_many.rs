@@ -46,6 +46,10 @@ pub(crate) const MOST_CURVES: u32 = 200;
 /// Composites below this are split by rho: curves would find both of two small factors at once.
 pub(crate) const CURVES_FROM: u64 = 1 << 32;
 
+/// The numbers that are factored side by side: enough to keep the lanes full, and few enough for
+/// the processor's cache.
+const AT_A_TIME: usize = 4096;
+
 /// Numbers above 64 bits are divided by the primes below this.
 const TRIAL_BOUND: u32 = 1 << 12;
 
@@ -98,7 +102,7 @@ impl Numbers {
     }
 
     /// Tests the untested words and moves each to the primes or to a class of composites.
-    fn test_words(&mut self, primality: &WordPrimality) {
+    fn test_words(&mut self, primality: &mut WordPrimality) {
         let untested = std::mem::take(&mut self.untested);
         let words: Vec<u64> = untested.iter().map(|&(_, n)| n).collect();
         for ((place, n), is_prime) in untested.into_iter().zip(primality.are_prime(&words)) {
@@ -126,8 +130,8 @@ impl Factorizer {
     /// other. `found` receives the index and the factorization of each. The factorizations depend
     /// on the numbers and the limits alone.
     ///
-    /// `observer` receives the stages. The number of a stage is the first of the numbers that the
-    /// stage works on.
+    /// `observer` receives the stages of some thousand numbers after the other. The number of a
+    /// stage is the first of the numbers that the stage works on.
     ///
     /// # Errors
     ///
@@ -135,6 +139,21 @@ impl Factorizer {
     /// passed to `found` before have no result then. `found` also receives the errors of single
     /// numbers, which are those of [`Factorizer::factor`].
     pub fn factor_many(
+        &mut self,
+        numbers: &[Integer],
+        limits: &Limits,
+        cancel: &Cancel,
+        observer: &mut dyn FnMut(Progress<'_>),
+        found: &mut dyn FnMut(usize, Result<Factorization, Error>),
+    ) -> Result<(), Error> {
+        for (i, some) in numbers.chunks(AT_A_TIME).enumerate() {
+            let found = &mut |place, result| found(i * AT_A_TIME + place, result);
+            self.factor_some(some, limits, cancel, observer, found)?;
+        }
+        Ok(())
+    }
+
+    fn factor_some(
         &mut self,
         numbers: &[Integer],
         limits: &Limits,
@@ -152,7 +171,7 @@ impl Factorizer {
             });
             let divided = self.divide_many(numbers, &mut parts, cancel);
             let done = *divided.as_ref().unwrap_or(&0);
-            parts.test_words(&self.primality);
+            parts.test_words(&mut self.primality);
             (observer)(Progress::Ended { stage, done });
             divided?;
         }
@@ -162,7 +181,7 @@ impl Factorizer {
         }
         while let Some(&(_, first)) = parts.tiny.first() {
             split_tiny(&first.into(), &mut parts, cancel, observer)?;
-            parts.test_words(&self.primality);
+            parts.test_words(&mut self.primality);
         }
         let mut all: Vec<Factorization> = Vec::with_capacity(numbers.len());
         all.extend(numbers.iter().map(|n| Factorization {
@@ -298,7 +317,7 @@ impl Factorizer {
                     None => left.push((place, n)),
                 }
             }
-            parts.test_words(&self.primality);
+            parts.test_words(&mut self.primality);
         }
         while !parts.words[class].is_empty() {
             let composites = std::mem::take(&mut parts.words[class]);
@@ -311,7 +330,7 @@ impl Factorizer {
                     None => left.push((place, n.into())),
                 }
             }
-            parts.test_words(&self.primality);
+            parts.test_words(&mut self.primality);
         }
         Ok(())
     }

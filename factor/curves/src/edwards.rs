@@ -73,20 +73,20 @@ impl<F: Field> Task<F> for AsAddend<'_, F> {
     }
 }
 
-/// 2P, with T if `WITH_T`; 4 squarings and 3 or 4 multiplications.
+/// P := 2P, with T if `WITH_T`; 4 squarings and 3 or 4 multiplications.
 #[inline(always)]
-pub(crate) fn double<F: Field, const WITH_T: bool>(f: &F, p: &Point<F>) -> Point<F> {
-    f.call(Double::<F, WITH_T>(p))
+pub(crate) fn double<F: Field, const WITH_T: bool>(f: &F, p: &mut Point<F>) {
+    f.call(Double::<F, WITH_T>(p));
 }
 
-struct Double<'a, F: Field, const WITH_T: bool>(&'a Point<F>);
+struct Double<'a, F: Field, const WITH_T: bool>(&'a mut Point<F>);
 
 impl<F: Field, const WITH_T: bool> Task<F> for Double<'_, F, WITH_T> {
-    type Output = Point<F>;
+    type Output = ();
 
     #[inline(always)]
-    fn run(self, f: &F) -> Point<F> {
-        doubled::<F, WITH_T>(f, self.0)
+    fn run(self, f: &F) {
+        *self.0 = doubled::<F, WITH_T>(f, self.0);
     }
 }
 
@@ -108,29 +108,29 @@ fn doubled<F: Field, const WITH_T: bool>(f: &F, p: &Point<F>) -> Point<F> {
     }
 }
 
-/// P + Q, or P − Q if `negative`, with T if `WITH_T`; 7 or 8 multiplications. P needs its T.
+/// P := P + Q, or P − Q if `negative`, with T if `WITH_T`; 7 or 8 multiplications. P needs its T.
 #[inline(always)]
 pub(crate) fn add<F: Field, const WITH_T: bool>(
     f: &F,
-    p: &Point<F>,
+    p: &mut Point<F>,
     q: &Addend<F>,
     negative: bool,
-) -> Point<F> {
-    f.call(Add::<F, WITH_T> { p, q, negative })
+) {
+    f.call(Add::<F, WITH_T> { p, q, negative });
 }
 
 struct Add<'a, F: Field, const WITH_T: bool> {
-    p: &'a Point<F>,
+    p: &'a mut Point<F>,
     q: &'a Addend<F>,
     negative: bool,
 }
 
 impl<F: Field, const WITH_T: bool> Task<F> for Add<'_, F, WITH_T> {
-    type Output = Point<F>;
+    type Output = ();
 
     #[inline(always)]
-    fn run(self, f: &F) -> Point<F> {
-        sum::<F, WITH_T>(f, self.p, self.q, self.negative)
+    fn run(self, f: &F) {
+        *self.p = sum::<F, WITH_T>(f, self.p, self.q, self.negative);
     }
 }
 

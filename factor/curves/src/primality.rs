@@ -13,12 +13,14 @@ use super::{sizes, strong};
 /// Exact primality tests of numbers of 64 bits, with a number in each lane.
 pub struct WordPrimality {
     kernel: Kernel,
+    /// Numbers so far that the table of small primes has, or would have.
+    small: usize,
 }
 
 /// Numbers below this are tested by trial division.
 const LANES_FROM: u64 = 41 * 41;
 
-/// Numbers below this are looked up in a table, if there are many of them.
+/// Numbers below this are looked up in a table, once there have been many of them.
 const LOOKED_UP_BELOW: u64 = 1 << 24;
 
 /// From this many numbers on, it is worthwhile to build the table of small primes.
@@ -32,25 +34,20 @@ impl WordPrimality {
     /// Uses `kernel` if this processor has it, and machine words otherwise.
     #[must_use]
     pub fn new(kernel: Kernel) -> Self {
-        Self { kernel }
+        Self { kernel, small: 0 }
     }
 
     /// Whether each of the numbers is prime.
     #[must_use]
-    pub fn are_prime(&self, numbers: &[u64]) -> Vec<bool> {
+    pub fn are_prime(&mut self, numbers: &[u64]) -> Vec<bool> {
         let mut are_prime = vec![false; numbers.len()];
-        let table = if numbers.len() < MANY {
-            SMALL_PRIMES.get()
-        } else {
-            Some(SMALL_PRIMES.get_or_init(small_primes))
-        };
         // Numbers that are tested with the same bases are of similar size.
         let mut groups: [Vec<(u64, usize)>; STRONG_BASES.len()] = Default::default();
         for (place, &n) in numbers.iter().enumerate() {
             if n.is_multiple_of(2) || n < LANES_FROM {
                 are_prime[place] = small::is_prime(n);
-            } else if let Some(table) = table
-                && n < LOOKED_UP_BELOW
+            } else if n < LOOKED_UP_BELOW
+                && let Some(table) = self.table()
             {
                 are_prime[place] = table[n as usize / 128] >> (n / 2 % 64) & 1 == 1;
             } else {
@@ -70,6 +67,16 @@ impl WordPrimality {
             }
         }
         are_prime
+    }
+
+    /// The table of small primes, for one more number.
+    fn table(&mut self) -> Option<&'static [u64]> {
+        self.small += 1;
+        if self.small < MANY {
+            SMALL_PRIMES.get().map(Vec::as_slice)
+        } else {
+            Some(SMALL_PRIMES.get_or_init(small_primes))
+        }
     }
 }
 

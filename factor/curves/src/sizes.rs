@@ -1,13 +1,21 @@
 //! The sizes of fields, and the choice of the smallest one for a number.
 
 use primepool_engine::Kernel;
-use primepool_engine::vectors::{Arithmetic, Visitor, visit};
+use primepool_engine::vectors::{Arithmetic, DIGIT_BITS, Visitor, visit};
 
 use super::bundle::{Bundle, ManyNumbers, OneNumber};
 use super::field::Moduli;
 use super::primality::{LaneTester, PrimalityTester};
 use super::vectors::VectorModuli;
 use super::words::Words;
+
+/// The field of numbers of 64 bits, for kernels without signed digits.
+type FoldedModuli<A> = VectorModuli<A, 2, 1, 2, true>;
+
+/// Whether a number of this many bits has two digits and fits in a word.
+fn is_word(bits: u32) -> bool {
+    (DIGIT_BITS - 3..=u64::BITS).contains(&bits)
+}
 
 /// Builds a value with the smallest field for numbers of this many bits, if there is one.
 macro_rules! least {
@@ -37,10 +45,14 @@ impl Visitor for SizesOfMany {
     type Output = Option<Box<dyn ManyNumbers>>;
 
     fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
+        match A::SIGNED {
+            false if is_word(self.bits) => return Some(Bundle::of_many(FoldedModuli::new(s))),
+            _ => {}
+        }
         least!(self.bits, Bundle::of_many,
-            VectorModuli<A, 1, 1, 2> => VectorModuli::new(s),
-            VectorModuli<A, 2, 1, 2> => VectorModuli::new(s),
-            VectorModuli<A, 3, 1, 1> => VectorModuli::new(s),
+            VectorModuli<A, 1, 1, 2, false> => VectorModuli::new(s),
+            VectorModuli<A, 2, 1, 2, false> => VectorModuli::new(s),
+            VectorModuli<A, 3, 1, 1, false> => VectorModuli::new(s),
         )
     }
 }
@@ -70,14 +82,13 @@ impl Visitor for SizesOfOne {
         macro_rules! sizes {
             ($($k:literal x $b:literal),* $(,)?) => {
                 least!(self.bits, Bundle::of_one,
-                    $( VectorModuli<A, $k, $b, 1> => VectorModuli::new(s) ),*
+                    $( VectorModuli<A, $k, $b, 1, false> => VectorModuli::new(s) ),*
                 )
             };
         }
-        if A::COUNT == 8 {
-            sizes!(2 x 1, 3 x 1, 4 x 1, 5 x 1, 6 x 1, 7 x 1, 10 x 1, 8 x 2, 8 x 5)
-        } else {
-            sizes!(2 x 1, 3 x 1, 4 x 1, 5 x 1, 4 x 2, 4 x 4)
+        match A::COUNT {
+            8 => sizes!(2 x 1, 3 x 1, 4 x 1, 5 x 1, 6 x 1, 7 x 1, 10 x 1, 8 x 2, 8 x 5),
+            _ => sizes!(2 x 1, 3 x 1, 4 x 1, 5 x 1, 4 x 2, 4 x 4),
         }
     }
 }
@@ -98,9 +109,13 @@ impl Visitor for WordSizes {
     type Output = Option<Box<dyn PrimalityTester>>;
 
     fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
+        match A::SIGNED {
+            false if is_word(self.bits) => return Some(LaneTester::boxed(FoldedModuli::new(s))),
+            _ => {}
+        }
         least!(self.bits, LaneTester::boxed,
-            VectorModuli<A, 1, 1, 2> => VectorModuli::new(s),
-            VectorModuli<A, 2, 1, 2> => VectorModuli::new(s),
+            VectorModuli<A, 1, 1, 2, false> => VectorModuli::new(s),
+            VectorModuli<A, 2, 1, 2, false> => VectorModuli::new(s),
         )
     }
 }

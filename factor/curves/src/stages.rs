@@ -58,12 +58,17 @@ impl<F: Field> Steps<F> {
     /// Adds a step. `all` is the product of all denominators so far.
     #[inline(always)]
     fn push(&mut self, f: &F, all: &mut F::Factor, above: F::Factor, below: F::Factor) {
-        f.call(Push {
+        let push = Push {
             steps: self,
             all,
             above: &above,
             below: &below,
-        });
+        };
+        if F::IS_SMALL {
+            push.run(f);
+        } else {
+            f.call(push);
+        }
     }
 
     /// Brings all steps to the same denominator, with 4 multiplications for each and no inversion.
@@ -113,9 +118,11 @@ pub(crate) fn stage_1<F: Field>(
     multiples.push(Addend::new(f, point));
     let highest = plan.highest.unsigned_abs() as usize / 2;
     let (mut multiple, mut q) = (*point, *point);
-    let two = Addend::new(f, &double::<F, true>(f, point));
+    let mut two = *point;
+    double::<F, true>(f, &mut two);
+    let two = Addend::new(f, &two);
     for i in 1..plan.odd_multiples {
-        multiple = add::<F, true>(f, &multiple, &two, false);
+        add::<F, true>(f, &mut multiple, &two, false);
         multiples.push(Addend::new(f, &multiple));
         if i == highest {
             q = multiple;
@@ -126,12 +133,12 @@ pub(crate) fn stage_1<F: Field>(
             cancel.check()?;
         }
         for _ in 1..window.doublings {
-            q = double::<F, false>(f, &q);
+            double::<F, false>(f, &mut q);
         }
-        q = double::<F, true>(f, &q);
+        double::<F, true>(f, &mut q);
         if window.digit != 0 {
             let addend = &multiples[window.digit.unsigned_abs() as usize / 2];
-            q = add::<F, false>(f, &q, addend, window.digit < 0);
+            add::<F, false>(f, &mut q, addend, window.digit < 0);
         }
     }
     Ok(q)
@@ -177,34 +184,41 @@ fn push_baby_steps<F: Field>(
 ) -> Point<F> {
     let CurveBounds { step, .. } = plan.bounds;
     let one = Addend::new(f, q);
-    let two = double::<F, true>(f, q);
+    let mut two = *q;
+    double::<F, true>(f, &mut two);
     gaps.clear();
     gaps.push(Addend::new(f, &two));
     let distances = plan.baby_steps.windows(2).map(|pair| pair[1] - pair[0]);
     let widest = distances.max().unwrap_or(2);
-    let mut gap = double::<F, true>(f, &two);
+    let mut gap = two;
+    double::<F, true>(f, &mut gap);
     for i in 1..widest / 2 {
         if i > 1 {
-            gap = add::<F, true>(f, &gap, &gaps[0], false);
+            add::<F, true>(f, &mut gap, &gaps[0], false);
         }
         gaps.push(Addend::new(f, &gap));
     }
     let out_of_line = &OutOfLine(f);
-    let (mut at, mut place, mut below_half) = (*q, 1, (*q, 1));
-    for &baby in &plan.baby_steps {
+    let last_below_half = plan.baby_steps.partition_point(|&baby| 2 * baby <= step) - 1;
+    let (mut at, mut place, mut half) = (*q, 1, *q);
+    for (i, &baby) in plan.baby_steps.iter().enumerate() {
         if baby > place {
             let gap = &gaps[(baby - place) as usize / 2 - 1];
-            (at, place) = (add::<F, true>(f, &at, gap, false), baby);
+            add::<F, true>(f, &mut at, gap, false);
+            place = baby;
         }
-        if 2 * baby <= step {
-            below_half = (at, baby);
+        if i == last_below_half {
+            half = at;
         }
         steps.push(f, all, out_of_line.factor(&at.y), out_of_line.factor(&at.z));
     }
     // For half of the values of D, D/2 is odd and not a baby step; for the others it is even.
-    let (below, baby) = below_half;
-    let rest = if step / 2 - baby == 1 { &one } else { &gaps[0] };
-    add::<F, true>(f, &below, rest, false)
+    let rest = match step / 2 - plan.baby_steps[last_below_half] {
+        1 => &one,
+        _ => &gaps[0],
+    };
+    add::<F, true>(f, &mut half, rest, false);
+    half
 }
 
 /// Computes the giant steps: two on the Edwards curve, the others by differential additions in
@@ -218,7 +232,8 @@ fn push_giant_steps<F: Field>(
     all: &mut F::Factor,
     cancel: &Cancel,
 ) -> Result<(), Error> {
-    let giant = double::<F, true>(f, half_giant);
+    let mut giant = *half_giant;
+    double::<F, true>(f, &mut giant);
     let addend = Addend::new(f, &giant);
     let first = plan.first_giant.max(1);
     if plan.first_giant == 0 {
@@ -226,16 +241,17 @@ fn push_giant_steps<F: Field>(
     }
     let mut at = giant;
     for bit in (0..first.ilog2()).rev() {
-        at = double::<F, true>(f, &at);
+        double::<F, true>(f, &mut at);
         if first >> bit & 1 == 1 {
-            at = add::<F, true>(f, &at, &addend, false);
+            add::<F, true>(f, &mut at, &addend, false);
         }
     }
-    let next = if first == 1 {
-        double::<F, true>(f, &at)
+    let mut next = at;
+    if first == 1 {
+        double::<F, true>(f, &mut next);
     } else {
-        add::<F, true>(f, &at, &addend, false)
-    };
+        add::<F, true>(f, &mut next, &addend, false);
+    }
     let count = plan
         .ends
         .len()

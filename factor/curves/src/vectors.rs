@@ -7,6 +7,16 @@
 //! factors is below 64 N²/R + N < 2N again. With one digit, N is below R/16: there, values that may
 //! exceed 4N are reduced below 4N, and 16 N²/R + N < 2N.
 //!
+//! # Moduli of 64 bits
+//!
+//! With `FOLD`, the field of two digits works modulo an odd multiple N of its number with 2^62 < N <
+//! 2^64, and R is 2^52. The part of a product from 2^104 on is below 2^31; it is replaced by its
+//! product with 2^104 mod N, which is R² mod N. One step of Montgomery's reduction is left: 14
+//! multiply-adds instead of 16, and 12 instead of 14 for a square. A product is below N + 2^54 <
+//! 2N.
+//!
+//! # Columns and digits
+//!
 //! Products are columns: sums of halves of products from which no carry has been propagated yet.
 //! Factors are digits. The columns of a factor are those of at most four products, plus a multiple
 //! of N that keeps their sum positive.
@@ -24,7 +34,13 @@ use super::field::{Field, Moduli, Task};
 type Digits<A, const K: usize, const B: usize, const G: usize> = [[Block<A, K>; B]; G];
 
 /// The field of the numbers in the lanes.
-pub(crate) struct Vectors<A: Arithmetic, const K: usize, const B: usize, const G: usize> {
+pub(crate) struct Vectors<
+    A: Arithmetic,
+    const K: usize,
+    const B: usize,
+    const G: usize,
+    const FOLD: bool,
+> {
     arithmetic: A,
     n: Digits<A, K, B, G>,
     twice: Digits<A, K, B, G>,
@@ -36,10 +52,51 @@ pub(crate) struct Vectors<A: Arithmetic, const K: usize, const B: usize, const G
     bias: [[[u64; K]; B]; 2],
 }
 
-impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Vectors<A, K, B, G> {
+impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FOLD: bool>
+    Vectors<A, K, B, G, FOLD>
+{
     #[inline(always)]
     fn zeros(s: A) -> Digits<A, K, B, G> {
         [[[s.splat(0); K]; B]; G]
+    }
+
+    /// The product of the numbers in a group of lanes, with `FOLD`.
+    #[inline(always)]
+    fn folded_product<const SQUARE: bool>(
+        &self,
+        group: usize,
+        a: &[Block<A, K>; B],
+        b: &[Block<A, K>; B],
+    ) -> [A::Vector; 2] {
+        let s = self.arithmetic;
+        let zero = s.splat(0);
+        let ([a0, a1], [b0, b1]) = (two_digits::<A, K>(&a[0]), two_digits::<A, K>(&b[0]));
+        let column_0 = s.add_low(zero, a0, b0);
+        let (column_1, column_2) = if SQUARE {
+            let twice = s.add(a1, a1);
+            (
+                s.add_low(s.add_high(zero, a0, a0), a0, twice),
+                s.add_high(s.add_low(zero, a1, a1), a0, twice),
+            )
+        } else {
+            let column_1 = s.add_low(s.add_high(zero, a0, b0), a0, b1);
+            let column_2 = s.add_high(s.add_low(zero, a1, b1), a0, b1);
+            (
+                s.add(column_1, s.add_low(zero, a1, b0)),
+                s.add_high(column_2, a1, b0),
+            )
+        };
+        let [fold_0, fold_1] = two_digits::<A, K>(&self.square_of_radix[group][0]);
+        let [n0, n1] = two_digits::<A, K>(&self.n[group][0]);
+        let folded = s.add_high(s.add_low(zero, column_2, fold_1), column_2, fold_0);
+        let column_0 = s.add_low(column_0, column_2, fold_0);
+        let column_1 = s.add(column_1, folded);
+        let quotient = s.quotient(column_0, self.inverse[group]);
+        let column_1 = s.add_cleared(column_1, column_0, quotient, n0);
+        [
+            s.add_low(column_1, quotient, n1),
+            s.add_high(zero, quotient, n1),
+        ]
     }
 
     #[inline(always)]
@@ -50,6 +107,11 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Vectors<A, K
         b: &[Block<A, K>; B],
         out: &mut [Block<A, K>; B],
     ) {
+        if FOLD {
+            let digits = self.folded_product::<SQUARE>(group, a, b);
+            out[0].copy_from_slice(&digits);
+            return;
+        }
         let s = self.arithmetic;
         let mut columns = [[[s.splat(0); K]; B]; 2];
         let bias = self.bias.as_flattened().as_flattened();
@@ -85,13 +147,14 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Vectors<A, K
         for group in 0..G {
             // A separate function: the compiler simplifies it once, and then inlines it if it is
             // small.
-            self.arithmetic.run(GroupProduct::<A, K, B, G, SQUARE> {
-                field: self,
-                group,
-                a: &a[group],
-                b: &b[group],
-                out: &mut out[group],
-            });
+            self.arithmetic
+                .run(GroupProduct::<A, K, B, G, FOLD, SQUARE> {
+                    field: self,
+                    group,
+                    a: &a[group],
+                    b: &b[group],
+                    out: &mut out[group],
+                });
         }
         out
     }
@@ -105,8 +168,14 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Vectors<A, K
     ) -> Digits<A, K, B, G> {
         let field = self;
         self.arithmetic
-            .run(Combination::<A, K, B, G, FORM> { field, a, b, c })
+            .run(Combination::<A, K, B, G, FOLD, FORM> { field, a, b, c })
     }
+}
+
+/// The digits of a block of two.
+#[inline(always)]
+fn two_digits<A: Arithmetic, const K: usize>(block: &Block<A, K>) -> [A::Vector; 2] {
+    [block[0], block[1]]
 }
 
 // The forms of a `Combination` of columns a, b and c.
@@ -128,16 +197,23 @@ struct Combination<
     const K: usize,
     const B: usize,
     const G: usize,
+    const FOLD: bool,
     const FORM: u8,
 > {
-    field: &'a Vectors<A, K, B, G>,
+    field: &'a Vectors<A, K, B, G, FOLD>,
     a: &'a Digits<A, K, B, G>,
     b: &'a Digits<A, K, B, G>,
     c: &'a Digits<A, K, B, G>,
 }
 
-impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FORM: u8> Operation<A>
-    for Combination<'_, A, K, B, G, FORM>
+impl<
+    A: Arithmetic,
+    const K: usize,
+    const B: usize,
+    const G: usize,
+    const FOLD: bool,
+    const FORM: u8,
+> Operation<A> for Combination<'_, A, K, B, G, FOLD, FORM>
 {
     type Output = Digits<A, K, B, G>;
 
@@ -174,7 +250,9 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FORM: 
     }
 }
 
-impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Field for Vectors<A, K, B, G> {
+impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FOLD: bool> Field
+    for Vectors<A, K, B, G, FOLD>
+{
     type Factor = Digits<A, K, B, G>;
     type Product = Digits<A, K, B, G>;
 
@@ -274,7 +352,7 @@ fn load<A: Arithmetic, const K: usize, const B: usize, const G: usize>(
     s: A,
     words: &[u64],
 ) -> Digits<A, K, B, G> {
-    let mut digits = Vectors::<A, K, B, G>::zeros(s);
+    let mut digits = [[[s.splat(0); K]; B]; G];
     let all = digits.as_flattened_mut().as_flattened_mut();
     for (digit, words) in all.iter_mut().zip(words.chunks(A::COUNT)) {
         *digit = s.load(words);
@@ -289,17 +367,24 @@ struct GroupProduct<
     const K: usize,
     const B: usize,
     const G: usize,
+    const FOLD: bool,
     const SQUARE: bool,
 > {
-    field: &'a Vectors<A, K, B, G>,
+    field: &'a Vectors<A, K, B, G, FOLD>,
     group: usize,
     a: &'a [Block<A, K>; B],
     b: &'a [Block<A, K>; B],
     out: &'a mut [Block<A, K>; B],
 }
 
-impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const SQUARE: bool> Operation<A>
-    for GroupProduct<'_, A, K, B, G, SQUARE>
+impl<
+    A: Arithmetic,
+    const K: usize,
+    const B: usize,
+    const G: usize,
+    const FOLD: bool,
+    const SQUARE: bool,
+> Operation<A> for GroupProduct<'_, A, K, B, G, FOLD, SQUARE>
 {
     type Output = ();
 
@@ -326,7 +411,13 @@ impl<A, F, T: Task<F>> Operation<A> for Call<'_, F, T> {
 }
 
 /// The moduli of the field.
-pub(crate) struct VectorModuli<A: Arithmetic, const K: usize, const B: usize, const G: usize> {
+pub(crate) struct VectorModuli<
+    A: Arithmetic,
+    const K: usize,
+    const B: usize,
+    const G: usize,
+    const FOLD: bool,
+> {
     arithmetic: A,
     // Digit by digit, register by register.
     n: Vec<u64>,
@@ -352,10 +443,15 @@ fn digits_of<const K: usize, const B: usize>(n: &Integer) -> [[u64; K]; B] {
     digits
 }
 
-impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> VectorModuli<A, K, B, G> {
+impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FOLD: bool>
+    VectorModuli<A, K, B, G, FOLD>
+{
     const LIMBS: usize = K * B;
+    /// R is 2 to this power.
+    const RADIX_BITS: u32 = DIGIT_BITS * if FOLD { 1 } else { Self::LIMBS as u32 };
 
     pub(crate) fn new(arithmetic: A) -> Self {
+        debug_assert!(!FOLD || K == 2 && B == 1 && !A::SIGNED);
         let words = vec![0; Self::LIMBS * A::COUNT * G];
         let lanes = vec![0; A::COUNT * G];
         let mut bias = [[[0; K]; B]; 2];
@@ -424,16 +520,23 @@ fn put<A: Arithmetic>(places: impl Iterator<Item = usize>, digits: &[u64], words
     }
 }
 
-impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Moduli
-    for VectorModuli<A, K, B, G>
+impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FOLD: bool> Moduli
+    for VectorModuli<A, K, B, G, FOLD>
 {
-    type Field = Vectors<A, K, B, G>;
+    type Field = Vectors<A, K, B, G, FOLD>;
 
     const LANES: usize = A::COUNT * G;
-    const BITS: u32 = DIGIT_BITS * (K * B) as u32 - if K * B == 1 { 4 } else { 6 };
+    const BITS: u32 = match K * B {
+        2 if FOLD => u64::BITS,
+        1 => DIGIT_BITS - 4,
+        limbs => DIGIT_BITS * limbs as u32 - 6,
+    };
 
     fn set(&mut self, lane: usize, n: &Integer) {
-        let one = (Integer::from(1) << (DIGIT_BITS * Self::LIMBS as u32)) % n;
+        if FOLD && let Some(word) = n.to_u64() {
+            return self.set_word(lane, word);
+        }
+        let one = (Integer::from(1) << Self::RADIX_BITS) % n;
         let square_of_radix = Integer::from(one.square_ref()) % n;
         self.set_digits(
             lane,
@@ -444,11 +547,12 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Moduli
     }
 
     fn set_word(&mut self, lane: usize, n: u64) {
-        let Some(radix) = 1_u128.checked_shl(DIGIT_BITS * Self::LIMBS as u32) else {
+        let Some(radix) = 1_u128.checked_shl(Self::RADIX_BITS) else {
             return self.set(lane, &n.into());
         };
+        let n = if FOLD { n * (u64::MAX / n - 1 | 1) } else { n };
         let wide = u128::from(n);
-        let one = if K * B == 1 {
+        let one = if Self::RADIX_BITS == DIGIT_BITS {
             (radix as u64 % n).into()
         } else {
             radix % wide
@@ -484,7 +588,7 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Moduli
             n <<= DIGIT_BITS;
             n += self.twice[place] / 2;
         }
-        let number = (Integer::from(integer) << (DIGIT_BITS * Self::LIMBS as u32)) % n;
+        let number = (Integer::from(integer) << Self::RADIX_BITS) % n;
         let digits: [[u64; K]; B] = digits_of(&number);
         for (place, &digit) in Self::places(lane).zip(digits.as_flattened()) {
             words[place] = digit;
@@ -507,6 +611,13 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Moduli
             value += i128::from(words[place].cast_signed()) << (DIGIT_BITS * j as u32);
         }
         // The absolute value is less than twice the modulus.
+        if FOLD {
+            let modulus = Self::places(lane).zip([0, DIGIT_BITS]);
+            let modulus: u64 = modulus.map(|(place, bits)| self.n[place] << bits).sum();
+            let value =
+                u64::try_from(value).unwrap_or_else(|_| (value - i128::from(modulus)) as u64);
+            return value % n;
+        }
         let n = i128::from(n);
         while value < 0 {
             value += n;
@@ -519,15 +630,16 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize> Moduli
 }
 
 /// Runs a task with the field of some moduli.
-struct With<'a, A: Arithmetic, const K: usize, const B: usize, const G: usize, T> {
-    moduli: &'a VectorModuli<A, K, B, G>,
+struct With<'a, A: Arithmetic, const K: usize, const B: usize, const G: usize, const FOLD: bool, T>
+{
+    moduli: &'a VectorModuli<A, K, B, G, FOLD>,
     task: T,
 }
 
-impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, T> Operation<A>
-    for With<'_, A, K, B, G, T>
+impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FOLD: bool, T>
+    Operation<A> for With<'_, A, K, B, G, FOLD, T>
 where
-    T: Task<Vectors<A, K, B, G>>,
+    T: Task<Vectors<A, K, B, G, FOLD>>,
 {
     type Output = T::Output;
 

@@ -240,6 +240,8 @@ fn every_kernel_tells_primes_from_composites() {
         1 << 45,
         1 << 48,
         (1 << 62) + 1,
+        (1 << 63) - 333,
+        u64::MAX - 700,
     ]
     .map(|start: u64| start | 1);
     // Strong pseudoprimes to the first bases.
@@ -254,7 +256,7 @@ fn every_kernel_tells_primes_from_composites() {
         3_825_123_056_546_413_051,
     ];
     for kernel in kernels() {
-        let tests = WordPrimality::new(kernel);
+        let mut tests = WordPrimality::new(kernel);
         for start in starts {
             let numbers: Vec<u64> = (0..333).map(|i| start + 2 * i).collect();
             let expected = numbers.iter().map(|&n| small::is_prime(n));
@@ -266,7 +268,7 @@ fn every_kernel_tells_primes_from_composites() {
         assert_eq!(tests.are_prime(&pseudoprimes), [false; 8], "{kernel}");
         assert_eq!(tests.are_prime(&[]), [false; 0]);
         // Enough numbers for the small ones to be looked up.
-        let numbers: Vec<u64> = (0..30_000).map(|i: u64| i * 1117 + 1_000).collect();
+        let numbers: Vec<u64> = (0..50_000).map(|i: u64| i * 334 + 1001).collect();
         let expected: Vec<bool> = numbers.iter().map(|&n| small::is_prime(n)).collect();
         assert_eq!(tests.are_prime(&numbers), expected, "{kernel}");
         // Numbers of all sizes, in any order.
