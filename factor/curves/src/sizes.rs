@@ -47,6 +47,8 @@ impl Visitor for SizesOfMany {
     fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
         match A::SIGNED {
             false if is_word(self.bits) => return Some(Bundle::of_many(FoldedModuli::new(s))),
+            // Machine words are faster.
+            true if A::COUNT == 4 && is_word(self.bits) => return None,
             _ => {}
         }
         least!(self.bits, Bundle::of_many,
