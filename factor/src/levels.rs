@@ -15,6 +15,9 @@ pub struct Level {
     pub curves: u32,
 }
 
+/// Lanes of the kernels with the most of them: so many curves run side by side.
+const LANES: u32 = 8;
+
 /// Number of curves that take as long as p ± 1.
 const PLUS_MINUS_CURVES: u32 = 8;
 
@@ -58,23 +61,23 @@ const LEVELS: [Level; 7] = [
 const SIEVE_FROM_BITS: u32 = 119;
 
 /// Size in bits, and milliseconds that the sieve takes, linear algebra included: measured up to 256
-/// bits on one core of an Intel Xeon (Sapphire Rapids) with AVX-512, estimated above.
+/// bits on one core of an AMD EPYC (Zen 4) with AVX-512, estimated above.
 const SIEVE_MS: [(u32, u64); 15] = [
-    (112, 7),
-    (128, 13),
-    (144, 38),
-    (160, 72),
-    (176, 210),
-    (192, 540),
-    (208, 1_300),
-    (224, 3_000),
-    (240, 8_500),
-    (256, 28_000),
-    (272, 85_000),
-    (288, 200_000),
-    (304, 620_000),
-    (330, 2_500_000),
-    (400, 300_000_000),
+    (112, 4),
+    (128, 6),
+    (144, 16),
+    (160, 36),
+    (176, 100),
+    (192, 310),
+    (208, 650),
+    (224, 2_400),
+    (240, 5_000),
+    (256, 16_000),
+    (272, 55_000),
+    (288, 170_000),
+    (304, 420_000),
+    (330, 2_000_000),
+    (400, 200_000_000),
 ];
 
 /// Before the sieve, p ± 1 and curves may take the sieve's time divided by this. A composite of two
@@ -104,9 +107,10 @@ pub(crate) fn before_sieve(bits: u32) -> Vec<Level> {
         } else {
             2 * CALL_US + u64::from(PLUS_MINUS_CURVES) * curve
         };
-        // At most the number of curves of the level, so it fits `u32`.
+        // At most the number of curves of the level, so it fits `u32`. Fewer curves than lanes would
+        // take as long.
         let curves = budget.saturating_sub(fixed) / curve;
-        level.curves = curves.min(level.curves.into()) as u32;
+        level.curves = curves.min(level.curves.into()) as u32 / LANES * LANES;
         if level.curves == 0 {
             break;
         }
@@ -133,11 +137,11 @@ pub(crate) fn up_to(digits: u32) -> Vec<Level> {
 /// by side with others, below [`SIEVE_FROM_BITS`].
 const MANY_US: [(u32, u64); 8] = [
     (16, 1),
-    (40, 2),
-    (48, 3),
-    (64, 20),
-    (80, 90),
-    (96, 400),
+    (40, 1),
+    (48, 2),
+    (64, 13),
+    (80, 75),
+    (96, 320),
     (112, 3_000),
     (118, 5_000),
 ];

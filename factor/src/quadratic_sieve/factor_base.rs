@@ -51,7 +51,7 @@ impl FactorBase {
         loop {
             table.grow(bound, cancel)?;
             table.negative_residues(number, bound, &mut residues, cancel)?;
-            let multiplier = multiplier(number, table.primes());
+            let multiplier = multiplier(number);
             let mut base = Self {
                 primes: vec![2],
                 roots: vec![1],
