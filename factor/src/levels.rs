@@ -1,6 +1,7 @@
 //! Levels of p ± 1 and curves, and how many of them are worthwhile.
 
 use crate::factor_many::{self, MOST_CURVES};
+use crate::spread::CURVES_AT_ONCE;
 
 /// p ± 1, then curves with one bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +15,6 @@ pub struct Level {
     /// Number of curves.
     pub curves: u32,
 }
-
-/// Lanes of the kernels with the most of them: so many curves run side by side.
-const LANES: u32 = 8;
 
 /// Number of curves that take as long as p ± 1.
 const PLUS_MINUS_CURVES: u32 = 8;
@@ -107,10 +105,10 @@ pub(crate) fn before_sieve(bits: u32) -> Vec<Level> {
         } else {
             2 * CALL_US + u64::from(PLUS_MINUS_CURVES) * curve
         };
-        // At most the number of curves of the level, so it fits `u32`. Fewer curves than lanes would
-        // take as long.
+        // A part of the curves that run at once would take as long as all of them.
+        let most = level.curves.next_multiple_of(CURVES_AT_ONCE);
         let curves = budget.saturating_sub(fixed) / curve;
-        level.curves = curves.min(level.curves.into()) as u32 / LANES * LANES;
+        level.curves = curves.min(most.into()) as u32 / CURVES_AT_ONCE * CURVES_AT_ONCE;
         if level.curves == 0 {
             break;
         }
@@ -190,10 +188,11 @@ mod tests {
             let cost = |level: &Level| curve_us(level.b1, bits) * u64::from(level.cost_in_curves());
             let cost: u64 = curves.iter().map(cost).sum();
             assert!(cost <= 1000 * sieve_ms(bits) / SIEVE_TIME_DIVISOR, "{bits}");
-            // From 128 bits on, the curves take at least a hundredth of the sieve's time, unless
-            // all levels are in use.
-            let is_worth_while = cost >= 1000 * sieve_ms(bits) / 100;
-            assert!(bits < 128 || is_worth_while || curves == LEVELS, "{bits}");
+            // From 128 bits on, the curves take at least 1/150 of the sieve's time, unless all
+            // levels are in use.
+            let is_worth_while = cost >= 1000 * sieve_ms(bits) / 150;
+            let are_all = curves.len() == LEVELS.len();
+            assert!(bits < 128 || is_worth_while || are_all, "{bits}");
         }
         assert!(before_sieve(200).len() > before_sieve(128).len());
     }
