@@ -100,15 +100,21 @@ pub(crate) fn before_sieve(bits: u32) -> Vec<Level> {
     let mut levels = Vec::new();
     for mut level in LEVELS {
         let curve = curve_us(level.b1, bits);
-        let fixed = if level.p_minus_1 == 0 {
-            CALL_US
-        } else {
-            2 * CALL_US + u64::from(PLUS_MINUS_CURVES) * curve
-        };
         // A part of the curves that run at once would take as long as all of them.
         let most = level.curves.next_multiple_of(CURVES_AT_ONCE);
-        let curves = budget.saturating_sub(fixed) / curve;
-        level.curves = curves.min(most.into()) as u32 / CURVES_AT_ONCE * CURVES_AT_ONCE;
+        let affordable = |fixed: u64| {
+            let curves = budget.saturating_sub(fixed) / curve;
+            // At most the number of curves of the level, so it fits `u32`.
+            curves.min(most.into()) as u32 / CURVES_AT_ONCE * CURVES_AT_ONCE
+        };
+        let mut fixed = CALL_US;
+        if level.p_minus_1 > 0 {
+            fixed += CALL_US + u64::from(PLUS_MINUS_CURVES) * curve;
+            if affordable(fixed) == 0 {
+                (level.p_minus_1, fixed) = (0, CALL_US);
+            }
+        }
+        level.curves = affordable(fixed);
         if level.curves == 0 {
             break;
         }
@@ -188,9 +194,9 @@ mod tests {
             let cost = |level: &Level| curve_us(level.b1, bits) * u64::from(level.cost_in_curves());
             let cost: u64 = curves.iter().map(cost).sum();
             assert!(cost <= 1000 * sieve_ms(bits) / SIEVE_TIME_DIVISOR, "{bits}");
-            // From 128 bits on, the curves take at least 1/150 of the sieve's time, unless all
-            // levels are in use.
-            let is_worth_while = cost >= 1000 * sieve_ms(bits) / 150;
+            // From 128 bits on, the curves take at least a hundredth of the sieve's time, unless
+            // all levels are in use.
+            let is_worth_while = cost >= 1000 * sieve_ms(bits) / 100;
             let are_all = curves.len() == LEVELS.len();
             assert!(bits < 128 || is_worth_while || are_all, "{bits}");
         }
