@@ -119,6 +119,12 @@ impl Vectors for Avx2 {
                 _mm256_load_si256(line.0[8..].as_ptr().cast()),
             ]
         }
+        load_unaligned(words: &[u32; WORDS]) -> Pair {
+            [
+                _mm256_loadu_si256(words[..8].as_ptr().cast()),
+                _mm256_loadu_si256(words[8..].as_ptr().cast()),
+            ]
+        }
         store(vector: Pair, line: &mut Words) -> () {
             _mm256_store_si256(line.0[..8].as_mut_ptr().cast(), vector[0]);
             _mm256_store_si256(line.0[8..].as_mut_ptr().cast(), vector[1]);

@@ -51,6 +51,9 @@ impl Vectors for Avx512 {
     operations! {
         splat(word: u32) -> __m512i { _mm512_set1_epi32(word.cast_signed()) }
         load(line: &Words) -> __m512i { _mm512_load_si512(line.0.as_ptr().cast()) }
+        load_unaligned(words: &[u32; WORDS]) -> __m512i {
+            _mm512_loadu_si512(words.as_ptr().cast())
+        }
         store(vector: __m512i, line: &mut Words) -> () {
             _mm512_store_si512(line.0.as_mut_ptr().cast(), vector)
         }

@@ -3,7 +3,7 @@
 use super::block::ShortModuli;
 use super::buckets::{Buckets, Section};
 use super::roots::Roots;
-use super::vectors::{Operation, SHORTS, Shorts, Vectors, WORDS, Words};
+use super::vectors::{Operation, SHORTS, Shorts, Vectors, WORDS};
 
 /// The sum of the logarithms of the moduli of the first class that divide a value.
 pub(crate) struct Score<'a> {
@@ -95,8 +95,15 @@ impl Operation for LargeDivisors<'_> {
         let (low, place) = (v.splat(0xffff), v.splat(self.place.into()));
         for (bucket, section) in self.buckets.sections(self.polynomial).zip(self.sections) {
             let (lines, rest) = bucket.as_chunks::<WORDS>();
-            for line in lines {
-                let mut equal = v.equal(v.and(v.load(&Words(*line)), low), place);
+            let mut lines = lines.iter();
+            // Hardly any line has the place. A loop without calls keeps the vectors in registers.
+            let mut next = || {
+                lines.find_map(|line| {
+                    let equal = v.equal(v.and(v.load_unaligned(line), low), place);
+                    (equal != 0).then_some((line, equal))
+                })
+            };
+            while let Some((line, mut equal)) = next() {
                 while equal != 0 {
                     self.found
                         .push(first + (line[equal.trailing_zeros() as usize] >> 16));

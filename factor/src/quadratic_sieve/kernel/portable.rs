@@ -33,6 +33,10 @@ impl Vectors for Portable {
         line.0
     }
     #[inline(always)]
+    fn load_unaligned(self, words: &[u32; WORDS]) -> Self::W {
+        *words
+    }
+    #[inline(always)]
     fn store(self, vector: Self::W, line: &mut Words) {
         line.0 = vector;
     }

@@ -31,6 +31,7 @@ pub(crate) trait Vectors: Copy {
 
     fn splat(self, word: u32) -> Self::W;
     fn load(self, line: &Words) -> Self::W;
+    fn load_unaligned(self, words: &[u32; WORDS]) -> Self::W;
     fn store(self, vector: Self::W, line: &mut Words);
     fn add(self, a: Self::W, b: Self::W) -> Self::W;
     fn sub(self, a: Self::W, b: Self::W) -> Self::W;
