@@ -27,13 +27,13 @@
 //!
 //! | bits | sieve, s | B1 = 200 | 10^4, 2,000 | 7.5·10^4, 15,000 | 5·10^5, 10^5 |
 //! |---|---|---|---|---|---|
-//! | 128 | 0.013 | 10 | 2 | | |
-//! | 160 | 0.072 | 10 | 30 | | |
-//! | 192 | 0.54 | 10 | 30 | 31 | |
-//! | 224 | 3.0 | 10 | 30 | 65 | 4 |
-//! | 256 | 28 | 10 | 30 | 65 | 164 |
+//! | 128 | 0.006 | 16 | | | |
+//! | 160 | 0.036 | 16 | 8 | | |
+//! | 192 | 0.31 | 16 | 32 | 8 | |
+//! | 224 | 2.4 | 16 | 32 | 72 | |
+//! | 256 | 16 | 16 | 32 | 72 | 104 |
 //!
-//! The thresholds were measured on one core of an Intel Xeon (Sapphire Rapids). A composite of two
+//! The times of the sieve were measured on one core of an AMD EPYC (Zen 4). A composite of two
 //! factors of equal size loses at most a sixteenth of the sieve's time. A random number gains more
 //! than that: it has a prime factor between 2^a and 2^b with a probability of about 1 − a/b.
 //!
