@@ -550,7 +550,11 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FOLD: 
         let Some(radix) = 1_u128.checked_shl(Self::RADIX_BITS) else {
             return self.set(lane, &n.into());
         };
-        let n = if FOLD { n * (u64::MAX / n - 1 | 1) } else { n };
+        let n = if FOLD {
+            n * ((u64::MAX / n - 1) | 1)
+        } else {
+            n
+        };
         let wide = u128::from(n);
         let one = if Self::RADIX_BITS == DIGIT_BITS {
             (radix as u64 % n).into()
