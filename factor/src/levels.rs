@@ -104,7 +104,7 @@ pub(crate) fn before_sieve(bits: u32) -> Vec<Level> {
         let most = level.curves.next_multiple_of(CURVES_AT_ONCE);
         let affordable = |fixed: u64| {
             let curves = budget.saturating_sub(fixed) / curve;
-            // At most the number of curves of the level, so it fits `u32`.
+            // At most `most`, so it fits `u32`.
             curves.min(most.into()) as u32 / CURVES_AT_ONCE * CURVES_AT_ONCE
         };
         let mut fixed = CALL_US;

@@ -45,6 +45,7 @@ impl Visitor for SizesOfMany {
     type Output = Option<Box<dyn ManyNumbers>>;
 
     fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
+        // A match on the constant: the arms of the other kernels are not compiled.
         match A::SIGNED {
             false if is_word(self.bits) => return Some(Bundle::of_many(FoldedModuli::new(s))),
             // Machine words are faster.
@@ -111,6 +112,7 @@ impl Visitor for WordSizes {
     type Output = Option<Box<dyn PrimalityTester>>;
 
     fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
+        // As above.
         match A::SIGNED {
             false if is_word(self.bits) => return Some(LaneTester::boxed(FoldedModuli::new(s))),
             _ => {}

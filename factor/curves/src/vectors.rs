@@ -616,6 +616,7 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FOLD: 
         }
         // The absolute value is less than twice the modulus.
         if FOLD {
+            // It is not negative.
             let modulus = Self::places(lane).zip([0, DIGIT_BITS]);
             let modulus: u64 = modulus.map(|(place, bits)| self.n[place] << bits).sum();
             let value =

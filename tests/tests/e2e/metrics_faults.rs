@@ -67,7 +67,8 @@ pub(crate) fn killed_in_the_middle_of_a_run(influx: &Influx) {
     let server = server(dir.path(), &influx.url, &influx.token);
     let consumer = consumer(dir.path(), &broker, &server);
     let probe = tempdir().unwrap();
-    let rate = measure_prime_rate(&broker, probe.path(), 100.0, &[]);
+    // Enough primes for a rate that the start of a run does not determine.
+    let rate = measure_prime_rate(&broker, probe.path(), 600.0, &[]);
     let count = (8.0 * rate) as u64;
     let running = producer(dir.path(), &broker, count, &server);
     let wait_for_share = |share: f64| {
@@ -77,6 +78,7 @@ pub(crate) fn killed_in_the_middle_of_a_run(influx: &Influx) {
     };
     wait_for_share(0.1);
     influx.kill();
+    running.wait_for_line("cannot reach InfluxDB");
     // Both processes produce points for more than a second.
     wait_for_share(0.6);
     influx.start_again();
