@@ -130,8 +130,8 @@ impl Factorizer {
     /// other. `found` receives the index and the factorization of each. The factorizations depend
     /// on the numbers and the limits alone.
     ///
-    /// `observer` receives the stages of some thousand numbers after the other. The number of a
-    /// stage is the first of the numbers that the stage works on.
+    /// `observer` receives the stages, anew for every few thousand numbers. The number of a stage is
+    /// the first of the numbers that the stage works on.
     ///
     /// # Errors
     ///
@@ -153,6 +153,7 @@ impl Factorizer {
         Ok(())
     }
 
+    /// [`Factorizer::factor_many`] for at most [`AT_A_TIME`] numbers.
     fn factor_some(
         &mut self,
         numbers: &[Integer],

@@ -1,7 +1,7 @@
 //! The sizes of fields, and the choice of the smallest one for a number.
 
 use primepool_engine::Kernel;
-use primepool_engine::vectors::{Arithmetic, DIGIT_BITS, Visitor, visit};
+use primepool_engine::vectors::{Arithmetic, Visitor, visit};
 
 use super::bundle::{Bundle, ManyNumbers, OneNumber};
 use super::field::Moduli;
@@ -11,11 +11,6 @@ use super::words::Words;
 
 /// The field of numbers of 64 bits, for kernels without signed digits.
 type FoldedModuli<A> = VectorModuli<A, 2, 1, 2, true>;
-
-/// Whether a number of this many bits has two digits and fits in a word.
-fn is_word(bits: u32) -> bool {
-    (DIGIT_BITS - 3..=u64::BITS).contains(&bits)
-}
 
 /// Builds a value with the smallest field for numbers of this many bits, if there is one.
 macro_rules! least {
@@ -45,18 +40,23 @@ impl Visitor for SizesOfMany {
     type Output = Option<Box<dyn ManyNumbers>>;
 
     fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
+        let one_digit = VectorModuli::<A, 1, 1, 2, false>::BITS;
         // A match on the constant: the arms of the other kernels are not compiled.
         match A::SIGNED {
-            false if is_word(self.bits) => return Some(Bundle::of_many(FoldedModuli::new(s))),
+            false => least!(self.bits, Bundle::of_many,
+                VectorModuli<A, 1, 1, 2, false> => VectorModuli::new(s),
+                FoldedModuli<A> => VectorModuli::new(s),
+                VectorModuli<A, 2, 1, 2, false> => VectorModuli::new(s),
+                VectorModuli<A, 3, 1, 1, false> => VectorModuli::new(s),
+            ),
             // Machine words are faster.
-            true if A::COUNT == 4 && is_word(self.bits) => return None,
-            _ => {}
+            true if A::COUNT == 4 && (one_digit + 1..=u64::BITS).contains(&self.bits) => None,
+            true => least!(self.bits, Bundle::of_many,
+                VectorModuli<A, 1, 1, 2, false> => VectorModuli::new(s),
+                VectorModuli<A, 2, 1, 2, false> => VectorModuli::new(s),
+                VectorModuli<A, 3, 1, 1, false> => VectorModuli::new(s),
+            ),
         }
-        least!(self.bits, Bundle::of_many,
-            VectorModuli<A, 1, 1, 2, false> => VectorModuli::new(s),
-            VectorModuli<A, 2, 1, 2, false> => VectorModuli::new(s),
-            VectorModuli<A, 3, 1, 1, false> => VectorModuli::new(s),
-        )
     }
 }
 
@@ -114,12 +114,14 @@ impl Visitor for WordSizes {
     fn visit<A: Arithmetic>(self, s: A) -> Self::Output {
         // As above.
         match A::SIGNED {
-            false if is_word(self.bits) => return Some(LaneTester::boxed(FoldedModuli::new(s))),
-            _ => {}
+            false => least!(self.bits, LaneTester::boxed,
+                VectorModuli<A, 1, 1, 2, false> => VectorModuli::new(s),
+                FoldedModuli<A> => VectorModuli::new(s),
+            ),
+            true => least!(self.bits, LaneTester::boxed,
+                VectorModuli<A, 1, 1, 2, false> => VectorModuli::new(s),
+                VectorModuli<A, 2, 1, 2, false> => VectorModuli::new(s),
+            ),
         }
-        least!(self.bits, LaneTester::boxed,
-            VectorModuli<A, 1, 1, 2, false> => VectorModuli::new(s),
-            VectorModuli<A, 2, 1, 2, false> => VectorModuli::new(s),
-        )
     }
 }

@@ -55,11 +55,6 @@ pub(crate) struct Vectors<
 impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FOLD: bool>
     Vectors<A, K, B, G, FOLD>
 {
-    #[inline(always)]
-    fn zeros(s: A) -> Digits<A, K, B, G> {
-        [[[s.splat(0); K]; B]; G]
-    }
-
     /// The product of the numbers in a group of lanes, with `FOLD`.
     #[inline(always)]
     fn folded_product<const SQUARE: bool>(
@@ -143,7 +138,7 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FOLD: 
         a: &Digits<A, K, B, G>,
         b: &Digits<A, K, B, G>,
     ) -> Digits<A, K, B, G> {
-        let mut out = Self::zeros(self.arithmetic);
+        let mut out = zeros(self.arithmetic);
         for group in 0..G {
             // A separate function: the compiler simplifies it once, and then inlines it if it is
             // small.
@@ -311,7 +306,7 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FOLD: 
 
     #[inline(always)]
     fn zero(&self) -> Self::Product {
-        Self::zeros(self.arithmetic)
+        zeros(self.arithmetic)
     }
 
     #[inline(always)]
@@ -348,11 +343,18 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FOLD: 
 }
 
 #[inline(always)]
+fn zeros<A: Arithmetic, const K: usize, const B: usize, const G: usize>(
+    s: A,
+) -> Digits<A, K, B, G> {
+    [[[s.splat(0); K]; B]; G]
+}
+
+#[inline(always)]
 fn load<A: Arithmetic, const K: usize, const B: usize, const G: usize>(
     s: A,
     words: &[u64],
 ) -> Digits<A, K, B, G> {
-    let mut digits = [[[s.splat(0); K]; B]; G];
+    let mut digits = zeros(s);
     let all = digits.as_flattened_mut().as_flattened_mut();
     for (digit, words) in all.iter_mut().zip(words.chunks(A::COUNT)) {
         *digit = s.load(words);
@@ -614,9 +616,8 @@ impl<A: Arithmetic, const K: usize, const B: usize, const G: usize, const FOLD: 
         for (j, place) in Self::places(lane).enumerate() {
             value += i128::from(words[place].cast_signed()) << (DIGIT_BITS * j as u32);
         }
-        // The absolute value is less than twice the modulus.
+        // The absolute value is less than twice the modulus. With `FOLD` it is not negative.
         if FOLD {
-            // It is not negative.
             let modulus = Self::places(lane).zip([0, DIGIT_BITS]);
             let modulus: u64 = modulus.map(|(place, bits)| self.n[place] << bits).sum();
             let value =

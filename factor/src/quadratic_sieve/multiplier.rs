@@ -1,6 +1,6 @@
 //! The multiplier: a small factor that makes more small primes divide the values of polynomials.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use primepool_engine::small;
 use rug::Integer;
@@ -27,12 +27,7 @@ struct Candidate {
 }
 
 /// The candidates that are 1, 3, 5, 7 modulo 8: each group when it is first needed.
-static CANDIDATES: [LazyLock<Vec<Candidate>>; 4] = [
-    LazyLock::new(|| candidates(1)),
-    LazyLock::new(|| candidates(3)),
-    LazyLock::new(|| candidates(5)),
-    LazyLock::new(|| candidates(7)),
-];
+static CANDIDATES: [OnceLock<Vec<Candidate>>; 4] = [const { OnceLock::new() }; 4];
 
 /// The square-free multipliers with this residue modulo 8.
 fn candidates(residue: u32) -> Vec<Candidate> {
@@ -75,9 +70,12 @@ pub(super) fn multiplier(n: &Integer) -> u32 {
         candidate.score + squares.map(|(_, (_, gain))| gain).sum::<i64>()
     };
     // The inverse of an odd number modulo 8 is the number itself.
-    let candidates = CANDIDATES[n.mod_u(8) as usize / 2].iter();
+    let residue = n.mod_u(8);
+    let candidates = CANDIDATES[residue as usize / 2].get_or_init(|| candidates(residue));
     // The smallest of those with the best score.
-    let best = candidates.max_by_key(|candidate| (score(candidate), BOUND - candidate.k));
+    let best = candidates
+        .iter()
+        .max_by_key(|candidate| (score(candidate), BOUND - candidate.k));
     best.map_or(1, |best| best.k)
 }
 
