@@ -1,329 +1,318 @@
-//! A field whose numbers are stored as blocks of digits: see [`super::montgomery`].
-//!
-//! # Bounds
-//!
-//! Let R = 2^(52 L) for L digits. The moduli are odd numbers N < R/16. Numbers are never fully
-//! reduced.
-//!
-//! Unsigned numbers are kept in [0, 4N): the reduction of a product of two such numbers is below 16
-//! N²/R + N < 2N. If it is doubled, or if a number below 2N is added, it stays below 4N. Signed
-//! numbers are kept in (−4N, 4N): quotient digits are at most 2^51 in size, so a reduction is at
-//! most 16 N²/R + (1/2 + 2^−50) N < 2N in size, and the rest is the same.
-//!
-//! A column collects at most 4L halves of products and a carry, which fits 64 bits for any L up to
-//! 500.
+//! The steps of a field whose numbers are cut into blocks of digits: see [`super::montgomery`].
 
-use super::arithmetic::{Arithmetic, DIGIT_BITS};
-use super::field::{Field, Layout, Register, WINDOW};
-use super::montgomery::{Block, biases};
-use super::operations::{
-    CompareUnits, ConvertGroup, Lucas, MultiplyNumbers, Select, SelectBit, Set, SetAddends,
-    SetModuli, SetPowersOfTwo, Squarings, WriteScratch,
-};
+use std::marker::PhantomData;
 
-/// Number of powers in the table for a power of any base.
-pub(super) const POWERS: usize = 1 << WINDOW;
+use super::arithmetic::{Arithmetic, Operation};
+use super::field::Register;
+use super::montgomery::{Modulus, ReductionFinish, multiply, reduce, square};
+use super::numbers::{Numbers, POWERS, exponent_from, exponent_window};
+use super::operations::operation;
 
-/// A field of numbers of `BLOCKS` blocks of K digits; if `BLOCKS` is 0, the number of blocks is
-/// chosen at run time. `GROUPS` is the number of registers that hold the numbers, one number per
-/// lane. For `SPLIT` see [`super::montgomery`].
-pub(crate) struct Blocks<
-    A: Arithmetic,
+/// The steps of a field that depend on the size of its blocks.
+pub(super) trait Steps<A: Arithmetic>: Sync {
+    /// Number of groups of the fields that these steps are for.
+    fn groups(&self) -> usize;
+
+    /// For each exponent bit from `high − 1` down to `low`: squares, and with `doubles` doubles if
+    /// the bit is set.
+    fn square(&self, s: A, numbers: &mut Numbers<A>, high: u32, low: u32, doubles: bool);
+
+    /// Sets the factors to the powers from their tables that the exponent's window from bit `low`
+    /// upwards selects.
+    fn select(&self, s: A, numbers: &mut Numbers<A>, low: u32);
+
+    /// Multiplies by the factors.
+    fn multiply(&self, s: A, numbers: &mut Numbers<A>);
+
+    /// See [`Field::lucas`](super::field::Field::lucas).
+    fn lucas(&self, s: A, numbers: &mut Numbers<A>, high: u32, low: u32);
+
+    /// Sets `scratch` to the numbers of a group's register, converted from Montgomery form.
+    fn convert(&self, s: A, numbers: &mut Numbers<A>, register: Register, group: usize);
+}
+
+/// The steps for numbers of `BLOCKS` blocks of K digits in `GROUPS` groups; if `BLOCKS` is 0, the
+/// number of blocks is chosen at run time. For `SPLIT` see [`super::montgomery`].
+pub(super) struct Blocks<
+    A,
     const K: usize,
     const BLOCKS: usize,
     const GROUPS: usize,
     const SPLIT: bool,
-> {
-    pub(super) arithmetic: A,
-    /// Number of blocks of a number.
-    pub(super) blocks: usize,
-    // The vectors below hold the digits of the first group's numbers, then those of the next group.
-    pub(super) n: Vec<Block<A, K>>,
-    pub(super) a: Vec<Block<A, K>>,
-    pub(super) b: Vec<Block<A, K>>,
-    pub(super) kept: Vec<Block<A, K>>,
-    /// The factors for the next multiplication.
-    pub(super) factor: Vec<Block<A, K>>,
-    pub(super) mixed_addend: Vec<Block<A, K>>,
-    pub(super) square_addend: Vec<Block<A, K>>,
-    /// The powers 0, 1, ... of the base, in order, group after group. Empty until the first use.
-    pub(super) powers: Vec<Block<A, K>>,
-    pub(super) exponent: Vec<u64>,
-    /// Work space: the words of one group.
-    pub(super) words: Vec<u64>,
-    /// Minus the inverse of the modulus modulo 2^52, one vector per group.
-    pub(super) inverse: Vec<A::Vector>,
-    /// `inverse` times the modulus's second digit, modulo 2^52, one vector per group.
-    pub(super) second: Vec<A::Vector>,
-    pub(super) product: Vec<Block<A, K>>,
-    pub(super) other_product: Vec<Block<A, K>>,
-    // Work space of one group.
-    pub(super) quotient: Vec<Block<A, K>>,
-    pub(super) scratch: Vec<Block<A, K>>,
-    /// Results of [`biases`].
-    pub(super) product_bias: Vec<u64>,
-    pub(super) conversion_bias: Vec<u64>,
-}
+>(PhantomData<fn() -> A>);
 
 impl<A: Arithmetic, const K: usize, const BLOCKS: usize, const GROUPS: usize, const SPLIT: bool>
     Blocks<A, K, BLOCKS, GROUPS, SPLIT>
 {
-    /// A field for numbers of `blocks` blocks. All numbers are zero.
-    pub(crate) fn boxed(arithmetic: A, blocks: usize) -> Box<dyn Field> {
-        const {
-            assert!(
-                BLOCKS > 0 || GROUPS == 1,
-                "only fields of a fixed size have groups"
-            )
-        };
-        debug_assert!(BLOCKS == 0 || BLOCKS == blocks);
-        let zero = arithmetic.splat(0);
-        let numbers = vec![[zero; K]; blocks * GROUPS];
-        let products = vec![[zero; K]; 2 * blocks * GROUPS];
-        Box::new(Self {
-            arithmetic,
-            blocks,
-            n: numbers.clone(),
-            a: numbers.clone(),
-            b: numbers.clone(),
-            kept: numbers.clone(),
-            factor: numbers.clone(),
-            mixed_addend: numbers.clone(),
-            square_addend: numbers,
-            powers: Vec::new(),
-            exponent: vec![0; K * blocks * GROUPS * A::COUNT],
-            words: vec![0; K * blocks * A::COUNT],
-            inverse: vec![zero; GROUPS],
-            second: vec![zero; GROUPS],
-            product: products.clone(),
-            other_product: products,
-            quotient: vec![[zero; K]; blocks],
-            scratch: vec![[zero; K]; blocks],
-            product_bias: biases::<A>(K * blocks, true),
-            conversion_bias: biases::<A>(K * blocks, false),
-        })
-    }
-
-    /// Number of blocks of a number; a constant if `BLOCKS` is not 0.
-    #[inline(always)]
-    pub(super) fn blocks(&self) -> usize {
-        if BLOCKS == 0 { self.blocks } else { BLOCKS }
-    }
-
-    /// Range of the blocks of a group's numbers.
-    #[inline(always)]
-    pub(super) fn group(&self, group: usize) -> std::ops::Range<usize> {
-        let blocks = self.blocks();
-        group * blocks..group * blocks + blocks
-    }
-
-    /// Range of the blocks of a group's products.
-    #[inline(always)]
-    pub(super) fn columns(&self, group: usize) -> std::ops::Range<usize> {
-        let blocks = 2 * self.blocks();
-        group * blocks..group * blocks + blocks
-    }
-
-    /// The digit of a group's exponents that contains bit `bit`.
-    #[inline(always)]
-    pub(super) fn exponent_digit(&self, s: A, group: usize, bit: u32) -> A::Vector {
-        let digit = group * K * self.blocks() + (bit / DIGIT_BITS) as usize;
-        s.load(&self.exponent[A::COUNT * digit..])
-    }
-
-    /// The digit of a group's exponents that contains bit `bit`, shifted so that this bit is the
-    /// lowest.
-    #[inline(always)]
-    pub(super) fn exponent_from(&self, s: A, group: usize, bit: u32) -> A::Vector {
-        s.shift_right(self.exponent_digit(s, group, bit), bit % DIGIT_BITS)
-    }
-
-    /// Sets a group's factors to the powers from their tables that the exponent's window from bit
-    /// `low` upwards selects.
-    ///
-    /// Reading all of a table in the first-level cache is faster than a gather.
-    #[inline(always)]
-    pub(super) fn select(&mut self, s: A, group: usize, low: u32) {
-        let mut which = self.exponent_from(s, group, low);
-        let place = low % DIGIT_BITS;
-        if place + WINDOW > DIGIT_BITS {
-            let above = self.exponent_digit(s, group, low + WINDOW - 1);
-            let left = s.splat(u64::from(DIGIT_BITS - place));
-            which = s.or(which, s.shift_left_each(above, left));
-        }
-        let which = s.and(which, s.splat((1 << WINDOW) - 1));
-        let blocks = self.blocks();
-        let table = &self.powers[group * POWERS * blocks..][..POWERS * blocks];
-        for b in 0..blocks {
-            let mut digits = table[b];
-            for power in 1..POWERS {
-                let here = s.equal(which, s.splat(power as u64));
-                let block = &table[power * blocks + b];
-                for c in 0..K {
-                    digits[c] = s.blend(here, digits[c], block[c]);
-                }
-            }
-            self.factor[group * blocks + b] = digits;
-        }
-    }
+    /// The steps, as an object.
+    pub(super) const STEPS: &'static dyn Steps<A> = {
+        assert!(
+            BLOCKS > 0 || GROUPS == 1,
+            "only fields of a fixed size have groups"
+        );
+        &Self(PhantomData)
+    };
 }
 
 impl<A: Arithmetic, const K: usize, const BLOCKS: usize, const GROUPS: usize, const SPLIT: bool>
-    Field for Blocks<A, K, BLOCKS, GROUPS, SPLIT>
+    Steps<A> for Blocks<A, K, BLOCKS, GROUPS, SPLIT>
 {
-    fn layout(&self) -> Layout {
-        Layout {
-            limbs: K * self.blocks,
-            width: A::COUNT,
-            lanes: A::COUNT * GROUPS,
-        }
+    fn groups(&self) -> usize {
+        GROUPS
     }
 
-    fn set_moduli(&mut self, moduli: &[u64]) {
-        self.arithmetic.run(SetModuli {
-            moduli,
-            field: self,
-        });
-    }
-
-    fn exponents_mut(&mut self) -> &mut [u64] {
-        &mut self.exponent
-    }
-
-    fn set_powers_of_two(
-        &mut self,
-        bits: &[u32],
-        heads: &[u32],
-        moduli: &[u64],
-        digits: &mut [u64],
-    ) {
-        self.arithmetic.run(SetPowersOfTwo {
-            bits,
-            heads,
-            moduli,
-            digits,
-            field: self,
-        });
-    }
-
-    fn set(&mut self, register: Register, numbers: &[u64]) {
-        self.arithmetic.run(Set {
-            register,
+    fn square(&self, s: A, numbers: &mut Numbers<A>, high: u32, low: u32, doubles: bool) {
+        s.run(Squarings::<A, K, BLOCKS, GROUPS, SPLIT> {
+            high,
+            low,
+            doubles,
             numbers,
-            field: self,
         });
     }
 
-    fn set_addends(&mut self, mixed: &[u64], square: &[u64]) {
-        self.arithmetic.run(SetAddends {
-            mixed,
-            square,
-            field: self,
+    fn select(&self, s: A, numbers: &mut Numbers<A>, low: u32) {
+        s.run(Select::<A, K> { low, numbers });
+    }
+
+    fn multiply(&self, s: A, numbers: &mut Numbers<A>) {
+        s.run(MultiplyNumbers::<A, K, BLOCKS, GROUPS, SPLIT> { numbers });
+    }
+
+    fn lucas(&self, s: A, numbers: &mut Numbers<A>, high: u32, low: u32) {
+        s.run(Lucas::<A, K, BLOCKS, GROUPS, SPLIT> { high, low, numbers });
+    }
+
+    fn convert(&self, s: A, numbers: &mut Numbers<A>, register: Register, group: usize) {
+        s.run(ConvertGroup::<A, K, SPLIT> {
+            register,
+            group,
+            numbers,
         });
-    }
-
-    fn keep(&mut self) {
-        self.kept.copy_from_slice(&self.a);
-    }
-
-    fn restore(&mut self) {
-        self.a.copy_from_slice(&self.kept);
-    }
-
-    fn power_of_two(&mut self, high: u32, low: u32) {
-        self.arithmetic.run(Squarings::<_, _, _, _, _, true> {
-            high,
-            low,
-            field: self,
-        });
-    }
-
-    fn begin_power(&mut self, ones: &[u64]) {
-        let blocks = self.blocks();
-        let zero = self.arithmetic.splat(0);
-        self.powers.resize(POWERS * blocks * GROUPS, [zero; K]);
-        self.factor.copy_from_slice(&self.a);
-        for power in 1..POWERS {
-            if power > 1 {
-                self.arithmetic.run(MultiplyNumbers { field: self });
-            }
-            for group in 0..GROUPS {
-                let numbers = self.group(group);
-                self.powers[(group * POWERS + power) * blocks..][..blocks]
-                    .copy_from_slice(&self.a[numbers]);
-            }
-        }
-        self.set(Register::First, ones);
-        for group in 0..GROUPS {
-            let numbers = self.group(group);
-            self.powers[group * POWERS * blocks..][..blocks].copy_from_slice(&self.a[numbers]);
-        }
-    }
-
-    fn power(&mut self, count: u32, low: u32) {
-        for window in (0..count).rev() {
-            // Nothing depends on the factors yet, so the processor selects them in parallel with
-            // the squarings.
-            self.arithmetic.run(Select {
-                low: low + WINDOW * window,
-                field: self,
-            });
-            self.arithmetic.run(Squarings::<_, _, _, _, _, false> {
-                high: WINDOW,
-                low: 0,
-                field: self,
-            });
-            self.arithmetic.run(MultiplyNumbers { field: self });
-        }
-    }
-
-    fn power_step(&mut self, bit: u32) {
-        self.arithmetic.run(SelectBit { bit, field: self });
-        self.arithmetic.run(Squarings::<_, _, _, _, _, false> {
-            high: 1,
-            low: 0,
-            field: self,
-        });
-        self.arithmetic.run(MultiplyNumbers { field: self });
-    }
-
-    fn lucas(&mut self, high: u32, low: u32) {
-        self.arithmetic.run(Lucas {
-            high,
-            low,
-            field: self,
-        });
-    }
-
-    fn units(&mut self) -> (u32, u32) {
-        let (mut ones, mut minus_ones) = (0, 0);
-        for group in 0..GROUPS {
-            self.arithmetic.run(ConvertGroup {
-                register: Register::First,
-                group,
-                field: self,
-            });
-            let (one, minus_one) = self.arithmetic.run(CompareUnits { group, field: self });
-            ones |= one << (group * A::COUNT);
-            minus_ones |= minus_one << (group * A::COUNT);
-        }
-        (ones, minus_ones)
-    }
-
-    fn convert_from_montgomery(&mut self, register: Register, moduli: &[u64], numbers: &mut [u64]) {
-        let words = K * self.blocks * A::COUNT;
-        let groups = numbers.chunks_mut(words).zip(moduli.chunks(words));
-        for (group, (numbers, moduli)) in groups.enumerate() {
-            self.arithmetic.run(ConvertGroup {
-                register,
-                group,
-                field: self,
-            });
-            self.arithmetic.run(WriteScratch {
-                moduli,
-                numbers,
-                field: self,
-            });
-        }
     }
 }
+
+/// Number of digits of a number; a constant if `BLOCKS` is not 0.
+#[inline(always)]
+fn limbs_of<A: Arithmetic, const K: usize, const BLOCKS: usize>(numbers: &Numbers<A>) -> usize {
+    if BLOCKS == 0 {
+        numbers.limbs / K * K
+    } else {
+        K * BLOCKS
+    }
+}
+
+/// Some digits as blocks of K.
+#[inline(always)]
+fn blocks<V, const K: usize>(digits: &[V]) -> &[[V; K]] {
+    digits.as_chunks().0
+}
+
+/// Some digits as blocks of K.
+#[inline(always)]
+fn blocks_mut<V, const K: usize>(digits: &mut [V]) -> &mut [[V; K]] {
+    digits.as_chunks_mut().0
+}
+
+/// The loop of [`Squarings`], for numbers in arrays or slices.
+macro_rules! square_repeatedly {
+    (
+        $s:ident, ($high:ident, $low:ident, $doubles:ident), $limbs:ident,
+        ($exponent:ident, $inverse:ident, $second:ident, $bias:ident),
+        $n:ident, $a:ident, $product:ident, $quotient:ident
+    ) => {
+        let doubled = $s.splat(u64::from($doubles));
+        for bit in ($low..$high).rev() {
+            for g in 0..GROUPS {
+                square::<A, K, SPLIT>($s, &$a[g], $bias, $product[g].as_flattened_mut());
+            }
+            for g in 0..GROUPS {
+                let bits = exponent_from($s, $exponent, $limbs, g, bit);
+                let modulus = Modulus {
+                    n: &$n[g],
+                    inverse: $inverse[g],
+                    second: $second[g],
+                };
+                reduce::<A, K, SPLIT>(
+                    $s,
+                    $product[g].as_flattened(),
+                    modulus,
+                    &mut $quotient,
+                    ReductionFinish::Shift($s.and(bits, doubled)),
+                    &mut $a[g],
+                );
+            }
+        }
+    };
+}
+
+operation!(Squarings[K: usize, BLOCKS: usize, GROUPS: usize, SPLIT: bool] {
+    high: u32,
+    low: u32,
+    doubles: bool,
+} -> (), |numbers, s| {
+    let limbs = limbs_of::<A, K, BLOCKS>(numbers);
+    let Numbers { n, a, exponent, inverse, second, product, quotient, product_bias, .. } = numbers;
+    if BLOCKS == 0 {
+        let n = [blocks(n)];
+        let mut a = [blocks_mut(a)];
+        let (pairs, _) = blocks_mut::<_, K>(product).as_chunks_mut::<2>();
+        let product = [pairs];
+        let mut quotient = blocks_mut(quotient);
+        square_repeatedly!(
+            s, (high, low, doubles), limbs, (exponent, inverse, second, product_bias),
+            n, a, product, quotient
+        );
+        return;
+    }
+    // The compiler keeps local arrays in registers where they fit.
+    let zero = [s.splat(0); K];
+    let (mut local_n, mut local_a) = ([[zero; BLOCKS]; GROUPS], [[zero; BLOCKS]; GROUPS]);
+    local_n.as_flattened_mut().as_flattened_mut().copy_from_slice(n);
+    local_a.as_flattened_mut().as_flattened_mut().copy_from_slice(a);
+    let mut product = [[[zero; 2]; BLOCKS]; GROUPS];
+    let mut quotient = [zero; BLOCKS];
+    square_repeatedly!(
+        s, (high, low, doubles), limbs, (exponent, inverse, second, product_bias),
+        local_n, local_a, product, quotient
+    );
+    a.copy_from_slice(local_a.as_flattened().as_flattened());
+});
+
+// Reading all of a table in the first-level cache is faster than a gather.
+operation!(Select[K: usize] { low: u32 } -> (), |numbers, s| {
+    let Numbers { limbs, groups, exponent, factor, powers, .. } = numbers;
+    let limbs = *limbs;
+    for group in 0..*groups {
+        let which = exponent_window(s, exponent, limbs, group, low);
+        let table = &powers[group * POWERS * limbs..][..POWERS * limbs];
+        let factors = &mut factor[group * limbs..][..limbs];
+        for (b, to) in blocks_mut::<_, K>(factors).iter_mut().enumerate() {
+            let mut digits = [s.splat(0); K];
+            for power in 0..POWERS {
+                let here = s.equal(which, s.splat(power as u64));
+                let from = &table[power * limbs + b * K..][..K];
+                for c in 0..K {
+                    digits[c] = s.blend(here, digits[c], from[c]);
+                }
+            }
+            *to = digits;
+        }
+    }
+});
+
+operation!(MultiplyNumbers[K: usize, BLOCKS: usize, GROUPS: usize, SPLIT: bool] {
+} -> (), |numbers, s| {
+    let limbs = limbs_of::<A, K, BLOCKS>(numbers);
+    let Numbers { n, a, factor, inverse, second, product, quotient, product_bias, .. } = numbers;
+    let (n, factor) = (&n[..GROUPS * limbs], &factor[..GROUPS * limbs]);
+    let a = &mut a[..GROUPS * limbs];
+    let product = &mut product[..2 * GROUPS * limbs];
+    for g in 0..GROUPS {
+        let (a, factor) = (blocks(&a[limbs * g..][..limbs]), blocks(&factor[limbs * g..][..limbs]));
+        let columns = blocks_mut(&mut product[2 * limbs * g..][..2 * limbs]);
+        multiply::<A, K, SPLIT>(s, a, factor, product_bias, columns);
+    }
+    for g in 0..GROUPS {
+        let modulus = Modulus {
+            n: blocks(&n[limbs * g..][..limbs]),
+            inverse: inverse[g],
+            second: second[g],
+        };
+        let columns = blocks(&product[2 * limbs * g..][..2 * limbs]);
+        let quotient = blocks_mut(&mut quotient[..limbs]);
+        let to = blocks_mut(&mut a[limbs * g..][..limbs]);
+        let shift = ReductionFinish::Shift(s.splat(0));
+        reduce::<A, K, SPLIT>(s, columns, modulus, quotient, shift, to);
+    }
+});
+
+operation!(Lucas[K: usize, BLOCKS: usize, GROUPS: usize, SPLIT: bool] {
+    high: u32,
+    low: u32,
+} -> (), |numbers, s| {
+    // The next mixed product needs both terms: the mixed product V_2k+1, and the square V_2k or
+    // V_2k+2. So they are put in order only at the end. Until then a is the mixed product and b the
+    // square; b comes first in lanes where the last bit was not set.
+    let one = s.splat(1);
+    let limbs = limbs_of::<A, K, BLOCKS>(numbers);
+    let Numbers {
+        n, a, b, mixed_addend, square_addend, exponent, inverse, second, product, other_product,
+        quotient, scratch, product_bias, ..
+    } = numbers;
+    let (n, a, b) = (&n[..GROUPS * limbs], &mut a[..GROUPS * limbs], &mut b[..GROUPS * limbs]);
+    let product = &mut product[..2 * GROUPS * limbs];
+    let other_product = &mut other_product[..2 * GROUPS * limbs];
+    let quotient: &mut [[_; K]] = blocks_mut(&mut quotient[..limbs]);
+    let scratch = &mut scratch[..limbs];
+    let mut last = [one; GROUPS];
+    for bit in (low..high).rev() {
+        for g in 0..GROUPS {
+            let (a, b) = (&a[limbs * g..][..limbs], &b[limbs * g..][..limbs]);
+            let columns = blocks_mut(&mut product[2 * limbs * g..][..2 * limbs]);
+            multiply::<A, K, SPLIT>(s, blocks(a), blocks(b), product_bias, columns);
+            let set = s.and(exponent_from(s, exponent, limbs, g, bit), one);
+            // The bit selects the term to square: the second if it is set, else the first.
+            let mixed = s.equal(s.xor(set, last[g]), one);
+            last[g] = set;
+            for ((to, &a), &b) in scratch.iter_mut().zip(a).zip(b) {
+                *to = s.blend(mixed, b, a);
+            }
+            let columns = blocks_mut(&mut other_product[2 * limbs * g..][..2 * limbs]);
+            square::<A, K, SPLIT>(s, blocks(scratch), product_bias, columns);
+        }
+        for g in 0..GROUPS {
+            let digits = limbs * g..limbs * g + limbs;
+            let modulus = Modulus {
+                n: blocks(&n[digits.clone()]),
+                inverse: inverse[g],
+                second: second[g],
+            };
+            for (product, addend, to) in [
+                (&*product, &*mixed_addend, &mut *a),
+                (&*other_product, &*square_addend, &mut *b),
+            ] {
+                let columns = blocks(&product[2 * limbs * g..][..2 * limbs]);
+                let addend = ReductionFinish::Add(blocks(&addend[digits.clone()]));
+                let to = blocks_mut(&mut to[digits.clone()]);
+                reduce::<A, K, SPLIT>(s, columns, modulus, quotient, addend, to);
+            }
+        }
+    }
+    for g in 0..GROUPS {
+        let last = s.equal(last[g], one);
+        let digits = limbs * g..limbs * g + limbs;
+        for (a, b) in a[digits.clone()].iter_mut().zip(&mut b[digits]) {
+            (*a, *b) = (s.blend(last, *b, *a), s.blend(last, *a, *b));
+        }
+    }
+});
+
+// The quotient is at most R − 1. So for a number x < 4N the result is at most N + (x − N)/R, and so
+// at most N. With signs it is at most (1/2 + 2^−50) N in size.
+operation!(ConvertGroup[K: usize, SPLIT: bool] {
+    register: Register,
+    group: usize,
+} -> (), |numbers, s| {
+    let digits = numbers.group(group);
+    let Numbers { limbs, n, a, b, inverse, second, product, quotient, scratch, .. } = numbers;
+    let from = match register {
+        Register::First => &a[digits.clone()],
+        Register::Second => &b[digits.clone()],
+    };
+    let product = &mut product[..2 * *limbs];
+    product.fill(s.splat(0));
+    for (to, &digit) in product.iter_mut().zip(from) {
+        *to = s.integer(digit);
+    }
+    for (to, &bias) in product.iter_mut().zip(&numbers.conversion_bias) {
+        *to = s.add(*to, s.splat(bias));
+    }
+    let modulus = Modulus {
+        n: blocks(&n[digits]),
+        inverse: inverse[group],
+        second: second[group],
+    };
+    let shift = ReductionFinish::Shift(s.splat(0));
+    let (quotient, scratch) = (blocks_mut(quotient), blocks_mut(scratch));
+    reduce::<A, K, SPLIT>(s, blocks(product), modulus, quotient, shift, scratch);
+});

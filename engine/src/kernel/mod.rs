@@ -13,6 +13,7 @@ mod ifma;
 mod lanes;
 mod limit;
 pub(crate) mod montgomery;
+mod numbers;
 mod operations;
 mod residues;
 mod scale;

@@ -31,21 +31,21 @@ macro_rules! sizes {
         &[$(
             Size {
                 limbs: $k * $blocks,
-                make: |s: $arithmetic| sizes!(@ s, $arithmetic, $k, $blocks, $groups, $($how)*),
+                steps: sizes!(@ $arithmetic, $k, $blocks, $groups, $($how)*),
             },
         )*]
     };
-    (@ $s:ident, $a:ty, $k:literal, $blocks:literal, $groups:literal, fixed split) => {
-        Blocks::<$a, $k, $blocks, $groups, true>::boxed($s, $blocks)
+    (@ $a:ty, $k:literal, $blocks:literal, $groups:literal, fixed split) => {
+        Blocks::<$a, $k, $blocks, $groups, true>::STEPS
     };
-    (@ $s:ident, $a:ty, $k:literal, $blocks:literal, $groups:literal, fixed) => {
-        Blocks::<$a, $k, $blocks, $groups, false>::boxed($s, $blocks)
+    (@ $a:ty, $k:literal, $blocks:literal, $groups:literal, fixed) => {
+        Blocks::<$a, $k, $blocks, $groups, false>::STEPS
     };
-    (@ $s:ident, $a:ty, $k:literal, $blocks:literal, $groups:literal, split) => {
-        Blocks::<$a, $k, 0, $groups, true>::boxed($s, $blocks)
+    (@ $a:ty, $k:literal, $blocks:literal, $groups:literal, split) => {
+        Blocks::<$a, $k, 0, $groups, true>::STEPS
     };
-    (@ $s:ident, $a:ty, $k:literal, $blocks:literal, $groups:literal, ) => {
-        Blocks::<$a, $k, 0, $groups, false>::boxed($s, $blocks)
+    (@ $a:ty, $k:literal, $blocks:literal, $groups:literal, ) => {
+        Blocks::<$a, $k, 0, $groups, false>::STEPS
     };
 }
 

@@ -1,9 +1,11 @@
 //! The interface of a vector kernel to the tests and the sieve, independent of its arithmetic.
 
 use super::arithmetic::Arithmetic;
+use super::blocks::Steps;
 use super::field::Field;
 use super::limit;
 use super::montgomery::bits_of;
+use super::numbers::VectorField;
 use super::residues::{self, Residues};
 
 /// A vector kernel: fields and residues with one arithmetic.
@@ -26,10 +28,10 @@ pub(crate) trait VectorKernel: Sync {
     fn products(&self, count: u64) -> u64;
 }
 
-/// A field of `limbs` digits, and its constructor.
-pub(super) struct Size<A> {
+/// A field of `limbs` digits, and its steps.
+pub(super) struct Size<A: 'static> {
     pub(super) limbs: usize,
-    pub(super) make: fn(A) -> Box<dyn Field>,
+    pub(super) steps: &'static dyn Steps<A>,
 }
 
 /// The kernel with one arithmetic. The sizes of its fields are in ascending order.
@@ -46,7 +48,7 @@ impl<A: Arithmetic> VectorKernel for Vectors<A> {
 
     fn field_for(&self, bits: u32) -> Option<Box<dyn Field>> {
         let size = self.sizes.iter().find(|size| bits <= bits_of(size.limbs))?;
-        Some((size.make)(self.arithmetic))
+        Some(VectorField::boxed(self.arithmetic, size.limbs, size.steps))
     }
 
     fn residues(&self) -> Box<dyn Residues> {
