@@ -38,12 +38,13 @@ impl Results {
 
     /// The folder of the only run below `dir/runs`, if there is one.
     pub fn folder(dir: &Path) -> Option<PathBuf> {
-        // The hidden spool of metrics is in the same folder.
-        let is_run = |name: &std::ffi::OsStr| !name.as_encoded_bytes().starts_with(b".");
-        let mut runs = fs::read_dir(dir.join("runs"))
-            .ok()?
-            .map(Result::unwrap)
-            .filter(|entry| is_run(&entry.file_name()));
+        // The hidden spool of metrics is in the same folder, and for a moment a file of integers.
+        let is_run = |entry: &fs::DirEntry| {
+            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            !hidden && entry.path().is_dir()
+        };
+        let runs = fs::read_dir(dir.join("runs")).ok()?.map(Result::unwrap);
+        let mut runs = runs.filter(is_run);
         let folder = runs.next()?.path();
         assert!(runs.next().is_none(), "more than one run");
         Some(folder)

@@ -94,20 +94,16 @@ impl<A: Arithmetic, const K: usize, const BLOCKS: usize, const GROUPS: usize, co
 /// Number of digits of a number; a constant if `BLOCKS` is not 0.
 #[inline(always)]
 fn limbs_of<A: Arithmetic, const K: usize, const BLOCKS: usize>(numbers: &Numbers<A>) -> usize {
-    if BLOCKS == 0 {
-        numbers.limbs / K * K
-    } else {
-        K * BLOCKS
-    }
+    if BLOCKS == 0 { numbers.limbs } else { K * BLOCKS }
 }
 
-/// Some digits as blocks of K.
+/// Digits as blocks of K.
 #[inline(always)]
 fn blocks<V, const K: usize>(digits: &[V]) -> &[[V; K]] {
     digits.as_chunks().0
 }
 
-/// Some digits as blocks of K.
+/// Digits as blocks of K.
 #[inline(always)]
 fn blocks_mut<V, const K: usize>(digits: &mut [V]) -> &mut [[V; K]] {
     digits.as_chunks_mut().0
