@@ -94,7 +94,11 @@ impl<A: Arithmetic, const K: usize, const BLOCKS: usize, const GROUPS: usize, co
 /// Number of digits of a number; a constant if `BLOCKS` is not 0.
 #[inline(always)]
 fn limbs_of<A: Arithmetic, const K: usize, const BLOCKS: usize>(numbers: &Numbers<A>) -> usize {
-    if BLOCKS == 0 { numbers.limbs } else { K * BLOCKS }
+    if BLOCKS == 0 {
+        numbers.limbs
+    } else {
+        K * BLOCKS
+    }
 }
 
 /// Digits as blocks of K.
