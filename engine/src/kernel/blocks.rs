@@ -300,7 +300,7 @@ operation!(ConvertGroup[K: usize, SPLIT: bool] {
         Register::Second => &b[digits.clone()],
     };
     let product = &mut product[..2 * *limbs];
-    product.fill(s.splat(0));
+    product[*limbs..].fill(s.splat(0));
     for (to, &digit) in product.iter_mut().zip(from) {
         *to = s.integer(digit);
     }

@@ -96,7 +96,7 @@ impl<A: Arithmetic> Numbers<A> {
     }
 
     /// Range of the digits of a power of a group's bases.
-    fn power(&self, group: usize, power: usize) -> Range<usize> {
+    pub(super) fn power(&self, group: usize, power: usize) -> Range<usize> {
         let first = (group * POWERS + power) * self.limbs;
         first..first + self.limbs
     }

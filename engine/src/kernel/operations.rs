@@ -3,7 +3,7 @@
 
 use super::arithmetic::{Arithmetic, DIGIT_BITS, DIGIT_MASK, Operation};
 use super::field::Register;
-use super::numbers::{Numbers, POWERS, exponent_from};
+use super::numbers::{Numbers, exponent_from};
 use super::scale::scale;
 
 /// Defines an [`Operation`] on the numbers of a field: the name of its type, with its constants and
@@ -33,6 +33,14 @@ macro_rules! operation {
     };
 }
 pub(super) use operation;
+
+/// Loads words into vectors, as many as both have.
+#[inline(always)]
+fn load<A: Arithmetic>(s: A, words: &[u64], to: &mut [A::Vector]) {
+    for (to, words) in to.iter_mut().zip(words.chunks(A::COUNT)) {
+        *to = s.load(words);
+    }
+}
 
 operation!(SetModuli { moduli: &'a [u64] } -> (), |numbers, s| {
     for (n, words) in numbers.n.iter_mut().zip(moduli.chunks(A::COUNT)) {
@@ -72,12 +80,8 @@ operation!(SetPowersOfTwo {
         let words = group * limbs * A::COUNT..(group + 1) * limbs * A::COUNT;
         let digits_of_group = numbers.group(group);
         let Numbers { a, quotient: n, scratch, words: powers, .. } = &mut *numbers;
-        for (n, words) in n.iter_mut().zip(moduli[words.clone()].chunks(A::COUNT)) {
-            *n = s.load(words);
-        }
-        for (digit, words) in scratch.iter_mut().zip(powers.chunks(A::COUNT)) {
-            *digit = s.load(words);
-        }
+        load(s, &moduli[words.clone()], n);
+        load(s, powers, scratch);
         scale(s, &n[..used], &mut scratch[..used], s.load(&shifts));
         if !digits.is_empty() {
             for (words, &digit) in digits[words].chunks_mut(A::COUNT).zip(scratch.iter()) {
@@ -107,23 +111,19 @@ operation!(Set { register: Register, words: &'a [u64] } -> (), |numbers, s| {
 });
 
 operation!(SetAddends { mixed: &'a [u64], square: &'a [u64] } -> (), |numbers, s| {
-    let Numbers { mixed_addend, square_addend, .. } = numbers;
-    for (to, words) in [(mixed_addend, mixed), (square_addend, square)] {
-        for (digit, words) in to.iter_mut().zip(words.chunks(A::COUNT)) {
-            *digit = s.load(words);
-        }
-    }
+    load(s, mixed, &mut numbers.mixed_addend);
+    load(s, square, &mut numbers.square_addend);
 });
 
 operation!(SelectBit { bit: u32 } -> (), |numbers, s| {
-    let Numbers { limbs, groups, exponent, factor, powers, .. } = numbers;
-    let limbs = *limbs;
     let one = s.splat(1);
-    for group in 0..*groups {
-        let bits = exponent_from(s, exponent, limbs, group, bit);
+    for group in 0..numbers.groups {
+        let bits = exponent_from(s, &numbers.exponent, numbers.limbs, group, bit);
         let set = s.equal(s.and(bits, one), one);
-        let (ones, bases) = powers[group * POWERS * limbs..][..2 * limbs].split_at(limbs);
-        let factors = factor[group * limbs..].iter_mut();
+        let (factors, ones, bases) =
+            (numbers.group(group), numbers.power(group, 0), numbers.power(group, 1));
+        let (ones, bases) = (&numbers.powers[ones], &numbers.powers[bases]);
+        let factors = numbers.factor[factors].iter_mut();
         for ((factor, &one), &base) in factors.zip(ones).zip(bases) {
             *factor = s.blend(set, one, base);
         }
