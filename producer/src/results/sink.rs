@@ -33,10 +33,13 @@ const BATCH: usize = 256;
 /// memory.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Pause in which more answers may join those of a batch that is not full. Answers arrive in bursts;
+/// Pause in which more answers may join those of a small batch. Short units are answered in bursts;
 /// a burst that is processed as a whole fills the vector lanes of the verification, and is synced,
 /// acknowledged and replaced by new units only once.
 const GATHER: Duration = Duration::from_millis(5);
+
+/// Size of the answers, in bytes, above which a batch is no longer small: some tens of short units.
+const SMALL_BYTES: usize = 16 << 10;
 
 /// An input of the sink.
 #[derive(Debug)]
@@ -208,7 +211,7 @@ impl<A: Send + 'static> Sink<A> {
                     break;
                 }
                 next = input.try_recv().ok();
-                if next.is_none() && !is_gathered {
+                if next.is_none() && !is_gathered && bytes < SMALL_BYTES {
                     is_gathered = true;
                     thread::sleep(GATHER);
                     next = input.try_recv().ok();
