@@ -27,12 +27,9 @@ case ${1-} in
 	;;
 esac
 cd "$PRIMEPOOL_ROOT"
-infra/local/setup.sh
-# What only the tests need is set up while the programs are built.
-infra/local/setup.sh $needs &
+infra/local/setup.sh $needs
 # The tests start the real programs, which `cargo test` alone does not build.
 build --workspace --bins --tests
-wait $!
 forget PRIMEPOOL_ 'PRIMEPOOL_@(STATE|TOOLS|TEST_*)'
 forget INFLUX_
 # The tests wait for processes and time more than they compute.
